@@ -1,0 +1,134 @@
+"""What a node tells of itself: counters, rates, ages and degraded modes, on ``/diagnostics`` once a second."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from time import monotonic
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+_WINDOW = 600
+_RATE_WINDOW_S = 10.0
+_WARN_EVERY_S = 5.0
+
+
+class Health:
+    """Counts what happens in one node and publishes it as a ``diagnostic_msgs/DiagnosticArray``.
+
+    Levels: OK; WARN while a mode is degraded, something expected stays away, or messages were dropped since the last
+    report. Values are strings, keys as the methods say.
+
+    Args:
+        node: Its name becomes the status name.
+        period_s: Time between reports [s], on the steady clock, so a paused simulation still reports.
+    """
+
+    def __init__(self, node: Node, period_s: float = 1.0) -> None:
+        self._node = node
+        self._counts: Counter[str] = Counter()
+        self._drops: Counter[str] = Counter()
+        self._drops_reported = 0
+        self._last_warning: dict[str, float] = {}
+        self._ticks: dict[str, deque[float]] = {}
+        self._samples: dict[str, deque[float]] = {}
+        self._gauges: dict[str, str] = {}
+        self._degraded: dict[str, str] = {}
+        self._expected: dict[str, tuple[float, float]] = {}
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._timer = node.create_timer(period_s, self.report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Adds ``n`` to the counter ``name``."""
+        self._counts[name] += n
+
+    def counted(self, name: str) -> int:
+        """Returns the counter ``name``; ``dropped/REASON`` for drops."""
+        return self._drops[name[8:]] if name.startswith("dropped/") else self._counts[name]
+
+    def drop(self, reason: str, detail: str = "") -> None:
+        """Counts a message that could not be used under ``dropped/REASON`` and warns, at most every 5 s a reason."""
+        self._drops[reason] += 1
+        now = monotonic()
+        if now - self._last_warning.get(reason, -_WARN_EVERY_S) >= _WARN_EVERY_S:
+            self._last_warning[reason] = now
+            self._node.get_logger().warning(f"dropped ({reason}, {self._drops[reason]} so far): {detail or reason}")
+
+    def tick(self, name: str) -> None:
+        """Marks one occurrence; reported as ``NAME_hz`` over the last 10 s."""
+        self._ticks.setdefault(name, deque(maxlen=4096)).append(monotonic())
+
+    def sample(self, name: str, value: float) -> None:
+        """Adds a measurement; reported as ``NAME/p50``, ``/p99`` and ``/max`` over the last 600."""
+        self._samples.setdefault(name, deque(maxlen=_WINDOW)).append(value)
+
+    def gauge(self, name: str, value: object) -> None:
+        """Sets a value that is reported as it is."""
+        self._gauges[name] = str(value)
+
+    def degrade(self, key: str, message: str | None) -> None:
+        """Sets or, with None, ends a degraded mode; each change is logged once."""
+        before = self._degraded.get(key)
+        if message is None:
+            if before is not None:
+                del self._degraded[key]
+                self._node.get_logger().info(f"{key}: works again")
+        else:
+            self._degraded[key] = message
+            if before is None:
+                self._node.get_logger().warning(f"{key}: {message}")
+
+    def expect(self, name: str, timeout_s: float) -> None:
+        """Degrades while ``tick(name)`` stays away for longer than ``timeout_s``."""
+        self._expected[name] = (timeout_s, monotonic())
+
+    def status(self) -> DiagnosticStatus:
+        """Returns the present status, as it would be published."""
+        self._check_expected()
+        status = DiagnosticStatus(name=self._node.get_name(), hardware_id="world_model", message="ok")
+        dropped = sum(self._drops.values())
+        notes = list(self._degraded.values())
+        if dropped > self._drops_reported:
+            notes.append(f"{dropped - self._drops_reported} messages dropped")
+        status.level = DiagnosticStatus.WARN if notes else DiagnosticStatus.OK
+        if notes:
+            status.message = "; ".join(notes)
+        status.values = [KeyValue(key=key, value=value) for key, value in self._items()]
+        return status
+
+    def report(self) -> None:
+        """Publishes the status now."""
+        status = self.status()
+        self._drops_reported = sum(self._drops.values())
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+
+    def _check_expected(self) -> None:
+        for name, (timeout_s, since) in self._expected.items():
+            ticks = self._ticks.get(name)
+            silent_s = monotonic() - (ticks[-1] if ticks else since)
+            self.degrade(f"no_{name}", f"no {name} for {silent_s:.0f} s" if silent_s > timeout_s else None)
+
+    def _items(self) -> list[tuple[str, str]]:
+        items = [(name, str(n)) for name, n in self._counts.items()]
+        items += [(f"dropped/{name}", str(n)) for name, n in self._drops.items()]
+        items += [(f"{name}_hz", f"{_rate(ticks):.2f}") for name, ticks in self._ticks.items()]
+        for name, samples in self._samples.items():
+            p50, p99, most = np.percentile(np.asarray(samples), [50, 99, 100])
+            items += [(f"{name}/p50", f"{p50:.3f}"), (f"{name}/p99", f"{p99:.3f}"), (f"{name}/max", f"{most:.3f}")]
+        items += list(self._gauges.items())
+        items += [(f"degraded/{key}", message) for key, message in self._degraded.items()]
+        return items
+
+
+def _rate(ticks: deque[float]) -> float:
+    """Returns occurrences per second over the last window [Hz]."""
+    now = monotonic()
+    recent = [t for t in ticks if now - t <= _RATE_WINDOW_S]
+    if len(recent) < 2:
+        return 0.0
+    span = max(recent[-1] - recent[0], now - recent[-1])
+    return (len(recent) - 1) / span if span > 0 else 0.0

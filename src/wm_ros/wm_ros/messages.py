@@ -1,0 +1,91 @@
+"""Times, poses and vectors between messages and plain Python."""
+
+from __future__ import annotations
+
+import array
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Pose
+from std_msgs.msg import Float32MultiArray, MultiArrayDimension
+
+from wm_ros.errors import MessageError
+
+_UNIT_TOLERANCE = 0.01
+
+
+def stamp_ns(stamp: Time) -> int:
+    """Returns a stamp as nanoseconds."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def stamp_msg(time_ns: int) -> Time:
+    """Returns nanoseconds as a stamp."""
+    sec, nanosec = divmod(int(time_ns), 1_000_000_000)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def pose_from_msg(pose: Pose) -> tuple[np.ndarray, np.ndarray]:
+    """Returns position [3] in metres and unit quaternion [4] as x, y, z, w.
+
+    Raises:
+        MessageError: ``pose-not-finite``, or ``quaternion-not-unit`` when its length is off by more than 1 %.
+    """
+    point, turn = pose.position, pose.orientation
+    position = np.array((point.x, point.y, point.z))
+    quaternion = np.array((turn.x, turn.y, turn.z, turn.w))
+    if not (np.isfinite(position).all() and np.isfinite(quaternion).all()):
+        raise MessageError("pose-not-finite", f"position {position.tolist()} m, orientation {quaternion.tolist()}")
+    norm = float(np.linalg.norm(quaternion))
+    if abs(norm - 1.0) > _UNIT_TOLERANCE:
+        raise MessageError("quaternion-not-unit", f"length {norm:.4f} of {quaternion.tolist()}, expected 1")
+    return position, quaternion / norm
+
+
+def pose_to_msg(position: Sequence[float], quaternion: Sequence[float]) -> Pose:
+    """Returns a pose from position [m] and quaternion x, y, z, w."""
+    msg = Pose()
+    msg.position.x, msg.position.y, msg.position.z = (float(value) for value in position)
+    turn = msg.orientation
+    turn.x, turn.y, turn.z, turn.w = (float(value) for value in quaternion)
+    return msg
+
+
+def yaw_of(quaternion: Sequence[float]) -> float:
+    """Returns the heading of a quaternion x, y, z, w about z [rad], -pi..pi (REP-103)."""
+    x, y, z, w = quaternion
+    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+
+
+def quaternion_of(yaw_rad: float) -> tuple[float, float, float, float]:
+    """Returns the quaternion x, y, z, w of a heading about z."""
+    return 0.0, 0.0, math.sin(yaw_rad / 2.0), math.cos(yaw_rad / 2.0)
+
+
+def floats(values: np.ndarray | Sequence[float]) -> array.array:
+    """Returns values as what a ``float32[]`` field takes without checking each."""
+    return array.array("f", np.ascontiguousarray(values, dtype=np.float32).tobytes())
+
+
+def float_array_msg(values: np.ndarray, label: str = "z") -> Float32MultiArray:
+    """Returns a vector with one labelled dimension: size and stride are its length."""
+    msg = Float32MultiArray()
+    msg.layout.dim = [MultiArrayDimension(label=label, size=len(values), stride=len(values))]
+    msg.data = floats(values)
+    return msg
+
+
+def vector_from_msg(values: Sequence[float], size: int, name: str) -> np.ndarray:
+    """Returns a ``float32[]`` field as an array [size].
+
+    Raises:
+        MessageError: ``NAME-length`` or ``NAME-not-finite``.
+    """
+    vector = np.array(values, dtype=np.float32)
+    if vector.shape != (size,):
+        raise MessageError(f"{name}-length", f"{len(vector)} values, expected {size}")
+    if not np.isfinite(vector).all():
+        raise MessageError(f"{name}-not-finite", f"{vector.tolist()}")
+    return vector

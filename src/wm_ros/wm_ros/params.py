@@ -1,0 +1,172 @@
+"""Node parameters declared once, in a dataclass: type, default, range, description.
+
+rclpy silently ignores a misspelt key and refuses ``10`` for a double; here the first is an error that names the key, and
+the second is read as 10.0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from typing import Any, TypeVar, get_type_hints
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from wm_ros.errors import ParameterError
+
+ParamsT = TypeVar("ParamsT")
+
+_TYPES: dict[Any, Parameter.Type] = {
+    bool: Parameter.Type.BOOL,
+    int: Parameter.Type.INTEGER,
+    float: Parameter.Type.DOUBLE,
+    str: Parameter.Type.STRING,
+    list[str]: Parameter.Type.STRING_ARRAY,
+    list[float]: Parameter.Type.DOUBLE_ARRAY,
+    list[int]: Parameter.Type.INTEGER_ARRAY,
+}
+_ARRAYS_OF = {Parameter.Type.DOUBLE_ARRAY: Parameter.Type.INTEGER_ARRAY, Parameter.Type.DOUBLE: Parameter.Type.INTEGER}
+_FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides")
+
+
+def param(
+    default: Any,
+    description: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    env: str | None = None,
+) -> Any:
+    """Returns a dataclass field that declares one parameter.
+
+    Args:
+        default: Value when nothing else is given; its type is the parameter's.
+        description: Shown by ``ros2 param describe``.
+        low: Least value, inclusive.
+        high: Greatest value, inclusive.
+        choices: The only strings allowed.
+        env: Environment variable that replaces the default where it is set and not empty.
+    """
+    metadata = {"description": description, "low": low, "high": high, "choices": choices, "env": env}
+
+    def resolve() -> Any:
+        text = os.environ.get(env, "") if env else ""
+        if text:
+            return _from_environment(str(env), text, default)
+        return list(default) if isinstance(default, (list, tuple)) else default
+
+    return dataclasses.field(default_factory=resolve, metadata=metadata)
+
+
+def _from_environment(name: str, text: str, default: Any) -> Any:
+    """Returns ``text`` as a value of the type of ``default``."""
+    if isinstance(default, bool):
+        if text.lower() in ("1", "true", "yes", "on"):
+            return True
+        if text.lower() in ("0", "false", "no", "off"):
+            return False
+        raise ParameterError(f"environment variable {name}={text!r}: expected true or false")
+    try:
+        return type(default)(text)
+    except ValueError as error:
+        raise ParameterError(f"environment variable {name}={text!r}: expected {type(default).__name__}") from error
+
+
+def environment_overrides(params: type) -> dict[str, Any]:
+    """Returns {parameter: value} of every parameter of ``params`` whose environment variable is set.
+
+    Parameter files set every key, so launch files put these after the file for the environment to count.
+
+    Raises:
+        ParameterError: A variable does not hold a value of its parameter's type.
+    """
+    fields = dataclasses.fields(params)
+    return {
+        field.name: field.default_factory()  # type: ignore[misc]
+        for field in fields
+        if field.metadata.get("env") and os.environ.get(field.metadata["env"])
+    }
+
+
+def declare_params(node: Node, params: type[ParamsT]) -> ParamsT:
+    """Returns ``params`` filled from the node's parameters, after declaring them all (read-only).
+
+    Raises:
+        ParameterError: A given key is not a parameter, or a value has the wrong type or lies out of range; the message
+            names it.
+    """
+    hints = get_type_hints(params)
+    fields = dataclasses.fields(params)  # type: ignore[arg-type]
+    _refuse_unknown(node, [field.name for field in fields])
+    values = {field.name: _declare(node, field, _TYPES[hints[field.name]]) for field in fields}
+    try:
+        return params(**values)
+    except ParameterError:
+        raise
+    except ValueError as error:
+        raise ParameterError(f"{node.get_name()}: {error}") from error
+
+
+def _refuse_unknown(node: Node, known: list[str]) -> None:
+    for name in node._parameter_overrides:
+        if name in known or name.split(".")[0] in _FOREIGN:
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}"
+        raise ParameterError(f"{node.get_name()}: unknown parameter '{name}'{hint}")
+
+
+def _declare(node: Node, field: dataclasses.Field, kind: Parameter.Type) -> Any:
+    default = field.default_factory()  # type: ignore[misc]
+    _read_integers_as_doubles(node, field.name, kind)
+    descriptor = ParameterDescriptor(
+        name=field.name, type=kind.value, description=field.metadata["description"], read_only=True
+    )
+    low, high = field.metadata["low"], field.metadata["high"]
+    if low is not None or high is not None:
+        _set_range(descriptor, kind, low, high)
+    try:
+        value = node.declare_parameter(field.name, Parameter(field.name, kind, default).value, descriptor).value
+    except InvalidParameterTypeException:
+        given = node._parameter_overrides[field.name]
+        raise ParameterError(
+            f"{node.get_name()}: parameter '{field.name}' = {given.value!r} is {given.type_.name.lower()}, "
+            f"expected {kind.name.lower()}"
+        ) from None
+    except InvalidParameterValueException:
+        given = node._parameter_overrides.get(field.name)
+        raise ParameterError(
+            f"{node.get_name()}: parameter '{field.name}' = {given.value if given else default!r} is out of range "
+            f"[{'-inf' if low is None else low}, {'inf' if high is None else high}]"
+        ) from None
+    choices = field.metadata["choices"]
+    if choices and value not in choices:
+        raise ParameterError(f"{node.get_name()}: parameter '{field.name}' = {value!r}, expected one of {list(choices)}")
+    return list(value) if kind.name.endswith("ARRAY") else value
+
+
+def _read_integers_as_doubles(node: Node, name: str, kind: Parameter.Type) -> None:
+    given = node._parameter_overrides.get(name)
+    if given is None or _ARRAYS_OF.get(kind) != given.type_:
+        return
+    value = [float(each) for each in given.value] if kind == Parameter.Type.DOUBLE_ARRAY else float(given.value)
+    node._parameter_overrides[name] = Parameter(name, kind, value)
+
+
+def _set_range(descriptor: ParameterDescriptor, kind: Parameter.Type, low: float | None, high: float | None) -> None:
+    if kind == Parameter.Type.DOUBLE:
+        bounds = FloatingPointRange(
+            from_value=float("-inf") if low is None else float(low), to_value=float("inf") if high is None else float(high)
+        )
+        descriptor.floating_point_range.append(bounds)
+    else:
+        limit = 2**62
+        bounds = IntegerRange(
+            from_value=-limit if low is None else int(low), to_value=limit if high is None else int(high), step=1
+        )
+        descriptor.integer_range.append(bounds)

@@ -1,0 +1,58 @@
+"""Run a node as a process: one exit code for each way to end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.exceptions import RCLError
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.node import Node
+
+from world_model.errors import WorldModelError
+from wm_ros.errors import ConfigurationError
+
+EXIT_OK = 0
+EXIT_CONFIGURATION = 2
+
+
+def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None, threads: int = 1) -> int:
+    """Makes a node, spins it until SIGINT or SIGTERM, and returns the process's exit code."""
+    return run_nodes(lambda: [factory()], args, threads)
+
+
+def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None = None, threads: int = 1) -> int:
+    """Makes nodes, spins them on one executor until SIGINT or SIGTERM, and returns the process's exit code.
+
+    Args:
+        factory: Called after ROS is up.
+        args: Command line, the process's own by default.
+        threads: 1 for the single-threaded executor, which costs least; more for a pool.
+
+    Returns:
+        0 after a signal, 2 when parameters, arguments or the artifact cannot work: then one line says why.
+    """
+    nodes: Sequence[Node] = []
+    try:
+        rclpy.init(args=list(args) if args is not None else None)
+        nodes = factory()
+        executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
+        for node in nodes:
+            executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except (ConfigurationError, WorldModelError, RCLError) as error:
+        if nodes:
+            raise
+        print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201
+        return EXIT_CONFIGURATION
+    finally:
+        # A second Ctrl-C while cleaning up must not turn a clean end into a crash.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for node in nodes:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return EXIT_OK

@@ -1,0 +1,48 @@
+"""Fixtures for tests of nodes: a ROS of their own, and waiting for a condition instead of sleeping."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from time import monotonic
+
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+_DOMAINS = 100
+
+
+def own_domain_id() -> int:
+    """Returns a DDS domain id of this process's own, 1..100: above, ports collide with the system's."""
+    return 1 + os.getpid() % _DOMAINS
+
+
+@pytest.fixture()
+def ros_context(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Initialises rclpy in a domain of this process's own, with discovery kept on this machine."""
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    rclpy.init(args=[], domain_id=own_domain_id())
+    yield
+    rclpy.try_shutdown()
+
+
+def spin_until(predicate: Callable[[], bool], *nodes: Node, timeout_s: float = 20.0) -> None:
+    """Spins nodes until ``predicate()`` holds.
+
+    Raises:
+        AssertionError: It did not hold in time.
+    """
+    executor = SingleThreadedExecutor()
+    for node in nodes:
+        executor.add_node(node)
+    deadline = monotonic() + timeout_s
+    try:
+        while not predicate():
+            assert monotonic() < deadline, f"did not come true within {timeout_s} s"
+            executor.spin_once(timeout_sec=0.02)
+    finally:
+        for node in nodes:
+            executor.remove_node(node)
+        executor.shutdown()
