@@ -81,10 +81,14 @@ def array_from_msg(msg: Image) -> np.ndarray:
     itemsize = int(kind[1])
     row_bytes = msg.width * channels * itemsize
     if msg.step < row_bytes:
-        raise MessageError("image-step", f"step {msg.step} bytes, {msg.width} pixels of {msg.encoding} need {row_bytes}")
+        raise MessageError(
+            "image-step", f"step {msg.step} bytes, {msg.width} pixels of {msg.encoding} need {row_bytes}"
+        )
     needed = (msg.height - 1) * msg.step + row_bytes
     if len(msg.data) < needed:
-        raise MessageError("image-truncated", f"{len(msg.data)} bytes, {msg.width}x{msg.height} {msg.encoding} need {needed}")
+        raise MessageError(
+            "image-truncated", f"{len(msg.data)} bytes, {msg.width}x{msg.height} {msg.encoding} need {needed}"
+        )
     dtype = np.dtype((">" if msg.is_bigendian else "<") + kind)
     shape: tuple[int, ...] = (msg.height, msg.width, channels)
     strides: tuple[int, ...] = (msg.step, channels * itemsize, itemsize)

@@ -146,7 +146,9 @@ def _declare(node: Node, field: dataclasses.Field, kind: Parameter.Type) -> Any:
         ) from None
     choices = field.metadata["choices"]
     if choices and value not in choices:
-        raise ParameterError(f"{node.get_name()}: parameter '{field.name}' = {value!r}, expected one of {list(choices)}")
+        raise ParameterError(
+            f"{node.get_name()}: parameter '{field.name}' = {value!r}, expected one of {list(choices)}"
+        )
     return list(value) if kind.name.endswith("ARRAY") else value
 
 
@@ -161,7 +163,8 @@ def _read_integers_as_doubles(node: Node, name: str, kind: Parameter.Type) -> No
 def _set_range(descriptor: ParameterDescriptor, kind: Parameter.Type, low: float | None, high: float | None) -> None:
     if kind == Parameter.Type.DOUBLE:
         bounds = FloatingPointRange(
-            from_value=float("-inf") if low is None else float(low), to_value=float("inf") if high is None else float(high)
+            from_value=float("-inf") if low is None else float(low),
+            to_value=float("inf") if high is None else float(high),
         )
         descriptor.floating_point_range.append(bounds)
     else:

@@ -11,8 +11,8 @@ from rclpy.exceptions import RCLError
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 
-from world_model.errors import WorldModelError
 from wm_ros.errors import ConfigurationError
+from world_model.errors import WorldModelError
 
 EXIT_OK = 0
 EXIT_CONFIGURATION = 2

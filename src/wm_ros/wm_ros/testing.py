@@ -19,7 +19,7 @@ def own_domain_id() -> int:
     return 1 + os.getpid() % _DOMAINS
 
 
-@pytest.fixture()
+@pytest.fixture
 def ros_context(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Initialises rclpy in a domain of this process's own, with discovery kept on this machine."""
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
