@@ -1,0 +1,21 @@
+from setuptools import setup
+
+package_name = "wm_sim"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=[package_name],
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
+        ("share/" + package_name, ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="World model maintainers",
+    maintainer_email="maintainers@example.com",
+    description="A small simulated robot with a first-person camera, driving loops through seeded buildings.",
+    license="Apache-2.0",
+    tests_require=["pytest"],
+    entry_points={"console_scripts": ["wm_sim_node = wm_sim.node:main"]},
+)

@@ -1,0 +1,33 @@
+"""A small simulated robot with a first-person camera, driving loops through seeded buildings. No ROS in here."""
+
+from wm_sim.building import Building, make_building
+from wm_sim.render import CAMERA_HEIGHT_M, FIELD_OF_VIEW_DEG
+from wm_sim.settings import (
+    DEFAULT_CHANGES,
+    DEFAULT_POSE_NOISE,
+    EXACT,
+    STILL,
+    Changes,
+    Driving,
+    PoseNoise,
+    WorldConfig,
+)
+from wm_sim.simulation import SimStep, Simulation, simulate
+
+__all__ = [
+    "CAMERA_HEIGHT_M",
+    "DEFAULT_CHANGES",
+    "DEFAULT_POSE_NOISE",
+    "EXACT",
+    "FIELD_OF_VIEW_DEG",
+    "STILL",
+    "Building",
+    "Changes",
+    "Driving",
+    "PoseNoise",
+    "SimStep",
+    "Simulation",
+    "WorldConfig",
+    "make_building",
+    "simulate",
+]

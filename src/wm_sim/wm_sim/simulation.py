@@ -1,0 +1,163 @@
+"""A whole run: the robot drives, the world changes, the camera looks. No ROS."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from wm_sim.building import make_building
+from wm_sim.changes import LivingWorld
+from wm_sim.driving import Robot
+from wm_sim.poses import PoseSensor
+from wm_sim.render import Renderer
+from wm_sim.settings import DEFAULT_CHANGES, DEFAULT_POSE_NOISE, Changes, Driving, PoseNoise, WorldConfig
+from wm_sim.things import make_things
+
+Pose = tuple[float, float, float]
+_NOISE_SLACK = 64
+
+
+@dataclass(frozen=True)
+class SimStep:
+    """What is known at one camera frame.
+
+    ``pose`` is the measured pose of time ``stamp_s``, and a live system has it from ``pose_arrival_s`` on.
+    ``action_A`` is the command in force at ``stamp_s``: forward speed [m/s], yaw rate [rad/s]. ``motion_2`` is what the
+    robot really does: the same two, measured. Poses are x, y [m], heading [rad] in the map. ``depth_HW`` is metres
+    along the camera's axis, None unless asked for.
+    """
+
+    stamp_s: float
+    image_HWC: np.ndarray
+    true_pose: Pose
+    pose: Pose
+    pose_arrival_s: float
+    action_A: np.ndarray
+    motion_2: np.ndarray
+    depth_HW: np.ndarray | None
+
+
+class Simulation:
+    """A run that can be stepped frame by frame; the same arguments give the same run, bit for bit.
+
+    Motion does not depend on the camera's rate or size, nor on ``changes`` and ``pose_noise``.
+
+    Args:
+        seed: Seed of everything that happens in this run.
+        building_seed: Seed of the building and its look; ``seed`` when None.
+        rate_hz: Camera frames per second.
+        image_size: Height and width [pixels].
+        changes: What changes over time.
+        pose_noise: How measured poses err.
+        depth: Whether to render depth too.
+        world: How the building is made.
+        driving: How the robot drives.
+
+    Raises:
+        ValueError: A seed is negative, the rate is not 0.1 to 100 Hz, or the image is too small or too large.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        building_seed: int | None = None,
+        rate_hz: float = 20.0,
+        image_size: tuple[int, int] = (64, 64),
+        changes: Changes = DEFAULT_CHANGES,
+        pose_noise: PoseNoise = DEFAULT_POSE_NOISE,
+        depth: bool = False,
+        world: WorldConfig | None = None,
+        driving: Driving | None = None,
+    ) -> None:
+        if seed < 0:
+            raise ValueError(f"seed is {seed}, expected 0 or more")
+        if not 0.1 <= rate_hz <= 100.0:
+            raise ValueError(f"rate_hz is {rate_hz} Hz, expected 0.1 to 100 Hz")
+        world = world or WorldConfig()
+        self.building = make_building(seed if building_seed is None else building_seed, world)
+        self.robot = Robot(self.building, driving or Driving(), seed)
+        things = make_things(self.building, world, changes.walker_count)
+        self._world = LivingWorld(self.building, things, changes, seed)
+        self._renderer = Renderer(self.building, things, image_size)
+        self._sensor = PoseSensor(pose_noise, seed)
+        self._noise = _ImageNoise(changes.image_noise_std, image_size, seed)
+        self._rate_hz = rate_hz
+        self._depth = depth
+        self._frame_count = 0
+
+    def step(self) -> SimStep:
+        """Return the next frame and what goes with it; the first is at 0 s."""
+        stamp_s = self._frame_count / self._rate_hz
+        self._frame_count += 1
+        image, depth = self.frame(stamp_s)
+        true_pose = self.robot.pose_at(stamp_s)
+        pose, arrival_s = self._sensor.measure(stamp_s, true_pose)
+        motion = np.array([self.robot.speed_m_s, self.robot.yaw_rate_rad_s], np.float32)
+        action = np.array(self.robot.command, np.float32)
+        return SimStep(stamp_s, image, true_pose, pose, arrival_s, action, motion, depth)
+
+    def frame(self, time_s: float) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return image [H, W, 3] and depth [H, W] (None unless asked for) at a time not before any asked for."""
+        self.robot.advance(time_s)
+        pose = self.robot.pose_at(time_s)
+        self._world.advance(time_s, pose[:2])
+        image, depth = self._renderer.render(
+            pose, self._world.light_YX3, self._world.position_N2, self._world.heading_N, self._depth
+        )
+        return self._noise.add_to(image), depth
+
+    def measure_pose(self, time_s: float) -> tuple[Pose, float]:
+        """Return the measured pose of a time not before any asked for, and when it arrives [s]."""
+        self.robot.advance(time_s)
+        return self._sensor.measure(time_s, self.robot.pose_at(time_s))
+
+    def act(self, time_s: float) -> tuple[float, float]:
+        """Return the command in force at a time not before any asked for: speed [m/s], yaw rate [rad/s]."""
+        self.robot.advance(time_s)
+        return self.robot.command
+
+
+def simulate(seed: int, duration_s: float, **options: object) -> Iterator[SimStep]:
+    """Yield the frames of ``duration_s`` seconds; ``options`` are those of ``Simulation``.
+
+    Raises:
+        ValueError: The duration is not positive, or as ``Simulation``.
+    """
+    if not duration_s > 0:
+        raise ValueError(f"duration_s is {duration_s} s, expected more than 0 s")
+    simulation = Simulation(seed, **options)  # type: ignore[arg-type]
+    return _frames(simulation, duration_s)
+
+
+def _frames(simulation: Simulation, duration_s: float) -> Iterator[SimStep]:
+    for _ in itertools.count():
+        step = simulation.step()
+        if step.stamp_s >= duration_s:
+            return
+        yield step
+
+
+class _ImageNoise:
+    """Sensor noise cut from one large random sheet, a new cut per frame."""
+
+    def __init__(self, std: float, image_size: tuple[int, int], seed: int) -> None:
+        self._rng = np.random.default_rng([seed, 41])
+        self._std = std
+        height, width = image_size
+        if std:
+            sheet = np.rint(self._rng.normal(0.0, std, (height + _NOISE_SLACK, width + _NOISE_SLACK, 3)))
+            self._more = np.maximum(sheet, 0).astype(np.uint8)
+            self._less = np.maximum(-sheet, 0).astype(np.uint8)
+
+    def add_to(self, image: np.ndarray) -> np.ndarray:
+        """Return the image with noise, within 0 to 255."""
+        if not self._std:
+            return image
+        row, column = (int(value) for value in self._rng.integers(0, _NOISE_SLACK, 2))
+        cut = (slice(row, row + image.shape[0]), slice(column, column + image.shape[1]))
+        return cv2.subtract(cv2.add(image, self._more[cut]), self._less[cut])
