@@ -1,0 +1,1 @@
+"""Converting drives from bags and the simulator, and reading them."""

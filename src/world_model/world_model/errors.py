@@ -1,0 +1,38 @@
+"""The errors of this package, all of them ``ValueError``: the input was wrong, and the text says what was expected.
+
+* ``WorldModelError``: base of all
+    * ``ArtifactError``: a model artifact that is missing, damaged, or not what was asked for
+    * ``AlignmentError``: poses, actions or frames that cannot be brought to one time
+    * ``FrameError``: an image the encoder cannot take
+    * ``DataError``: a recording or converted data set that cannot be used
+    * ``ConfigError``: a training configuration with a wrong or unknown entry
+    * ``ObservationError``: a latent, pose or action of the wrong size or not finite
+"""
+
+
+class WorldModelError(ValueError):
+    """Base of every error this package raises on purpose."""
+
+
+class ArtifactError(WorldModelError):
+    """A model artifact is missing, damaged, or differs from what was asked for."""
+
+
+class AlignmentError(WorldModelError):
+    """Poses, actions or frames cannot be brought to one time."""
+
+
+class FrameError(WorldModelError):
+    """An image has a shape, type or size that the encoder cannot take."""
+
+
+class DataError(WorldModelError):
+    """A recording or a converted data set cannot be used."""
+
+
+class ConfigError(WorldModelError):
+    """A training configuration has a wrong or unknown entry."""
+
+
+class ObservationError(WorldModelError):
+    """A latent, pose or action has the wrong size or is not finite."""

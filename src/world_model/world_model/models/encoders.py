@@ -1,0 +1,77 @@
+"""Encoders: images in, latents out. Normalisation happens inside, so training and serving cannot differ.
+
+Shape suffixes: B = batch, H, W = image sides, C = channels, D = latent size, X = flattened pixels.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class LinearEncoder(nn.Module):
+    """Principal components of the area-averaged image, each scaled to unit variance over the training set.
+
+    Args:
+        image_size: Side of the square input [px].
+        latent_dim: Components kept.
+        pooled_size: Side the image is averaged down to first.
+    """
+
+    def __init__(self, image_size: int, latent_dim: int, pooled_size: int = 32) -> None:
+        super().__init__()
+        self.pool = image_size // pooled_size
+        self.project = nn.Linear(3 * pooled_size * pooled_size, latent_dim)
+
+    def forward(self, image_BHWC: Tensor, depth_B1HW: Tensor | None = None, proprio_BP: Tensor | None = None) -> Tensor:
+        """Return latents [B, D] of uint8 RGB images [B, S, S, 3]; depth and proprioception are not used."""
+        pixel_BCHW = image_BHWC.permute(0, 3, 1, 2).to(self.project.weight.dtype) / 255.0
+        return self.project(nn.functional.avg_pool2d(pixel_BCHW, self.pool).flatten(1))
+
+    @torch.no_grad()
+    def fit(self, image_NHWC: Tensor) -> None:
+        """Set the weights to the principal components of these images.
+
+        Raises:
+            ValueError: Fewer images than components.
+        """
+        components = self.project.out_features
+        if image_NHWC.size(0) <= components:
+            raise ValueError(f"{image_NHWC.size(0)} images cannot span {components} components")
+        rows = [nn.functional.avg_pool2d(b.permute(0, 3, 1, 2).float() / 255.0, self.pool).flatten(1)
+                for b in image_NHWC.split(512)]
+        pixel_NX = torch.cat(rows)
+        mean_X = pixel_NX.mean(dim=0)
+        centred_NX = pixel_NX - mean_X
+        covariance_XX = centred_NX.T @ centred_NX / (len(pixel_NX) - 1)
+        value_X, vector_XX = torch.linalg.eigh(covariance_XX)
+        value_D = value_X[-components:].flip(0).clamp(min=1e-8)
+        vector_XD = vector_XX[:, -components:].flip(1)
+        # The sign of a component is arbitrary; fix it, so that the same images give the same weights.
+        vector_XD = vector_XD * torch.sign(vector_XD.gather(0, vector_XD.abs().argmax(dim=0, keepdim=True)))
+        weight_DX = (vector_XD / value_D.sqrt()).T
+        self.project.weight.copy_(weight_DX)
+        self.project.bias.copy_(-weight_DX @ mean_X)
+
+
+class LinearDecoder(nn.Module):
+    """The picture that a latent stands for, by one linear map and bilinear enlargement."""
+
+    def __init__(self, image_size: int, latent_dim: int, pooled_size: int = 32) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.pooled_size = pooled_size
+        self.expand = nn.Linear(latent_dim, 3 * pooled_size * pooled_size)
+
+    def forward(self, latent_BD: Tensor) -> Tensor:
+        """Return uint8 RGB images [B, S, S, 3]."""
+        pixel_BCHW = self.expand(latent_BD).view(-1, 3, self.pooled_size, self.pooled_size)
+        size = [self.image_size, self.image_size]
+        pixel_BCHW = nn.functional.interpolate(pixel_BCHW, size, mode="bilinear", align_corners=False)
+        return (pixel_BCHW.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+    @torch.no_grad()
+    def fit(self, encoder: LinearEncoder) -> None:
+        """Set the weights to the least-squares inverse of an encoder's projection."""
+        weight_DX, bias_D = encoder.project.weight, encoder.project.bias
+        inverse_XD = torch.linalg.pinv(weight_DX)
+        self.expand.weight.copy_(inverse_XD)
+        self.expand.bias.copy_(-inverse_XD @ bias_D)

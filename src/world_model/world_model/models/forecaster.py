@@ -1,0 +1,240 @@
+"""Forecasts at any horizon: without memory, and with memories copied, corrected and gated.
+
+All latents in here are normalised (zero mean, unit variance per dimension).
+Shape suffixes: B = batch, H = horizons, K = memories, D = latent size, F = hidden size, N = visual history values.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from world_model.conditioning import MOTION_FEATURES, SPOT_FEATURES, TWIN_FEATURES
+
+HORIZON_FEATURES = 3
+
+
+def horizon_features(horizon_BH: Tensor) -> Tensor:
+    """Return a smooth code of the time ahead [s], [B, H, HORIZON_FEATURES]."""
+    return torch.stack([horizon_BH, torch.sqrt(horizon_BH), torch.log(horizon_BH / 0.05) / 3.7], dim=-1)
+
+
+class BlindForecaster(nn.Module):
+    """The forecast without memory: present latent plus what context, action and expected motion say."""
+
+    def __init__(self, latent_dim: int, action_dim: int, hidden_dim: int, width: int) -> None:
+        super().__init__()
+        size = hidden_dim + latent_dim + action_dim + MOTION_FEATURES + HORIZON_FEATURES
+        self.net = nn.Sequential(
+            nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, latent_dim)
+        )
+
+    def forward(self, hidden_BF: Tensor, z_BD: Tensor, a_BA: Tensor, motion_BHM: Tensor, code_BHC: Tensor) -> Tensor:
+        """Return the latents expected at each horizon, [B, H, D]."""
+        present = torch.cat([hidden_BF, z_BD, a_BA], dim=1)
+        present_BHX = present.unsqueeze(1).expand(-1, code_BHC.size(1), -1)
+        return z_BD.unsqueeze(1) + self.net(torch.cat([present_BHX, motion_BHM, code_BHC], dim=2))
+
+
+class HistoryGate(nn.Module):
+    """Adds the slow visual history to the context through a gate that starts at zero."""
+
+    def __init__(self, history_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(history_dim, hidden_dim)
+        self.alpha = nn.Parameter(torch.zeros(1))
+
+    def forward(self, hidden_BF: Tensor, history_BN: Tensor, count_B: Tensor) -> Tensor:
+        """Return the context, changed only where the history has real entries."""
+        added_BF = hidden_BF + torch.tanh(self.alpha) * self.proj(history_BN)
+        return torch.where((count_B > 0).unsqueeze(1), added_BF, hidden_BF)
+
+
+class TwinReader(nn.Module):
+    """Compares the present with memories that resemble it: what differs now, and how far the pose is off."""
+
+    def __init__(self, latent_dim: int, width: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(TWIN_FEATURES + 2 * latent_dim + 1, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+        )
+        self.score = nn.Linear(width, 1)
+        self.nothing = nn.Parameter(torch.zeros(1))
+
+    def forward(
+        self, z_BD: Tensor, twin_BKD: Tensor, feature_BKF: Tensor, valid_BK: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return tokens [B, K, W], present minus remembered [B, D], pose offset [B, 3], weight of any twin [B, 1]."""
+        change_BKD = z_BD.unsqueeze(1) - twin_BKD
+        distance_BK1 = change_BKD.square().mean(dim=2, keepdim=True)
+        token_BKW = self.net(torch.cat([feature_BKF, twin_BKD, change_BKD, torch.sqrt(distance_BK1 + 1e-6)], dim=2))
+        score_BK = self.score(token_BKW).squeeze(2) - 4.0 * distance_BK1.squeeze(2)
+        score_BK = torch.where(valid_BK, score_BK, torch.full_like(score_BK, -1e4))
+        nothing_B1 = self.nothing.expand(z_BD.size(0), 1) - 4.0
+        weight_BK = torch.softmax(torch.cat([score_BK, nothing_B1], dim=1), dim=1)[:, :-1]
+        weight_BK1 = weight_BK.unsqueeze(2)
+        change_BD = (weight_BK1 * change_BKD).sum(dim=1)
+        offset_B3 = (weight_BK1 * feature_BKF[:, :, :3]).sum(dim=1)
+        return token_BKW, change_BD, offset_B3, weight_BK.sum(dim=1, keepdim=True)
+
+
+def local_linear_weights(weight_K: Tensor, offset_K3: Tensor, ridge_3: Tensor) -> Tensor:
+    """Return weights [..., K] that fit a plane through weighted neighbours and read it at offset zero.
+
+    The weighted mean reads a slope wrongly when the neighbours lie to one side; the ridge keeps directions in which
+    they do not spread from being extrapolated.
+
+    Args:
+        weight_K: Non-negative weights that sum to at most 1, [..., K].
+        offset_K3: Where each neighbour lies, seen from where the value is wanted, [..., K, 3].
+        ridge_3: Added to the weighted variance of each direction.
+
+    Source: locally weighted linear regression, in its equivalent-kernel form.
+    """
+    total = weight_K.sum(dim=-1, keepdim=True).clamp(min=1e-6)
+    share_K = weight_K / total
+    mean_3 = (share_K.unsqueeze(-1) * offset_K3).sum(dim=-2)
+    centred_K3 = offset_K3 - mean_3.unsqueeze(-2)
+    weighted_K3 = share_K.unsqueeze(-1) * centred_K3
+    x, y, t = centred_K3[..., 0], centred_K3[..., 1], centred_K3[..., 2]
+    wx, wy, wt = weighted_K3[..., 0], weighted_K3[..., 1], weighted_K3[..., 2]
+    a = (wx * x).sum(-1) + ridge_3[0]
+    b = (wy * y).sum(-1) + ridge_3[1]
+    c = (wt * t).sum(-1) + ridge_3[2]
+    d, e, f = (wx * y).sum(-1), (wx * t).sum(-1), (wy * t).sum(-1)
+    # Inverse of the symmetric 3x3 matrix [[a, d, e], [d, b, f], [e, f, c]] times the mean offset, written out so that
+    # it exports everywhere.
+    determinant = a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e)
+    m0, m1, m2 = mean_3[..., 0], mean_3[..., 1], mean_3[..., 2]
+    s0 = (b * c - f * f) * m0 + (e * f - d * c) * m1 + (d * f - e * b) * m2
+    s1 = (e * f - d * c) * m0 + (a * c - e * e) * m1 + (d * e - a * f) * m2
+    s2 = (d * f - e * b) * m0 + (d * e - a * f) * m1 + (a * b - d * d) * m2
+    slope_3 = torch.stack([s0, s1, s2], dim=-1) / determinant.unsqueeze(-1)
+    return weight_K * (1.0 - (centred_K3 * slope_3.unsqueeze(-2)).sum(dim=-1))
+
+
+class MemoryForecaster(nn.Module):
+    """Copies what was seen where the robot will be, corrects it, and gates it by how well it fits.
+
+    Spots are memories near the expected pose: their values are interpolated there. Twins are memories that resemble
+    the present: their successors at the horizon are candidates too, and what differs between the twins and the present
+    (light, moved things, a pose that is off) corrects both.
+    """
+
+    def __init__(self, latent_dim: int, hidden_dim: int, width: int) -> None:
+        super().__init__()
+        self.twins = TwinReader(latent_dim, width)
+        self.token_in = nn.Linear(SPOT_FEATURES + 3 + 2 * latent_dim, width)
+        self.around_in = nn.Linear(2 * latent_dim + 4 + HORIZON_FEATURES + MOTION_FEATURES, width)
+        self.token_mix = nn.Linear(2 * width, width)
+        self.follow_mix = nn.Linear(width + 2 * latent_dim + HORIZON_FEATURES, width)
+        self.spot_score = nn.Linear(width, 1)
+        self.follow_score = nn.Linear(width, 1)
+        self.relocate = nn.Parameter(torch.full((3,), 0.1))
+        self.sharpness = nn.Parameter(torch.tensor([3.0, 3.0, 3.0]))
+        self.ridge = nn.Parameter(torch.full((3,), -4.0))
+        self.carry = nn.Linear(latent_dim, latent_dim, bias=False)
+        self.fix = nn.Sequential(
+            nn.Linear(hidden_dim + 2 * width + 4 * latent_dim + HORIZON_FEATURES + 5, 2 * width),
+            nn.SiLU(),
+            nn.Linear(2 * width, 2 * width),
+            nn.SiLU(),
+        )
+        self.correction = nn.Linear(2 * width, latent_dim)
+        self.gate = nn.Linear(2 * width, latent_dim)
+        self.alpha = nn.Parameter(torch.zeros(latent_dim))
+        nn.init.zeros_(self.carry.weight)
+        nn.init.zeros_(self.correction.weight)
+        nn.init.zeros_(self.correction.bias)
+
+    def forward(
+        self,
+        hidden_BF: Tensor,
+        z_BD: Tensor,
+        base_BHD: Tensor,
+        motion_BHM: Tensor,
+        code_BHC: Tensor,
+        spot_BHKD: Tensor,
+        spot_feature_BHKF: Tensor,
+        spot_valid_BHK: Tensor,
+        twin_BKD: Tensor,
+        twin_feature_BKF: Tensor,
+        twin_valid_BK: Tensor,
+        follow_BHKD: Tensor,
+        follow_valid_BHK: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the forecast [B, H, D] and how much the memories had to say [B, H]."""
+        horizons = code_BHC.size(1)
+        twin_BKW, change_BD, off_B3, seen_B1 = self.twins(z_BD, twin_BKD, twin_feature_BKF, twin_valid_BK)
+        change_BHD = change_BD.unsqueeze(1).expand(-1, horizons, -1)
+        off_BH3 = off_B3.unsqueeze(1).expand(-1, horizons, -1)
+        seen_BH1 = seen_B1.unsqueeze(1).expand(-1, horizons, -1)
+        around_BHW = self.around_in(torch.cat([base_BHD, change_BHD, off_BH3, seen_BH1, code_BHC, motion_BHM], dim=2))
+
+        # The twins say how far this session's poses are off from the remembered ones: shift the offsets by a share.
+        offset_BHK3 = spot_feature_BHKF[..., :3] - (self.relocate * off_BH3).unsqueeze(2)
+        token = torch.cat([spot_feature_BHKF, offset_BHK3, spot_BHKD, spot_BHKD - base_BHD.unsqueeze(2)], dim=3)
+        token_BHKW = torch.nn.functional.silu(self.token_in(token) + around_BHW.unsqueeze(2))
+        valid_BHK1 = spot_valid_BHK.unsqueeze(3).to(token_BHKW.dtype)
+        count_BH1 = valid_BHK1.sum(dim=2)
+        pooled_BHW = (token_BHKW * valid_BHK1).sum(dim=2) / count_BH1.clamp(min=1.0)
+        token_BHKW = torch.nn.functional.silu(
+            self.token_mix(torch.cat([token_BHKW, pooled_BHW.unsqueeze(2).expand_as(token_BHKW)], dim=3))
+        )
+        nearness_BHK = (offset_BHK3 * torch.nn.functional.softplus(self.sharpness)).square().sum(dim=3)
+        spot_score_BHK = self.spot_score(token_BHKW).squeeze(3) - nearness_BHK
+
+        moved_BKD = z_BD.unsqueeze(1) - twin_BKD
+        follow_token = torch.cat(
+            [
+                twin_BKW.unsqueeze(1).expand(-1, horizons, -1, -1),
+                moved_BKD.unsqueeze(1).expand_as(follow_BHKD),
+                follow_BHKD - base_BHD.unsqueeze(2),
+                code_BHC.unsqueeze(2).expand(-1, -1, twin_BKD.size(1), -1),
+            ],
+            dim=3,
+        )
+        follow_BHKW = torch.nn.functional.silu(self.follow_mix(follow_token))
+        follow_score_BHK = self.follow_score(follow_BHKW).squeeze(3) - 2.0
+
+        valid = torch.cat([spot_valid_BHK, follow_valid_BHK], dim=2)
+        score = torch.cat([spot_score_BHK, follow_score_BHK], dim=2)
+        score = torch.where(valid, score, torch.full_like(score, -1e4))
+        weight = torch.softmax(score, dim=2) * valid.to(score.dtype)
+        spots = spot_BHKD.size(2)
+        spot_weight_BHK = local_linear_weights(
+            weight[..., :spots], offset_BHK3, torch.nn.functional.softplus(self.ridge)
+        )
+        copied_BHD = (spot_weight_BHK.unsqueeze(3) * spot_BHKD).sum(dim=2)
+        copied_BHD = copied_BHD + (weight[..., spots:].unsqueeze(3) * follow_BHKD).sum(dim=2)
+        copied_BHD = copied_BHD + self.carry(change_BHD)
+        spread_BH1 = (weight[..., :spots].unsqueeze(3) * (spot_BHKD - copied_BHD.unsqueeze(2)).square()).sum(dim=2)
+        spread_BH1 = torch.sqrt(spread_BH1.mean(dim=2, keepdim=True) + 1e-6)
+        nearest_BH1 = torch.where(spot_valid_BHK, nearness_BHK, torch.full_like(nearness_BHK, 100.0)).min(dim=2)[0]
+        mix_BHW = (weight[..., :spots].unsqueeze(3) * token_BHKW).sum(dim=2)
+        mix_BHW = mix_BHW + (weight[..., spots:].unsqueeze(3) * follow_BHKW).sum(dim=2)
+        share_BH1 = weight[..., :spots].sum(dim=2, keepdim=True)
+        fix_BHX = self.fix(
+            torch.cat(
+                [
+                    hidden_BF.unsqueeze(1).expand(-1, horizons, -1),
+                    mix_BHW,
+                    pooled_BHW,
+                    copied_BHD,
+                    copied_BHD - base_BHD,
+                    change_BHD,
+                    z_BD.unsqueeze(1).expand_as(base_BHD),
+                    code_BHC,
+                    spread_BH1,
+                    torch.sqrt(nearest_BH1.unsqueeze(2) + 1e-6),
+                    share_BH1,
+                    seen_BH1,
+                    count_BH1 / spots,
+                ],
+                dim=2,
+            )
+        )
+        gate_BHD = torch.tanh(self.alpha) * torch.sigmoid(self.gate(fix_BHX))
+        changed_BHD = base_BHD + gate_BHD * (copied_BHD + self.correction(fix_BHX) - base_BHD)
+        any_BH = valid.any(dim=2)
+        forecast_BHD = torch.where(any_BH.unsqueeze(2), changed_BHD, base_BHD)
+        said_BH = gate_BHD.mean(dim=2).clamp(0.0, 1.0) * any_BH.to(base_BHD.dtype)
+        return forecast_BHD, said_BH

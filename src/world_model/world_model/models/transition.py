@@ -1,0 +1,136 @@
+"""The transition model as it is trained, exported and run: context, forecast without memory, memory on top.
+
+Shape suffixes: B = batch, H = horizons, K = memories, D = latent size, A = action size, C = state size, N = history.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from world_model.models.contexts import GruContext
+from world_model.models.forecaster import BlindForecaster, HistoryGate, MemoryForecaster, horizon_features
+
+
+class Transition(nn.Module):
+    """Latent dynamics conditioned on memories.
+
+    Three calls: ``initial`` state, ``observe`` a latent and its action, ``forecast`` any horizons from there. Latents
+    go in and come out in the encoder's own scale.
+
+    Args:
+        latent_dim: D.
+        action_dim: A.
+        context: Summarises the past; see ``world_model.models.contexts``.
+        width: Hidden size of the forecasters.
+        memory_width: Hidden size of the memory branch.
+        history_dim: Values in the visual history.
+        use_memory: False trains the same network without its memory branch.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        action_dim: int,
+        context: GruContext,
+        width: int = 128,
+        memory_width: int = 64,
+        history_dim: int = 896,
+        use_memory: bool = True,
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.use_memory = use_memory
+        self.context = context
+        self.blind = BlindForecaster(latent_dim, action_dim, context.hidden_dim, width)
+        self.history = HistoryGate(history_dim, context.hidden_dim)
+        self.memory = MemoryForecaster(latent_dim, context.hidden_dim, memory_width)
+        self.register_buffer("latent_mean", torch.zeros(latent_dim))
+        self.register_buffer("latent_std", torch.ones(latent_dim))
+        self.register_buffer("action_mean", torch.zeros(action_dim))
+        self.register_buffer("action_std", torch.ones(action_dim))
+
+    def set_statistics(self, latent_mean: Tensor, latent_std: Tensor, action_mean: Tensor, action_std: Tensor) -> None:
+        """Store the training set's statistics, with which inputs are normalised."""
+        self.latent_mean.copy_(latent_mean)
+        self.latent_std.copy_(latent_std)
+        self.action_mean.copy_(action_mean)
+        self.action_std.copy_(action_std)
+
+    def normalise_action(self, action_BA: Tensor) -> Tensor:
+        """Return actions with zero mean and unit variance; unknown ones (NaN) become the mean."""
+        return torch.nan_to_num((action_BA - self.action_mean) / self.action_std, nan=0.0)
+
+    @torch.jit.export
+    def initial(self, batch: int) -> Tensor:
+        """Return the state before anything was seen, [B, C]."""
+        return torch.zeros(batch, self.context.state_dim, device=self.latent_mean.device)
+
+    @torch.jit.export
+    def observe(self, latent_BD: Tensor, action_BA: Tensor, state_BC: Tensor) -> Tensor:
+        """Return the state after one more latent and the action taken there (NaN: unknown)."""
+        z_BD = (latent_BD - self.latent_mean) / self.latent_std
+        return self.context.step(torch.cat([z_BD, self.normalise_action(action_BA)], dim=1), state_BC)
+
+    @torch.jit.export
+    def forecast(
+        self,
+        state_BC: Tensor,
+        latent_BD: Tensor,
+        action_BA: Tensor,
+        motion_BHM: Tensor,
+        horizon_BH: Tensor,
+        spot_BHKD: Tensor,
+        spot_feature_BHKF: Tensor,
+        spot_valid_BHK: Tensor,
+        twin_BKD: Tensor,
+        twin_feature_BKF: Tensor,
+        twin_valid_BK: Tensor,
+        follow_BHKD: Tensor,
+        follow_valid_BHK: Tensor,
+        history_BN: Tensor,
+        history_count_B: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the forecast [B, H, D], the one without memories [B, H, D] and the gate [B, H].
+
+        Args:
+            state_BC: After observing the present.
+            latent_BD: The present latent.
+            action_BA: The present action (NaN: unknown).
+            motion_BHM: Expected displacement at each horizon and whether it is known.
+            horizon_BH: Times ahead [s].
+            spot_BHKD: Memories near the expected poses, their features and which are real.
+            spot_feature_BHKF: See ``world_model.conditioning.spot_features``.
+            spot_valid_BHK: bool.
+            twin_BKD: Memories that resemble the present, their features and which are real.
+            twin_feature_BKF: See ``world_model.conditioning.twin_features``.
+            twin_valid_BK: bool.
+            follow_BHKD: The twins' successors at each horizon, and which are real.
+            follow_valid_BHK: bool.
+            history_BN: Visual history.
+            history_count_B: Real entries in it; 0 leaves it out.
+        """
+        mean, std = self.latent_mean, self.latent_std
+        z_BD = (latent_BD - mean) / std
+        a_BA = self.normalise_action(action_BA)
+        code_BHC = horizon_features(horizon_BH)
+        hidden_BF = self.history(self.context.summary(state_BC), history_BN, history_count_B)
+        base_BHD = self.blind(hidden_BF, z_BD, a_BA, motion_BHM, code_BHC)
+        if not self.use_memory:
+            result_BHD, gate_BH = base_BHD, torch.zeros_like(horizon_BH)
+        else:
+            # Detached: the forecast without memory learns as if there were none, so the two can be compared.
+            result_BHD, gate_BH = self.memory(
+                hidden_BF.detach(),
+                z_BD,
+                base_BHD.detach(),
+                motion_BHM,
+                code_BHC,
+                (spot_BHKD - mean) / std,
+                spot_feature_BHKF,
+                spot_valid_BHK,
+                (twin_BKD - mean) / std,
+                twin_feature_BKF,
+                twin_valid_BK,
+                (follow_BHKD - mean) / std,
+                follow_valid_BHK,
+            )
+        return result_BHD * std + mean, base_BHD * std + mean, gate_BH

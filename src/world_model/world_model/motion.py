@@ -1,0 +1,216 @@
+"""From actions to where the robot will be: the motion model that says at which pose to ask the memory.
+
+Shape suffixes: S = steps ahead, A = action size, 3 = (forward [m], left [m], heading [rad]) in the robot's frame.
+"""
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from world_model.errors import ArtifactError, ObservationError
+
+
+@dataclass(frozen=True)
+class Pose2:
+    """A pose in a gravity-aligned map: position [m] and heading [rad], REP-103."""
+
+    x: float
+    y: float
+    z: float
+    heading: float
+
+    def moved(self, displacement_3: Sequence[float] | np.ndarray) -> "Pose2":
+        """Return the pose after a displacement (forward [m], left [m], heading [rad]) in this pose's frame."""
+        forward, left, turn = (float(value) for value in displacement_3)
+        cosine, sine = math.cos(self.heading), math.sin(self.heading)
+        return Pose2(
+            self.x + forward * cosine - left * sine,
+            self.y + forward * sine + left * cosine,
+            self.z,
+            wrap_angle(self.heading + turn),
+        )
+
+    def relative_to(self, origin: "Pose2") -> tuple[float, float, float]:
+        """Return this pose in ``origin``'s frame: (forward [m], left [m], heading [rad] in -pi..pi)."""
+        dx, dy = self.x - origin.x, self.y - origin.y
+        cosine, sine = math.cos(origin.heading), math.sin(origin.heading)
+        return dx * cosine + dy * sine, dy * cosine - dx * sine, wrap_angle(self.heading - origin.heading)
+
+
+def wrap_angle(angle_rad: float) -> float:
+    """Return the same angle in -pi..pi."""
+    return math.atan2(math.sin(angle_rad), math.cos(angle_rad))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionModel:
+    """A twist that follows delayed actions with a lag, plus a share of what the poses said it was not.
+
+    Attributes:
+        weights: Twist (3 rows) from action features (see ``action_features``); empty: hold the measured velocity.
+        delay_steps: Steps before an action has any effect.
+        lag_steps: Time constant with which the twist follows it, in steps.
+        residual_share: Share (0..1, per twist component) of measured minus modelled velocity that is carried on.
+        window_s: Time over which the poses' velocity is measured [s].
+    """
+
+    weights: tuple[tuple[float, ...], ...] = ()
+    delay_steps: int = 0
+    lag_steps: float = 0.0
+    residual_share: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    window_s: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuse a weight table that is not three rows of one length."""
+        if self.weights and (len(self.weights) != 3 or len({len(row) for row in self.weights}) != 1):
+            raise ArtifactError("manifest: motion.weights must be three rows of equal length, or empty")
+        if self.delay_steps < 0 or self.lag_steps < 0 or self.window_s <= 0:
+            raise ArtifactError("manifest: motion delay, lag and window must not be negative")
+
+    @classmethod
+    def from_manifest(cls, entries: Mapping[str, Any]) -> "MotionModel":
+        """Return the model whose parameters a manifest lists.
+
+        Raises:
+            ArtifactError: An entry is unknown or malformed.
+        """
+        try:
+            weights = tuple(tuple(float(value) for value in row) for row in entries.get("weights", ()))
+            share = tuple(float(value) for value in entries.get("residual_share", (1.0, 1.0, 1.0)))
+            rest = {name: value for name, value in entries.items() if name not in ("weights", "residual_share")}
+            return cls(weights=weights, residual_share=share, **rest)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise ArtifactError(f"manifest: motion: {error}") from error
+
+    def to_manifest(self) -> dict[str, Any]:
+        """Return the parameters as JSON-ready entries."""
+        return asdict(self)
+
+    @property
+    def gain(self) -> float:
+        """Share of the way to the commanded twist covered in one step."""
+        return 1.0 if self.lag_steps <= 0 else 1.0 - math.exp(-1.0 / self.lag_steps)
+
+
+def action_features(action_TA: np.ndarray) -> np.ndarray:
+    """Return what the twist is linear in: one, the actions, and the products of pairs of actions, [T, F]."""
+    count = action_TA.shape[1]
+    products = [action_TA[:, i] * action_TA[:, j] for i in range(count) for j in range(i + 1, count)]
+    return np.column_stack([np.ones(len(action_TA)), action_TA, *products]).astype(np.float64)
+
+
+def integrate_twist(twist_S3: np.ndarray, step_s: float) -> np.ndarray:
+    """Return the displacement after each step of a twist, [S, 3], by the midpoint rule."""
+    turn_S = np.cumsum(twist_S3[:, 2]) * step_s
+    middle_S = turn_S - 0.5 * twist_S3[:, 2] * step_s
+    cosine_S, sine_S = np.cos(middle_S), np.sin(middle_S)
+    forward_S = np.cumsum(twist_S3[:, 0] * cosine_S - twist_S3[:, 1] * sine_S) * step_s
+    left_S = np.cumsum(twist_S3[:, 0] * sine_S + twist_S3[:, 1] * cosine_S) * step_s
+    return np.column_stack([forward_S, left_S, turn_S])
+
+
+class MotionTracker:
+    """The motion model run along one drive, one observation at a time.
+
+    Args:
+        model: Fitted parameters.
+        step_s: Time between observations [s].
+        action_dim: Action size A.
+    """
+
+    def __init__(self, model: MotionModel, step_s: float, action_dim: int) -> None:
+        self._model = model
+        self._step_s = step_s
+        self._action_dim = action_dim
+        expected = action_features(np.zeros((1, action_dim))).shape[1]
+        if model.weights and len(model.weights[0]) != expected:
+            raise ArtifactError(
+                f"manifest: motion.weights has {len(model.weights[0])} columns, {action_dim} actions need {expected}"
+            )
+        self._weights_F3 = np.array(model.weights, np.float64).T if model.weights else None
+        self._window = max(int(round(model.window_s / step_s)), 1)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget poses and actions."""
+        self._poses: deque[tuple[int, Pose2]] = deque(maxlen=self._window + 1)
+        self._modelled: deque[np.ndarray] = deque(maxlen=self._window)
+        self._pending: deque[np.ndarray] = deque(maxlen=self._model.delay_steps + 1)
+        self._twist_3 = np.zeros(3)
+        self._started = False
+
+    def update(self, stamp_ns: int, pose: Pose2 | None, action_A: np.ndarray | None) -> None:
+        """Take one observation; ``action_A`` is the one taken now.
+
+        Raises:
+            ObservationError: The action has the wrong length or is not finite.
+        """
+        if pose is None:
+            self._poses.clear()
+        else:
+            self._poses.append((stamp_ns, pose))
+        if action_A is None or self._weights_F3 is None:
+            return
+        if action_A.shape != (self._action_dim,) or not np.all(np.isfinite(action_A)):
+            raise ObservationError(f"action is {action_A!r}, expected {self._action_dim} finite values")
+        if self._started:
+            self._modelled.append(self._twist_3.copy())
+        self._pending.append(self._command(action_A[None])[0])
+        if self._started:
+            self._twist_3 = self._twist_3 + self._model.gain * (self._pending[0] - self._twist_3)
+        else:
+            self._twist_3 = self._pending[0].copy()
+            self._started = True
+
+    def displacements(self, steps: int, plan_SA: np.ndarray | None = None) -> np.ndarray | None:
+        """Return where the robot will be after 1..``steps`` steps, [S, 3] in its present frame.
+
+        Args:
+            steps: How many steps ahead.
+            plan_SA: Actions that follow the present one, if known; else the last action is held.
+
+        Returns:
+            Displacements, or ``None`` when neither poses nor actions say anything about motion.
+        """
+        measured_3 = self._measured_twist()
+        if not self._started:
+            return None if measured_3 is None else integrate_twist(np.tile(measured_3, (steps, 1)), self._step_s)
+        twist_S3 = self._driven_twist(steps, plan_SA)
+        if measured_3 is not None and len(self._modelled) > 0:
+            residual_3 = measured_3 - np.mean(self._modelled, axis=0)
+            twist_S3 = twist_S3 + np.array(self._model.residual_share) * residual_3
+        return integrate_twist(twist_S3, self._step_s)
+
+    def _command(self, action_TA: np.ndarray) -> np.ndarray:
+        return action_features(action_TA) @ self._weights_F3
+
+    def _driven_twist(self, steps: int, plan_SA: np.ndarray | None) -> np.ndarray:
+        commands = list(self._pending)
+        if plan_SA is not None and len(plan_SA):
+            commands.extend(self._command(np.asarray(plan_SA, np.float64)))
+        twist_S3 = np.empty((steps, 3))
+        # self._twist_3 already holds the twist of the step that starts now.
+        twist_3 = self._twist_3.copy()
+        # Until the delay line has filled, its oldest command stays in force.
+        missing = self._model.delay_steps + 1 - len(self._pending)
+        for step in range(steps):
+            twist_S3[step] = twist_3
+            command_3 = commands[min(max(step + 1 - missing, 0), len(commands) - 1)]
+            twist_3 = twist_3 + self._model.gain * (command_3 - twist_3)
+        return twist_S3
+
+    def _measured_twist(self) -> np.ndarray | None:
+        if len(self._poses) < 2:
+            return None
+        (stamp_ns, first), (last_ns, last) = self._poses[0], self._poses[-1]
+        elapsed_s = (last_ns - stamp_ns) * 1e-9
+        if elapsed_s <= 0:
+            return None
+        forward, left, turn = last.relative_to(first)
+        # The chord of an arc, turned back by half the turn, is the velocity in the robot's own frame.
+        cosine, sine = math.cos(turn / 2), math.sin(turn / 2)
+        return np.array([forward * cosine + left * sine, left * cosine - forward * sine, turn]) / elapsed_s

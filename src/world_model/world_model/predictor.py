@@ -1,0 +1,358 @@
+"""The online predictor that the graph and offline evaluation both run, one observation at a time.
+
+Per latent: ``observe`` advances the context and says which memories it wants; whoever has a memory answers;
+``predict`` forecasts each horizon with what came (or without).
+
+Shape suffixes: D = latent size, A = action size, H = horizons, K = memories, S = steps ahead, N = history values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from world_model.artifacts import Artifact
+from world_model.conditioning import (
+    MOTION_FEATURES,
+    SPOT_FEATURES,
+    TWIN_FEATURES,
+    Retrieval,
+    offsets_in_frame,
+    spot_features,
+    twin_features,
+)
+from world_model.errors import ObservationError
+from world_model.motion import MotionModel, MotionTracker, Pose2
+from world_model.recording import REVISIT_HEADING_RAD, REVISIT_RADIUS_M
+
+HISTORY_EMBEDDINGS = 4
+HISTORY_SIZE = 224
+# A hole this long (a camera that stalls, a bag that is cut) ends the context.
+GAP_S = 0.5
+# The node takes successors whose real time difference is this near to the horizon.
+SUCCESSOR_TOLERANCE_S = 0.03
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One latent with the pose and action that belong to its stamp."""
+
+    stamp_ns: int
+    latent_D: np.ndarray
+    pose: Pose2 | None = None
+    action_A: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRequest:
+    """What the predictor wants to know of the memory. ``rank`` is ``pose`` or ``latent``."""
+
+    horizon_s: float
+    pose: Pose2
+    latent_D: np.ndarray | None
+    rank: str
+    radius_m: float
+    heading_tolerance_rad: float
+    heading_weight_m: float
+    k: int
+    exclude_recent_s: float
+    stamp_ns: int
+    successors: bool
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One remembered state. ``successors`` holds (horizon_s, real dt_s, latent)."""
+
+    id: int
+    stamp_ns: int
+    latent_D: np.ndarray
+    pose: Pose2
+    action_A: np.ndarray | None = None
+    successors: tuple[tuple[float, float, np.ndarray], ...] = ()
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The latent expected ``horizon_s`` ahead.
+
+    ``gate`` is 0 when memories had no say and 1 when they alone spoke. ``revisit`` tells whether one of them lies within
+    1 m and 30 degrees of the expected pose.
+    """
+
+    horizon_s: float
+    latent_D: np.ndarray
+    without_memory_D: np.ndarray
+    persistence_D: np.ndarray
+    gate: float
+    memory_ids: tuple[int, ...]
+    memory_poses: tuple[Pose2, ...]
+    pose: Pose2 | None
+    revisit: bool
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The forecasts made from one observation, ordered by horizon."""
+
+    stamp_ns: int
+    forecasts: tuple[Forecast, ...]
+
+
+class Predictor:
+    """Context, motion model and transition of one artifact, run online.
+
+    Args:
+        artifact: Loaded artifact.
+        top_k: Memories per horizon; default: as trained.
+        horizons_s: Times ahead [s]; default: one step and the artifact's far horizon.
+    """
+
+    def __init__(
+        self, artifact: Artifact, top_k: int | None = None, horizons_s: Sequence[float] | None = None
+    ) -> None:
+        manifest = artifact.manifest
+        self._manifest = manifest
+        self._device = artifact.device
+        self._transition = artifact.transition()
+        self._retrieval = Retrieval.from_manifest(manifest.memory)
+        self._spot_k = top_k or self._retrieval.spot_k
+        self.horizons_s = tuple(sorted(horizons_s or (manifest.step_s, manifest.horizon_s)))
+        self._steps = [max(int(round(h / manifest.step_s)), 1) for h in self.horizons_s]
+        self._motion = MotionTracker(MotionModel.from_manifest(manifest.motion), manifest.step_s, manifest.action_dim)
+        self.reset()
+        self._warm_up()
+
+    def reset(self) -> None:
+        """Forget the context; the next observation starts anew."""
+        with torch.inference_mode():
+            self._state_1C = self._transition.initial(1)
+        self._motion.reset()
+        self._last: Observation | None = None
+        self._moved_S3: np.ndarray | None = None
+
+    def observe(self, observation: Observation, plan_SA: np.ndarray | None = None) -> list[MemoryRequest]:
+        """Advance the context by one observation.
+
+        Args:
+            observation: The newest latent. A gap or a stamp that goes back starts a new context.
+            plan_SA: Actions that will follow, if they are known (a recording); else the present one is held.
+
+        Returns:
+            One request per horizon by pose, then one by latent; empty without a pose.
+
+        Raises:
+            ObservationError: A latent or action of the wrong size, or values that are not finite.
+        """
+        self._check(observation)
+        if self._last is not None:
+            elapsed_s = (observation.stamp_ns - self._last.stamp_ns) * 1e-9
+            if elapsed_s <= 0 or elapsed_s > GAP_S:
+                self.reset()
+        self._last = observation
+        with torch.inference_mode():
+            self._state_1C = self._transition.observe(
+                self._row(observation.latent_D), self._action_row(observation), self._state_1C
+            )
+        self._motion.update(observation.stamp_ns, observation.pose, observation.action_A)
+        self._moved_S3 = self._motion.displacements(max(self._steps), plan_SA)
+        return self._requests(observation)
+
+    def predict(
+        self, memories: Sequence[Sequence[Memory]] | None, history_N: np.ndarray | None = None, history_count: int = 0
+    ) -> Prediction:
+        """Return the forecasts from the last observation.
+
+        Args:
+            memories: One sequence per request that ``observe`` returned; ``None`` when the memory did not answer.
+            history_N: Visual history, oldest first, left-padded; ``None`` without one.
+            history_count: Real entries in it.
+
+        Raises:
+            ObservationError: Nothing was observed yet, or the answers do not fit the requests.
+        """
+        if self._last is None:
+            raise ObservationError("predict was called before any observation")
+        expected = len(self.horizons_s) + 1
+        if memories is not None and len(memories) not in (0, expected):
+            raise ObservationError(f"{len(memories)} memory answers, expected {expected}")
+        spots = list(memories[:-1]) if memories else [[] for _ in self.horizons_s]
+        twins = list(memories[-1]) if memories else []
+        latent_HD, base_HD, gate_H = self._forward(spots, twins, history_N, history_count)
+        forecasts = tuple(
+            self._forecast(i, latent_HD[i], base_HD[i], float(gate_H[i]), [*spots[i]]) for i in range(len(spots))
+        )
+        return Prediction(self._last.stamp_ns, forecasts)
+
+    def _check(self, observation: Observation) -> None:
+        latent_D, size = observation.latent_D, self._manifest.z_dim
+        if latent_D.shape != (size,) or not np.all(np.isfinite(latent_D)):
+            raise ObservationError(f"latent has shape {list(latent_D.shape)}, expected {size} finite values")
+        action_A, size = observation.action_A, self._manifest.action_dim
+        if action_A is not None and (action_A.shape != (size,) or not np.all(np.isfinite(action_A))):
+            raise ObservationError(f"action is {action_A.tolist()}, expected {size} finite values")
+
+    def _requests(self, observation: Observation) -> list[MemoryRequest]:
+        if observation.pose is None or self._moved_S3 is None:
+            return []
+        retrieval = self._retrieval
+
+        def request(horizon_s: float, pose: Pose2, latent_D: np.ndarray | None, k: int) -> MemoryRequest:
+            return MemoryRequest(
+                horizon_s=horizon_s,
+                pose=pose,
+                latent_D=latent_D,
+                rank="pose" if latent_D is None else "latent",
+                radius_m=retrieval.radius_m,
+                heading_tolerance_rad=retrieval.heading_tolerance_rad,
+                heading_weight_m=retrieval.heading_weight_m,
+                k=k,
+                exclude_recent_s=retrieval.exclude_recent_s,
+                stamp_ns=observation.stamp_ns,
+                successors=latent_D is not None,
+            )
+
+        spots = [request(h, self._expected_pose(i), None, self._spot_k) for i, h in enumerate(self.horizons_s)]
+        return [*spots, request(0.0, observation.pose, observation.latent_D, retrieval.twin_k)]
+
+    def _expected_pose(self, index: int) -> Pose2 | None:
+        if self._last is None or self._last.pose is None or self._moved_S3 is None:
+            return None
+        return self._last.pose.moved(self._moved_S3[self._steps[index] - 1])
+
+    def _forward(
+        self, spots: list[Sequence[Memory]], twins: list[Memory], history_N: np.ndarray | None, history_count: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        last = self._last
+        assert last is not None
+        spot = self._spot_arrays(spots)
+        twin = self._twin_arrays(twins)
+        history_1N = np.zeros((1, HISTORY_EMBEDDINGS * HISTORY_SIZE), np.float32)
+        if history_N is not None and history_count > 0:
+            history_1N[0] = history_N
+        count_1 = np.array([history_count if history_N is not None else 0], np.int64)
+        with torch.inference_mode():
+            latent_1HD, base_1HD, gate_1H = self._transition.forecast(
+                self._state_1C,
+                self._row(last.latent_D),
+                self._action_row(last),
+                self._tensor(self._motion_features()),
+                self._tensor(np.array([self.horizons_s], np.float32)),
+                *(self._tensor(array) for array in (*spot, *twin, history_1N, count_1)),
+            )
+        return latent_1HD[0].cpu().numpy(), base_1HD[0].cpu().numpy(), gate_1H[0].cpu().numpy()
+
+    def _motion_features(self) -> np.ndarray:
+        features_1HM = np.zeros((1, len(self._steps), MOTION_FEATURES), np.float32)
+        if self._moved_S3 is not None:
+            features_1HM[0, :, :3] = self._moved_S3[[s - 1 for s in self._steps]]
+            features_1HM[0, :, :2] /= self._retrieval.length_scale_m
+            features_1HM[0, :, 3] = 1.0
+        return features_1HM
+
+    def _spot_arrays(self, spots: list[Sequence[Memory]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        size, width = self._manifest.z_dim, max(self._spot_k, max(len(found) for found in spots))
+        latent = np.zeros((1, len(spots), width, size), np.float32)
+        feature = np.zeros((1, len(spots), width, SPOT_FEATURES), np.float32)
+        valid = np.zeros((1, len(spots), width), bool)
+        for row, found in enumerate(spots):
+            pose = self._expected_pose(row)
+            if not found or pose is None:
+                continue
+            count = len(found)
+            latent[0, row, :count] = [memory.latent_D for memory in found]
+            feature[0, row, :count] = spot_features(*self._offsets_and_ages(found, pose), self._retrieval)
+            valid[0, row, :count] = True
+        return latent, feature, valid
+
+    def _twin_arrays(self, twins: list[Memory]) -> tuple[np.ndarray, ...]:
+        size, width, horizons = self._manifest.z_dim, max(self._retrieval.twin_k, len(twins)), self.horizons_s
+        latent = np.zeros((1, width, size), np.float32)
+        feature = np.zeros((1, width, TWIN_FEATURES), np.float32)
+        valid = np.zeros((1, width), bool)
+        following = np.zeros((1, len(horizons), width, size), np.float32)
+        following_valid = np.zeros((1, len(horizons), width), bool)
+        last = self._last
+        if twins and last is not None and last.pose is not None:
+            count = len(twins)
+            latent[0, :count] = [memory.latent_D for memory in twins]
+            difference = np.array([self._action_difference(memory) for memory in twins])
+            offset, age_s = self._offsets_and_ages(twins, last.pose)
+            feature[0, :count] = twin_features(offset, age_s, difference, self._retrieval)
+            valid[0, :count] = True
+            for column, memory in enumerate(twins):
+                for row, horizon_s in enumerate(horizons):
+                    found = _successor(memory, horizon_s)
+                    if found is not None:
+                        following[0, row, column] = found
+                        following_valid[0, row, column] = True
+        return latent, feature, valid, following, following_valid
+
+    def _action_difference(self, memory: Memory) -> float:
+        action_A = self._last.action_A if self._last is not None else None
+        if action_A is None or memory.action_A is None or memory.action_A.shape != action_A.shape:
+            return float("nan")
+        return float(np.linalg.norm(memory.action_A - action_A))
+
+    def _offsets_and_ages(self, memories: Sequence[Memory], pose: Pose2) -> tuple[np.ndarray, np.ndarray]:
+        assert self._last is not None
+        poses_K3 = np.array([(m.pose.x, m.pose.y, m.pose.heading) for m in memories])
+        age_s_K = np.array([(self._last.stamp_ns - m.stamp_ns) * 1e-9 for m in memories])
+        return offsets_in_frame(poses_K3, np.array([pose.x, pose.y, pose.heading])), age_s_K
+
+    def _forecast(
+        self, index: int, latent_D: np.ndarray, base_D: np.ndarray, gate: float, found: list[Memory]
+    ) -> Forecast:
+        assert self._last is not None
+        pose = self._expected_pose(index)
+        poses = tuple(memory.pose for memory in found)
+        return Forecast(
+            horizon_s=self.horizons_s[index],
+            latent_D=latent_D,
+            without_memory_D=base_D,
+            persistence_D=self._last.latent_D,
+            gate=gate if found else 0.0,
+            memory_ids=tuple(memory.id for memory in found),
+            memory_poses=poses,
+            pose=pose,
+            revisit=pose is not None and is_revisit(pose, poses),
+        )
+
+    def _row(self, values_D: np.ndarray) -> torch.Tensor:
+        return self._tensor(np.ascontiguousarray(values_D, np.float32)[None])
+
+    def _action_row(self, observation: Observation) -> torch.Tensor:
+        # NaN tells the transition that the action is not known.
+        unknown_A = np.full(self._manifest.action_dim, np.nan, np.float32)
+        return self._row(unknown_A if observation.action_A is None else observation.action_A)
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+    def _warm_up(self) -> None:
+        """Run a few dummy steps, so that the first real one is not slowed down by compilation."""
+        latent_D = np.zeros(self._manifest.z_dim, np.float32)
+        for step in range(3):
+            stamp_ns = int(step * self._manifest.step_s * 1e9)
+            self.observe(Observation(stamp_ns, latent_D, Pose2(0.0, 0.0, 0.0, 0.0)))
+            memory = Memory(0, 0, latent_D, Pose2(0.0, 0.0, 0.0, 0.0))
+            self.predict([[memory]] * (len(self.horizons_s) + 1))
+            self.predict(None)
+        self.reset()
+
+
+def is_revisit(pose: Pose2, memory_poses: Sequence[Pose2]) -> bool:
+    """Return whether one of the remembered poses lies within 1 m and 30 degrees of ``pose``."""
+    for other in memory_poses:
+        forward, left, turn = other.relative_to(pose)
+        if forward * forward + left * left <= REVISIT_RADIUS_M**2 and abs(turn) <= REVISIT_HEADING_RAD:
+            return True
+    return False
+
+
+def _successor(memory: Memory, horizon_s: float) -> np.ndarray | None:
+    for _, dt_s, latent_D in memory.successors:
+        if abs(dt_s - horizon_s) <= SUCCESSOR_TOLERANCE_S:
+            return latent_D
+    return None

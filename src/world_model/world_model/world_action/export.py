@@ -1,0 +1,70 @@
+"""The slow branch as TorchScript inside an artifact, proven equal to what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from world_model.artifacts import Manifest, add_part, load_artifact
+from world_model.errors import ArtifactError
+from world_model.world_action.model import EmbeddingPredictor, ServedWorldAction, WorldActionConfig, WorldActionEncoder
+
+PART = "world_action"
+PARITY_TOLERANCE = 1e-4
+
+
+def served(config: WorldActionConfig, seed: int = 0) -> ServedWorldAction:
+    """Return an untrained slow branch, the same one for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ServedWorldAction(WorldActionEncoder(config), EmbeddingPredictor(config)).eval()
+
+
+def script(module: ServedWorldAction) -> torch.jit.ScriptModule:
+    """Return the module as TorchScript with ``embed`` and ``foresee``."""
+    return torch.jit.script(module.eval())
+
+
+def manifest_entry(config: WorldActionConfig, **more: Any) -> dict[str, Any]:
+    """Return what the manifest says of the slow branch: its configuration and, in ``more``, what was measured."""
+    return {**config.to_dict(), **more}
+
+
+def export(folder: Path, module: ServedWorldAction, config: WorldActionConfig, **more: Any) -> Manifest:
+    """Write ``world_action.pt`` and its manifest entry into an artifact and prove that it computes the same.
+
+    Args:
+        folder: An artifact folder.
+        module: The trained slow branch.
+        config: Its shape.
+        **more: Further manifest entries, such as ``results``.
+
+    Returns:
+        The artifact's manifest.
+
+    Raises:
+        ArtifactError: What was written, loaded again, differs by more than the tolerance.
+    """
+    manifest = add_part(folder, PART, script(module), world_action=manifest_entry(config, **more))
+    difference = parity(module, load_artifact(folder).world_action(), config)
+    if difference > PARITY_TOLERANCE:
+        raise ArtifactError(f"exported world_action.pt differs by {difference:.2e}, expected {PARITY_TOLERANCE:.0e}")
+    return manifest
+
+
+@torch.no_grad()
+def parity(module: ServedWorldAction, exported: torch.jit.ScriptModule, config: WorldActionConfig) -> float:
+    """Return the largest difference of embeddings and foreseen embeddings on random input."""
+    generator = torch.Generator().manual_seed(0)
+    size, largest = config.image_size, 0.0
+    for views in (1, 2):
+        image = torch.randint(0, 256, (3, views, size, size, 3), dtype=torch.uint8, generator=generator)
+        valid = torch.ones(3, views, dtype=torch.bool)
+        valid[1, -1] = views == 1
+        largest = max(largest, float((module.embed(image, valid) - exported.embed(image, valid)).abs().max()))
+    history = torch.randn(3, config.history, config.embedding_dim, generator=generator)
+    count = torch.tensor([1, 2, config.history]).clamp(max=config.history)
+    ours, theirs = module.foresee(history, count), exported.foresee(history, count)
+    return max(largest, float((ours - theirs).abs().max()))
