@@ -1,7 +1,7 @@
 """Errors of the ROS layer.
 
-``ConfigurationError`` and its kin stop a node at start with one line and exit code 2; ``MessageError`` costs one message,
-which is counted under its ``reason``.
+``ConfigurationError`` and its kin stop a node at start with one line and exit code 2; ``MessageError`` costs one
+message, which is counted under its ``reason``.
 """
 
 from __future__ import annotations

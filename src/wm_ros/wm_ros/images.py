@@ -1,7 +1,8 @@
 """Images between messages and arrays: what cameras send, without cv_bridge, without a copy where the layout allows.
 
-``array_from_msg`` is cv_bridge's ``passthrough``; ``image_from_msg`` gives the RGB picture that encoders read. Padded rows
-(any ``step``), both byte orders. An encoding not listed here goes to the distribution's cv_bridge where that is installed.
+``array_from_msg`` is cv_bridge's ``passthrough``; ``image_from_msg`` gives the RGB picture that encoders read. Padded
+rows (any ``step``), both byte orders. An encoding not listed here goes to the distribution's cv_bridge where that is
+installed.
 """
 
 from __future__ import annotations

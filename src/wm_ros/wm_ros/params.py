@@ -1,7 +1,7 @@
 """Node parameters declared once, in a dataclass: type, default, range, description.
 
-rclpy silently ignores a misspelt key and refuses ``10`` for a double; here the first is an error that names the key, and
-the second is read as 10.0.
+rclpy silently ignores a misspelt key and refuses ``10`` for a double; here the first is an error that names the key,
+and the second is read as 10.0.
 """
 
 from __future__ import annotations

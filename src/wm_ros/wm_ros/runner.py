@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.exceptions import RCLError
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -34,21 +33,23 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
     Returns:
         0 after a signal, 2 when parameters, arguments or the artifact cannot work: then one line says why.
     """
-    nodes: Sequence[Node] = []
     try:
         rclpy.init(args=list(args) if args is not None else None)
-        nodes = factory()
+    except RuntimeError as error:
+        return _refuse(error)
+    nodes: list[Node] = []
+    try:
+        nodes += factory()
         executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
         for node in nodes:
             executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except (ConfigurationError, WorldModelError, RCLError) as error:
+    except (ConfigurationError, WorldModelError) as error:
         if nodes:
             raise
-        print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201
-        return EXIT_CONFIGURATION
+        return _refuse(error)
     finally:
         # A second Ctrl-C while cleaning up must not turn a clean end into a crash.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -56,3 +57,8 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
             node.destroy_node()
         rclpy.try_shutdown()
     return EXIT_OK
+
+
+def _refuse(error: Exception) -> int:
+    print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201
+    return EXIT_CONFIGURATION
