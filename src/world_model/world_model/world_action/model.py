@@ -81,6 +81,8 @@ class Backbone(nn.Module):
     Two coordinate channels go in, because pooling over space would otherwise lose where things are.
     """
 
+    coordinates_2HW: Tensor
+
     def __init__(self, config: WorldActionConfig) -> None:
         super().__init__()
         width = config.width
@@ -119,6 +121,9 @@ class WorldActionEncoder(nn.Module):
     ``mean_E`` and ``scale_E`` are measured on the training set once the backbone is trained; until then they change
     nothing.
     """
+
+    mean_E: Tensor
+    scale_E: Tensor
 
     def __init__(self, config: WorldActionConfig) -> None:
         super().__init__()

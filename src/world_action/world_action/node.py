@@ -1,0 +1,221 @@
+"""The node: frames in at their rate, one look per tick out."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from time import monotonic
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.guard_condition import GuardCondition
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float32, Float32MultiArray, MultiArrayDimension
+
+from wm_interfaces.msg import VisualHistory as VisualHistoryMsg
+from wm_ros import (
+    Health,
+    MessageError,
+    compressed_image_from_msg,
+    declare_params,
+    floats,
+    image_from_msg,
+    qos,
+    run_node,
+    stamp_msg,
+    stamp_ns,
+)
+from world_action.branch import Look, SlowBranch
+from world_action.params import WorldActionParams
+from world_action.tick import FrameGate, Tick, ViewMatcher
+from world_action.worker import LatestWorker
+from world_model.artifacts import load_artifact
+from world_model.errors import ArtifactError, FrameError
+
+FrameMsg: TypeAlias = Image | CompressedImage
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """A tick after the worker: what it gave, and what was wrong with which view."""
+
+    look: Look | None
+    missing: tuple[str, ...]
+    faults: tuple[tuple[str, str], ...]  # (reason, detail)
+
+
+class _GatedGroup(MutuallyExclusiveCallbackGroup):
+    """Callbacks that the executor does not even look at while the gate is closed, so their messages stay unread."""
+
+    is_open = True
+
+    def can_execute(self, entity: Any) -> bool:
+        """Return whether the executor may take a message for ``entity`` now."""
+        return self.is_open and super().can_execute(entity)
+
+
+class WorldAction(Node):
+    """Embed what the cameras see once a second, keep the last few embeddings and foresee the next.
+
+    Subscribes the ``image_topics`` (sensor_msgs/Image, and sensor_msgs/CompressedImage on TOPIC/compressed); publishes
+    ``/visual_history`` (std_msgs/Float32MultiArray), ``/visual_history/state`` (wm_interfaces/VisualHistory) and
+    ``/visual_history/surprise`` (std_msgs/Float32). Frames between two ticks are left unread, and all work on a frame
+    is done on a thread of its own, so the executor that carries the fast path is never held up.
+
+    Args:
+        branch: The model and its history; by default those of ``model_path``.
+        model_id: Published as ``encoder_id`` beside a given branch.
+    """
+
+    def __init__(self, branch: SlowBranch | None = None, model_id: str = "", **node_options: Any) -> None:
+        # Set first: a node that fails to start is destroyed all the same.
+        self._worker: LatestWorker[Tick[FrameMsg], _Outcome] | None = None
+        super().__init__("world_action", **node_options)
+        self._params = declare_params(self, WorldActionParams)
+        self._health = Health(self)
+        self._branch, self._model_id = (branch, model_id) if branch else self._load()
+        tick_s = 1.0 / self._params.tick_rate
+        self._matcher: ViewMatcher[FrameMsg] = ViewMatcher(
+            self._params.image_topics, tick_s, self._params.match_tolerance_s, self._params.match_wait_s
+        )
+        self._gate = FrameGate(tick_s)
+        self._state_publisher = self.create_publisher(VisualHistoryMsg, "/visual_history/state", qos.STREAM)
+        self._publisher = self.create_publisher(Float32MultiArray, "/visual_history", qos.STREAM)
+        self._surprise_publisher = self.create_publisher(Float32, "/visual_history/surprise", qos.STREAM)
+        self._health.expect("visual_history", 5.0 * max(tick_s, 1.0))
+        # Held while the guard condition is triggered, so it cannot be destroyed under the worker's hands.
+        self._guard_lock = Lock()
+        self._guard: GuardCondition | None = self.create_guard_condition(self._publish_ready)
+        one_thread = functools.partial(torch.set_num_threads, 1)
+        self._worker = LatestWorker(self._look, self._announce, prepare=one_thread)
+        self._open_inputs()
+
+    def destroy_node(self) -> None:
+        """Stop the worker, then the node."""
+        if self._worker is not None:
+            self._worker.stop()
+            with self._guard_lock:
+                self._guard = None
+        super().destroy_node()
+
+    def _load(self) -> tuple[SlowBranch, str]:
+        artifact = load_artifact(self._params.model_path, self._params.device)
+        sizes = artifact.manifest.world_action
+        if sizes is None or not artifact.has("world_action"):
+            raise ArtifactError(f"artifact '{artifact.manifest.name}' at {artifact.path} has no world_action.pt")
+        tick_s = 1.0 / self._params.tick_rate
+        branch = SlowBranch(artifact.world_action(), sizes, tick_s=tick_s, gap_ticks=self._params.gap_ticks)
+        if not math.isclose(tick_s, float(sizes["tick_s"]), rel_tol=0.05):
+            self._health.degrade("tick_rate", f"ticks are {tick_s:g} s apart, trained were {sizes['tick_s']} s")
+        return branch, artifact.manifest.files["world_action.pt"][:16]
+
+    def _open_inputs(self) -> None:
+        self._group = _GatedGroup()
+        self._opener = self.create_timer(1.0, self._open_gate, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._opener.cancel()
+        for topic in self._params.image_topics:
+            callback = functools.partial(self._on_frame, topic)
+            self.create_subscription(Image, topic, callback, qos.SENSOR, callback_group=self._group)
+            self.create_subscription(
+                CompressedImage, f"{topic}/compressed", callback, qos.SENSOR, callback_group=self._group
+            )
+
+    def _on_frame(self, topic: str, msg: FrameMsg) -> None:
+        tick = self._matcher.offer(topic, stamp_ns(msg.header.stamp), msg)
+        if tick is None:
+            return
+        assert self._worker is not None
+        if self._worker.submit(tick):
+            self._health.drop("busy", "the embedding of the last tick was not yet begun")
+        closed_s = self._gate.closed_for_s(tick.stamp_ns, monotonic())
+        if closed_s > 0.0:
+            self._group.is_open = False
+            self._opener.timer_period_ns = int(closed_s * 1e9)
+            self._opener.reset()
+
+    def _open_gate(self) -> None:
+        self._opener.cancel()
+        self._group.is_open = True
+
+    def _look(self, tick: Tick[FrameMsg]) -> _Outcome:
+        """Convert and embed one tick; runs on the worker's thread."""
+        images: list[np.ndarray | None] = []
+        missing, faults = list(tick.missing), []
+        for topic, msg in zip(self._params.image_topics, tick.frames):
+            images.append(None)
+            try:
+                images[-1] = None if msg is None else _image_of(msg)
+            except MessageError as error:
+                missing.append(topic)
+                faults.append((error.reason, f"{topic}: {error}"))
+        try:
+            look = self._branch.look(tick.stamp_ns, images) if len(missing) < len(images) else None
+        except FrameError as error:
+            look = None
+            faults.append(("frame", str(error)))
+        return _Outcome(look, tuple(missing), tuple(faults))
+
+    def _announce(self) -> None:
+        with self._guard_lock:
+            if self._guard is not None:
+                self._guard.trigger()
+
+    def _publish_ready(self) -> None:
+        assert self._worker is not None
+        for outcome in self._worker.collect():
+            for reason, detail in outcome.faults:
+                self._health.drop(reason, detail)
+            absent = f"no frame from {', '.join(outcome.missing)}" if outcome.missing else None
+            self._health.degrade("missing_views", absent)
+            if outcome.look is not None:
+                self._publish(outcome.look, outcome.missing)
+
+    def _publish(self, look: Look, missing: Sequence[str]) -> None:
+        state = VisualHistoryMsg()
+        state.header.stamp = stamp_msg(look.stamp_ns)
+        state.encoder_id = self._model_id
+        state.embedding_dim, state.capacity, state.count = self._branch.embedding_dim, self._branch.capacity, look.count
+        state.tick_s = 1.0 / self._params.tick_rate
+        state.history = floats(look.history.reshape(-1))
+        state.predicted = floats(look.predicted.reshape(-1))
+        state.surprise = look.surprise
+        state.missing_views = list(missing)
+        self._state_publisher.publish(state)
+        self._publisher.publish(_history_msg(look.history))
+        if math.isfinite(look.surprise):
+            self._surprise_publisher.publish(Float32(data=look.surprise))
+            self._health.sample("surprise", look.surprise)
+        if look.broken is not None:
+            self._health.count(f"history_resets/{look.broken.value}")
+        self._health.tick("visual_history")
+        self._health.count("ticks")
+        self._health.sample("embed_ms", look.embed_ms)
+        self._health.gauge("history_count", look.count)
+
+
+def _image_of(msg: FrameMsg) -> np.ndarray:
+    return compressed_image_from_msg(msg) if isinstance(msg, CompressedImage) else image_from_msg(msg)
+
+
+def _history_msg(history_NE: np.ndarray) -> Float32MultiArray:
+    """Return the history with its layout: ticks, oldest first, times embedding."""
+    ticks, values = history_NE.shape
+    msg = Float32MultiArray()
+    msg.layout.dim = [
+        MultiArrayDimension(label="tick", size=ticks, stride=ticks * values),
+        MultiArrayDimension(label="embedding", size=values, stride=values),
+    ]
+    msg.data = floats(history_NE.reshape(-1))
+    return msg
+
+
+def main() -> None:
+    """Run the node until it is told to stop."""
+    raise SystemExit(run_node(WorldAction))

@@ -1,0 +1,36 @@
+"""Parameters of the slow branch's node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wm_ros import param
+
+
+@dataclass(frozen=True)
+class WorldActionParams:
+    """Everything that may differ between two deployments of this node."""
+
+    model_path: str = param(
+        "artifact://tiny", "Artifact folder, or artifact://NAME for one that ships.", env="WM_CHECKPOINT_PATH"
+    )
+    device: str = param("cpu", "Where the model runs, as torch names it.")
+    image_topics: list[str] = param(
+        ["/camera/image_raw"],
+        "Camera views, sensor_msgs/Image each; sensor_msgs/CompressedImage is read from TOPIC/compressed.",
+    )
+    tick_rate: float = param(1.0, "Embeddings per second of the frames' time [Hz].", low=0.2, high=5.0)
+    match_tolerance_s: float = param(
+        0.1, "Largest difference between the stamps of one tick's views [s].", low=0.001, high=1.0
+    )
+    match_wait_s: float = param(
+        0.1, "How long a due tick waits for late views, in the frames' time [s].", low=0.0, high=1.0
+    )
+    gap_ticks: float = param(
+        1.5, "A longer pause between ticks than this many starts a new history.", low=1.0, high=10.0
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse views that cannot be told apart."""
+        if not self.image_topics or "" in self.image_topics or len(set(self.image_topics)) != len(self.image_topics):
+            raise ValueError(f"image_topics is {self.image_topics}, expected one or more different topics")
