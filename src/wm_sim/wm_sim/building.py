@@ -27,12 +27,14 @@ Cell = tuple[int, int]
 class Building:
     """One floor plan in the map frame (x right, y up, origin at a corner), everything in metres.
 
-    ``wall_start_S2`` is the left end of a wall seen from its free side. ``free_YX`` and ``zone_YX`` are grids of
-    ``CELL_M``; zones 0..E-1 belong to the ring edges, zone E to the short cut, the rest to the rooms.
+    ``ring_E2`` are the ring's nodes in driving order, ``edges_E22`` the ends of every corridor: the ring's, then the
+    short cut. ``wall_start_S2`` is the left end of a wall seen from its free side. ``free_YX`` and ``zone_YX`` are
+    grids of ``CELL_M``; the first zones belong to the corridors, in the order of their edges, the rest to the rooms.
     """
 
     seed: int
     ring_E2: np.ndarray
+    edges_E22: np.ndarray
     shortcut: tuple[int, int]
     wall_start_S2: np.ndarray
     wall_end_S2: np.ndarray
@@ -46,12 +48,6 @@ class Building:
     def size_m(self) -> tuple[float, float]:
         """Width and height of the plan [m]."""
         return self.free_YX.shape[1] * CELL_M, self.free_YX.shape[0] * CELL_M
-
-    @property
-    def edges_E22(self) -> np.ndarray:
-        """Ends of every corridor: the ring's edges in driving order, then the short cut."""
-        ring = np.stack([self.ring_E2, np.roll(self.ring_E2, -1, axis=0)], axis=1)
-        return np.concatenate([ring, self.ring_E2[list(self.shortcut)][None]])
 
 
 def make_building(seed: int, config: WorldConfig | None = None) -> Building:
@@ -75,12 +71,23 @@ def make_building(seed: int, config: WorldConfig | None = None) -> Building:
     )
     zone_YX = _nearest_edge(edges_E22, free_YX.shape)
     for start_2, end_2 in edges_E22:
-        _carve(free_YX, np.minimum(start_2, end_2) - config.corridor_m / 2, np.maximum(start_2, end_2) + config.corridor_m / 2)
+        low_2, high_2 = np.minimum(start_2, end_2), np.maximum(start_2, end_2)
+        _carve(free_YX, low_2 - config.corridor_m / 2, high_2 + config.corridor_m / 2)
     rooms = _add_rooms(free_YX, zone_YX, edges_E22, config, rng)
     _add_niches(free_YX, edges_E22, config, rng)
     starts, ends, zones = _walls(free_YX, zone_YX)
     return Building(
-        seed, ring_E2, shortcut, starts, ends, zones, free_YX, zone_YX, len(edges_E22) + rooms, config.ceiling_m
+        seed,
+        ring_E2,
+        edges_E22,
+        shortcut,
+        starts,
+        ends,
+        zones,
+        free_YX,
+        zone_YX,
+        len(edges_E22) + rooms,
+        config.ceiling_m,
     )
 
 
@@ -173,7 +180,9 @@ def _is_solid(free_YX: np.ndarray, low_2: np.ndarray, high_2: np.ndarray) -> boo
     return not free_YX[_slices(low_2, high_2)].any()
 
 
-def _side(edges_E22: np.ndarray, rng: np.random.Generator, margin_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _side(
+    edges_E22: np.ndarray, rng: np.random.Generator, margin_m: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a random point on a random corridor's centre line, its direction, and a random side of it."""
     start_2, end_2 = edges_E22[rng.integers(len(edges_E22))]
     along_2 = (end_2 - start_2) / np.linalg.norm(end_2 - start_2)

@@ -6,18 +6,16 @@ averaged rather than flickering.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from wm_sim.building import CELL_M, Building, wall_distance_m
+from wm_sim.decor import DECALS, PIXELS_PER_M, WALL_PATTERNS, Style, random_colour
 
-PIXELS_PER_M = 40
 SCALES = 4
 _PAD = 8
-Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -33,18 +31,6 @@ class Atlas:
     ceiling_column: int
     wall_column_S: np.ndarray
     wall_row_S: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Style:
-    """Colours and pattern numbers of one zone."""
-
-    wall: Colour
-    lower: Colour
-    floor: Colour
-    second: Colour
-    wall_pattern: int
-    floor_pattern: int
 
 
 def paint_atlas(building: Building) -> Atlas:
@@ -97,25 +83,19 @@ def _shelves(widths: list[int], width: int, strip_height: int, first_row: int) -
     return columns, rows, -(-total // 8) * 8
 
 
-def _colour(rng: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]) -> Colour:
-    hsv = np.array([[[rng.uniform(0, 180), rng.uniform(*saturation) * 255, rng.uniform(*value) * 255]]])
-    red, green, blue = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
-    return int(red), int(green), int(blue)
-
-
-def _zone_styles(count: int, rng: np.random.Generator) -> list[_Style]:
+def _zone_styles(count: int, rng: np.random.Generator) -> list[Style]:
     """Return one style per zone; a corridor often continues in its predecessor's style."""
-    styles: list[_Style] = []
+    styles: list[Style] = []
     for _ in range(count):
         if styles and rng.random() < 0.25:
             styles.append(styles[-1])
             continue
         styles.append(
-            _Style(
-                _colour(rng, (0.08, 0.5), (0.6, 0.95)),
-                _colour(rng, (0.2, 0.75), (0.3, 0.75)),
-                _colour(rng, (0.1, 0.5), (0.3, 0.7)),
-                _colour(rng, (0.1, 0.5), (0.35, 0.8)),
+            Style(
+                random_colour(rng, (0.08, 0.5), (0.6, 0.95)),
+                random_colour(rng, (0.2, 0.75), (0.3, 0.75)),
+                random_colour(rng, (0.1, 0.5), (0.3, 0.7)),
+                random_colour(rng, (0.1, 0.5), (0.35, 0.8)),
                 int(rng.integers(6)),
                 int(rng.integers(5)),
             )
@@ -132,15 +112,15 @@ def _grain(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
     return np.clip(image * (soft + fine)[..., None], 0, 255).astype(np.uint8)
 
 
-def _paint_wall(length: int, height_m: float, style: _Style, facing: bool, rng: np.random.Generator) -> np.ndarray:
+def _paint_wall(length: int, height_m: float, style: Style, facing: bool, rng: np.random.Generator) -> np.ndarray:
     height = round(height_m * PIXELS_PER_M)
     wall = np.full((height, max(length, 1), 3), style.wall, np.uint8)
-    _WALL_PATTERNS[style.wall_pattern](wall, style)
+    WALL_PATTERNS[style.wall_pattern](wall, style)
     wall = _grain(wall, 0.05, rng)
     slot, column = PIXELS_PER_M, int(rng.integers(4, 30))
     while column + slot * 0.8 < length:
         if rng.random() < 0.75:
-            _DECALS[rng.integers(len(_DECALS))](wall, column, rng)
+            DECALS[rng.integers(len(DECALS))](wall, column, rng)
         column += int(slot * rng.uniform(0.95, 1.6))
     wall[-4:] = (np.array(style.lower) * 0.5).astype(np.uint8)
     return _shade_wall(wall, 0.86 if facing else 1.0)
@@ -155,127 +135,12 @@ def _shade_wall(wall: np.ndarray, light: float) -> np.ndarray:
     return (wall * gain[..., None]).astype(np.uint8)
 
 
-def _bricks(wall: np.ndarray, style: _Style) -> None:
-    mortar = tuple(int(value * 0.7) for value in style.wall)
-    for index, row in enumerate(range(0, wall.shape[0], 8)):
-        wall[row : row + 1] = mortar
-        wall[row : row + 8, (index % 2) * 10 :: 20] = mortar
-
-
-def _stripes(wall: np.ndarray, style: _Style) -> None:
-    for column in range(0, wall.shape[1], 24):
-        wall[:, column : column + 10] = style.lower
-
-
-def _wainscot(wall: np.ndarray, style: _Style) -> None:
-    wall[int(wall.shape[0] * 0.62) :] = style.lower
-    wall[int(wall.shape[0] * 0.6) : int(wall.shape[0] * 0.62)] = 235
-
-
-def _tiles(wall: np.ndarray, style: _Style) -> None:
-    start = int(wall.shape[0] * 0.35)
-    wall[start:] = style.lower
-    wall[start::12] = 225
-    wall[start:, ::12] = 225
-
-
-def _band(wall: np.ndarray, style: _Style) -> None:
-    middle = int(wall.shape[0] * 0.66)
-    wall[middle : middle + 12] = style.lower
-    wall[middle + 4 : middle + 7] = style.second
-
-
-def _planks(wall: np.ndarray, style: _Style) -> None:
-    wall[:] = style.lower
-    wall[:, ::16] = tuple(int(value * 0.6) for value in style.lower)
-
-
-_WALL_PATTERNS: tuple[Callable[[np.ndarray, _Style], None], ...] = (_bricks, _stripes, _wainscot, _tiles, _band, _planks)
-
-
-def _door(wall: np.ndarray, column: int, rng: np.random.Generator) -> None:
-    top = wall.shape[0] - round(1.95 * PIXELS_PER_M)
-    colour = _colour(rng, (0.2, 0.8), (0.3, 0.8))
-    cv2.rectangle(wall, (column, top - 3), (column + 36, wall.shape[0]), (225, 222, 215), -1)
-    cv2.rectangle(wall, (column + 3, top), (column + 33, wall.shape[0]), colour, -1)
-    if rng.random() < 0.6:
-        cv2.rectangle(wall, (column + 11, top + 10), (column + 25, top + 34), (200, 225, 235), -1)
-    cv2.circle(wall, (column + 29, top + 45), 2, (240, 230, 160), -1)
-
-
-def _poster(wall: np.ndarray, column: int, rng: np.random.Generator) -> None:
-    top, width, height = wall.shape[0] - int(rng.integers(50, 66)), int(rng.integers(18, 34)), int(rng.integers(22, 40))
-    paper = _colour(rng, (0.0, 0.9), (0.6, 1.0))
-    cv2.rectangle(wall, (column, top), (column + width, top + height), (40, 40, 45), -1)
-    cv2.rectangle(wall, (column + 1, top + 1), (column + width - 1, top + height - 1), paper, -1)
-    for _ in range(int(rng.integers(2, 6))):
-        x, y = column + int(rng.integers(4, width - 3)), top + int(rng.integers(5, height - 4))
-        ink, size = _colour(rng, (0.4, 1.0), (0.2, 1.0)), int(rng.integers(3, 8))
-        if rng.random() < 0.5:
-            cv2.circle(wall, (x, y), min(size, x - column, column + width - x, y - top, top + height - y), ink, -1)
-        else:
-            right, bottom = min(x + size, column + width - 2), min(y + size, top + height - 2)
-            cv2.rectangle(wall, (x, y), (right, bottom), ink, -1)
-
-
-def _window(wall: np.ndarray, column: int, rng: np.random.Generator) -> None:
-    top, sky = wall.shape[0] - 68, _colour(rng, (0.1, 0.35), (0.9, 1.0))
-    cv2.rectangle(wall, (column, top), (column + 34, top + 40), (245, 245, 240), -1)
-    cv2.rectangle(wall, (column + 3, top + 3), (column + 31, top + 37), sky, -1)
-    hill = int(rng.integers(8, 22))
-    cv2.rectangle(wall, (column + 3, top + 37 - hill), (column + 31, top + 37), _colour(rng, (0.3, 0.6), (0.4, 0.7)), -1)
-    wall[top : top + 40, column + 16 : column + 18] = 245
-
-
-def _shelf(wall: np.ndarray, column: int, rng: np.random.Generator) -> None:
-    bottom, top = wall.shape[0] - 4, wall.shape[0] - int(rng.integers(40, 70))
-    cv2.rectangle(wall, (column, top), (column + 36, bottom), (92, 66, 44), -1)
-    for row in range(top + 2, bottom - 9, 13):
-        x = column + 2
-        while x < column + 31:
-            width, height = int(rng.integers(2, 5)), int(rng.integers(7, 12))
-            cv2.rectangle(wall, (x, row + 11 - height), (x + width - 1, row + 10), _colour(rng, (0.3, 1), (0.3, 1)), -1)
-            x += width
-        wall[row + 11 : row + 13, column : column + 37] = (140, 104, 70)
-
-
-def _sign(wall: np.ndarray, column: int, rng: np.random.Generator) -> None:
-    row, colour = wall.shape[0] - int(rng.integers(38, 60)), _colour(rng, (0.6, 1.0), (0.5, 1.0))
-    if rng.random() < 0.5:
-        cv2.circle(wall, (column + 12, row), 11, colour, -1)
-        cv2.circle(wall, (column + 12, row), 5, _colour(rng, (0.0, 0.5), (0.8, 1.0)), -1)
-    else:
-        corners = np.array([[column, row + 10], [column + 24, row + 10], [column + 12, row - 11]])
-        cv2.fillConvexPoly(wall, corners, colour)
-        wall[row : row + 7, column + 11 : column + 13] = 20
-
-
-def _cabinet(wall: np.ndarray, column: int, rng: np.random.Generator) -> None:
-    top, colour = wall.shape[0] - int(rng.integers(36, 46)), _colour(rng, (0.0, 0.6), (0.4, 0.9))
-    dark = tuple(int(value * 0.55) for value in colour)
-    cv2.rectangle(wall, (column, top), (column + 34, wall.shape[0] - 3), colour, -1)
-    for row in range(top + 8, wall.shape[0] - 4, 10):
-        cv2.line(wall, (column, row), (column + 34, row), dark, 1)
-        wall[row - 5 : row - 3, column + 14 : column + 20] = dark
-
-
-_DECALS: tuple[Callable[[np.ndarray, int, np.random.Generator], None], ...] = (
-    _door,
-    _poster,
-    _poster,
-    _window,
-    _shelf,
-    _sign,
-    _cabinet,
-)
-
-
 def _pixel_zones(building: Building) -> np.ndarray:
     scale = round(PIXELS_PER_M * CELL_M)
     return np.repeat(np.repeat(building.zone_YX, scale, axis=0), scale, axis=1)
 
 
-def _paint_floor(building: Building, styles: list[_Style], rng: np.random.Generator) -> np.ndarray:
+def _paint_floor(building: Building, styles: list[Style], rng: np.random.Generator) -> np.ndarray:
     zones = _pixel_zones(building)
     height, width = zones.shape
     first = np.array([style.floor for style in styles], np.uint8)[zones]
@@ -298,7 +163,9 @@ def _paint_floor(building: Building, styles: list[_Style], rng: np.random.Genera
         pick = rng.integers(len(free_rows))
         centre = (int(free_columns[pick] * 4), int(free_rows[pick] * 4))
         axes = (int(rng.integers(4, 22)), int(rng.integers(4, 22)))
-        cv2.ellipse(floor, centre, axes, float(rng.uniform(0, 180)), 0, 360, _colour(rng, (0.1, 0.8), (0.2, 0.9)), -1)
+        cv2.ellipse(
+            floor, centre, axes, float(rng.uniform(0, 180)), 0, 360, random_colour(rng, (0.1, 0.8), (0.2, 0.9)), -1
+        )
     return _shade_near_walls(building, floor, 0.3, 0.55)
 
 
@@ -308,7 +175,7 @@ def _shade_near_walls(building: Building, image: np.ndarray, reach_m: float, lea
     return (image * gain[..., None]).astype(np.uint8)
 
 
-def _paint_ceiling(building: Building, styles: list[_Style], rng: np.random.Generator) -> np.ndarray:
+def _paint_ceiling(building: Building, styles: list[Style], rng: np.random.Generator) -> np.ndarray:
     zones = _pixel_zones(building)
     tint = np.array([style.wall for style in styles], float)[zones]
     ceiling = (0.35 * tint + 0.65 * 225).astype(np.uint8)

@@ -16,7 +16,8 @@ import numpy as np
 
 from wm_sim.building import Building
 from wm_sim.changes import LIGHT_CELLS_PER_M, LIGHT_UNIT
-from wm_sim.paint import PIXELS_PER_M, SCALES, paint_atlas
+from wm_sim.decor import PIXELS_PER_M
+from wm_sim.paint import SCALES, paint_atlas
 from wm_sim.things import SKIN_SIZE, Things
 
 FIELD_OF_VIEW_DEG = (80.0, 64.4)
@@ -140,7 +141,9 @@ class Renderer:
         """Return every pixel's column and row in the atlas; overwrites the spots."""
         level_W = self._level(depth_W)
         shrink_W = 0.5**level_W
-        column_W = (self._atlas.wall_column_S[wall_W] + share_W * self._length_S[wall_W] * PIXELS_PER_M) * shrink_W - 0.5
+        column_W = (
+            self._atlas.wall_column_S[wall_W] + share_W * self._length_S[wall_W] * PIXELS_PER_M
+        ) * shrink_W - 0.5
         eye_row_W = self._atlas.wall_row_S[wall_W] + (self._ceiling_m - CAMERA_HEIGHT_M) * PIXELS_PER_M
         row_W = (self._atlas.row_of_level[level_W] + eye_row_W * shrink_W - 0.5).astype(np.float32)
         rise_W = (depth_W * PIXELS_PER_M * shrink_W).astype(np.float32)
@@ -207,9 +210,7 @@ class Renderer:
         """Draw one upright body of revolution; ``bearing`` is the camera's direction seen from its front [rad]."""
         ahead, aside, index = body
         radius, tall = self._things.radius_N[index], self._things.height_N[index]
-        rows = [
-            (CAMERA_HEIGHT_M - height) / ahead * self._focal[1] + self._height / 2 - 0.5 for height in (tall, 0.0)
-        ]
+        rows = [(CAMERA_HEIGHT_M - height) / ahead * self._focal[1] + self._height / 2 - 0.5 for height in (tall, 0.0)]
         top, bottom = max(math.ceil(rows[0]), 0), min(math.floor(rows[1]), self._height - 1)
         if top > bottom:
             return

@@ -51,10 +51,10 @@ class Driving:
         ValueError: A value is outside its range.
     """
 
-    speed_m_s: float = 1.1
+    speed_m_s: float = 1.2
     delay_s: float = 0.08
     lag_s: float = 0.12
-    lateral_std_m: float = 0.10
+    lateral_std_m: float = 0.03
     speed_std: float = 0.10
     pause_interval_s: float = 60.0
     detour_probability: float = 0.3
@@ -65,7 +65,7 @@ class Driving:
             {"speed_m_s": "m/s", "delay_s": "s", "lag_s": "s", "lateral_std_m": "m", "pause_interval_s": "s"},
             low={"speed_m_s": 0.2},
             high={
-                "speed_m_s": 1.2,
+                "speed_m_s": 1.25,
                 "delay_s": 0.5,
                 "lag_s": 0.5,
                 "lateral_std_m": 0.12,
@@ -127,8 +127,8 @@ class PoseNoise:
 
     position_std_m: float = 0.02
     heading_std_rad: float = 0.01
-    drift_std_m: float = 0.10
-    drift_std_rad: float = 0.02
+    drift_std_m: float = 0.05
+    drift_std_rad: float = 0.01
     drift_time_s: float = 60.0
     latency_s: float = 0.03
     latency_jitter_s: float = 0.005

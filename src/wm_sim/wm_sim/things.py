@@ -70,7 +70,9 @@ def make_things(building: Building, config: WorldConfig, walker_count: int) -> T
     kinds = [list(_SIZES_M)[rng.integers(len(_SIZES_M) - 1)] for _ in range(furniture + movables)]
     kinds += ["person"] * walker_count
     size_N2 = np.array([_SIZES_M[kind] for kind in kinds]).reshape(-1, 2) * rng.uniform(0.85, 1.15, (len(kinds), 1))
-    skins = np.stack([_skin(kind, rng) for kind in kinds]) if kinds else np.zeros((0, SKIN_SIZE, SKIN_SIZE, 4), np.uint8)
+    skins = (
+        np.stack([_skin(kind, rng) for kind in kinds]) if kinds else np.zeros((0, SKIN_SIZE, SKIN_SIZE, 4), np.uint8)
+    )
     position_N2 = np.concatenate([seats[:furniture], seats_MP2[:, 0], np.zeros((walker_count, 2))])
     heading_N = rng.uniform(-np.pi, np.pi, len(kinds))
     return Things(size_N2[:, 0], size_N2[:, 1], skins, position_N2, heading_N, furniture, seats_MP2)
