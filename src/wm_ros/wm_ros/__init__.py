@@ -4,6 +4,7 @@ from wm_ros import qos
 from wm_ros.errors import ConfigurationError, MessageError, ParameterError
 from wm_ros.health import Health
 from wm_ros.images import array_from_msg, compressed_image_from_msg, depth_from_msg, image_from_msg, image_to_msg
+from wm_ros.memory import memories_from_msg, query_to_msg
 from wm_ros.messages import (
     float_array_msg,
     floats,
@@ -15,6 +16,7 @@ from wm_ros.messages import (
     vector_from_msg,
     yaw_of,
 )
+from wm_ros.model import ModelParams
 from wm_ros.params import declare_params, environment_overrides, param
 from wm_ros.runner import run_node, run_nodes
 
@@ -22,6 +24,7 @@ __all__ = [
     "ConfigurationError",
     "Health",
     "MessageError",
+    "ModelParams",
     "ParameterError",
     "array_from_msg",
     "compressed_image_from_msg",
@@ -32,11 +35,13 @@ __all__ = [
     "floats",
     "image_from_msg",
     "image_to_msg",
+    "memories_from_msg",
     "param",
     "pose_from_msg",
     "pose_to_msg",
     "qos",
     "quaternion_of",
+    "query_to_msg",
     "run_node",
     "run_nodes",
     "stamp_msg",

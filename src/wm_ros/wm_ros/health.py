@@ -56,6 +56,10 @@ class Health:
             self._last_warning[reason] = now
             self._node.get_logger().warning(f"dropped ({reason}, {self._drops[reason]} so far): {detail or reason}")
 
+    def skip(self, reason: str) -> None:
+        """Counts a message that was left out on purpose under ``skipped/REASON``, without a warning."""
+        self._counts[f"skipped/{reason}"] += 1
+
     def tick(self, name: str) -> None:
         """Marks one occurrence; reported as ``NAME_hz`` over the last 10 s."""
         self._ticks.setdefault(name, deque(maxlen=4096)).append(monotonic())

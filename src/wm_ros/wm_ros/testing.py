@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from time import monotonic
 
 import pytest
 import rclpy
+import yaml
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -46,3 +49,12 @@ def spin_until(predicate: Callable[[], bool], *nodes: Node, timeout_s: float = 2
         for node in nodes:
             executor.remove_node(node)
         executor.shutdown()
+
+
+def assert_file_sets_every_parameter(path: Path, node_name: str, params: type) -> None:
+    """Asserts that a parameter file sets each parameter of a node, none else, each with a reason beside it."""
+    given = yaml.safe_load(path.read_text())[node_name]["ros__parameters"]
+    assert set(given) == {field.name for field in dataclasses.fields(params)}
+    for line in path.read_text().splitlines():
+        if line.split(":")[0].strip() in given:
+            assert "# " in line, f"{path.name}: no reason beside '{line.strip()}'"

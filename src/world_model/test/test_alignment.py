@@ -171,4 +171,6 @@ def test_timeline_lets_a_silent_camera_come_back():
     timeline = Timeline(ahead_s=5.0)
     timeline.check(ns(1.0), ns(0.0))
     assert timeline.check(ns(61.0), ns(60.0)) is Passage.FOLLOWS
-    assert timeline.check(ns(60.95), ns(60.1)) is Passage.FOLLOWS  # out of order by one frame
+    assert timeline.check(ns(60.95), ns(60.1)) is Passage.OUT_OF_ORDER
+    assert timeline.check(ns(61.0), ns(60.15)) is Passage.REPEATED
+    assert timeline.check(ns(61.05), ns(60.2)) is Passage.FOLLOWS

@@ -256,6 +256,8 @@ class Passage(enum.Enum):
     """What a ``Timeline`` says of a frame's stamp."""
 
     FOLLOWS = "follows"
+    REPEATED = "repeated"
+    OUT_OF_ORDER = "out-of-order"
     JUMPS_BACK = "jumps-back"
     JUMPS_AHEAD = "jumps-ahead"
     AHEAD = "ahead"
@@ -269,7 +271,7 @@ class Timeline:
 
     Args:
         ahead_s: Furthest that stamps may run ahead of the time that passed between frames [s].
-        back_s: How far back is a jump; less is a frame out of order, which follows [s].
+        back_s: How far back is a jump; less is a frame out of order [s].
     """
 
     def __init__(self, ahead_s: float = 5.0, back_s: float = 1.0) -> None:
@@ -282,7 +284,7 @@ class Timeline:
         passage = self._judge(stamp_ns, steady_ns)
         if passage is Passage.AHEAD:
             self._doubted = (stamp_ns, steady_ns)
-        else:
+        elif passage not in (Passage.REPEATED, Passage.OUT_OF_ORDER):
             self._last, self._doubted = (stamp_ns, steady_ns), None
         return passage
 
@@ -291,6 +293,8 @@ class Timeline:
             return Passage.FOLLOWS
         if stamp_ns < self._last[0] - self._back_ns:
             return Passage.JUMPS_BACK
+        if stamp_ns <= self._last[0]:
+            return Passage.REPEATED if stamp_ns == self._last[0] else Passage.OUT_OF_ORDER
         if not self._is_ahead(self._last, stamp_ns, steady_ns):
             return Passage.FOLLOWS
         doubted = self._doubted

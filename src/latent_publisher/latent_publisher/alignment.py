@@ -1,0 +1,121 @@
+"""What belongs to a frame: its pose, its action, and whether to wait for them a little longer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from world_model.alignment import NS_PER_S, ActionTrack, AlignedAction, AlignedPose, PoseTrack
+
+FrameT = TypeVar("FrameT")
+_CLOCKS_DIFFER_NS = 2 * NS_PER_S
+
+
+@dataclass(frozen=True)
+class Aligned(Generic[FrameT]):
+    """A frame with the pose and action at its stamp."""
+
+    frame: FrameT
+    stamp_ns: int
+    pose: AlignedPose
+    action: AlignedAction
+
+
+class StateAligner(Generic[FrameT]):
+    """Holds encoded frames back until their pose and action are there, at most ``wait_s``, and keeps their order.
+
+    Nothing is waited for that does not come: without any recent pose (or action) the frame goes out at once.
+
+    Args:
+        poses: Poses received.
+        actions: Actions received.
+        wait_s: Longest wait [s], on a steady clock.
+        action_tolerance_s: An action this much before a frame is its own: no later one is waited for [s].
+    """
+
+    def __init__(self, poses: PoseTrack, actions: ActionTrack, wait_s: float, action_tolerance_s: float) -> None:
+        self._poses, self._actions = poses, actions
+        self._wait_ns, self._tolerance_ns = int(wait_s * NS_PER_S), int(action_tolerance_s * NS_PER_S)
+        self._waiting: deque[tuple[FrameT, int, int]] = deque()
+
+    def push(self, frame: FrameT, stamp_ns: int, steady_ns: int) -> None:
+        """Adds a frame received at ``steady_ns``."""
+        self._waiting.append((frame, stamp_ns, steady_ns + self._wait_ns))
+
+    def pop_ready(self, steady_ns: int) -> Iterator[Aligned[FrameT]]:
+        """Yields the frames that need not or may not wait any longer, oldest first."""
+        while self._waiting:
+            frame, stamp_ns, deadline_ns = self._waiting[0]
+            if steady_ns < deadline_ns and self._is_worth_waiting(stamp_ns):
+                return
+            self._waiting.popleft()
+            yield Aligned(frame, stamp_ns, self._poses.at(stamp_ns), self._actions.at(stamp_ns))
+
+    def next_deadline_ns(self) -> int | None:
+        """Returns when the oldest waiting frame goes out at the latest, on the steady clock."""
+        return self._waiting[0][2] if self._waiting else None
+
+    def _is_worth_waiting(self, stamp_ns: int) -> bool:
+        return _may_come(self._poses.newest_ns, stamp_ns, 0) or _may_come(
+            self._actions.newest_ns, stamp_ns, self._tolerance_ns
+        )
+
+
+def _may_come(newest_ns: int | None, stamp_ns: int, tolerance_ns: int) -> bool:
+    """Returns whether a stream is behind a frame, but alive: its newest is less than a second older."""
+    return newest_ns is not None and tolerance_ns < stamp_ns - newest_ns < NS_PER_S
+
+
+class ArrivalClock:
+    """The time that something without a stamp arrives, on the clock that the frames are stamped by.
+
+    That is the node's clock, unless frames are stamped by another one (a bag played without ``/clock``): then it is the
+    newest frame's stamp plus the time since it came.
+    """
+
+    def __init__(self) -> None:
+        self._frame: tuple[int, int] | None = None
+        self.offset_s = 0.0
+
+    def frame(self, stamp_ns: int, steady_ns: int, now_ns: int) -> None:
+        """Takes note of a frame: its stamp, and the steady and the node's clock when it came."""
+        self._frame = (stamp_ns, steady_ns)
+        self.offset_s = (now_ns - stamp_ns) / NS_PER_S
+
+    @property
+    def clocks_differ(self) -> bool:
+        """Whether frames are stamped by another clock than the node's."""
+        return abs(self.offset_s) * NS_PER_S > _CLOCKS_DIFFER_NS
+
+    def arrival_ns(self, steady_ns: int, now_ns: int) -> int:
+        """Returns the data time of something that arrives now."""
+        if self._frame is None or not self.clocks_differ:
+            return now_ns
+        return self._frame[0] + steady_ns - self._frame[1]
+
+
+class NearestInTime:
+    """The last few values of a side stream, to find the one nearest to a frame.
+
+    Args:
+        tolerance_s: Furthest that one may lie from the frame [s].
+    """
+
+    def __init__(self, tolerance_s: float) -> None:
+        self._tolerance_ns = int(tolerance_s * NS_PER_S)
+        self._values: deque[tuple[int, np.ndarray]] = deque(maxlen=30)
+
+    def insert(self, stamp_ns: int, value: np.ndarray) -> None:
+        """Adds a value."""
+        self._values.append((stamp_ns, value))
+
+    def at(self, stamp_ns: int) -> np.ndarray | None:
+        """Returns the value nearest to a time, or None when none is near enough."""
+        if not self._values:
+            return None
+        nearest = min(self._values, key=lambda item: abs(item[0] - stamp_ns))
+        return nearest[1] if abs(nearest[0] - stamp_ns) <= self._tolerance_ns else None

@@ -1,0 +1,68 @@
+"""From a picture to a latent."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from world_model.artifacts import Artifact
+from world_model.errors import FrameError
+from world_model.images import prepare_depth, prepare_image
+
+_WARM_UP_PASSES = 5
+
+
+class Encoder:
+    """The encoder of an artifact, one frame at a time.
+
+    Args:
+        artifact: Its encoder is loaded and warmed up: TorchScript compiles during its first passes.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        manifest = artifact.manifest
+        self.encoder_id = manifest.encoder_id
+        self.z_dim = manifest.z_dim
+        self.action_dim = manifest.action_dim
+        self.step_s = manifest.step_s
+        self.wants_depth = "depth" in manifest.inputs
+        self.proprioception_dim = manifest.inputs.get("proprioception", 0)
+        self._size = manifest.image_size
+        self._device = torch.device(artifact.device)
+        self._module = artifact.encoder()
+        blank = np.zeros((self._size, self._size, 3), np.uint8)
+        for _ in range(_WARM_UP_PASSES):
+            self.encode(
+                blank,
+                np.zeros(blank.shape[:2], np.float32) if self.wants_depth else None,
+                np.zeros(self.proprioception_dim, np.float32) if self.proprioception_dim else None,
+            )
+
+    def encode(
+        self, image_HW3: np.ndarray, depth_HW: np.ndarray | None = None, proprioception_P: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Returns the latent [D] float32 of an RGB frame of any size.
+
+        Args:
+            image_HW3: uint8.
+            depth_HW: Metres, for an artifact that wants it.
+            proprioception_P: For an artifact that wants it.
+
+        Raises:
+            FrameError: The frame cannot be used, an input the artifact wants is missing, or the latent is not finite.
+        """
+        if self.wants_depth and depth_HW is None:
+            raise FrameError("the artifact wants depth, and no depth image belongs to this frame")
+        if self.proprioception_dim and proprioception_P is None:
+            raise FrameError("the artifact wants proprioception, and none belongs to this frame")
+        image = self._tensor(prepare_image(image_HW3, self._size))
+        depth = self._tensor(prepare_depth(depth_HW, self._size)) if self.wants_depth and depth_HW is not None else None
+        proprioception = self._tensor(proprioception_P) if proprioception_P is not None else None
+        with torch.inference_mode():
+            latent_D = self._module(image, depth, proprioception)[0].cpu().numpy()
+        if not np.isfinite(latent_D).all():
+            raise FrameError("the encoder gave a latent that is not finite")
+        return latent_D
+
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values)[None].to(self._device)

@@ -1,0 +1,241 @@
+"""The node ``latent_publisher``: camera, pose and actions in, ``/latent`` and ``/latent/state`` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic_ns, perf_counter
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float32MultiArray, Header
+
+from latent_publisher.alignment import Aligned, ArrivalClock, NearestInTime, StateAligner
+from latent_publisher.encoder import Encoder
+from latent_publisher.params import LatentPublisherParams
+from wm_interfaces.msg import LatentState
+from wm_ros import (
+    Health,
+    MessageError,
+    compressed_image_from_msg,
+    declare_params,
+    depth_from_msg,
+    float_array_msg,
+    floats,
+    image_from_msg,
+    pose_from_msg,
+    pose_to_msg,
+    qos,
+    run_node,
+    stamp_ns,
+    vector_from_msg,
+)
+from world_model.alignment import ActionStatus, ActionTrack, Pacer, Passage, PoseStatus, PoseTrack, Timeline
+from world_model.errors import FrameError
+
+_LOOK_FOR_CAMERA_S = 0.2
+_SIDE_INPUT_TOLERANCE_S = 0.1
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    header: Header
+    latent_D: np.ndarray
+
+
+class LatentPublisher(Node):
+    """Publish one latent per accepted camera frame, under that frame's own stamp.
+
+    Subscribes ``/camera/image_raw`` (sensor_msgs/Image, or CompressedImage on it or on ``TOPIC/compressed``), ``/pose``
+    (geometry_msgs/PoseStamped), ``/actions`` (std_msgs/Float32MultiArray) and, for artifacts that want them,
+    ``/camera/depth/image_raw`` (sensor_msgs/Image) and ``/proprioception`` (std_msgs/Float32MultiArray). Publishes
+    ``/latent`` (std_msgs/Float32MultiArray) at once and ``/latent/state`` (wm_interfaces/LatentState) as soon as the
+    pose and action of that stamp are known, at most ``pose_wait_s`` later.
+    """
+
+    def __init__(self, encoder: Encoder | None = None, **node_options: Any) -> None:
+        """Read parameters, load weights, then open topics: in that order, so no frame is early."""
+        super().__init__("latent_publisher", **node_options)
+        self._params = params = declare_params(self, LatentPublisherParams)
+        self._encoder = encoder or Encoder(params.load())
+        self._health = Health(self)
+        self._health.gauge("encoder_id", self._encoder.encoder_id)
+        self._health.expect("images", params.image_timeout_s)
+        self._pacer, self._timeline, self._clock_of_frames = Pacer(params.publish_rate), Timeline(), ArrivalClock()
+        half_step_s = self._encoder.step_s / 2
+        self._poses = PoseTrack(max_age_s=params.pose_max_age_s)
+        self._actions = ActionTrack(self._encoder.action_dim, params.action_max_age_s, tolerance_s=half_step_s)
+        self._pose_frame_id = ""
+        self._depth, self._proprioception = (NearestInTime(_SIDE_INPUT_TOLERANCE_S) for _ in range(2))
+        self._aligner: StateAligner[_Encoded] = StateAligner(
+            self._poses, self._actions, params.pose_wait_s, half_step_s
+        )
+        self._open_topics()
+
+    def _open_topics(self) -> None:
+        self._latent_publisher = self.create_publisher(Float32MultiArray, "/latent", qos.STREAM)
+        self._state_publisher = self.create_publisher(LatentState, "/latent/state", qos.STREAM)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._deadline = self.create_timer(max(self._params.pose_wait_s, 1e-3), self._on_deadline, clock=steady)
+        self._deadline.cancel()
+        self.create_subscription(PoseStamped, "/pose", self._on_pose, qos.INPUT)
+        self.create_subscription(Float32MultiArray, "/actions", self._on_action, qos.INPUT)
+        if self._encoder.wants_depth:
+            self.create_subscription(Image, "/camera/depth/image_raw", self._on_depth, qos.SENSOR)
+        if self._encoder.proprioception_dim:
+            self.create_subscription(Float32MultiArray, "/proprioception", self._on_proprioception, qos.INPUT)
+        self._camera = self.resolve_topic_name("/camera/image_raw")
+        self._listen(Image if self._params.image_transport != "compressed" else CompressedImage)
+        if self._params.image_transport == "auto":
+            self._finder = self.create_timer(_LOOK_FOR_CAMERA_S, self._find_camera, clock=steady)
+
+    def _listen(self, kind: type, topic: str | None = None) -> None:
+        if topic is None:
+            topic = self._camera if kind is Image else f"{self._camera}/compressed"
+        convert = image_from_msg if kind is Image else compressed_image_from_msg
+        self._image_subscription = self.create_subscription(
+            kind, topic, lambda msg: self._on_image(msg, convert), qos.SENSOR
+        )
+        self._health.gauge("image_topic", topic)
+        self._heard_topic = (kind, topic)
+
+    def _find_camera(self) -> None:
+        """Turns to compressed images when nobody publishes raw ones, until the first frame came."""
+        if self._health.counted("frames_received"):
+            self._finder.cancel()
+            return
+        wanted = self._camera_on_offer()
+        if wanted is not None and wanted != self._heard_topic:
+            self.get_logger().info(f"listening to {wanted[1]} ({wanted[0].__name__})")
+            self.destroy_subscription(self._image_subscription)
+            self._listen(*wanted)
+
+    def _camera_on_offer(self) -> tuple[type, str] | None:
+        for topic in (self._camera, f"{self._camera}/compressed"):
+            offered = {info.topic_type for info in self.get_publishers_info_by_topic(topic)}
+            if "sensor_msgs/msg/Image" in offered:
+                return Image, topic
+            if "sensor_msgs/msg/CompressedImage" in offered:
+                return CompressedImage, topic
+        return None
+
+    def _on_image(self, msg: Image | CompressedImage, convert: Callable[[Any], np.ndarray]) -> None:
+        self._health.count("frames_received")
+        self._health.tick("images")
+        frame_ns, steady_ns = stamp_ns(msg.header.stamp), monotonic_ns()
+        if not self._is_wanted(frame_ns, steady_ns):
+            return
+        begin = perf_counter()
+        try:
+            latent_D = self._encoder.encode(convert(msg), self._depth.at(frame_ns), self._proprioception.at(frame_ns))
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+            return
+        except FrameError as error:
+            self._health.drop("frame-unusable", str(error))
+            return
+        self._latent_publisher.publish(float_array_msg(latent_D))
+        self._health.sample("encode_ms", (perf_counter() - begin) * 1e3)
+        self._health.count("frames_encoded")
+        self._health.tick("latent")
+        self._aligner.push(_Encoded(msg.header, latent_D), frame_ns, steady_ns)
+        self._publish_ready()
+
+    def _is_wanted(self, frame_ns: int, steady_ns: int) -> bool:
+        """Returns whether a frame is due, after taking note of its stamp; counts why not."""
+        passage = self._timeline.check(frame_ns, steady_ns)
+        if passage is Passage.AHEAD:
+            self._health.drop("frame-ahead", f"stamp {frame_ns * 1e-9:.3f} s lies far ahead of the frames before it")
+            return False
+        if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
+            self._health.count(f"time_{passage.value}")
+            self.get_logger().warning(f"the frames' time {passage.value} to {frame_ns * 1e-9:.3f} s: starting anew")
+        elif passage is Passage.REPEATED:
+            self._health.drop("frame-repeated", f"stamp {frame_ns * 1e-9:.3f} s came before; is the camera stamped?")
+            return False
+        elif passage is Passage.OUT_OF_ORDER:
+            self._health.drop("frame-out-of-order", f"stamp {frame_ns * 1e-9:.3f} s is older than the last")
+            return False
+        self._clock_of_frames.frame(frame_ns, steady_ns, self.get_clock().now().nanoseconds)
+        self._warn_of_clocks()
+        if not self._pacer.is_due(frame_ns):
+            self._health.skip("paced")
+            return False
+        return True
+
+    def _warn_of_clocks(self) -> None:
+        clock = self._clock_of_frames
+        text = (
+            f"frames are stamped {clock.offset_s:.1f} s off this node's clock; actions are timed by the frames instead"
+        )
+        self._health.degrade("clock", text if clock.clocks_differ else None)
+
+    def _on_pose(self, msg: PoseStamped) -> None:
+        try:
+            self._poses.insert(stamp_ns(msg.header.stamp), *pose_from_msg(msg.pose))
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+            return
+        self._pose_frame_id = msg.header.frame_id
+        self._health.count("poses_received")
+        self._health.tick("pose")
+        self._publish_ready()
+
+    def _on_action(self, msg: Float32MultiArray) -> None:
+        arrival_ns = self._clock_of_frames.arrival_ns(monotonic_ns(), self.get_clock().now().nanoseconds)
+        try:
+            self._actions.insert(arrival_ns, vector_from_msg(msg.data, self._encoder.action_dim, "action"))
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+            return
+        self._health.count("actions_received")
+        self._health.tick("action")
+        self._publish_ready()
+
+    def _on_depth(self, msg: Image) -> None:
+        try:
+            self._depth.insert(stamp_ns(msg.header.stamp), depth_from_msg(msg))
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+
+    def _on_proprioception(self, msg: Float32MultiArray) -> None:
+        arrival_ns = self._clock_of_frames.arrival_ns(monotonic_ns(), self.get_clock().now().nanoseconds)
+        try:
+            values = vector_from_msg(msg.data, self._encoder.proprioception_dim, "proprioception")
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+            return
+        self._proprioception.insert(arrival_ns, values)
+
+    def _on_deadline(self) -> None:
+        self._deadline.cancel()
+        self._publish_ready()
+
+    def _publish_ready(self) -> None:
+        for aligned in self._aligner.pop_ready(monotonic_ns()):
+            self._publish_state(aligned)
+        if self._aligner.next_deadline_ns() is not None and self._deadline.is_canceled():
+            self._deadline.reset()
+
+    def _publish_state(self, aligned: Aligned[_Encoded]) -> None:
+        msg = LatentState(header=aligned.frame.header, encoder_id=self._encoder.encoder_id)
+        msg.latent = floats(aligned.frame.latent_D)
+        pose, action = aligned.pose, aligned.action
+        msg.pose_status, msg.action_status = int(pose.status), int(action.status)
+        if pose.position is not None and pose.quaternion is not None:
+            msg.has_pose, msg.pose_frame_id = True, self._pose_frame_id
+            msg.pose = pose_to_msg(pose.position, pose.quaternion)
+        if action.values is not None:
+            msg.has_action, msg.action = True, floats(action.values)
+        self._state_publisher.publish(msg)
+        self._health.count(f"pose_{PoseStatus(pose.status).name.lower()}")
+        self._health.count(f"action_{ActionStatus(action.status).name.lower()}")
+
+
+def main() -> None:
+    """Run the node; exit code 0 after a signal, 2 when it cannot be configured."""
+    raise SystemExit(run_node(LatentPublisher))

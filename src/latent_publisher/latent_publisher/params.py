@@ -1,0 +1,25 @@
+"""Parameters of the latent publisher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wm_ros import ModelParams, param
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentPublisherParams(ModelParams):
+    """Everything that may differ between two deployments of this node."""
+
+    publish_rate: float = param(20.0, "Most latents per second, by the frames' stamps [Hz].", low=0.1, high=200.0)
+    image_transport: str = param(
+        "auto",
+        "raw, compressed (TOPIC/compressed), or auto: raw unless only compressed images are published.",
+        choices=("auto", "raw", "compressed"),
+    )
+    pose_wait_s: float = param(
+        0.02, "Longest that /latent/state waits for a pose and action after the frame [s].", low=0.0, high=1.0
+    )
+    pose_max_age_s: float = param(0.25, "Furthest that a pose is extrapolated [s].", low=0.001, high=10.0)
+    action_max_age_s: float = param(0.5, "Longest that an action holds without another [s].", low=0.001, high=60.0)
+    image_timeout_s: float = param(2.0, "Silence of the camera that is a fault [s].", low=0.1, high=3600.0)
