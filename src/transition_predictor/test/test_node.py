@@ -1,0 +1,259 @@
+"""The node in process, with a memory that answers, is late, refuses or is absent."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_msgs.msg import Float32MultiArray
+
+from transition_predictor.node import TransitionPredictor
+from transition_predictor.params import TransitionPredictorParams
+from wm_interfaces.msg import (
+    LatentPrediction,
+    LatentState,
+    MemoryMatches,
+    MemoryQuery,
+    MemoryRecord,
+    MemorySuccessor,
+    PredictionError,
+    VisualHistory,
+)
+from wm_interfaces.srv import QueryMemoryBatch
+from wm_ros import floats, pose_to_msg, qos, quaternion_of, stamp_msg, stamp_ns
+from wm_ros.testing import assert_file_sets_every_parameter, ros_context, spin_until  # noqa: F401
+from world_model.artifacts import load_artifact
+from world_model.testing import make_random_artifact
+
+CONFIG = Path(__file__).parents[3] / "config" / "transition_predictor.yaml"
+START_NS = 1_000_000_000_000_000_000
+STEP_NS = 50_000_000
+Z_DIM = 32
+
+
+class World:
+    """A node under test; a peer that sends latents, hears predictions and can serve a memory."""
+
+    def __init__(self, artifact, **given) -> None:
+        overrides = [Parameter(name, value=value) for name, value in given.items()]
+        self.encoder_id = artifact.manifest.encoder_id
+        self.node = TransitionPredictor(artifact, parameter_overrides=overrides)
+        self.peer = Node("peer")
+        self.nexts: list[Float32MultiArray] = []
+        self.predictions: list[LatentPrediction] = []
+        self.errors: list[PredictionError] = []
+        self.queries: list[list[MemoryQuery]] = []
+        self.peer.create_subscription(Float32MultiArray, "/latent_next", self.nexts.append, qos.STREAM)
+        self.peer.create_subscription(LatentPrediction, "/latent_next/state", self.predictions.append, qos.STREAM)
+        self.peer.create_subscription(PredictionError, "/prediction_error", self.errors.append, qos.STREAM)
+        self.latents = self.peer.create_publisher(LatentState, "/latent/state", qos.STREAM)
+        self.histories = self.peer.create_publisher(VisualHistory, "/visual_history/state", qos.STREAM)
+        mine = (self.node._next_publisher, self.node._state_publisher, self.node._error_publisher)
+        self.until(
+            lambda: (
+                self.latents.get_subscription_count()
+                and self.histories.get_subscription_count()
+                and all(publisher.get_subscription_count() for publisher in mine)
+            )
+        )
+
+    def until(self, predicate) -> None:
+        spin_until(predicate, self.node, self.peer)
+
+    def serve(self, answer) -> None:
+        self.service = self.peer.create_service(QueryMemoryBatch, "/spatial_memory/query_batch", answer)
+        self.until(self.node._memory.service_is_ready)
+
+    def remember(self, request, response):
+        """Answers each query with one memory at the very place, whose latent is all ones."""
+        self.queries.append(request.queries)
+        for query in request.queries:
+            record = MemoryRecord(id=7, stamp=stamp_msg(stamp_ns(query.stamp) - 30_000_000_000))
+            record.position, record.latent = query.pose.position, floats(np.ones(Z_DIM))
+            if query.successors:
+                record.successors = [MemorySuccessor(horizon_s=1.0, dt_s=1.0, latent=floats(np.ones(Z_DIM)))]
+            response.matches.append(MemoryMatches(records=[record], distances=[0.0]))
+        response.success = True
+        return response
+
+    def send(self, index: int, value: float = 0.1, **changes) -> None:
+        msg = LatentState(encoder_id=self.encoder_id, latent=floats(np.full(Z_DIM, value)))
+        msg.header.stamp = stamp_msg(START_NS + index * STEP_NS)
+        msg.has_pose, msg.pose = True, pose_to_msg((0.05 * index, 0.0, 0.0), quaternion_of(0.0))
+        msg.has_action, msg.action = True, floats([1.0, 0.0])
+        for name, value_ in changes.items():
+            setattr(msg, name, value_)
+        self.latents.publish(msg)
+
+    def predict(self, index: int, **changes) -> LatentPrediction:
+        before = len(self.predictions)
+        self.send(index, **changes)
+        self.until(lambda: len(self.predictions) > before)
+        return self.predictions[-1]
+
+    def close(self) -> None:
+        self.node.destroy_node()
+        self.peer.destroy_node()
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory):
+    path = tmp_path_factory.mktemp("artifact")
+    make_random_artifact(path)
+    return load_artifact(path)
+
+
+@pytest.fixture
+def make_world(ros_context, artifact):  # noqa: F811
+    worlds = []
+
+    def make(**given) -> World:
+        worlds.append(World(artifact, **given))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.close()
+
+
+def test_one_prediction_per_latent_with_memories_of_the_place_ahead(make_world):
+    world = make_world(memory_deadline_s=1.0)
+    world.serve(world.remember)
+    for index in range(4):
+        prediction = world.predict(index)
+    assert len(world.nexts) == len(world.predictions) == 4
+    assert prediction.header.stamp == stamp_msg(START_NS + 3 * STEP_NS)
+    assert not prediction.degraded
+    assert prediction.memory_query_ms > 0
+    step, far = prediction.forecasts
+    assert [step.horizon_s, far.horizon_s] == [pytest.approx(0.05), pytest.approx(1.0)]
+    assert far.target_stamp == stamp_msg(START_NS + 3 * STEP_NS + 1_000_000_000)
+    assert list(far.memory_ids) == [7]
+    np.testing.assert_array_equal(world.nexts[-1].data, step.latent)
+    asked = world.queries[-1]
+    assert [query.pose.position.x for query in asked[:2]] == pytest.approx([0.2, 1.15], abs=0.02)  # 1 m/s from 0.15 m
+    assert {query.encoder_id for query in asked} == {world.encoder_id}
+    assert all(query.exclude_recent_s > 0 for query in asked)
+
+
+def test_without_a_memory_it_predicts_and_says_so(make_world):
+    world = make_world()
+    prediction = world.predict(0)
+    assert (prediction.degraded, prediction.degraded_reason) == (True, "memory absent")
+    assert math.isnan(prediction.memory_query_ms)
+    assert "nobody serves" in world.node._health.status().message
+    assert [forecast.gate for forecast in prediction.forecasts] == [0.0, 0.0]
+
+
+def test_a_late_memory_is_not_waited_for(make_world):
+    world = make_world(memory_deadline_s=0.001)
+    slow = []
+
+    def answer(request, response):
+        slow.append(request)
+        world.node._on_deadline()  # the deadline passes while the memory is still searching
+        return world.remember(request, response)
+
+    world.serve(answer)
+    prediction = world.predict(0)
+    assert (prediction.degraded, prediction.degraded_reason) == (True, "memory late")
+    assert world.node._health.counted("memory_late") == 1
+
+
+def test_a_latent_that_comes_before_the_answer_ends_the_waiting(make_world):
+    world = make_world(memory_deadline_s=1.0)
+    world.serve(world.remember)
+    world.send(0)
+    world.send(1)
+    world.until(lambda: len(world.predictions) == 2)
+    assert [stamp_ns(p.header.stamp) for p in world.predictions] == [START_NS, START_NS + STEP_NS]
+
+
+def test_a_refusing_memory_is_named(make_world):
+    world = make_world(memory_deadline_s=1.0)
+
+    def refuse(request, response):
+        response.success, response.message = False, "latent has 3 values"
+        return response
+
+    world.serve(refuse)
+    prediction = world.predict(0)
+    assert prediction.degraded_reason == "memory refused: latent has 3 values"
+
+
+def test_memory_switched_off_is_not_degraded(make_world):
+    world = make_world(use_memory=False)
+    world.serve(world.remember)
+    assert not world.predict(0).degraded
+    assert world.queries == []
+
+
+def test_without_a_pose_nothing_is_asked(make_world):
+    world = make_world()
+    world.serve(world.remember)
+    prediction = world.predict(0, has_pose=False)
+    assert prediction.degraded_reason == "no pose"
+    assert not prediction.forecasts[0].has_pose
+
+
+def test_errors_come_when_the_predicted_time_does(make_world):
+    world = make_world(use_memory=False)
+    for index in range(22):
+        world.predict(index, value=0.1 * index)
+    world.until(lambda: len(world.errors) == 21 + 2)
+    step_errors = [error for error in world.errors if error.horizon_s < 0.5]
+    far_errors = [error for error in world.errors if error.horizon_s > 0.5]
+    assert len(step_errors) == 21
+    assert len(far_errors) == 2
+    first = far_errors[0]
+    assert first.header.stamp == stamp_msg(START_NS + 20 * STEP_NS)
+    assert first.predicted_from == stamp_msg(START_NS)
+    assert first.error_persistence == pytest.approx(2.0**2)  # unit variances; 20 steps of 0.1 in every dimension
+    forecast = np.array(world.predictions[0].forecasts[1].latent)
+    assert first.error == pytest.approx(float(np.mean((forecast - 2.0) ** 2)), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        ("encoder-mismatch", {"encoder_id": "another"}),
+        ("latent-length", {"latent": [1.0]}),
+        ("latent-not-finite", {"latent": [math.nan] * Z_DIM}),
+        ("action-length", {"action": [1.0]}),
+        ("pose-not-finite", {"pose": pose_to_msg((math.nan, 0.0, 0.0), quaternion_of(0.0))}),
+    ],
+)
+def test_a_bad_latent_is_named_counted_and_survived(make_world, reason, changes):
+    world = make_world()
+    world.send(0, **changes)
+    world.until(lambda: world.node._health.counted(f"dropped/{reason}") == 1)
+    world.predict(1)
+
+
+def test_time_that_jumps_back_starts_anew(make_world):
+    world = make_world(use_memory=False)
+    for index in (100, 101, 0, 1):
+        world.predict(index)
+    world.until(lambda: len(world.errors) == 2)
+    assert [stamp_ns(error.predicted_from) - START_NS for error in world.errors] == [100 * STEP_NS, 0]
+
+
+def test_history_is_used_when_wanted_and_fresh(make_world):
+    world = make_world(use_memory=False, use_history=True)
+    assert world.predict(0).history_reason == "absent"
+    msg = VisualHistory(embedding_dim=224, capacity=4, count=2, history=floats(np.ones(896)))
+    msg.header.stamp = stamp_msg(START_NS)
+    world.histories.publish(msg)
+    world.until(lambda: world.node._history.at(START_NS).count == 2)
+    assert world.predict(1).history_used
+    world.histories.publish(VisualHistory(embedding_dim=224, capacity=4, history=floats(np.ones(5))))
+    world.until(lambda: world.node._health.counted("dropped/history-length") == 1)
+    assert world.predict(60).history_reason == "stale"
+
+
+def test_config_file_and_parameters_agree():
+    assert_file_sets_every_parameter(CONFIG, "transition_predictor", TransitionPredictorParams)

@@ -1,0 +1,1 @@
+"""What follows: the next latents, conditioned on memories of the places ahead."""

@@ -1,0 +1,226 @@
+"""The node ``transition_predictor``: ``/latent/state`` in, ``/latent_next`` and ``/prediction_error`` out."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.task import Future
+from std_msgs.msg import Float32MultiArray
+
+from transition_predictor.history import HistoryKeeper, UsableHistory
+from transition_predictor.params import TransitionPredictorParams
+from wm_interfaces.msg import LatentForecast, LatentPrediction, LatentState, PredictionError, VisualHistory
+from wm_interfaces.srv import QueryMemoryBatch
+from wm_ros import (
+    Health,
+    MessageError,
+    declare_params,
+    float_array_msg,
+    floats,
+    memories_from_msg,
+    pose_from_msg,
+    pose_to_msg,
+    qos,
+    quaternion_of,
+    query_to_msg,
+    run_node,
+    stamp_msg,
+    stamp_ns,
+    vector_from_msg,
+    yaw_of,
+)
+from world_model.artifacts import Artifact
+from world_model.metrics import ErrorTracker, ScoredForecast
+from world_model.motion import Pose2
+from world_model.predictor import Forecast, Memory, MemoryRequest, Observation, Predictor
+
+_REMEMBERED_PREDICTIONS = 200
+
+
+@dataclass
+class _Open:
+    """A latent whose forecast is not out yet: the memory has been asked, or nothing is waited for."""
+
+    state: LatentState
+    begin_s: float
+    future: Future | None = None
+
+
+class TransitionPredictor(Node):
+    """Publish one prediction per latent: one step and 1 s ahead, with the memories of where the robot will be.
+
+    Subscribes ``/latent/state`` (wm_interfaces/LatentState) and ``/visual_history/state``; asks
+    ``/spatial_memory/query_batch``. Publishes ``/latent_next`` (std_msgs/Float32MultiArray, one step ahead),
+    ``/latent_next/state`` (wm_interfaces/LatentPrediction) and, when the predicted time has come, ``/prediction_error``
+    (wm_interfaces/PredictionError). A memory that does not answer within ``memory_deadline_s`` is not waited for.
+    """
+
+    def __init__(self, artifact: Artifact | None = None, **node_options: Any) -> None:
+        """Read parameters, load weights, then open topics: in that order, so no latent is early."""
+        super().__init__("transition_predictor", **node_options)
+        self._params = params = declare_params(self, TransitionPredictorParams)
+        artifact = artifact or params.load()
+        self._manifest = artifact.manifest
+        self._predictor = Predictor(artifact, top_k=params.top_k or None)
+        self._tracker = ErrorTracker(np.asarray(artifact.manifest.latent_variance))
+        self._history = HistoryKeeper(params.use_history, params.history_max_age_s)
+        self._degraded: OrderedDict[int, bool] = OrderedDict()
+        self._open: _Open | None = None
+        self._health = Health(self)
+        self._health.expect("latents", params.latent_timeout_s)
+        self._open_topics()
+
+    def _open_topics(self) -> None:
+        self._next_publisher = self.create_publisher(Float32MultiArray, "/latent_next", qos.STREAM)
+        self._state_publisher = self.create_publisher(LatentPrediction, "/latent_next/state", qos.STREAM)
+        self._error_publisher = self.create_publisher(PredictionError, "/prediction_error", qos.STREAM)
+        self._memory = self.create_client(QueryMemoryBatch, "/spatial_memory/query_batch")
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._deadline = self.create_timer(self._params.memory_deadline_s, self._on_deadline, clock=steady)
+        self._deadline.cancel()
+        self.create_subscription(LatentState, "/latent/state", self._on_state, qos.STREAM)
+        self.create_subscription(VisualHistory, "/visual_history/state", self._on_history, qos.STREAM)
+
+    def _on_state(self, msg: LatentState) -> None:
+        begin_s = perf_counter()
+        self._health.tick("latents")
+        self._health.count("latents_received")
+        try:
+            observation = self._observation(msg)
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+            return
+        # One context, one open question: a latent that comes before the answer to the last ends the waiting for it.
+        self._give_up("late")
+        requests = self._predictor.observe(observation)
+        for scored in self._tracker.observe(observation):
+            self._publish_error(msg, scored)
+        self._open = _Open(msg, begin_s)
+        self._ask(requests)
+
+    def _observation(self, msg: LatentState) -> Observation:
+        if msg.encoder_id != self._manifest.encoder_id:
+            raise MessageError(
+                "encoder-mismatch", f"latent of {msg.encoder_id!r}, expected {self._manifest.encoder_id!r}"
+            )
+        latent_D = vector_from_msg(msg.latent, self._manifest.z_dim, "latent")
+        action_A = vector_from_msg(msg.action, self._manifest.action_dim, "action") if msg.has_action else None
+        pose = None
+        if msg.has_pose:
+            position, quaternion = pose_from_msg(msg.pose)
+            pose = Pose2(*position.tolist(), yaw_of(quaternion))
+        return Observation(stamp_ns(msg.header.stamp), latent_D, pose, action_A)
+
+    def _ask(self, requests: Sequence[MemoryRequest]) -> None:
+        """Asks the memory, or predicts at once when there is nothing or nobody to ask."""
+        assert self._open is not None
+        if not self._params.use_memory:
+            self._predict(None, "")
+        elif not requests:
+            self._predict(None, "no pose")
+        elif not self._memory.service_is_ready():
+            self._health.degrade("memory", "nobody serves /spatial_memory/query_batch: predicting without memories")
+            self._predict(None, "memory absent")
+        else:
+            queries = [query_to_msg(request, self._manifest.encoder_id) for request in requests]
+            self._open.future = self._memory.call_async(QueryMemoryBatch.Request(queries=queries))
+            self._open.future.add_done_callback(self._on_answer)
+            self._deadline.reset()
+
+    def _on_answer(self, future: Future) -> None:
+        if self._open is None or future is not self._open.future:
+            return
+        answer: QueryMemoryBatch.Response = future.result()
+        self._health.sample("memory_query_ms", (perf_counter() - self._open.begin_s) * 1e3)
+        if not answer.success:
+            self._health.degrade("memory", f"the memory refused the query: {answer.message}")
+            self._predict(None, f"memory refused: {answer.message}")
+            return
+        self._health.degrade("memory", None)
+        self._predict([memories_from_msg(matches) for matches in answer.matches], "")
+
+    def _on_deadline(self) -> None:
+        self._deadline.cancel()
+        self._give_up("late")
+
+    def _give_up(self, why: str) -> None:
+        if self._open is None:
+            return
+        if self._open.future is not None:
+            self._memory.remove_pending_request(self._open.future)
+        self._health.count("memory_late")
+        self._predict(None, f"memory {why}")
+
+    def _predict(self, memories: Sequence[Sequence[Memory]] | None, reason: str) -> None:
+        assert self._open is not None
+        self._deadline.cancel()
+        open_, self._open = self._open, None
+        asked_ms = (perf_counter() - open_.begin_s) * 1e3 if memories is not None else math.nan
+        begin_s = perf_counter()
+        history = self._history.at(stamp_ns(open_.state.header.stamp))
+        prediction = self._predictor.predict(memories, history.values_N, history.count)
+        self._health.sample("predict_ms", (perf_counter() - begin_s) * 1e3)
+        self._next_publisher.publish(float_array_msg(prediction.forecasts[0].latent_D))
+        self._publish_prediction(open_.state, prediction.forecasts, reason, asked_ms, history)
+        self._tracker.expect(prediction)
+        self._degraded[prediction.stamp_ns] = bool(reason)
+        while len(self._degraded) > _REMEMBERED_PREDICTIONS:
+            self._degraded.popitem(last=False)
+        self._health.tick("latent_next")
+        self._health.count("predictions")
+        self._health.count("degraded_predictions", int(bool(reason)))
+        self._health.count(f"history_{history.reason or 'used'}")
+
+    def _publish_prediction(
+        self, state: LatentState, forecasts: Sequence[Forecast], reason: str, asked_ms: float, history: UsableHistory
+    ) -> None:
+        begin_ns = stamp_ns(state.header.stamp)
+        msg = LatentPrediction(header=state.header, encoder_id=state.encoder_id)
+        msg.forecasts = [_forecast_msg(forecast, begin_ns, state.pose.position.z) for forecast in forecasts]
+        msg.degraded, msg.degraded_reason = bool(reason), reason
+        msg.memory_query_ms = asked_ms
+        msg.history_used, msg.history_reason = history.values_N is not None, history.reason
+        self._state_publisher.publish(msg)
+
+    def _publish_error(self, state: LatentState, scored: ScoredForecast) -> None:
+        msg = PredictionError(header=state.header, encoder_id=state.encoder_id)
+        msg.horizon_s = scored.forecast.horizon_s
+        msg.predicted_from = stamp_msg(scored.predicted_from_ns)
+        msg.error, msg.error_persistence = scored.error, scored.error_persistence
+        msg.error_without_memory = scored.error_without_memory
+        msg.gate, msg.revisit = scored.forecast.gate, scored.revisit
+        msg.degraded = self._degraded.get(scored.predicted_from_ns, False)
+        self._error_publisher.publish(msg)
+        self._health.sample(f"error_{scored.forecast.horizon_s:g}", scored.error)
+
+    def _on_history(self, msg: VisualHistory) -> None:
+        size = msg.embedding_dim * msg.capacity
+        try:
+            values_N = vector_from_msg(msg.history, size, "history")
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+            return
+        self._history.insert(stamp_ns(msg.header.stamp), values_N, msg.count)
+
+
+def _forecast_msg(forecast: Forecast, begin_ns: int, z_m: float) -> LatentForecast:
+    msg = LatentForecast(horizon_s=forecast.horizon_s, gate=forecast.gate, memory_ids=list(forecast.memory_ids))
+    msg.target_stamp = stamp_msg(begin_ns + round(forecast.horizon_s * 1e9))
+    msg.latent = floats(forecast.latent_D)
+    if forecast.pose is not None:
+        msg.has_pose = True
+        msg.pose = pose_to_msg((forecast.pose.x, forecast.pose.y, z_m), quaternion_of(forecast.pose.heading))
+    return msg
+
+
+def main() -> None:
+    """Run the node; exit code 0 after a signal, 2 when it cannot be configured."""
+    raise SystemExit(run_node(TransitionPredictor))
