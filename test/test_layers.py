@@ -1,0 +1,92 @@
+"""The shape of the workspace: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src"
+OURS = {path.name for path in SOURCE.iterdir() if (path / "package.xml").is_file()}
+BELOW = {
+    "wm_interfaces": set(),
+    "world_model": {"wm_sim"},
+    "wm_ros": {"wm_interfaces", "world_model"},
+    "latent_publisher": {"wm_interfaces", "world_model", "wm_ros"},
+    "transition_predictor": {"wm_interfaces", "world_model", "wm_ros"},
+    "spatial_memory": {"wm_interfaces", "world_model", "wm_ros"},
+    "world_action": {"wm_interfaces", "world_model", "wm_ros"},
+    "wm_sim": {"wm_interfaces", "wm_ros"},
+    "wm_bringup": OURS,
+}
+"""Package -> what of ours it may import. Training data comes from the simulator's ROS-free part."""
+
+NODE_PACKAGES = ["latent_publisher", "transition_predictor", "spatial_memory", "world_action", "wm_sim"]
+ROS_MODULES = {"node.py", "params.py", "messages.py"}
+TRAINING_ONLY = {"lightning", "lightning_fabric", "onnx", "onnxruntime", "sklearn", "rosbags", "matplotlib", "wm_sim"}
+LIGHT = ["alignment", "artifacts", "errors", "images", "metrics", "motion", "predictor", "recording", "conditioning"]
+
+
+def imported(path: Path) -> set[str]:
+    """Returns the top-level names of all modules that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def is_ros(name: str) -> bool:
+    return name in ("rclpy", "rcl_interfaces", "builtin_interfaces", "wm_interfaces", "wm_ros") or name.endswith("_msgs")
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((SOURCE / package / package).rglob("*.py"))
+
+
+def test_every_package_has_its_layer():
+    assert set(BELOW) == OURS
+
+
+@pytest.mark.parametrize("package", sorted(BELOW))
+def test_imports_go_down(package):
+    for path in modules(package):
+        up = (imported(path) & OURS) - BELOW[package] - {package}
+        assert not up, f"{path.relative_to(ROOT)} imports {sorted(up)}"
+
+
+@pytest.mark.parametrize("package", NODE_PACKAGES)
+def test_only_the_shell_knows_ros(package):
+    for path in modules(package):
+        if path.name not in ROS_MODULES:
+            known = {name for name in imported(path) if is_ros(name)}
+            assert not known, f"{path.relative_to(ROOT)} imports {sorted(known)}"
+
+
+def test_the_model_library_knows_no_ros():
+    for path in modules("world_model"):
+        known = {name for name in imported(path) if is_ros(name)}
+        assert not known, f"{path.relative_to(ROOT)} imports {sorted(known)}"
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_what_nodes_load_needs_no_training_dependencies(name):
+    path = SOURCE / "world_model" / "world_model" / f"{name}.py"
+    heavy = imported(path) & TRAINING_ONLY
+    assert not heavy, f"{path.relative_to(ROOT)} imports {sorted(heavy)}"
+
+
+def test_launch_folder_is_no_package():
+    assert not (ROOT / "launch" / "__init__.py").exists(), "it would shadow ROS's own launch"
+
+
+@pytest.mark.parametrize("package", sorted(BELOW))
+def test_manifests_name_a_valid_maintainer(package):
+    # colcon treats a package with an invalid address as plain Python without a word, and ros2 cannot find it.
+    text = (SOURCE / package / "package.xml").read_text()
+    assert "<license>Apache-2.0</license>" in text
+    assert '<maintainer email="maintainers@example.com">' in text
