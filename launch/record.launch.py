@@ -1,0 +1,39 @@
+"""Record what training needs: camera, pose and actions, and depth and proprioception where the robot has them.
+
+ros2 launch wm_bringup record.launch.py out:=bags/kitchen compressed:=true
+"""
+
+import os
+
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
+
+from launch import LaunchContext, LaunchDescription
+from wm_bringup.launching import topic_arguments
+
+
+def _recorder(context: LaunchContext) -> list[ExecuteProcess]:
+    given = context.launch_configurations
+    camera = given["camera_topic"] + ("/compressed" if given["compressed"].lower() == "true" else "")
+    topics = [camera, given["pose_topic"], given["actions_topic"], *given["more_topics"].split()]
+    command = ["ros2", "bag", "record"]
+    command += ["--output", given["out"]] if given["out"] else []
+    command += ["--storage", given["storage"]] if given["storage"] else []
+    ends = [Shutdown(reason="the recorder has ended")]
+    # Humble takes topics as they are, newer distributions under an option.
+    command += [] if os.environ.get("ROS_DISTRO") == "humble" else ["--topics"]
+    return [ExecuteProcess(cmd=[*command, *topics], output="screen", on_exit=ends)]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Returns the recorder; Ctrl-C ends the recording."""
+    own = [
+        DeclareLaunchArgument("out", default_value="", description="new directory; empty: named by the time"),
+        DeclareLaunchArgument("storage", default_value="", description="sqlite3 or mcap; empty: the distribution's"),
+        DeclareLaunchArgument("compressed", default_value="false", description="record TOPIC/compressed instead"),
+        DeclareLaunchArgument(
+            "more_topics",
+            default_value="/camera/depth/image_raw /proprioception",
+            description="further topics by spaces; one that nobody publishes costs nothing",
+        ),
+    ]
+    return LaunchDescription([*own, *topic_arguments(), OpaqueFunction(function=_recorder)])

@@ -1,0 +1,32 @@
+"""Play a recording into the graph; ends when the recording does.
+
+ros2 launch wm_bringup replay.launch.py bag:=/path/to/bag topics:="/front/image_raw:=/camera/image_raw" loop:=2
+"""
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription
+from wm_bringup.launching import graph_arguments, include_graph
+
+
+def _player(context: LaunchContext) -> list[Node]:
+    given = context.launch_configurations
+    arguments = [given["bag"], "--rate", given["rate"], "--loop", given["loop"]]
+    if given["topics"]:
+        arguments += ["--topics", *given["topics"].split()]
+    ends = [Shutdown(reason="the recording has ended")]
+    return [Node(package="wm_bringup", executable="bag_player", arguments=arguments, output="screen", on_exit=ends)]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Returns the graph and the player, both on the recording's time."""
+    own = [
+        DeclareLaunchArgument("bag", description="rosbag2 directory, or a .db3 or .mcap file"),
+        DeclareLaunchArgument("rate", default_value="1.0", description="2.0 plays twice as fast"),
+        DeclareLaunchArgument("loop", default_value="1", description="how often to play; 0: until stopped"),
+        DeclareLaunchArgument("topics", default_value="", description="recorded topic:=topic of the graph, by spaces"),
+    ]
+    return LaunchDescription(
+        [*own, *graph_arguments(use_sim_time="true"), include_graph(), OpaqueFunction(function=_player)]
+    )

@@ -1,0 +1,14 @@
+"""Start the graph: latent_publisher, transition_predictor, spatial_memory and world_action.
+
+ros2 launch wm_bringup world_model.launch.py camera_topic:=/front/image_raw pose_topic:=/amcl_pose form:=separate
+"""
+
+from launch.actions import OpaqueFunction
+
+from launch import LaunchDescription
+from wm_bringup.launching import graph_actions, graph_arguments
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Returns the graph's nodes, as one process or several."""
+    return LaunchDescription([*graph_arguments(), OpaqueFunction(function=graph_actions)])

@@ -1,0 +1,60 @@
+"""``world_model``: the four nodes in one process, which saves copies between processes and needs one CUDA context."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rclpy.node import Node
+from rclpy.utilities import remove_ros_args
+
+from latent_publisher.node import LatentPublisher
+from spatial_memory.node import SpatialMemory
+from transition_predictor.node import TransitionPredictor
+from wm_bringup.configuration import ros_arguments
+from wm_ros import ConfigurationError, run_nodes
+from world_action.node import WorldAction
+
+EXECUTORS = {"single": 1, "multi": 4}
+"""{name: threads}. One thread costs half the processor time of a pool and is not later: the nodes never block."""
+
+
+def make_nodes() -> list[Node]:
+    """Returns the four nodes, the memory first so that it answers the first question."""
+    return [SpatialMemory(), TransitionPredictor(), WorldAction(), LatentPublisher()]
+
+
+def _parse(args: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="world_model", description=__doc__.split(": ", 1)[1])
+    parser.add_argument("--config-dir", type=Path, help="directory of the nodes' parameter files (default: as shipped)")
+    parser.add_argument(
+        "--params-file", type=Path, action="append", default=[], help="ROS parameter file, read after those"
+    )
+    parser.add_argument("--model-path", default="", help="artifact folder, artifact://NAME or an encoder.pt")
+    parser.add_argument("--device", default="", help="where the models run, as torch names it")
+    parser.add_argument("--use-sim-time", action="store_true", help="follow /clock")
+    parser.add_argument("--executor", choices=EXECUTORS, default="single", help="threads that serve the nodes")
+    return parser.parse_args(args)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the nodes until a signal; returns 0, or 2 with one line when they cannot be configured."""
+    argv = list(sys.argv if args is None else ["world_model", *args])
+    options = _parse(remove_ros_args(argv)[1:])
+    given = argv[argv.index("--ros-args") :] if "--ros-args" in argv else []
+    with TemporaryDirectory(prefix="world_model_") as scratch:
+        try:
+            arguments = ros_arguments(
+                Path(scratch),
+                directory=options.config_dir,
+                files=options.params_file,
+                options={"model_path": options.model_path, "device": options.device},
+                use_sim_time=options.use_sim_time,
+            )
+        except ConfigurationError as error:
+            print(f"world_model: {error}", file=sys.stderr)  # noqa: T201
+            return 2
+        return run_nodes(make_nodes, [*arguments, *given], threads=EXECUTORS[options.executor])

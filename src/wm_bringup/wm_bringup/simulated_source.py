@@ -1,0 +1,96 @@
+"""``simulated_source``: the simulated robot for a given time, with every message counted."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from time import monotonic, sleep
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.utilities import remove_ros_args
+
+from wm_bringup.player import CAMERA, positive
+from wm_bringup.sent_log import SentLog
+from wm_sim.node import SimulatedRobot
+
+_PROGRESS_EVERY_S = 0.5
+_SETTLE_S = 0.5
+
+
+def wait_for_listeners(count: int, timeout_s: float) -> bool:
+    """Returns whether, in time, the camera's topic had so many subscribers.
+
+    The robot itself would start with the first of them, and the others would miss its first frames.
+    """
+    scout = rclpy.create_node("simulated_source")
+    deadline = monotonic() + timeout_s
+    try:
+        while scout.count_subscribers(CAMERA) < count:
+            if not rclpy.ok() or monotonic() > deadline:
+                return False
+            sleep(0.05)
+        sleep(_SETTLE_S)
+        return True
+    finally:
+        scout.destroy_node()
+
+
+def drive(robot: SimulatedRobot, log: SentLog, seconds: float) -> None:
+    """Spins the robot until it has driven its time."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(robot)
+    begin = told = monotonic()
+    while rclpy.ok() and not robot.finished:
+        executor.spin_once(timeout_sec=0.1)
+        now = monotonic()
+        if now - told > _PROGRESS_EVERY_S:
+            told = now
+            log.progress(min(1.0, (now - begin) / seconds))
+    executor.remove_node(robot)
+    executor.shutdown()
+
+
+def _parse(args: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="simulated_source", description=__doc__.split(": ", 1)[1])
+    parser.add_argument("--seconds", type=positive, default=60.0, help="how long to drive (default 60)")
+    parser.add_argument("--subscribers", type=int, default=1, help="subscribers of the camera to wait for (default 1)")
+    parser.add_argument("--wait", type=float, default=30.0, help="seconds to wait for them (default 30)")
+    parser.add_argument("--log-fd", type=int, help="file descriptor for JSON lines about what was sent")
+    return parser.parse_args(args)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Drives until the time is over or a signal comes; returns 0, or 3 when nobody listened in time."""
+    argv = list(sys.argv if args is None else ["simulated_source", *args])
+    options = _parse(remove_ros_args(argv)[1:])
+    log = SentLog(options.log_fd)
+
+    def on_sent(topic: str, stamp_ns: int, steady_ns: int) -> None:
+        if topic == CAMERA:
+            log.frame(topic, stamp_ns, steady_ns)
+        else:
+            log.other(topic)
+
+    rclpy.init(args=argv)
+    robot = None
+    try:
+        if not wait_for_listeners(options.subscribers, options.wait):
+            print(f"nobody subscribed to {CAMERA} within {options.wait:.0f} s", file=sys.stderr)  # noqa: T201
+            return 3
+        time_to_drive = [
+            Parameter("duration_s", value=options.seconds),
+            Parameter("wait_for_camera_subscriber", value=True),
+        ]
+        robot = SimulatedRobot(on_sent=on_sent, parameter_overrides=time_to_drive)
+        drive(robot, log, options.seconds)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        log.close()
+        if robot is not None:
+            robot.destroy_node()
+        rclpy.try_shutdown()
+    return 0
