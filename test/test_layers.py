@@ -41,7 +41,8 @@ def imported(path: Path) -> set[str]:
 
 
 def is_ros(name: str) -> bool:
-    return name in ("rclpy", "rcl_interfaces", "builtin_interfaces", "wm_interfaces", "wm_ros") or name.endswith("_msgs")
+    ours = ("rclpy", "rcl_interfaces", "builtin_interfaces", "wm_interfaces", "wm_ros")
+    return name in ours or name.endswith("_msgs")
 
 
 def modules(package: str) -> list[Path]:
