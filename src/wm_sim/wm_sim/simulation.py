@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -97,9 +97,13 @@ class Simulation:
         image, depth = self.frame(stamp_s)
         true_pose = self.robot.pose_at(stamp_s)
         pose, arrival_s = self._sensor.measure(stamp_s, true_pose)
-        motion = np.array([self.robot.speed_m_s, self.robot.yaw_rate_rad_s], np.float32)
-        action = np.array(self.robot.command, np.float32)
-        return SimStep(stamp_s, image, true_pose, pose, arrival_s, action, motion, depth)
+        motion_2, action_A = np.array(self.motion, np.float32), np.array(self.robot.command, np.float32)
+        return SimStep(stamp_s, image, true_pose, pose, arrival_s, action_A, motion_2, depth)
+
+    @property
+    def motion(self) -> tuple[float, float]:
+        """What the robot really does now: forward speed [m/s], yaw rate [rad/s]."""
+        return self.robot.speed_m_s, self.robot.yaw_rate_rad_s
 
     def frame(self, time_s: float) -> tuple[np.ndarray, np.ndarray | None]:
         """Return image [H, W, 3] and depth [H, W] (None unless asked for) at a time not before any asked for."""
@@ -122,24 +126,39 @@ class Simulation:
         return self.robot.command
 
 
-def simulate(seed: int, duration_s: float, **options: object) -> Iterator[SimStep]:
-    """Yield the frames of ``duration_s`` seconds; ``options`` are those of ``Simulation``.
+def simulate(
+    seed: int,
+    duration_s: float,
+    *,
+    building_seed: int | None = None,
+    rate_hz: float = 20.0,
+    image_size: tuple[int, int] = (64, 64),
+    changes: Changes = DEFAULT_CHANGES,
+    pose_noise: PoseNoise = DEFAULT_POSE_NOISE,
+    depth: bool = False,
+    world: WorldConfig | None = None,
+    driving: Driving | None = None,
+) -> Iterator[SimStep]:
+    """Return an iterator over the frames of ``duration_s`` seconds; the rest is as for ``Simulation``.
 
     Raises:
-        ValueError: The duration is not positive, or as ``Simulation``.
+        ValueError: The duration is not a positive number of seconds, or as ``Simulation``.
     """
-    if not duration_s > 0:
+    if not 0.0 < duration_s < math.inf:
         raise ValueError(f"duration_s is {duration_s} s, expected more than 0 s")
-    simulation = Simulation(seed, **options)  # type: ignore[arg-type]
-    return _frames(simulation, duration_s)
-
-
-def _frames(simulation: Simulation, duration_s: float) -> Iterator[SimStep]:
-    for _ in itertools.count():
-        step = simulation.step()
-        if step.stamp_s >= duration_s:
-            return
-        yield step
+    simulation = Simulation(
+        seed,
+        building_seed=building_seed,
+        rate_hz=rate_hz,
+        image_size=image_size,
+        changes=changes,
+        pose_noise=pose_noise,
+        depth=depth,
+        world=world,
+        driving=driving,
+    )
+    frame_count = math.ceil(round(duration_s * rate_hz, 6))
+    return (simulation.step() for _ in range(frame_count))
 
 
 class _ImageNoise:
