@@ -130,10 +130,10 @@ def nearest_states(
         return Neighbours(index_QK, distance_QK)
     for start in range(0, count, chunk):
         rows = slice(start, min(start + chunk, count))
-        offset_QN2 = pose_Q3[rows, None, :2] - table.pose_N4[None, :, :2]
-        planar_QN = np.sum(offset_QN2**2, axis=2)
-        turn_QN = pose_Q3[rows, None, 2] - table.pose_N4[None, :, 3]
-        turn_QN = np.abs((turn_QN + np.pi) % (2 * np.pi) - np.pi)
+        planar_QN = (pose_Q3[rows, None, 0] - table.pose_N4[:, 0]) ** 2
+        planar_QN += (pose_Q3[rows, None, 1] - table.pose_N4[:, 1]) ** 2
+        turn_QN = pose_Q3[rows, None, 2] - table.pose_N4[:, 3]
+        turn_QN = np.abs(turn_QN - 2 * np.pi * np.round(turn_QN / (2 * np.pi)))
         with np.errstate(invalid="ignore"):
             allowed_QN = (planar_QN <= radius_m**2) & (turn_QN <= heading_tolerance_rad)
         oldest_Q = stamp_Q[rows] - int(exclude_recent_s * 1e9)
@@ -141,10 +141,16 @@ def nearest_states(
         if latent_QD is None:
             rank_QN = planar_QN + (heading_weight_m * turn_QN) ** 2
         else:
-            rank_QN = np.sum((latent_QD[rows, None] - table.latent_ND[None]) ** 2, axis=2)
+            rank_QN = _squared_distances(latent_QD[rows], table.latent_ND)
         rank_QN = np.where(allowed_QN, rank_QN, np.inf)
         _take_best(rank_QN, k, index_QK[rows], distance_QK[rows])
     return Neighbours(index_QK, distance_QK)
+
+
+def _squared_distances(latent_QD: np.ndarray, latent_ND: np.ndarray) -> np.ndarray:
+    latent_QD, latent_ND = latent_QD.astype(np.float64), latent_ND.astype(np.float64)
+    square_QN = np.sum(latent_QD**2, axis=1)[:, None] + np.sum(latent_ND**2, axis=1) - 2.0 * latent_QD @ latent_ND.T
+    return np.maximum(square_QN, 0.0)
 
 
 def _take_best(rank_QN: np.ndarray, k: int, index_QK: np.ndarray, distance_QK: np.ndarray) -> None:

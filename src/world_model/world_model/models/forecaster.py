@@ -111,6 +111,26 @@ def local_linear_weights(weight_K: Tensor, offset_K3: Tensor, ridge_3: Tensor) -
     return weight_K * (1.0 - (centred_K3 * slope_3.unsqueeze(-2)).sum(dim=-1))
 
 
+class ViewWarp(nn.Module):
+    """What a remembered view looks like from a pose nearby: a second-order expansion in the offset.
+
+    In a linear latent space a turn shifts the picture and a step scales it, which are linear maps of the latent; so the
+    change is offset times learned matrices times latent.
+    """
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.generators = nn.Linear(latent_dim, 9 * latent_dim, bias=False)
+        nn.init.zeros_(self.generators.weight)
+
+    def forward(self, latent_KD: Tensor, offset_K3: Tensor) -> Tensor:
+        """Return the latents [..., K, D] as seen from offset zero."""
+        x, y, t = offset_K3[..., 0], offset_K3[..., 1], offset_K3[..., 2]
+        power_K9 = torch.stack([x, y, t, x * x, y * y, t * t, x * y, x * t, y * t], dim=-1)
+        change_K9D = self.generators(latent_KD).unflatten(-1, (9, latent_KD.size(-1)))
+        return latent_KD + (power_K9.unsqueeze(-1) * change_K9D).sum(dim=-2)
+
+
 class MemoryForecaster(nn.Module):
     """Copies what was seen where the robot will be, corrects it, and gates it by how well it fits.
 
@@ -131,6 +151,9 @@ class MemoryForecaster(nn.Module):
         self.relocate = nn.Parameter(torch.full((3,), 0.1))
         self.sharpness = nn.Parameter(torch.tensor([3.0, 3.0, 3.0]))
         self.ridge = nn.Parameter(torch.full((3,), -4.0))
+        self.warp = ViewWarp(latent_dim)
+        self.token_correction = nn.Linear(width, latent_dim)
+        self.follow_carry = nn.Linear(latent_dim, latent_dim, bias=False)
         self.carry = nn.Linear(latent_dim, latent_dim, bias=False)
         self.fix = nn.Sequential(
             nn.Linear(hidden_dim + 2 * width + 4 * latent_dim + HORIZON_FEATURES + 5, 2 * width),
@@ -141,9 +164,10 @@ class MemoryForecaster(nn.Module):
         self.correction = nn.Linear(2 * width, latent_dim)
         self.gate = nn.Linear(2 * width, latent_dim)
         self.alpha = nn.Parameter(torch.zeros(latent_dim))
-        nn.init.zeros_(self.carry.weight)
-        nn.init.zeros_(self.correction.weight)
+        for layer in (self.carry, self.follow_carry, self.correction, self.token_correction):
+            nn.init.zeros_(layer.weight)
         nn.init.zeros_(self.correction.bias)
+        nn.init.zeros_(self.token_correction.bias)
 
     def forward(
         self,
@@ -203,10 +227,12 @@ class MemoryForecaster(nn.Module):
         spot_weight_BHK = local_linear_weights(
             weight[..., :spots], offset_BHK3, torch.nn.functional.softplus(self.ridge)
         )
-        copied_BHD = (spot_weight_BHK.unsqueeze(3) * spot_BHKD).sum(dim=2)
-        copied_BHD = copied_BHD + (weight[..., spots:].unsqueeze(3) * follow_BHKD).sum(dim=2)
+        value_BHKD = self.warp(spot_BHKD, offset_BHK3) + self.token_correction(token_BHKW)
+        copied_BHD = (spot_weight_BHK.unsqueeze(3) * value_BHKD).sum(dim=2)
+        followed_BHKD = follow_BHKD + self.follow_carry(moved_BKD).unsqueeze(1)
+        copied_BHD = copied_BHD + (weight[..., spots:].unsqueeze(3) * followed_BHKD).sum(dim=2)
         copied_BHD = copied_BHD + self.carry(change_BHD)
-        spread_BH1 = (weight[..., :spots].unsqueeze(3) * (spot_BHKD - copied_BHD.unsqueeze(2)).square()).sum(dim=2)
+        spread_BH1 = (weight[..., :spots].unsqueeze(3) * (value_BHKD - copied_BHD.unsqueeze(2)).square()).sum(dim=2)
         spread_BH1 = torch.sqrt(spread_BH1.mean(dim=2, keepdim=True) + 1e-6)
         nearest_BH1 = torch.where(spot_valid_BHK, nearness_BHK, torch.full_like(nearness_BHK, 100.0)).min(dim=2)[0]
         mix_BHW = (weight[..., :spots].unsqueeze(3) * token_BHKW).sum(dim=2)

@@ -81,7 +81,7 @@ class Backbone(nn.Module):
     Two coordinate channels go in, because pooling over space would otherwise lose where things are.
     """
 
-    coordinates_2HW: Tensor
+    coordinates: Tensor
 
     def __init__(self, config: WorldActionConfig) -> None:
         super().__init__()
@@ -94,11 +94,11 @@ class Backbone(nn.Module):
         self.layers = nn.Sequential(*layers)
         axis = torch.linspace(-1.0, 1.0, config.image_size)
         grid_2HW = torch.stack(torch.meshgrid(axis, axis, indexing="ij"))
-        self.register_buffer("coordinates_2HW", grid_2HW, persistent=False)
+        self.register_buffer("coordinates", grid_2HW, persistent=False)
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
         """Return feature maps of images with values in -1..1."""
-        coordinates = self.coordinates_2HW.unsqueeze(0).expand(image_B3HW.shape[0], -1, -1, -1)
+        coordinates = self.coordinates.unsqueeze(0).expand(image_B3HW.shape[0], -1, -1, -1)
         return self.layers(torch.cat([image_B3HW, coordinates], 1))
 
 
@@ -118,23 +118,23 @@ def pool_views(map_BVEHW: Tensor, valid_BV: Tensor) -> Tensor:
 class WorldActionEncoder(nn.Module):
     """Views of one tick to one standardised embedding.
 
-    ``mean_E`` and ``scale_E`` are measured on the training set once the backbone is trained; until then they change
+    ``mean`` and ``scale`` [E] are measured on the training set once the backbone is trained; until then they change
     nothing.
     """
 
-    mean_E: Tensor
-    scale_E: Tensor
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, config: WorldActionConfig) -> None:
         super().__init__()
         self.backbone = Backbone(config)
-        self.register_buffer("mean_E", torch.zeros(config.embedding_dim))
-        self.register_buffer("scale_E", torch.ones(config.embedding_dim))
+        self.register_buffer("mean", torch.zeros(config.embedding_dim))
+        self.register_buffer("scale", torch.ones(config.embedding_dim))
 
     def maps(self, image_BVHWC: Tensor) -> Tensor:
         """Return standardised feature maps per view, [B, V, E, h, w]; their mean over space is the embedding."""
         map_BEHW = self.backbone(normalise(image_BVHWC))
-        map_BEHW = (map_BEHW - self.mean_E[:, None, None]) / self.scale_E[:, None, None]
+        map_BEHW = (map_BEHW - self.mean[:, None, None]) / self.scale[:, None, None]
         return map_BEHW.unflatten(0, (image_BVHWC.shape[0], image_BVHWC.shape[1]))
 
     def forward(self, image_BVHWC: Tensor, valid_BV: Tensor) -> Tensor:

@@ -1,0 +1,115 @@
+"""From a trained network to an artifact: TorchScript of every part, checked against the network before it is kept."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from world_model.artifacts import Manifest, write_artifact
+from world_model.conditioning import MOTION_FEATURES, SPOT_FEATURES, TWIN_FEATURES
+from world_model.errors import ArtifactError
+from world_model.models.transition import Transition
+
+# Scripted and eager run the same float32 kernels; fusing may reorder sums.
+TOLERANCE = 1e-5
+
+
+def example_inputs(model: Transition, action_dim: int, *, batch: int = 2, spots: int = 8, twins: int = 4) -> dict[str, Tensor]:
+    """Return random inputs of ``Transition.forecast`` in its order, reproducible, half of the memories real."""
+    size, horizons = model.latent_dim, 2
+    generator = torch.Generator().manual_seed(7)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    def coin(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator) < 0.5
+
+    latent_BD = normal(batch, size) * model.latent_std.cpu() + model.latent_mean.cpu()
+    return {
+        "state": 0.3 * normal(batch, model.context.state_dim),
+        "latent": latent_BD,
+        "action": normal(batch, action_dim),
+        "motion": normal(batch, horizons, MOTION_FEATURES),
+        "horizon": torch.tensor([[0.05, 1.0]]).expand(batch, -1).contiguous(),
+        "spot": normal(batch, horizons, spots, size),
+        "spot_feature": 0.3 * normal(batch, horizons, spots, SPOT_FEATURES),
+        "spot_valid": coin(batch, horizons, spots),
+        "twin": normal(batch, twins, size),
+        "twin_feature": 0.3 * normal(batch, twins, TWIN_FEATURES),
+        "twin_valid": coin(batch, twins),
+        "follow": normal(batch, horizons, twins, size),
+        "follow_valid": coin(batch, horizons, twins),
+        "history": normal(batch, model.history.proj.in_features),
+        "history_count": torch.full((batch,), 4, dtype=torch.int64),
+    }
+
+
+def export_artifact(
+    path: Path,
+    encoder: nn.Module,
+    decoder: nn.Module,
+    transition: Transition,
+    entries: Mapping[str, Any],
+) -> Manifest:
+    """Write an artifact after checking that every scripted part agrees with the network it came from.
+
+    Args:
+        path: Artifact folder; a ``world_action.pt`` already there is kept.
+        encoder: Encoder, any device.
+        decoder: Decoder.
+        transition: Transition with its statistics set.
+        entries: Manifest entries that the networks do not know: name, sizes, motion, memory, training, results.
+
+    Raises:
+        ArtifactError: A part differs by more than ``TOLERANCE`` from its network; nothing is written then.
+    """
+    modules = {"encoder": encoder, "decoder": decoder, "transition": transition}
+    parts = {name: torch.jit.script(module.cpu().float().eval()) for name, module in modules.items()}
+    worst = check_parity(modules, parts, int(entries["image_size"]), int(entries["action_dim"]))
+    training = {**entries.get("training", {}), "parity": {name: float(f"{value:.3g}") for name, value in worst.items()}}
+    statistics = {
+        "latent_mean": [float(f"{v:.7g}") for v in transition.latent_mean.tolist()],
+        "latent_variance": [float(f"{v:.7g}") for v in transition.latent_std.square().tolist()],
+    }
+    return write_artifact(path, {**entries, **statistics, "training": training}, parts)
+
+
+def check_parity(
+    modules: Mapping[str, nn.Module], parts: Mapping[str, torch.jit.ScriptModule], image_size: int, action_dim: int
+) -> dict[str, float]:
+    """Return the largest difference per part between networks and their saved and reloaded TorchScript.
+
+    Raises:
+        ArtifactError: One exceeds ``TOLERANCE``.
+    """
+    transition = modules["transition"]
+    assert isinstance(transition, Transition)
+    image_BHWC = torch.randint(0, 256, (3, image_size, image_size, 3), dtype=torch.uint8)
+    inputs = example_inputs(transition, action_dim)
+    calls = {
+        "encoder": lambda module: [module(image_BHWC, None, None)],
+        "decoder": lambda module: [module(inputs["latent"]).float() / 255.0],
+        "transition": lambda module: [
+            module.observe(inputs["latent"], inputs["action"], inputs["state"]),
+            *module.forecast(*inputs.values()),
+        ],
+    }
+    worst = {}
+    with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+        for name, call in calls.items():
+            file = Path(folder) / f"{name}.pt"
+            torch.jit.save(parts[name], str(file))
+            reloaded = torch.jit.load(str(file)).eval()
+            pairs = zip(call(modules[name]), call(reloaded))
+            worst[name] = max(float((first - second).abs().max()) for first, second in pairs)
+            # One grey level of a rounded picture is not a difference of the networks.
+            limit = 1.01 / 255.0 if name == "decoder" else TOLERANCE
+            if not worst[name] <= limit:
+                raise ArtifactError(f"{name}: exported part differs from its network by {worst[name]:.2e} > {limit:.0e}")
+    return worst

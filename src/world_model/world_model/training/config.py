@@ -1,0 +1,172 @@
+"""One typed configuration per training run; what it does not know it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+from world_model.conditioning import Retrieval
+from world_model.errors import ConfigError
+
+_Config = TypeVar("_Config")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Sizes of the networks.
+
+    Attributes:
+        latent_dim: D.
+        encoder: Which encoder, by name.
+        context: Which context, by name.
+        hidden_dim: Context size.
+        layer_count: Context layers.
+        width: Hidden size of the forecast without memory.
+        memory_width: Hidden size of the memory branch.
+    """
+
+    latent_dim: int = 32
+    encoder: str = "linear"
+    context: str = "gru"
+    hidden_dim: int = 96
+    layer_count: int = 1
+    width: int = 192
+    memory_width: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that are not positive."""
+        for name in ("latent_dim", "hidden_dim", "layer_count", "width", "memory_width"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"model.{name} is {getattr(self, name)}, expected 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserConfig:
+    """How the weights are found.
+
+    Attributes:
+        steps: Optimiser steps.
+        batch: Sequences per step.
+        accumulate: Backward passes per optimiser step.
+        sequence: Frames per sequence.
+        burn_in: First frames of a sequence that are not judged.
+        positions: Frames judged per sequence.
+        learning_rate: Highest, reached after ``warm_up`` steps, then falling as a cosine.
+        gate_rate: Factor on it for the gates that start at zero.
+        warm_up: Steps of linear warm-up.
+        weight_decay: Of AdamW.
+        clip_norm: Largest gradient norm.
+        precision: As Lightning Fabric names it.
+    """
+
+    steps: int = 6000
+    batch: int = 48
+    accumulate: int = 1
+    sequence: int = 24
+    burn_in: int = 6
+    positions: int = 4
+    learning_rate: float = 1.5e-3
+    gate_rate: float = 10.0
+    warm_up: int = 200
+    weight_decay: float = 1e-3
+    clip_norm: float = 1.0
+    precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        """Refuse pairs of values that contradict one another."""
+        if not 0 <= self.burn_in < self.sequence:
+            raise ConfigError(f"optimiser.burn_in {self.burn_in} must be less than sequence {self.sequence}")
+        if self.positions > self.sequence - self.burn_in:
+            raise ConfigError(f"optimiser.positions {self.positions} exceeds the frames after the burn-in")
+        if self.warm_up >= self.steps:
+            raise ConfigError(f"optimiser.warm_up {self.warm_up} must be less than steps {self.steps}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run.
+
+    Attributes:
+        name: Of the artifact.
+        seed: Of everything random.
+        threads: CPU threads.
+        horizons: Steps ahead that are learned.
+        horizon_weight: Weight of the last horizon relative to the first, geometric in between.
+        retrieval: What the memory is asked.
+        model: See ``ModelConfig``.
+        optimiser: See ``OptimiserConfig``.
+        validate_every: Steps between validations.
+        start_from: Artifact or checkpoint folder to fine-tune from; empty: from scratch.
+    """
+
+    name: str = "tiny"
+    seed: int = 0
+    threads: int = 1
+    horizons: tuple[int, ...] = (1, 5, 10, 20, 40)
+    horizon_weight: float = 1.0
+    retrieval: Retrieval = field(default_factory=Retrieval)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    validate_every: int = 1000
+    start_from: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse horizons that are not ascending and positive."""
+        if not self.horizons or list(self.horizons) != sorted(set(self.horizons)) or self.horizons[0] < 1:
+            raise ConfigError(f"horizons are {list(self.horizons)}, expected ascending positive steps")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as JSON-ready entries."""
+        return asdict(self)
+
+
+def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
+    """Return the configuration in a YAML file, with dotted overrides (``optimiser.steps``) on top.
+
+    Raises:
+        ConfigError: Not readable, a key is unknown, a value has the wrong type, or values contradict one another.
+    """
+    try:
+        entries = yaml.safe_load(Path(path).read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"configuration {path}: {error}") from error
+    for dotted, value in (overrides or {}).items():
+        target = entries
+        *parents, last = dotted.split(".")
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = value
+    return config_from(TrainConfig, entries, str(path))
+
+
+def config_from(kind: type[_Config], entries: Any, where: str) -> _Config:
+    """Return a configuration dataclass from nested entries.
+
+    Raises:
+        ConfigError: A key is unknown or a value has the wrong type; the text names it.
+    """
+    if not isinstance(entries, Mapping):
+        raise ConfigError(f"{where} is {entries!r}, expected keys and values")
+    hints = get_type_hints(kind)
+    unknown = sorted(set(entries) - {f.name for f in fields(kind)})  # type: ignore[arg-type]
+    if unknown:
+        raise ConfigError(f"{where}: unknown key {', '.join(unknown)}")
+    return kind(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in entries.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if is_dataclass(hint):
+        return config_from(hint, value, where)  # type: ignore[arg-type]
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, float, str, bool):
+        if type(value) is not hint:
+            raise ConfigError(f"{where} is {value!r}, expected {hint.__name__}")
+        return value
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    raise ConfigError(f"{where} is {value!r}, expected a list")

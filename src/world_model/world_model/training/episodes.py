@@ -1,0 +1,245 @@
+"""Drives turned into what the transition is trained on: latents, expected motion, and what the memory would answer.
+
+The retrieval is the predictor's: same spacing, same motion model, same requests; a test holds both together.
+
+Shape suffixes: T = frames, H = horizons, K = memories, D = latent size, A = action size, 3 = (x, y, heading).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from world_model.conditioning import MOTION_FEATURES, Retrieval, offsets_in_frame, spot_features, twin_features
+from world_model.data.drives import Drive
+from world_model.motion import MotionModel, MotionTracker
+from world_model.predictor import SUCCESSOR_TOLERANCE_S
+from world_model.recording import (
+    REVISIT_HEADING_RAD,
+    REVISIT_RADIUS_M,
+    Spacing,
+    StateTable,
+    nearest_states,
+    select_states,
+    successors_of,
+)
+from world_model.training.motion_fit import pose_or_none
+
+# What the memory keeps of the future of a state.
+SUCCESSOR_HORIZONS_S = (0.05, 1.0)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One drive, ready to be sampled. Index arrays are -1 where there is no memory."""
+
+    name: str
+    latent_TD: np.ndarray
+    action_TA: np.ndarray
+    stamp_T: np.ndarray
+    pose_T4: np.ndarray
+    motion_THM: np.ndarray
+    expected_TH3: np.ndarray
+    table: StateTable
+    spot_index_THK: np.ndarray
+    spot_feature_THKF: np.ndarray
+    twin_index_TK: np.ndarray
+    twin_feature_TKF: np.ndarray
+    follow_latent_HND: np.ndarray
+    follow_valid_HN: np.ndarray
+    revisit_T: np.ndarray
+
+
+def encode_drive(encoder: torch.nn.Module, drive: Drive, batch: int = 256) -> np.ndarray:
+    """Return the latents of a drive's images, float32 [T, D]."""
+    rows = []
+    with torch.inference_mode():
+        for start in range(0, len(drive), batch):
+            image_BHWC = torch.from_numpy(np.array(drive.image_TSSC[start : start + batch]))
+            rows.append(encoder(image_BHWC, None, None).float().numpy())
+    return np.concatenate(rows)
+
+
+def expected_motion(
+    drive: Drive, model: MotionModel, steps: Sequence[int], step_s: float, known_future: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return displacements [T, H, 3] in the present frame and whether they are known [T].
+
+    Args:
+        drive: Aligned drive.
+        model: Motion model.
+        steps: Horizons in steps.
+        step_s: Time between frames [s].
+        known_future: Use the recorded actions that follow instead of holding the present one.
+    """
+    tracker = MotionTracker(model, step_s, drive.action_TA.shape[1])
+    moved_TH3 = np.zeros((len(drive), len(steps), 3))
+    known_T = np.zeros(len(drive), bool)
+    rows = [step - 1 for step in steps]
+    for t in range(len(drive)):
+        action_A = np.asarray(drive.action_TA[t])
+        tracker.update(
+            int(drive.stamp_T[t]), pose_or_none(drive.pose_T4[t]), action_A if np.isfinite(action_A).all() else None
+        )
+        plan_SA = drive.action_TA[t + 1 : t + max(steps)] if known_future else None
+        moved_S3 = tracker.displacements(max(steps), plan_SA)
+        if moved_S3 is not None:
+            moved_TH3[t], known_T[t] = moved_S3[rows], True
+    return moved_TH3, known_T
+
+
+def state_table(drive: Drive, latent_TD: np.ndarray, spacing: Spacing | None = None) -> StateTable:
+    """Return what the memory has kept of a drive when it is over."""
+    stamp_T = np.asarray(drive.stamp_T)
+    kept_N = select_states(stamp_T, np.asarray(drive.pose_T4), spacing)
+    successor_NHD, dt_NH = successors_of(stamp_T, latent_TD, kept_N, SUCCESSOR_HORIZONS_S, SUCCESSOR_TOLERANCE_S)
+    return StateTable(
+        stamp_T[kept_N],
+        np.asarray(drive.pose_T4)[kept_N],
+        latent_TD[kept_N],
+        np.asarray(drive.action_TA)[kept_N],
+        successor_NHD,
+        dt_NH,
+        stamp_T[kept_N] + int(max(SUCCESSOR_HORIZONS_S) * 1e9),
+    )
+
+
+def build_episode(
+    drive: Drive,
+    latent_TD: np.ndarray,
+    motion: MotionModel,
+    retrieval: Retrieval,
+    steps: Sequence[int],
+    step_s: float,
+    *,
+    memory: StateTable | None = None,
+    known_future: bool = False,
+) -> Episode:
+    """Return a drive with everything its memory would have answered, frame by frame.
+
+    Args:
+        drive: Aligned drive.
+        latent_TD: Its latents.
+        motion: Motion model.
+        retrieval: Which memories are asked for.
+        steps: Horizons in steps.
+        step_s: Time between frames [s].
+        memory: What is remembered; default: this drive's own past.
+        known_future: See ``expected_motion``.
+    """
+    moved_TH3, known_T = expected_motion(drive, motion, steps, step_s, known_future)
+    table = memory or state_table(drive, latent_TD)
+    pose_T4 = np.asarray(drive.pose_T4)
+    pose_T3 = pose_T4[:, [0, 1, 3]]
+    pose_T3 = np.where(known_T[:, None], pose_T3, np.nan)
+    expected_TH3 = _moved(pose_T3, moved_TH3)
+    spot_THK = np.full((len(drive), len(steps), retrieval.spot_k), -1, np.int64)
+    for column in range(len(steps)):
+        found = _search(table, expected_TH3[:, column], drive.stamp_T, retrieval, None)
+        spot_THK[:, column] = found
+    twin_TK = _search(table, pose_T3, drive.stamp_T, retrieval, latent_TD)
+    age_T = np.asarray(drive.stamp_T)
+    spot_feature = _spot_features(table, spot_THK, expected_TH3, age_T, retrieval)
+    twin_feature = _twin_features(table, twin_TK, pose_T3, age_T, np.asarray(drive.action_TA), retrieval)
+    follow_HND, follow_valid_HN = _followers(table, [step * step_s for step in steps])
+    motion_THM = np.zeros((len(drive), len(steps), MOTION_FEATURES), np.float32)
+    motion_THM[..., :3] = moved_TH3
+    motion_THM[..., :2] /= retrieval.length_scale_m
+    motion_THM[..., 3] = known_T[:, None]
+    return Episode(
+        drive.name,
+        latent_TD,
+        np.array(drive.action_TA),
+        np.array(drive.stamp_T),
+        pose_T4,
+        motion_THM,
+        expected_TH3,
+        table,
+        spot_THK,
+        spot_feature,
+        twin_TK,
+        twin_feature,
+        follow_HND,
+        follow_valid_HN,
+        revisits(table, pose_T3, np.asarray(drive.stamp_T), retrieval.exclude_recent_s),
+    )
+
+
+def revisits(table: StateTable, pose_T3: np.ndarray, stamp_T: np.ndarray, exclude_recent_s: float) -> np.ndarray:
+    """Return for each frame whether a state stored long enough before lies within 1 m and 30 degrees, bool [T]."""
+    found = nearest_states(
+        table,
+        pose_T3,
+        stamp_T,
+        1,
+        radius_m=REVISIT_RADIUS_M,
+        heading_tolerance_rad=REVISIT_HEADING_RAD,
+        heading_weight_m=1.0,
+        exclude_recent_s=exclude_recent_s,
+    )
+    return found.index_QK[:, 0] >= 0
+
+
+def _search(
+    table: StateTable, pose_T3: np.ndarray, stamp_T: np.ndarray, retrieval: Retrieval, latent_TD: np.ndarray | None
+) -> np.ndarray:
+    return nearest_states(
+        table,
+        pose_T3,
+        np.asarray(stamp_T),
+        retrieval.spot_k if latent_TD is None else retrieval.twin_k,
+        radius_m=retrieval.radius_m,
+        heading_tolerance_rad=retrieval.heading_tolerance_rad,
+        heading_weight_m=retrieval.heading_weight_m,
+        exclude_recent_s=retrieval.exclude_recent_s,
+        latent_QD=latent_TD,
+        chunk=256,
+    ).index_QK
+
+
+def _moved(pose_T3: np.ndarray, moved_TH3: np.ndarray) -> np.ndarray:
+    cosine_T1, sine_T1 = np.cos(pose_T3[:, 2:]), np.sin(pose_T3[:, 2:])
+    x_TH = pose_T3[:, :1] + moved_TH3[..., 0] * cosine_T1 - moved_TH3[..., 1] * sine_T1
+    y_TH = pose_T3[:, 1:2] + moved_TH3[..., 0] * sine_T1 + moved_TH3[..., 1] * cosine_T1
+    return np.stack([x_TH, y_TH, pose_T3[:, 2:] + moved_TH3[..., 2]], axis=-1)
+
+
+def _spot_features(
+    table: StateTable, index_THK: np.ndarray, expected_TH3: np.ndarray, stamp_T: np.ndarray, retrieval: Retrieval
+) -> np.ndarray:
+    memory_THK3 = table.pose_N4[index_THK][..., [0, 1, 3]]
+    age_s_THK = (stamp_T[:, None, None] - table.stamp_N[index_THK]) * 1e-9
+    feature = spot_features(offsets_in_frame(memory_THK3, expected_TH3), age_s_THK, retrieval)
+    return np.where((index_THK >= 0)[..., None], feature, 0.0).astype(np.float32)
+
+
+def _twin_features(
+    table: StateTable,
+    index_TK: np.ndarray,
+    pose_T3: np.ndarray,
+    stamp_T: np.ndarray,
+    action_TA: np.ndarray,
+    retrieval: Retrieval,
+) -> np.ndarray:
+    memory_TK3 = table.pose_N4[index_TK][..., [0, 1, 3]]
+    age_s_TK = (stamp_T[:, None] - table.stamp_N[index_TK]) * 1e-9
+    difference_TK = np.linalg.norm(table.action_NA[index_TK] - action_TA[:, None], axis=2)
+    feature = twin_features(offsets_in_frame(memory_TK3, pose_T3), age_s_TK, difference_TK, retrieval)
+    return np.where((index_TK >= 0)[..., None], feature, 0.0).astype(np.float32)
+
+
+def _followers(table: StateTable, horizons_s: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return each state's successor at each horizon [H, N, D] and whether it has one [H, N]."""
+    count, size = table.latent_ND.shape
+    latent_HND = np.zeros((len(horizons_s), count, size), np.float32)
+    valid_HN = np.zeros((len(horizons_s), count), bool)
+    for row, horizon_s in enumerate(horizons_s):
+        with np.errstate(invalid="ignore"):
+            fits_NH = np.abs(table.successor_dt_NH - horizon_s) <= SUCCESSOR_TOLERANCE_S
+        valid_HN[row] = fits_NH.any(axis=1)
+        column_N = np.argmax(fits_NH, axis=1)
+        latent_HND[row] = table.successor_NHD[np.arange(count), column_N]
+    return latent_HND, valid_HN

@@ -1,0 +1,134 @@
+"""Fits the motion model to recorded drives: which delay, lag and gains turn actions into displacement.
+
+Shape suffixes: T = frames, A = action size, F = action features, 3 = (forward, left, turn).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.signal import lfilter
+
+from world_model.errors import DataError
+from world_model.motion import MotionModel, MotionTracker, Pose2, action_features
+
+_DELAYS = tuple(range(9))
+_LAGS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_WINDOWS_S = (0.1, 0.25, 0.5)
+_RIDGE = 1e-4
+
+
+@dataclass(frozen=True)
+class Track:
+    """Aligned poses and actions of one drive: stamps [T] ns, (x, y, z, heading) [T, 4], actions [T, A]."""
+
+    stamp_T: np.ndarray
+    pose_T4: np.ndarray
+    action_TA: np.ndarray
+
+
+def fit_motion(tracks: Sequence[Track], step_s: float, horizon_s: float = 1.0) -> MotionModel:
+    """Return the motion model that best foretells where these drives were ``horizon_s`` later.
+
+    Args:
+        tracks: Drives; frames without a pose or an action are left out.
+        step_s: Time between frames [s].
+        horizon_s: Time ahead to be good at [s].
+
+    Raises:
+        DataError: No drive has both poses and actions for long enough.
+    """
+    usable = [track for track in tracks if np.isfinite(track.pose_T4).all(axis=1).sum() > 4 * horizon_s / step_s]
+    if not usable:
+        raise DataError(f"no drive has poses for {4 * horizon_s} s: the motion model cannot be fitted")
+    candidates = [MotionModel()]
+    if all(np.isfinite(track.action_TA).all(axis=1).mean() > 0.5 for track in usable):
+        candidates.append(_fit_driven(usable, step_s))
+    tries = [
+        replace(candidate, residual_share=(linear, linear, turning), window_s=window_s)
+        for candidate in candidates
+        for linear, turning, window_s in itertools.product(_SHARES, _SHARES, _WINDOWS_S)
+        if candidate.weights or linear == turning == 1.0
+    ]
+    # Translation and turn share the window only; on few frames of few drives every combination is affordable.
+    sample = usable[:: max(len(usable) // 4, 1)][:4]
+    errors = [sum(displacement_error(track, model, step_s, horizon_s, stride=19) for track in sample) for model in tries]
+    return tries[int(np.argmin(errors))]
+
+
+def displacement_error(track: Track, model: MotionModel, step_s: float, horizon_s: float, stride: int = 1) -> float:
+    """Return the mean squared error of the expected pose, in square metres (1 rad counts as 1 m).
+
+    Args:
+        track: Drive to run along.
+        model: Motion model.
+        step_s: Time between frames [s].
+        horizon_s: Time ahead [s].
+        stride: Only every so many frames are forecast.
+    """
+    tracker = MotionTracker(model, step_s, track.action_TA.shape[1])
+    steps = round(horizon_s / step_s)
+    errors = []
+    for row in range(len(track.stamp_T) - steps):
+        pose = pose_or_none(track.pose_T4[row])
+        action_A = track.action_TA[row] if np.isfinite(track.action_TA[row]).all() else None
+        tracker.update(int(track.stamp_T[row]), pose, action_A)
+        later = pose_or_none(track.pose_T4[row + steps])
+        if row % stride or pose is None or later is None:
+            continue
+        moved_S3 = tracker.displacements(steps)
+        if moved_S3 is not None:
+            forward, left, turn = later.relative_to(pose.moved(moved_S3[-1]))
+            errors.append(forward**2 + left**2 + turn**2)
+    return float(np.mean(errors)) if errors else float("inf")
+
+
+def pose_or_none(row_4: np.ndarray) -> Pose2 | None:
+    """Return the pose in a row (x, y, z, heading), or None where it is not finite."""
+    return Pose2(*(float(value) for value in row_4)) if np.isfinite(row_4).all() else None
+
+
+def _fit_driven(tracks: Sequence[Track], step_s: float) -> MotionModel:
+    best: tuple[float, MotionModel] | None = None
+    measured = [_centred_twist(track, step_s) for track in tracks]
+    for delay, lag in itertools.product(_DELAYS, _LAGS):
+        model = MotionModel(delay_steps=delay, lag_steps=lag)
+        feature_NF = np.concatenate([_filtered(track.action_TA, model) for track in tracks])
+        twist_N3 = np.concatenate(measured)
+        good_N = np.isfinite(twist_N3).all(axis=1) & np.isfinite(feature_NF).all(axis=1)
+        feature_NF, twist_N3 = feature_NF[good_N], twist_N3[good_N]
+        gram_FF = feature_NF.T @ feature_NF / len(feature_NF) + _RIDGE * np.eye(feature_NF.shape[1])
+        weight_F3 = np.linalg.solve(gram_FF, feature_NF.T @ twist_N3 / len(feature_NF))
+        error = float(np.mean((feature_NF @ weight_F3 - twist_N3) ** 2))
+        if best is None or error < best[0]:
+            weights = tuple(tuple(round(float(value), 6) for value in row) for row in weight_F3.T)
+            best = (error, replace(model, weights=weights))
+    assert best is not None
+    return best[1]
+
+
+def _filtered(action_TA: np.ndarray, model: MotionModel) -> np.ndarray:
+    feature_TF = action_features(np.asarray(action_TA, np.float64))
+    delayed_TF = np.concatenate([np.repeat(feature_TF[:1], model.delay_steps, axis=0), feature_TF])[: len(feature_TF)]
+    start_F = delayed_TF[:1] * (1.0 - model.gain)
+    return lfilter([model.gain], [1.0, -(1.0 - model.gain)], delayed_TF, axis=0, zi=start_F)[0]
+
+
+def _centred_twist(track: Track, step_s: float, reach: int = 2) -> np.ndarray:
+    """Return the twist over [t - reach, t + 1 + reach] steps, which is centred on the step that starts at t."""
+    count = len(track.stamp_T)
+    twist_T3 = np.full((count, 3), np.nan)
+    before_X, after_X = np.arange(count - 2 * reach - 1), np.arange(2 * reach + 1, count)
+    start_X4, end_X4 = track.pose_T4[before_X], track.pose_T4[after_X]
+    elapsed_X = (track.stamp_T[after_X] - track.stamp_T[before_X]) * 1e-9
+    turn_X = (end_X4[:, 3] - start_X4[:, 3] + np.pi) % (2 * np.pi) - np.pi
+    middle_X = start_X4[:, 3] + turn_X / 2
+    dx_X, dy_X = end_X4[:, 0] - start_X4[:, 0], end_X4[:, 1] - start_X4[:, 1]
+    forward_X = dx_X * np.cos(middle_X) + dy_X * np.sin(middle_X)
+    left_X = dy_X * np.cos(middle_X) - dx_X * np.sin(middle_X)
+    twist_T3[reach : reach + len(before_X)] = np.stack([forward_X, left_X, turn_X], axis=1) / elapsed_X[:, None]
+    return twist_T3

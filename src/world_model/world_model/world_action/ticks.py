@@ -1,0 +1,111 @@
+"""The slow branch's view of converted drives: one frame per tick, and the windows that training and evaluation use.
+
+Shape suffixes: T = frames of a drive, K = ticks, W = windows, N = past ticks, F = future ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from world_model.data.drives import Drive
+from world_model.errors import DataError
+from world_model.world_action.history import NANOSECONDS
+
+GAP_TICKS = 1.5
+
+
+@dataclass(frozen=True)
+class TickTable:
+    """Every tick of a set of drives.
+
+    Attributes:
+        image: uint8 [K, S, S, 3].
+        stamp: int64 [K], ns.
+        pose: [K, 4] (x, y, z, heading), NaN where unknown.
+        drive: [K] index of the drive each tick belongs to.
+        names: Names of the drives.
+        past: [W, N] row of each past tick of each window, oldest first; -1 is padding.
+        future: [W, F] row of each future tick; -1 where the drive ends or has a gap.
+    """
+
+    image: np.ndarray
+    stamp: np.ndarray
+    pose: np.ndarray
+    drive: np.ndarray
+    names: tuple[str, ...]
+    past: np.ndarray
+    future: np.ndarray
+
+    @property
+    def count(self) -> np.ndarray:
+        """Real past ticks of each window [W]."""
+        return (self.past >= 0).sum(1)
+
+    def complete(self) -> np.ndarray:
+        """Return which windows have all their past and all their future, bool [W]."""
+        return (self.past >= 0).all(1) & (self.future >= 0).all(1)
+
+
+def tick_rows(stamp_T: np.ndarray, tick_s: float, phase_s: float = 0.0) -> list[np.ndarray]:
+    """Return the rows of the frames that the node would look at, one array per stretch without a gap.
+
+    Args:
+        stamp_T: Stamps, int64 ns, ascending.
+        tick_s: Time between ticks [s].
+        phase_s: Begin this much later [s].
+    """
+    period_ns = round(tick_s * NANOSECONDS)
+    stretches: list[list[int]] = []
+    due_ns = int(stamp_T[0]) + round(phase_s * NANOSECONDS)
+    last_ns: int | None = None
+    row = int(np.searchsorted(stamp_T, due_ns))
+    while row < len(stamp_T):
+        stamp_ns = int(stamp_T[row])
+        if last_ns is None or stamp_ns - last_ns > GAP_TICKS * period_ns:
+            stretches.append([])
+        stretches[-1].append(row)
+        last_ns = stamp_ns
+        due_ns += period_ns
+        if due_ns <= stamp_ns:
+            due_ns = stamp_ns + period_ns
+        row = int(np.searchsorted(stamp_T, due_ns))
+    return [np.array(stretch, np.int64) for stretch in stretches]
+
+
+def windows(length: int, past: int, future: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return past [W, N] and future [W, F] positions in a stretch of ``length`` ticks, -1 where there is none.
+
+    One window per tick that has at least one tick after it.
+    """
+    now_W = np.arange(max(length - 1, 0))[:, None]
+    past_WN = now_W + np.arange(1 - past, 1)[None]
+    future_WF = now_W + np.arange(1, future + 1)[None]
+    return np.where(past_WN >= 0, past_WN, -1), np.where(future_WF < length, future_WF, -1)
+
+
+def tabulate(drives: Iterable[Drive], tick_s: float, past: int, future: int, phases: int = 1) -> TickTable:
+    """Return the ticks of drives, each begun at ``phases`` different offsets within a tick.
+
+    Raises:
+        DataError: No drive has two ticks in a row.
+    """
+    images, stamps, poses, owners, names, pasts, futures = [], [], [], [], [], [], []
+    count = 0
+    for owner, drive in enumerate(drives):
+        names.append(drive.name)
+        for phase in range(phases):
+            for rows in tick_rows(drive.stamp_T, tick_s, phase * tick_s / phases):
+                images.append(np.asarray(drive.image_TSSC[rows]))
+                stamps.append(drive.stamp_T[rows])
+                poses.append(drive.pose_T4[rows])
+                owners.append(np.full(len(rows), owner))
+                for positions, into in zip(windows(len(rows), past, future), (pasts, futures)):
+                    into.append(np.where(positions >= 0, positions + count, -1))
+                count += len(rows)
+    if not pasts or sum(len(part) for part in pasts) == 0:
+        raise DataError("no drive has two ticks in a row")
+    columns = [np.concatenate(part) for part in (images, stamps, poses, owners)]
+    return TickTable(*columns, tuple(names), np.concatenate(pasts), np.concatenate(futures))
