@@ -1,0 +1,20 @@
+from setuptools import find_packages, setup
+
+package_name = "spatial_memory"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(include=[package_name]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
+        (f"share/{package_name}", ["package.xml"]),
+    ],
+    install_requires=["setuptools", "numpy", "faiss-cpu", "h3"],
+    zip_safe=True,
+    maintainer="World model maintainers",
+    maintainer_email="maintainers@example.com",
+    description="Exact, durable, bounded memory of latent states by place, time and likeness.",
+    license="Apache-2.0",
+    entry_points={"console_scripts": ["spatial_memory_node = spatial_memory.node:main"]},
+)

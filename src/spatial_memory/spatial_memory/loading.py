@@ -1,0 +1,63 @@
+"""From a durable store to an index that answers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from spatial_memory.cells import CellGrid
+from spatial_memory.columns import PAGE, Rows
+from spatial_memory.errors import CorruptStoreError
+from spatial_memory.index import CellIndex
+from spatial_memory.store import Store
+from spatial_memory.table import Catalogue, grid_words
+
+_LOG = logging.getLogger(__name__)
+
+
+def load(
+    store: Store, grid: CellGrid, capacity: int, progress: Callable[[int, int], None] | None
+) -> tuple[Catalogue, CellIndex | None, int]:
+    """Return catalogue, index and newest stamp [ns] of all that is committed.
+
+    Records that were cut into other cells (another resolution, datum or map) are cut anew, in one transaction.
+
+    Args:
+        store: What is durable.
+        grid: Cuts the map into cells.
+        capacity: Records to make room for.
+        progress: Called with records read and records in all.
+
+    Raises:
+        CorruptStoreError: The store is damaged.
+        PlaceError: Records lie outside the map as it is cut now.
+    """
+    words = store.meta()
+    catalogue = Catalogue.from_words(words, store.sessions())
+    total = store.count()
+    if catalogue.dim == 0:
+        if total:
+            raise CorruptStoreError(f"{store.path} holds {total} records but does not say of what size")
+        return catalogue, None, 0
+    started = time.monotonic()
+    action_dim = max(catalogue.action_dim, 0)
+    index = CellIndex(catalogue.dim, action_dim, grid, max(capacity, total) * 5 // 4 // PAGE + 64)
+    recut: list[Rows] = []
+    is_recut = words.get("grid") != grid_words(grid)
+    known = set(catalogue.sessions.values())
+    for rows in store.load(catalogue.dim, action_dim):
+        if not known.issuperset(set(rows.session_N.tolist())):
+            raise CorruptStoreError(f"{store.path} holds records of a session it does not name")
+        if is_recut:
+            rows.cell_N = grid.cells_of(rows.x_N, rows.y_N)
+            recut.append(rows)
+        index.add(rows)
+        catalogue.reserve_ids(int(rows.id_N.max()))
+        if progress is not None:
+            progress(len(index), total)
+    if is_recut:
+        store.replace(recut, grid=grid_words(grid))
+        _LOG.info("cut %d memories into new cells: %s, before %s", len(index), grid_words(grid), words.get("grid"))
+    _LOG.info("loaded %d memories in %.2f s", len(index), time.monotonic() - started)
+    return catalogue, index, index.newest_ns()

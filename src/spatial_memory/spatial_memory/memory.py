@@ -1,0 +1,372 @@
+"""The memory of one robot: an exact index in RAM over a durable store.
+
+Shape suffixes: N = records, K = answers, D = latent size, A = action size.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from spatial_memory.backend import Forget, Rigid, Stats
+from spatial_memory.cells import CellGrid
+from spatial_memory.columns import PAGE, Rows
+from spatial_memory.errors import PlaceError, QueryError, RecordError
+from spatial_memory.forgetting import Forgetting
+from spatial_memory.index import CellIndex, Hits
+from spatial_memory.loading import load
+from spatial_memory.query import Matches, Query, no_matches
+from spatial_memory.records import MemoryRecord, Successor, check_record, check_successor
+from spatial_memory.selection import matching_slots
+from spatial_memory.store import Store
+from spatial_memory.table import Catalogue, records_of, rows_of
+
+_LOG = logging.getLogger(__name__)
+_CHUNK = 2_000
+
+
+class CellMemory:
+    """Remembers states and finds them again, exactly; the default backend.
+
+    Args:
+        store: What is durable; all of it is read at once.
+        grid: Cuts the map into cells; a store that was cut differently is cut anew.
+        capacity: Most records to hold; the policy of ``forgetting`` chooses what goes.
+        surprise_weight: How much surprise counts against recency when forgetting.
+        progress: Called with records read and records in all while reading.
+
+    Raises:
+        CorruptStoreError: The store is damaged.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        grid: CellGrid,
+        capacity: int = 1_000_000,
+        surprise_weight: float = 1.0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._lock = threading.RLock()
+        self._store = store
+        self._grid = grid
+        self._capacity = capacity
+        self._surprise_weight = surprise_weight
+        loaded = load(store, grid, capacity, progress)
+        self._catalogue, self._index, self._newest_ns = loaded
+        self._put_newest_ns = self._newest_ns
+        self._forgetting = Forgetting(self._index, surprise_weight) if self._index is not None else None
+        self._evict()
+
+    # ---------------------------------------------------------------- keeping
+
+    def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
+        """Keep records and return their ids; all or none.
+
+        Raises:
+            RecordError: The first one that cannot be kept, by its place in the list.
+        """
+        if not records:
+            return []
+        with self._lock:
+            catalogue = self._catalogue.adopting(records[0])
+            self._check(records, catalogue)
+            try:
+                cells_N = self._grid.cells_of(
+                    np.array([record.x for record in records]), np.array([record.y for record in records])
+                )
+            except PlaceError as error:
+                raise self._misplaced(records, error) from error
+            self._adopt(catalogue, records)
+            ids = [record.id or self._catalogue.new_id() for record in records]
+            rows = rows_of(records, ids, cells_N, self._catalogue, self._store.put_session)
+            self._add(rows)
+            links = [(key, successor) for key, record in zip(ids, records) for successor in record.successors]
+            if links:
+                self._store.put_successors(links)
+            self._evict()
+            return ids
+
+    def _check(self, records: Sequence[MemoryRecord], catalogue: Catalogue) -> None:
+        taken: set[int] = set()
+        for at, record in enumerate(records):
+            try:
+                catalogue.check_encoder(record.encoder_id)
+                check_record(record, catalogue.dim, catalogue.action_dim)
+                if record.id and (record.id in taken or (self._index is not None and record.id in self._index)):
+                    raise RecordError("id-taken", f"id {record.id} is held already")
+            except RecordError as error:
+                error.args = (f"record {at}: {error}",)
+                raise
+            taken.add(record.id)
+
+    def _misplaced(self, records: Sequence[MemoryRecord], error: PlaceError) -> PlaceError:
+        for at, record in enumerate(records):
+            try:
+                self._grid.cell_of(record.x, record.y)
+            except PlaceError as reason:
+                return PlaceError(f"record {at}: {reason}")
+        return error
+
+    def _adopt(self, catalogue: Catalogue, records: Sequence[MemoryRecord]) -> None:
+        """Take encoder and sizes from what comes in, where they were open."""
+        catalogue.reserve_ids(max(record.id for record in records))
+        if catalogue != self._catalogue or self._index is None:
+            if self._index is None:
+                room = self._capacity * 5 // 4 // PAGE + 64
+                self._index = CellIndex(catalogue.dim, max(catalogue.action_dim, 0), self._grid, room)
+                self._forgetting = Forgetting(self._index, self._surprise_weight)
+            elif catalogue.action_dim != self._catalogue.action_dim:
+                self._index.columns.adopt_actions(catalogue.action_dim)
+            self._store.put_meta(**catalogue.words(self._grid))
+        self._catalogue = catalogue
+
+    def _add(self, rows: Rows) -> None:
+        assert self._index is not None
+        assert self._forgetting is not None
+        self._index.add(rows)
+        self._store.put(rows)
+        self._store.put_meta(next_id=self._catalogue.next_id)
+        newest = int(rows.stamp_N.max())
+        self._newest_ns = newest if len(self._index) == len(rows) else max(self._newest_ns, newest)
+        self._put_newest_ns = max(self._put_newest_ns, newest)
+        for cell in set(rows.cell_N.tolist()):
+            self._forgetting.touch(cell)
+
+    def link(self, record_id: int, successor: Successor) -> bool:
+        """Add what followed a record; False where it is forgotten already.
+
+        Raises:
+            RecordError: A successor that cannot be kept.
+        """
+        with self._lock:
+            check_successor(successor, self._catalogue.dim)
+            if self._index is None or record_id not in self._index:
+                return False
+            self._store.put_successors([(record_id, successor)])
+            return True
+
+    def set_surprise(self, record_id: int, surprise: float) -> bool:
+        """Say how surprising a record was; False where it is forgotten already."""
+        with self._lock:
+            if self._index is None or not self._index.set_surprise(record_id, surprise):
+                return False
+            self._store.put_surprise(record_id, float(np.float32(surprise)))
+            return True
+
+    # ---------------------------------------------------------------- finding
+
+    def query(self, query: Query) -> Matches:
+        """Answer one query exactly.
+
+        Raises:
+            QueryError: It cannot be answered as asked.
+        """
+        return self.query_batch((query,))[0]
+
+    def query_batch(self, queries: Sequence[Query]) -> list[Matches]:
+        """Answer queries, each exactly.
+
+        Raises:
+            QueryError: The first one that cannot be answered as asked, by its place in the list.
+        """
+        found: list[Hits | None] = []
+        with self._lock:
+            for at, query in enumerate(queries):
+                try:
+                    found.append(self._find(query))
+                except (QueryError, PlaceError) as error:
+                    raise QueryError(f"query {at}: {error}" if len(queries) > 1 else str(error)) from error
+            return self._answers(queries, found)
+
+    def _find(self, query: Query) -> Hits | None:
+        catalogue = self._catalogue
+        query.check(catalogue.dim, catalogue.action_dim, catalogue.encoder_id)
+        session = catalogue.sessions.get(query.session) if query.session else None
+        if query.place is not None:
+            self._grid.map.to_latlng(np.float64(query.place.x), np.float64(query.place.y))
+        if self._index is None or len(self._index) == 0 or (query.session and session is None):
+            return None
+        return self._index.search(query, query.time_bounds(self._newest_ns), session)
+
+    def _answers(self, queries: Sequence[Query], found: list[Hits | None]) -> list[Matches]:
+        """Return complete records for all hits, gathered at once."""
+        hits = [hit for hit in found if hit is not None]
+        if self._index is None or not hits:
+            return [no_matches() for _ in found]
+        slots_N = np.concatenate([hit.slot_K for hit in hits])
+        rows = self._index.rows(slots_N, np.concatenate([hit.latent_KD for hit in hits]))
+        wanted = [np.full(len(hit.slot_K), query.successors) for query, hit in zip(queries, found) if hit is not None]
+        ids = sorted(set(rows.id_N[np.concatenate(wanted)].tolist()))
+        records = records_of(rows, self._catalogue, self._store.successors(ids) if ids else {})
+        answers: list[Matches] = []
+        start = 0
+        for hit in found:
+            if hit is None:
+                answers.append(no_matches())
+                continue
+            end = start + len(hit.slot_K)
+            answers.append(
+                Matches(
+                    records[start:end], hit.distance_K, hit.latent_distance_K, hit.pose_distance_K, hit.candidate_count
+                )
+            )
+            start = end
+        return answers
+
+    # ---------------------------------------------------------------- forgetting
+
+    def delete(self, what: Forget) -> int:
+        """Forget what matches and return how many that were.
+
+        Raises:
+            ForgetError: Criteria that make no sense.
+        """
+        what.check()
+        with self._lock:
+            if self._index is None:
+                return 0
+            slots_N = matching_slots(what, self._index, self._catalogue, self._newest_ns)
+            ids = self._index.columns.flat("id")[slots_N].tolist()
+            self._remove(ids)
+            return len(ids)
+
+    def _remove(self, ids: Sequence[int]) -> None:
+        assert self._index is not None
+        assert self._forgetting is not None
+        if not ids:
+            return
+        for record_id in ids:
+            slot = self._index.slot_of(record_id)
+            newest = int(self._index.columns.flat("stamp")[slot]) >= self._newest_ns
+            cell = self._index.cell_at(slot)
+            self._index.remove(record_id)
+            self._forgetting.touch(cell)
+            if newest:
+                self._newest_ns = self._index.newest_ns()
+        self._store.drop(ids)
+
+    def _evict(self) -> None:
+        if self._index is None or self._forgetting is None:
+            return
+        while len(self._index) > self._capacity:
+            self._remove([self._forgetting.next_victim()[0]])
+
+    def clear(self) -> None:
+        """Forget everything, the encoder included; ids are not used again."""
+        with self._lock:
+            next_id = self._catalogue.next_id
+            self._catalogue = Catalogue(next_id=next_id)
+            self._index = self._forgetting = None
+            self._newest_ns = self._put_newest_ns = 0
+            self._store.clear()
+            self._store.put_meta(next_id=next_id)
+
+    # ---------------------------------------------------------------- whole memory
+
+    def transform(self, rigid: Rigid, session: str = "") -> int:
+        """Move the records of a session, or all, and return how many; durable when it returns.
+
+        Raises:
+            PlaceError: One of them would lie nowhere; then none moved.
+            StoreError: The disk does not take it at present; they moved in RAM and will on disk.
+        """
+        with self._lock:
+            if self._index is None:
+                return 0
+            what = Forget(session=session)
+            slots_N = matching_slots(what, self._index, self._catalogue, self._newest_ns)
+            parts = [self._index.rows(slots_N[at : at + _CHUNK]) for at in range(0, len(slots_N), _CHUNK)]
+            moved = [self._moved(part, rigid) for part in parts]
+            for part in moved:
+                for record_id in part.id_N.tolist():
+                    self._index.remove(record_id)
+            for part in moved:
+                self._index.add(part)
+            self._forgetting = Forgetting(self._index, self._surprise_weight)
+            if moved:
+                self._store.replace(moved)
+        self.flush()
+        return len(slots_N)
+
+    def _moved(self, rows: Rows, rigid: Rigid) -> Rows:
+        rows.x_N, rows.y_N, rows.z_N = rigid.apply(rows.x_N, rows.y_N, rows.z_N)
+        turned_N = rows.heading_N.astype(np.float64) + rigid.yaw
+        rows.heading_N = ((turned_N + np.pi) % (2.0 * np.pi) - np.pi).astype(np.float32)
+        rows.cell_N = self._grid.cells_of(rows.x_N, rows.y_N)
+        return rows
+
+    def snapshot(self, path: Path) -> int:
+        """Write everything to one file, atomically, and return how many records it holds.
+
+        Raises:
+            StoreError: It cannot be written, and why.
+        """
+        with self._lock:
+            count = 0 if self._index is None else len(self._index)
+            self._store.snapshot(path)
+            return count
+
+    def restore(self, path: Path) -> int:
+        """Replace everything by what a snapshot holds and return how many records that are.
+
+        Raises:
+            StoreError: The snapshot is damaged, or the disk does not take it; then nothing changed.
+            EncoderMismatchError: It holds latents of another encoder than the memory.
+        """
+        with self._lock:
+            self._store.restore(path, self._catalogue.encoder_id)
+            self._catalogue, self._index, self._newest_ns = load(self._store, self._grid, self._capacity, None)
+            self._put_newest_ns = self._newest_ns
+            self._forgetting = Forgetting(self._index, self._surprise_weight) if self._index is not None else None
+            self._evict()
+            return 0 if self._index is None else len(self._index)
+
+    def flush(self, timeout_s: float = 30.0) -> None:
+        """Return once everything so far is durable.
+
+        Raises:
+            StoreError: It is not, and why.
+        """
+        self._store.flush(timeout_s)
+
+    def close(self) -> None:
+        """Make durable what is left, if the disk takes it, and let go of the file."""
+        self._store.close()
+
+    @property
+    def encoder_id(self) -> str:
+        """Whose latents it holds; empty while that is open."""
+        return self._catalogue.encoder_id
+
+    def occupied_cells(self) -> np.ndarray:
+        """Return the H3 cells that hold something, uint64."""
+        with self._lock:
+            if self._index is None:
+                return np.empty(0, np.uint64)
+            directory = self._index.directory
+            return directory.cell_L[directory.occupied()]
+
+    def __len__(self) -> int:
+        return 0 if self._index is None else len(self._index)
+
+    def stats(self) -> Stats:
+        """Return how the memory is doing."""
+        with self._lock:
+            index, trouble = self._index, self._store.trouble
+            return Stats(
+                memory_count=len(self),
+                capacity=self._capacity,
+                cell_count=0 if index is None else index.directory.cell_count,
+                encoder_id=self._catalogue.encoder_id,
+                backend="faiss",
+                durable_until_ns=0 if self._store.in_memory else self._store.durable_until_ns(self._put_newest_ns),
+                pending_writes=self._store.pending_count,
+                ram_bytes=0 if index is None else index.nbytes,
+                disk_bytes=self._store.disk_bytes(),
+                degraded=(f"not durable: {trouble}",) if trouble else (),
+            )

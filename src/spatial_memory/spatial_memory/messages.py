@@ -1,0 +1,225 @@
+"""Between messages and plain Python, nothing else; every field is carried over unchanged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Pose, Transform
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from spatial_memory import records
+from spatial_memory.backend import Forget, Rigid
+from spatial_memory.query import Box, Matches, Place, Query
+from spatial_memory.recorder import State
+from wm_interfaces.msg import LatentState, MemoryMatches, MemoryQuery, MemoryRecord, MemorySuccessor
+from wm_interfaces.srv import DeleteMemory
+from wm_ros import MessageError, floats, pose_from_msg, stamp_msg, stamp_ns, yaw_of
+
+_RANKS = {
+    MemoryQuery.RANK_AUTO: "auto",
+    MemoryQuery.RANK_LATENT: "latent",
+    MemoryQuery.RANK_POSE: "pose",
+    MemoryQuery.RANK_BOTH: "both",
+}
+MOST_CELLS = 2000
+_METRICS = {MemoryQuery.METRIC_L2: "l2", MemoryQuery.METRIC_COSINE: "cosine"}
+
+
+def place_from_msg(pose: Pose) -> Place:
+    """Return position and heading of a pose.
+
+    Raises:
+        MessageError: The pose is not finite or its quaternion not of unit length.
+    """
+    position, quaternion = pose_from_msg(pose)
+    return Place(*(float(value) for value in position), yaw_of(quaternion))
+
+
+def state_from_msg(msg: LatentState) -> State:
+    """Return a state of the stream.
+
+    Raises:
+        MessageError: Its pose cannot be one.
+    """
+    return State(
+        stamp_ns(msg.header.stamp),
+        np.array(msg.latent, np.float32),
+        msg.encoder_id,
+        place_from_msg(msg.pose) if msg.has_pose else None,
+        np.array(msg.action, np.float32) if msg.has_action else records.no_action(),
+    )
+
+
+def query_from_msg(msg: MemoryQuery, top_k: int, heading_weight_m: float, pose_weight: float) -> Query:
+    """Return a query, with the node's defaults where the message leaves a field open.
+
+    Raises:
+        MessageError: Its pose cannot be one, or a constant is unknown.
+    """
+    if msg.rank_by not in _RANKS or msg.metric not in _METRICS:
+        raise MessageError("unknown-constant", f"rank_by {msg.rank_by}, metric {msg.metric}")
+    stamp = stamp_ns(msg.stamp)
+    return Query(
+        k=msg.k or top_k,
+        place=place_from_msg(msg.pose) if msg.has_pose else None,
+        latent_D=np.array(msg.latent, np.float32) if len(msg.latent) else None,
+        rank_by=_RANKS[msg.rank_by],
+        metric=_METRICS[msg.metric],
+        encoder_id=msg.encoder_id,
+        radius_m=msg.radius_m,
+        ring_count=msg.ring_count,
+        box=box_from_msg(msg.box_min, msg.box_max) if msg.has_box else None,
+        heading_tolerance_rad=msg.heading_tolerance_rad,
+        z_tolerance_m=msg.z_tolerance_m,
+        time_min_ns=stamp_ns(msg.time_min) if msg.has_time_min else None,
+        time_max_ns=stamp_ns(msg.time_max) if msg.has_time_max else None,
+        exclude_recent_s=msg.exclude_recent_s,
+        stamp_ns=stamp or None,
+        session=msg.session,
+        action_A=np.array(msg.action, np.float32) if len(msg.action) else None,
+        action_distance=msg.action_distance,
+        heading_weight_m=msg.heading_weight_m or heading_weight_m,
+        pose_weight=msg.pose_weight or pose_weight,
+        successors=msg.successors,
+    )
+
+
+def box_from_msg(low: Point, high: Point) -> Box:
+    """Return a box from its corners."""
+    return Box(low.x, low.y, low.z, high.x, high.y, high.z)
+
+
+def matches_to_msg(matches: Matches) -> MemoryMatches:
+    """Return an answer as a message."""
+    return MemoryMatches(
+        records=[record_to_msg(record) for record in matches.records],
+        distances=floats(matches.distances_K),
+        latent_distances=floats(matches.latent_distances_K),
+        pose_distances=floats(matches.pose_distances_K),
+        candidate_count=matches.candidate_count,
+    )
+
+
+def record_to_msg(record: records.MemoryRecord) -> MemoryRecord:
+    """Return a record as a message."""
+    return MemoryRecord(
+        id=record.id,
+        stamp=stamp_msg(record.stamp_ns),
+        session=record.session,
+        encoder_id=record.encoder_id,
+        latent=floats(record.latent_D),
+        position=Point(x=record.x, y=record.y, z=record.z),
+        heading=record.heading,
+        h3_cell=record.h3_cell,
+        previous_action=floats(record.previous_action_A),
+        action=floats(record.action_A),
+        surprise=record.surprise,
+        successors=[
+            MemorySuccessor(horizon_s=item.horizon_s, dt_s=item.dt_s, latent=floats(item.latent_D))
+            for item in record.successors
+        ],
+    )
+
+
+def records_from_msgs(msgs: Sequence[MemoryRecord]) -> list[records.MemoryRecord]:
+    """Return messages as records."""
+    return [
+        records.MemoryRecord(
+            stamp_ns=stamp_ns(msg.stamp),
+            latent_D=np.array(msg.latent, np.float32),
+            x=msg.position.x,
+            y=msg.position.y,
+            z=msg.position.z,
+            heading=msg.heading,
+            session=msg.session,
+            encoder_id=msg.encoder_id,
+            previous_action_A=np.array(msg.previous_action, np.float32),
+            action_A=np.array(msg.action, np.float32),
+            surprise=msg.surprise,
+            id=msg.id,
+            successors=tuple(
+                records.Successor(item.horizon_s, item.dt_s, np.array(item.latent, np.float32))
+                for item in msg.successors
+            ),
+        )
+        for msg in msgs
+    ]
+
+
+def forget_from_msg(msg: DeleteMemory.Request) -> Forget:
+    """Return delete criteria."""
+    return Forget(
+        ids=tuple(msg.ids),
+        box=box_from_msg(msg.box_min, msg.box_max) if msg.has_box else None,
+        session=msg.session,
+        older_than_s=msg.older_than_s,
+    )
+
+
+def rigid_from_msg(msg: Transform) -> Rigid:
+    """Return a transform about z.
+
+    Raises:
+        MessageError: It is not finite, not of unit length, or tilts.
+    """
+    pose = Pose(position=Point(x=msg.translation.x, y=msg.translation.y, z=msg.translation.z), orientation=msg.rotation)
+    position, quaternion = pose_from_msg(pose)
+    if math.hypot(quaternion[0], quaternion[1]) > 1e-3:
+        raise MessageError("tilted", f"rotation {quaternion.tolist()} is not about z only")
+    return Rigid(*(float(value) for value in position), yaw_of(quaternion))
+
+
+def markers_msg(
+    frame_id: str,
+    stamp: Time,
+    outlines: Iterable[np.ndarray],
+    trail: Sequence[tuple[float, float, float]],
+    asked: Place | None,
+    found: Sequence[records.MemoryRecord],
+) -> MarkerArray:
+    """Return cells (lines), trail (points) and the last retrieval (spheres) in the map frame.
+
+    Args:
+        frame_id: Map frame.
+        stamp: Of the newest state.
+        outlines: Corners of each cell [5 or 6, 2] in map coordinates.
+        trail: Stored positions x, y, z [m].
+        asked: Where the last query looked; its height is the spheres'.
+        found: What it found.
+    """
+    cells = _marker(frame_id, stamp, "cells", 0, Marker.LINE_LIST, (0.01, 0.0, 0.0), (0.3, 0.6, 0.9, 0.5))
+    for outline in outlines:
+        points = [Point(x=float(x), y=float(y)) for x, y in outline]
+        for start, end in zip(points, [*points[1:], points[0]]):
+            cells.points += [start, end]
+    path = _marker(frame_id, stamp, "trail", 1, Marker.POINTS, (0.05, 0.05, 0.0), (0.6, 0.6, 0.6, 0.9))
+    path.points = [Point(x=x, y=y, z=z) for x, y, z in trail]
+    spheres = _marker(frame_id, stamp, "retrieval", 2, Marker.SPHERE_LIST, (0.15, 0.15, 0.15), (1.0, 0.5, 0.1, 0.9))
+    spheres.points = [Point(x=record.x, y=record.y, z=record.z) for record in found]
+    if asked is not None:
+        spheres.points.append(Point(x=asked.x, y=asked.y, z=asked.z))
+        spheres.colors = [ColorRGBA(r=1.0, g=0.5, b=0.1, a=0.9) for _ in found]
+        spheres.colors.append(ColorRGBA(r=0.9, g=0.1, b=0.1, a=0.9))
+    return MarkerArray(markers=[cells, path, spheres])
+
+
+def _marker(
+    frame_id: str,
+    stamp: Time,
+    namespace: str,
+    marker_id: int,
+    kind: int,
+    scale: tuple[float, float, float],
+    color: tuple[float, float, float, float],
+) -> Marker:
+    marker = Marker(ns=namespace, id=marker_id, type=kind, action=Marker.ADD)
+    marker.header.frame_id = frame_id
+    marker.header.stamp = stamp
+    marker.pose.orientation.w = 1.0
+    marker.scale.x, marker.scale.y, marker.scale.z = scale
+    marker.color.r, marker.color.g, marker.color.b, marker.color.a = color
+    return marker

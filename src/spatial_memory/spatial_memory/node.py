@@ -1,0 +1,330 @@
+"""The node ``spatial_memory``: remembers ``/latent/state`` and answers ``/spatial_memory/...``."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Any
+
+import numpy as np
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.task import Future
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
+
+from spatial_memory import messages
+from spatial_memory.backend import Forget, Memory
+from spatial_memory.cells import CellGrid
+from spatial_memory.errors import RecordError, SpatialMemoryError, StoreError
+from spatial_memory.factory import make_grid, open_memory
+from spatial_memory.params import SpatialMemoryParams
+from spatial_memory.query import Matches, Place, Query, no_matches
+from spatial_memory.recorder import Recorder, Spacing
+from wm_interfaces.msg import LatentState, MemoryQuery, PredictionError
+from wm_interfaces.srv import (
+    DeleteMemory,
+    InsertMemory,
+    MemoryStats,
+    QueryMemory,
+    QueryMemoryBatch,
+    RestoreMemory,
+    SnapshotMemory,
+    TransformMemory,
+)
+from wm_ros import ConfigurationError, Health, MessageError, declare_params, qos, run_node, stamp_msg, stamp_ns
+
+_TRAIL = 2000
+_QUERY_TIMES = 1000
+
+
+class SpatialMemory(Node):
+    """Store states at a spacing and answer which of them lie near.
+
+    Subscribes ``/latent/state`` (wm_interfaces/LatentState) and ``/prediction_error`` (wm_interfaces/PredictionError,
+    1 s horizon, joined by stamp); serves ``/spatial_memory/{query,query_batch,insert,delete,transform,stats,snapshot,
+    restore,clear}``; publishes ``/spatial_memory/markers`` (visualization_msgs/MarkerArray).
+
+    What takes long or waits for the disk runs on a thread of its own; queries never wait for it.
+    """
+
+    def __init__(self, memory: Memory | None = None, **node_options: Any) -> None:
+        """Read parameters, load the memory, then open topics and services: nothing is served before it is ready."""
+        super().__init__("spatial_memory", **node_options)
+        self._params = params = declare_params(self, SpatialMemoryParams)
+        self._last_progress = monotonic()
+        try:
+            self._grid: CellGrid = make_grid(
+                params.map, params.datum_lat, params.datum_lng, params.usual_radius_m, params.h3_resolution
+            )
+            self._memory: Memory = memory or open_memory(params, self._grid, self._log_progress)
+        except SpatialMemoryError as error:
+            raise ConfigurationError(f"{self.get_name()}: {error}") from error
+        spacing = Spacing(params.store_distance_m, math.radians(params.store_angle_deg), params.store_time_s)
+        horizons = (params.step_s, params.horizon_s)
+        self._recorder = Recorder(self._memory, _session_name(params.robot_id), spacing, horizons, params.session_gap_s)
+        self._frame_id = "map"
+        self._last_stamp_ns = 0
+        self._trail: deque[tuple[float, float, float]] = deque(maxlen=_TRAIL)
+        self._visited: dict[int, None] = {}
+        self._last_answer: tuple[Place | None, Matches] = (None, no_matches())
+        self._query_ms: deque[float] = deque(maxlen=_QUERY_TIMES)
+        self._query_count = 0
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="memory-worker")
+        self._health = Health(self)
+        self._open_topics()
+
+    def _open_topics(self) -> None:
+        self.create_subscription(LatentState, "/latent/state", self._on_state, qos.STREAM)
+        self.create_subscription(PredictionError, "/prediction_error", self._on_error, qos.STREAM)
+        services: tuple[tuple[type, str, Callable], ...] = (
+            (QueryMemory, "query", self._on_query),
+            (QueryMemoryBatch, "query_batch", self._on_query_batch),
+            (InsertMemory, "insert", self._on_insert),
+            (DeleteMemory, "delete", self._on_delete),
+            (TransformMemory, "transform", self._on_transform),
+            (MemoryStats, "stats", self._on_stats),
+            (SnapshotMemory, "snapshot", self._on_snapshot),
+            (RestoreMemory, "restore", self._on_restore),
+            (Trigger, "clear", self._on_clear),
+        )
+        for kind, name, callback in services:
+            self.create_service(kind, f"/spatial_memory/{name}", callback)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(0.5, self._on_gauges, clock=steady)
+        if self._params.marker_rate > 0:
+            self._markers = self.create_publisher(MarkerArray, "/spatial_memory/markers", qos.LATCHED)
+            self.create_timer(1.0 / self._params.marker_rate, self._on_markers, clock=steady)
+
+    def destroy_node(self) -> None:
+        """Make durable what is left, then go."""
+        self._worker.shutdown()
+        self._memory.close()
+        super().destroy_node()
+
+    def _log_progress(self, done: int, total: int) -> None:
+        if monotonic() - self._last_progress >= 1.0 or done == total:
+            self._last_progress = monotonic()
+            self.get_logger().info(f"loading memories: {done} of {total}")
+
+    # ---------------------------------------------------------------- stream
+
+    def _on_state(self, msg: LatentState) -> None:
+        self._health.count("states_received")
+        try:
+            record = self._recorder.observe(messages.state_from_msg(msg))
+        except (MessageError, RecordError) as error:
+            if error.reason == "no-pose":
+                self._health.skip("no-pose")
+            else:
+                self._health.drop(error.reason, str(error))
+            return
+        except StoreError as error:
+            self._health.drop("backend-away", str(error))
+            return
+        self._frame_id = msg.pose_frame_id or self._frame_id
+        self._last_stamp_ns = stamp_ns(msg.header.stamp)
+        if record is None:
+            self._health.skip("spacing")
+            return
+        self._health.count("states_stored")
+        self._trail.append((record.x, record.y, record.z))
+        cell = self._grid.cell_of(record.x, record.y)
+        self._visited.pop(cell, None)
+        self._visited[cell] = None
+        if len(self._visited) > messages.MOST_CELLS:
+            del self._visited[next(iter(self._visited))]
+
+    def _on_error(self, msg: PredictionError) -> None:
+        if abs(msg.horizon_s - self._params.horizon_s) <= self._params.step_s / 2 and math.isfinite(msg.error):
+            self._recorder.observe_error(stamp_ns(msg.header.stamp), msg.error)
+
+    # ---------------------------------------------------------------- queries
+
+    def _on_query(self, request: QueryMemory.Request, response: QueryMemory.Response) -> QueryMemory.Response:
+        response.success, response.message, answers, response.search_ms = self._answer([request.query])
+        if response.success:
+            response.matches = messages.matches_to_msg(answers[0])
+        return response
+
+    def _on_query_batch(
+        self, request: QueryMemoryBatch.Request, response: QueryMemoryBatch.Response
+    ) -> QueryMemoryBatch.Response:
+        response.success, response.message, answers, response.search_ms = self._answer(request.queries)
+        response.matches = [messages.matches_to_msg(answer) for answer in answers]
+        return response
+
+    def _answer(self, msgs: Sequence[MemoryQuery]) -> tuple[bool, str, list[Matches], float]:
+        """Return success, what was wrong, the answers, and how long the search took [ms]."""
+        begin_s = perf_counter()
+        queries: list[Query] = []
+        try:
+            for at, msg in enumerate(msgs):
+                queries.append(self._query_from(msg, at))
+            answers = self._memory.query_batch(queries)
+        except SpatialMemoryError as error:
+            self._health.count("queries_refused", len(msgs))
+            return False, str(error), [], 0.0
+        search_ms = (perf_counter() - begin_s) * 1e3
+        self._query_count += len(msgs)
+        self._query_ms.append(search_ms)
+        self._health.count("queries", len(msgs))
+        self._health.sample("query_ms", search_ms)
+        if answers:
+            self._last_answer = queries[0].place, answers[0]
+        return True, "", answers, search_ms
+
+    def _query_from(self, msg: MemoryQuery, at: int) -> Query:
+        params = self._params
+        try:
+            return messages.query_from_msg(msg, params.top_k, params.heading_weight_m, params.pose_weight)
+        except MessageError as error:
+            raise RecordError(error.reason, f"query {at}: {error}") from error
+
+    # ---------------------------------------------------------------- changes
+
+    def _later(self, work: Callable[[], Any]) -> Future:
+        """Run work off the executor; the future holds its result, or the expected error it ended with."""
+        future: Future = Future(executor=self.executor)
+
+        def run() -> None:
+            try:
+                result: Any = work()
+            except (SpatialMemoryError, MessageError) as error:
+                result = error
+            except BaseException as error:
+                future.set_exception(error)
+            if not future.done():
+                future.set_result(result)
+            if self.executor is not None:
+                self.executor.wake()
+
+        self._worker.submit(run)
+        return future
+
+    async def _on_insert(self, request: InsertMemory.Request, response: InsertMemory.Response) -> InsertMemory.Response:
+        result = await self._later(lambda: self._insert(request))
+        response.success = not isinstance(result, Exception)
+        if response.success:
+            response.ids = result
+        else:
+            response.message = str(result)
+        return response
+
+    def _insert(self, request: InsertMemory.Request) -> list[int]:
+        """Keep records for good or not at all: what is acknowledged is durable."""
+        ids = self._memory.insert(messages.records_from_msgs(request.records))
+        try:
+            self._memory.flush()
+        except StoreError as error:
+            self._memory.delete(Forget(ids=tuple(ids)))
+            raise StoreError(f"none was stored: {error}") from error
+        return ids
+
+    async def _on_delete(self, request: DeleteMemory.Request, response: DeleteMemory.Response) -> DeleteMemory.Response:
+        result = await self._later(lambda: self._durably(self._memory.delete, messages.forget_from_msg(request)))
+        response.success, response.message, response.deleted_count = _outcome(result)
+        return response
+
+    async def _on_transform(
+        self, request: TransformMemory.Request, response: TransformMemory.Response
+    ) -> TransformMemory.Response:
+        def work() -> int:
+            return self._memory.transform(messages.rigid_from_msg(request.transform), request.session)
+
+        response.success, response.message, response.moved_count = _outcome(await self._later(work))
+        return response
+
+    async def _on_snapshot(
+        self, request: SnapshotMemory.Request, response: SnapshotMemory.Response
+    ) -> SnapshotMemory.Response:
+        result = await self._later(lambda: self._memory.snapshot(_path(request.path)))
+        response.success, response.message, response.memory_count = _outcome(result)
+        return response
+
+    async def _on_restore(
+        self, request: RestoreMemory.Request, response: RestoreMemory.Response
+    ) -> RestoreMemory.Response:
+        result = await self._later(lambda: self._memory.restore(_path(request.path)))
+        response.success, response.message, response.memory_count = _outcome(result)
+        return response
+
+    async def _on_clear(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        result = await self._later(lambda: self._durably(self._memory.clear))
+        response.success, response.message, _ = _outcome(result)
+        return response
+
+    def _durably(self, change: Callable[..., Any], *arguments: Any) -> Any:
+        result = change(*arguments)
+        self._memory.flush()
+        return result
+
+    # ---------------------------------------------------------------- state
+
+    def _on_stats(self, _request: MemoryStats.Request, response: MemoryStats.Response) -> MemoryStats.Response:
+        stats = self._memory.stats()
+        response.memory_count, response.capacity, response.cell_count = (
+            stats.memory_count, stats.capacity, stats.cell_count)  # fmt: skip
+        response.encoder_id, response.backend, response.session = (
+            stats.encoder_id, stats.backend, self._recorder.session)  # fmt: skip
+        response.durable_until = stamp_msg(max(stats.durable_until_ns, 0))
+        response.pending_writes, response.ram_bytes, response.disk_bytes = (
+            stats.pending_writes, stats.ram_bytes, stats.disk_bytes)  # fmt: skip
+        if self._query_ms:
+            response.query_ms_p50, response.query_ms_p99 = (
+                float(value) for value in np.percentile(np.array(self._query_ms), [50, 99]))  # fmt: skip
+        response.query_count = self._query_count
+        response.degraded = list(stats.degraded)
+        return response
+
+    def _on_gauges(self) -> None:
+        stats = self._memory.stats()
+        self._health.gauge("memory_count", stats.memory_count)
+        self._health.gauge("cell_count", stats.cell_count)
+        self._health.gauge("encoder_id", stats.encoder_id)
+        self._health.gauge("pending_writes", stats.pending_writes)
+        self._health.gauge("session", self._recorder.session)
+        self._health.degrade("store", "; ".join(stats.degraded) or None)
+
+    def _on_markers(self) -> None:
+        if self._markers.get_subscription_count() == 0:
+            return
+        asked, matches = self._last_answer
+        outlines = [self._grid.outline(cell) for cell in self._visited]
+        stamp = stamp_msg(self._last_stamp_ns)
+        self._markers.publish(
+            messages.markers_msg(self._frame_id, stamp, outlines, list(self._trail), asked, matches.records)
+        )
+
+
+def _outcome(result: Any) -> tuple[bool, str, int]:
+    """Return success, what went wrong, and how many records it was about."""
+    if isinstance(result, Exception):
+        return False, str(result), 0
+    return True, "", int(result or 0)
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise StoreError("no path given")
+    return Path(text).expanduser()
+
+
+def _session_name(robot_id: str) -> str:
+    """Return a name that no other run has."""
+    return f"{robot_id}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+
+
+def main() -> None:
+    """Run the node until it is told to stop."""
+    raise SystemExit(run_node(SpatialMemory))
+
+
+if __name__ == "__main__":
+    main()

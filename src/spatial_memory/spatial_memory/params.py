@@ -1,0 +1,62 @@
+"""Everything that may differ between two deployments of this node."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from spatial_memory.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
+from wm_ros import param
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpatialMemoryParams:
+    """Parameters of ``spatial_memory``."""
+
+    db_path: str = param("", "SQLite file; empty: ~/.ros/world_model/memory.sqlite3, under ROS_HOME where set; "
+                         ":memory: keeps nothing.")  # fmt: skip
+    on_corrupt: str = param("refuse", "A damaged file: refuse to start, or recover what can be read.",
+                            choices=("refuse", "recover"))  # fmt: skip
+    backend: str = param("faiss", "Where memories are searched.", choices=("faiss", "qdrant"))
+    qdrant_host: str = param("localhost", "Qdrant server.", env="QDRANT_HOST")
+    qdrant_port: int = param(6333, "Port of the Qdrant server.", low=1, high=65535, env="QDRANT_PORT")
+    qdrant_api_key: str = param("", "API key of the Qdrant server; empty: none.", env="QDRANT_API_KEY")
+    qdrant_tls: bool = param(False, "Talk to the Qdrant server over TLS.")
+    qdrant_collection: str = param("world_model_memory", "Collection that robots share.")
+    robot_id: str = param("robot", "Name of this robot; sessions begin with it.")
+
+    capacity: int = param(1_000_000, "Most memories held; beyond it the least worth is forgotten.", low=1,
+                          high=100_000_000)  # fmt: skip
+    surprise_weight: float = param(1.0, "How much surprise counts against recency when forgetting.", low=0.0,
+                                   high=100.0)  # fmt: skip
+    map: str = param("local", "What x and y are: metres in a local map, or wgs84 longitude and latitude [deg].",
+                     choices=("local", "wgs84"))  # fmt: skip
+    datum_lat: float = param(DEFAULT_DATUM_LAT, "Latitude of a local map's origin [deg].", low=-85.0, high=85.0)
+    datum_lng: float = param(DEFAULT_DATUM_LNG, "Longitude of a local map's origin [deg].", low=-180.0, high=180.0)
+    usual_radius_m: float = param(2.0, "Radius that most queries ask for [m]; sets the cell size.", low=0.01,
+                                  high=100_000.0)  # fmt: skip
+    h3_resolution: int = param(-1, "H3 resolution; -1: from usual_radius_m.", low=-1, high=15)
+
+    store_distance_m: float = param(0.1, "A state is stored after moving this far [m] ...", low=0.0, high=1000.0)
+    store_angle_deg: float = param(10.0, "... or turning this much [deg] ...", low=0.0, high=180.0)
+    store_time_s: float = param(1.0, "... or after this time [s].", low=0.0, high=3600.0)
+    step_s: float = param(0.05, "Time to the first successor [s]: one step of the model.", low=0.001, high=10.0)
+    horizon_s: float = param(1.0, "Time to the second successor [s].", low=0.001, high=60.0)
+    session_gap_s: float = param(30.0, "A silence longer than this starts a new session [s].", low=0.1, high=86400.0)
+    commit_every_s: float = param(0.2, "Longest time a state waits before it is written to disk [s].", low=0.01,
+                                  high=10.0)  # fmt: skip
+
+    top_k: int = param(8, "Memories per query that names no k.", low=1, high=4096, env="TOPK")
+    heading_weight_m: float = param(1.0, "Metres that 1 rad of heading counts in the pose distance, where a query "
+                                    "names none.", low=0.0, high=1000.0)  # fmt: skip
+    pose_weight: float = param(1.0, "Weight of pose distance^2 against latent distance^2, where a query names none.",
+                               low=0.0, high=1e6)  # fmt: skip
+    marker_rate: float = param(1.0, "Markers per second [Hz], while somebody listens; 0: never.", low=0.0, high=20.0)
+
+    def path(self) -> str:
+        """Return the file that holds the memory."""
+        if self.db_path:
+            return self.db_path
+        home = os.environ.get("ROS_HOME") or str(Path.home() / ".ros")
+        return str(Path(home) / "world_model" / "memory.sqlite3")

@@ -1,0 +1,36 @@
+"""Which records a delete or a transform means. Shape suffix: N = records."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spatial_memory.backend import Forget
+from spatial_memory.index import CellIndex
+from spatial_memory.table import Catalogue
+
+
+def matching_slots(what: Forget, index: CellIndex, catalogue: Catalogue, newest_ns: int) -> np.ndarray:
+    """Return the slots of the records that match all criteria given; all of them where none is.
+
+    Args:
+        what: The criteria.
+        index: Where the records lie.
+        catalogue: Their sessions.
+        newest_ns: Stamp of the newest memory, which ``older_than_s`` counts back from [ns].
+    """
+    if what.ids:
+        slots_N = np.array([index.slot_of(record_id) for record_id in dict.fromkeys(what.ids)], np.int64)
+        slots_N = slots_N[slots_N >= 0]
+    else:
+        slots_N = index.slots()
+    flat = index.columns.flat
+    mask_N = np.ones(len(slots_N), bool)
+    if what.box is not None:
+        for axis, low, high in zip("xyz", what.box[:3], what.box[3:]):
+            values_N = flat(axis)[slots_N]
+            mask_N &= (values_N >= low) & (values_N <= high)
+    if what.session:
+        mask_N &= flat("session")[slots_N] == catalogue.sessions.get(what.session, -1)
+    if what.older_than_s > 0:
+        mask_N &= flat("stamp")[slots_N] < newest_ns - round(what.older_than_s * 1e9)
+    return slots_N[mask_N]

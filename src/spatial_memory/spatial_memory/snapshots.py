@@ -1,0 +1,57 @@
+"""A whole memory in one file."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+from spatial_memory import files
+from spatial_memory.errors import CorruptStoreError, EncoderMismatchError, StoreError
+
+
+def copy_to(source: sqlite3.Connection, path: Path) -> None:
+    """Write all that is committed to one file; a crash leaves the old file or the new one.
+
+    Raises:
+        StoreError: It cannot be written, and why.
+    """
+    temporary = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(temporary)) as target:
+            source.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE").fetchone()
+        files.publish(temporary, path)
+    except (sqlite3.Error, OSError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise StoreError(f"snapshot {path} cannot be written: {error}") from error
+
+
+def check_snapshot(path: Path, encoder_id: str) -> None:
+    """Refuse a snapshot that is damaged or of another encoder.
+
+    Args:
+        path: The file.
+        encoder_id: The encoder whose latents come in at present; empty: any.
+
+    Raises:
+        StoreError: There is none.
+        CorruptStoreError: It is damaged or something else.
+        EncoderMismatchError: It holds latents of another encoder.
+    """
+    if not path.is_file():
+        raise StoreError(f"there is no snapshot {path}")
+    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        files.check(connection, str(path))
+        try:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            theirs = dict(connection.execute("SELECT key, value FROM meta")).get("encoder_id", "")
+        except sqlite3.DatabaseError as error:
+            raise CorruptStoreError(f"snapshot {path} is damaged: {error}") from error
+    if verdict != "ok":
+        raise CorruptStoreError(f"snapshot {path} is damaged: {verdict}")
+    if encoder_id and theirs and theirs != encoder_id:
+        raise EncoderMismatchError(f"snapshot {path} is of encoder {theirs}, expected {encoder_id}")

@@ -1,0 +1,308 @@
+"""The durable memory: one SQLite file, WAL, every commit synced.
+
+Acknowledged is what was committed: after ``flush`` returned, or for states stamped at or before ``durable_until_ns``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from spatial_memory import files
+from spatial_memory.columns import Rows
+from spatial_memory.errors import CorruptStoreError, StoreError
+from spatial_memory.records import Successor
+from spatial_memory.schema import (
+    DROP_RECORD,
+    DROP_SUCCESSORS,
+    GET_RECORDS,
+    PUT_META,
+    PUT_RECORD,
+    PUT_SESSION,
+    PUT_SUCCESSOR,
+    PUT_SURPRISE,
+    TABLES,
+    from_tuples,
+    to_tuples,
+)
+from spatial_memory.snapshots import check_snapshot, copy_to
+from spatial_memory.writer import Change, Writer
+
+_LOG = logging.getLogger(__name__)
+_CHUNK = 100_000
+
+
+class Store:
+    """Keeps records, successors, sessions and a few words about the memory in one file.
+
+    Reads wait for no write: they have a connection of their own. A path that cannot be written at the moment makes the
+    store degraded, not absent: changes wait in RAM and are written when the disk takes them.
+
+    Args:
+        path: The file, or ``:memory:``.
+        commit_every_s: Longest time a change waits before it is committed [s].
+
+    Raises:
+        StoreLockedError: Another process holds the file.
+        CorruptStoreError: The file is damaged or something else.
+    """
+
+    def __init__(self, path: str | Path = files.IN_MEMORY, commit_every_s: float = 0.2) -> None:
+        self.path = str(path) if str(path) == files.IN_MEMORY else str(Path(path).expanduser().resolve())
+        self._read_guard = threading.Lock()
+        self._recent: dict[int, dict[float, Successor]] = {}
+        self._recent_guard = threading.Lock()
+        self._reader: sqlite3.Connection | None = None
+        self._lock = None
+        if self.in_memory:
+            self._reader = files.connect(self.path)
+            self._reader.executescript(files.CREATE)
+            self._writer = Writer(lambda: self._shared(), commit_every_s, guard=self._read_guard)
+            return
+        self._lock = files.hold(Path(self.path)) if Path(self.path).parent.is_dir() else None
+        try:
+            self._reader = self._open()
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+                self._release()
+                raise CorruptStoreError(files.damage_text(self.path, error)) from error
+            _LOG.warning("%s cannot be opened (%s): the memory lives in RAM until it can", self.path, error)
+        except CorruptStoreError:
+            self._release()
+            raise
+        self._writer = Writer(self._connect, commit_every_s)
+
+    @property
+    def in_memory(self) -> bool:
+        """Nothing is kept beyond this process."""
+        return self.path == files.IN_MEMORY
+
+    def _shared(self) -> sqlite3.Connection:
+        assert self._reader is not None
+        return self._reader
+
+    def _open(self) -> sqlite3.Connection:
+        path = Path(self.path)
+        if not path.exists():
+            files.create(path)
+            if self._lock is None:
+                self._lock = files.hold(path)
+        connection = files.connect(self.path)
+        try:
+            files.check(connection, self.path)
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the writer's connection; every commit reaches the disk before it returns."""
+        if self._reader is None:
+            self._reader = self._open()
+        connection = files.connect(self.path)
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def _release(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def close(self) -> None:
+        """Commit what is left, if the disk takes it, and let go of the file."""
+        self._writer.close()
+        if not self.in_memory or self._writer._connection is None:
+            self._release()
+
+    # ---------------------------------------------------------------- reading
+
+    def read(self, sql: str, values: Sequence = ()) -> list[tuple]:
+        """Return all rows of a query on what is committed; none while the file cannot be opened.
+
+        Raises:
+            CorruptStoreError: The file is damaged.
+        """
+        with self._read_guard:
+            if self._reader is None:
+                return []
+            try:
+                return self._reader.execute(sql, values).fetchall()
+            except sqlite3.OperationalError as error:
+                raise StoreError(f"{self.path}: {error}") from error
+            except sqlite3.DatabaseError as error:
+                raise CorruptStoreError(files.damage_text(self.path, error)) from error
+
+    def meta(self) -> dict[str, str]:
+        """Return the words about the memory."""
+        return dict(self.read("SELECT key, value FROM meta"))
+
+    def sessions(self) -> dict[str, int]:
+        """Return the number of each session."""
+        return dict(self.read("SELECT name, number FROM session"))
+
+    def count(self) -> int:
+        """Return how many records are committed."""
+        rows = self.read("SELECT count(*) FROM record")
+        return rows[0][0] if rows else 0
+
+    def load(self, dim: int, action_dim: int) -> Iterator[Rows]:
+        """Yield all committed records, some at a time.
+
+        Raises:
+            CorruptStoreError: The file or a record in it is damaged.
+        """
+        last = -1
+        while True:
+            tuples = self.read(f"{GET_RECORDS} WHERE id > ? ORDER BY id LIMIT {_CHUNK}", (last,))
+            if not tuples:
+                return
+            last = tuples[-1][0]
+            yield from_tuples(tuples, dim, action_dim)
+
+    def successors(self, ids: Sequence[int]) -> dict[int, tuple[Successor, ...]]:
+        """Return the successors of records, nearest in time first, whether committed yet or not."""
+        with self._recent_guard:
+            recent = {record_id: dict(self._recent[record_id]) for record_id in ids if record_id in self._recent}
+        found: dict[int, dict[float, Successor]] = {}
+        marks = ",".join("?" * len(ids))
+        rows = self.read(f"SELECT record, horizon, dt, latent FROM successor WHERE record IN ({marks})", ids)
+        for record_id, horizon_s, dt_s, latent in rows:
+            successor = Successor(horizon_s, dt_s, np.frombuffer(latent, "<f4"))
+            found.setdefault(record_id, {})[horizon_s] = successor
+        for record_id, by_horizon in recent.items():
+            found.setdefault(record_id, {}).update(by_horizon)
+        return {record_id: tuple(by[horizon] for horizon in sorted(by)) for record_id, by in found.items()}
+
+    # ---------------------------------------------------------------- writing
+
+    def put(self, rows: Rows) -> None:
+        """Keep records."""
+        tuples = to_tuples(rows)
+        self._writer.put(Change([(PUT_RECORD, tuples)], int(rows.stamp_N.min()), len(rows)))
+
+    def put_meta(self, **words: object) -> None:
+        """Keep words about the memory."""
+        self._writer.put(Change([(PUT_META, [(key, str(value)) for key, value in words.items()])]))
+
+    def put_session(self, name: str, number: int) -> None:
+        """Keep the number of a session."""
+        self._writer.put(Change([(PUT_SESSION, [(number, name)])]))
+
+    def put_successors(self, links: Sequence[tuple[int, Successor]]) -> None:
+        """Keep successors of records."""
+        with self._recent_guard:
+            for record_id, successor in links:
+                self._recent.setdefault(record_id, {})[successor.horizon_s] = successor
+        values = [
+            (record_id, item.horizon_s, item.dt_s, np.ascontiguousarray(item.latent_D, "<f4").tobytes())
+            for record_id, item in links
+        ]
+        self._writer.put(Change([(PUT_SUCCESSOR, values)], None, len(links), lambda: self._committed(links)))
+
+    def _committed(self, links: Sequence[tuple[int, Successor]]) -> None:
+        with self._recent_guard:
+            for record_id, successor in links:
+                by_horizon = self._recent.get(record_id, {})
+                if by_horizon.get(successor.horizon_s) is successor:
+                    del by_horizon[successor.horizon_s]
+                    if not by_horizon:
+                        del self._recent[record_id]
+
+    def put_surprise(self, record_id: int, surprise: float) -> None:
+        """Keep how surprising a record was."""
+        self._writer.put(Change([(PUT_SURPRISE, [(surprise, record_id)])]))
+
+    def drop(self, ids: Sequence[int]) -> None:
+        """Forget records and their successors."""
+        with self._recent_guard:
+            for record_id in ids:
+                self._recent.pop(record_id, None)
+        keys = [(record_id,) for record_id in ids]
+        self._writer.put(Change([(DROP_RECORD, keys), (DROP_SUCCESSORS, keys)], None, 2 * len(ids)))
+
+    def replace(self, parts: Sequence[Rows], **words: object) -> None:
+        """Rewrite records, and words about the memory, in one transaction."""
+        every = itertools.chain.from_iterable(to_tuples(part) for part in parts)
+        meta = [(key, str(value)) for key, value in words.items()]
+        self._writer.put(Change([(PUT_RECORD, list(every)), (PUT_META, meta)], None, sum(map(len, parts))))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._recent_guard:
+            self._recent.clear()
+        self._writer.put(Change([(f"DELETE FROM {table}", [()]) for table in TABLES]))
+
+    def flush(self, timeout_s: float = 30.0) -> None:
+        """Return once everything so far is durable.
+
+        Raises:
+            StoreError: It is not, and why.
+        """
+        self._writer.flush(timeout_s)
+
+    # ---------------------------------------------------------------- whole files
+
+    def snapshot(self, path: Path, timeout_s: float = 600.0) -> None:
+        """Write everything so far to one file, atomically.
+
+        Raises:
+            StoreError: It cannot be written, and why.
+        """
+        self.flush(timeout_s)
+        with self._read_guard:
+            if self._reader is None:
+                raise StoreError(f"{self.path} cannot be read: {self.trouble}")
+            copy_to(self._reader, path)
+
+    def restore(self, path: Path, encoder_id: str, timeout_s: float = 600.0) -> None:
+        """Replace everything by what a snapshot holds, in one transaction.
+
+        Raises:
+            StoreError: The snapshot is damaged, of another encoder, or the disk does not take it.
+        """
+        check_snapshot(path, encoder_id)
+        with self._recent_guard:
+            self._recent.clear()
+        statements: list[tuple[str, list[tuple]]] = []
+        for table in TABLES:
+            statements += [(f"DELETE FROM {table}", [()])]
+            statements += [(f"INSERT INTO {table} SELECT * FROM snapshot.{table}", [()])]
+        self._writer.put(Change(statements, attach=path))
+        self.flush(timeout_s)
+
+    # ---------------------------------------------------------------- state
+
+    @property
+    def trouble(self) -> str | None:
+        """Why changes are not durable at present, or None."""
+        return self._writer.trouble
+
+    @property
+    def pending_count(self) -> int:
+        """Changes that are not durable yet."""
+        return self._writer.pending_count
+
+    def durable_until_ns(self, newest_ns: int) -> int:
+        """Return the newest stamp up to which all states are durable [ns].
+
+        Args:
+            newest_ns: The newest stamp that was ever put.
+        """
+        oldest = self._writer.oldest_pending_ns()
+        return newest_ns if oldest is None else min(newest_ns, oldest - 1)
+
+    def disk_bytes(self) -> int:
+        """Return the size of the file and its log."""
+        if self.in_memory:
+            return 0
+        parts = (Path(self.path), Path(f"{self.path}-wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())

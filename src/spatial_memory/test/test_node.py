@@ -1,0 +1,218 @@
+"""The node in process: what goes in by topic and service comes out whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import Marker, MarkerArray
+
+from spatial_memory.node import SpatialMemory
+from spatial_memory.params import SpatialMemoryParams
+from wm_interfaces.msg import LatentState, MemoryQuery, MemoryRecord, PredictionError
+from wm_interfaces.srv import (
+    DeleteMemory,
+    InsertMemory,
+    MemoryStats,
+    QueryMemory,
+    QueryMemoryBatch,
+    RestoreMemory,
+    SnapshotMemory,
+    TransformMemory,
+)
+from wm_ros import ConfigurationError, floats, qos, quaternion_of, stamp_msg
+from wm_ros.testing import assert_file_sets_every_parameter, ros_context, spin_until
+
+__all__ = ["ros_context"]
+
+CONFIG = Path(__file__).parents[3] / "config" / "spatial_memory.yaml"
+STEP_NS = 50_000_000
+
+
+class Graph:
+    """The node under test and one that talks to it."""
+
+    def __init__(self, **params: object) -> None:
+        self.talker = Node("talker")
+        self.states = self.talker.create_publisher(LatentState, "/latent/state", qos.STREAM)
+        self.errors = self.talker.create_publisher(PredictionError, "/prediction_error", qos.STREAM)
+        overrides = [Parameter(name, value=value) for name, value in {"db_path": ":memory:", **params}.items()]
+        self.memory = SpatialMemory(parameter_overrides=overrides)
+        spin_until(lambda: self.states.get_subscription_count() == 1, self.talker, self.memory)
+
+    def counted(self, name: str) -> int:
+        return self.memory._health.counted(name)
+
+    def drive(self, count: int, start_ns: int = 10**9, **fields: object) -> None:
+        """Publish states 0.2 m apart, one step after the other, and wait until all arrived."""
+        wanted = self.counted("states_received") + count
+        for at in range(count):
+            self.states.publish(state(start_ns + at * STEP_NS, 0.2 * at, value=float(at), **fields))
+            reached = self.counted("states_received") + 1
+            spin_until(lambda reached=reached: self.counted("states_received") >= reached, self.talker, self.memory)
+        assert self.counted("states_received") == wanted
+
+    def call(self, kind: type, name: str, request: object):
+        client = self.talker.create_client(kind, f"/spatial_memory/{name}")
+        spin_until(client.service_is_ready, self.talker, self.memory)
+        future = client.call_async(request)
+        spin_until(future.done, self.talker, self.memory)
+        self.talker.destroy_client(client)
+        return future.result()
+
+    def close(self) -> None:
+        self.memory.destroy_node()
+        self.talker.destroy_node()
+
+
+def state(stamp_ns: int, x: float, value: float = 1.0, encoder_id: str = "e1", has_pose: bool = True) -> LatentState:
+    msg = LatentState(encoder_id=encoder_id, has_pose=has_pose, pose_frame_id="map")
+    msg.header.stamp = stamp_msg(stamp_ns)
+    msg.latent = floats(np.full(4, value))
+    msg.pose.position.x = x
+    msg.pose.orientation.w = 1.0
+    msg.has_action, msg.action = True, floats([value, 0.0])
+    return msg
+
+
+def at(x: float, **fields: object) -> MemoryQuery:
+    msg = MemoryQuery(has_pose=True, **fields)
+    msg.pose.position.x = x
+    msg.pose.orientation.w = 1.0
+    return msg
+
+
+@pytest.fixture
+def graph(ros_context):
+    graph = Graph()
+    yield graph
+    graph.close()
+
+
+def test_states_are_stored_and_found_with_what_followed(graph):
+    graph.drive(25)
+    answer = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.41, k=2, radius_m=1.0, successors=True)))
+    assert answer.success, answer.message
+    first = answer.matches.records[0]
+    assert [record.position.x for record in answer.matches.records] == pytest.approx([0.4, 0.6])
+    assert answer.matches.candidate_count == 8  # -0.6 < x - 0.41 <= 1: 0.0, 0.2 ... 1.4
+    assert list(first.latent) == [2.0] * 4
+    assert list(first.action) == [2.0, 0.0]
+    assert list(first.previous_action) == [1.0, 0.0]
+    assert first.encoder_id == "e1"
+    assert [(round(item.horizon_s, 3), round(item.dt_s, 3), item.latent[0]) for item in first.successors] == [
+        (0.05, 0.05, 3.0),
+        (1.0, 1.0, 22.0),
+    ]
+
+
+def test_surprise_joins_by_stamp(graph):
+    graph.drive(3)
+    msg = PredictionError(horizon_s=1.0, error=2.5)
+    msg.header.stamp = stamp_msg(10**9 + STEP_NS)
+    graph.errors.publish(msg)
+
+    def surprise() -> float:
+        answer = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.2, k=1)))
+        return answer.matches.records[0].surprise
+
+    spin_until(lambda: surprise() == 2.5, graph.talker, graph.memory)
+
+
+def test_batch_answers_each_query_and_names_the_wrong_one(graph):
+    graph.drive(5)
+    request = QueryMemoryBatch.Request(queries=[at(0.0, k=1), at(0.8, k=1)])
+    answer = graph.call(QueryMemoryBatch, "query_batch", request)
+    assert answer.success, answer.message
+    assert [matches.records[0].position.x for matches in answer.matches] == pytest.approx([0.0, 0.8])
+    request.queries.append(at(float("nan")))
+    answer = graph.call(QueryMemoryBatch, "query_batch", request)
+    assert not answer.success
+    assert "query 2" in answer.message
+
+
+def test_bad_states_are_named_and_counted(graph):
+    graph.drive(1)
+    graph.drive(1, start_ns=2 * 10**9, encoder_id="e2")
+    graph.drive(1, start_ns=3 * 10**9, has_pose=False)
+    graph.states.publish(state(4 * 10**9, 1.0, value=float("nan")))
+    graph.states.publish(state(4 * 10**9, float("inf")))
+    graph.states.publish(state(4 * 10**9, 1e9))
+    spin_until(lambda: graph.counted("states_received") == 6, graph.talker, graph.memory)
+    assert graph.counted("dropped/other-encoder") == 1
+    assert graph.counted("skipped/no-pose") == 1
+    assert graph.counted("dropped/not-finite") == 1
+    assert graph.counted("dropped/pose-not-finite") == 1
+    assert graph.counted("dropped/impossible-place") == 1
+    assert graph.call(MemoryStats, "stats", MemoryStats.Request()).memory_count == 1
+
+
+def test_insert_delete_transform_clear(graph):
+    records = [MemoryRecord(encoder_id="e1", latent=floats([1.0, 0.0]), session="s") for _ in range(3)]
+    for x, record in enumerate(records):
+        record.position.x = float(x)
+    answer = graph.call(InsertMemory, "insert", InsertMemory.Request(records=records))
+    assert answer.success, answer.message
+    assert len(set(answer.ids)) == 3
+    refused = graph.call(InsertMemory, "insert", InsertMemory.Request(records=[MemoryRecord(encoder_id="e1")]))
+    assert not refused.success
+    assert "record 0" in refused.message
+    deleted = graph.call(DeleteMemory, "delete", DeleteMemory.Request(ids=[answer.ids[1]]))
+    assert (deleted.success, deleted.deleted_count) == (True, 1)
+    assert not graph.call(DeleteMemory, "delete", DeleteMemory.Request()).success
+    request = TransformMemory.Request()
+    request.transform.translation.x = 10.0
+    turn = request.transform.rotation
+    turn.x, turn.y, turn.z, turn.w = quaternion_of(np.pi / 2)
+    moved = graph.call(TransformMemory, "transform", request)
+    assert (moved.success, moved.moved_count) == (True, 2)
+    found = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(10.0, k=8)))
+    places = [(round(r.position.x, 3), round(r.position.y, 3)) for r in found.matches.records]
+    assert places == [(10.0, 0.0), (10.0, 2.0)]
+    assert graph.call(Trigger, "clear", Trigger.Request()).success
+    assert graph.call(MemoryStats, "stats", MemoryStats.Request()).memory_count == 0
+
+
+def test_snapshot_and_restore(graph, tmp_path):
+    graph.drive(4)
+    request = SnapshotMemory.Request(path=str(tmp_path / "snapshot"))
+    assert graph.call(SnapshotMemory, "snapshot", request).memory_count == 4
+    assert graph.call(Trigger, "clear", Trigger.Request()).success
+    answer = graph.call(RestoreMemory, "restore", RestoreMemory.Request(path=request.path))
+    assert (answer.success, answer.memory_count) == (True, 4)
+    answer = graph.call(RestoreMemory, "restore", RestoreMemory.Request(path=str(tmp_path / "none")))
+    assert not answer.success
+    assert "no snapshot" in answer.message
+
+
+def test_markers_have_stable_ids(graph):
+    received: list[MarkerArray] = []
+    graph.talker.create_subscription(MarkerArray, "/spatial_memory/markers", received.append, qos.LATCHED)
+    graph.drive(3)
+    graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.2, k=2)))
+    spin_until(lambda: bool(received) and len(received[-1].markers[2].points) == 3, graph.talker, graph.memory)
+    cells, trail, found = received[-1].markers
+    assert [marker.id for marker in received[-1].markers] == [0, 1, 2]
+    assert (cells.type, trail.type, found.type) == (Marker.LINE_LIST, Marker.POINTS, Marker.SPHERE_LIST)
+    assert len(cells.points) % 2 == 0
+    assert len(trail.points) == 3
+
+
+def test_what_cannot_work_is_said_at_start(ros_context, tmp_path):
+    path = tmp_path / "memory.sqlite3"
+    path.write_bytes(b"not a memory" * 1000)
+    with pytest.raises(ConfigurationError, match="damaged"):
+        SpatialMemory(parameter_overrides=[Parameter("db_path", value=str(path))])
+
+
+def test_config_file_sets_every_parameter():
+    assert_file_sets_every_parameter(CONFIG, "spatial_memory", SpatialMemoryParams)
+
+
+def test_default_path_is_durable(monkeypatch, tmp_path):
+    monkeypatch.setenv("ROS_HOME", str(tmp_path))
+    assert SpatialMemoryParams().path() == str(tmp_path / "world_model" / "memory.sqlite3")
