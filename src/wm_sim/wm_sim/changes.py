@@ -93,7 +93,7 @@ class _Lights:
         square_LYX = (x - lamps_L2[:, 0, None, None]) ** 2 + (y - lamps_L2[:, 1, None, None]) ** 2
         tint_L3 = 1.0 + colours.uniform(-0.12, 0.12, (len(lamps_L2), 3))
         tint_L3 *= colours.uniform(0.75, 1.15, (len(lamps_L2), 1))
-        self._basis = (0.8 / (1.0 + square_LYX / 1.2**2) ** 1.5)[..., None] * tint_L3[:, None, None]
+        self._basis = (0.62 / (1.0 + square_LYX / 1.2**2) ** 1.5)[..., None] * tint_L3[:, None, None]
         self._basis = self._basis.astype(np.float32)
         self._changes = changes
         self._rng = rng
@@ -125,7 +125,7 @@ class _Lights:
         level_L = (1 - share) * self._knots[second] + share * self._knots[second + 1]
         angle = 2 * math.pi * time_s / self._changes.daylight_period_s + self._phase
         day = self._changes.daylight_swing * math.sin(angle)
-        sky_3 = 0.5 * np.array([1.0 + 0.9 * day, 1.0 + day, 1.0 + 1.3 * day], np.float32)
+        sky_3 = 0.48 * np.array([1.0 + 0.9 * day, 1.0 + day, 1.0 + 1.3 * day], np.float32)
         grid = np.einsum("l,lyxc->yxc", level_L.astype(np.float32), self._basis) + sky_3
         return np.minimum(grid * LIGHT_UNIT, 255.0).astype(np.uint8)
 

@@ -119,7 +119,8 @@ def _skin(kind: str, rng: np.random.Generator) -> np.ndarray:
         image[band : band + int(rng.integers(4, 12))] = second
         column = int(rng.integers(0, 36))
         image[16:30, column : column + 10] = third
-    profile = np.interp(np.linspace(0, 1, SKIN_SIZE), *zip(*_PROFILES[kind]))
+    share_P2 = np.array(_PROFILES[kind], float)
+    profile = np.interp(np.linspace(0, 1, SKIN_SIZE), share_P2[:, 0], share_P2[:, 1])
     outline = np.repeat((profile * 255).astype(np.uint8)[:, None], SKIN_SIZE, axis=1)
     return np.dstack([image, outline])
 
