@@ -4,8 +4,6 @@ Shape suffixes: B = batch, V = camera views, N = past ticks, F = future ticks, E
 H and W = rows and columns (of an image or of a feature map), 3 = RGB.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
