@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wm_sim import EXACT, STILL, Driving, Simulation, make_building, simulate
-from wm_sim.building import CELL_M, wall_distance_m
+from wm_sim.building import CELL_M, path_distance_m, wall_distance_m
 from wm_sim.changes import LivingWorld
 from wm_sim.driving import Robot
 from wm_sim.settings import Changes, WorldConfig
@@ -156,8 +156,6 @@ def test_objects_move_only_far_from_the_robot_and_never_into_its_way():
     moved = (world.position_N2 != before).any(axis=1)
     assert moved.any()
     assert not moved[: things.furniture_count].any()
-    from wm_sim.building import path_distance_m
-
     assert path_distance_m(building.edges_E22, world.position_N2).min() >= PATH_CLEARANCE_M - 1e-9
 
 

@@ -19,6 +19,8 @@ from wm_sim.settings import WorldConfig
 CELL_M = 0.1
 _MARGIN_M = 3.2
 _RING_M = 36.4
+# Of all outlines of six squares only these have a short cut that leaves two equal loops.
+_RING_EDGES = 14
 _NEIGHBOURS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 Cell = tuple[int, int]
 
@@ -114,7 +116,7 @@ def _ring(rng: np.random.Generator) -> tuple[list[Cell], tuple[int, int]]:
             dx, dy = _NEIGHBOURS[rng.integers(4)]
             squares.add((x + dx, y + dy))
         ring = _outline(squares)
-        if len(ring) not in (12, 14):
+        if len(ring) != _RING_EDGES:
             continue
         if rng.random() < 0.5:
             ring.reverse()
