@@ -9,6 +9,10 @@ from world_model.artifacts import Manifest, write_artifact
 from world_model.conditioning import Retrieval
 from world_model.models import GruContext, LinearDecoder, LinearEncoder, Transition
 from world_model.motion import MotionModel
+from world_model.world_action.export import manifest_entry, script, served
+from world_model.world_action.model import WorldActionConfig
+
+_SLOW = WorldActionConfig(width=8, hidden=24)
 
 
 def make_random_artifact(
@@ -53,8 +57,10 @@ def make_random_artifact(
         "latent_variance": [1.0] * z_dim,
         "motion": MotionModel(weights=(forward, (0.0,) * columns, turn)).to_manifest(),
         "memory": Retrieval().to_manifest(),
+        "world_action": manifest_entry(_SLOW),
         **entries,
     }
     modules = {"encoder": encoder, "transition": transition, "decoder": decoder}
     parts = {part: torch.jit.script(module.eval()) for part, module in modules.items()}
+    parts["world_action"] = script(served(_SLOW, seed))
     return write_artifact(path, manifest, parts)
