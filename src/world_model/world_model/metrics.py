@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from world_model.motion import Pose2
 from world_model.predictor import Forecast, Observation, Prediction, is_revisit
 
 
@@ -43,6 +44,9 @@ class ScoredForecast:
 class ErrorTracker:
     """Matches forecasts with the observation that arrives at their target time.
 
+    A place is a revisit when any forecast for it, the shortest above all, found a memory near it: that must not depend
+    on how well a far forecast guessed where the robot would be.
+
     Args:
         variance_D: Training variance of the latents.
         tolerance_s: Largest distance between a target time and the observation that judges it.
@@ -57,21 +61,19 @@ class ErrorTracker:
     def expect(self, prediction: Prediction) -> None:
         """Remember the forecasts of one prediction until their time comes."""
         for forecast in prediction.forecasts:
-            target_ns = prediction.stamp_ns + int(round(forecast.horizon_s * 1e9))
+            target_ns = prediction.stamp_ns + round(forecast.horizon_s * 1e9)
             queue = self._pending.setdefault(forecast.horizon_s, deque())
             queue.append((target_ns, prediction.stamp_ns, forecast))
 
     def observe(self, observation: Observation) -> list[ScoredForecast]:
-        """Return the forecasts that this observation judges, ordered by horizon; the past is dropped when time jumps back."""
+        """Return the forecasts that this observation judges, ordered by horizon; time that jumps back drops the past."""
         if self._last_ns is not None and observation.stamp_ns <= self._last_ns:
             self._pending.clear()
         self._last_ns = observation.stamp_ns
-        scored = []
-        for horizon_s in sorted(self._pending):
-            best = self._take(self._pending[horizon_s], observation.stamp_ns)
-            if best is not None:
-                scored.append(self._score(best[1], best[2], observation))
-        return scored
+        due = [self._take(self._pending[horizon_s], observation.stamp_ns) for horizon_s in sorted(self._pending)]
+        forecasts = [(made_ns, forecast) for _, made_ns, forecast in filter(None, due)]
+        near_poses = [pose for _, forecast in forecasts for pose in forecast.memory_poses]
+        return [self._score(made_ns, forecast, observation, near_poses) for made_ns, forecast in forecasts]
 
     def _take(self, queue: deque[tuple[int, int, Forecast]], stamp_ns: int) -> tuple[int, int, Forecast] | None:
         best: tuple[int, int, Forecast] | None = None
@@ -82,13 +84,15 @@ class ErrorTracker:
                 best = candidate
         return best
 
-    def _score(self, predicted_from_ns: int, forecast: Forecast, observation: Observation) -> ScoredForecast:
+    def _score(
+        self, predicted_from_ns: int, forecast: Forecast, observation: Observation, near_poses: list[Pose2]
+    ) -> ScoredForecast:
         def error(latent_D: np.ndarray) -> float:
             return float(nmse(latent_D - observation.latent_D, self._variance_D))
 
         revisit = forecast.revisit
         if observation.pose is not None:
-            revisit = is_revisit(observation.pose, forecast.memory_poses)
+            revisit = is_revisit(observation.pose, near_poses)
         return ScoredForecast(
             predicted_from_ns,
             observation.stamp_ns,
