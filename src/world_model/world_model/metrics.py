@@ -66,7 +66,7 @@ class ErrorTracker:
             queue.append((target_ns, prediction.stamp_ns, forecast))
 
     def observe(self, observation: Observation) -> list[ScoredForecast]:
-        """Return the forecasts that this observation judges, ordered by horizon; time that jumps back drops the past."""
+        """Return the forecasts that this observation judges, by horizon; time that jumps back drops the past."""
         if self._last_ns is not None and observation.stamp_ns <= self._last_ns:
             self._pending.clear()
         self._last_ns = observation.stamp_ns
