@@ -11,6 +11,7 @@ setup(
         (f"share/{package_name}", ["package.xml"]),
     ],
     install_requires=["setuptools", "numpy", "faiss-cpu", "h3"],
+    extras_require={"test": ["pytest", "hypothesis"]},
     zip_safe=True,
     maintainer="World model maintainers",
     maintainer_email="maintainers@example.com",
