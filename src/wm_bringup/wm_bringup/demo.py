@@ -74,7 +74,7 @@ def graph_commands(options: argparse.Namespace, scratch: Path) -> dict[str, list
         ConfigurationError: A parameter file is missing, or an environment variable is wrong.
     """
     common = {"model_path": options.model_path, "device": options.device}
-    fresh = ["--ros-args", "-p", f"spatial_memory:database_path:={scratch / 'memory.db'}"]
+    fresh = ["--ros-args", "-p", f"spatial_memory:db_path:={scratch}/memory.sqlite3"]
     commands = {}
     for name, nodes in {"world_model": tuple(NODES)}.items() if options.composed else {n: (n,) for n in NODES}.items():
         own = scratch / name
@@ -137,17 +137,19 @@ class Demo:
             return summarise(self._found, self._run)
 
     def _watch(self, graph: Graph) -> None:
-        graph.start_measuring()
         source = Source(source_command(self._options), self._found, self._options.out / "source.log")
-        begin = monotonic()
+        begin = None
         try:
             with Screen(self._run.source, self._options.no_table) as screen:
                 while source.running() and not self._run.troubles:
+                    if begin is None and source.frames_sent:
+                        begin = monotonic()
+                        graph.start_measuring()
                     self._show(screen, graph, source)
                     if trouble := graph.trouble():
                         self._run.troubles.append(trouble)
                     sleep(_FRAME_S)
-                self._run.duration_s = monotonic() - begin
+                self._run.duration_s = monotonic() - begin if begin else 0.0
                 self._run.cpu_percent, self._run.rss_mb = graph.cpu_percent(), graph.rss_mb()
                 self._await_account(source, graph)
                 self._show(screen, graph, source)

@@ -96,7 +96,7 @@ class BagPlayer(Node):
     def wait_for_subscribers(self, timeout_s: float, camera_count: int = 1) -> bool:
         """Returns whether, in time, all topics had a subscriber and the camera ``camera_count``."""
         deadline = monotonic() + timeout_s
-        while rclpy.ok() and monotonic() < deadline:
+        while self.context.ok() and monotonic() < deadline:
             self._tell_time(self._bag.start_ns, force=True)
             if self._all_heard(camera_count):
                 break
@@ -118,7 +118,7 @@ class BagPlayer(Node):
         """Sends the recording, ``loops`` times or, if None, until ``seconds`` have passed or ROS is shut down."""
         stop_ns = None if seconds is None else monotonic_ns() + int(seconds * 1e9)
         done = 0
-        while rclpy.ok() and (loops is None or done < loops):
+        while self.context.ok() and (loops is None or done < loops):
             finished = self._play_once(stop_ns, done, loops)
             done += 1
             self.log.note("loops", done)
@@ -141,7 +141,7 @@ class BagPlayer(Node):
 
     def _wait_until(self, due_ns: int, started_ns: int, stop_ns: int | None) -> bool:
         """Waits, with the clock running; False when it is time to stop."""
-        while rclpy.ok() and (stop_ns is None or monotonic_ns() < stop_ns):
+        while self.context.ok() and (stop_ns is None or monotonic_ns() < stop_ns):
             left_ns = due_ns - monotonic_ns()
             if left_ns <= 0:
                 return True

@@ -1,14 +1,31 @@
-"""Small recordings for tests."""
+"""Small recordings and artifacts for tests, and an ear for what the graph says."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from threading import Thread
+from time import monotonic, sleep
 
 import cv2
 import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
 from rosbags.typesys import Stores, get_typestore
+
+from wm_bringup.bags import Bag, match_topics
+from wm_bringup.player import TAKES, BagPlayer
+from wm_bringup.sent_log import SentLog
+from wm_ros.testing import own_domain_id
+from world_model.testing import make_random_artifact
+from world_model.world_action.export import export, served
+from world_model.world_action.model import WorldActionConfig
 
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 50_000_000
@@ -53,6 +70,73 @@ def make_bag(
             ):
                 writer.write(connection, stamp_ns, store.serialize_cdr(message, connection.msgtype))
     return path
+
+
+def make_artifact(path: Path) -> Path:
+    """Writes an artifact with random weights, slow branch included."""
+    make_random_artifact(path)
+    config = WorldActionConfig()
+    export(path, served(config), config)
+    return path
+
+
+@contextmanager
+def listening(topics: Mapping[str, type]) -> Iterator[tuple[Node, Counter[str]]]:
+    """Gives a node in a ROS context of its own and the number of messages on each topic, counted in the background."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=own_domain_id())
+    node = rclpy.create_node("listener", context=context)
+    heard: Counter[str] = Counter()
+
+    def hear(topic: str, _message: object) -> None:
+        heard[topic] += 1
+
+    for topic, kind in topics.items():
+        node.create_subscription(kind, topic, partial(hear, topic), 10)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    thread = Thread(target=executor.spin, daemon=True)
+    thread.start()
+    try:
+        yield node, heard
+    finally:
+        executor.shutdown()
+        thread.join()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
+
+
+def play(path: Path, log: SentLog, camera_count: int = 1) -> SentLog:
+    """Plays a recording once, after everybody listens; ``log`` counts what was sent.
+
+    Raises:
+        AssertionError: Nobody listened in time.
+    """
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=own_domain_id())
+    bag = Bag(path)
+    player = BagPlayer(bag, match_topics(bag.types, {}, TAKES), log=log, context=context)
+    try:
+        assert player.wait_for_subscribers(60.0, camera_count), "nobody listened"
+        player.play()
+        # Reliable messages still under way are sent again as long as their writer lives.
+        sleep(0.5)
+    finally:
+        player.destroy_node()
+        rclpy.try_shutdown(context=context)
+    return log
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    """Waits for a condition.
+
+    Raises:
+        AssertionError: It did not come true in time.
+    """
+    deadline = monotonic() + timeout_s
+    while not condition():
+        assert monotonic() < deadline, f"did not come true within {timeout_s} s"
+        sleep(0.05)
 
 
 def _header(store, stamp_ns: int, frame_id: str):
