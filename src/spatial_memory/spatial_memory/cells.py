@@ -10,10 +10,9 @@ import math
 import h3.api.numpy_int as h3
 import numpy as np
 
-from spatial_memory.errors import PlaceError, QueryError
-from spatial_memory.maps import METRES_PER_DEGREE, Map
+from spatial_memory.errors import PlaceError
+from spatial_memory.maps import Map
 
-MAX_RINGS = 256
 # Edges shrink towards an icosahedron's edges and corners; this much below the local one misses nothing (tested there).
 EDGE_MARGIN = 0.85
 
@@ -62,14 +61,13 @@ class CellGrid:
         cells = [cell_of(lat, lng, resolution) for lat, lng in zip(lat_N.tolist(), lng_N.tolist())]
         return np.array(cells, np.uint64)
 
-    def cell_of(self, x: float, y: float) -> int:
-        """Return the cell of one place.
+    def cell_of(self, x: float, y: float, resolution: int | None = None) -> int:
+        """Return the cell of one place, at the grid's resolution or another.
 
         Raises:
             PlaceError: A place that lies nowhere or off the map.
         """
-        lat, lng = self.map.to_latlng(np.float64(x), np.float64(y))
-        return h3.latlng_to_cell(float(lat), float(lng), self.resolution)
+        return h3.latlng_to_cell(*self.map.place_to_latlng(x, y), self.resolution if resolution is None else resolution)
 
     def parents(self, cell: int) -> tuple[int, ...]:
         """Return the cell's ancestors, one per level after the first."""
@@ -81,13 +79,7 @@ class CellGrid:
         return np.stack(self.map.from_latlng(lat_lng[:, 0], lat_lng[:, 1]), axis=1)
 
     def within_rings(self, cell: int, ring_count: int) -> np.ndarray:
-        """Return all cells at most ``ring_count`` steps away, uint64 [C].
-
-        Raises:
-            QueryError: So many rings that looking them up would take seconds.
-        """
-        if ring_count > MAX_RINGS:
-            raise QueryError(f"ring_count is {ring_count}, expected at most {MAX_RINGS}")
+        """Return all cells at most ``ring_count`` steps away, uint64 [C]."""
         return h3.grid_disk(cell, ring_count)
 
     def disc(self, cell: int, radius_m: float, most: int) -> tuple[int, np.ndarray] | None:
@@ -127,9 +119,8 @@ class CellGrid:
 
 def shortest_edge_m(cell: int) -> float:
     """Return the length of a cell's shortest side [m], leaving out the stubs where it crosses an icosahedron's edge."""
-    corners = np.array(h3.cell_to_boundary(cell))
-    dlat = np.diff(corners[:, 0], append=corners[0, 0])
-    dlng = (np.diff(corners[:, 1], append=corners[0, 1]) + 180.0) % 360.0 - 180.0
-    sides = np.hypot(dlat, dlng * np.cos(np.radians(corners[:, 0].mean()))) * METRES_PER_DEGREE
+    corners = h3.cell_to_boundary(cell)
+    ends = (*corners[1:], corners[0])
+    sides = np.array([h3.great_circle_distance(start, end, "m") for start, end in zip(corners, ends)])
     whole = sides[sides > 0.6 * sides.max()]
     return float(whole.min())

@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 PAGE = 16
-FREE = 0
 
 
 @dataclass
@@ -62,7 +61,7 @@ _VECTORS = ("action", "previous_action")
 
 
 class Columns:
-    """Growing columns in pages of ``PAGE`` slots; a slot whose id is ``FREE`` holds nothing.
+    """Growing columns in pages of ``PAGE`` slots; ``live`` says which slots hold something.
 
     Args:
         action_dim: Action size A; 0 where no action was ever given.
@@ -76,12 +75,14 @@ class Columns:
         self.columns = {name: np.zeros((page_count, PAGE), kind) for name, kind in _TYPES.items()}
         for name in _VECTORS:
             self.columns[name] = np.zeros((page_count, PAGE, action_dim), np.float32)
+        self.columns["live"] = np.zeros((page_count, PAGE), bool)
         self.page_list = np.full(page_count, -1, np.int32)
         self.page_rank = np.zeros(page_count, np.int32)
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        """Return one column as pages [P, 16] or [P, 16, A]."""
-        return self.columns[name]
+    def pages(self, name: str, pages: np.ndarray | slice) -> np.ndarray:
+        """Return some pages of one column [P, 16] or [P, 16, A]; a copy, except where pages are a slice."""
+        column = self.columns[name]
+        return column[pages] if isinstance(pages, slice) else column.take(pages, axis=0, mode="clip")
 
     def flat(self, name: str) -> np.ndarray:
         """Return one column by slot [16 P] or [16 P, A]."""
@@ -116,13 +117,14 @@ class Columns:
         for name in (*_TYPES, *_VECTORS):
             suffix = "_NA" if name in _VECTORS else "_N"
             self.flat(name)[slots_N] = getattr(rows, name + suffix)
+        self.flat("live")[slots_N] = True
 
     def move(self, source: int, target: int) -> None:
         """Move one record to another slot and free its own."""
         for name in self.columns:
             column = self.flat(name)
             column[target] = column[source]
-        self.flat("id")[source] = FREE
+        self.flat("live")[source] = False
 
     def _grow(self, room: int) -> None:
         for name, column in self.columns.items():

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from spatial_memory.cells import CellGrid
 from spatial_memory.errors import PlaceError
-from spatial_memory.query import Query
+from spatial_memory.query import Place, Query
 
 _EMPTY_BOX = (math.inf, math.inf, -math.inf, -math.inf)
 # Bounds are compared after rounding; this much more than the radius never drops a cell that lies just on it.
@@ -41,6 +42,7 @@ class CellDirectory:
         self.cell_L = np.zeros(256, np.uint64)
         self.newest_L = np.zeros(256, np.int64)
         self.pages: list[list[int]] = []
+        self._page_arrays: list[np.ndarray | None] = []
         self._box_L4 = np.tile(np.array(_EMPTY_BOX), (256, 1))
         self._lists: dict[int, int] = {}
         self._children: list[dict[int, list[int]]] = [{} for _ in grid.levels[1:]]
@@ -72,6 +74,7 @@ class CellDirectory:
         else:
             list_no = len(self.pages)
             self.pages.append([])
+            self._page_arrays.append(None)
             if list_no >= len(self.size_L):
                 self._grow(2 * len(self.size_L))
         self.cell_L[list_no] = cell
@@ -125,10 +128,19 @@ class CellDirectory:
         """Return all lists that hold something, int64."""
         return np.flatnonzero(self.size_L)
 
+    def repaged(self, list_no: int) -> None:
+        """Note that a list has other pages than before."""
+        self._page_arrays[list_no] = None
+
     def pages_of(self, lists_L: np.ndarray) -> np.ndarray:
-        """Return the pages of lists, in their order."""
-        pages = self.pages
-        return np.array(list(itertools.chain.from_iterable([pages[no] for no in lists_L.tolist()])), np.int64)
+        """Return the pages of lists, in their order, int64."""
+        arrays = self._page_arrays
+        parts = [arrays[list_no] for list_no in lists_L.tolist()]
+        for at, part in enumerate(parts):
+            if part is None:
+                list_no = int(lists_L[at])
+                parts[at] = arrays[list_no] = np.array(self.pages[list_no], np.int64)
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)  # type: ignore[arg-type]
 
     def near(self, query: Query) -> np.ndarray | None:
         """Return the lists that the query's area may touch, int64; None: all of them.
@@ -157,6 +169,19 @@ class CellDirectory:
             low, high = np.array(box[:2]), np.array(box[3:5])
             lists_L = lists_L[((box_L4[:, :2] <= high) & (box_L4[:, 2:] >= low)).all(axis=1)]
         return lists_L
+
+    def near_all(self, discs: Sequence[tuple[Place, float]]) -> np.ndarray:
+        """Return the lists that any of some discs (centre, radius [m]) may touch, int64; discs that lie together."""
+        if self.grid.map.name == "local":
+            x = (min(each.x for each, _ in discs) + max(each.x for each, _ in discs)) / 2.0
+            y = (min(each.y for each, _ in discs) + max(each.y for each, _ in discs)) / 2.0
+            radius_m = max(math.hypot(each.x - x, each.y - y) + radius_m for each, radius_m in discs)
+            found = self.near(Query(place=Place(x, y), radius_m=radius_m * _SLACK))
+        else:
+            parts = [self.near(Query(place=each, radius_m=radius_m)) for each, radius_m in discs]
+            found = np.unique(np.concatenate([part for part in parts if part is not None]))
+        assert found is not None
+        return found
 
     def _in_rings(self, cell: int, ring_count: int) -> np.ndarray:
         cells = self.grid.within_rings(cell, ring_count)

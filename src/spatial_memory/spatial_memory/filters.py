@@ -6,6 +6,7 @@ Shape suffixes: N = candidates (any shape that the columns share), A = action si
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,20 @@ from spatial_memory.maps import Map
 from spatial_memory.query import Query
 
 TAU = 2.0 * np.pi
+
+
+class Limits(NamedTuple):
+    """A query's time bounds and session in the memory's own numbers.
+
+    Attributes:
+        oldest_ns: Inclusive [ns]; None: any.
+        newest_ns: Inclusive [ns]; None: any.
+        session: Number of the session; None: any.
+    """
+
+    oldest_ns: int | None = None
+    newest_ns: int | None = None
+    session: int | None = None
 
 
 def heading_difference(heading_N: np.ndarray, heading: float) -> np.ndarray:
@@ -29,8 +44,7 @@ def passing(
     query: Query,
     column: Callable[[str], np.ndarray],
     map_frame: Map,
-    time_bounds: tuple[int | None, int | None],
-    session: int | None,
+    limits: Limits,
     mask_N: np.ndarray,
 ) -> np.ndarray:
     """Narrow a mask to the candidates that pass every filter but the H3 rings.
@@ -39,8 +53,7 @@ def passing(
         query: The filters; checked before.
         column: Returns a column of the candidates by name.
         map_frame: What x and y mean.
-        time_bounds: Oldest and newest stamp allowed, both inclusive [ns]; None: any.
-        session: Number of the session asked for; None: any.
+        limits: Time bounds and session.
         mask_N: Which candidates exist; changed in place.
 
     Returns:
@@ -53,13 +66,12 @@ def passing(
         mask_N &= heading_difference(column("heading"), place.heading) <= query.heading_tolerance_rad
     if place is not None and query.z_tolerance_m > 0:
         mask_N &= np.abs(column("z") - place.z) <= query.z_tolerance_m
-    oldest, newest = time_bounds
-    if oldest is not None:
-        mask_N &= column("stamp") >= oldest
-    if newest is not None:
-        mask_N &= column("stamp") <= newest
-    if session is not None:
-        mask_N &= column("session") == session
+    if limits.oldest_ns is not None:
+        mask_N &= column("stamp") >= limits.oldest_ns
+    if limits.newest_ns is not None:
+        mask_N &= column("stamp") <= limits.newest_ns
+    if limits.session is not None:
+        mask_N &= column("session") == limits.session
     _inside_box(query, column, mask_N)
     _near_action(query, column, mask_N)
     return mask_N

@@ -17,7 +17,7 @@ from spatial_memory.index import CellIndex
 
 
 def worth(stamp_N: np.ndarray, surprise_N: np.ndarray, id_N: np.ndarray, surprise_weight: float) -> np.ndarray:
-    """Return what each record of one cell is worth: 0 .. 1 + ``surprise_weight``.
+    """Return what each record of one cell is worth: its rank by recency plus its weighted rank by surprise.
 
     Args:
         stamp_N: When they were seen [ns]; equal ones rank by id.
@@ -25,7 +25,7 @@ def worth(stamp_N: np.ndarray, surprise_N: np.ndarray, id_N: np.ndarray, surpris
         id_N: Their ids.
         surprise_weight: How much surprise counts against recency.
     """
-    ranks = np.linspace(0.0, 1.0, len(id_N))
+    ranks = np.arange(len(id_N), dtype=np.float64)
     worth_N = np.zeros(len(id_N))
     worth_N[np.lexsort((id_N, stamp_N))] += ranks
     worth_N[np.lexsort((id_N, stamp_N, np.nan_to_num(surprise_N, nan=-1.0)))] += surprise_weight * ranks

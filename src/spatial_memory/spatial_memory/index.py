@@ -5,33 +5,16 @@ Shape suffixes: N = records, P = pages, L = lists (one per cell), K = neighbours
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import faiss
 import numpy as np
 
 from spatial_memory.cells import CellGrid
-from spatial_memory.columns import FREE, PAGE, Columns, Rows
+from spatial_memory.columns import PAGE, Columns, Rows
 from spatial_memory.directory import CellDirectory
-from spatial_memory.filters import latent_distance, passing, pose_distance2
+from spatial_memory.filters import Limits, latent_distance, passing, pose_distance2
 from spatial_memory.idmap import IdMap
 from spatial_memory.lists import LatentLists
 from spatial_memory.query import Query
-
-# Faiss ranks in single precision; a few more than asked for are ranked again in double, so that near ties fall right.
-_SPARE = 4
-
-
-@dataclass(frozen=True)
-class Hits:
-    """Slots found, nearest first, with their distances."""
-
-    slot_K: np.ndarray
-    distance_K: np.ndarray
-    latent_distance_K: np.ndarray
-    pose_distance_K: np.ndarray
-    latent_KD: np.ndarray
-    candidate_count: int
+from spatial_memory.ranking import SPARE, Shortlist, smallest
 
 
 class CellIndex:
@@ -59,7 +42,6 @@ class CellIndex:
         self._ids = IdMap()
         self._count = 0
         self._bitmap = np.zeros(0, np.uint16)
-        self._selector: faiss.IDSelectorBitmap | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -121,9 +103,10 @@ class CellIndex:
         if offset != last:
             self.columns.move(last_slot, slot)
             self._ids.set(int(self.columns.flat("id")[slot]), slot)
-        self.columns.flat("id")[last_slot] = FREE
+        self.columns.flat("live")[last_slot] = False
         if last % PAGE == 0:
             self.columns.free_page(pages.pop())
+            self.directory.repaged(list_no)
         self.directory.shrank(list_no)
         self.directory.newest_L[list_no] = self.columns.flat("stamp")[self.slots_of_list(list_no)].max(initial=-(2**63))
         self._count -= 1
@@ -153,7 +136,7 @@ class CellIndex:
 
     def slots(self) -> np.ndarray:
         """Return the slots of all records."""
-        return np.flatnonzero(self.columns.flat("id")[: self.columns.page_count * PAGE] != FREE)
+        return np.flatnonzero(self.columns.flat("live")[: self.columns.page_count * PAGE])
 
     def slots_of_list(self, list_no: int) -> np.ndarray:
         """Return the slots of one cell's records, in the order of its list."""
@@ -163,13 +146,13 @@ class CellIndex:
     def latents(self, slots_N: np.ndarray) -> np.ndarray:
         """Return the latents of slots [N, D]; cheapest when the slots of a list stand together."""
         out_ND = np.empty((len(slots_N), self.dim), np.float32)
-        lists_N = self.columns.page_list[slots_N // PAGE]
-        offsets_N = self.columns.page_rank[slots_N // PAGE] * PAGE + slots_N % PAGE
-        if len(slots_N) <= 32:
-            for at, (list_no, offset) in enumerate(zip(lists_N.tolist(), offsets_N.tolist())):
-                self._lists.copy_one(list_no, offset, out_ND[at])
+        pages_N = slots_N // PAGE
+        lists_N = self.columns.page_list[pages_N]
+        offsets_N = self.columns.page_rank[pages_N] * PAGE + slots_N % PAGE
+        starts = np.flatnonzero(np.concatenate(([True], lists_N[1:] != lists_N[:-1]))) if len(lists_N) else ()
+        if len(starts) * 8 >= len(slots_N):
+            self._lists.copy(lists_N, offsets_N, out_ND)
             return out_ND
-        starts = np.flatnonzero(np.concatenate(([True], lists_N[1:] != lists_N[:-1])))
         for start, end in zip(starts.tolist(), np.append(starts[1:], len(slots_N)).tolist()):
             list_no = int(lists_N[start])
             view = self._lists.view(list_no, int(self.directory.size_L[list_no]))
@@ -189,13 +172,12 @@ class CellIndex:
 
     # ---------------------------------------------------------------- searching
 
-    def search(self, query: Query, time_bounds: tuple[int | None, int | None], session: int | None) -> Hits:
-        """Return the k nearest of what passes every filter.
+    def shortlist(self, query: Query, limits: Limits) -> Shortlist:
+        """Return the few records that hold the k nearest of what passes every filter.
 
         Args:
             query: Checked before.
-            time_bounds: Oldest and newest stamp allowed, both inclusive [ns]; None: any.
-            session: Number of the session asked for; None: any.
+            limits: Its time bounds and session, in the memory's numbers.
 
         Raises:
             PlaceError: The query's place lies nowhere.
@@ -207,63 +189,49 @@ class CellIndex:
             pages = slice(0, self.columns.page_count)
         else:
             pages = self.directory.pages_of(lists_L)
-        mask = self.columns["id"][pages] != FREE
-        present = int(self.directory.size_L[lists_L].sum())
-        passing(query, lambda name: self.columns[name][pages], self.grid.map, time_bounds, session, mask)
+        mask = self.columns.pages("live", pages)
+        if isinstance(pages, slice):
+            mask = mask.copy()
+        passing(query, lambda name: self.columns.pages(name, pages), self.grid.map, limits, mask)
         count = int(np.count_nonzero(mask))
         if count == 0:
-            return self._hits(query, np.empty(0, np.int64), 0)
+            return Shortlist(np.empty(0, np.int64), 0)
         if query.rank == "latent" and query.metric == "l2":
-            slots_N = self._scan(query, lists_L, pages, mask, filtered=count < present)
-        else:
-            slots_N = self._shortlist(query, _slots(pages, mask))
-        return self._hits(query, slots_N, count)
+            present = int(self.directory.size_L[lists_L].sum())
+            return Shortlist(self._scan(query, lists_L, pages, mask, filtered=count < present), count)
+        slots_N = _slots(pages, mask)
+        if count <= query.k:
+            return Shortlist(slots_N, count)
+        score_N = self._scores(query, slots_N)
+        return Shortlist(slots_N[smallest(score_N, query.k)], count)
 
     def _scan(
         self, query: Query, lists_L: np.ndarray, pages: np.ndarray | slice, mask: np.ndarray, *, filtered: bool
     ) -> np.ndarray:
         """Let Faiss find the nearest latents among the slots that passed."""
         latent_D = np.ascontiguousarray(query.latent_D, np.float32)
-        k = min(query.k + _SPARE, int(mask.size))
+        k = query.k + SPARE
         if not filtered:
-            return self._lists.search(latent_D, k, lists_L, None)[1]
+            return self._lists.search(latent_D, k, lists_L, filtered=False)
         if len(self._bitmap) < len(self.columns.page_list):
             self._bitmap = np.zeros(len(self.columns.page_list), np.uint16)
-            self._selector = faiss.IDSelectorBitmap(self._bitmap.nbytes, faiss.swig_ptr(self._bitmap.view(np.uint8)))
-        self._bitmap[pages] = np.packbits(mask, axis=1, bitorder="little").view(np.uint16)[:, 0]
-        slots_K = self._lists.search(latent_D, k, lists_L, self._selector)[1]
+            self._lists.select_by(self._bitmap)
+        self._bitmap[pages] = np.packbits(mask.reshape(-1), bitorder="little").view(np.uint16)
+        slots_K = self._lists.search(latent_D, k, lists_L, filtered=True)
         self._bitmap[pages] = 0
         return slots_K
 
-    def _shortlist(self, query: Query, slots_N: np.ndarray) -> np.ndarray:
-        """Return the slots that can be among the k nearest by pose, by cosine, or by both."""
+    def _scores(self, query: Query, slots_N: np.ndarray) -> np.ndarray:
+        """Return what slots are ranked by: pose, cosine, or both."""
         flat = self.columns.flat
         score_N: np.ndarray | float = 0.0
         if query.rank != "latent":
             x_N, y_N, heading_N = (flat(name)[slots_N] for name in ("x", "y", "heading"))
             score_N = pose_distance2(query, x_N, y_N, heading_N, self.grid.map)
-        if query.rank != "pose":
-            distance_N = latent_distance(self.latents(slots_N), query.latent_D, query.metric)
-            score_N = query.pose_weight * score_N + distance_N**2 if query.rank == "both" else distance_N
-        keep = query.k + _SPARE
-        return slots_N[np.argpartition(score_N, keep)[:keep]] if keep < len(slots_N) else slots_N
-
-    def _hits(self, query: Query, slots_N: np.ndarray, count: int) -> Hits:
-        """Rank a shortlist in double precision, equal ones by id, and keep k."""
-        flat = self.columns.flat
-        latent_ND = self.latents(slots_N)
-        latent_N = pose_N = np.full(len(slots_N), np.nan)
-        if query.latent_D is not None:
-            latent_N = latent_distance(latent_ND, query.latent_D, query.metric)
-        if query.place is not None:
-            x_N, y_N, heading_N = (flat(name)[slots_N] for name in ("x", "y", "heading"))
-            pose_N = np.sqrt(pose_distance2(query, x_N, y_N, heading_N, self.grid.map))
-        if query.rank == "both":
-            distance_N = latent_N**2 + query.pose_weight * pose_N**2
-        else:
-            distance_N = latent_N if query.rank == "latent" else pose_N
-        order = np.lexsort((flat("id")[slots_N], distance_N))[: query.k]
-        return Hits(slots_N[order], distance_N[order], latent_N[order], pose_N[order], latent_ND[order], count)
+        if query.rank == "pose":
+            return np.asarray(score_N)
+        distance_N = latent_distance(self.latents(slots_N), query.latent_D, query.metric)
+        return query.pose_weight * score_N + distance_N**2 if query.rank == "both" else distance_N
 
     @property
     def nbytes(self) -> int:

@@ -6,11 +6,14 @@ Shape suffixes: N = vectors, D = latent size, L = lists to search, K = neighbour
 from __future__ import annotations
 
 import bisect
+import ctypes
 
 import faiss
 import numpy as np
 
 _FIRST_BLOCK = 1024
+# The attribute itself goes through Faiss's reference keeping, which costs as much as looking up the cells.
+_set_list_count = faiss.SearchParametersIVF.nprobe.fset
 
 
 class LatentLists:
@@ -36,7 +39,11 @@ class LatentLists:
         self._index = faiss.IndexIVFFlat(self._quantizer, dim, 1, faiss.METRIC_L2)
         self._index.own_fields = False
         self._index.is_trained = True
-        self._params = faiss.SearchParametersIVF()
+        self._whole = faiss.SearchParametersIVF()
+        self._selected = faiss.SearchParametersIVF()
+        self._selector: faiss.IDSelectorBitmap | None = None
+        # Where each list's latents begin; Faiss moves them when a list grows, and only then.
+        self._address_L = np.zeros(0, np.int64)
         self._grow()
 
     def _grow(self) -> None:
@@ -51,6 +58,7 @@ class LatentLists:
         self._index.nlist = self.list_count
         self._index.replace_invlists(stack, False)
         self._stack = stack
+        self._address_L = np.append(self._address_L, np.zeros(size, np.int64))
 
     def reserve(self, list_no: int) -> None:
         """Make sure that a list exists."""
@@ -66,6 +74,7 @@ class LatentLists:
         block, local = self._locate(list_no)
         codes = latent_ND.view(np.uint8)
         block.add_entries(local, len(slots_N), faiss.swig_ptr(slots_N), faiss.swig_ptr(codes))
+        self._address_L[list_no] = int(block.get_codes(local))
 
     def pull(self, list_no: int, offset: int, last: int, slot: int) -> None:
         """Remove one latent: the list's last one takes its offset, under the slot of that offset."""
@@ -81,30 +90,35 @@ class LatentLists:
         codes = faiss.rev_swig_ptr(block.get_codes(local), size * self._code_size)
         return codes.view(np.float32).reshape(size, self.dim)
 
-    def copy_one(self, list_no: int, offset: int, out_D: np.ndarray) -> None:
-        """Copy one latent out."""
-        self._index.reconstruct_from_offset(list_no, offset, faiss.swig_ptr(out_D))
+    def copy(self, lists_N: np.ndarray, offsets_N: np.ndarray, out_ND: np.ndarray) -> None:
+        """Copy latents out, one by one: for few."""
+        size = self._code_size
+        target = out_ND.__array_interface__["data"][0]
+        for source in (self._address_L[lists_N] + offsets_N * size).tolist():
+            ctypes.memmove(target, source, size)
+            target += size
 
-    def search(
-        self, latent_D: np.ndarray, k: int, lists_L: np.ndarray, selector: faiss.IDSelector | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return squared L2 distances and slots of the k nearest in some lists, nearest first; fewer where fewer are.
+    def select_by(self, bitmap: np.ndarray) -> None:
+        """Use a bitmap over slots, where it lies, to say which slots count in a filtered search."""
+        self._selector = faiss.IDSelectorBitmap(bitmap.nbytes, faiss.swig_ptr(bitmap.view(np.uint8)))
+        self._selected.sel = self._selector
+
+    def search(self, latent_D: np.ndarray, k: int, lists_L: np.ndarray, *, filtered: bool) -> np.ndarray:
+        """Return the slots of the k nearest in some lists, nearest first; fewer where fewer are.
 
         Args:
             latent_D: Query, contiguous float32.
             k: How many.
             lists_L: Lists to scan, contiguous int64.
-            selector: Which slots count; None: all.
+            filtered: Only slots whose bit is set count.
         """
         distance_K = np.empty(k, np.float32)
         slot_K = np.empty(k, np.int64)
-        params = self._params
-        params.nprobe = len(lists_L)
-        params.sel = selector
+        params = self._selected if filtered else self._whole
+        _set_list_count(params, len(lists_L))
         coarse_L = np.zeros(len(lists_L), np.float32)
         self._index.search_preassigned_c(
             1, faiss.swig_ptr(latent_D), k, faiss.swig_ptr(lists_L), faiss.swig_ptr(coarse_L),
             faiss.swig_ptr(distance_K), faiss.swig_ptr(slot_K), False, params,
         )  # fmt: skip
-        found = np.count_nonzero(slot_K >= 0)
-        return distance_K[:found], slot_K[:found]
+        return slot_K if slot_K[-1] >= 0 else slot_K[slot_K >= 0]

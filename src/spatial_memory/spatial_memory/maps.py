@@ -15,6 +15,8 @@ import numpy as np
 
 from spatial_memory.errors import PlaceError
 
+Floats = float | np.ndarray
+
 EARTH_RADIUS_M = 6371007.180918475
 METRES_PER_DEGREE = EARTH_RADIUS_M * math.pi / 180.0
 
@@ -31,13 +33,16 @@ class Map(Protocol):
     def to_latlng(self, x_N: np.ndarray, y_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return latitudes and longitudes [deg]; refuses places that lie nowhere with ``PlaceError``."""
 
+    def place_to_latlng(self, x: float, y: float) -> tuple[float, float]:
+        """Return latitude and longitude of one place [deg], the same as ``to_latlng``."""
+
     def from_latlng(self, lat_N: np.ndarray, lng_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return map coordinates."""
 
-    def distance2(self, x_N: np.ndarray, y_N: np.ndarray, x: float, y: float) -> np.ndarray:
+    def distance2(self, x_N: np.ndarray, y_N: np.ndarray, x: Floats, y: Floats) -> np.ndarray:
         """Return squared planar distances to one place [m^2]."""
 
-    def box_distance2(self, box_N4: np.ndarray, x: float, y: float) -> np.ndarray:
+    def box_distance2(self, box_N4: np.ndarray, x: Floats, y: Floats) -> np.ndarray:
         """Return squared distances to boxes (min x, min y, max x, max y), or less [m^2]."""
 
 
@@ -72,12 +77,19 @@ class LocalMap:
         lng_N = self.datum_lng + x_N / self._metres_per_lng
         return self.datum_lat + y_N / METRES_PER_DEGREE, (lng_N + 180.0) % 360.0 - 180.0
 
+    def place_to_latlng(self, x: float, y: float) -> tuple[float, float]:
+        """Return latitude and longitude of one place [deg]."""
+        if not (abs(x) <= self.extent_m and abs(y) <= self.extent_m):
+            raise PlaceError(f"place {x}, {y} is not within {self.extent_m:.0f} m of the map's origin")
+        lng = self.datum_lng + x / self._metres_per_lng
+        return self.datum_lat + y / METRES_PER_DEGREE, (lng + 180.0) % 360.0 - 180.0
+
     def from_latlng(self, lat_N: np.ndarray, lng_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return map coordinates [m]."""
         dlng_N = (np.asarray(lng_N) - self.datum_lng + 180.0) % 360.0 - 180.0
         return dlng_N * self._metres_per_lng, (np.asarray(lat_N) - self.datum_lat) * METRES_PER_DEGREE
 
-    def distance2(self, x_N: np.ndarray, y_N: np.ndarray, x: float, y: float) -> np.ndarray:
+    def distance2(self, x_N: np.ndarray, y_N: np.ndarray, x: Floats, y: Floats) -> np.ndarray:
         """Return squared planar distances to one place [m^2]."""
         dx_N = x_N - x
         dy_N = y_N - y
@@ -86,7 +98,7 @@ class LocalMap:
         dx_N += dy_N
         return dx_N
 
-    def box_distance2(self, box_N4: np.ndarray, x: float, y: float) -> np.ndarray:
+    def box_distance2(self, box_N4: np.ndarray, x: Floats, y: Floats) -> np.ndarray:
         """Return squared distances to boxes (min x, min y, max x, max y) [m^2]."""
         point = np.array((x, y))
         outside_N2 = np.maximum(box_N4[:, :2] - point, point - box_N4[:, 2:])
@@ -107,15 +119,21 @@ class Wgs84Map:
             raise PlaceError("longitude (x) is not within 180 degrees")
         return y_N, x_N
 
+    def place_to_latlng(self, x: float, y: float) -> tuple[float, float]:
+        """Return latitude and longitude of one place [deg]."""
+        if not (abs(y) <= 90.0 and abs(x) <= 180.0):
+            raise PlaceError(f"longitude {x}, latitude {y} is not within 180 and 90 degrees")
+        return y, x
+
     def from_latlng(self, lat_N: np.ndarray, lng_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return map coordinates [deg]."""
         return np.asarray(lng_N), np.asarray(lat_N)
 
-    def distance2(self, x_N: np.ndarray, y_N: np.ndarray, x: float, y: float) -> np.ndarray:
+    def distance2(self, x_N: np.ndarray, y_N: np.ndarray, x: Floats, y: Floats) -> np.ndarray:
         """Return squared great-circle distances to one place [m^2]."""
-        lat_N, lat = np.radians(y_N), math.radians(y)
+        lat_N, lat = np.radians(y_N), np.radians(y)
         half_N = np.sin((lat_N - lat) / 2) ** 2
-        half_N += np.cos(lat_N) * math.cos(lat) * np.sin(np.radians(x_N - x) / 2) ** 2
+        half_N += np.cos(lat_N) * np.cos(lat) * np.sin(np.radians(x_N - x) / 2) ** 2
         return (2.0 * EARTH_RADIUS_M * np.arcsin(np.sqrt(np.minimum(half_N, 1.0)))) ** 2
 
     def box_distance2(self, box_N4: np.ndarray, x: float, y: float) -> np.ndarray:

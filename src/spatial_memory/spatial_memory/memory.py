@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,14 @@ from spatial_memory.backend import Forget, Rigid, Stats
 from spatial_memory.cells import CellGrid
 from spatial_memory.columns import PAGE, Rows
 from spatial_memory.errors import PlaceError, QueryError, RecordError
+from spatial_memory.filters import Limits
 from spatial_memory.forgetting import Forgetting
-from spatial_memory.index import CellIndex, Hits
+from spatial_memory.index import CellIndex
 from spatial_memory.loading import load
 from spatial_memory.query import Matches, Query, no_matches
+from spatial_memory.ranking import Shortlist, rank
 from spatial_memory.records import MemoryRecord, Successor, check_record, check_successor
+from spatial_memory.search import search
 from spatial_memory.selection import matching_slots
 from spatial_memory.store import Store
 from spatial_memory.table import Catalogue, records_of, rows_of
@@ -174,47 +178,50 @@ class CellMemory:
         Raises:
             QueryError: The first one that cannot be answered as asked, by its place in the list.
         """
-        found: list[Hits | None] = []
         with self._lock:
+            limits: list[Limits | None] = []
             for at, query in enumerate(queries):
                 try:
-                    found.append(self._find(query))
+                    limits.append(self._limits(query))
                 except (QueryError, PlaceError) as error:
                     raise QueryError(f"query {at}: {error}" if len(queries) > 1 else str(error)) from error
-            return self._answers(queries, found)
+            asked = [at for at, limit in enumerate(limits) if limit is not None]
+            answers = [no_matches()] * len(queries)
+            if asked and self._index is not None:
+                some = [queries[at] for at in asked]
+                shortlists = search(self._index, some, [limits[at] or Limits() for at in asked])
+                for at, answer in zip(asked, self._answers(self._index, some, shortlists)):
+                    answers[at] = answer
+            return answers
 
-    def _find(self, query: Query) -> Hits | None:
+    def _limits(self, query: Query) -> Limits | None:
+        """Check a query and return its bounds in the memory's numbers; None where nothing can match."""
         catalogue = self._catalogue
         query.check(catalogue.dim, catalogue.action_dim, catalogue.encoder_id)
-        session = catalogue.sessions.get(query.session) if query.session else None
         if query.place is not None:
-            self._grid.map.to_latlng(np.float64(query.place.x), np.float64(query.place.y))
-        if self._index is None or len(self._index) == 0 or (query.session and session is None):
+            self._grid.map.place_to_latlng(query.place.x, query.place.y)
+        session = catalogue.sessions.get(query.session) if query.session else None
+        if len(self) == 0 or (query.session and session is None):
             return None
-        return self._index.search(query, query.time_bounds(self._newest_ns), session)
+        return Limits(*query.time_bounds(self._newest_ns), session)
 
-    def _answers(self, queries: Sequence[Query], found: list[Hits | None]) -> list[Matches]:
-        """Return complete records for all hits, gathered at once."""
-        hits = [hit for hit in found if hit is not None]
-        if self._index is None or not hits:
-            return [no_matches() for _ in found]
-        slots_N = np.concatenate([hit.slot_K for hit in hits])
-        rows = self._index.rows(slots_N, np.concatenate([hit.latent_KD for hit in hits]))
-        wanted = [np.full(len(hit.slot_K), query.successors) for query, hit in zip(queries, found) if hit is not None]
-        ids = sorted(set(rows.id_N[np.concatenate(wanted)].tolist()))
-        records = records_of(rows, self._catalogue, self._store.successors(ids) if ids else {})
+    def _answers(self, index: CellIndex, queries: Sequence[Query], shortlists: Sequence[Shortlist]) -> list[Matches]:
+        """Rank shortlists and return complete records, gathered at once."""
+        slots_N = np.concatenate([shortlist.slot_N for shortlist in shortlists])
+        rows = index.rows(slots_N)
+        ranked = rank(rows, queries, shortlists, self._grid.map)
+        kept_N = np.concatenate([ranking.order_K for ranking in ranked])
+        wanted_N = kept_N[np.repeat([query.successors for query in queries], [len(each.order_K) for each in ranked])]
+        ids = np.unique(rows.id_N[wanted_N]).tolist()
+        records = records_of(rows.take(kept_N), self._catalogue, self._store.successors(ids) if ids else {})
         answers: list[Matches] = []
         start = 0
-        for hit in found:
-            if hit is None:
-                answers.append(no_matches())
-                continue
-            end = start + len(hit.slot_K)
-            answers.append(
-                Matches(
-                    records[start:end], hit.distance_K, hit.latent_distance_K, hit.pose_distance_K, hit.candidate_count
-                )
-            )
+        for query, shortlist, each in zip(queries, shortlists, ranked):
+            end = start + len(each.order_K)
+            found = records[start:end]
+            if not query.successors and ids:
+                found = [replace(record, successors=()) for record in found]
+            answers.append(Matches(found, *each.distances, shortlist.candidate_count))
             start = end
         return answers
 
@@ -320,7 +327,10 @@ class CellMemory:
         """
         with self._lock:
             self._store.restore(path, self._catalogue.encoder_id)
+            next_id = self._catalogue.next_id
             self._catalogue, self._index, self._newest_ns = load(self._store, self._grid, self._capacity, None)
+            self._catalogue.reserve_ids(next_id - 1)
+            self._store.put_meta(next_id=self._catalogue.next_id)
             self._put_newest_ns = self._newest_ns
             self._forgetting = Forgetting(self._index, self._surprise_weight) if self._index is not None else None
             self._evict()

@@ -17,6 +17,7 @@ from spatial_memory.errors import QueryError
 from spatial_memory.records import MemoryRecord
 
 MAX_K = 4096
+MAX_RINGS = 256
 RANKS = ("auto", "latent", "pose", "both")
 METRICS = ("l2", "cosine")
 
@@ -137,6 +138,8 @@ class Query:
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
                 raise QueryError(f"{name} is {value}, expected a finite number >= 0")
+        if self.ring_count > MAX_RINGS:
+            raise QueryError(f"ring_count is {self.ring_count}, expected at most {MAX_RINGS}")
         if self.place is not None and not all(map(math.isfinite, self.place)):
             raise QueryError(f"pose {tuple(self.place)} is not finite")
         if self.box is not None and any(map(math.isnan, self.box)):

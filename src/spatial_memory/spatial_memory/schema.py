@@ -51,10 +51,11 @@ def _scalars(rows: Rows) -> list[bytes]:
             (rows.id_N, "<i8"),
             (rows.stamp_N, "<i8"),
             (rows.session_N, "<i4"),
-            (rows.x_N, "<f8"),
-            (rows.y_N, "<f8"),
-            (rows.z_N, "<f8"),
-            (rows.heading_N, "<f4"),
+            # SQLite gives a negative zero back as a positive one.
+            (rows.x_N + 0.0, "<f8"),
+            (rows.y_N + 0.0, "<f8"),
+            (rows.z_N + 0.0, "<f8"),
+            (rows.heading_N + np.float32(0.0), "<f4"),
             (rows.cell_N, "<u8"),
         )
     ]
