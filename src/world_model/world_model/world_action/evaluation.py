@@ -1,19 +1,26 @@
 """Does the slow branch foresee? Against "stays the same" and against the memory nearest to where the robot will be.
 
-Shape suffixes: K = ticks, W = windows, N = past ticks, F = future ticks, E = embedding size, D = drives.
+Shape suffixes: K = ticks, W = windows, N = past ticks, F = future ticks, E = embedding size, D = drives, T = frames.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from world_model.world_action.ticks import TickTable
+from world_model.artifacts import Artifact
+from world_model.conditioning import Retrieval
+from world_model.data.drives import Drive
+from world_model.motion import MotionModel
+from world_model.world_action.retrieval import retrieve
+from world_model.world_action.ticks import TickTable, tabulate
 
 RESAMPLES = 2000
+Foresee = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -23,10 +30,12 @@ class ForecastErrors:
     Attributes:
         error: Name of a predictor -> [W, F], NaN where a window has no target (or the predictor nothing to say).
         drive: [W], the drive of each window: windows of one drive are not independent, so intervals resample drives.
+        revisit: bool [W, F]; the place had been seen before. All False where poses were not asked for.
     """
 
     error: dict[str, np.ndarray]
     drive: np.ndarray
+    revisit: np.ndarray
 
 
 def normalised_error(foreseen_WFE: np.ndarray, seen_WFE: np.ndarray, variance_E: np.ndarray) -> np.ndarray:
@@ -37,27 +46,21 @@ def normalised_error(foreseen_WFE: np.ndarray, seen_WFE: np.ndarray, variance_E:
 
 @torch.no_grad()
 def forecast_errors(
-    predictor: torch.nn.Module, features_KE: torch.Tensor, variance_E: np.ndarray, table: TickTable
+    foresee: Foresee, features_KE: torch.Tensor, variance_E: np.ndarray, table: TickTable
 ) -> ForecastErrors:
-    """Return the errors of the predictor, of "stays the same" and of the training mean (zero) on every window."""
+    """Return the errors of a predictor, of "stays the same" and of the training mean (zero) on every window."""
     past_WN, future_WF = torch.from_numpy(table.past), torch.from_numpy(table.future)
     seen = features_KE[future_WF.clamp(min=0)].numpy()
-    foreseen = torch.cat(
-        [
-            predictor(features_KE[rows.clamp(min=0)], (rows >= 0).sum(1))
-            for rows in past_WN.split(1024)
-        ]
-    ).numpy()
+    parts = [foresee(features_KE[rows.clamp(min=0)], (rows >= 0).sum(1)) for rows in past_WN.split(1024)]
     now = features_KE[past_WN[:, -1]].numpy()[:, None]
-    absent_WF = table.future < 0
     error = {
-        "ours": normalised_error(foreseen, seen, variance_E),
+        "ours": normalised_error(torch.cat(parts).numpy(), seen, variance_E),
         "same": normalised_error(now, seen, variance_E),
         "mean": normalised_error(np.zeros_like(now), seen, variance_E),
     }
     for values in error.values():
-        values[absent_WF] = np.nan
-    return ForecastErrors(error, table.drive[table.past[:, -1]])
+        values[table.future < 0] = np.nan
+    return ForecastErrors(error, table.drive[table.past[:, -1]], np.zeros(table.future.shape, bool))
 
 
 def ratio_with_interval(
@@ -79,16 +82,14 @@ def ratio_with_interval(
         usable_W &= among
     drives = np.unique(errors.drive[usable_W])
     if len(drives) == 0:
-        return {"ratio": None, "low": None, "high": None, "n": 0, "drives": 0}
-    sums_D2 = np.array(
-        [[part[usable_W & (errors.drive == drive)].sum() for part in (ours_W, theirs_W)] for drive in drives]
-    )
-    generator = np.random.default_rng(seed)
-    drawn = generator.integers(0, len(drives), (RESAMPLES, len(drives)))
-    totals = sums_D2[drawn].sum(1)
+        return {"ratio": None, "low": None, "high": None, "ours": None, "baseline": None, "n": 0, "drives": 0}
+    rows = [usable_W & (errors.drive == drive) for drive in drives]
+    sums_D2 = np.array([[ours_W[row].sum(), theirs_W[row].sum()] for row in rows])
+    drawn = np.random.default_rng(seed).integers(0, len(drives), (RESAMPLES, len(drives)))
+    totals = np.maximum(sums_D2[drawn].sum(1), 1e-12)
     low, high = np.percentile(totals[:, 0] / totals[:, 1], [2.5, 97.5])
     return {
-        "ratio": float(sums_D2[:, 0].sum() / sums_D2[:, 1].sum()),
+        "ratio": float(sums_D2[:, 0].sum() / max(sums_D2[:, 1].sum(), 1e-12)),
         "low": float(low),
         "high": float(high),
         "ours": float(ours_W[usable_W].mean()),
@@ -96,3 +97,76 @@ def ratio_with_interval(
         "n": int(usable_W.sum()),
         "drives": len(drives),
     }
+
+
+@torch.no_grad()
+def embed_frames(module: Any, image_TSSC: np.ndarray, batch: int = 256) -> np.ndarray:
+    """Return the embeddings of a drive's frames, [T, E]."""
+    parts = []
+    for start in range(0, len(image_TSSC), batch):
+        images = torch.from_numpy(np.array(image_TSSC[start : start + batch]))[:, None]
+        parts.append(module.embed(images, torch.ones(len(images), 1, dtype=torch.bool)).numpy())
+    return np.concatenate(parts)
+
+
+def evaluate(artifact: Artifact, drives: Sequence[Drive], step_s: float) -> tuple[ForecastErrors, dict[str, Any]]:
+    """Return the errors of an artifact's slow branch on drives, and the report of them.
+
+    Retrieval uses the artifact's motion model when the drives have its step, else the measured velocity held.
+
+    Args:
+        artifact: With a slow branch.
+        drives: Dense frames; those without poses count, but not for retrieval.
+        step_s: Time between their frames [s].
+    """
+    manifest, module = artifact.manifest, artifact.world_action()
+    sizes = manifest.world_action
+    assert sizes is not None
+    table = tabulate(drives, float(sizes["tick_s"]), int(sizes["history"]), int(sizes["future"]))
+    dense = [embed_frames(module, drive.image_TSSC) for drive in drives]
+    features_KE = torch.from_numpy(np.stack([dense[owner][row] for owner, row in zip(table.drive, table.row)]))
+    variance_E = np.ones(int(sizes["embedding_dim"]))  # embeddings are standardised on the training set
+    errors = forecast_errors(module.foresee, features_KE, variance_E, table)
+    known = abs(step_s - manifest.step_s) < 1e-6
+    motion = MotionModel.from_manifest(manifest.motion) if known else MotionModel()
+    horizons_s = [float(sizes["tick_s"]) * (tick + 1) for tick in range(int(sizes["future"]))]
+    seen_WFE = features_KE[torch.from_numpy(table.future).clamp(min=0)].numpy()
+    now_W = table.past[:, -1]
+    for name, neighbours in (("retrieval", 1), ("retrieval4", 4)):
+        error_WF = np.full(table.future.shape, np.nan)
+        for owner, drive in enumerate(drives):
+            windows_W = np.flatnonzero(errors.drive == owner)
+            found = retrieve(
+                drive,
+                dense[owner],
+                table.row[now_W[windows_W]],
+                horizons_s,
+                motion,
+                step_s,
+                Retrieval.from_manifest(manifest.memory),
+                neighbours,
+            )
+            error_WF[windows_W] = normalised_error(found.embedding, seen_WFE[windows_W], variance_E)
+            errors.revisit[windows_W] = found.revisit
+        error_WF[table.future < 0] = np.nan
+        errors.error[name] = error_WF
+    return errors, report(errors, horizons_s)
+
+
+def report(errors: ForecastErrors, horizons_s: Sequence[float]) -> dict[str, Any]:
+    """Return the ratios with intervals of every horizon, over all windows and split by revisit."""
+    rows: dict[str, Any] = {}
+    for tick, horizon_s in enumerate(horizons_s):
+        revisit_W = errors.revisit[:, tick]
+        row = {
+            "ours/same": ratio_with_interval(errors, "ours", "same", tick),
+            "ours/mean": ratio_with_interval(errors, "ours", "mean", tick),
+        }
+        for split, among in (("revisit", revisit_W), ("first", ~revisit_W)):
+            row[f"ours/same {split}"] = ratio_with_interval(errors, "ours", "same", tick, among)
+        for name in ("retrieval", "retrieval4"):
+            if name in errors.error:
+                row[f"ours/{name} revisit"] = ratio_with_interval(errors, "ours", name, tick, revisit_W)
+                row[f"{name}/same revisit"] = ratio_with_interval(errors, name, "same", tick, revisit_W)
+        rows[f"{horizon_s:g}"] = row
+    return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,22 @@ def served(config: WorldActionConfig, seed: int = 0) -> ServedWorldAction:
 def script(module: ServedWorldAction) -> torch.jit.ScriptModule:
     """Return the module as TorchScript with ``embed`` and ``foresee``."""
     return torch.jit.script(module.eval())
+
+
+def restore(folder: Path) -> tuple[ServedWorldAction, WorldActionConfig]:
+    """Return an artifact's slow branch as a network that can be trained on, and its shape.
+
+    Raises:
+        ArtifactError: The artifact has none.
+    """
+    artifact = load_artifact(folder)
+    entry = artifact.manifest.world_action
+    if entry is None or not artifact.has(PART):
+        raise ArtifactError(f"artifact '{artifact.manifest.name}' at {folder} has no {PART}.pt")
+    config = WorldActionConfig(**{f.name: entry[f.name] for f in fields(WorldActionConfig)})
+    module = served(config)
+    module.load_state_dict(torch.jit.load(str(artifact.path / f"{PART}.pt")).state_dict())
+    return module.eval(), config
 
 
 def manifest_entry(config: WorldActionConfig, **more: Any) -> dict[str, Any]:

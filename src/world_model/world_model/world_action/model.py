@@ -92,7 +92,7 @@ class Backbone(nn.Module):
         self.layers = nn.Sequential(*layers)
         axis = torch.linspace(-1.0, 1.0, config.image_size)
         grid_2HW = torch.stack(torch.meshgrid(axis, axis, indexing="ij"))
-        self.register_buffer("coordinates", grid_2HW, persistent=False)
+        self.register_buffer("coordinates", grid_2HW)
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
         """Return feature maps of images with values in -1..1."""

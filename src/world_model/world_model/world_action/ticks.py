@@ -26,6 +26,7 @@ class TickTable:
         stamp: int64 [K], ns.
         pose: [K, 4] (x, y, z, heading), NaN where unknown.
         drive: [K] index of the drive each tick belongs to.
+        row: [K] row of its frame in that drive.
         names: Names of the drives.
         past: [W, N] row of each past tick of each window, oldest first; -1 is padding.
         future: [W, F] row of each future tick; -1 where the drive ends or has a gap.
@@ -35,6 +36,7 @@ class TickTable:
     stamp: np.ndarray
     pose: np.ndarray
     drive: np.ndarray
+    row: np.ndarray
     names: tuple[str, ...]
     past: np.ndarray
     future: np.ndarray
@@ -46,7 +48,7 @@ class TickTable:
 
     def complete(self) -> np.ndarray:
         """Return which windows have all their past and all their future, bool [W]."""
-        return (self.past >= 0).all(1) & (self.future >= 0).all(1)
+        return np.logical_and((self.past >= 0).all(1), (self.future >= 0).all(1))
 
 
 def tick_rows(stamp_T: np.ndarray, tick_s: float, phase_s: float = 0.0) -> list[np.ndarray]:
@@ -92,20 +94,22 @@ def tabulate(drives: Iterable[Drive], tick_s: float, past: int, future: int, pha
     Raises:
         DataError: No drive has two ticks in a row.
     """
-    images, stamps, poses, owners, names, pasts, futures = [], [], [], [], [], [], []
-    count = 0
+    columns: list[list[np.ndarray]] = [[], [], [], [], []]  # image, stamp, pose, drive, row
+    pasts: list[np.ndarray] = []
+    futures: list[np.ndarray] = []
+    names, count = [], 0
     for owner, drive in enumerate(drives):
         names.append(drive.name)
         for phase in range(phases):
             for rows in tick_rows(drive.stamp_T, tick_s, phase * tick_s / phases):
-                images.append(np.asarray(drive.image_TSSC[rows]))
-                stamps.append(drive.stamp_T[rows])
-                poses.append(drive.pose_T4[rows])
-                owners.append(np.full(len(rows), owner))
+                arrays = (drive.image_TSSC, drive.stamp_T, drive.pose_T4)
+                parts = [*(np.asarray(array[rows]) for array in arrays), np.full(len(rows), owner), rows]
+                for part, column in zip(parts, columns):
+                    column.append(part)
                 for positions, into in zip(windows(len(rows), past, future), (pasts, futures)):
                     into.append(np.where(positions >= 0, positions + count, -1))
                 count += len(rows)
-    if not pasts or sum(len(part) for part in pasts) == 0:
+    if not any(len(part) for part in pasts):
         raise DataError("no drive has two ticks in a row")
-    columns = [np.concatenate(part) for part in (images, stamps, poses, owners)]
-    return TickTable(*columns, tuple(names), np.concatenate(pasts), np.concatenate(futures))
+    image, stamp, pose, drive_K, row = (np.concatenate(column) for column in columns)
+    return TickTable(image, stamp, pose, drive_K, row, tuple(names), np.concatenate(pasts), np.concatenate(futures))

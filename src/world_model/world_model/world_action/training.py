@@ -119,8 +119,7 @@ def train_encoder(config: WorldActionConfig, how: TrainingConfig, table: TickTab
         loss = picture_loss(teller, embedding, batch)
         _descend(loss, optimiser, schedule)
         if step % 200 == 0 or step == how.encoder_steps - 1:
-            now = spread(embedding)
-            log({"stage": "encoder", "step": step, "loss": float(loss), "variance": now.variance, "rank": now.rank})
+            log({"stage": "encoder", "step": step, "loss": float(loss.detach()), **asdict(spread(embedding))})
     standardise(encoder, images)
     return encoder.eval()
 
@@ -210,17 +209,8 @@ def train_joint(
         if step % 100 == 0 or step == how.joint_steps - 1:
             now = spread(history_BNE[:, -1])
             watch = watch or CollapseWatch(now)
-            log(
-                {
-                    "stage": "joint",
-                    "step": step,
-                    "forecast": float(forecast.detach()),
-                    "picture": float(picture.detach()),
-                    "variance": now.variance,
-                    "rank": now.rank,
-                    "collapse": watch.verdict(now),
-                }
-            )
+            parts = {"forecast": float(forecast.detach()), "picture": float(picture.detach())}
+            log({"stage": "joint", "step": step, **parts, **asdict(now), "collapse": watch.verdict(now)})
     return target
 
 
@@ -235,8 +225,7 @@ def train(config: WorldActionConfig, how: TrainingConfig, table: TickTable, log:
         encoder = target.copy
         standardise(encoder, torch.from_numpy(table.image))
     features_KE = embed_all(encoder, torch.from_numpy(table.image))
-    now = spread(features_KE[:: max(len(features_KE) // 4096, 1)])
-    log({"stage": "embeddings", "variance": now.variance, "rank": now.rank})
+    log({"stage": "embeddings", **asdict(spread(features_KE[:: max(len(features_KE) // 4096, 1)]))})
     train_predictor(predictor, how, features_KE, table, log)
     return ServedWorldAction(encoder, predictor).eval()
 

@@ -1,0 +1,259 @@
+"""Ticks, baselines, training, export and the commands of the slow branch, on drives whose answers are known."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from world_model.artifacts import load_artifact
+from world_model.conditioning import Retrieval
+from world_model.data.drives import DatasetManifest, Drive, DriveWriter
+from world_model.errors import ConfigError, DataError
+from world_model.motion import MotionModel
+from world_model.testing import make_random_artifact
+from world_model.world_action import VisualHistory
+from world_model.world_action.__main__ import main, settings
+from world_model.world_action.comparison import compare
+from world_model.world_action.evaluation import ForecastErrors, evaluate, forecast_errors, ratio_with_interval
+from world_model.world_action.export import export, parity, restore, script, served
+from world_model.world_action.model import WorldActionConfig
+from world_model.world_action.retrieval import forecast_poses, retrieve
+from world_model.world_action.ticks import tabulate, tick_rows, windows
+from world_model.world_action.training import TrainingConfig, embed_all, standardise, train, train_joint
+
+SECOND = 1_000_000_000
+SMALL = WorldActionConfig(image_size=16, embedding_dim=16, width=8, hidden=32, projected_channels=4)
+SHORT = TrainingConfig(encoder_steps=60, predictor_steps=200, encoder_batch=32, predictor_batch=64, joint_steps=30)
+LAP_S = 10.0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Small tensors: threads would only wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def stamps(*seconds: float) -> np.ndarray:
+    return np.array([round(second * SECOND) for second in seconds], np.int64)
+
+
+def lap_drive(name: str, seconds: float = 60.0, step_s: float = 0.1, offset: float = 0.0) -> Drive:
+    """A robot on a circle of 10 s a lap, whose camera shows two bright bars that turn with it."""
+    time_T = np.arange(0.0, seconds, step_s)
+    angle_T = 2 * np.pi * time_T / LAP_S + offset
+    column = np.arange(16) * 2 * np.pi / 16
+    bar_TS = 127.5 + 100.0 * np.cos(angle_T[:, None] - column)
+    bar2_TS = 127.5 + 100.0 * np.cos(2 * angle_T[:, None] + column)
+    image = np.zeros((len(time_T), 16, 16, 3), np.uint8)
+    image[:, :8, :, 0] = bar_TS[:, None]
+    image[:, 8:, :, 1] = bar2_TS[:, None]
+    radius = 3.0
+    heading = np.angle(np.exp(1j * (angle_T + np.pi / 2)))
+    pose = np.stack([radius * np.cos(angle_T), radius * np.sin(angle_T), 0 * angle_T, heading], 1)
+    turn = 2 * np.pi / LAP_S
+    action = np.tile(np.float32([radius * turn, turn]), (len(time_T), 1))
+    return Drive(name, name, image, stamps(*time_T), pose, action)
+
+
+def test_tick_rows_by_hand() -> None:
+    twenty = stamps(*(0.05 * n for n in range(61)))
+    assert [rows.tolist() for rows in tick_rows(twenty, 1.0)] == [[0, 20, 40, 60]]
+    assert [rows.tolist() for rows in tick_rows(twenty, 1.0, phase_s=0.5)] == [[10, 30, 50]]
+
+
+def test_a_gap_splits_a_drive() -> None:
+    rows = tick_rows(stamps(0.0, 1.0, 2.0, 5.0, 6.0), 1.0)
+    assert [part.tolist() for part in rows] == [[0, 1, 2], [3, 4]]
+
+
+def test_rows_follow_what_the_live_history_does() -> None:
+    """Training cuts a drive where the live history begins anew."""
+    rng = np.random.default_rng(3)
+    stamp_T = np.cumsum(rng.choice([0.05, 0.3, 2.5], p=[0.9, 0.09, 0.01], size=3000) * SECOND).astype(np.int64)
+    history, starts = VisualHistory(4, 1), []
+    ticks = tick_rows(stamp_T, 1.0)
+    for part in ticks:
+        for row in part:
+            starts.append(history.push(int(stamp_T[row]), np.zeros(1)) is not None or history.count == 1)
+    assert np.flatnonzero(starts).tolist() == np.cumsum([0, *(len(part) for part in ticks[:-1])]).tolist()
+
+
+def test_windows_by_hand() -> None:
+    past, future = windows(4, past=3, future=2)
+    assert past.tolist() == [[-1, -1, 0], [-1, 0, 1], [0, 1, 2]]
+    assert future.tolist() == [[1, 2], [2, 3], [3, -1]]
+    assert windows(1, 3, 2)[0].shape == (0, 3)
+
+
+def test_windows_never_cross_drives() -> None:
+    table = tabulate([lap_drive("a", 5.0), lap_drive("b", 7.0)], 1.0, past=4, future=4)
+    assert len(table.stamp) == 12
+    for rows in (table.past, table.future):
+        owner = np.where(rows >= 0, table.drive[rows], -1)
+        assert all(len(set(line[line >= 0])) == 1 for line in owner)
+    assert table.past.shape == (4 + 6, 4)
+
+
+def test_drives_too_short_for_two_ticks_are_refused() -> None:
+    with pytest.raises(DataError, match="two ticks"):
+        tabulate([lap_drive("a", 0.5)], 1.0, 4, 4)
+
+
+def test_standardised_embeddings_have_mean_zero_and_variance_one() -> None:
+    images = torch.from_numpy(lap_drive("a").image_TSSC)
+    encoder = served(SMALL).encoder
+    standardise(encoder, images)
+    embeddings = embed_all(encoder, images)
+    torch.testing.assert_close(embeddings.mean(0), torch.zeros(16), atol=1e-3, rtol=0)
+    assert float(embeddings.var(0).max()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_forecast_poses_follow_the_circle() -> None:
+    drive = lap_drive("a")
+    expected = forecast_poses(drive, np.array([100]), [1.0, 2.0], MotionModel(), 0.1)
+    truth = drive.pose_T4[[110, 120]][:, [0, 1, 3]]
+    np.testing.assert_allclose(expected[0], truth, atol=0.02)
+
+
+def test_retrieval_finds_what_was_seen_there_a_lap_ago() -> None:
+    drive = lap_drive("a")
+    embedding = drive.pose_T4[:, :2].astype(np.float32)
+    settings_ = Retrieval(exclude_recent_s=5.0)
+    found = retrieve(drive, embedding, np.array([30, 300]), [1.0, 4.0], MotionModel(), 0.1, settings_)
+    assert np.isnan(found.embedding[0]).all()  # first lap: nothing is old enough
+    np.testing.assert_allclose(found.embedding[1], embedding[[310, 340]], atol=0.15)
+    assert found.revisit.tolist() == [[False, False], [True, True]]
+
+
+def test_errors_by_hand() -> None:
+    table = tabulate([lap_drive("a", 6.0)], 1.0, past=2, future=1)
+    features = torch.arange(6.0)[:, None].repeat(1, 2)  # each tick one more
+    errors = forecast_errors(lambda history, count: history[:, -1:] + 0.5, features, np.array([1.0, 4.0]), table)
+    np.testing.assert_allclose(errors.error["same"][:, 0], (1.0 + 0.25) / 2)
+    np.testing.assert_allclose(errors.error["ours"][:, 0], (0.25 + 0.0625) / 2)
+    assert ratio_with_interval(errors, "ours", "same", 0)["ratio"] == pytest.approx(0.25)
+
+
+def test_intervals_come_from_whole_drives() -> None:
+    ours = np.array([[1.0], [1.0], [3.0], [3.0]])
+    same, drive = np.full((4, 1), 2.0), np.array([0, 0, 1, 1])
+    errors = ForecastErrors({"ours": ours, "same": same}, drive, np.zeros((4, 1), bool))
+    result = ratio_with_interval(errors, "ours", "same", 0)
+    assert (result["ratio"], result["low"], result["high"], result["drives"]) == (1.0, 0.5, 1.5, 2)
+    nothing = ratio_with_interval(errors, "ours", "same", 0, among=np.zeros(4, bool))
+    assert nothing["ratio"] is None
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple:
+    table = tabulate([lap_drive(str(n), offset=0.3 * n) for n in range(4)], 1.0, 4, 4, phases=4)
+    entries: list[dict] = []
+    return train(SMALL, SHORT, table, entries.append), table, entries
+
+
+def test_training_learns_to_foresee(trained: tuple) -> None:
+    module, _, entries = trained
+    held_out = tabulate([lap_drive("new", offset=2.0)], 1.0, 4, 4)
+    features = embed_all(module.encoder, torch.from_numpy(held_out.image))
+    errors = forecast_errors(module.foresee, features, np.ones(16), held_out)
+    for tick in range(4):
+        assert ratio_with_interval(errors, "ours", "same", tick)["ratio"] < 0.5
+    stages = {entry["stage"] for entry in entries}
+    assert stages == {"encoder", "embeddings", "predictor"}
+    assert all(np.isfinite(entry["rank"]) for entry in entries if "rank" in entry)
+
+
+def test_a_joint_training_without_the_picture_is_seen_to_lose_rank_or_variance(trained: tuple) -> None:
+    module, table, _ = trained
+    config = TrainingConfig(
+        target="ema", joint_steps=60, encoder_batch=16, learning_rate=1e-2, picture_weight=0.0, share_gradient=True
+    )
+    start = restored_copy(module)
+    entries: list[dict] = []
+    train_joint(start.encoder, start.predictor, SMALL, config, table, entries.append)
+    assert entries[-1]["rank"] < entries[0]["rank"]
+    assert {"variance", "rank", "collapse", "forecast", "picture"} <= entries[-1].keys()
+
+
+def restored_copy(module: torch.nn.Module) -> torch.nn.Module:
+    copy = served(SMALL)
+    copy.load_state_dict(module.state_dict())
+    return copy
+
+
+def test_the_forecast_does_not_reach_the_encoder_unless_it_is_let_in(trained: tuple) -> None:
+    module, table, _ = trained
+    for share in (False, True):
+        start = restored_copy(module)
+        before = [p.clone() for p in start.encoder.parameters()]
+        how = TrainingConfig(target="ema", joint_steps=2, encoder_batch=8, picture_weight=0.0, share_gradient=share,
+                             weight_decay=0.0)
+        train_joint(start.encoder, start.predictor, SMALL, how, table, lambda entry: None)
+        changed = any(not torch.equal(a, b) for a, b in zip(before, start.encoder.parameters()))
+        assert changed is share
+
+
+def test_export_computes_the_same_and_can_be_restored(trained: tuple, tmp_path: Path) -> None:
+    module, _, _ = trained
+    make_random_artifact(tmp_path)
+    manifest = export(tmp_path, module, SMALL, training={"seed": 0})
+    loaded = load_artifact(tmp_path).world_action()
+    assert parity(module, loaded, SMALL) < 1e-5
+    assert manifest.world_action is not None
+    assert manifest.world_action["training"] == {"seed": 0}
+    again, config = restore(tmp_path)
+    assert config == SMALL
+    assert parity(again, script(module), SMALL) < 1e-5
+
+
+def test_variants_are_compared_in_one_space(trained: tuple) -> None:
+    module, table, _ = trained
+    how = TrainingConfig(predictor_steps=30, predictor_batch=32)
+    candidates = (("pooled", {}, {}), ("maps", {"granularity": "maps"}, {}))
+    results = compare(module.encoder, SMALL, how, table, table, lambda entry: None, candidates)
+    assert set(results) == {"pooled", "maps"}
+    baselines = {name: [r["baseline"] for r in result["ours/same"]] for name, result in results.items()}
+    assert baselines["pooled"] == baselines["maps"]
+
+
+def test_evaluation_reports_every_baseline(trained: tuple, tmp_path: Path) -> None:
+    make_random_artifact(tmp_path)
+    export(tmp_path, trained[0], SMALL)
+    _, rows = evaluate(load_artifact(tmp_path), [lap_drive("new"), lap_drive("other", offset=1.0)], 0.1)
+    assert list(rows) == ["1", "2", "3", "4"]
+    assert rows["1"]["ours/same"]["ratio"] < 0.5
+    assert rows["1"]["retrieval/same revisit"]["ratio"] < 0.2
+    assert rows["4"]["ours/same revisit"]["n"] > 0
+
+
+def test_commands_from_drives_to_a_report(tmp_path: Path) -> None:
+    writer = DriveWriter(tmp_path / "data", DatasetManifest(image_size=16, step_s=0.1, action_dim=2))
+    for index, split in enumerate(("train", "train", "test")):
+        writer.write(lap_drive(f"d{index}", 30.0), split)
+    make_random_artifact(tmp_path / "artifact")
+    default = WorldActionConfig().to_dict()
+    shape = [f"{name}={value}" for name, value in SMALL.to_dict().items() if value != default[name]]
+    sets = [part for each in [*shape, "encoder_steps=5", "predictor_steps=5"] for part in ("--set", each)]
+    common = ["--data", str(tmp_path / "data"), "--artifact", str(tmp_path / "artifact")]
+    log, report = tmp_path / "log.jsonl", tmp_path / "report.json"
+    assert main(["train", *common, *sets, "--log", str(log)]) == 0
+    assert main(["evaluate", *common, "--json", str(report)]) == 0
+    assert list(json.loads(report.read_text())["horizons_s"]) == ["1", "2", "3", "4"]
+    assert json.loads(log.read_text().splitlines()[0])["stage"] == "encoder"
+
+
+def test_a_wrong_setting_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert settings(["norm=l2", "hidden=7", "input_noise=0"])[1].norm == "l2"
+    with pytest.raises(ConfigError, match="learning"):
+        settings(["learning=1"])
+    with pytest.raises(ConfigError, match="expected int"):
+        settings(["hidden=wide"])
+    code = main(["train", "--data", str(tmp_path), "--artifact", "artifact://tiny", "--set", "target=none"])
+    assert code == 2
+    assert "target" in capsys.readouterr().err

@@ -1,0 +1,157 @@
+"""``python -m world_model.world_action``: the slow branch from converted drives to an artifact, and how good it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from world_model.artifacts import load_artifact, resolve_model_path
+from world_model.data.drives import DriveSet
+from world_model.errors import ConfigError, WorldModelError
+from world_model.world_action.comparison import compare
+from world_model.world_action.evaluation import evaluate
+from world_model.world_action.export import export, restore
+from world_model.world_action.model import WorldActionConfig
+from world_model.world_action.ticks import tabulate
+from world_model.world_action.training import Log, TrainingConfig, train
+
+ConfigT = TypeVar("ConfigT", WorldActionConfig, TrainingConfig)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the commands; return the exit code (2 with one line when something given cannot work)."""
+    args = _parser().parse_args(argv)
+    torch.set_num_threads(args.threads)
+    try:
+        return {"train": _train, "evaluate": _evaluate, "compare": _compare}[args.command](args)
+    except WorldModelError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m world_model.world_action", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("train", "train on a converted set and write world_action.pt into an artifact"),
+        ("evaluate", "errors of an artifact's slow branch on held-out drives"),
+        ("compare", "train the variants on an artifact's encoder and compare them on the test split"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--data", type=Path, required=True, help="converted set (see wm-data)")
+        command.add_argument("--artifact", required=True, help="artifact folder or artifact://NAME")
+        command.add_argument("--threads", type=int, default=1, help="torch threads")
+        command.add_argument("--json", type=Path, help="write the results here too")
+        if name == "evaluate":
+            command.add_argument("--split", default="test", help="train, valid, test or all")
+        else:
+            command.add_argument("--log", type=Path, help="one JSON object per logged step")
+            command.add_argument("--phases", type=int, default=2, help="starts per tick from each training drive")
+            command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting")
+        if name == "compare":
+            command.add_argument("--test", type=Path, help="set whose test split judges; default: valid of --data")
+    return parser
+
+
+def _train(args: argparse.Namespace) -> int:
+    config, how = settings(args.set)
+    drives = list(DriveSet(args.data).drives("train"))
+    table = tabulate(drives, config.tick_s, config.history, config.future, args.phases)
+    with _logger(args.log) as log:
+        module = train(config, how, table, log)
+    trained = {**how.to_dict(), "drives": len(drives), "ticks": len(table.stamp), "windows": len(table.past)}
+    manifest = export(resolve_model_path(args.artifact), module, config, training=trained)
+    _report({"world_action": manifest.files["world_action.pt"], "training": trained}, args.json)
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    artifact, data = load_artifact(args.artifact), DriveSet(args.data)
+    drives = list(data.drives(None if args.split == "all" else args.split))
+    _, rows = evaluate(artifact, drives, data.manifest.step_s)
+    model_id = artifact.manifest.files["world_action.pt"][:16]
+    _report({"model": model_id, "data": args.data.name, "split": args.split, "horizons_s": rows}, args.json)
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    module, config = restore(resolve_model_path(args.artifact))
+    _, how = settings(args.set)
+    data = DriveSet(args.data)
+    size = (config.tick_s, config.history, config.future)
+    training = tabulate(data.drives("train"), *size, args.phases)
+    test = tabulate(DriveSet(args.test).drives("test") if args.test else data.drives("valid"), *size)
+    with _logger(args.log) as log:
+        results = compare(module.encoder, config, how, training, test, log)
+    _report(results, args.json)
+    return 0
+
+
+def settings(assignments: Sequence[str]) -> tuple[WorldActionConfig, TrainingConfig]:
+    """Return the default settings with ``NAME=VALUE`` assignments applied.
+
+    Raises:
+        ConfigError: No such setting, or a value of the wrong type.
+    """
+    config, how = WorldActionConfig(), TrainingConfig()
+    for assignment in assignments:
+        name, _, text = assignment.partition("=")
+        if name in {f.name for f in fields(WorldActionConfig)}:
+            config = _with(config, name, text)
+        elif name in {f.name for f in fields(TrainingConfig)}:
+            how = _with(how, name, text)
+        else:
+            raise ConfigError(f"no setting is called {name!r}")
+    return config, how
+
+
+def _with(config: ConfigT, name: str, text: str) -> ConfigT:
+    kind = type(getattr(config, name))
+    try:
+        value: Any = text if kind is str else json.loads(text)
+        if kind is not float and type(value) is not kind:
+            raise ValueError
+        return replace(config, **{name: kind(value)})
+    except (ValueError, TypeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{name}={text!r}: expected {kind.__name__}") from error
+
+
+class _logger:  # noqa: N801
+    """A log function that writes each entry to stderr and, if asked, to a file."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = path.open("a") if path else None
+
+    def __enter__(self) -> Log:
+        return self._write
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        line = json.dumps(entry)
+        sys.stderr.write(line + "\n")
+        if self._file:
+            self._file.write(line + "\n")
+            self._file.flush()
+
+
+def _report(results: dict[str, Any], path: Path | None) -> None:
+    text = json.dumps(results, indent=1)
+    sys.stdout.write(text + "\n")
+    if path:
+        path.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,121 @@
+"""The baseline to beat without learning: what was seen before at the place where the robot will be.
+
+Shape suffixes: T = frames of a drive, W = windows, F = future ticks, E = embedding size, S = steps ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from world_model.conditioning import Retrieval
+from world_model.data.drives import Drive
+from world_model.motion import MotionModel, MotionTracker, Pose2
+from world_model.recording import REVISIT_HEADING_RAD, REVISIT_RADIUS_M, StateTable, nearest_states
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """What the memory says of each window.
+
+    Attributes:
+        embedding: [W, F, E], NaN where nothing was found.
+        revisit: bool [W, F]; something older was seen within 1 m and 30 degrees of where the robot really came to be.
+    """
+
+    embedding: np.ndarray
+    revisit: np.ndarray
+
+
+def forecast_poses(
+    drive: Drive, rows_W: np.ndarray, horizons_s: Sequence[float], motion: MotionModel, step_s: float
+) -> np.ndarray:
+    """Return where the robot is expected after each horizon with its last action held, [W, F, 3]; NaN if unknown."""
+    steps = [round(horizon_s / step_s) for horizon_s in horizons_s]
+    tracker = MotionTracker(motion, step_s, drive.action_TA.shape[1])
+    wanted = {int(row): position for position, row in enumerate(rows_W)}
+    pose_WF3 = np.full((len(rows_W), len(steps), 3), np.nan)
+    for row in range(len(drive)):
+        pose_4, action_A = drive.pose_T4[row], drive.action_TA[row]
+        pose = Pose2(*pose_4.tolist()) if np.isfinite(pose_4).all() else None
+        tracker.update(int(drive.stamp_T[row]), pose, action_A if np.isfinite(action_A).all() else None)
+        if row not in wanted or pose is None:
+            continue
+        moved_S3 = tracker.displacements(max(steps))
+        if moved_S3 is not None:
+            for column, step in enumerate(steps):
+                there = pose.moved(moved_S3[step - 1])
+                pose_WF3[wanted[row], column] = (there.x, there.y, there.heading)
+    return pose_WF3
+
+
+def retrieve(
+    drive: Drive,
+    embedding_TE: np.ndarray,
+    rows_W: np.ndarray,
+    horizons_s: Sequence[float],
+    motion: MotionModel,
+    step_s: float,
+    settings: Retrieval,
+    neighbours: int = 1,
+) -> Retrieved:
+    """Return the mean embedding of the earlier frames nearest in pose to where the robot will be.
+
+    Args:
+        drive: Dense frames with poses.
+        embedding_TE: Their embeddings.
+        rows_W: The frames from which is foreseen.
+        horizons_s: Times ahead [s].
+        motion: Motion model fitted at ``step_s``.
+        step_s: Time between the drive's frames [s].
+        settings: Radius, heading and age limits.
+        neighbours: Frames averaged.
+    """
+    usable_T = np.isfinite(drive.pose_T4).all(1)
+    nothing = np.zeros((int(usable_T.sum()), 0), np.float32)
+    table = StateTable(
+        drive.stamp_T[usable_T],
+        drive.pose_T4[usable_T],
+        embedding_TE[usable_T],
+        drive.action_TA[usable_T],
+        nothing[:, None],
+        nothing,
+        drive.stamp_T[usable_T],
+    )
+    expected_WF3 = forecast_poses(drive, rows_W, horizons_s, motion, step_s)
+    found_WFE = np.full((*expected_WF3.shape[:2], embedding_TE.shape[1]), np.nan, np.float32)
+    revisit_WF = np.zeros(expected_WF3.shape[:2], bool)
+    stamp_W = drive.stamp_T[rows_W]
+    for column, horizon_s in enumerate(horizons_s):
+        near = nearest_states(
+            table,
+            expected_WF3[:, column],
+            stamp_W,
+            neighbours,
+            radius_m=settings.radius_m,
+            heading_tolerance_rad=settings.heading_tolerance_rad,
+            heading_weight_m=settings.heading_weight_m,
+            exclude_recent_s=settings.exclude_recent_s,
+        ).index_QK
+        for window, indices in enumerate(near):
+            if indices[0] >= 0:
+                found_WFE[window, column] = table.latent_ND[indices[indices >= 0]].mean(0)
+        revisit_WF[:, column] = _revisits(drive, table, rows_W, round(horizon_s / step_s), settings)
+    return Retrieved(found_WFE, revisit_WF)
+
+
+def _revisits(drive: Drive, table: StateTable, rows_W: np.ndarray, steps: int, settings: Retrieval) -> np.ndarray:
+    reached_W = np.minimum(rows_W + steps, len(drive) - 1)
+    near = nearest_states(
+        table,
+        drive.pose_T4[reached_W][:, [0, 1, 3]],
+        drive.stamp_T[rows_W],
+        1,
+        radius_m=REVISIT_RADIUS_M,
+        heading_tolerance_rad=REVISIT_HEADING_RAD,
+        heading_weight_m=settings.heading_weight_m,
+        exclude_recent_s=settings.exclude_recent_s,
+    )
+    return near.index_QK[:, 0] >= 0
