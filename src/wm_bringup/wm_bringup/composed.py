@@ -9,11 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rclpy.node import Node
-from rclpy.utilities import remove_ros_args
 
 from latent_publisher.node import LatentPublisher
 from spatial_memory.node import SpatialMemory
 from transition_predictor.node import TransitionPredictor
+from wm_bringup.command_line import interruptible, split_ros_args
 from wm_bringup.configuration import ros_arguments
 from wm_ros import ConfigurationError, run_nodes
 from world_action.node import WorldAction
@@ -23,8 +23,10 @@ EXECUTORS = {"single": 1, "multi": 4}
 
 
 def make_nodes() -> list[Node]:
-    """Returns the four nodes, the memory first so that it answers the first question."""
-    return [SpatialMemory(), TransitionPredictor(), WorldAction(), LatentPublisher()]
+    """Returns the four nodes in the order in which a waking executor serves them: who makes the latent goes first."""
+    # Made the other way round, so that whoever is asked or heard is there first.
+    memory, slow, predictor, publisher = SpatialMemory(), WorldAction(), TransitionPredictor(), LatentPublisher()
+    return [publisher, memory, predictor, slow]
 
 
 def _parse(args: Sequence[str]) -> argparse.Namespace:
@@ -42,9 +44,9 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the nodes until a signal; returns 0, or 2 with one line when they cannot be configured."""
-    argv = list(sys.argv if args is None else ["world_model", *args])
-    options = _parse(remove_ros_args(argv)[1:])
-    given = argv[argv.index("--ros-args") :] if "--ros-args" in argv else []
+    interruptible()
+    own, for_ros = split_ros_args(sys.argv[1:] if args is None else args)
+    options = _parse(own)
     with TemporaryDirectory(prefix="world_model_") as scratch:
         try:
             arguments = ros_arguments(
@@ -57,4 +59,4 @@ def main(args: Sequence[str] | None = None) -> int:
         except ConfigurationError as error:
             print(f"world_model: {error}", file=sys.stderr)  # noqa: T201
             return 2
-        return run_nodes(make_nodes, [*arguments, *given], threads=EXECUTORS[options.executor])
+        return run_nodes(make_nodes, [*arguments, *for_ros], threads=EXECUTORS[options.executor])
