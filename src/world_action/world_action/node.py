@@ -16,6 +16,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.guard_condition import GuardCondition
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32, Float32MultiArray, MultiArrayDimension
 
@@ -40,6 +41,16 @@ from world_model.artifacts import load_artifact
 from world_model.errors import ArtifactError, FrameError
 
 FrameMsg: TypeAlias = Image | CompressedImage
+_LOOK_FOR_CAMERA_S = 0.5
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a view's frames come from."""
+
+    kind: type
+    topic: str
+    subscription: Subscription
 
 
 @dataclass(frozen=True)
@@ -64,9 +75,9 @@ class _GatedGroup(MutuallyExclusiveCallbackGroup):
 class WorldAction(Node):
     """Embed what the cameras see once a second, keep the last few embeddings and foresee the next.
 
-    Subscribes the ``image_topics`` (sensor_msgs/Image, and sensor_msgs/CompressedImage on TOPIC/compressed); publishes
-    ``/visual_history`` (std_msgs/Float32MultiArray), ``/visual_history/state`` (wm_interfaces/VisualHistory) and
-    ``/visual_history/surprise`` (std_msgs/Float32). Frames between two ticks are left unread, and all work on a frame
+    Subscribes the ``image_topics`` (sensor_msgs/Image, or sensor_msgs/CompressedImage where only that is offered);
+    publishes ``/visual_history`` (std_msgs/Float32MultiArray), ``/visual_history/state`` (wm_interfaces/VisualHistory)
+    and ``/visual_history/surprise`` (std_msgs/Float32). Frames between two ticks are left unread, and all work on a frame
     is done on a thread of its own, so the executor that carries the fast path is never held up.
 
     Args:
@@ -111,7 +122,8 @@ class WorldAction(Node):
         if sizes is None or not artifact.has("world_action"):
             raise ArtifactError(f"artifact '{artifact.manifest.name}' at {artifact.path} has no world_action.pt")
         tick_s = 1.0 / self._params.tick_rate
-        branch = SlowBranch(artifact.world_action(), sizes, tick_s=tick_s, gap_ticks=self._params.gap_ticks)
+        gap_ticks, device = self._params.gap_ticks, self._params.device
+        branch = SlowBranch(artifact.world_action(), sizes, tick_s=tick_s, gap_ticks=gap_ticks, device=device)
         if not math.isclose(tick_s, float(sizes["tick_s"]), rel_tol=0.05):
             self._health.degrade("tick_rate", f"ticks are {tick_s:g} s apart, trained were {sizes['tick_s']} s")
         return branch, artifact.manifest.files["world_action.pt"][:16]
@@ -120,14 +132,45 @@ class WorldAction(Node):
         self._group = _GatedGroup()
         self._opener = self.create_timer(1.0, self._open_gate, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._opener.cancel()
-        for topic in self._params.image_topics:
-            callback = functools.partial(self._on_frame, topic)
-            self.create_subscription(Image, topic, callback, qos.SENSOR, callback_group=self._group)
-            self.create_subscription(
-                CompressedImage, f"{topic}/compressed", callback, qos.SENSOR, callback_group=self._group
+        self._sources: dict[str, _Source] = {}
+        self._heard: set[str] = set()
+        compressed = self._params.image_transport == "compressed"
+        for view in self._params.image_topics:
+            topic = self.resolve_topic_name(view)
+            self._listen(view, CompressedImage if compressed else Image, f"{topic}/compressed" if compressed else topic)
+        if self._params.image_transport == "auto":
+            self._finder = self.create_timer(
+                _LOOK_FOR_CAMERA_S, self._find_cameras, clock=Clock(clock_type=ClockType.STEADY_TIME)
             )
 
+    def _listen(self, view: str, kind: type, topic: str) -> None:
+        callback = functools.partial(self._on_frame, view)
+        subscription = self.create_subscription(kind, topic, callback, qos.SENSOR, callback_group=self._group)
+        self._sources[view] = _Source(kind, topic, subscription)
+        self._health.gauge(f"image_topic/{view}", topic)
+
+    def _find_cameras(self) -> None:
+        """Turn a view to compressed images when nobody publishes raw ones, until its first frame came."""
+        silent = [view for view in self._params.image_topics if view not in self._heard]
+        if not silent:
+            self._finder.cancel()
+        for view in silent:
+            wanted, source = self._on_offer(self.resolve_topic_name(view)), self._sources[view]
+            if wanted is not None and wanted != (source.kind, source.topic):
+                self.get_logger().info(f"listening to {wanted[1]} ({wanted[0].__name__})")
+                self.destroy_subscription(source.subscription)
+                self._listen(view, *wanted)
+
+    def _on_offer(self, camera: str) -> tuple[type, str] | None:
+        for topic in (camera, f"{camera}/compressed"):
+            offered = {info.topic_type for info in self.get_publishers_info_by_topic(topic)}
+            for kind in (Image, CompressedImage):
+                if f"sensor_msgs/msg/{kind.__name__}" in offered:
+                    return kind, topic
+        return None
+
     def _on_frame(self, topic: str, msg: FrameMsg) -> None:
+        self._heard.add(topic)
         tick = self._matcher.offer(topic, stamp_ns(msg.header.stamp), msg)
         if tick is None:
             return

@@ -16,8 +16,12 @@ class WorldActionParams:
     )
     device: str = param("cpu", "Where the model runs, as torch names it.")
     image_topics: list[str] = param(
-        ["/camera/image_raw"],
-        "Camera views, sensor_msgs/Image each; sensor_msgs/CompressedImage is read from TOPIC/compressed.",
+        ["/camera/image_raw"], "Camera views; more than one are pooled into one embedding."
+    )
+    image_transport: str = param(
+        "auto",
+        "raw, compressed (TOPIC/compressed), or auto: raw unless only compressed images are published.",
+        choices=("auto", "raw", "compressed"),
     )
     tick_rate: float = param(1.0, "Embeddings per second of the frames' time [Hz].", low=0.2, high=5.0)
     match_tolerance_s: float = param(
