@@ -77,8 +77,8 @@ class WorldAction(Node):
 
     Subscribes the ``image_topics`` (sensor_msgs/Image, or sensor_msgs/CompressedImage where only that is offered);
     publishes ``/visual_history`` (std_msgs/Float32MultiArray), ``/visual_history/state`` (wm_interfaces/VisualHistory)
-    and ``/visual_history/surprise`` (std_msgs/Float32). Frames between two ticks are left unread, and all work on a frame
-    is done on a thread of its own, so the executor that carries the fast path is never held up.
+    and ``/visual_history/surprise`` (std_msgs/Float32). Frames between two ticks are left unread, and all work on a
+    frame is done on a thread of its own, so the executor that carries the fast path is never held up.
 
     Args:
         branch: The model and its history; by default those of ``model_path``.
