@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from spatial_memory.backend import Memory
 from spatial_memory.cells import CellGrid, resolution_for
+from spatial_memory.errors import CorruptStoreError
+from spatial_memory.files import IN_MEMORY
 from spatial_memory.maps import LocalMap, Map, Wgs84Map
 from spatial_memory.memory import CellMemory
+from spatial_memory.recovery import recover
 from spatial_memory.store import Store
 
 
@@ -33,13 +37,29 @@ def open_cell_memory(
     surprise_weight: float,
     commit_every_s: float,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    on_corrupt: str = "refuse",
 ) -> CellMemory:
     """Return the memory kept in a file, ready to answer; lets go of the file where that fails.
+
+    Args:
+        path: The file, or ``:memory:``.
+        grid: Cuts the map into cells.
+        capacity: Most records to hold.
+        surprise_weight: How much surprise counts against recency when forgetting.
+        commit_every_s: Longest time a state waits before it is written [s].
+        progress: Called with records read and records in all.
+        on_corrupt: ``recover`` keeps what can be read of a damaged file, ``refuse`` leaves it alone.
 
     Raises:
         StoreLockedError: Another process holds the file.
         CorruptStoreError: The file is damaged.
     """
+    if on_corrupt == "recover" and path != IN_MEMORY:
+        try:
+            return open_cell_memory(path, grid, capacity, surprise_weight, commit_every_s, progress)
+        except CorruptStoreError:
+            recover(Path(path).expanduser().resolve())
     store = Store(path, commit_every_s)
     try:
         return CellMemory(store, grid, capacity, surprise_weight, progress)
@@ -55,6 +75,7 @@ class MemorySettings(Protocol):
     capacity: int
     surprise_weight: float
     commit_every_s: float
+    on_corrupt: str
 
     def path(self) -> str:
         """Return the file that holds the memory."""
@@ -69,5 +90,6 @@ def open_memory(
         StoreError: It cannot be opened, and why.
     """
     return open_cell_memory(
-        settings.path(), grid, settings.capacity, settings.surprise_weight, settings.commit_every_s, progress
-    )
+        settings.path(), grid, settings.capacity, settings.surprise_weight, settings.commit_every_s, progress,
+        on_corrupt=settings.on_corrupt,
+    )  # fmt: skip

@@ -87,7 +87,7 @@ def check(connection: sqlite3.Connection, path: str) -> None:
         raise CorruptStoreError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")
 
 
-def damage_text(path: str, error: Exception) -> str:
+def damage_text(path: str, error: object) -> str:
     """Return what to tell the user of a damaged store."""
     return (f"{path} is damaged ({error}); start with on_corrupt: recover to keep what can be read, "
             "or restore a snapshot")  # fmt: skip

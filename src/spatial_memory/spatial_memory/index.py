@@ -82,6 +82,7 @@ class CellIndex:
         pages = directory.pages[list_no]
         while len(pages) * PAGE < size + len(slots_N):
             pages.append(self.columns.new_page(list_no, len(pages)))
+            directory.repaged(list_no)
         offsets = np.arange(size, size + len(slots_N))
         slots_N[:] = np.array(pages, np.int64)[offsets // PAGE] * PAGE + offsets % PAGE
         self._lists.extend(list_no, slots_N, latent_ND)

@@ -159,7 +159,7 @@ class CellMemory:
         with self._lock:
             if self._index is None or not self._index.set_surprise(record_id, surprise):
                 return False
-            self._store.put_surprise(record_id, float(np.float32(surprise)))
+            self._store.put(self._index.rows(np.array([self._index.slot_of(record_id)])), known=True)
             return True
 
     # ---------------------------------------------------------------- finding

@@ -20,42 +20,69 @@ FORMAT_VERSION = 1
 CREATE = f"""
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT_VERSION};
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE session (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE session (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, checksum INTEGER NOT NULL);
 CREATE TABLE record (
     id INTEGER PRIMARY KEY, stamp INTEGER NOT NULL, session INTEGER NOT NULL,
     x REAL NOT NULL, y REAL NOT NULL, z REAL NOT NULL, heading REAL NOT NULL, cell INTEGER NOT NULL,
     surprise REAL, previous_action BLOB NOT NULL, action BLOB NOT NULL, latent BLOB NOT NULL,
     checksum INTEGER NOT NULL);
 CREATE TABLE successor (
-    record INTEGER NOT NULL, horizon REAL NOT NULL, dt REAL NOT NULL, latent BLOB NOT NULL,
+    record INTEGER NOT NULL, horizon REAL NOT NULL, dt REAL NOT NULL, latent BLOB NOT NULL, checksum INTEGER NOT NULL,
     PRIMARY KEY (record, horizon)) WITHOUT ROWID;
+CREATE TABLE tally (one INTEGER PRIMARY KEY, records INTEGER NOT NULL);
+INSERT INTO tally VALUES (1, 0);
+CREATE TRIGGER record_in AFTER INSERT ON record BEGIN UPDATE tally SET records = records + 1; END;
+CREATE TRIGGER record_out AFTER DELETE ON record BEGIN UPDATE tally SET records = records - 1; END;
 """
 TABLES = ("meta", "session", "record", "successor")
-PUT_RECORD = "INSERT OR REPLACE INTO record VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
-PUT_SUCCESSOR = "INSERT OR REPLACE INTO successor VALUES (?,?,?,?)"
-PUT_SURPRISE = "UPDATE record SET surprise = ? WHERE id = ?"
-PUT_META = "INSERT OR REPLACE INTO meta VALUES (?,?)"
-PUT_SESSION = "INSERT OR REPLACE INTO session VALUES (?,?)"
+_COLUMNS = ("id", "stamp", "session", "x", "y", "z", "heading", "cell", "surprise", "previous_action", "action",
+            "latent", "checksum")  # fmt: skip
+_MARKS = ", ".join("?" * len(_COLUMNS))
+_UPDATES = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])
+# An update, not a replacement: the tally counts insertions.
+PUT_RECORD = f"INSERT INTO record VALUES ({_MARKS}) ON CONFLICT (id) DO UPDATE SET {_UPDATES}"
+PUT_SUCCESSOR = "INSERT OR REPLACE INTO successor VALUES (?,?,?,?,?)"
+PUT_META = "INSERT OR REPLACE INTO meta VALUES (?,?,?)"
+PUT_SESSION = "INSERT OR REPLACE INTO session VALUES (?,?,?)"
 DROP_RECORD = "DELETE FROM record WHERE id = ?"
 DROP_SUCCESSORS = "DELETE FROM successor WHERE record = ?"
-GET_RECORDS = """SELECT id, stamp, session, x, y, z, heading, cell, surprise, previous_action, action, latent, checksum
-                 FROM record"""
+GET_RECORDS = f"SELECT {', '.join(_COLUMNS)} FROM record"
+GET_SUCCESSORS = "SELECT record, horizon, dt, latent, checksum FROM successor"
+GET_META = "SELECT key, value, checksum FROM meta"
+GET_SESSIONS = "SELECT number, name, checksum FROM session"
+
+
+def sealed(*values: object) -> tuple:
+    """Return a small row with the checksum of what it says."""
+    return (*values, zlib.crc32(repr(values).encode()))
+
+
+def opened(rows: list[tuple], what: str) -> list[tuple]:
+    """Return small rows without their checksums.
+
+    Raises:
+        CorruptStoreError: One of them does not say what was written.
+    """
+    for row in rows:
+        if sealed(*row[:-1]) != row:
+            raise CorruptStoreError(f"{what} {row[0]!r} is damaged: its checksum does not match")
+    return [row[:-1] for row in rows]
 
 
 def _scalars(rows: Rows) -> list[bytes]:
-    """Return the numbers of each row as bytes: all but surprise, which is updated on its own."""
+    """Return the numbers of each row as bytes, the same before and after SQLite: no negative zero, one kind of NaN."""
     parts = [
         np.ascontiguousarray(column, kind).view(np.uint8).reshape(len(rows), -1)
         for column, kind in (
             (rows.id_N, "<i8"),
             (rows.stamp_N, "<i8"),
             (rows.session_N, "<i4"),
-            # SQLite gives a negative zero back as a positive one.
             (rows.x_N + 0.0, "<f8"),
             (rows.y_N + 0.0, "<f8"),
             (rows.z_N + 0.0, "<f8"),
             (rows.heading_N + np.float32(0.0), "<f4"),
+            (np.where(np.isnan(rows.surprise_N), np.float32(np.nan), rows.surprise_N + np.float32(0.0)), "<f4"),
             (rows.cell_N, "<u8"),
         )
     ]

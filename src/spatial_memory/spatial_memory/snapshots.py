@@ -8,6 +8,7 @@ from pathlib import Path
 
 from spatial_memory import files
 from spatial_memory.errors import CorruptStoreError, EncoderMismatchError, StoreError
+from spatial_memory.schema import GET_META, opened
 
 
 def copy_to(source: sqlite3.Connection, path: Path) -> None:
@@ -48,10 +49,11 @@ def check_snapshot(path: Path, encoder_id: str) -> None:
         files.check(connection, str(path))
         try:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            theirs = dict(connection.execute("SELECT key, value FROM meta")).get("encoder_id", "")
+            words = dict(opened(connection.execute(GET_META).fetchall(), f"snapshot {path}: the word"))
         except sqlite3.DatabaseError as error:
             raise CorruptStoreError(f"snapshot {path} is damaged: {error}") from error
     if verdict != "ok":
         raise CorruptStoreError(f"snapshot {path} is damaged: {verdict}")
+    theirs = words.get("encoder_id", "")
     if encoder_id and theirs and theirs != encoder_id:
         raise EncoderMismatchError(f"snapshot {path} is of encoder {theirs}, expected {encoder_id}")

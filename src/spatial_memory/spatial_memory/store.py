@@ -21,14 +21,18 @@ from spatial_memory.records import Successor
 from spatial_memory.schema import (
     DROP_RECORD,
     DROP_SUCCESSORS,
+    GET_META,
     GET_RECORDS,
+    GET_SESSIONS,
+    GET_SUCCESSORS,
     PUT_META,
     PUT_RECORD,
     PUT_SESSION,
     PUT_SUCCESSOR,
-    PUT_SURPRISE,
     TABLES,
     from_tuples,
+    opened,
+    sealed,
     to_tuples,
 )
 from spatial_memory.snapshots import check_snapshot, copy_to
@@ -63,7 +67,7 @@ class Store:
         if self.in_memory:
             self._reader = files.connect(self.path)
             self._reader.executescript(files.CREATE)
-            self._writer = Writer(lambda: self._shared(), commit_every_s, guard=self._read_guard)
+            self._writer = Writer(self._shared, commit_every_s, guard=self._read_guard)
             return
         self._lock = files.hold(Path(self.path)) if Path(self.path).parent.is_dir() else None
         try:
@@ -120,8 +124,7 @@ class Store:
     def close(self) -> None:
         """Commit what is left, if the disk takes it, and let go of the file."""
         self._writer.close()
-        if not self.in_memory or self._writer._connection is None:
-            self._release()
+        self._release()
 
     # ---------------------------------------------------------------- reading
 
@@ -143,15 +146,16 @@ class Store:
 
     def meta(self) -> dict[str, str]:
         """Return the words about the memory."""
-        return dict(self.read("SELECT key, value FROM meta"))
+        return dict(opened(self.read(GET_META), f"{self.path}: the word"))
 
     def sessions(self) -> dict[str, int]:
         """Return the number of each session."""
-        return dict(self.read("SELECT name, number FROM session"))
+        sessions = opened(self.read(GET_SESSIONS), f"{self.path}: session")
+        return {name: number for number, name in sessions}
 
     def count(self) -> int:
         """Return how many records are committed."""
-        rows = self.read("SELECT count(*) FROM record")
+        rows = self.read("SELECT records FROM tally")
         return rows[0][0] if rows else 0
 
     def load(self, dim: int, action_dim: int) -> Iterator[Rows]:
@@ -160,13 +164,14 @@ class Store:
         Raises:
             CorruptStoreError: The file or a record in it is damaged.
         """
-        last = -1
-        while True:
-            tuples = self.read(f"{GET_RECORDS} WHERE id > ? ORDER BY id LIMIT {_CHUNK}", (last,))
-            if not tuples:
-                return
+        last, loaded, expected = -1, 0, self.count()
+        while tuples := self.read(f"{GET_RECORDS} WHERE id > ? ORDER BY id LIMIT {_CHUNK}", (last,)):
             last = tuples[-1][0]
+            loaded += len(tuples)
             yield from_tuples(tuples, dim, action_dim)
+        if loaded != expected:
+            text = f"{loaded} records where {expected} were written"
+            raise CorruptStoreError(files.damage_text(self.path, text))
 
     def successors(self, ids: Sequence[int]) -> dict[int, tuple[Successor, ...]]:
         """Return the successors of records, nearest in time first, whether committed yet or not."""
@@ -174,8 +179,8 @@ class Store:
             recent = {record_id: dict(self._recent[record_id]) for record_id in ids if record_id in self._recent}
         found: dict[int, dict[float, Successor]] = {}
         marks = ",".join("?" * len(ids))
-        rows = self.read(f"SELECT record, horizon, dt, latent FROM successor WHERE record IN ({marks})", ids)
-        for record_id, horizon_s, dt_s, latent in rows:
+        rows = self.read(f"{GET_SUCCESSORS} WHERE record IN ({marks})", ids)
+        for record_id, horizon_s, dt_s, latent in opened(rows, f"{self.path}: a successor of record"):
             successor = Successor(horizon_s, dt_s, np.frombuffer(latent, "<f4"))
             found.setdefault(record_id, {})[horizon_s] = successor
         for record_id, by_horizon in recent.items():
@@ -184,18 +189,18 @@ class Store:
 
     # ---------------------------------------------------------------- writing
 
-    def put(self, rows: Rows) -> None:
-        """Keep records."""
-        tuples = to_tuples(rows)
-        self._writer.put(Change([(PUT_RECORD, tuples)], int(rows.stamp_N.min()), len(rows)))
+    def put(self, rows: Rows, *, known: bool = False) -> None:
+        """Keep records; ``known`` ones are there already and only changed."""
+        oldest_ns = None if known else int(rows.stamp_N.min())
+        self._writer.put(Change([(PUT_RECORD, to_tuples(rows))], oldest_ns, len(rows)))
 
     def put_meta(self, **words: object) -> None:
         """Keep words about the memory."""
-        self._writer.put(Change([(PUT_META, [(key, str(value)) for key, value in words.items()])]))
+        self._writer.put(Change([(PUT_META, [sealed(key, str(value)) for key, value in words.items()])]))
 
     def put_session(self, name: str, number: int) -> None:
         """Keep the number of a session."""
-        self._writer.put(Change([(PUT_SESSION, [(number, name)])]))
+        self._writer.put(Change([(PUT_SESSION, [sealed(number, name)])]))
 
     def put_successors(self, links: Sequence[tuple[int, Successor]]) -> None:
         """Keep successors of records."""
@@ -203,7 +208,7 @@ class Store:
             for record_id, successor in links:
                 self._recent.setdefault(record_id, {})[successor.horizon_s] = successor
         values = [
-            (record_id, item.horizon_s, item.dt_s, np.ascontiguousarray(item.latent_D, "<f4").tobytes())
+            sealed(record_id, item.horizon_s, item.dt_s, np.ascontiguousarray(item.latent_D, "<f4").tobytes())
             for record_id, item in links
         ]
         self._writer.put(Change([(PUT_SUCCESSOR, values)], None, len(links), lambda: self._committed(links)))
@@ -217,10 +222,6 @@ class Store:
                     if not by_horizon:
                         del self._recent[record_id]
 
-    def put_surprise(self, record_id: int, surprise: float) -> None:
-        """Keep how surprising a record was."""
-        self._writer.put(Change([(PUT_SURPRISE, [(surprise, record_id)])]))
-
     def drop(self, ids: Sequence[int]) -> None:
         """Forget records and their successors."""
         with self._recent_guard:
@@ -232,7 +233,7 @@ class Store:
     def replace(self, parts: Sequence[Rows], **words: object) -> None:
         """Rewrite records, and words about the memory, in one transaction."""
         every = itertools.chain.from_iterable(to_tuples(part) for part in parts)
-        meta = [(key, str(value)) for key, value in words.items()]
+        meta = [sealed(key, str(value)) for key, value in words.items()]
         self._writer.put(Change([(PUT_RECORD, list(every)), (PUT_META, meta)], None, sum(map(len, parts))))
 
     def clear(self) -> None:

@@ -114,7 +114,7 @@ class Writer:
             self._condition.notify_all()
         self._thread.join()
         if self._connection is not None:
-            self._connection.close()
+            self._connection.close()  # closing one twice does no harm, where it is shared
 
     def _run(self) -> None:
         while True:

@@ -99,13 +99,14 @@ class World:
         for _ in range(count):
             dx, dy = self.rng.normal(0.0, 0.3, 2)
             place = Place(centre.x + dx, centre.y + dy, centre.z, float(self.rng.uniform(-3, 3)))
-            queries.append(
-                Query(
-                    k=int(self.rng.integers(1, 12)), place=place, radius_m=float(self.rng.uniform(0.5, 3.0)),
-                    latent_D=self.latent(), rank_by=rank, heading_tolerance_rad=float(self.rng.choice([0.0, 1.0])),
-                    exclude_recent_s=float(self.rng.choice([0.0, 5.0])), successors=True,
-                )  # fmt: skip
-            )
+            fields: dict = {
+                "k": int(self.rng.integers(1, 12)),
+                "radius_m": float(self.rng.uniform(0.5, 3.0)),
+                "latent_D": self.latent(),
+                "heading_tolerance_rad": float(self.rng.choice([0.0, 1.0])),
+                "exclude_recent_s": float(self.rng.choice([0.0, 5.0])),
+            }
+            queries.append(Query(place=place, rank_by=rank, successors=True, **fields))
         return queries
 
 

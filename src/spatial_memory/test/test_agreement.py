@@ -16,7 +16,7 @@ from spatial_memory.brute import BruteMemory
 
 from .conftest import World, assert_agree
 
-QUIET = settings(deadline=None, max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
+QUIET = settings(deadline=None, max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck))
 STEPS = ("insert", "insert", "query", "batch", "delete", "transform", "link", "surprise", "restart", "snapshot")
 
 
@@ -97,7 +97,7 @@ def test_any_history_ends_in_agreement(seed, steps, capacity, resolution):
         pair = Pair(seed, Path(folder), capacity, resolution)
         try:
             pair.insert()
-            for step in [*steps, "query", "batch", "restart", "query"]:
+            for step in ["query", *steps, "query", "batch", "restart", "query"]:
                 getattr(pair, step)()
         finally:
             pair.memory.close()
