@@ -37,7 +37,6 @@ from world_action.branch import Look, SlowBranch
 from world_action.params import WorldActionParams
 from world_action.tick import FrameGate, Tick, ViewMatcher
 from world_action.worker import LatestWorker
-from world_model.artifacts import load_artifact
 from world_model.errors import ArtifactError, FrameError
 
 FrameMsg: TypeAlias = Image | CompressedImage
@@ -117,7 +116,7 @@ class WorldAction(Node):
         super().destroy_node()
 
     def _load(self) -> tuple[SlowBranch, str]:
-        artifact = load_artifact(self._params.model_path, self._params.device)
+        artifact = self._params.load()
         sizes = artifact.manifest.world_action
         if sizes is None or not artifact.has("world_action"):
             raise ArtifactError(f"artifact '{artifact.manifest.name}' at {artifact.path} has no world_action.pt")

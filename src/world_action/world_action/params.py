@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wm_ros import param
+from wm_ros import ModelParams, param
 
 
-@dataclass(frozen=True)
-class WorldActionParams:
+@dataclass(frozen=True, kw_only=True)
+class WorldActionParams(ModelParams):
     """Everything that may differ between two deployments of this node."""
 
-    model_path: str = param(
-        "artifact://tiny", "Artifact folder, or artifact://NAME for one that ships.", env="WM_CHECKPOINT_PATH"
-    )
-    device: str = param("cpu", "Where the model runs, as torch names it.")
-    image_topics: list[str] = param(
-        ["/camera/image_raw"], "Camera views; more than one are pooled into one embedding."
-    )
+    image_topics: list[str] = param(["/camera/image_raw"], "Camera views; more than one are pooled into one embedding.")
     image_transport: str = param(
         "auto",
         "raw, compressed (TOPIC/compressed), or auto: raw unless only compressed images are published.",
