@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from world_model.artifacts import load_artifact
+from world_model.data.drives import Drive
 from world_model.models.forecaster import HistoryGate
 from world_model.motion import Pose2
 from world_model.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE, Memory, Observation, Prediction, Predictor
 from world_model.testing import make_random_artifact
+from world_model.world_action.history_gate import history_along, judged_frames, measure_gate, open_gate
 
 STEP_NS = 50_000_000
 
@@ -74,3 +76,45 @@ def test_an_open_gate_changes_the_context_only_where_there_is_a_history() -> Non
     assert torch.equal(changed[0], hidden[0])
     assert not torch.equal(changed[1], hidden[1])
     torch.testing.assert_close(changed[1:], hidden[1:] + np.tanh(0.5) * gate.proj(history[1:]))
+
+
+def test_the_history_current_at_each_frame_by_hand() -> None:
+    stamp_T = np.arange(7) * 500_000_000
+    embedding_KE = np.array([[1.0], [2.0], [3.0], [4.0]])
+    values_TN, count_T = history_along(stamp_T, embedding_KE, np.array([0, 2, 4, 6]), ticks=2, tick_s=1.0)
+    assert values_TN.tolist() == [[0, 1], [0, 1], [1, 2], [1, 2], [2, 3], [2, 3], [3, 4]]
+    assert count_T.tolist() == [1, 1, 2, 2, 2, 2, 2]
+
+
+def test_a_gap_empties_the_history_and_frames_before_the_first_tick_have_none() -> None:
+    stamp_T = np.array([0, 1, 2, 9]) * 1_000_000_000
+    values_TN, count_T = history_along(stamp_T, np.array([[5.0], [7.0]]), np.array([1, 3]), ticks=2, tick_s=1.0)
+    assert values_TN.tolist() == [[0, 0], [0, 5], [0, 5], [0, 7]]
+    assert count_T.tolist() == [0, 1, 1, 1]
+
+
+def flicker_drive(name: str, seconds: float = 20.0) -> Drive:
+    """A robot that stands still before a wall whose brightness wanders."""
+    frames = round(seconds * 20)
+    level_T = 128 + 60 * np.sin(np.arange(frames) / 40.0)
+    image = np.tile(level_T[:, None, None, None], (1, 64, 64, 3)).astype(np.uint8)
+    stamp_T, still_TA = np.arange(frames) * STEP_NS, np.zeros((frames, 2), np.float32)
+    return Drive(name, name, image, stamp_T, np.zeros((frames, 4)), still_TA)
+
+
+def test_opening_the_gate_changes_nothing_but_the_gate_and_is_measured(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    make_random_artifact(tmp_path)
+    artifact = load_artifact(tmp_path)
+    transition = torch.jit.load(str(tmp_path / "transition.pt"))
+    frames = [judged_frames(artifact, transition, flicker_drive(name), (1.0, 2.0)) for name in "ab"]
+    before = {name: value.clone() for name, value in transition.state_dict().items()}
+    closed = measure_gate(transition, frames, np.ones(32), (1.0, 2.0))
+    assert [row[kind]["ratio"] for row in closed.values() for kind in row] == [1.0] * 4
+    entries: list[dict] = []
+    open_gate(transition, frames, np.ones(32), entries.append, steps=60, batch=32)
+    changed = {name for name, value in transition.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"history.alpha", "history.proj.weight", "history.proj.bias"}
+    opened = measure_gate(transition, frames, np.ones(32), (1.0, 2.0))
+    assert opened["1"]["blind"]["ratio"] < 1.0
+    assert entries[-1]["loss"] < entries[0]["loss"]

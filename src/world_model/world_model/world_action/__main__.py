@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from world_model.artifacts import load_artifact, resolve_model_path
@@ -18,6 +19,7 @@ from world_model.errors import ConfigError, WorldModelError
 from world_model.world_action.comparison import compare
 from world_model.world_action.evaluation import evaluate
 from world_model.world_action.export import export, restore
+from world_model.world_action.history_gate import HORIZONS_S, judged_frames, measure_gate, open_gate
 from world_model.world_action.model import WorldActionConfig
 from world_model.world_action.ticks import tabulate
 from world_model.world_action.training import Log, TrainingConfig, train
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     torch.set_num_threads(args.threads)
     try:
-        return {"train": _train, "evaluate": _evaluate, "compare": _compare}[args.command](args)
+        return {"train": _train, "evaluate": _evaluate, "compare": _compare, "gate": _gate}[args.command](args)
     except WorldModelError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -43,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         ("train", "train on a converted set and write world_action.pt into an artifact"),
         ("evaluate", "errors of an artifact's slow branch on held-out drives"),
         ("compare", "train the variants on an artifact's encoder and compare them on the test split"),
+        ("gate", "what the visual history gives the fast path: open its gate on --data, measure on --test"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--data", type=Path, required=True, help="converted set (see wm-data)")
@@ -55,8 +58,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--log", type=Path, help="one JSON object per logged step")
             command.add_argument("--phases", type=int, default=2, help="starts per tick from each training drive")
             command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting")
-        if name == "compare":
+        if name in ("compare", "gate"):
             command.add_argument("--test", type=Path, help="set whose test split judges; default: valid of --data")
+        if name == "gate":
+            command.add_argument("--drives", type=int, default=1000, help="most training drives used")
     return parser
 
 
@@ -91,6 +96,20 @@ def _compare(args: argparse.Namespace) -> int:
     with _logger(args.log) as log:
         results = compare(module.encoder, config, how, training, test, log)
     _report(results, args.json)
+    return 0
+
+
+def _gate(args: argparse.Namespace) -> int:
+    artifact = load_artifact(args.artifact)
+    transition = torch.jit.load(str(artifact.path / "transition.pt"))
+    variance_D = np.array(artifact.manifest.latent_variance)
+    drives = list(DriveSet(args.data).drives("train"))[: args.drives]
+    test = DriveSet(args.test).drives("test") if args.test else DriveSet(args.data).drives("valid")
+    learnt = [judged_frames(artifact, transition, drive, HORIZONS_S) for drive in drives]
+    judged = [judged_frames(artifact, transition, drive, HORIZONS_S) for drive in test]
+    with _logger(args.log) as log:
+        open_gate(transition, learnt, variance_D, log)
+    _report({"drives": len(drives), "horizons_s": measure_gate(transition, judged, variance_D)}, args.json)
     return 0
 
 
