@@ -71,3 +71,11 @@ def test_the_tick_decides_what_a_gap_is() -> None:
     branch = SlowBranch(MeanColour(), SIZES, tick_s=4.0)
     branch.look(0, [picture(1)])
     assert branch.look(5 * SECOND, [picture(2)]).broken is None
+
+
+def test_warming_up_leaves_no_trace() -> None:
+    branch = SlowBranch(MeanColour(), SIZES)
+    branch.warm_up(2)
+    look = branch.look(0, [picture(10)])
+    assert look.count == 1
+    assert math.isnan(look.surprise)

@@ -98,6 +98,16 @@ class SlowBranch:
         return self._history.embedding_dim
 
     @torch.inference_mode()
+    def warm_up(self, view_count: int) -> None:
+        """Run the model a few times on nothing: its first calls compile it, and take tens of milliseconds."""
+        size = self._image_size
+        for _ in range(3):
+            blank = torch.zeros(1, view_count, size, size, 3, dtype=torch.uint8, device=self._device)
+            self._model.embed(blank, torch.ones(1, view_count, dtype=torch.bool, device=self._device))
+            self._foresee(self._history.array())
+        self._foreseen_E = None
+
+    @torch.inference_mode()
     def look(self, stamp_ns: int, images: Sequence[np.ndarray | None]) -> Look:
         """Take the views of one tick, uint8 RGB [H, W, 3] of any size, None where one is missing.
 

@@ -103,8 +103,7 @@ class WorldAction(Node):
         # Held while the guard condition is triggered, so it cannot be destroyed under the worker's hands.
         self._guard_lock = Lock()
         self._guard: GuardCondition | None = self.create_guard_condition(self._publish_ready)
-        one_thread = functools.partial(torch.set_num_threads, 1)
-        self._worker = LatestWorker(self._look, self._announce, prepare=one_thread)
+        self._worker = LatestWorker(self._look, self._announce, prepare=self._prepare)
         self._open_inputs()
 
     def destroy_node(self) -> None:
@@ -185,6 +184,11 @@ class WorldAction(Node):
     def _open_gate(self) -> None:
         self._opener.cancel()
         self._group.is_open = True
+
+    def _prepare(self) -> None:
+        """Leave the other cores to the fast path; runs on the worker's thread."""
+        torch.set_num_threads(1)
+        self._branch.warm_up(len(self._params.image_topics))
 
     def _look(self, tick: Tick[FrameMsg]) -> _Outcome:
         """Convert and embed one tick; runs on the worker's thread."""
