@@ -18,14 +18,17 @@ from world_model.errors import ArtifactError
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
-PARTS = ("encoder", "transition", "decoder", "world_action")
+PARTS = ("encoder", "transition", "decoder", "world_action", "without_memory")
+# Pixel space and regression weights, which evaluation compares with.
+REFERENCE_NAME = "reference.npz"
 SHIPPED_PATH = Path(__file__).parent / "shipped"
 
 _SCHEME = "artifact://"
 # What freezing must keep callable beside ``forward``.
 _METHODS = {
     "encoder": [],
-    "transition": ["initial", "observe", "forecast"],
+    "transition": ["initial", "observe", "foresee_path", "forecast"],
+    "without_memory": ["initial", "observe", "foresee_path", "forecast"],
     "decoder": [],
     "world_action": ["embed", "foresee"],
 }
@@ -142,6 +145,10 @@ class Artifact:
         """Return the transition with ``initial``, ``observe`` and ``forecast`` (see ``world_model.models``)."""
         return self._load("transition")
 
+    def without_memory(self) -> torch.jit.ScriptModule:
+        """Return the same transition trained without memory, which evaluation compares with."""
+        return self._load("without_memory")
+
     def decoder(self) -> torch.jit.ScriptModule:
         """Return the decoder: ``latent_BD -> image_BHWC uint8``."""
         return self._load("decoder")
@@ -203,7 +210,7 @@ def load_artifact(model_path: str | Path, device: str = "cpu", *, expect: Expect
         expect: Sizes the deployment requires.
 
     Raises:
-        ArtifactError: Missing, damaged, of an unknown format or device, or not as expected. The text names what differs.
+        ArtifactError: Missing, damaged, of an unknown format or device, or not as expected; the text says what.
     """
     path = resolve_model_path(model_path)
     try:
@@ -246,7 +253,8 @@ def write_artifact(path: Path, entries: Mapping[str, Any], parts: Mapping[str, t
     path.mkdir(parents=True, exist_ok=True)
     for name, module in parts.items():
         torch.jit.save(module, str(path / f"{name}.pt"))
-    files = {f"{p}.pt": _digest((path / f"{p}.pt").read_bytes()) for p in PARTS if (path / f"{p}.pt").is_file()}
+    names = [*(f"{part}.pt" for part in PARTS), REFERENCE_NAME]
+    files = {name: _digest((path / name).read_bytes()) for name in names if (path / name).is_file()}
     if "encoder.pt" not in files:
         raise ArtifactError(f"artifact at {path} would have no encoder.pt")
     kept = {name: value for name, value in entries.items() if name not in ("files", "encoder_id")}

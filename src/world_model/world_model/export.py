@@ -19,7 +19,9 @@ from world_model.models.transition import Transition
 TOLERANCE = 1e-5
 
 
-def example_inputs(model: Transition, action_dim: int, *, batch: int = 2, spots: int = 8, twins: int = 4) -> dict[str, Tensor]:
+def example_inputs(
+    model: Transition, action_dim: int, *, batch: int = 2, spots: int = 8, twins: int = 4
+) -> dict[str, Tensor]:
     """Return random inputs of ``Transition.forecast`` in its order, reproducible, half of the memories real."""
     size, horizons = model.latent_dim, 2
     generator = torch.Generator().manual_seed(7)
@@ -32,7 +34,7 @@ def example_inputs(model: Transition, action_dim: int, *, batch: int = 2, spots:
 
     latent_BD = normal(batch, size) * model.latent_std.cpu() + model.latent_mean.cpu()
     return {
-        "state": 0.3 * normal(batch, model.context.state_dim),
+        "state": 0.3 * normal(batch, model.state_dim),
         "latent": latent_BD,
         "action": normal(batch, action_dim),
         "motion": normal(batch, horizons, MOTION_FEATURES),
@@ -56,6 +58,7 @@ def export_artifact(
     decoder: nn.Module,
     transition: Transition,
     entries: Mapping[str, Any],
+    without_memory: Transition | None = None,
 ) -> Manifest:
     """Write an artifact after checking that every scripted part agrees with the network it came from.
 
@@ -65,11 +68,14 @@ def export_artifact(
         decoder: Decoder.
         transition: Transition with its statistics set.
         entries: Manifest entries that the networks do not know: name, sizes, motion, memory, training, results.
+        without_memory: The same transition trained without memory, for evaluation.
 
     Raises:
         ArtifactError: A part differs by more than ``TOLERANCE`` from its network; nothing is written then.
     """
     modules = {"encoder": encoder, "decoder": decoder, "transition": transition}
+    if without_memory is not None:
+        modules["without_memory"] = without_memory
     parts = {name: torch.jit.script(module.cpu().float().eval()) for name, module in modules.items()}
     worst = check_parity(modules, parts, int(entries["image_size"]), int(entries["action_dim"]))
     training = {**entries.get("training", {}), "parity": {name: float(f"{value:.3g}") for name, value in worst.items()}}
@@ -92,24 +98,33 @@ def check_parity(
     assert isinstance(transition, Transition)
     image_BHWC = torch.randint(0, 256, (3, image_size, image_size, 3), dtype=torch.uint8)
     inputs = example_inputs(transition, action_dim)
+
+    def run_transition(module: nn.Module) -> list[Tensor]:
+        path = module.foresee_path(*list(inputs.values())[:5])
+        return [
+            module.observe(inputs["latent"], inputs["action"], inputs["state"]),
+            path,
+            *module.forecast(*inputs.values()),
+        ]
+
     calls = {
         "encoder": lambda module: [module(image_BHWC, None, None)],
         "decoder": lambda module: [module(inputs["latent"]).float() / 255.0],
-        "transition": lambda module: [
-            module.observe(inputs["latent"], inputs["action"], inputs["state"]),
-            *module.forecast(*inputs.values()),
-        ],
+        "transition": run_transition,
+        "without_memory": run_transition,
     }
     worst = {}
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        for name, call in calls.items():
+        for name in parts:
             file = Path(folder) / f"{name}.pt"
             torch.jit.save(parts[name], str(file))
             reloaded = torch.jit.load(str(file)).eval()
-            pairs = zip(call(modules[name]), call(reloaded))
+            pairs = zip(calls[name](modules[name]), calls[name](reloaded))
             worst[name] = max(float((first - second).abs().max()) for first, second in pairs)
             # One grey level of a rounded picture is not a difference of the networks.
             limit = 1.01 / 255.0 if name == "decoder" else TOLERANCE
             if not worst[name] <= limit:
-                raise ArtifactError(f"{name}: exported part differs from its network by {worst[name]:.2e} > {limit:.0e}")
+                raise ArtifactError(
+                    f"{name}: exported part differs from its network by {worst[name]:.2e} > {limit:.0e}"
+                )
     return worst

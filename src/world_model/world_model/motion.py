@@ -132,7 +132,7 @@ class MotionTracker:
                 f"manifest: motion.weights has {len(model.weights[0])} columns, {action_dim} actions need {expected}"
             )
         self._weights_F3 = np.array(model.weights, np.float64).T if model.weights else None
-        self._window = max(int(round(model.window_s / step_s)), 1)
+        self._window = max(round(model.window_s / step_s), 1)
         self.reset()
 
     def reset(self) -> None:
@@ -189,19 +189,23 @@ class MotionTracker:
         return action_features(action_TA) @ self._weights_F3
 
     def _driven_twist(self, steps: int, plan_SA: np.ndarray | None) -> np.ndarray:
-        commands = list(self._pending)
+        command_C3 = np.stack(self._pending)
         if plan_SA is not None and len(plan_SA):
-            commands.extend(self._command(np.asarray(plan_SA, np.float64)))
-        twist_S3 = np.empty((steps, 3))
-        # self._twist_3 already holds the twist of the step that starts now.
-        twist_3 = self._twist_3.copy()
+            command_C3 = np.concatenate([command_C3, self._command(np.asarray(plan_SA, np.float64))])
         # Until the delay line has filled, its oldest command stays in force.
         missing = self._model.delay_steps + 1 - len(self._pending)
-        for step in range(steps):
-            twist_S3[step] = twist_3
-            command_3 = commands[min(max(step + 1 - missing, 0), len(commands) - 1)]
-            twist_3 = twist_3 + self._model.gain * (command_3 - twist_3)
-        return twist_S3
+        index_S = np.clip(np.arange(1, steps + 1) - missing, 0, len(command_C3) - 1)
+        # Plain floats: a numpy call per step would cost more than the rest of the predictor.
+        gain = self._model.gain
+        forward, left, turn = self._twist_3.tolist()
+        rows = []
+        for to_forward, to_left, to_turn in command_C3[index_S].tolist():
+            # The twist kept so far is that of the step that starts now.
+            rows.append((forward, left, turn))
+            forward += gain * (to_forward - forward)
+            left += gain * (to_left - left)
+            turn += gain * (to_turn - turn)
+        return np.array(rows)
 
     def _measured_twist(self) -> np.ndarray | None:
         if len(self._poses) < 2:

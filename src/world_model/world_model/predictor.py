@@ -77,8 +77,8 @@ class Memory:
 class Forecast:
     """The latent expected ``horizon_s`` ahead.
 
-    ``gate`` is 0 when memories had no say and 1 when they alone spoke. ``revisit`` tells whether one of them lies within
-    1 m and 30 degrees of the expected pose.
+    ``gate`` is 0 when memories had no say and 1 when they alone spoke. ``revisit`` tells whether one of them lies
+    within 1 m and 30 degrees of the expected pose.
     """
 
     horizon_s: float
@@ -107,19 +107,24 @@ class Predictor:
         artifact: Loaded artifact.
         top_k: Memories per horizon; default: as trained.
         horizons_s: Times ahead [s]; default: one step and the artifact's far horizon.
+        use_memory: False runs the network that was trained without memory, for comparison.
     """
 
     def __init__(
-        self, artifact: Artifact, top_k: int | None = None, horizons_s: Sequence[float] | None = None
+        self,
+        artifact: Artifact,
+        top_k: int | None = None,
+        horizons_s: Sequence[float] | None = None,
+        use_memory: bool = True,
     ) -> None:
         manifest = artifact.manifest
         self._manifest = manifest
         self._device = artifact.device
-        self._transition = artifact.transition()
+        self._transition = artifact.transition() if use_memory else artifact.without_memory()
         self._retrieval = Retrieval.from_manifest(manifest.memory)
         self._spot_k = top_k or self._retrieval.spot_k
         self.horizons_s = tuple(sorted(horizons_s or (manifest.step_s, manifest.horizon_s)))
-        self._steps = [max(int(round(h / manifest.step_s)), 1) for h in self.horizons_s]
+        self._steps = [max(round(h / manifest.step_s), 1) for h in self.horizons_s]
         self._motion = MotionTracker(MotionModel.from_manifest(manifest.motion), manifest.step_s, manifest.action_dim)
         self.reset()
         self._warm_up()
@@ -130,7 +135,7 @@ class Predictor:
             self._state_1C = self._transition.initial(1)
         self._motion.reset()
         self._last: Observation | None = None
-        self._moved_S3: np.ndarray | None = None
+        self._moved_H3: np.ndarray | None = None
 
     def observe(self, observation: Observation, plan_SA: np.ndarray | None = None) -> list[MemoryRequest]:
         """Advance the context by one observation.
@@ -156,7 +161,7 @@ class Predictor:
                 self._row(observation.latent_D), self._action_row(observation), self._state_1C
             )
         self._motion.update(observation.stamp_ns, observation.pose, observation.action_A)
-        self._moved_S3 = self._motion.displacements(max(self._steps), plan_SA)
+        self._moved_H3 = self._expected_motion(observation, plan_SA)
         return self._requests(observation)
 
     def predict(
@@ -193,8 +198,28 @@ class Predictor:
         if action_A is not None and (action_A.shape != (size,) or not np.all(np.isfinite(action_A))):
             raise ObservationError(f"action is {action_A.tolist()}, expected {size} finite values")
 
+    def _expected_motion(self, observation: Observation, plan_SA: np.ndarray | None) -> np.ndarray | None:
+        moved_S3 = self._motion.displacements(max(self._steps), plan_SA)
+        if moved_S3 is None:
+            return None
+        moved_H3 = moved_S3[[step - 1 for step in self._steps]]
+        if plan_SA is not None:
+            return moved_H3
+        # The action is held for want of a better guess: the network knows how drives usually go on.
+        scale_3 = np.array([self._retrieval.length_scale_m, self._retrieval.length_scale_m, 1.0])
+        self._moved_H3 = moved_H3
+        with torch.inference_mode():
+            change_1H3 = self._transition.foresee_path(
+                self._state_1C,
+                self._row(observation.latent_D),
+                self._action_row(observation),
+                self._tensor(self._motion_features()),
+                self._tensor(np.array([self.horizons_s], np.float32)),
+            )
+        return moved_H3 + change_1H3[0].cpu().numpy() * scale_3
+
     def _requests(self, observation: Observation) -> list[MemoryRequest]:
-        if observation.pose is None or self._moved_S3 is None:
+        if observation.pose is None or self._moved_H3 is None:
             return []
         retrieval = self._retrieval
 
@@ -217,9 +242,9 @@ class Predictor:
         return [*spots, request(0.0, observation.pose, observation.latent_D, retrieval.twin_k)]
 
     def _expected_pose(self, index: int) -> Pose2 | None:
-        if self._last is None or self._last.pose is None or self._moved_S3 is None:
+        if self._last is None or self._last.pose is None or self._moved_H3 is None:
             return None
-        return self._last.pose.moved(self._moved_S3[self._steps[index] - 1])
+        return self._last.pose.moved(self._moved_H3[index])
 
     def _forward(
         self, spots: list[Sequence[Memory]], twins: list[Memory], history_N: np.ndarray | None, history_count: int
@@ -245,8 +270,8 @@ class Predictor:
 
     def _motion_features(self) -> np.ndarray:
         features_1HM = np.zeros((1, len(self._steps), MOTION_FEATURES), np.float32)
-        if self._moved_S3 is not None:
-            features_1HM[0, :, :3] = self._moved_S3[[s - 1 for s in self._steps]]
+        if self._moved_H3 is not None:
+            features_1HM[0, :, :3] = self._moved_H3
             features_1HM[0, :, :2] /= self._retrieval.length_scale_m
             features_1HM[0, :, 3] = 1.0
         return features_1HM

@@ -182,7 +182,7 @@ def successors_of(
     latent_NHD = np.zeros((len(kept_N), len(horizons_s), latent_TD.shape[1]), np.float32)
     dt_NH = np.full((len(kept_N), len(horizons_s)), np.nan, np.float32)
     for column, horizon_s in enumerate(horizons_s):
-        wanted_N = stamp_T[kept_N] + int(round(horizon_s * 1e9))
+        wanted_N = stamp_T[kept_N] + round(horizon_s * 1e9)
         after_N = np.clip(np.searchsorted(stamp_T, wanted_N), 1, len(stamp_T) - 1)
         before_N = after_N - 1
         nearer_N = wanted_N - stamp_T[before_N] <= stamp_T[after_N] - wanted_N

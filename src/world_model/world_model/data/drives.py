@@ -125,7 +125,14 @@ class DriveSet:
             raise DataError(f"drive '{name}' in {self.path} is damaged: {error}") from error
         place = self.manifest.drives[name]["place"]
         return Drive(
-            name, place, arrays["image"], arrays["stamp"], arrays["pose"], arrays["action"], extra["depth"], extra["proprio"]
+            name,
+            place,
+            arrays["image"],
+            arrays["stamp"],
+            arrays["pose"],
+            arrays["action"],
+            extra["depth"],
+            extra["proprio"],
         )
 
     def drives(self, split: str | None = None) -> Iterator[Drive]:
@@ -152,7 +159,9 @@ class DriveWriter:
             found = _read_manifest(self.path)
             for key in ("image_size", "step_s", "action_dim", "source"):
                 if getattr(found, key) != getattr(manifest, key):
-                    raise DataError(f"{self.path} holds a set with {key} {getattr(found, key)}, not {getattr(manifest, key)}")
+                    raise DataError(
+                        f"{self.path} holds a set with {key} {getattr(found, key)}, not {getattr(manifest, key)}"
+                    )
             self._manifest = found
         (self.path / "drives").mkdir(parents=True, exist_ok=True)
         self._save()

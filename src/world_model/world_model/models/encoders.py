@@ -36,8 +36,10 @@ class LinearEncoder(nn.Module):
         components = self.project.out_features
         if image_NHWC.size(0) <= components:
             raise ValueError(f"{image_NHWC.size(0)} images cannot span {components} components")
-        rows = [nn.functional.avg_pool2d(b.permute(0, 3, 1, 2).float() / 255.0, self.pool).flatten(1)
-                for b in image_NHWC.split(512)]
+        rows = [
+            nn.functional.avg_pool2d(b.permute(0, 3, 1, 2).float() / 255.0, self.pool).flatten(1)
+            for b in image_NHWC.split(512)
+        ]
         pixel_NX = torch.cat(rows)
         mean_X = pixel_NX.mean(dim=0)
         centred_NX = pixel_NX - mean_X
@@ -50,6 +52,36 @@ class LinearEncoder(nn.Module):
         weight_DX = (vector_XD / value_D.sqrt()).T
         self.project.weight.copy_(weight_DX)
         self.project.bias.copy_(-weight_DX @ mean_X)
+
+
+class ConvEncoder(nn.Module):
+    """Four strided convolutions beside the principal components; whitened by a batch norm that export folds in.
+
+    Args:
+        image_size: Side of the square input [px], a multiple of 16.
+        latent_dim: D.
+        channels: Channels of the four convolutions.
+    """
+
+    def __init__(self, image_size: int, latent_dim: int, channels: tuple[int, ...] = (24, 48, 64, 96)) -> None:
+        super().__init__()
+        if image_size % 16:
+            raise ValueError(f"image size is {image_size} px, expected a multiple of 16")
+        self.components = LinearEncoder(image_size, latent_dim, pooled_size=16)
+        kernels = (5, 3, 3, 3)
+        layers: list[nn.Module] = []
+        for before, after, kernel in zip((3, *channels[:-1]), channels, kernels):
+            layers += [nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2), nn.SiLU()]
+        self.net = nn.Sequential(*layers)
+        self.head = nn.Linear(channels[-1] * (image_size // 16) ** 2, latent_dim)
+        self.skip = nn.Linear(latent_dim, latent_dim, bias=False)
+        self.whiten = nn.BatchNorm1d(latent_dim, affine=False)
+
+    def forward(self, image_BHWC: Tensor, depth_B1HW: Tensor | None = None, proprio_BP: Tensor | None = None) -> Tensor:
+        """Return latents [B, D] of uint8 RGB images [B, S, S, 3]; depth and proprioception are not used."""
+        pixel_BCHW = image_BHWC.permute(0, 3, 1, 2).to(self.head.weight.dtype) / 255.0 - 0.5
+        seen_BD = self.head(self.net(pixel_BCHW).flatten(1))
+        return self.whiten(seen_BD + self.skip(self.components(image_BHWC)))
 
 
 class LinearDecoder(nn.Module):
@@ -69,9 +101,15 @@ class LinearDecoder(nn.Module):
         return (pixel_BCHW.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
 
     @torch.no_grad()
-    def fit(self, encoder: LinearEncoder) -> None:
-        """Set the weights to the least-squares inverse of an encoder's projection."""
-        weight_DX, bias_D = encoder.project.weight, encoder.project.bias
-        inverse_XD = torch.linalg.pinv(weight_DX)
-        self.expand.weight.copy_(inverse_XD)
-        self.expand.bias.copy_(-inverse_XD @ bias_D)
+    def fit(self, image_NHWC: Tensor, latent_ND: Tensor) -> None:
+        """Set the weights to the least-squares fit of these images from their latents."""
+        size = self.pooled_size
+        rows = [
+            nn.functional.avg_pool2d(b.permute(0, 3, 1, 2).float() / 255.0, self.image_size // size).flatten(1)
+            for b in image_NHWC.split(512)
+        ]
+        design_ND = torch.cat([latent_ND, torch.ones(len(latent_ND), 1)], dim=1).double()
+        gram_DD = design_ND.T @ design_ND + 1e-4 * len(design_ND) * torch.eye(design_ND.size(1), dtype=torch.float64)
+        weight_DX = torch.linalg.solve(gram_DD, design_ND.T @ torch.cat(rows).double())
+        self.expand.weight.copy_(weight_DX[:-1].T)
+        self.expand.bias.copy_(weight_DX[-1])

@@ -112,23 +112,31 @@ def local_linear_weights(weight_K: Tensor, offset_K3: Tensor, ridge_3: Tensor) -
 
 
 class ViewWarp(nn.Module):
-    """What a remembered view looks like from a pose nearby: a second-order expansion in the offset.
+    """What a remembered view looks like from a pose nearby: carried along the offset in a few small steps.
 
-    In a linear latent space a turn shifts the picture and a step scales it, which are linear maps of the latent; so the
-    change is offset times learned matrices times latent.
+    A turn shifts the picture and a step scales it; in latent space both are near-linear maps, one per direction, so the
+    change along a small piece of the offset is offset times learned matrices times latent. Several pieces make a shift
+    of a fine pattern by more than its wavelength possible, which one piece cannot.
     """
 
-    def __init__(self, latent_dim: int) -> None:
+    def __init__(self, latent_dim: int, width: int = 64, pieces: int = 3) -> None:
         super().__init__()
-        self.generators = nn.Linear(latent_dim, 9 * latent_dim, bias=False)
+        self.pieces = pieces
+        self.generators = nn.Linear(latent_dim, 3 * latent_dim)
+        self.bend_in = nn.Linear(latent_dim, width)
+        self.bend_out = nn.Linear(width, 3 * latent_dim)
         nn.init.zeros_(self.generators.weight)
+        nn.init.zeros_(self.generators.bias)
+        nn.init.zeros_(self.bend_out.weight)
+        nn.init.zeros_(self.bend_out.bias)
 
     def forward(self, latent_KD: Tensor, offset_K3: Tensor) -> Tensor:
         """Return the latents [..., K, D] as seen from offset zero."""
-        x, y, t = offset_K3[..., 0], offset_K3[..., 1], offset_K3[..., 2]
-        power_K9 = torch.stack([x, y, t, x * x, y * y, t * t, x * y, x * t, y * t], dim=-1)
-        change_K9D = self.generators(latent_KD).unflatten(-1, (9, latent_KD.size(-1)))
-        return latent_KD + (power_K9.unsqueeze(-1) * change_K9D).sum(dim=-2)
+        piece_K31 = (offset_K3 / self.pieces).unsqueeze(-1)
+        for _ in range(self.pieces):
+            slope_KX = self.generators(latent_KD) + self.bend_out(nn.functional.silu(self.bend_in(latent_KD)))
+            latent_KD = latent_KD + (piece_K31 * slope_KX.unflatten(-1, (3, latent_KD.size(-1)))).sum(dim=-2)
+        return latent_KD
 
 
 class MemoryForecaster(nn.Module):

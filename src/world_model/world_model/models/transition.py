@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from world_model.models.contexts import GruContext
 from world_model.models.forecaster import BlindForecaster, HistoryGate, MemoryForecaster, horizon_features
+from world_model.models.path import PathForesight
 
 
 class Transition(nn.Module):
     """Latent dynamics conditioned on memories.
 
-    Three calls: ``initial`` state, ``observe`` a latent and its action, ``forecast`` any horizons from there. Latents
-    go in and come out in the encoder's own scale.
+    ``initial`` state, ``observe`` a latent and its action, ``foresee_path`` to know where to ask the memory,
+    ``forecast`` any horizons from there. Latents go in and come out in the encoder's own scale.
 
     Args:
         latent_dim: D.
@@ -42,7 +43,10 @@ class Transition(nn.Module):
         self.context = context
         self.blind = BlindForecaster(latent_dim, action_dim, context.hidden_dim, width)
         self.history = HistoryGate(history_dim, context.hidden_dim)
-        self.memory = MemoryForecaster(latent_dim, context.hidden_dim, memory_width)
+        # Without memory the branch is never run: one unit keeps the export small.
+        self.memory = MemoryForecaster(latent_dim, context.hidden_dim, memory_width if use_memory else 1)
+        self.path = PathForesight(latent_dim, action_dim)
+        self.state_dim = context.state_dim + self.path.state_dim
         self.register_buffer("latent_mean", torch.zeros(latent_dim))
         self.register_buffer("latent_std", torch.ones(latent_dim))
         self.register_buffer("action_mean", torch.zeros(action_dim))
@@ -62,13 +66,26 @@ class Transition(nn.Module):
     @torch.jit.export
     def initial(self, batch: int) -> Tensor:
         """Return the state before anything was seen, [B, C]."""
-        return torch.zeros(batch, self.context.state_dim, device=self.latent_mean.device)
+        return torch.zeros(batch, self.state_dim, device=self.latent_mean.device)
 
     @torch.jit.export
     def observe(self, latent_BD: Tensor, action_BA: Tensor, state_BC: Tensor) -> Tensor:
         """Return the state after one more latent and the action taken there (NaN: unknown)."""
         z_BD = (latent_BD - self.latent_mean) / self.latent_std
-        return self.context.step(torch.cat([z_BD, self.normalise_action(action_BA)], dim=1), state_BC)
+        a_BA = self.normalise_action(action_BA)
+        size = self.context.state_dim
+        context_BC = self.context.step(torch.cat([z_BD, a_BA], dim=1), state_BC[:, :size])
+        return torch.cat([context_BC, self.path.step(z_BD, a_BA, state_BC[:, size:])], dim=1)
+
+    @torch.jit.export
+    def foresee_path(
+        self, state_BC: Tensor, latent_BD: Tensor, action_BA: Tensor, motion_BHM: Tensor, horizon_BH: Tensor
+    ) -> Tensor:
+        """Return what to add to the displacement that a held action gives [B, H, 3], scaled like ``motion_BHM``."""
+        z_BD = (latent_BD - self.latent_mean) / self.latent_std
+        code_BHC = horizon_features(horizon_BH)
+        path_BP = state_BC[:, self.context.state_dim :]
+        return self.path(path_BP, z_BD, self.normalise_action(action_BA), motion_BHM, code_BHC)
 
     @torch.jit.export
     def forecast(
@@ -112,7 +129,9 @@ class Transition(nn.Module):
         z_BD = (latent_BD - mean) / std
         a_BA = self.normalise_action(action_BA)
         code_BHC = horizon_features(horizon_BH)
-        hidden_BF = self.history(self.context.summary(state_BC), history_BN, history_count_B)
+        hidden_BF = self.history(
+            self.context.summary(state_BC[:, : self.context.state_dim]), history_BN, history_count_B
+        )
         base_BHD = self.blind(hidden_BF, z_BD, a_BA, motion_BHM, code_BHC)
         if not self.use_memory:
             result_BHD, gate_BH = base_BHD, torch.zeros_like(horizon_BH)

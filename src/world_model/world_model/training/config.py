@@ -99,6 +99,8 @@ class TrainConfig:
         retrieval: What the memory is asked.
         model: See ``ModelConfig``.
         optimiser: See ``OptimiserConfig``.
+        encoder_steps: Optimiser steps of a convolutional encoder.
+        path_steps: Optimiser steps of the path foresight.
         validate_every: Steps between validations.
         start_from: Artifact or checkpoint folder to fine-tune from; empty: from scratch.
     """
@@ -111,6 +113,8 @@ class TrainConfig:
     retrieval: Retrieval = field(default_factory=Retrieval)
     model: ModelConfig = field(default_factory=ModelConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    encoder_steps: int = 1500
+    path_steps: int = 1500
     validate_every: int = 1000
     start_from: str = ""
 

@@ -15,6 +15,7 @@ import torch
 
 from world_model.conditioning import MOTION_FEATURES, Retrieval, offsets_in_frame, spot_features, twin_features
 from world_model.data.drives import Drive
+from world_model.models.transition import Transition
 from world_model.motion import MotionModel, MotionTracker
 from world_model.predictor import SUCCESSOR_TOLERANCE_S
 from world_model.recording import (
@@ -27,6 +28,7 @@ from world_model.recording import (
     successors_of,
 )
 from world_model.training.motion_fit import pose_or_none
+from world_model.training.path_stage import path_corrections
 
 # What the memory keeps of the future of a state.
 SUCCESSOR_HORIZONS_S = (0.05, 1.0)
@@ -95,6 +97,9 @@ def state_table(drive: Drive, latent_TD: np.ndarray, spacing: Spacing | None = N
     """Return what the memory has kept of a drive when it is over."""
     stamp_T = np.asarray(drive.stamp_T)
     kept_N = select_states(stamp_T, np.asarray(drive.pose_T4), spacing)
+    if not len(kept_N):
+        # One state without a pose, which no query finds, keeps every array indexable.
+        kept_N = np.array([0])
     successor_NHD, dt_NH = successors_of(stamp_T, latent_TD, kept_N, SUCCESSOR_HORIZONS_S, SUCCESSOR_TOLERANCE_S)
     return StateTable(
         stamp_T[kept_N],
@@ -115,7 +120,7 @@ def build_episode(
     steps: Sequence[int],
     step_s: float,
     *,
-    memory: StateTable | None = None,
+    path: Transition | None = None,
     known_future: bool = False,
 ) -> Episode:
     """Return a drive with everything its memory would have answered, frame by frame.
@@ -127,11 +132,17 @@ def build_episode(
         retrieval: Which memories are asked for.
         steps: Horizons in steps.
         step_s: Time between frames [s].
-        memory: What is remembered; default: this drive's own past.
+        path: Network whose path foresight corrects the expected motion where the future is not known.
         known_future: See ``expected_motion``.
     """
     moved_TH3, known_T = expected_motion(drive, motion, steps, step_s, known_future)
-    table = memory or state_table(drive, latent_TD)
+    scale_3 = np.array([retrieval.length_scale_m, retrieval.length_scale_m, 1.0])
+    if path is not None and not known_future:
+        scaled_TH3 = moved_TH3 / scale_3
+        horizons_s = [step * step_s for step in steps]
+        change_TH3 = path_corrections(path, latent_TD, np.asarray(drive.action_TA), scaled_TH3, horizons_s)
+        moved_TH3 = moved_TH3 + np.where(known_T[:, None, None], change_TH3 * scale_3, 0.0)
+    table = state_table(drive, latent_TD)
     pose_T4 = np.asarray(drive.pose_T4)
     pose_T3 = pose_T4[:, [0, 1, 3]]
     pose_T3 = np.where(known_T[:, None], pose_T3, np.nan)

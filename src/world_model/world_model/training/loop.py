@@ -221,7 +221,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - torch raises a dozen unrelated types for a damaged file
+    except Exception as error:
         raise ArtifactError(f"checkpoint {path} cannot be read: {type(error).__name__}") from error
     missing = sorted({"config", "step", "model"} - set(checkpoint)) if isinstance(checkpoint, dict) else ["everything"]
     if missing:
@@ -230,7 +230,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def check_same_run(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str = "") -> None:
-    """Raise ``ConfigError`` naming the first entry in which a checkpoint's configuration differs from the wanted one."""
+    """Raise ``ConfigError`` naming the first entry in which a checkpoint differs from what is wanted."""
     for key in sorted(set(found) | set(wanted)):
         first, second = found.get(key), wanted.get(key)
         if isinstance(first, Mapping) and isinstance(second, Mapping):

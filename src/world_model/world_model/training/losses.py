@@ -60,8 +60,8 @@ def covariance_loss(latent_BD: Tensor) -> Tensor:
 def balanced_kl(posterior_logits: Tensor, prior_logits: Tensor, share: float = 0.8, free_nats: float = 1.0) -> Tensor:
     """Return the KL divergence between categorical posterior and prior [..., groups, classes], balanced.
 
-    The prior is drawn to the posterior with weight ``share``, the posterior to the prior with the rest, and what lies
-    below ``free_nats`` costs nothing more.
+    The prior is drawn to the posterior with weight ``share``, the posterior to the prior with the rest, and what
+    lies below ``free_nats`` costs nothing more.
 
     Source: DreamerV2/V3 (Hafner et al.), KL balancing and free bits.
     """
@@ -71,7 +71,9 @@ def balanced_kl(posterior_logits: Tensor, prior_logits: Tensor, share: float = 0
         value = (first_log.exp() * (first_log - second_log)).sum(-1).sum(-1)
         return value.clamp(min=free_nats).mean()
 
-    return share * kl(posterior_logits.detach(), prior_logits) + (1 - share) * kl(posterior_logits, prior_logits.detach())
+    return share * kl(posterior_logits.detach(), prior_logits) + (1 - share) * kl(
+        posterior_logits, prior_logits.detach()
+    )
 
 
 def total(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

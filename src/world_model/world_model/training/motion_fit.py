@@ -56,7 +56,9 @@ def fit_motion(tracks: Sequence[Track], step_s: float, horizon_s: float = 1.0) -
     ]
     # Translation and turn share the window only; on few frames of few drives every combination is affordable.
     sample = usable[:: max(len(usable) // 4, 1)][:4]
-    errors = [sum(displacement_error(track, model, step_s, horizon_s, stride=19) for track in sample) for model in tries]
+    errors = [
+        sum(displacement_error(track, model, step_s, horizon_s, stride=19) for track in sample) for model in tries
+    ]
     return tries[int(np.argmin(errors))]
 
 

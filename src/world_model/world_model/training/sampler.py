@@ -69,9 +69,7 @@ class Sampler:
         for row, index in enumerate(chosen):
             episode = self._episodes[index]
             start = int(self._rng.integers(len(episode.stamp_T) - self._sequence - self._steps.max()))
-            offset = self._rng.choice(
-                np.arange(self._burn_in, self._sequence), size=self._positions, replace=False
-            )
+            offset = self._rng.choice(np.arange(self._burn_in, self._sequence), size=self._positions, replace=False)
             parts.append(self._cut(episode, row, start, np.sort(offset)))
         columns = [np.concatenate(column) for column in zip(*parts)]
         if memory_dropout > 0:

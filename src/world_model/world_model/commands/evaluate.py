@@ -1,0 +1,63 @@
+"""``wm-evaluate``: does the memory pay? Errors of an artifact and of every baseline on the same drives."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from world_model.errors import WorldModelError
+from world_model.evaluation.figures import write_report
+from world_model.evaluation.report import EvaluationOptions, evaluate, table, write_json
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, or 2 when something asked for is wrong."""
+    defaults = EvaluationOptions(data="")
+    parser = argparse.ArgumentParser(prog="wm-evaluate", description=__doc__)
+    parser.add_argument("artifact", help="artifact folder, or artifact://NAME")
+    parser.add_argument("data", help="rosbag2 folder, converted set, or sim:SEEDS (sim:9000-9003,9010)")
+    parser.add_argument("--json", type=Path, help="write all numbers here")
+    parser.add_argument("--report", type=Path, help="write a folder with figures, pictures and numbers here")
+    parser.add_argument("--still", action="store_true", help="simulated buildings do not change, poses are exact")
+    parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of each simulated drive")
+    parser.add_argument("--start-s", type=float, default=0.0, help="frames before this are remembered, not judged")
+    parser.add_argument("--workers", type=int, default=1)
+    for topic in ("image", "pose", "action"):
+        parser.add_argument(f"--{topic}-topic", default=getattr(defaults, f"{topic}_topic"))
+    options = parser.parse_args(arguments)
+    console = Console(highlight=False, width=240)
+    try:
+        result, drives, forecasts = evaluate(
+            options.artifact,
+            EvaluationOptions(
+                data=options.data,
+                still=options.still,
+                seconds=options.seconds,
+                start_s=options.start_s,
+                workers=options.workers,
+                image_topic=options.image_topic,
+                pose_topic=options.pose_topic,
+                action_topic=options.action_topic,
+            ),
+            say=console.print,
+        )
+        if options.json:
+            write_json(result, options.json)
+        if options.report:
+            write_report(options.report, result, options.artifact, drives, forecasts)
+    except WorldModelError as error:
+        Console(stderr=True, highlight=False).print(f"wm-evaluate: {error}", markup=False)
+        return 2
+    for future in ("recorded", "held"):
+        console.print(f"\nNMSE of the latent, {future} future actions, by steps ahead:", markup=False)
+        console.print(table(result, future, "latent"), markup=False)
+    console.print(f"\nmilliseconds on one core: {result['cost']}", markup=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,279 @@
+"""The evaluation of an artifact: forecasts, scores, costs, pictures, and a folder that holds them all.
+
+Shape suffixes: T = frames, H = horizons, D = latent size.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from world_model.artifacts import REFERENCE_NAME, Artifact, load_artifact
+from world_model.bank import MemoryBank
+from world_model.data.bags import BagOptions, read_bag
+from world_model.data.drives import Drive, DriveSet
+from world_model.data.simulated import SimulatedRun, simulate_drive
+from world_model.errors import DataError
+from world_model.evaluation.runner import DriveForecasts, forecast_drive
+from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
+from world_model.evaluation.spaces import PixelSpace
+from world_model.predictor import Observation, Predictor
+from world_model.training.episodes import encode_drive
+from world_model.training.motion_fit import pose_or_none
+
+HORIZONS = (1, 5, 10, 20, 40)
+OURS = "ours"
+BASELINES = (
+    "persistence",
+    "ridge regression",
+    "latent-KNN successor",
+    "nearest memory at forecast pose",
+    "mean of 4 nearest",
+    "without memory",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """What is evaluated.
+
+    Attributes:
+        data: A rosbag2 folder, a converted set, or ``sim:SEEDS``.
+        still: Simulated buildings do not change and poses are exact.
+        seconds: Length of a simulated drive [s].
+        start_s: Frames before this are remembered but not judged [s].
+        horizons: Steps ahead.
+        workers: Processes.
+    """
+
+    data: str
+    still: bool = False
+    seconds: float = 180.0
+    start_s: float = 0.0
+    horizons: tuple[int, ...] = HORIZONS
+    workers: int = 1
+    image_topic: str = BagOptions().image_topic
+    pose_topic: str = BagOptions().pose_topic
+    action_topic: str = BagOptions().action_topic
+
+
+def evaluate(
+    model_path: str, options: EvaluationOptions, say: Callable[[str], None] = lambda _: None
+) -> tuple[dict[str, Any], list[Drive], list[DriveForecasts]]:
+    """Return the evaluation as JSON-ready entries, the drives, and the forecasts with recorded future actions.
+
+    The top level holds, by predictor, then horizon in steps, then ``revisit | first``, the mean NMSE in the latent
+    space with recorded future actions; ``details`` holds both kinds of future, all spaces,
+    intervals and ratios; ``about`` what was run.
+
+    Raises:
+        DataError: The data cannot be read.
+        ArtifactError: The artifact cannot be loaded.
+    """
+    started = time.monotonic()
+    artifact = load_artifact(model_path)
+    drives = load_drives(options, artifact)
+    jobs = [(index, known) for known in (True, False) for index in range(len(drives))]
+    work = partial(_forecast, model_path, options, drives)
+    say(f"{len(drives)} drive(s), {sum(len(drive) for drive in drives)} frames, two kinds of future")
+    if options.workers > 1 and len(jobs) > 1:
+        with ProcessPoolExecutor(options.workers, mp_context=torch.multiprocessing.get_context("spawn")) as pool:
+            runs = list(pool.map(work, jobs))
+    else:
+        runs = [work(job) for job in jobs]
+    recorded, held = runs[: len(drives)], runs[len(drives) :]
+    space = pixel_space(artifact)
+    variance_D = np.array(artifact.manifest.latent_variance)
+    images = [drive.image_TSSC for drive in drives]
+    details = {}
+    for kind, forecasts in (("recorded", recorded), ("held", held)):
+        scores = score(forecasts, images, variance_D, space)
+        details[kind] = _details(scores, options.horizons)
+    result: dict[str, Any] = {
+        name: {step: {kind: cell["mean"] for kind, cell in kinds.items()} for step, kinds in by_step.items()}
+        for name, by_step in details["recorded"]["latent"].items()
+    }
+    result["details"] = details
+    result["cost"] = cost(artifact, drives[0])
+    result["about"] = _about(artifact, options, drives, time.monotonic() - started)
+    return result, drives, recorded
+
+
+def load_drives(options: EvaluationOptions, artifact: Artifact) -> list[Drive]:
+    """Return the drives that ``data`` names.
+
+    Raises:
+        DataError: Nothing there that can be evaluated.
+    """
+    manifest = artifact.manifest
+    if options.data.startswith("sim:"):
+        # The command line parses seeds the same way; here they come as text too.
+        from world_model.commands.data import parse_seeds
+
+        runs = [
+            SimulatedRun(
+                seed=seed,
+                duration_s=options.seconds,
+                still=options.still,
+                exact_pose=options.still,
+                image_size=manifest.image_size,
+                step_s=manifest.step_s,
+            )
+            for seed in parse_seeds(options.data.removeprefix("sim:"))
+        ]
+        with ProcessPoolExecutor(max(options.workers, 1)) as pool:
+            return list(pool.map(simulate_drive, runs))
+    path = Path(options.data)
+    if (path / "manifest.json").is_file():
+        drives = list(DriveSet(path).drives("test")) or list(DriveSet(path).drives())
+    elif (path / "metadata.yaml").is_file():
+        topics = BagOptions(
+            image_topic=options.image_topic,
+            pose_topic=options.pose_topic,
+            action_topic=options.action_topic,
+            rate_hz=1.0 / manifest.step_s,
+            image_size=manifest.image_size,
+            action_dim=manifest.action_dim,
+        )
+        drives = [read_bag(path, topics)]
+    else:
+        raise DataError(f"{options.data} is neither a rosbag2 recording, nor a converted set, nor sim:SEEDS")
+    for drive in drives:
+        if drive.image_TSSC.shape[1] != manifest.image_size or drive.action_TA.shape[1] != manifest.action_dim:
+            raise DataError(
+                f"drive {drive.name} has images of {drive.image_TSSC.shape[1]} px and {drive.action_TA.shape[1]} "
+                f"actions, artifact '{manifest.name}' takes {manifest.image_size} px and {manifest.action_dim}"
+            )
+    return drives
+
+
+def pixel_space(artifact: Artifact) -> PixelSpace | None:
+    """Return the fixed pixel space of an artifact, or ``None`` when it has none."""
+    return PixelSpace.load(artifact.path / REFERENCE_NAME) if REFERENCE_NAME in artifact.manifest.files else None
+
+
+def cost(artifact: Artifact, drive: Drive, frames: int = 400) -> dict[str, float]:
+    """Return medians in milliseconds on one thread: encoder, context, retrieval, forecast with and without."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    encoder, predictor, bank = artifact.encoder(), Predictor(artifact), MemoryBank()
+    times: dict[str, list[float]] = {n: [] for n in ("encode", "observe", "retrieve", "predict", "predict_without")}
+    latent_TD = encode_drive(encoder, drive)
+    image_1SSC = torch.from_numpy(np.array(drive.image_TSSC[:1]))
+    first = max(len(drive) - frames, 0)
+    for t in range(len(drive)):
+        observation = Observation(int(drive.stamp_T[t]), latent_TD[t], pose_or_none(drive.pose_T4[t]), None)
+        if t < first:
+            bank.observe(observation)
+            continue
+        ticks = [time.perf_counter()]
+
+        def lap() -> None:
+            ticks.append(time.perf_counter())  # noqa: B023 - called within the iteration
+
+        with torch.inference_mode():
+            encoder(image_1SSC, None, None)
+        lap()
+        requests = predictor.observe(observation)
+        lap()
+        answers = bank.answer(requests) if requests else None
+        lap()
+        predictor.predict(answers)
+        lap()
+        predictor.predict(None)
+        lap()
+        bank.observe(observation)
+        for name, before, after in zip(times, ticks, ticks[1:]):
+            times[name].append((after - before) * 1e3)
+    torch.set_num_threads(threads)
+    result = {f"{name}_ms": round(float(np.median(values)), 4) for name, values in times.items()}
+    result["total_ms"] = round(sum(v for name, v in result.items() if name != "predict_without_ms"), 4)
+    result["memory_count"] = len(bank)
+    return result
+
+
+def write_json(result: dict[str, Any], path: Path) -> None:
+    """Write an evaluation to a file, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def table(result: dict[str, Any], future: str, space: str) -> str:
+    """Return one Markdown table: predictors by horizon, revisit and first visit."""
+    by_name = result["details"][future][space]
+    steps = list(next(iter(by_name.values())))
+    head = "| predictor | " + " | ".join(f"{step} rev | {step} first" for step in steps) + " |"
+    lines = [head, "|---" * (2 * len(steps) + 1) + "|"]
+    for name, by_step in by_name.items():
+        cells = [by_step[step][kind]["mean"] for step in steps for kind in ("revisit", "first")]
+        lines.append(f"| {name} | " + " | ".join("-" if cell is None else f"{cell:.3f}" for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _forecast(
+    model_path: str, options: EvaluationOptions, drives: Sequence[Drive], job: tuple[int, bool]
+) -> DriveForecasts:
+    torch.set_num_threads(1)
+    index, known_future = job
+    artifact = load_artifact(model_path)
+    return forecast_drive(
+        drives[index],
+        artifact,
+        options.horizons,
+        ridge_HFD=_ridge(artifact, options.horizons),
+        known_future=known_future,
+        start_s=options.start_s,
+    )
+
+
+def _ridge(artifact: Artifact, horizons: Sequence[int]) -> np.ndarray | None:
+    if REFERENCE_NAME not in artifact.manifest.files:
+        return None
+    with np.load(artifact.path / REFERENCE_NAME) as file:
+        steps = file["ridge_steps"].tolist()
+        return file["ridge"][[steps.index(step) for step in horizons]] if set(horizons) <= set(steps) else None
+
+
+def _details(scores: Scores, horizons: Sequence[int]) -> dict[str, Any]:
+    spaces = [space for space in SPACES if space in scores.error]
+    details: dict[str, Any] = {space: summary(scores, horizons, space) for space in spaces}
+    details["ratio_to"] = {
+        space: {name: ratios(scores, horizons, space, OURS, name) for name in BASELINES if name in scores.error[space]}
+        for space in spaces
+    }
+    details["gate"] = {
+        str(step): {
+            kind: round(float(scores.gate_NH[:, c][scores.revisit_NH[:, c] == flag].mean()), 4)
+            for kind, flag in (("revisit", True), ("first", False))
+            if (scores.revisit_NH[:, c] == flag).any()
+        }
+        for c, step in enumerate(horizons)
+    }
+    return details
+
+
+def _about(artifact: Artifact, options: EvaluationOptions, drives: Sequence[Drive], seconds: float) -> dict[str, Any]:
+    folder = Path(__file__).parent
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=False)
+    return {
+        "artifact": artifact.manifest.name,
+        "encoder_id": artifact.manifest.encoder_id,
+        "files": artifact.manifest.files,
+        "options": asdict(options),
+        "frames": {drive.name: len(drive) for drive in drives},
+        "commit": commit.stdout.strip() or "unknown",
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "seconds": round(seconds, 1),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }

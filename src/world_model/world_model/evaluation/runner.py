@@ -1,0 +1,207 @@
+"""One drive through the online predictor and through every baseline, frame by frame, as the graph would see it.
+
+Shape suffixes: T = frames, H = horizons, D = latent size, A = action size, F = regression features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from world_model.artifacts import Artifact
+from world_model.bank import MemoryBank
+from world_model.data.drives import Drive
+from world_model.predictor import Memory, Observation, Predictor
+from world_model.training.episodes import encode_drive, revisits, state_table
+from world_model.training.motion_fit import pose_or_none
+
+NOISE_M = 0.1
+NOISE_RAD = 0.05
+MEAN_COUNT = 4
+
+
+@dataclass(frozen=True)
+class DriveForecasts:
+    """What each predictor said of one drive. Arrays of forecasts are [T, H, D], NaN where a drive ends or has a gap.
+
+    Attributes:
+        target_THD: What really came.
+        forecast: Predictor name -> forecasts.
+        gate_TH: How much memories had to say in ours.
+        revisit_TH: Whether the place of the target had been seen at least 20 s before.
+        judged_T: Frames that count.
+    """
+
+    name: str
+    target_THD: np.ndarray
+    target_row_TH: np.ndarray
+    forecast: dict[str, np.ndarray]
+    gate_TH: np.ndarray
+    revisit_TH: np.ndarray
+    judged_T: np.ndarray
+
+
+def forecast_drive(
+    drive: Drive,
+    artifact: Artifact,
+    horizons: Sequence[int],
+    *,
+    ridge_HFD: np.ndarray | None = None,
+    known_future: bool = True,
+    start_s: float = 0.0,
+    burn_in: int = 20,
+    noise_seed: int = 0,
+) -> DriveForecasts:
+    """Return every predictor's forecasts of one drive.
+
+    Args:
+        drive: Aligned drive.
+        artifact: Ours.
+        horizons: Steps ahead.
+        ridge_HFD: Ridge regression weights per horizon, on ``ridge_features``.
+        known_future: Tell the recorded actions that follow; else the last action is held.
+        start_s: Frames before this are remembered but not judged [s].
+        burn_in: First frames that are not judged.
+        noise_seed: Seed of the run with extra pose noise.
+    """
+    step_s = artifact.manifest.step_s
+    latent_TD = encode_drive(artifact.encoder(), drive)
+    runs = {"ours": run_online(drive, latent_TD, artifact, horizons, known_future)}
+    runs["ours, pose noise"] = run_online(with_noise(drive, noise_seed), latent_TD, artifact, horizons, known_future)
+    forecast = {
+        "ours": runs["ours"].latent_THD,
+        "ours, memory emptied": runs["ours"].without_THD,
+        "ours, pose noise": runs["ours, pose noise"].latent_THD,
+        "persistence": np.repeat(latent_TD[:, None], len(horizons), axis=1),
+        "latent-KNN successor": runs["ours"].knn_THD,
+        "nearest memory at forecast pose": runs["ours"].nearest_THD,
+        "mean of 4 nearest": runs["ours"].mean_THD,
+    }
+    if artifact.has("without_memory"):
+        forecast["without memory"] = run_online(
+            drive, latent_TD, artifact, horizons, known_future, use_memory=False
+        ).latent_THD
+    if ridge_HFD is not None:
+        feature_TF = ridge_features(latent_TD, np.asarray(drive.action_TA))
+        forecast["ridge regression"] = np.einsum("tf,hfd->thd", feature_TF, ridge_HFD).astype(np.float32)
+    row_TH = target_rows(np.asarray(drive.stamp_T), horizons, step_s)
+    target_THD = np.where((row_TH >= 0)[..., None], latent_TD[row_TH], np.nan)
+    second_T = (np.asarray(drive.stamp_T) - int(drive.stamp_T[0])) * 1e-9
+    judged_T = (second_T >= start_s) & (np.arange(len(drive)) >= burn_in)
+    revisit_TH = _revisits(drive, latent_TD, row_TH)
+    return DriveForecasts(drive.name, target_THD, row_TH, forecast, runs["ours"].gate_TH, revisit_TH, judged_T)
+
+
+@dataclass(frozen=True)
+class OnlineRun:
+    """What one pass of the predictor gave, and what its memory's answers alone would have said: [T, H, D]."""
+
+    latent_THD: np.ndarray
+    without_THD: np.ndarray
+    nearest_THD: np.ndarray
+    mean_THD: np.ndarray
+    knn_THD: np.ndarray
+    gate_TH: np.ndarray
+
+
+def run_online(
+    drive: Drive,
+    latent_TD: np.ndarray,
+    artifact: Artifact,
+    horizons: Sequence[int],
+    known_future: bool,
+    use_memory: bool = True,
+) -> OnlineRun:
+    """Return one pass of the online predictor and a plain exact memory along a drive.
+
+    Without ``use_memory`` it is the network that was trained without, and nothing is asked.
+    """
+    step_s = artifact.manifest.step_s
+    predictor = Predictor(artifact, horizons_s=[step * step_s for step in horizons], use_memory=use_memory)
+    bank = MemoryBank()
+    shape = (len(drive), len(horizons), latent_TD.shape[1])
+    latent, without, nearest, mean, knn = (np.empty(shape, np.float32) for _ in range(5))
+    gate_TH = np.zeros(shape[:2], np.float32)
+    action_TA = np.asarray(drive.action_TA)
+    row_of = {int(stamp): row for row, stamp in enumerate(drive.stamp_T)}
+    for t in range(len(drive)):
+        action_A = action_TA[t] if np.isfinite(action_TA[t]).all() else None
+        observation = Observation(int(drive.stamp_T[t]), latent_TD[t], pose_or_none(drive.pose_T4[t]), action_A)
+        plan_SA = _plan(action_TA, t, max(horizons)) if known_future else None
+        requests = predictor.observe(observation, plan_SA)
+        answers = bank.answer(requests) if use_memory and requests else None
+        prediction = predictor.predict(answers)
+        bank.observe(observation)
+        for h, forecast in enumerate(prediction.forecasts):
+            latent[t, h], without[t, h], gate_TH[t, h] = forecast.latent_D, forecast.without_memory_D, forecast.gate
+        spots = answers[:-1] if answers else [[] for _ in horizons]
+        twins = answers[-1] if answers else []
+        nearest[t], mean[t] = _copies(spots, latent_TD[t])
+        knn[t] = _successors(twins, row_of, latent_TD, t, horizons)
+    return OnlineRun(latent, without, nearest, mean, knn, gate_TH)
+
+
+def ridge_features(latent_TD: np.ndarray, action_TA: np.ndarray) -> np.ndarray:
+    """Return what the regression baseline sees: the last two latents, the action and one, [T, F]."""
+    before_TD = np.concatenate([latent_TD[:1], latent_TD[:-1]])
+    return np.column_stack([latent_TD, before_TD, np.nan_to_num(action_TA), np.ones(len(latent_TD))]).astype(np.float32)
+
+
+def with_noise(drive: Drive, seed: int) -> Drive:
+    """Return the drive with white noise added to every pose (0.1 m, 0.05 rad)."""
+    rng = np.random.default_rng(seed)
+    noise_T4 = rng.normal(size=(len(drive), 4)) * np.array([NOISE_M, NOISE_M, 0.0, NOISE_RAD])
+    return replace(drive, pose_T4=np.asarray(drive.pose_T4) + noise_T4)
+
+
+def target_rows(stamp_T: np.ndarray, horizons: Sequence[int], step_s: float) -> np.ndarray:
+    """Return the row of the frame at each horizon [T, H], -1 where none lies within half a step."""
+    row_TH = np.full((len(stamp_T), len(horizons)), -1, np.int64)
+    for column, step in enumerate(horizons):
+        wanted_T = stamp_T + round(step * step_s * 1e9)
+        after_T = np.clip(np.searchsorted(stamp_T, wanted_T), 1, len(stamp_T) - 1)
+        nearer_T = wanted_T - stamp_T[after_T - 1] <= stamp_T[after_T] - wanted_T
+        chosen_T = np.where(nearer_T, after_T - 1, after_T)
+        fits_T = np.abs(stamp_T[chosen_T] - wanted_T) <= step_s * 0.5e9
+        row_TH[:, column] = np.where(fits_T, chosen_T, -1)
+    return row_TH
+
+
+def set_threads(count: int) -> None:
+    """Use this many CPU threads for the networks."""
+    torch.set_num_threads(count)
+
+
+def _plan(action_TA: np.ndarray, t: int, steps: int) -> np.ndarray | None:
+    plan_SA = action_TA[t + 1 : t + steps]
+    good_S = np.isfinite(plan_SA).all(axis=1)
+    return plan_SA if len(plan_SA) and good_S.all() else None
+
+
+def _copies(spots: Sequence[Sequence[Memory]], latent_D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    nearest = [found[0].latent_D if found else latent_D for found in spots]
+    mean = [np.mean([m.latent_D for m in found[:MEAN_COUNT]], axis=0) if found else latent_D for found in spots]
+    return np.stack(nearest), np.stack(mean)
+
+
+def _successors(
+    twins: Sequence[Memory], row_of: dict[int, int], latent_TD: np.ndarray, t: int, horizons: Sequence[int]
+) -> np.ndarray:
+    if not twins:
+        return np.repeat(latent_TD[t : t + 1], len(horizons), axis=0)
+    start = row_of[twins[0].stamp_ns]
+    return latent_TD[[min(start + step, t) for step in horizons]]
+
+
+def _revisits(drive: Drive, latent_TD: np.ndarray, row_TH: np.ndarray) -> np.ndarray:
+    table = state_table(drive, latent_TD)
+    pose_T3 = np.asarray(drive.pose_T4)[:, [0, 1, 3]]
+    columns = []
+    for column in range(row_TH.shape[1]):
+        rows = row_TH[:, column]
+        there_T3 = np.where((rows >= 0)[:, None], pose_T3[rows], np.nan)
+        columns.append(revisits(table, there_T3, np.asarray(drive.stamp_T), 20.0))
+    return np.stack(columns, axis=1)

@@ -1,0 +1,149 @@
+"""Forecasts scored: NMSE by predictor, horizon and revisit or first visit, with block-bootstrap intervals.
+
+Shape suffixes: N = judged frames, H = horizons, D = latent size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from world_model.evaluation.runner import DriveForecasts
+from world_model.evaluation.spaces import PixelSpace
+from world_model.metrics import nmse
+
+# Errors of neighbouring frames are alike: 2 s at 20 Hz are resampled as one.
+BLOCK = 40
+DRAWS = 1000
+SPACES = ("latent", "pixel_components", "pixels")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Errors per frame. ``error``: space -> predictor -> [N, H], NaN where there was nothing to judge."""
+
+    error: dict[str, dict[str, np.ndarray]]
+    revisit_NH: np.ndarray
+    block_N: np.ndarray
+    gate_NH: np.ndarray
+
+
+def score(
+    runs: Sequence[DriveForecasts],
+    images: Sequence[np.ndarray],
+    variance_D: np.ndarray,
+    space: PixelSpace | None,
+) -> Scores:
+    """Return the errors of all judged frames of some drives.
+
+    Args:
+        runs: Forecasts of each drive.
+        images: Each drive's images, for the space of pixels.
+        variance_D: Training variance of the latents.
+        space: Fixed space; ``None`` reports latents only.
+    """
+    names = list(runs[0].forecast)
+    parts: dict[str, dict[str, list[np.ndarray]]] = {s: {name: [] for name in names} for s in SPACES}
+    blocks, revisit, gate, first_block = [], [], [], 0
+    for run, image in zip(runs, images):
+        rows = np.flatnonzero(run.judged_T)
+        component_TP = _components(space, image)
+        for name in names:
+            predicted = run.forecast[name][rows]
+            missing = run.target_row_TH[rows] < 0
+            parts["latent"][name].append(_masked(nmse(predicted - run.target_THD[rows], variance_D), missing))
+            if space is not None and component_TP is not None:
+                single, pooled = space.errors(predicted, component_TP[run.target_row_TH[rows]])
+                parts["pixel_components"][name].append(_masked(single, missing))
+                parts["pixels"][name].append(_masked(pooled, missing))
+        blocks.append(first_block + np.arange(len(rows)) // BLOCK)
+        first_block = int(blocks[-1][-1]) + 1 if len(rows) else first_block
+        revisit.append(run.revisit_TH[rows])
+        gate.append(run.gate_TH[rows])
+    error = {
+        s: {name: np.concatenate(values) for name, values in by_name.items()}
+        for s, by_name in parts.items()
+        if all(by_name.values())
+    }
+    return Scores(error, np.concatenate(revisit), np.concatenate(blocks), np.concatenate(gate))
+
+
+def summary(scores: Scores, horizons: Sequence[int], space: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return mean, 95 % interval and count by predictor, horizon and ``revisit | first``."""
+    result: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, error_NH in scores.error[space].items():
+        result[name] = {}
+        for column, step in enumerate(horizons):
+            result[name][str(step)] = {
+                kind: _interval(error_NH[:, column], scores.revisit_NH[:, column] == flag, scores.block_N)
+                for kind, flag in (("revisit", True), ("first", False))
+            }
+    return result
+
+
+def ratios(
+    scores: Scores, horizons: Sequence[int], space: str, name: str, against: str
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return one predictor's mean error over another's, with 95 % block-bootstrap bounds."""
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for column, step in enumerate(horizons):
+        result[str(step)] = {}
+        for kind, flag in (("revisit", True), ("first", False)):
+            first, second = (scores.error[space][n][:, column] for n in (name, against))
+            good = (scores.revisit_NH[:, column] == flag) & np.isfinite(first) & np.isfinite(second)
+            sums = _block_sums(np.column_stack([first, second])[good], scores.block_N[good])
+            result[str(step)][kind] = _ratio_interval(sums)
+    return result
+
+
+def _components(space: PixelSpace | None, image: np.ndarray) -> np.ndarray | None:
+    if space is None or image[0].size != space.component_PX.shape[1]:
+        return None
+    return np.concatenate([space.project(np.asarray(image[i : i + 512])) for i in range(0, len(image), 512)])
+
+
+def _masked(error: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    return np.where(missing, np.nan, error).astype(np.float32)
+
+
+def _block_sums(value_NC: np.ndarray, block_N: np.ndarray) -> np.ndarray:
+    """Return per block the sums of each column and the count, [blocks, C + 1]."""
+    if not len(value_NC):
+        return np.zeros((0, value_NC.shape[1] + 1))
+    _, index_N = np.unique(block_N, return_inverse=True)
+    sums = np.zeros((index_N.max() + 1, value_NC.shape[1] + 1))
+    np.add.at(sums, index_N, np.column_stack([value_NC, np.ones(len(value_NC))]))
+    return sums
+
+
+def _interval(error_N: np.ndarray, chosen_N: np.ndarray, block_N: np.ndarray) -> dict[str, Any]:
+    chosen_N = chosen_N & np.isfinite(error_N)
+    if not chosen_N.any():
+        return {"mean": None, "low": None, "high": None, "n": 0}
+    sums = _block_sums(error_N[chosen_N, None], block_N[chosen_N])
+    drawn = _draw(sums)
+    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
+    return {
+        "mean": round(float(error_N[chosen_N].mean()), 5),
+        "low": round(float(low), 5),
+        "high": round(float(high), 5),
+        "n": int(chosen_N.sum()),
+    }
+
+
+def _ratio_interval(sums: np.ndarray) -> dict[str, float]:
+    if not len(sums):
+        return {}
+    drawn = _draw(sums)
+    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
+    total = sums.sum(axis=0)
+    return {"ratio": round(float(total[0] / total[1]), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+
+
+def _draw(sums: np.ndarray) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    rows = rng.integers(len(sums), size=(DRAWS, len(sums)))
+    return sums[rows].sum(axis=1)

@@ -1,0 +1,156 @@
+"""Trains the convolutional encoder: latents that change smoothly with the pose, and still tell what the picture shows.
+
+Pairs of frames seen from nearby poses (moments apart, or on another visit) must agree after one is carried along their
+offset; whitening and decorrelation keep the latents from collapsing; a linear read-out must give the principal
+components back. A latent that is smooth in the pose is one that a remembered neighbour can stand in for.
+
+Shape suffixes: B = pairs, T = frames, K = candidates, D = latent size, S = image side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from world_model.conditioning import offsets_in_frame
+from world_model.data.drives import Drive
+from world_model.models.encoders import ConvEncoder, LinearEncoder
+from world_model.models.forecaster import ViewWarp
+from world_model.recording import StateTable, nearest_states, select_states
+from world_model.training.losses import covariance_loss, total
+
+WEIGHTS = {"agreement": 1.0, "reconstruction": 1.0, "covariance": 0.05}
+_CANDIDATES = 6
+_NEAR_M = 0.35
+_NEAR_RAD = 0.3
+_MOMENTS = 4
+_OTHER_VISIT_SHARE = 0.75
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """One drive and, per frame, frames of other visits seen from nearby (-1 where there are fewer), [T, K]."""
+
+    image_TSSC: np.ndarray
+    pose_T3: np.ndarray
+    other_TK: np.ndarray
+
+
+def pair_source(drive: Drive) -> PairSource:
+    """Return the pairs that a drive offers."""
+    pose_T4, stamp_T = np.asarray(drive.pose_T4), np.asarray(drive.stamp_T)
+    kept_N = select_states(stamp_T, pose_T4)
+    blank = np.zeros((len(kept_N), 1), np.float32)
+    empty = np.zeros((len(kept_N), 0, 1), np.float32)
+    table = StateTable(stamp_T[kept_N], pose_T4[kept_N], blank, blank, empty, empty[..., 0], stamp_T[kept_N])
+    found_TK = nearest_states(
+        table,
+        pose_T4[:, [0, 1, 3]],
+        stamp_T,
+        _CANDIDATES,
+        radius_m=_NEAR_M,
+        heading_tolerance_rad=_NEAR_RAD,
+        heading_weight_m=1.0,
+        exclude_recent_s=20.0,
+        chunk=256,
+    ).index_QK
+    other_TK = np.where(found_TK >= 0, kept_N[found_TK], -1) if len(kept_N) else found_TK
+    return PairSource(drive.image_TSSC, pose_T4[:, [0, 1, 3]], other_TK)
+
+
+def train_encoder(
+    components: LinearEncoder,
+    sources: Sequence[PairSource],
+    image_size: int,
+    *,
+    steps: int = 1500,
+    batch: int = 96,
+    seed: int = 0,
+    weights: Mapping[str, float] | None = None,
+    progress: Callable[[int, Mapping[str, float]], None] = lambda step, terms: None,
+) -> ConvEncoder:
+    """Return an encoder trained on pairs.
+
+    Args:
+        components: Fitted principal components; they stay as they are, beside the convolutions.
+        sources: Where pairs come from.
+        image_size: Side of the images [px].
+        steps: Optimiser steps.
+        batch: Pairs per step.
+        seed: Of weights and draws.
+        weights: Of the named losses; default ``WEIGHTS``.
+        progress: Called with step and losses.
+    """
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    size = components.project.out_features
+    encoder = ConvEncoder(image_size, size)
+    encoder.components.load_state_dict(components.state_dict())
+    encoder.components.requires_grad_(False)
+    nn.init.eye_(encoder.skip.weight)
+    warp, read = ViewWarp(size), nn.Linear(size, size)
+    nn.init.eye_(read.weight)
+    parameters = [p for module in (encoder, warp, read) for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=1e-3)
+    variance_D = 1.0 / components.project.weight.detach().square().sum(dim=1)
+    # Between every component alike (all of them hard) and by variance (brightness alone): the root.
+    weight_D = variance_D.sqrt() / variance_D.sqrt().sum()
+    encoder.train()
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = (
+                2e-3 * min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+            )
+        terms = pair_terms(encoder, warp, read, weight_D, *draw_pairs(sources, batch, rng))
+        optimiser.zero_grad()
+        total(terms, weights or WEIGHTS).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        if step % 100 == 99:
+            progress(step + 1, {name: float(value.detach()) for name, value in terms.items()})
+    return encoder.eval()
+
+
+def pair_terms(
+    encoder: ConvEncoder,
+    warp: ViewWarp,
+    read: nn.Linear,
+    weight_D: Tensor,
+    first_BSSC: Tensor,
+    second_BSSC: Tensor,
+    offset_B3: Tensor,
+) -> dict[str, Tensor]:
+    """Return the named losses of a batch of pairs; ``offset_B3`` is the second pose seen from the first."""
+    image_XSSC = torch.cat([first_BSSC, second_BSSC])
+    latent_XD = encoder(image_XSSC, None, None)
+    component_XD = encoder.components(image_XSSC, None, None)
+    first_BD, second_BD = latent_XD.chunk(2)
+    return {
+        "agreement": (warp(second_BD, offset_B3) - first_BD).square().mean(),
+        "reconstruction": ((read(latent_XD) - component_XD).square() * weight_D).sum(dim=1).mean(),
+        "covariance": covariance_loss(latent_XD),
+    }
+
+
+def draw_pairs(sources: Sequence[PairSource], batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Return two images each [B, S, S, 3] and the second's pose in the first's frame [B, 3]."""
+    first, second, offset = [], [], []
+    while len(first) < batch:
+        source = sources[rng.integers(len(sources))]
+        frame = int(rng.integers(_MOMENTS, len(source.pose_T3) - _MOMENTS))
+        others = source.other_TK[frame][source.other_TK[frame] >= 0]
+        if len(others) and rng.random() < _OTHER_VISIT_SHARE:
+            other = int(rng.choice(others))
+        else:
+            other = frame + int(rng.integers(-_MOMENTS, _MOMENTS + 1))
+        if np.isfinite(source.pose_T3[[frame, other]]).all():
+            first.append(source.image_TSSC[frame])
+            second.append(source.image_TSSC[other])
+            offset.append(offsets_in_frame(source.pose_T3[other : other + 1], source.pose_T3[frame])[0])
+    images = (torch.from_numpy(np.stack(column)) for column in (first, second))
+    return (*images, torch.tensor(np.array(offset), dtype=torch.float32))  # type: ignore[return-value]
