@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic_ns, perf_counter
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray, Header
 
 from latent_publisher.alignment import Aligned, ArrivalClock, NearestInTime, StateAligner
@@ -19,14 +18,15 @@ from latent_publisher.encoder import Encoder
 from latent_publisher.params import LatentPublisherParams
 from wm_interfaces.msg import LatentState
 from wm_ros import (
+    CameraSubscription,
+    FrameMsg,
     Health,
     MessageError,
-    compressed_image_from_msg,
     declare_params,
     depth_from_msg,
     float_array_msg,
     floats,
-    image_from_msg,
+    picture_from_msg,
     pose_from_msg,
     pose_to_msg,
     qos,
@@ -37,7 +37,6 @@ from wm_ros import (
 from world_model.alignment import ActionStatus, ActionTrack, Pacer, Passage, PoseStatus, PoseTrack, Timeline
 from world_model.errors import FrameError
 
-_LOOK_FOR_CAMERA_S = 0.2
 _SIDE_INPUT_TOLERANCE_S = 0.1
 
 
@@ -88,42 +87,9 @@ class LatentPublisher(Node):
             self.create_subscription(Image, "/camera/depth/image_raw", self._on_depth, qos.SENSOR)
         if self._encoder.proprioception_dim:
             self.create_subscription(Float32MultiArray, "/proprioception", self._on_proprioception, qos.INPUT)
-        self._camera = self.resolve_topic_name("/camera/image_raw")
-        self._listen(Image if self._params.image_transport != "compressed" else CompressedImage)
-        if self._params.image_transport == "auto":
-            self._finder = self.create_timer(_LOOK_FOR_CAMERA_S, self._find_camera, clock=steady)
+        self._camera = CameraSubscription(self, "/camera/image_raw", self._on_image, self._params.image_transport)
 
-    def _listen(self, kind: type, topic: str | None = None) -> None:
-        if topic is None:
-            topic = self._camera if kind is Image else f"{self._camera}/compressed"
-        convert = image_from_msg if kind is Image else compressed_image_from_msg
-        self._image_subscription = self.create_subscription(
-            kind, topic, lambda msg: self._on_image(msg, convert), qos.SENSOR
-        )
-        self._health.gauge("image_topic", topic)
-        self._heard_topic = (kind, topic)
-
-    def _find_camera(self) -> None:
-        """Turns to compressed images when nobody publishes raw ones, until the first frame came."""
-        if self._health.counted("frames_received"):
-            self._finder.cancel()
-            return
-        wanted = self._camera_on_offer()
-        if wanted is not None and wanted != self._heard_topic:
-            self.get_logger().info(f"listening to {wanted[1]} ({wanted[0].__name__})")
-            self.destroy_subscription(self._image_subscription)
-            self._listen(*wanted)
-
-    def _camera_on_offer(self) -> tuple[type, str] | None:
-        for topic in (self._camera, f"{self._camera}/compressed"):
-            offered = {info.topic_type for info in self.get_publishers_info_by_topic(topic)}
-            if "sensor_msgs/msg/Image" in offered:
-                return Image, topic
-            if "sensor_msgs/msg/CompressedImage" in offered:
-                return CompressedImage, topic
-        return None
-
-    def _on_image(self, msg: Image | CompressedImage, convert: Callable[[Any], np.ndarray]) -> None:
+    def _on_image(self, msg: FrameMsg) -> None:
         self._health.count("frames_received")
         self._health.tick("images")
         frame_ns, steady_ns = stamp_ns(msg.header.stamp), monotonic_ns()
@@ -131,7 +97,8 @@ class LatentPublisher(Node):
             return
         begin = perf_counter()
         try:
-            latent_D = self._encoder.encode(convert(msg), self._depth.at(frame_ns), self._proprioception.at(frame_ns))
+            depth_HW, proprioception_P = self._depth.at(frame_ns), self._proprioception.at(frame_ns)
+            latent_D = self._encoder.encode(picture_from_msg(msg), depth_HW, proprioception_P)
         except MessageError as error:
             self._health.drop(error.reason, error.detail)
             return

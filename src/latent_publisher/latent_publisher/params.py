@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wm_ros import ModelParams, param
+from wm_ros import TRANSPORTS, ModelParams, param
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class LatentPublisherParams(ModelParams):
     image_transport: str = param(
         "auto",
         "raw, compressed (TOPIC/compressed), or auto: raw unless only compressed images are published.",
-        choices=("auto", "raw", "compressed"),
+        choices=TRANSPORTS,
     )
     pose_wait_s: float = param(
         0.02, "Longest that /latent/state waits for a pose and action after the frame [s].", low=0.0, high=1.0

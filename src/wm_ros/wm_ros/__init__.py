@@ -1,6 +1,7 @@
 """What every node shares: parameters, conversions, quality of service, health, runner."""
 
 from wm_ros import qos
+from wm_ros.camera import TRANSPORTS, CameraSubscription, FrameMsg, picture_from_msg
 from wm_ros.errors import ConfigurationError, MessageError, ParameterError
 from wm_ros.health import Health
 from wm_ros.images import array_from_msg, compressed_image_from_msg, depth_from_msg, image_from_msg, image_to_msg
@@ -21,7 +22,10 @@ from wm_ros.params import declare_params, environment_overrides, param
 from wm_ros.runner import run_node, run_nodes
 
 __all__ = [
+    "TRANSPORTS",
+    "CameraSubscription",
     "ConfigurationError",
+    "FrameMsg",
     "Health",
     "MessageError",
     "ModelParams",
@@ -37,6 +41,7 @@ __all__ = [
     "image_to_msg",
     "memories_from_msg",
     "param",
+    "picture_from_msg",
     "pose_from_msg",
     "pose_to_msg",
     "qos",

@@ -87,7 +87,7 @@ def environment_overrides(params: type) -> dict[str, Any]:
     """
     fields = dataclasses.fields(params)
     return {
-        field.name: field.default_factory()  # type: ignore[misc]
+        field.name: _default_of(field)
         for field in fields
         if field.metadata.get("env") and os.environ.get(field.metadata["env"])
     }
@@ -122,7 +122,7 @@ def _refuse_unknown(node: Node, known: list[str]) -> None:
 
 
 def _declare(node: Node, field: dataclasses.Field, kind: Parameter.Type) -> Any:
-    default = field.default_factory()  # type: ignore[misc]
+    default = _default_of(field)
     _read_integers_as_doubles(node, field.name, kind)
     descriptor = ParameterDescriptor(
         name=field.name, type=kind.value, description=field.metadata["description"], read_only=True
@@ -139,9 +139,9 @@ def _declare(node: Node, field: dataclasses.Field, kind: Parameter.Type) -> Any:
             f"expected {kind.name.lower()}"
         ) from None
     except InvalidParameterValueException:
-        given = node._parameter_overrides.get(field.name)
+        wrong = node._parameter_overrides.get(field.name)
         raise ParameterError(
-            f"{node.get_name()}: parameter '{field.name}' = {given.value if given else default!r} is out of range "
+            f"{node.get_name()}: parameter '{field.name}' = {wrong.value if wrong else default!r} is out of range "
             f"[{'-inf' if low is None else low}, {'inf' if high is None else high}]"
         ) from None
     choices = field.metadata["choices"]
@@ -150,6 +150,11 @@ def _declare(node: Node, field: dataclasses.Field, kind: Parameter.Type) -> Any:
             f"{node.get_name()}: parameter '{field.name}' = {value!r}, expected one of {list(choices)}"
         )
     return list(value) if kind.name.endswith("ARRAY") else value
+
+
+def _default_of(field: dataclasses.Field) -> Any:
+    assert callable(field.default_factory), "parameters are declared by param()"
+    return field.default_factory()
 
 
 def _read_integers_as_doubles(node: Node, name: str, kind: Parameter.Type) -> None:

@@ -56,7 +56,7 @@ class Bench:
         ):
             self.world.create_subscription(kind_out, topic, into.append, qos.STREAM)
         if kind is not Image:
-            self.spin(lambda: all(source.kind is CompressedImage for source in self.node._sources.values()))
+            self.spin(lambda: all(camera.topic.endswith("/compressed") for camera in self.node._cameras))
         self.spin(lambda: all(camera.get_subscription_count() for camera in self.cameras.values()))
         self.spin(lambda: self.node.count_subscribers("/visual_history/surprise") == 1)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,18 +16,17 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.guard_condition import GuardCondition
 from rclpy.node import Node
-from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32, Float32MultiArray, MultiArrayDimension
 
 from wm_interfaces.msg import VisualHistory as VisualHistoryMsg
 from wm_ros import (
+    CameraSubscription,
+    FrameMsg,
     Health,
     MessageError,
-    compressed_image_from_msg,
     declare_params,
     floats,
-    image_from_msg,
+    picture_from_msg,
     qos,
     run_node,
     stamp_msg,
@@ -38,18 +37,6 @@ from world_action.params import WorldActionParams
 from world_action.tick import FrameGate, Tick, ViewMatcher
 from world_action.worker import LatestWorker
 from world_model.errors import ArtifactError, FrameError
-
-FrameMsg: TypeAlias = Image | CompressedImage
-_LOOK_FOR_CAMERA_S = 0.5
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where a view's frames come from."""
-
-    kind: type
-    topic: str
-    subscription: Subscription
 
 
 @dataclass(frozen=True)
@@ -120,7 +107,7 @@ class WorldAction(Node):
         if sizes is None or not artifact.has("world_action"):
             raise ArtifactError(f"artifact '{artifact.manifest.name}' at {artifact.path} has no world_action.pt")
         tick_s = 1.0 / self._params.tick_rate
-        gap_ticks, device = self._params.gap_ticks, self._params.device
+        gap_ticks, device = self._params.gap_ticks, artifact.device
         branch = SlowBranch(artifact.world_action(), sizes, tick_s=tick_s, gap_ticks=gap_ticks, device=device)
         if not math.isclose(tick_s, float(sizes["tick_s"]), rel_tol=0.05):
             self._health.degrade("tick_rate", f"ticks are {tick_s:g} s apart, trained were {sizes['tick_s']} s")
@@ -128,47 +115,16 @@ class WorldAction(Node):
 
     def _open_inputs(self) -> None:
         self._group = _GatedGroup()
+        self._cameras: list[CameraSubscription] = []
         self._opener = self.create_timer(1.0, self._open_gate, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._opener.cancel()
-        self._sources: dict[str, _Source] = {}
-        self._heard: set[str] = set()
-        compressed = self._params.image_transport == "compressed"
         for view in self._params.image_topics:
-            topic = self.resolve_topic_name(view)
-            self._listen(view, CompressedImage if compressed else Image, f"{topic}/compressed" if compressed else topic)
-        if self._params.image_transport == "auto":
-            self._finder = self.create_timer(
-                _LOOK_FOR_CAMERA_S, self._find_cameras, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            callback = functools.partial(self._on_frame, view)
+            self._cameras.append(
+                CameraSubscription(self, view, callback, self._params.image_transport, callback_group=self._group)
             )
 
-    def _listen(self, view: str, kind: type, topic: str) -> None:
-        callback = functools.partial(self._on_frame, view)
-        subscription = self.create_subscription(kind, topic, callback, qos.SENSOR, callback_group=self._group)
-        self._sources[view] = _Source(kind, topic, subscription)
-        self._health.gauge(f"image_topic/{view}", topic)
-
-    def _find_cameras(self) -> None:
-        """Turn a view to compressed images when nobody publishes raw ones, until its first frame came."""
-        silent = [view for view in self._params.image_topics if view not in self._heard]
-        if not silent:
-            self._finder.cancel()
-        for view in silent:
-            wanted, source = self._on_offer(self.resolve_topic_name(view)), self._sources[view]
-            if wanted is not None and wanted != (source.kind, source.topic):
-                self.get_logger().info(f"listening to {wanted[1]} ({wanted[0].__name__})")
-                self.destroy_subscription(source.subscription)
-                self._listen(view, *wanted)
-
-    def _on_offer(self, camera: str) -> tuple[type, str] | None:
-        for topic in (camera, f"{camera}/compressed"):
-            offered = {info.topic_type for info in self.get_publishers_info_by_topic(topic)}
-            for kind in (Image, CompressedImage):
-                if f"sensor_msgs/msg/{kind.__name__}" in offered:
-                    return kind, topic
-        return None
-
     def _on_frame(self, topic: str, msg: FrameMsg) -> None:
-        self._heard.add(topic)
         tick = self._matcher.offer(topic, stamp_ns(msg.header.stamp), msg)
         if tick is None:
             return
@@ -197,7 +153,7 @@ class WorldAction(Node):
         for topic, msg in zip(self._params.image_topics, tick.frames):
             images.append(None)
             try:
-                images[-1] = None if msg is None else _image_of(msg)
+                images[-1] = None if msg is None else picture_from_msg(msg)
             except MessageError as error:
                 missing.append(topic)
                 faults.append((error.reason, f"{topic}: {error}"))
@@ -244,10 +200,6 @@ class WorldAction(Node):
         self._health.count("ticks")
         self._health.sample("embed_ms", look.embed_ms)
         self._health.gauge("history_count", look.count)
-
-
-def _image_of(msg: FrameMsg) -> np.ndarray:
-    return compressed_image_from_msg(msg) if isinstance(msg, CompressedImage) else image_from_msg(msg)
 
 
 def _history_msg(history_NE: np.ndarray) -> Float32MultiArray:

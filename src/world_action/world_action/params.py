@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wm_ros import ModelParams, param
+from wm_ros import TRANSPORTS, ModelParams, param
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class WorldActionParams(ModelParams):
     image_transport: str = param(
         "auto",
         "raw, compressed (TOPIC/compressed), or auto: raw unless only compressed images are published.",
-        choices=("auto", "raw", "compressed"),
+        choices=TRANSPORTS,
     )
     tick_rate: float = param(1.0, "Embeddings per second of the frames' time [Hz].", low=0.2, high=5.0)
     match_tolerance_s: float = param(

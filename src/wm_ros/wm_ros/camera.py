@@ -1,0 +1,96 @@
+"""One camera's pictures, raw or compressed, whichever is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from rclpy.callback_groups import CallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+
+from wm_ros import qos
+from wm_ros.images import compressed_image_from_msg, image_from_msg
+
+FrameMsg: TypeAlias = Image | CompressedImage
+
+TRANSPORTS = ("auto", "raw", "compressed")
+_LOOK_AGAIN_S = 0.2
+
+
+def picture_from_msg(msg: FrameMsg) -> np.ndarray:
+    """Returns the RGB picture [H, W, 3] uint8 of a raw or compressed message.
+
+    Raises:
+        MessageError: As ``image_from_msg`` and ``compressed_image_from_msg``.
+    """
+    return compressed_image_from_msg(msg) if isinstance(msg, CompressedImage) else image_from_msg(msg)
+
+
+class CameraSubscription:
+    """Listens to one camera: sensor_msgs/Image on TOPIC, or sensor_msgs/CompressedImage on TOPIC or TOPIC/compressed.
+
+    With ``auto`` it listens to raw images, and turns to compressed ones when nobody publishes raw ones, until the first
+    frame came: listening to both would make image_transport compress for nobody.
+
+    Args:
+        node: Who listens.
+        topic: Camera topic, remapped as any other.
+        callback: Called with each message.
+        transport: One of ``TRANSPORTS``.
+        callback_group: Of the subscription.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        topic: str,
+        callback: Callable[[FrameMsg], None],
+        transport: str = "auto",
+        callback_group: CallbackGroup | None = None,
+    ) -> None:
+        self._node, self._callback, self._group = node, callback, callback_group
+        self._camera = node.resolve_topic_name(topic)
+        self._was_heard = False
+        compressed = transport == "compressed"
+        self._listen(
+            CompressedImage if compressed else Image, f"{self._camera}/compressed" if compressed else self._camera
+        )
+        if transport == "auto":
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self._finder = node.create_timer(_LOOK_AGAIN_S, self._find, clock=steady)
+
+    @property
+    def topic(self) -> str:
+        """The topic that is listened to now."""
+        return self._source[1]
+
+    def _listen(self, kind: type, topic: str) -> None:
+        self._source = (kind, topic)
+        self._subscription = self._node.create_subscription(
+            kind, topic, self._on_frame, qos.SENSOR, callback_group=self._group
+        )
+
+    def _on_frame(self, msg: FrameMsg) -> None:
+        self._was_heard = True
+        self._callback(msg)
+
+    def _find(self) -> None:
+        if self._was_heard:
+            self._finder.cancel()
+            return
+        offered = self._on_offer()
+        if offered is not None and offered != self._source:
+            self._node.get_logger().info(f"listening to {offered[1]} ({offered[0].__name__})")
+            self._node.destroy_subscription(self._subscription)
+            self._listen(*offered)
+
+    def _on_offer(self) -> tuple[type, str] | None:
+        for topic in (self._camera, f"{self._camera}/compressed"):
+            types = {info.topic_type for info in self._node.get_publishers_info_by_topic(topic)}
+            for kind in (Image, CompressedImage):
+                if f"sensor_msgs/msg/{kind.__name__}" in types:
+                    return kind, topic
+        return None
