@@ -53,7 +53,7 @@ def pose_to_msg(position: Sequence[float], quaternion: Sequence[float]) -> Pose:
     return msg
 
 
-def yaw_of(quaternion: Sequence[float]) -> float:
+def yaw_of(quaternion: Sequence[float] | np.ndarray) -> float:
     """Returns the heading of a quaternion x, y, z, w about z [rad], -pi..pi (REP-103)."""
     x, y, z, w = quaternion
     return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
