@@ -18,12 +18,12 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32MultiArray
 
 from wm_bringup.bags import IMAGE_TYPES, Bag, BagError, BagMessage, header_stamp_ns, match_topics
+from wm_bringup.command_line import interruptible, split_ros_args
 from wm_bringup.sent_log import SentLog
 
 CAMERA, POSE, ACTIONS = "/camera/image_raw", "/pose", "/actions"
@@ -42,7 +42,7 @@ MESSAGE_TYPES = {
 }
 
 _CLOCK_PERIOD_NS = 10_000_000
-_SETTLE_S = 0.5
+_SETTLE_S = 1.0
 _PROGRESS_EVERY_NS = 500_000_000
 
 
@@ -250,9 +250,10 @@ def describe(bag: Bag) -> str:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Plays a recording; returns 0 at its end or on Ctrl-C, 2 with one line when it cannot be played."""
-    argv = list(sys.argv if args is None else ["bag_player", *args])
-    options = _parse(remove_ros_args(argv)[1:])
-    rclpy.init(args=argv)
+    interruptible()
+    own, for_ros = split_ros_args(sys.argv[1:] if args is None else args)
+    options = _parse(own)
+    rclpy.init(args=for_ros)
     try:
         return run(options)
     except (KeyboardInterrupt, ExternalShutdownException):

@@ -10,14 +10,14 @@ from time import monotonic, sleep
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from rclpy.utilities import remove_ros_args
 
+from wm_bringup.command_line import interruptible, split_ros_args
 from wm_bringup.player import CAMERA, positive
 from wm_bringup.sent_log import SentLog
 from wm_sim.node import SimulatedRobot
 
 _PROGRESS_EVERY_S = 0.5
-_SETTLE_S = 0.5
+_SETTLE_S = 1.0
 
 
 def wait_for_listeners(count: int, timeout_s: float) -> bool:
@@ -64,8 +64,9 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Drives until the time is over or a signal comes; returns 0, or 3 when nobody listened in time."""
-    argv = list(sys.argv if args is None else ["simulated_source", *args])
-    options = _parse(remove_ros_args(argv)[1:])
+    interruptible()
+    own, for_ros = split_ros_args(sys.argv[1:] if args is None else args)
+    options = _parse(own)
     log = SentLog(options.log_fd)
 
     def on_sent(topic: str, stamp_ns: int, steady_ns: int) -> None:
@@ -74,7 +75,7 @@ def main(args: Sequence[str] | None = None) -> int:
         else:
             log.other(topic)
 
-    rclpy.init(args=argv)
+    rclpy.init(args=for_ros)
     robot = None
     try:
         if not wait_for_listeners(options.subscribers, options.wait):
