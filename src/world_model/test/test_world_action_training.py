@@ -243,6 +243,10 @@ def test_commands_from_drives_to_a_report(tmp_path: Path) -> None:
     common = ["--data", str(tmp_path / "data"), "--artifact", str(tmp_path / "artifact")]
     log, report = tmp_path / "log.jsonl", tmp_path / "report.json"
     assert main(["train", *common, *sets, "--log", str(log)]) == 0
+    before = load_artifact(tmp_path / "artifact").manifest.files
+    assert main(["adapt", *common, "--set", "predictor_steps=5"]) == 0
+    after = load_artifact(tmp_path / "artifact").manifest.files
+    assert {name for name in after if after[name] != before[name]} == {"world_action.pt"}
     assert main(["evaluate", *common, "--json", str(report)]) == 0
     assert list(json.loads(report.read_text())["horizons_s"]) == ["1", "2", "3", "4"]
     assert json.loads(log.read_text().splitlines()[0])["stage"] == "encoder"

@@ -47,7 +47,7 @@ def example_inputs(
         "twin_valid": coin(batch, twins),
         "follow": normal(batch, horizons, twins, size),
         "follow_valid": coin(batch, horizons, twins),
-        "history": normal(batch, model.history.proj.in_features),
+        "history": normal(batch, model.history_dim),
         "history_count": torch.full((batch,), 4, dtype=torch.int64),
     }
 

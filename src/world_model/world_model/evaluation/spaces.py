@@ -47,11 +47,13 @@ class PixelSpace:
         return np.mean(square / self.variance_P, axis=-1), np.sum(square, axis=-1) / np.sum(self.variance_P)
 
     def save(self, path: Path, **more: np.ndarray) -> None:
-        """Write everything, and ``more`` arrays, to one file; directions in half precision."""
+        """Write everything, and ``more`` arrays, to one file; directions in 8 bits."""
+        scale_P1 = np.abs(self.component_PX).max(axis=1, keepdims=True) / 127.0
         np.savez_compressed(
             path,
             mean=self.mean_X.astype(np.float16),
-            component=self.component_PX.astype(np.float16),
+            component=np.rint(self.component_PX / scale_P1).astype(np.int8),
+            scale=scale_P1.astype(np.float32),
             variance=self.variance_P,
             read=self.read_DP,
             **more,
@@ -66,10 +68,11 @@ class PixelSpace:
         """
         try:
             with np.load(path) as file:
-                arrays = [file[name].astype(np.float32) for name in ("mean", "component", "variance", "read")]
+                mean_X, variance_P, read_DP = (file[name].astype(np.float32) for name in ("mean", "variance", "read"))
+                component_PX = file["component"].astype(np.float32) * file["scale"]
         except (OSError, KeyError, ValueError) as error:
             raise ArtifactError(f"{path} is not a pixel space: {error}") from error
-        return cls(*arrays)
+        return cls(mean_X, component_PX, variance_P, read_DP)
 
 
 def fit_pixel_space(image_NHWC: np.ndarray, latent_ND: np.ndarray) -> PixelSpace:

@@ -87,7 +87,7 @@ class ConvEncoder(nn.Module):
 class LinearDecoder(nn.Module):
     """The picture that a latent stands for, by one linear map and bilinear enlargement."""
 
-    def __init__(self, image_size: int, latent_dim: int, pooled_size: int = 32) -> None:
+    def __init__(self, image_size: int, latent_dim: int, pooled_size: int = 16) -> None:
         super().__init__()
         self.image_size = image_size
         self.pooled_size = pooled_size

@@ -39,11 +39,12 @@ class Transition(nn.Module):
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
+        self.history_dim = history_dim
         self.use_memory = use_memory
         self.context = context
         self.blind = BlindForecaster(latent_dim, action_dim, context.hidden_dim, width)
-        self.history = HistoryGate(history_dim, context.hidden_dim)
-        # Without memory the branch is never run: one unit keeps the export small.
+        # Without memory there is no visual history either: one unit of each branch keeps the export small.
+        self.history = HistoryGate(history_dim if use_memory else 1, context.hidden_dim)
         self.memory = MemoryForecaster(latent_dim, context.hidden_dim, memory_width if use_memory else 1)
         self.path = PathForesight(latent_dim, action_dim)
         self.state_dim = context.state_dim + self.path.state_dim
@@ -129,9 +130,9 @@ class Transition(nn.Module):
         z_BD = (latent_BD - mean) / std
         a_BA = self.normalise_action(action_BA)
         code_BHC = horizon_features(horizon_BH)
-        hidden_BF = self.history(
-            self.context.summary(state_BC[:, : self.context.state_dim]), history_BN, history_count_B
-        )
+        hidden_BF = self.context.summary(state_BC[:, : self.context.state_dim])
+        if self.use_memory:
+            hidden_BF = self.history(hidden_BF, history_BN, history_count_B)
         base_BHD = self.blind(hidden_BF, z_BD, a_BA, motion_BHM, code_BHC)
         if not self.use_memory:
             result_BHD, gate_BH = base_BHD, torch.zeros_like(horizon_BH)

@@ -61,7 +61,7 @@ def run_batch(model: Transition, batch: Batch, horizons_s: Tensor) -> tuple[Tens
         batch.twin_valid_RK,
         batch.follow_RHKD,
         batch.follow_valid_RHK,
-        torch.zeros(count, model.history.proj.in_features, device=state_RC.device),
+        torch.zeros(count, model.history_dim, device=state_RC.device),
         torch.zeros(count, dtype=torch.int64, device=state_RC.device),
     )
 

@@ -20,6 +20,7 @@ _LAGS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _WINDOWS_S = (0.1, 0.25, 0.5)
 _RIDGE = 1e-4
+_REACH = 2
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,13 @@ def _filtered(action_TA: np.ndarray, model: MotionModel) -> np.ndarray:
     feature_TF = action_features(np.asarray(action_TA, np.float64))
     delayed_TF = np.concatenate([np.repeat(feature_TF[:1], model.delay_steps, axis=0), feature_TF])[: len(feature_TF)]
     start_F = delayed_TF[:1] * (1.0 - model.gain)
-    return lfilter([model.gain], [1.0, -(1.0 - model.gain)], delayed_TF, axis=0, zi=start_F)[0]
+    followed_TF = lfilter([model.gain], [1.0, -(1.0 - model.gain)], delayed_TF, axis=0, zi=start_F)[0]
+    # Averaged over the same steps as the measured twist, or delays would look like lag.
+    kernel = np.ones(2 * _REACH + 1) / (2 * _REACH + 1)
+    return np.stack([np.convolve(column_T, kernel, mode="same") for column_T in followed_TF.T], axis=1)
 
 
-def _centred_twist(track: Track, step_s: float, reach: int = 2) -> np.ndarray:
+def _centred_twist(track: Track, step_s: float, reach: int = _REACH) -> np.ndarray:
     """Return the twist over [t - reach, t + 1 + reach] steps, which is centred on the step that starts at t."""
     count = len(track.stamp_T)
     twist_T3 = np.full((count, 3), np.nan)

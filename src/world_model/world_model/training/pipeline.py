@@ -82,7 +82,7 @@ def run_training(
     episodes = make_episodes(config, drives, names, stages, workers)
     valid = make_episodes(config, drives, drives.names("valid"), stages, workers)
     without_memory = make_transition(config.model, drives.manifest.action_dim, use_memory=False)
-    shared = {k: v for k, v in stages.transition.state_dict().items() if not k.startswith("memory.")}
+    shared = {k: v for k, v in stages.transition.state_dict().items() if not k.startswith(("memory.", "history."))}
     without_memory.load_state_dict(shared, strict=False)
     losses = train_transition(config, stages.transition, episodes, valid, out / "memory", step_s, say)
     train_transition(config, without_memory, episodes, valid, out / "without_memory", step_s, say)

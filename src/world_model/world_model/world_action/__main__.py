@@ -22,7 +22,7 @@ from world_model.world_action.export import export, restore
 from world_model.world_action.history_gate import HORIZONS_S, judged_frames, measure_gate, open_gate
 from world_model.world_action.model import WorldActionConfig
 from world_model.world_action.ticks import tabulate
-from world_model.world_action.training import Log, TrainingConfig, train
+from world_model.world_action.training import Log, TrainingConfig, adapt, train
 
 ConfigT = TypeVar("ConfigT", WorldActionConfig, TrainingConfig)
 
@@ -31,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the commands; return the exit code (2 with one line when something given cannot work)."""
     args = _parser().parse_args(argv)
     torch.set_num_threads(args.threads)
+    commands = {"train": _train, "adapt": _adapt, "evaluate": _evaluate, "compare": _compare, "gate": _gate}
     try:
-        return {"train": _train, "evaluate": _evaluate, "compare": _compare, "gate": _gate}[args.command](args)
+        return commands[args.command](args)
     except WorldModelError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("train", "train on a converted set and write world_action.pt into an artifact"),
+        ("adapt", "fit an artifact's slow branch to another set: its scale and its predictor, not its encoder"),
         ("evaluate", "errors of an artifact's slow branch on held-out drives"),
         ("compare", "train the variants on an artifact's encoder and compare them on the test split"),
         ("gate", "what the visual history gives the fast path: open its gate on --data, measure on --test"),
@@ -73,6 +75,20 @@ def _train(args: argparse.Namespace) -> int:
         module = train(config, how, table, log)
     trained = {**how.to_dict(), "drives": len(drives), "ticks": len(table.stamp), "windows": len(table.past)}
     manifest = export(resolve_model_path(args.artifact), module, config, training=trained)
+    _report({"world_action": manifest.files["world_action.pt"], "training": trained}, args.json)
+    return 0
+
+
+def _adapt(args: argparse.Namespace) -> int:
+    folder = resolve_model_path(args.artifact)
+    module, config = restore(folder)
+    _, how = settings(args.set)
+    data = DriveSet(args.data)
+    table = tabulate(data.drives("train"), config.tick_s, config.history, config.future, args.phases)
+    with _logger(args.log) as log:
+        adapt(module, how, table, log)
+    trained = {**how.to_dict(), "adapted_to": data.path.name, "ticks": len(table.stamp)}
+    manifest = export(folder, module, config, training=trained)
     _report({"world_action": manifest.files["world_action.pt"], "training": trained}, args.json)
     return 0
 

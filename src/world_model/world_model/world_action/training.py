@@ -230,6 +230,19 @@ def train(config: WorldActionConfig, how: TrainingConfig, table: TickTable, log:
     return ServedWorldAction(encoder, predictor).eval()
 
 
+def adapt(module: ServedWorldAction, how: TrainingConfig, table: TickTable, log: Log) -> ServedWorldAction:
+    """Return the slow branch fitted to another place or camera: its scale measured anew, its predictor trained on.
+
+    The encoder's weights stay; a few minutes of driving are too little to learn to see from.
+    """
+    images = torch.from_numpy(table.image)
+    standardise(module.encoder, images)
+    features_KE = embed_all(module.encoder, images)
+    log({"stage": "embeddings", **asdict(spread(features_KE))})
+    train_predictor(module.predictor, how, features_KE, table, log)
+    return module.eval()
+
+
 def _embed_windows(encoder: WorldActionEncoder | TargetEncoder, images: Tensor, rows_BN: Tensor) -> Tensor:
     flat = images[rows_BN.clamp(min=0).flatten()][:, None]
     return encoder(flat, torch.ones(len(flat), 1, dtype=torch.bool)).unflatten(0, rows_BN.shape)

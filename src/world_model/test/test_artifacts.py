@@ -1,0 +1,139 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from world_model.artifacts import (
+    Expectations,
+    Manifest,
+    add_part,
+    load_artifact,
+    resolve_model_path,
+)
+from world_model.errors import ArtifactError
+from world_model.testing import make_random_artifact
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("artifact")
+    make_random_artifact(path)
+    return path
+
+
+def copy_of(folder, tmp_path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def edit(path, **entries):
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest.update(entries)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_the_shipped_artifact_loads_and_encodes():
+    artifact = load_artifact("artifact://tiny", expect=Expectations(z_dim=32, action_dim=2, image_size=64))
+    latent_BD = artifact.encoder()(torch.zeros(2, 64, 64, 3, dtype=torch.uint8), None, None)
+    assert latent_BD.shape == (2, 32)
+    assert artifact.decoder()(latent_BD).dtype == torch.uint8
+
+
+def test_shipped_files_stay_small():
+    path = resolve_model_path("artifact://tiny")
+    assert sum(file.stat().st_size for file in path.iterdir()) <= 5 * 1024 * 1024
+
+
+def test_an_artifact_is_found_by_folder_and_by_a_file_in_it(folder):
+    assert resolve_model_path(folder) == folder
+    assert resolve_model_path(folder / "encoder.pt") == folder
+
+
+@pytest.mark.parametrize("path", ["", "/nowhere/at/all", "artifact://huge"])
+def test_a_path_without_artifact_is_named(path):
+    with pytest.raises(ArtifactError, match=path or "''"):
+        load_artifact(path)
+
+
+def test_encoder_id_is_the_hash_of_the_encoder(folder, tmp_path):
+    first = load_artifact(folder).manifest
+    assert first.encoder_id == first.files["encoder.pt"][:16]
+    assert make_random_artifact(tmp_path, seed=1).encoder_id != first.encoder_id
+
+
+@pytest.mark.parametrize(
+    ("expect", "named"),
+    [(Expectations(z_dim=64), "z_dim 32, expected 64"), (Expectations(action_dim=4), "action_dim 2, expected 4")],
+)
+def test_unmet_expectations_are_named(folder, expect, named):
+    with pytest.raises(ArtifactError, match=named):
+        load_artifact(folder, expect=expect)
+
+
+def test_a_changed_file_is_refused(folder, tmp_path):
+    path = copy_of(folder, tmp_path)
+    content = bytearray((path / "transition.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / "transition.pt").write_bytes(bytes(content))
+    with pytest.raises(ArtifactError, match=r"transition\.pt does not match"):
+        load_artifact(path)
+
+
+def test_a_missing_file_is_refused(folder, tmp_path):
+    path = copy_of(folder, tmp_path)
+    (path / "decoder.pt").unlink()
+    with pytest.raises(ArtifactError, match=r"decoder\.pt is named by the manifest but missing"):
+        load_artifact(path)
+
+
+@pytest.mark.parametrize(
+    ("entries", "named"),
+    [
+        ({"format_version": 99}, "version 99"),
+        ({"surprise": 1}, "unknown entries: surprise"),
+        ({"z_dim": 0}, "z_dim is 0"),
+        ({"latent_mean": [0.0]}, "latent_mean has 1 values"),
+        ({"encoder_id": "0" * 16}, "encoder_id is 0000"),
+    ],
+)
+def test_a_foreign_manifest_is_refused(folder, tmp_path, entries, named):
+    path = copy_of(folder, tmp_path)
+    edit(path, **entries)
+    with pytest.raises(ArtifactError, match=named):
+        load_artifact(path)
+
+
+def test_an_unknown_device_is_refused(folder):
+    with pytest.raises(ArtifactError, match="warp9"):
+        load_artifact(folder, "warp9")
+
+
+def test_a_manifest_that_is_not_json_is_refused():
+    with pytest.raises(ArtifactError, match="not JSON"):
+        Manifest.from_json("{")
+
+
+def test_a_part_can_be_added_and_missing_ones_are_named(folder, tmp_path):
+    path = copy_of(folder, tmp_path)
+    with pytest.raises(ArtifactError, match=r"no without_memory\.pt"):
+        load_artifact(path).without_memory()
+
+    class Constant(torch.nn.Module):
+        @torch.jit.export
+        def initial(self, batch: int) -> torch.Tensor:
+            return torch.ones(batch)
+
+    add_part(path, "without_memory", torch.jit.script(Constant()), results={"better": True})
+    artifact = load_artifact(path)
+    assert artifact.manifest.results == {"better": True}
+    assert artifact.without_memory().initial(2).tolist() == [1.0, 1.0]
+
+
+def test_the_same_seed_gives_the_same_outputs(tmp_path):
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8))
+    make_random_artifact(tmp_path / "a")
+    make_random_artifact(tmp_path / "b")
+    first, second = (load_artifact(tmp_path / name).encoder()(image, None, None) for name in "ab")
+    assert torch.equal(first, second)
