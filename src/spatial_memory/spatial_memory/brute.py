@@ -16,7 +16,7 @@ from spatial_memory.backend import Forget, Rigid, Stats
 from spatial_memory.cells import CellGrid
 from spatial_memory.errors import EncoderMismatchError, QueryError, RecordError, StoreError
 from spatial_memory.query import Matches, Query
-from spatial_memory.records import MemoryRecord, Successor, check_record, check_successor, wrap_angle
+from spatial_memory.records import MemoryRecord, Successor, action_size, check_record, check_successor, wrap_angle
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class BruteMemory:
         dim = self._dim or first.latent_D.size
         action_dim = self._action_dim
         if action_dim < 0:
-            action_dim = max(first.action_A.size, first.previous_action_A.size) or -1
+            action_dim = next((size for record in records if (size := action_size(record))), -1)
         cells = []
         taken: set[int] = set()
         for record in records:

@@ -77,7 +77,7 @@ class CellMemory:
         if not records:
             return []
         with self._lock:
-            catalogue = self._catalogue.adopting(records[0])
+            catalogue = self._catalogue.adopting(records)
             self._check(records, catalogue)
             try:
                 cells_N = self._grid.cells_of(
@@ -193,6 +193,15 @@ class CellMemory:
                 for at, answer in zip(asked, self._answers(self._index, some, shortlists)):
                     answers[at] = answer
             return answers
+
+    def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
+        """Return records by id, with their successors; those that are not held are left out."""
+        with self._lock:
+            if self._index is None:
+                return []
+            slots_N = np.array([self._index.slot_of(record_id) for record_id in ids], np.int64)
+            rows = self._index.rows(slots_N[slots_N >= 0])
+            return records_of(rows, self._catalogue, self._store.successors(rows.id_N.tolist()))
 
     def _limits(self, query: Query) -> Limits | None:
         """Check a query and return its bounds in the memory's numbers; None where nothing can match."""
@@ -367,7 +376,9 @@ class CellMemory:
     def stats(self) -> Stats:
         """Return how the memory is doing."""
         with self._lock:
-            index, trouble = self._index, self._store.trouble
+            index, trouble, damage = self._index, self._store.trouble, self._store.damage
+            degraded = [f"not durable: {trouble}"] if trouble else []
+            degraded += [damage] if damage else []
             return Stats(
                 memory_count=len(self),
                 capacity=self._capacity,
@@ -378,5 +389,5 @@ class CellMemory:
                 pending_writes=self._store.pending_count,
                 ram_bytes=0 if index is None else index.nbytes,
                 disk_bytes=self._store.disk_bytes(),
-                degraded=(f"not durable: {trouble}",) if trouble else (),
+                degraded=tuple(degraded),
             )

@@ -72,6 +72,11 @@ class MemoryRecord:
     successors: tuple[Successor, ...] = ()
 
 
+def action_size(record: MemoryRecord) -> int:
+    """Return how many values a record's actions have; 0 where both are unknown."""
+    return max(np.size(record.action_A), np.size(record.previous_action_A))
+
+
 def wrap_angle(angle: float) -> float:
     """Return the angle brought to [-pi, pi) [rad]."""
     return (angle + math.pi) % (2.0 * math.pi) - math.pi

@@ -25,7 +25,6 @@ from spatial_memory.schema import (
 )
 
 _LOG = logging.getLogger(__name__)
-_CHUNK = 64
 
 
 def recover(path: Path) -> int:
@@ -43,9 +42,9 @@ def recover(path: Path) -> int:
     try:
         rebuilt.unlink(missing_ok=True)
         files.create(rebuilt)
-        with contextlib.closing(sqlite3.connect(path)) as source:
-            with contextlib.closing(files.connect(str(rebuilt))) as new:
-                kept = _salvage(source, new, path)
+        source, new = sqlite3.connect(path), files.connect(str(rebuilt))
+        with contextlib.closing(source), contextlib.closing(new):
+            kept = _salvage(source, new, path)
         names = (path.with_name(f"{path.name}.damaged-{number}") for number in itertools.count(1))
         aside = next(name for name in names if not name.exists())
         for suffix in ("", "-wal", "-shm"):
@@ -73,7 +72,7 @@ def _salvage(source: sqlite3.Connection, new: sqlite3.Connection, path: Path) ->
     new.executemany(PUT_SESSION, source.execute(GET_SESSIONS).fetchall())
     numbers = {number for number, _ in sessions}
     for row in (*_rows(source, GET_RECORDS, "ASC"), *_rows(source, GET_RECORDS, "DESC")):
-        if row[0] not in kept and row[2] in numbers and _is_whole(row, dim, max(action_dim, 0)):
+        if row[0] not in kept and _session_of(row, dim, max(action_dim, 0)) in numbers:
             new.execute(PUT_RECORD, row)
             kept.add(row[0])
     for row in _rows(source, GET_SUCCESSORS, "ASC"):
@@ -88,16 +87,14 @@ def _salvage(source: sqlite3.Connection, new: sqlite3.Connection, path: Path) ->
 def _rows(source: sqlite3.Connection, sql: str, order: str) -> Iterator[tuple]:
     """Yield rows from one end until the file cannot be read further."""
     try:
-        cursor = source.execute(f"{sql} ORDER BY 1 {order}")
-        while rows := cursor.fetchmany(_CHUNK):
-            yield from rows
+        yield from source.execute(f"{sql} ORDER BY 1 {order}")
     except (sqlite3.DatabaseError, OverflowError):
         return
 
 
-def _is_whole(row: tuple, dim: int, action_dim: int) -> bool:
+def _session_of(row: tuple, dim: int, action_dim: int) -> int:
+    """Return the number of a record's session, -1 where the record is damaged."""
     try:
-        from_tuples([row], dim, action_dim)
+        return int(from_tuples([row], dim, action_dim).session_N[0])
     except CorruptStoreError:
-        return False
-    return True
+        return -1

@@ -5,7 +5,6 @@ Shape suffixes: N = records, D = latent size, A = action size.
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Sequence
 
@@ -17,38 +16,46 @@ from spatial_memory.errors import CorruptStoreError
 APPLICATION_ID = 0x574D454D  # "WMEM"
 FORMAT_VERSION = 1
 
+# Rows and a sum over their keys, kept by the database itself: what is missing or stands in the wrong place shows.
+_KEYS = {"record": "{row}id % 1000003",
+         "successor": "({row}record % 1000003) * 1009 + CAST({row}horizon * 1000 AS INTEGER) % 1000003"}  # fmt: skip
+_TALLY = """
+INSERT INTO tally VALUES ('{table}', 0, 0);
+CREATE TRIGGER {table}_in AFTER INSERT ON {table} BEGIN
+    UPDATE tally SET rows = rows + 1, keys = keys + {new} WHERE name = '{table}'; END;
+CREATE TRIGGER {table}_out AFTER DELETE ON {table} BEGIN
+    UPDATE tally SET rows = rows - 1, keys = keys - ({old}) WHERE name = '{table}'; END;
+"""
+_TRIGGERS = "".join(
+    _TALLY.format(table=table, new=keys.format(row="NEW."), old=keys.format(row="OLD."))
+    for table, keys in _KEYS.items()
+)
 CREATE = f"""
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT_VERSION};
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE session (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, checksum INTEGER NOT NULL);
-CREATE TABLE record (
-    id INTEGER PRIMARY KEY, stamp INTEGER NOT NULL, session INTEGER NOT NULL,
-    x REAL NOT NULL, y REAL NOT NULL, z REAL NOT NULL, heading REAL NOT NULL, cell INTEGER NOT NULL,
-    surprise REAL, previous_action BLOB NOT NULL, action BLOB NOT NULL, latent BLOB NOT NULL,
-    checksum INTEGER NOT NULL);
+CREATE TABLE record (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE successor (
     record INTEGER NOT NULL, horizon REAL NOT NULL, dt REAL NOT NULL, latent BLOB NOT NULL, checksum INTEGER NOT NULL,
     PRIMARY KEY (record, horizon)) WITHOUT ROWID;
-CREATE TABLE tally (one INTEGER PRIMARY KEY, records INTEGER NOT NULL);
-INSERT INTO tally VALUES (1, 0);
-CREATE TRIGGER record_in AFTER INSERT ON record BEGIN UPDATE tally SET records = records + 1; END;
-CREATE TRIGGER record_out AFTER DELETE ON record BEGIN UPDATE tally SET records = records - 1; END;
-"""
+CREATE TABLE tally (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, keys INTEGER NOT NULL) WITHOUT ROWID;
+{_TRIGGERS}"""
 TABLES = ("meta", "session", "record", "successor")
-_COLUMNS = ("id", "stamp", "session", "x", "y", "z", "heading", "cell", "surprise", "previous_action", "action",
-            "latent", "checksum")  # fmt: skip
-_MARKS = ", ".join("?" * len(_COLUMNS))
-_UPDATES = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])
-# An update, not a replacement: the tally counts insertions.
-PUT_RECORD = f"INSERT INTO record VALUES ({_MARKS}) ON CONFLICT (id) DO UPDATE SET {_UPDATES}"
-PUT_SUCCESSOR = "INSERT OR REPLACE INTO successor VALUES (?,?,?,?,?)"
+# Updates, not replacements: the tally counts insertions.
+PUT_RECORD = "INSERT INTO record VALUES (?,?) ON CONFLICT (id) DO UPDATE SET body = excluded.body"
+PUT_SUCCESSOR = """INSERT INTO successor VALUES (?,?,?,?,?) ON CONFLICT (record, horizon)
+                   DO UPDATE SET dt = excluded.dt, latent = excluded.latent, checksum = excluded.checksum"""
 PUT_META = "INSERT OR REPLACE INTO meta VALUES (?,?,?)"
 PUT_SESSION = "INSERT OR REPLACE INTO session VALUES (?,?,?)"
 DROP_RECORD = "DELETE FROM record WHERE id = ?"
 DROP_SUCCESSORS = "DELETE FROM successor WHERE record = ?"
-GET_RECORDS = f"SELECT {', '.join(_COLUMNS)} FROM record"
+GET_RECORDS = "SELECT id, body FROM record"
 GET_SUCCESSORS = "SELECT record, horizon, dt, latent, checksum FROM successor"
+GET_TALLY = "SELECT rows, keys FROM tally WHERE name = ?"
+COUNT = {
+    table: f"SELECT count(*), coalesce(sum({keys.format(row='')}), 0) FROM {table}" for table, keys in _KEYS.items()
+}
 GET_META = "SELECT key, value, checksum FROM meta"
 GET_SESSIONS = "SELECT number, name, checksum FROM session"
 
@@ -70,74 +77,58 @@ def opened(rows: list[tuple], what: str) -> list[tuple]:
     return [row[:-1] for row in rows]
 
 
-def _scalars(rows: Rows) -> list[bytes]:
-    """Return the numbers of each row as bytes, the same before and after SQLite: no negative zero, one kind of NaN."""
-    parts = [
-        np.ascontiguousarray(column, kind).view(np.uint8).reshape(len(rows), -1)
-        for column, kind in (
-            (rows.id_N, "<i8"),
-            (rows.stamp_N, "<i8"),
-            (rows.session_N, "<i4"),
-            (rows.x_N + 0.0, "<f8"),
-            (rows.y_N + 0.0, "<f8"),
-            (rows.z_N + 0.0, "<f8"),
-            (rows.heading_N + np.float32(0.0), "<f4"),
-            (np.where(np.isnan(rows.surprise_N), np.float32(np.nan), rows.surprise_N + np.float32(0.0)), "<f4"),
-            (rows.cell_N, "<u8"),
-        )
-    ]
-    whole = np.concatenate(parts, axis=1)
-    width = whole.shape[1]
-    packed = whole.tobytes()
-    return [packed[at : at + width] for at in range(0, len(packed), width)]
+def _layout(dim: int, action_dim: int) -> np.dtype:
+    """Return how the body of a record lies: little-endian, packed, its checksum aside."""
+    return np.dtype(
+        [
+            ("id", "<i8"), ("stamp", "<i8"), ("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("cell", "<u8"),
+            ("session", "<i4"), ("heading", "<f4"), ("surprise", "<f4"),
+            ("latent", "<f4", (dim,)), ("action", "<f4", (action_dim,)), ("previous_action", "<f4", (action_dim,)),
+        ]
+    )  # fmt: skip
 
 
-def _blobs(vector_NA: np.ndarray) -> list[bytes]:
-    """Return one blob per row; an unknown vector, which is NaN, is empty."""
-    known_N = ~np.isnan(vector_NA).any(axis=1)
-    return [row.tobytes() if known else b"" for row, known in zip(np.ascontiguousarray(vector_NA, "<f4"), known_N)]
+def to_tuples(rows: Rows) -> list[tuple[int, bytes]]:
+    """Return one tuple per row for ``PUT_RECORD``; the last four bytes of each body are its CRC-32."""
+    layout = _layout(rows.latent_ND.shape[1], rows.action_NA.shape[1])
+    packed_N = np.empty(len(rows), layout)
+    for name in layout.names or ():
+        suffix = "_ND" if name == "latent" else "_NA" if name.endswith("action") else "_N"
+        packed_N[name] = getattr(rows, name + suffix)
+    whole, width = packed_N.tobytes(), layout.itemsize
+    bodies = [whole[at : at + width] for at in range(0, len(whole), width)]
+    return [(key, body + zlib.crc32(body).to_bytes(4, "little")) for key, body in zip(rows.id_N.tolist(), bodies)]
 
 
-def _vectors(blobs: Sequence[bytes], size: int) -> np.ndarray:
-    """Return blobs as rows; an empty one is unknown, which is NaN."""
-    empty = np.full(size, np.nan, "<f4").tobytes()
-    joined = np.frombuffer(b"".join([blob or empty for blob in blobs]), "<f4")
-    return joined.reshape(len(blobs), size)
-
-
-def to_tuples(rows: Rows) -> list[tuple]:
-    """Return one tuple per row for ``PUT_RECORD``; SQLite keeps a NaN as NULL."""
-    blobs = [_blobs(column) for column in (rows.previous_action_NA, rows.action_NA, rows.latent_ND)]
-    checksums = [zlib.crc32(b"".join(parts)) for parts in zip(_scalars(rows), *blobs)]
-    scalars = (rows.id_N, rows.stamp_N, rows.session_N, rows.x_N, rows.y_N, rows.z_N, rows.heading_N, rows.cell_N,
-               rows.surprise_N)  # fmt: skip
-    return list(zip(*(column.tolist() for column in scalars), *blobs, checksums))
-
-
-def from_tuples(tuples: list[tuple], dim: int, action_dim: int) -> Rows:
+def from_tuples(tuples: Sequence[tuple[int, bytes]], dim: int, action_dim: int) -> Rows:
     """Return the rows that ``GET_RECORDS`` gave.
 
     Raises:
         CorruptStoreError: A row that is not what was written.
     """
-    columns = list(zip(*tuples))
-    try:
-        rows = Rows(
-            np.array(columns[0], np.int64),
-            np.array(columns[1], np.int64),
-            *(np.array(columns[at], np.float64) for at in (3, 4, 5)),
-            np.array(columns[6], np.float32),
-            np.array(columns[2], np.int32),
-            np.array([math.nan if value is None else value for value in columns[8]], np.float32),
-            _vectors(columns[10], action_dim),
-            _vectors(columns[9], action_dim),
-            np.array(columns[7], np.uint64),
-            _vectors(columns[11], dim),
-        )
-        checksums = [zlib.crc32(b"".join(parts)) for parts in zip(_scalars(rows), *columns[9:12])]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise CorruptStoreError(f"records {columns[0][0]}..{columns[0][-1]} do not read as records: {error}") from error
-    for record_id, mine, stored in zip(columns[0], checksums, columns[12]):
-        if mine != stored:
-            raise CorruptStoreError(f"record {record_id} is damaged: its checksum does not match")
-    return rows
+    layout = _sealed_layout(dim, action_dim)
+    bodies = [_checked(key, body, layout.itemsize, action_dim) for key, body in tuples]
+    packed_N = np.frombuffer(b"".join(bodies), layout)
+    if not np.array_equal(packed_N["id"], np.array([key for key, _ in tuples])):
+        raise CorruptStoreError(f"records {tuples[0][0]}..{tuples[-1][0]} do not stand under their ids")
+    return Rows(
+        *(np.ascontiguousarray(packed_N[name]) for name in ("id", "stamp", "x", "y", "z", "heading", "session")),
+        *(np.ascontiguousarray(packed_N[name]) for name in ("surprise", "action", "previous_action", "cell", "latent")),
+    )
+
+
+def _sealed_layout(dim: int, action_dim: int) -> np.dtype:
+    return np.dtype([*_layout(dim, action_dim).descr, ("checksum", "<u4")])
+
+
+def _checked(key: int, body: bytes, size: int, action_dim: int) -> bytes:
+    """Return a body that is whole; one from before any action was known gets unknown ones."""
+    # The CRC of something followed by its own CRC is always this.
+    if not isinstance(body, bytes) or zlib.crc32(body) != 0x2144DF1C:
+        raise CorruptStoreError(f"record {key} is damaged: its checksum does not match")
+    missing = size - len(body)
+    if missing == 0:
+        return body
+    if missing != 8 * action_dim:
+        raise CorruptStoreError(f"record {key} has {len(body)} bytes, expected {size}")
+    return body[:-4] + np.full(2 * action_dim, np.nan, "<f4").tobytes() + body[-4:]

@@ -19,12 +19,14 @@ from spatial_memory.columns import Rows
 from spatial_memory.errors import CorruptStoreError, StoreError
 from spatial_memory.records import Successor
 from spatial_memory.schema import (
+    COUNT,
     DROP_RECORD,
     DROP_SUCCESSORS,
     GET_META,
     GET_RECORDS,
     GET_SESSIONS,
     GET_SUCCESSORS,
+    GET_TALLY,
     PUT_META,
     PUT_RECORD,
     PUT_SESSION,
@@ -60,6 +62,7 @@ class Store:
     def __init__(self, path: str | Path = files.IN_MEMORY, commit_every_s: float = 0.2) -> None:
         self.path = str(path) if str(path) == files.IN_MEMORY else str(Path(path).expanduser().resolve())
         self._read_guard = threading.Lock()
+        self._damage: set[tuple] = set()
         self._recent: dict[int, dict[float, Successor]] = {}
         self._recent_guard = threading.Lock()
         self._reader: sqlite3.Connection | None = None
@@ -155,8 +158,20 @@ class Store:
 
     def count(self) -> int:
         """Return how many records are committed."""
-        rows = self.read("SELECT records FROM tally")
+        rows = self.read(GET_TALLY, ("record",))
         return rows[0][0] if rows else 0
+
+    def check(self) -> None:
+        """Refuse a file in which rows are missing or stand in the wrong place; reads all keys.
+
+        Raises:
+            CorruptStoreError: Says which and how many.
+        """
+        for table, sql in COUNT.items():
+            expected, found = self.read(GET_TALLY, (table,)), self.read(sql)
+            if expected != found:
+                text = f"{table}: {found} rows and key sum, expected {expected}"
+                raise CorruptStoreError(files.damage_text(self.path, text))
 
     def load(self, dim: int, action_dim: int) -> Iterator[Rows]:
         """Yield all committed records, some at a time.
@@ -164,25 +179,28 @@ class Store:
         Raises:
             CorruptStoreError: The file or a record in it is damaged.
         """
-        last, loaded, expected = -1, 0, self.count()
+        last = -1
         while tuples := self.read(f"{GET_RECORDS} WHERE id > ? ORDER BY id LIMIT {_CHUNK}", (last,)):
             last = tuples[-1][0]
-            loaded += len(tuples)
             yield from_tuples(tuples, dim, action_dim)
-        if loaded != expected:
-            text = f"{loaded} records where {expected} were written"
-            raise CorruptStoreError(files.damage_text(self.path, text))
 
     def successors(self, ids: Sequence[int]) -> dict[int, tuple[Successor, ...]]:
-        """Return the successors of records, nearest in time first, whether committed yet or not."""
+        """Return the successors of records, nearest in time first, whether committed yet or not.
+
+        One that is damaged is left out, logged, and told by ``trouble`` from then on.
+        """
         with self._recent_guard:
             recent = {record_id: dict(self._recent[record_id]) for record_id in ids if record_id in self._recent}
         found: dict[int, dict[float, Successor]] = {}
         marks = ",".join("?" * len(ids))
         rows = self.read(f"{GET_SUCCESSORS} WHERE record IN ({marks})", ids)
-        for record_id, horizon_s, dt_s, latent in opened(rows, f"{self.path}: a successor of record"):
-            successor = Successor(horizon_s, dt_s, np.frombuffer(latent, "<f4"))
-            found.setdefault(record_id, {})[horizon_s] = successor
+        for row in rows:
+            if sealed(*row[:-1]) != row:
+                self._damage.add(row[:2])
+                _LOG.error("%s: a successor of record %d is damaged", self.path, row[0])
+                continue
+            record_id, horizon_s, dt_s, latent, _ = row
+            found.setdefault(record_id, {})[horizon_s] = Successor(horizon_s, dt_s, np.frombuffer(latent, "<f4"))
         for record_id, by_horizon in recent.items():
             found.setdefault(record_id, {}).update(by_horizon)
         return {record_id: tuple(by[horizon] for horizon in sorted(by)) for record_id, by in found.items()}
@@ -286,6 +304,11 @@ class Store:
     def trouble(self) -> str | None:
         """Why changes are not durable at present, or None."""
         return self._writer.trouble
+
+    @property
+    def damage(self) -> str | None:
+        """What was found damaged since the file was opened, or None."""
+        return f"{len(self._damage)} successors are damaged" if self._damage else None
 
     @property
     def pending_count(self) -> int:

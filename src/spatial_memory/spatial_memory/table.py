@@ -14,7 +14,7 @@ import numpy as np
 from spatial_memory.cells import CellGrid
 from spatial_memory.columns import Rows
 from spatial_memory.errors import CorruptStoreError, EncoderMismatchError
-from spatial_memory.records import MemoryRecord, Successor, no_action, wrap_angle
+from spatial_memory.records import MemoryRecord, Successor, action_size, no_action, wrap_angle
 
 
 @dataclass
@@ -35,14 +35,16 @@ class Catalogue:
     next_id: int = 1
     sessions: dict[str, int] = field(default_factory=dict)
 
-    def adopting(self, record: MemoryRecord) -> Catalogue:
-        """Return the catalogue once it holds a record: what was open is taken from it."""
-        action_dim = max(record.action_A.size, record.previous_action_A.size) or -1
+    def adopting(self, records: Sequence[MemoryRecord]) -> Catalogue:
+        """Return the catalogue once it holds some records: what was open is taken from them."""
+        action_dim = self.action_dim
+        if action_dim < 0:
+            action_dim = next((size for record in records if (size := action_size(record))), -1)
         return replace(
             self,
-            encoder_id=self.encoder_id or record.encoder_id,
-            dim=self.dim or int(np.size(record.latent_D)),
-            action_dim=self.action_dim if self.action_dim >= 0 else action_dim,
+            encoder_id=self.encoder_id or records[0].encoder_id,
+            dim=self.dim or int(np.size(records[0].latent_D)),
+            action_dim=action_dim,
         )
 
     def check_encoder(self, encoder_id: str) -> None:
