@@ -17,7 +17,13 @@ from world_model.testing import make_random_artifact
 from world_model.world_action import VisualHistory
 from world_model.world_action.__main__ import main, settings
 from world_model.world_action.comparison import compare
-from world_model.world_action.evaluation import ForecastErrors, evaluate, forecast_errors, ratio_with_interval
+from world_model.world_action.evaluation import (
+    ForecastErrors,
+    evaluate,
+    forecast_errors,
+    ratio_with_interval,
+    resampling_units,
+)
 from world_model.world_action.export import export, parity, restore, script, served
 from world_model.world_action.model import WorldActionConfig
 from world_model.world_action.retrieval import forecast_poses, retrieve
@@ -140,12 +146,19 @@ def test_errors_by_hand() -> None:
     assert ratio_with_interval(errors, "ours", "same", 0)["ratio"] == pytest.approx(0.25)
 
 
+def test_a_single_drive_is_resampled_in_stretches_of_eight_seconds() -> None:
+    table = tabulate([lap_drive("a", 20.0)], 1.0, 4, 4)
+    assert np.bincount(resampling_units(table)).tolist() == [8, 8, 3]
+    both = tabulate([lap_drive("a", 20.0), lap_drive("b", 20.0)], 1.0, 4, 4)
+    assert np.bincount(resampling_units(both)).tolist() == [19, 19]
+
+
 def test_intervals_come_from_whole_drives() -> None:
     ours = np.array([[1.0], [1.0], [3.0], [3.0]])
     same, drive = np.full((4, 1), 2.0), np.array([0, 0, 1, 1])
     errors = ForecastErrors({"ours": ours, "same": same}, drive, np.zeros((4, 1), bool))
     result = ratio_with_interval(errors, "ours", "same", 0)
-    assert (result["ratio"], result["low"], result["high"], result["drives"]) == (1.0, 0.5, 1.5, 2)
+    assert (result["ratio"], result["low"], result["high"], result["units"]) == (1.0, 0.5, 1.5, 2)
     nothing = ratio_with_interval(errors, "ours", "same", 0, among=np.zeros(4, bool))
     assert nothing["ratio"] is None
 

@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", type=Path, help="write the results here too")
         if name == "evaluate":
             command.add_argument("--split", default="test", help="train, valid, test or all")
+            command.add_argument("--phases", type=int, default=1, help="starts per tick")
+            command.add_argument("--from-s", type=float, default=0.0, help="judge only what comes later in a drive [s]")
         else:
             command.add_argument("--log", type=Path, help="one JSON object per logged step")
             command.add_argument("--phases", type=int, default=2, help="starts per tick from each training drive")
@@ -96,7 +98,7 @@ def _adapt(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     artifact, data = load_artifact(args.artifact), DriveSet(args.data)
     drives = list(data.drives(None if args.split == "all" else args.split))
-    _, rows = evaluate(artifact, drives, data.manifest.step_s)
+    _, rows = evaluate(artifact, drives, data.manifest.step_s, args.phases, args.from_s)
     model_id = artifact.manifest.files["world_action.pt"][:16]
     _report({"model": model_id, "data": args.data.name, "split": args.split, "horizons_s": rows}, args.json)
     return 0

@@ -93,7 +93,7 @@ def _judge(
     plain = forecast_errors(lambda history, count: history[:, -1:], judged_KC, variance_C, table)
     ours = normalised_error(torch.cat(parts).numpy(), judged_KC[future_WF.clamp(min=0)].numpy(), variance_C)
     ours[table.future < 0] = np.nan
-    return ForecastErrors({**plain.error, "ours": ours}, plain.drive, plain.revisit)
+    return ForecastErrors({**plain.error, "ours": ours}, plain.unit, plain.revisit)
 
 
 @torch.no_grad()

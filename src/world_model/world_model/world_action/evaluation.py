@@ -20,6 +20,7 @@ from world_model.world_action.retrieval import retrieve
 from world_model.world_action.ticks import TickTable, tabulate
 
 RESAMPLES = 2000
+BLOCK_S = 8
 Foresee = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -29,12 +30,13 @@ class ForecastErrors:
 
     Attributes:
         error: Name of a predictor -> [W, F], NaN where a window has no target (or the predictor nothing to say).
-        drive: [W], the drive of each window: windows of one drive are not independent, so intervals resample drives.
+        unit: [W], what intervals resample, because windows of one drive are not independent: the drive; of a single
+            drive, which eight seconds of it.
         revisit: bool [W, F]; the place had been seen before. All False where poses were not asked for.
     """
 
     error: dict[str, np.ndarray]
-    drive: np.ndarray
+    unit: np.ndarray
     revisit: np.ndarray
 
 
@@ -60,13 +62,21 @@ def forecast_errors(
     }
     for values in error.values():
         values[table.future < 0] = np.nan
-    return ForecastErrors(error, table.drive[table.past[:, -1]], np.zeros(table.future.shape, bool))
+    return ForecastErrors(error, resampling_units(table), np.zeros(table.future.shape, bool))
+
+
+def resampling_units(table: TickTable) -> np.ndarray:
+    """Return what each window belongs to when intervals are made; see ``ForecastErrors.unit``."""
+    now_W = table.past[:, -1]
+    if len(table.names) > 1:
+        return table.drive[now_W]
+    return (table.stamp[now_W] - table.stamp[now_W].min()) // (BLOCK_S * 1_000_000_000)
 
 
 def ratio_with_interval(
     errors: ForecastErrors, name: str, baseline: str, horizon: int, among: np.ndarray | None = None, seed: int = 0
 ) -> dict[str, Any]:
-    """Return mean error over the baseline's mean error, with a 95 % interval from resampling drives.
+    """Return mean error over the baseline's mean error, with a 95 % interval from resampling whole drives.
 
     Args:
         errors: From ``forecast_errors``.
@@ -80,22 +90,22 @@ def ratio_with_interval(
     usable_W = np.isfinite(ours_W) & np.isfinite(theirs_W)
     if among is not None:
         usable_W &= among
-    drives = np.unique(errors.drive[usable_W])
-    if len(drives) == 0:
-        return {"ratio": None, "low": None, "high": None, "ours": None, "baseline": None, "n": 0, "drives": 0}
-    rows = [usable_W & (errors.drive == drive) for drive in drives]
-    sums_D2 = np.array([[ours_W[row].sum(), theirs_W[row].sum()] for row in rows])
-    drawn = np.random.default_rng(seed).integers(0, len(drives), (RESAMPLES, len(drives)))
-    totals = np.maximum(sums_D2[drawn].sum(1), 1e-12)
+    units = np.unique(errors.unit[usable_W])
+    if len(units) == 0:
+        return {"ratio": None, "low": None, "high": None, "ours": None, "baseline": None, "n": 0, "units": 0}
+    rows = [usable_W & (errors.unit == unit) for unit in units]
+    sums_U2 = np.array([[ours_W[row].sum(), theirs_W[row].sum()] for row in rows])
+    drawn = np.random.default_rng(seed).integers(0, len(units), (RESAMPLES, len(units)))
+    totals = np.maximum(sums_U2[drawn].sum(1), 1e-12)
     low, high = np.percentile(totals[:, 0] / totals[:, 1], [2.5, 97.5])
     return {
-        "ratio": float(sums_D2[:, 0].sum() / max(sums_D2[:, 1].sum(), 1e-12)),
+        "ratio": float(sums_U2[:, 0].sum() / max(sums_U2[:, 1].sum(), 1e-12)),
         "low": float(low),
         "high": float(high),
         "ours": float(ours_W[usable_W].mean()),
         "baseline": float(theirs_W[usable_W].mean()),
         "n": int(usable_W.sum()),
-        "drives": len(drives),
+        "units": len(units),
     }
 
 
@@ -109,7 +119,9 @@ def embed_frames(module: Any, image_TSSC: np.ndarray, batch: int = 256) -> np.nd
     return np.concatenate(parts)
 
 
-def evaluate(artifact: Artifact, drives: Sequence[Drive], step_s: float) -> tuple[ForecastErrors, dict[str, Any]]:
+def evaluate(
+    artifact: Artifact, drives: Sequence[Drive], step_s: float, phases: int = 1, from_s: float = 0.0
+) -> tuple[ForecastErrors, dict[str, Any]]:
     """Return the errors of an artifact's slow branch on drives, and the report of them.
 
     Retrieval uses the artifact's motion model when the drives have its step, else the measured velocity held.
@@ -118,11 +130,13 @@ def evaluate(artifact: Artifact, drives: Sequence[Drive], step_s: float) -> tupl
         artifact: With a slow branch.
         drives: Dense frames; those without poses count, but not for retrieval.
         step_s: Time between their frames [s].
+        phases: Starts per tick; more of them use more frames of a short drive.
+        from_s: Only windows at least this long after the drive's start are judged [s].
     """
     manifest, module = artifact.manifest, artifact.world_action()
     sizes = manifest.world_action
     assert sizes is not None
-    table = tabulate(drives, float(sizes["tick_s"]), int(sizes["history"]), int(sizes["future"]))
+    table = tabulate(drives, float(sizes["tick_s"]), int(sizes["history"]), int(sizes["future"]), phases)
     dense = [embed_frames(module, drive.image_TSSC) for drive in drives]
     features_KE = torch.from_numpy(np.stack([dense[owner][row] for owner, row in zip(table.drive, table.row)]))
     variance_E = np.ones(int(sizes["embedding_dim"]))  # embeddings are standardised on the training set
@@ -135,7 +149,7 @@ def evaluate(artifact: Artifact, drives: Sequence[Drive], step_s: float) -> tupl
     for name, neighbours in (("retrieval", 1), ("retrieval4", 4)):
         error_WF = np.full(table.future.shape, np.nan)
         for owner, drive in enumerate(drives):
-            windows_W = np.flatnonzero(errors.drive == owner)
+            windows_W = np.flatnonzero(table.drive[now_W] == owner)
             found = retrieve(
                 drive,
                 dense[owner],
@@ -150,6 +164,10 @@ def evaluate(artifact: Artifact, drives: Sequence[Drive], step_s: float) -> tupl
             errors.revisit[windows_W] = found.revisit
         error_WF[table.future < 0] = np.nan
         errors.error[name] = error_WF
+    began_ns = np.array([int(drive.stamp_T[0]) for drive in drives])
+    early_W = (table.stamp[now_W] - began_ns[table.drive[now_W]]) * 1e-9 < from_s
+    for values in errors.error.values():
+        values[early_W] = np.nan
     return errors, report(errors, horizons_s)
 
 
