@@ -16,6 +16,7 @@ import torch
 from world_model.artifacts import load_artifact, resolve_model_path
 from world_model.data.drives import DriveSet
 from world_model.errors import ConfigError, WorldModelError
+from world_model.motion import MotionModel
 from world_model.world_action.comparison import compare
 from world_model.world_action.evaluation import evaluate
 from world_model.world_action.export import export, restore
@@ -57,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "evaluate":
             command.add_argument("--split", default="test", help="train, valid, test or all")
             command.add_argument("--phases", type=int, default=1, help="starts per tick")
+            command.add_argument(
+                "--motion", choices=("artifact", "velocity"), default="artifact", help="how retrieval expects to move"
+            )
             command.add_argument("--from-s", type=float, default=0.0, help="judge only what comes later in a drive [s]")
         else:
             command.add_argument("--log", type=Path, help="one JSON object per logged step")
@@ -98,7 +102,8 @@ def _adapt(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     artifact, data = load_artifact(args.artifact), DriveSet(args.data)
     drives = list(data.drives(None if args.split == "all" else args.split))
-    _, rows = evaluate(artifact, drives, data.manifest.step_s, args.phases, args.from_s)
+    motion = MotionModel() if args.motion == "velocity" else None
+    _, rows = evaluate(artifact, drives, data.manifest.step_s, args.phases, args.from_s, motion)
     model_id = artifact.manifest.files["world_action.pt"][:16]
     _report({"model": model_id, "data": args.data.name, "split": args.split, "horizons_s": rows}, args.json)
     return 0

@@ -120,11 +120,14 @@ def embed_frames(module: Any, image_TSSC: np.ndarray, batch: int = 256) -> np.nd
 
 
 def evaluate(
-    artifact: Artifact, drives: Sequence[Drive], step_s: float, phases: int = 1, from_s: float = 0.0
+    artifact: Artifact,
+    drives: Sequence[Drive],
+    step_s: float,
+    phases: int = 1,
+    from_s: float = 0.0,
+    motion: MotionModel | None = None,
 ) -> tuple[ForecastErrors, dict[str, Any]]:
     """Return the errors of an artifact's slow branch on drives, and the report of them.
-
-    Retrieval uses the artifact's motion model when the drives have its step, else the measured velocity held.
 
     Args:
         artifact: With a slow branch.
@@ -132,6 +135,8 @@ def evaluate(
         step_s: Time between their frames [s].
         phases: Starts per tick; more of them use more frames of a short drive.
         from_s: Only windows at least this long after the drive's start are judged [s].
+        motion: Says where retrieval looks; by default the artifact's when the drives have its step, else the measured
+            velocity held (right for another robot than the artifact's too).
     """
     manifest, module = artifact.manifest, artifact.world_action()
     sizes = manifest.world_action
@@ -142,7 +147,7 @@ def evaluate(
     variance_E = np.ones(int(sizes["embedding_dim"]))  # embeddings are standardised on the training set
     errors = forecast_errors(module.foresee, features_KE, variance_E, table)
     known = abs(step_s - manifest.step_s) < 1e-6
-    motion = MotionModel.from_manifest(manifest.motion) if known else MotionModel()
+    motion = motion or (MotionModel.from_manifest(manifest.motion) if known else MotionModel())
     horizons_s = [float(sizes["tick_s"]) * (tick + 1) for tick in range(int(sizes["future"]))]
     seen_WFE = features_KE[torch.from_numpy(table.future).clamp(min=0)].numpy()
     now_W = table.past[:, -1]
