@@ -5,9 +5,9 @@ ros2 launch wm_bringup record.launch.py out:=bags/kitchen compressed:=true
 
 import os
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
 
-from launch import LaunchContext, LaunchDescription
 from wm_bringup.launching import topic_arguments
 
 

@@ -3,10 +3,10 @@
 ros2 launch wm_bringup replay.launch.py bag:=/path/to/bag topics:="/front/image_raw:=/camera/image_raw" loop:=2
 """
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch_ros.actions import Node
 
-from launch import LaunchContext, LaunchDescription
 from wm_bringup.launching import graph_arguments, include_graph
 
 

@@ -3,10 +3,10 @@
 ros2 launch wm_bringup simulate.launch.py seed:=3 rviz:=true
 """
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch_ros.actions import Node
 
-from launch import LaunchContext, LaunchDescription
 from wm_bringup.configuration import config_directory
 from wm_bringup.launching import graph_arguments, include_graph
 

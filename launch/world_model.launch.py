@@ -3,9 +3,9 @@
 ros2 launch wm_bringup world_model.launch.py camera_topic:=/front/image_raw pose_topic:=/amcl_pose form:=separate
 """
 
+from launch import LaunchDescription
 from launch.actions import OpaqueFunction
 
-from launch import LaunchDescription
 from wm_bringup.launching import graph_actions, graph_arguments
 
 

@@ -16,7 +16,7 @@ from wm_bringup.testing import listening, make_bag, wait_until
 @launch_pytest.fixture()
 def description(artifact: Path, tmp_path: Path):
     """A recording with a camera topic of another name."""
-    bag = make_bag(tmp_path / "bag", 60, storage="mcap", jpeg=True, camera="/front/image")
+    bag = make_bag(tmp_path / "bag", 80, storage="mcap", jpeg=True, camera="/front/image")
     return described("replay", bag=bag, model_path=artifact, topics="/front/image:=/camera/image_raw")
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
 from launch.actions import IncludeLaunchDescription, RegisterEventHandler
 from launch.event_handlers import OnProcessExit
 from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_pytest.actions import ReadyToTest
-
-from launch import LaunchContext, LaunchDescription
 
 _EXIT_CODES: WeakKeyDictionary[LaunchDescription, dict[str, int]] = WeakKeyDictionary()
 

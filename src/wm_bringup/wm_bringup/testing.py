@@ -24,8 +24,6 @@ from wm_bringup.player import TAKES, BagPlayer
 from wm_bringup.sent_log import SentLog
 from wm_ros.testing import own_domain_id
 from world_model.testing import make_random_artifact
-from world_model.world_action.export import export, served
-from world_model.world_action.model import WorldActionConfig
 
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 50_000_000
@@ -75,8 +73,6 @@ def make_bag(
 def make_artifact(path: Path) -> Path:
     """Writes an artifact with random weights, slow branch included."""
     make_random_artifact(path)
-    config = WorldActionConfig()
-    export(path, served(config), config)
     return path
 
 

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from wm_bringup.configuration import NODES, config_directory, option_values, ros_arguments
+from wm_ros import ConfigurationError
+
+
+def files_of(arguments: list[str]) -> list[Path]:
+    """Returns the parameter files on a command line."""
+    return [Path(arguments[i + 1]) for i, word in enumerate(arguments) if word == "--params-file"]
+
+
+def test_shipped_files_come_first_and_sim_time_is_for_all(tmp_path: Path):
+    arguments = ros_arguments(tmp_path, use_sim_time=True)
+
+    assert [path.stem for path in files_of(arguments)] == list(NODES)
+    assert arguments[0] == "--ros-args"
+    assert arguments[-3:] == ["-p", "use_sim_time:=true", "--"]
+
+
+def test_the_environment_comes_after_shipped_files_and_before_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TOPK", "5")
+    monkeypatch.setenv("QDRANT_PORT", "7000")
+    monkeypatch.setenv("WM_CHECKPOINT_PATH", "artifact://other")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("{}")
+
+    files = files_of(ros_arguments(tmp_path, files=[mine]))
+
+    assert files[-1] == mine
+    said = yaml.safe_load(files[-2].read_text())
+    assert said["transition_predictor"]["ros__parameters"]["top_k"] == 5
+    assert said["spatial_memory"]["ros__parameters"]["qdrant_port"] == 7000
+    assert said["world_action"]["ros__parameters"]["model_path"] == "artifact://other"
+
+
+def test_an_environment_variable_of_the_wrong_type_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TOPK", "many")
+
+    with pytest.raises(ConfigurationError, match="TOPK='many'"):
+        ros_arguments(tmp_path)
+
+
+def test_options_go_to_the_nodes_that_have_them(tmp_path: Path):
+    arguments = ros_arguments(tmp_path, options={"model_path": "/a b", "device": ""})
+
+    assert 'latent_publisher:model_path:="/a b"' in arguments
+    assert not any("device" in word for word in arguments)
+    assert option_values("spatial_memory", {"model_path": "x"}) == {}
+
+
+def test_every_node_has_a_shipped_file_that_names_it():
+    for node in [*NODES, "wm_sim"]:
+        assert list(yaml.safe_load((config_directory() / f"{node}.yaml").read_text())) == [node]
+
+
+def test_the_profile_holds_large_images():
+    text = (config_directory() / "fastdds_profiles.xml").read_text()
+
+    assert "<segment_size>33554432</segment_size>" in text
