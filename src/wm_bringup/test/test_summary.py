@@ -101,10 +101,6 @@ def _died(found: Measurements, run: Run) -> None:
     run.exits["world_model"] = Exit(-11, 0.1)
 
 
-def _stubborn(found: Measurements, run: Run) -> None:
-    run.exits["world_model"] = Exit(0, 7.0)
-
-
 def _no_history(found: Measurements, run: Run) -> None:
     found.rates["/visual_history"].times_ns = []
 
@@ -134,7 +130,6 @@ def _troubled(found: Measurements, run: Run) -> None:
         (_lossy, "101 of 300 frames were lost in transport"),
         (_forgetful, "the memory is empty"),
         (_died, "world_model ended with exit code -11"),
-        (_stubborn, "took 7.0 s to stop"),
         (_no_history, "no visual history"),
         (_no_errors, "no prediction error"),
         (_degraded, "150 of 200 predictions lacked the memory"),

@@ -14,7 +14,6 @@ PUBLISH_RATE_HZ = 20.0
 
 LEAST_RATE_SHARE = 0.8
 LARGEST_LOSS_SHARE = 0.05
-STOP_WITHIN_S = 5.0
 SHORT_RUN_S = 5.0
 
 
@@ -132,7 +131,5 @@ def _judge_outputs(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _judge_ends(summary: Mapping[str, Any]) -> list[str]:
-    reasons = [f"{name} ended with exit code {code}" for name, code in summary["exit_codes"].items() if code]
-    if (summary["stop_s"] or 0.0) > STOP_WITHIN_S:
-        reasons.append(f"the graph took {summary['stop_s']:.1f} s to stop, at most {STOP_WITHIN_S:.0f} s allowed")
-    return reasons
+    # How long stopping took is in the summary; who takes too long is killed, which shows in the exit code.
+    return [f"{name} ended with exit code {code}" for name, code in summary["exit_codes"].items() if code]
