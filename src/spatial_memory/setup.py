@@ -17,5 +17,5 @@ setup(
     maintainer_email="maintainers@example.com",
     description="Exact, durable, bounded memory of latent states by place, time and likeness.",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["spatial_memory_node = spatial_memory.node:main"]},
+    entry_points={"console_scripts": ["spatial_memory_node = spatial_memory.main:main"]},
 )

@@ -8,10 +8,11 @@ from typing import Protocol
 
 from spatial_memory.backend import Memory
 from spatial_memory.cells import CellGrid, resolution_for
-from spatial_memory.errors import CorruptStoreError
+from spatial_memory.errors import CorruptStoreError, StoreError
 from spatial_memory.files import IN_MEMORY
 from spatial_memory.maps import LocalMap, Map, Wgs84Map
 from spatial_memory.memory import CellMemory
+from spatial_memory.outbox import next_to
 from spatial_memory.recovery import recover
 from spatial_memory.store import Store
 
@@ -76,6 +77,12 @@ class MemorySettings(Protocol):
     surprise_weight: float
     commit_every_s: float
     on_corrupt: str
+    robot_id: str
+    qdrant_host: str
+    qdrant_port: int
+    qdrant_api_key: str
+    qdrant_tls: bool
+    qdrant_collection: str
 
     def path(self) -> str:
         """Return the file that holds the memory."""
@@ -89,7 +96,20 @@ def open_memory(
     Raises:
         StoreError: It cannot be opened, and why.
     """
+    if settings.backend == "qdrant":
+        return _open_qdrant(settings, grid)
     return open_cell_memory(
         settings.path(), grid, settings.capacity, settings.surprise_weight, settings.commit_every_s, progress,
         on_corrupt=settings.on_corrupt,
     )  # fmt: skip
+
+
+def _open_qdrant(settings: MemorySettings, grid: CellGrid) -> Memory:
+    try:
+        from spatial_memory.qdrant_memory import QdrantMemory, connect
+    except ModuleNotFoundError as error:
+        raise StoreError(f"backend qdrant needs the Python package qdrant-client: {error}") from error
+    client = connect(settings.qdrant_host, settings.qdrant_port, settings.qdrant_api_key, tls=settings.qdrant_tls)
+    return QdrantMemory(
+        client, grid, settings.robot_id, settings.qdrant_collection, next_to(settings.path()), settings.commit_every_s
+    )

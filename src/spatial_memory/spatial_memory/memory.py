@@ -203,6 +203,14 @@ class CellMemory:
             rows = self._index.rows(slots_N[slots_N >= 0])
             return records_of(rows, self._catalogue, self._store.successors(rows.id_N.tolist()))
 
+    def everything(self) -> list[MemoryRecord]:
+        """Return all records, oldest id first."""
+        with self._lock:
+            if self._index is None:
+                return []
+            ids = np.sort(self._index.columns.flat("id")[self._index.slots()]).tolist()
+            return [record for at in range(0, len(ids), _CHUNK) for record in self.get(ids[at : at + _CHUNK])]
+
     def _limits(self, query: Query) -> Limits | None:
         """Check a query and return its bounds in the memory's numbers; None where nothing can match."""
         catalogue = self._catalogue

@@ -1,0 +1,429 @@
+"""The memory of many robots in one Qdrant collection per encoder.
+
+What is inserted goes to an outbox on disk first, which is what acknowledged means here, and from there to the server in
+batches; a server that is away is tried again. Searches are exact: the server filters by cell, area, time and session,
+and ranks by latent without approximation; what it cannot compare exactly is compared here before the k best are chosen.
+
+Shape suffixes: N = records, K = answers.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
+
+from spatial_memory import points
+from spatial_memory.backend import Forget, Rigid, Stats
+from spatial_memory.cells import CellGrid
+from spatial_memory.columns import Rows
+from spatial_memory.errors import BackendAwayError, EncoderMismatchError, PlaceError, QueryError, RecordError
+from spatial_memory.files import IN_MEMORY
+from spatial_memory.filters import Limits, passing
+from spatial_memory.outbox import Operation, Outbox
+from spatial_memory.query import Matches, Query, no_matches
+from spatial_memory.ranking import SPARE, Shortlist, rank
+from spatial_memory.records import MemoryRecord, Successor, action_size, check_record, check_successor, wrap_angle
+from spatial_memory.transfer import read_snapshot, write_snapshot
+
+_PAGE = 1000
+
+
+class QdrantMemory:
+    """Remembers states on a Qdrant server and finds them again, exactly.
+
+    Args:
+        client: Talks to the server; ``QdrantClient(":memory:")`` needs none.
+        grid: Cuts the map into cells; all robots of a collection must cut alike.
+        robot_id: Name of this robot; its ids never meet another's.
+        collection: Name that the collections, one per encoder, begin with.
+        outbox_path: SQLite file of what is on its way, or ``:memory:``.
+        commit_every_s: Longest time an insertion waits before it is durable [s].
+        indexed: Make payload indexes; the client's own local mode has none.
+
+    Raises:
+        StoreLockedError: Another process holds the outbox.
+    """
+
+    def __init__(
+        self,
+        client: QdrantClient,
+        grid: CellGrid,
+        robot_id: str,
+        collection: str = "world_model_memory",
+        outbox_path: str = IN_MEMORY,
+        commit_every_s: float = 0.2,
+        *,
+        indexed: bool = True,
+    ) -> None:
+        self._client = client
+        self._grid = grid
+        self._robot_id = robot_id
+        self._prefix = collection
+        self._indexed = indexed
+        self._lock = threading.RLock()
+        self._encoder_id: str | None = None
+        self._dim = 0
+        self._action_dim = -1
+        # 20 bits of the robot's name, then milliseconds: no id is given twice, whatever was lost.
+        self._next_id = ((zlib.crc32(robot_id.encode()) & 0xFFFFF) << 43) + int(time.time() * 1000)
+        self._newest_put_ns = 0
+        self._seen = ""
+        self._params = models.SearchParams(exact=True) if indexed else None
+        try:
+            self._adopt_collection()
+        except BackendAwayError:
+            self._encoder_id = None  # found again with the first operation that gets through
+        self._outbox = Outbox(outbox_path, self._send, commit_every_s)
+
+    # ---------------------------------------------------------------- the server
+
+    @contextmanager
+    def _server(self) -> Iterator[None]:
+        """Name what goes wrong with the server.
+
+        Raises:
+            BackendAwayError: It does not answer, or refuses.
+        """
+        try:
+            yield
+        except (ApiException, ResponseHandlingException, OSError) as error:
+            raise BackendAwayError(f"Qdrant: {error}") from error
+
+    @property
+    def _collection(self) -> str:
+        return f"{self._prefix}-{self._encoder_id or 'unnamed'}"
+
+    def _adopt_collection(self) -> None:
+        """Take up the one collection that is there, if it is the only one."""
+        with self._server():
+            names = [each.name for each in self._client.get_collections().collections]
+            mine = [name for name in names if name.startswith(f"{self._prefix}-")]
+            if len(mine) != 1:
+                return
+            config = self._client.get_collection(mine[0]).config.params.vectors
+        suffix = mine[0][len(self._prefix) + 1 :]
+        self._encoder_id = "" if suffix == "unnamed" else suffix
+        self._dim = config.size  # type: ignore[union-attr]
+
+    def _exists(self) -> bool:
+        """Return whether the collection is there; asks until it is."""
+        if self._seen != self._collection and self._client.collection_exists(self._collection):
+            self._seen = self._collection
+        return self._seen == self._collection
+
+    def _make_collection(self, encoder_id: str, dim: int) -> None:
+        name = f"{self._prefix}-{encoder_id or 'unnamed'}"
+        with self._server():
+            if self._client.collection_exists(name):
+                return
+            vectors = models.VectorParams(size=dim, distance=models.Distance.EUCLID)
+            self._client.create_collection(name, vectors_config=vectors)
+            if self._indexed:
+                cells = {points.level_key(at): models.PayloadSchemaType.INTEGER for at in range(len(self._grid.levels))}
+                for key, kind in {**points.INDEXES, **cells}.items():
+                    self._client.create_payload_index(name, key, kind, wait=True)
+
+    def _send(self, operations: Sequence[Operation]) -> None:
+        """Send operations in order; neighbours of a kind in one request."""
+        at = 0
+        while at < len(operations):
+            kind = operations[at][0]
+            end = at + 1
+            while end < len(operations) and kind in ("put", "drop") and _alike(operations[end], operations[at]):
+                end += 1
+            bodies = [each for _, each in operations[at:end]]
+            with self._server():
+                self._send_alike(kind, bodies)
+            at = end
+
+    def _send_alike(self, kind: str, bodies: list[Any]) -> None:
+        name = bodies[0]["collection"]
+        if kind == "put":
+            self._make_collection(bodies[0]["encoder_id"], len(bodies[0]["vector"]))
+            many = [models.PointStruct(id=each["id"], vector=each["vector"], payload=each["payload"])
+                    for each in bodies]  # fmt: skip
+            self._client.upsert(name, many, wait=True)
+        elif kind == "drop":
+            if self._client.collection_exists(name):
+                ids = [key for each in bodies for key in each["ids"]]
+                self._client.delete(name, models.PointIdsList(points=ids), wait=True)
+        elif kind == "set":
+            self._client.set_payload(name, bodies[0]["payload"], points=[bodies[0]["id"]], wait=True)
+
+    # ---------------------------------------------------------------- keeping
+
+    def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
+        """Keep records and return their ids; all or none. They can be found once the server took them.
+
+        Raises:
+            RecordError: The first one that cannot be kept, by its place in the list.
+        """
+        if not records:
+            return []
+        with self._lock:
+            encoder_id = records[0].encoder_id if self._encoder_id is None else self._encoder_id
+            dim = self._dim or int(np.size(records[0].latent_D))
+            action_dim = self._action_dim
+            if action_dim < 0:
+                action_dim = next((size for record in records if (size := action_size(record))), -1)
+            payloads = []
+            for at, record in enumerate(records):
+                try:
+                    payloads.append(self._payload(record, encoder_id, dim, action_dim))
+                except RecordError as error:
+                    error.args = (f"record {at}: {error}",)
+                    raise
+            self._encoder_id, self._dim, self._action_dim = encoder_id, dim, action_dim
+            ids = [record.id or self._new_id() for record in records]
+            self._put(ids, [np.asarray(record.latent_D, np.float32).tolist() for record in records], payloads)
+            self._newest_put_ns = max(self._newest_put_ns, *(record.stamp_ns for record in records))
+            return ids
+
+    def _payload(self, record: MemoryRecord, encoder_id: str, dim: int, action_dim: int) -> dict[str, Any]:
+        if record.encoder_id != encoder_id:
+            raise EncoderMismatchError(f"latent of encoder {record.encoder_id}, the memory holds {encoder_id}")
+        check_record(record, dim, action_dim)
+        whole = replace(record, heading=wrap_angle(record.heading)) if abs(record.heading) > np.pi else record
+        return points.payload_of(whole, self._robot_id, self._grid)
+
+    def _put(self, ids: Sequence[int], vectors: Sequence[Sequence[float]], payloads: Sequence[dict]) -> None:
+        base = {"collection": self._collection, "encoder_id": self._encoder_id}
+        operations = [
+            ("put", {**base, "id": key, "vector": vector, "payload": payload})
+            for key, vector, payload in zip(ids, vectors, payloads)
+        ]
+        self._outbox.put(operations, min(payload["stamp"] for payload in payloads))
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    def link(self, record_id: int, successor: Successor) -> bool:
+        """Add what followed a record; one that was forgotten meanwhile stays forgotten."""
+        check_successor(successor, self._dim)
+        return self._set(record_id, dict([points.successor_item(successor)]))
+
+    def set_surprise(self, record_id: int, surprise: float) -> bool:
+        """Say how surprising a record was; one that was forgotten meanwhile stays forgotten."""
+        return self._set(record_id, {"surprise": float(np.float32(surprise))})
+
+    def _set(self, record_id: int, payload: dict[str, Any]) -> bool:
+        self._outbox.put([("set", {"collection": self._collection, "id": record_id, "payload": payload})])
+        return True
+
+    # ---------------------------------------------------------------- finding
+
+    def query_batch(self, queries: Sequence[Query]) -> list[Matches]:
+        """Answer queries, each exactly, over all robots of the collection.
+
+        Raises:
+            QueryError: The first one that cannot be answered as asked, by its place in the list.
+            BackendAwayError: The server does not answer.
+        """
+        for at, query in enumerate(queries):
+            try:
+                query.check(self._dim, self._action_dim, self._encoder_id or "")
+                if query.place is not None:
+                    self._grid.cell_of(query.place.x, query.place.y)
+            except (QueryError, PlaceError) as error:
+                raise QueryError(f"query {at}: {error}" if len(queries) > 1 else str(error)) from error
+        return [self._answer(query) for query in queries]
+
+    def _answer(self, query: Query) -> Matches:
+        bounds = query.time_bounds(self._newest_ns() if query.exclude_recent_s > 0 and query.stamp_ns is None else 0)
+        condition = points.filter_of(query, self._grid, bounds)
+        by_server = query.rank == "latent" and query.metric == "l2"
+        held = list(self._scroll(condition, vectors=not by_server))
+        rows, mask_N = self._passing(query, held, bounds)
+        count = int(np.count_nonzero(mask_N))
+        if count == 0:
+            return no_matches()
+        if by_server:
+            wanted = {held[at].id for at in np.flatnonzero(mask_N)}
+            held = self._nearest(query, condition, wanted)
+            rows, mask_N = self._passing(query, held, bounds)
+        chosen = np.flatnonzero(mask_N)
+        shortlist = Shortlist(chosen, count)
+        ranking = rank(rows.take(chosen), [query], [shortlist], self._grid.map)[0]
+        found = [held[chosen[at]] for at in ranking.order_K]
+        records = found if query.successors else [replace(record, successors=()) for record in found]
+        return Matches(records, *ranking.distances, count)
+
+    def _passing(
+        self, query: Query, held: Sequence[MemoryRecord], bounds: tuple[int | None, int | None]
+    ) -> tuple[Rows, np.ndarray]:
+        """Compare exactly what the server could only compare roughly."""
+        sessions: dict[str, int] = {}
+        rows = points.rows_of(held, sessions, self._dim)
+        session = sessions.get(query.session, -1) if query.session else None
+        columns = {name: getattr(rows, f"{name}_N") for name in ("x", "y", "z", "heading", "stamp", "session")}
+        columns["action"] = rows.action_NA
+        limits = Limits(*bounds, session)
+        return rows, passing(query, columns.__getitem__, self._grid.map, limits, np.ones(len(rows), bool))
+
+    def _nearest(self, query: Query, condition: models.Filter | None, wanted: set[int]) -> list[MemoryRecord]:
+        """Return the nearest by latent until enough of those that pass are among them."""
+        limit = 2 * query.k + SPARE
+        enough = min(query.k + SPARE, len(wanted))
+        while True:
+            with self._server():
+                found = self._client.query_points(
+                    self._collection, query=np.asarray(query.latent_D, np.float32).tolist(), query_filter=condition,
+                    search_params=self._params, limit=limit, with_payload=True, with_vectors=True,
+                ).points  # fmt: skip
+            if len(found) < limit or sum(int(point.id) in wanted for point in found) >= enough:
+                return [points.record_of(point.id, point.payload, point.vector) for point in found]  # type: ignore
+            limit *= 2
+
+    def _scroll(self, condition: models.Filter | None, *, vectors: bool) -> Iterator[MemoryRecord]:
+        if self._dim == 0:
+            return
+        offset = None
+        while True:
+            with self._server():
+                if not self._exists():
+                    return
+                page, offset = self._client.scroll(
+                    self._collection, scroll_filter=condition, limit=_PAGE, offset=offset, with_payload=True,
+                    with_vectors=vectors,
+                )  # fmt: skip
+            for point in page:
+                yield points.record_of(point.id, point.payload or {}, point.vector)  # type: ignore[arg-type]
+            if offset is None:
+                return
+
+    def _newest_ns(self) -> int:
+        return max((record.stamp_ns for record in self._scroll(None, vectors=False)), default=0)
+
+    # ---------------------------------------------------------------- forgetting and moving
+
+    def delete(self, what: Forget) -> int:
+        """Forget what matches and return how many that were.
+
+        Raises:
+            BackendAwayError: The server does not answer.
+        """
+        what.check()
+        self.flush()
+        query = Query(latent_D=np.zeros(max(1, self._dim)), box=what.box, session=what.session)
+        held = list(self._scroll(points.filter_of(query, self._grid, (None, None)), vectors=False))
+        mask_N = self._passing(query, held, (None, None))[1]
+        if what.ids:
+            mask_N &= np.isin([record.id for record in held], what.ids)
+        if what.older_than_s > 0:
+            oldest = self._newest_ns() - round(what.older_than_s * 1e9)
+            mask_N &= np.array([record.stamp_ns < oldest for record in held], bool)
+        ids = [held[at].id for at in np.flatnonzero(mask_N)]
+        self._drop(ids)
+        return len(ids)
+
+    def _drop(self, ids: Sequence[int]) -> None:
+        if ids:
+            self._outbox.put([("drop", {"collection": self._collection, "ids": list(ids)})])
+            self.flush()
+
+    def transform(self, rigid: Rigid, session: str = "") -> int:
+        """Move the records of a session, or all of this robot's, and return how many; record by record on the server.
+
+        Raises:
+            PlaceError: One of them would lie nowhere; then none moved.
+        """
+        self.flush()
+        held = [record for record in self._mine() if not session or record.session == session]
+        moved = []
+        for record in held:
+            x, y, z = (float(value) for value in rigid.apply(np.float64(record.x), np.float64(record.y), record.z))
+            heading = float(np.float32(wrap_angle(record.heading + rigid.yaw)))
+            cells = points.cells_of(self._grid.cell_of(x, y), self._grid)
+            moved.append({"x": x, "y": y, "z": z, "heading": heading, **cells})
+        self._outbox.put(
+            [
+                ("set", {"collection": self._collection, "id": record.id, "payload": payload})
+                for record, payload in zip(held, moved)
+            ]
+        )
+        self.flush()
+        return len(held)
+
+    def _mine(self, *, vectors: bool = False) -> list[MemoryRecord]:
+        """Return all records of this robot."""
+        own = models.FieldCondition(key="robot", match=models.MatchValue(value=self._robot_id))
+        return list(self._scroll(models.Filter(must=[own]), vectors=vectors))
+
+    def clear(self) -> None:
+        """Forget everything of this robot, the encoder included; other robots' records stay."""
+        self.flush()
+        self._drop([record.id for record in self._mine()])
+        with self._lock:
+            self._encoder_id, self._dim, self._action_dim = None, 0, -1
+
+    # ---------------------------------------------------------------- whole memory
+
+    def snapshot(self, path: Path) -> int:
+        """Write everything of this robot to one file, which every backend restores, and return how many records."""
+        self.flush()
+        return write_snapshot(path, self._mine(vectors=True), self._grid)
+
+    def restore(self, path: Path) -> int:
+        """Replace everything of this robot by what a snapshot holds and return how many records that are."""
+        records = read_snapshot(path, self._encoder_id or "", self._grid)
+        if self._dim:
+            self.clear()
+        for start in range(0, len(records), _PAGE):
+            self.insert(records[start : start + _PAGE])
+        self.flush()
+        return len(records)
+
+    def flush(self, timeout_s: float = 30.0) -> None:
+        """Return once everything so far can be found by all.
+
+        Raises:
+            BackendAwayError: The server does not take it at present; it is durable here all the same.
+        """
+        self._outbox.drain(timeout_s)
+
+    def stats(self) -> Stats:
+        """Return how the memory is doing; what only the server knows is zero while it is away."""
+        count, degraded = 0, []
+        try:
+            with self._server():
+                if self._dim and self._exists():
+                    count = self._client.count(self._collection, exact=True).count
+        except BackendAwayError as error:
+            degraded.append(str(error))
+        if self._outbox.trouble:
+            degraded.append(f"{self._outbox.unsent_count} operations wait: {self._outbox.trouble}")
+        oldest = self._outbox.oldest_pending_ns()
+        durable = self._newest_put_ns if oldest is None else min(self._newest_put_ns, oldest - 1)
+        return Stats(
+            memory_count=count, encoder_id=self._encoder_id or "", backend="qdrant", durable_until_ns=durable,
+            pending_writes=self._outbox.unsent_count, degraded=tuple(degraded),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Make durable what is left and let go; it is sent after the next start."""
+        self._outbox.close()
+        self._client.close()
+
+
+def _alike(mine: Operation, other: Operation) -> bool:
+    return mine[0] == other[0] and mine[1]["collection"] == other[1]["collection"]
+
+
+def connect(host: str, port: int, api_key: str, *, tls: bool, timeout_s: int = 5) -> QdrantClient:
+    """Return a client of a server, which need not be there yet."""
+    return QdrantClient(
+        host=host, port=port, api_key=api_key or None, https=tls, timeout=timeout_s, check_compatibility=False
+    )
+
+

@@ -1,0 +1,301 @@
+"""One suite for every backend: brute force, faiss, Qdrant in its client and, where one answers, a server."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from spatial_memory import (
+    BackendAwayError,
+    Box,
+    CellMemory,
+    EncoderMismatchError,
+    Forget,
+    ForgetError,
+    Memory,
+    Place,
+    PlaceError,
+    Query,
+    QueryError,
+    RecordError,
+    Rigid,
+    Store,
+    StoreError,
+    Successor,
+)
+from spatial_memory.brute import BruteMemory
+
+from .conftest import World, assert_agree
+
+qdrant = pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
+HOST, PORT = os.environ.get("QDRANT_HOST") or "localhost", int(os.environ.get("QDRANT_PORT") or 6333)
+
+
+def server_answers() -> bool:
+    try:
+        socket.create_connection((HOST, PORT), timeout=0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+def local_client():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return qdrant.QdrantClient(":memory:")
+
+
+@pytest.fixture(params=["brute", "faiss", "qdrant-local", "qdrant-server"])
+def memory(request, grid, tmp_path) -> Iterator[Memory]:
+    if request.param == "brute":
+        made: Memory = BruteMemory(grid)
+    elif request.param == "faiss":
+        made = CellMemory(Store(tmp_path / "memory.sqlite3"), grid)
+    else:
+        from spatial_memory.qdrant_memory import QdrantMemory, connect
+
+        local = request.param == "qdrant-local"
+        if not local and not server_answers():
+            pytest.skip(f"no Qdrant server answers at {HOST}:{PORT}")
+        client = local_client() if local else connect(HOST, PORT, os.environ.get("QDRANT_API_KEY", ""), tls=False)
+        name = f"test-{uuid.uuid4().hex}"
+        made = QdrantMemory(client, grid, "r2", name, str(tmp_path / "outbox"), 0.01, indexed=not local)
+    yield made
+    if request.param.startswith("qdrant"):
+        for each in made._client.get_collections().collections:
+            if each.name.startswith(name):
+                made._client.delete_collection(each.name)
+    made.close()
+
+
+@pytest.fixture
+def twin(grid) -> BruteMemory:
+    return BruteMemory(grid)
+
+
+def fill(memory: Memory, twin: BruteMemory, world: World, count: int = 150) -> list[int]:
+    """Give both the same records under the same ids."""
+    records = [world.record(id=1000 + at) for at in range(count)]
+    assert memory.insert(records) == twin.insert(records)
+    memory.flush()
+    return [record.id for record in records]
+
+
+def test_answers_agree(memory, twin):
+    world = World(1)
+    fill(memory, twin, world)
+    assert_agree(memory, twin, [world.query() for _ in range(40)])
+    assert_agree(memory, twin, world.planner_queries(10))
+
+
+def test_an_empty_memory_answers_with_nothing(memory):
+    answer = memory.query_batch([Query(place=Place(0.0, 0.0)), Query(latent_D=np.ones(3))])
+    assert [len(each.records) for each in answer] == [0, 0]
+    assert memory.stats().memory_count == 0
+
+
+def test_ids_are_new_unless_given(memory):
+    world = World(2)
+    given = memory.insert([world.record(id=7)])
+    chosen = memory.insert([world.record(), world.record()])
+    assert given == [7]
+    assert len({7, *chosen}) == 3
+
+
+def test_successors_and_surprise_join_later(memory, twin):
+    world = World(3)
+    ids = fill(memory, twin, world, 20)
+    for record_id in ids[:10]:
+        successor = Successor(1.0, 1.03, world.latent())
+        assert memory.link(record_id, successor)
+        twin.link(record_id, successor)
+        memory.set_surprise(record_id, 0.5)
+        twin.set_surprise(record_id, 0.5)
+    memory.flush()
+    assert_agree(memory, twin, [Query(k=20, place=Place(0.0, 0.0), successors=True)])
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        Forget(ids=(1003, 1004, 99)),
+        Forget(box=Box(-2.0, -2.0, -10.0, 2.0, 2.0, 10.0)),
+        Forget(session="a"),
+        Forget(older_than_s=8.0),
+        Forget(session="b", older_than_s=5.0),
+    ],
+)
+def test_deleting(memory, twin, what):
+    world = World(4)
+    fill(memory, twin, world)
+    assert memory.delete(what) == twin.delete(what) > 0
+    assert memory.stats().memory_count == twin.stats().memory_count
+    assert_agree(memory, twin, [world.query() for _ in range(10)])
+
+
+def test_deleting_without_a_criterion_deletes_nothing(memory, twin):
+    fill(memory, twin, World(5), 3)
+    with pytest.raises(ForgetError, match="no criterion"):
+        memory.delete(Forget())
+    assert memory.stats().memory_count == 3
+
+
+@pytest.mark.parametrize("session", ["", "a"])
+def test_moving(memory, twin, session):
+    world = World(6)
+    fill(memory, twin, world)
+    rigid = Rigid(3.0, -1.0, 0.5, 2.5)
+    assert memory.transform(rigid, session) == twin.transform(rigid, session) > 0
+    assert_agree(memory, twin, [world.query() for _ in range(20)])
+    with pytest.raises(PlaceError):
+        memory.transform(Rigid(1e9, 0.0, 0.0, 0.0))
+    assert_agree(memory, twin, [world.query() for _ in range(5)])
+
+
+def test_snapshot_and_restore(memory, twin, tmp_path):
+    world = World(7)
+    fill(memory, twin, world, 60)
+    assert memory.snapshot(tmp_path / "mine") == twin.snapshot(tmp_path / "theirs") == 60
+    memory.delete(Forget(session="a"))
+    assert memory.restore(tmp_path / "mine") == twin.restore(tmp_path / "theirs") == 60
+    assert_agree(memory, twin, [world.query() for _ in range(10)])
+    with pytest.raises(StoreError, match="no snapshot"):
+        memory.restore(tmp_path / "none")
+
+
+def test_clear_forgets_the_encoder_too(memory, twin):
+    fill(memory, twin, World(8), 5)
+    memory.clear()
+    assert memory.stats().memory_count == 0
+    memory.insert([World(9).record(encoder_id="f", latent_D=np.ones(3, np.float32))])
+    memory.flush()
+    assert memory.stats().memory_count == 1
+    assert memory.stats().encoder_id == "f"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"encoder_id": "f"}, EncoderMismatchError),
+        ({"latent_D": np.ones(5, np.float32)}, RecordError),
+        ({"latent_D": np.full(6, np.nan, np.float32)}, RecordError),
+        ({"x": float("nan")}, RecordError),
+        ({"x": 1e7}, PlaceError),
+        ({"action_A": np.ones(3, np.float32)}, RecordError),
+        ({"id": -1}, RecordError),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_whole(memory, twin, fields, error):
+    world = World(10)
+    fill(memory, twin, world, 5)
+    with pytest.raises(error):
+        memory.insert([world.record(), world.record(**fields)])
+    memory.flush()
+    assert memory.stats().memory_count == 5
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"k": 0},
+        {"k": 100_000},
+        {"place": None, "radius_m": 1.0, "latent_D": np.ones(6)},
+        {"place": None},
+        {"latent_D": np.ones(5)},
+        {"latent_D": np.full(6, np.inf)},
+        {"radius_m": float("nan")},
+        {"radius_m": -1.0},
+        {"place": Place(float("inf"), 0.0)},
+        {"place": Place(1e9, 0.0)},
+        {"rank_by": "latent"},
+        {"encoder_id": "f"},
+        {"action_A": np.ones(3)},
+        {"ring_count": 10_000},
+    ],
+)
+def test_what_cannot_be_answered_is_refused(memory, twin, fields):
+    fill(memory, twin, World(11), 5)
+    with pytest.raises(QueryError):
+        memory.query_batch([Query(**{"place": Place(0.0, 0.0), **fields})])
+
+
+# ---------------------------------------------------------------- Qdrant's own
+
+
+class Flaky:
+    """A client of a server that comes and goes."""
+
+    def __init__(self, client) -> None:
+        self._client = client
+        self.away = False
+
+    def __getattr__(self, name: str):
+        if self.away and name != "close":
+            raise ConnectionError("the server is away")
+        return getattr(self._client, name)
+
+
+def test_a_server_that_is_away_gets_everything_later(grid, twin, tmp_path):
+    from spatial_memory.qdrant_memory import QdrantMemory
+
+    client, world = Flaky(local_client()), World(12)
+    memory = QdrantMemory(client, grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
+    fill(memory, twin, world, 20)
+    client.away = True
+    records = [world.record(id=5000 + at) for at in range(30)]
+    memory.insert(records)
+    twin.insert(records)
+    with pytest.raises(BackendAwayError):
+        memory.flush()
+    with pytest.raises(BackendAwayError):
+        memory.query_batch([Query(place=Place(0.0, 0.0))])
+    assert memory.stats().pending_writes == 30
+    assert any("away" in each for each in memory.stats().degraded)
+    client.away = False
+    memory._outbox.drain(30.0)
+    assert memory.stats().degraded == ()
+    assert_agree(memory, twin, [world.query() for _ in range(5)])
+    memory.close()
+
+
+def test_what_was_not_sent_is_sent_after_a_restart(grid, twin, tmp_path):
+    from spatial_memory.qdrant_memory import QdrantMemory
+
+    server, world = local_client(), World(13)
+    client = Flaky(server)
+    memory = QdrantMemory(client, grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
+    fill(memory, twin, world, 5)
+    client.away = True
+    records = [world.record(id=5000 + at) for at in range(10)]
+    memory.insert(records)
+    twin.insert(records)
+    memory._outbox.close()
+    again = QdrantMemory(Flaky(server), grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
+    again._outbox.drain(30.0)
+    assert again.stats().memory_count == 15
+    assert_agree(again, twin, [world.query() for _ in range(5)])
+    again.close()
+
+
+def test_robots_share_a_collection_and_keep_their_own(grid, tmp_path):
+    from spatial_memory.qdrant_memory import QdrantMemory
+
+    server = local_client()
+    robots = [QdrantMemory(server, grid, name, "c", str(tmp_path / name), 0.01, indexed=False) for name in ("a", "b")]
+    world = World(14)
+    ids = [robot.insert([world.record() for _ in range(10)]) for robot in robots]
+    for robot in robots:
+        robot.flush()
+    assert len({*ids[0], *ids[1]}) == 20
+    assert len(robots[0].query_batch([Query(k=50, place=Place(0.0, 0.0))])[0].records) == 20
+    robots[0].clear()
+    assert robots[1].stats().memory_count == 10
+    for robot in robots:
+        robot._outbox.close()
+    server.close()
