@@ -26,7 +26,7 @@ from world_model.world_action.evaluation import (
 )
 from world_model.world_action.export import export, parity, restore, script, served
 from world_model.world_action.model import WorldActionConfig
-from world_model.world_action.retrieval import forecast_poses, retrieve
+from world_model.world_action.retrieval import Expectation, forecast_poses, retrieve
 from world_model.world_action.ticks import tabulate, tick_rows, windows
 from world_model.world_action.training import TrainingConfig, embed_all, standardise, train, train_joint
 
@@ -130,8 +130,8 @@ def test_forecast_poses_follow_the_circle() -> None:
 def test_retrieval_finds_what_was_seen_there_a_lap_ago() -> None:
     drive = lap_drive("a")
     embedding = drive.pose_T4[:, :2].astype(np.float32)
-    settings_ = Retrieval(exclude_recent_s=5.0)
-    found = retrieve(drive, embedding, np.array([30, 300]), [1.0, 4.0], MotionModel(), 0.1, settings_)
+    expect = Expectation(MotionModel(), 0.1, Retrieval(exclude_recent_s=5.0))
+    found = retrieve(drive, embedding, np.array([30, 300]), [1.0, 4.0], expect)
     assert np.isnan(found.embedding[0]).all()  # first lap: nothing is old enough
     np.testing.assert_allclose(found.embedding[1], embedding[[310, 340]], atol=0.15)
     assert found.revisit.tolist() == [[False, False], [True, True]]
@@ -205,8 +205,9 @@ def test_the_forecast_does_not_reach_the_encoder_unless_it_is_let_in(trained: tu
     for share in (False, True):
         start = restored_copy(module)
         before = [p.clone() for p in start.encoder.parameters()]
-        how = TrainingConfig(target="ema", joint_steps=2, encoder_batch=8, picture_weight=0.0, share_gradient=share,
-                             weight_decay=0.0)
+        how = TrainingConfig(
+            target="ema", joint_steps=2, encoder_batch=8, picture_weight=0.0, share_gradient=share, weight_decay=0.0
+        )
         train_joint(start.encoder, start.predictor, SMALL, how, table, lambda entry: None)
         changed = any(not torch.equal(a, b) for a, b in zip(before, start.encoder.parameters()))
         assert changed is share

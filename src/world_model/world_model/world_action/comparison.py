@@ -42,9 +42,10 @@ def compare(
 ) -> dict[str, Any]:
     """Train each candidate's predictor and return its ratio to "stays the same" per horizon, with intervals."""
     images_train, images_test = torch.from_numpy(train.image), torch.from_numpy(test.image)
+    size, kept = config.embedding_dim, config.projected_channels
     with torch.no_grad():
         sample = encoder.maps(images_train[:: max(len(images_train) // 4096, 1), None])[:, 0]
-    judge = FeatureCompressor("projected", config.embedding_dim, config.projected_channels).fit(sample)
+    judge = FeatureCompressor("projected", size, kept).fit(sample)
     pooled_train, pooled_test = embed_all(encoder, images_train), embed_all(encoder, images_test)
     judged = judge.compress_pooled(pooled_test)
     variance = judge.compress_pooled(pooled_train).var(0).numpy()
@@ -58,9 +59,7 @@ def compare(
             train_predictor(predictor, trained, pooled_train, train, log)
             errors = _judge(predictor, pooled_test, judge.compress_pooled, judged, variance, test)
         else:
-            compressor = FeatureCompressor(
-                "projected", config.embedding_dim, config.projected_channels, shaped.stride
-            ).fit(sample)
+            compressor = FeatureCompressor("projected", size, kept, shaped.stride).fit(sample)
             predictor = MapPredictor(shaped, compressor.out_channels)
             features = maps_all(encoder, compressor, images_train)
             train_predictor(predictor, trained, features, train, log)
@@ -87,9 +86,7 @@ def _judge(
 ) -> ForecastErrors:
     """Return errors in the judging space, whatever the predictor foresees."""
     past_WN, future_WF = torch.from_numpy(table.past), torch.from_numpy(table.future)
-    parts = [
-        to_judged(predictor(features[rows.clamp(min=0)], (rows >= 0).sum(1))) for rows in past_WN.split(512)
-    ]
+    parts = [to_judged(predictor(features[rows.clamp(min=0)], (rows >= 0).sum(1))) for rows in past_WN.split(512)]
     plain = forecast_errors(lambda history, count: history[:, -1:], judged_KC, variance_C, table)
     ours = normalised_error(torch.cat(parts).numpy(), judged_KC[future_WF.clamp(min=0)].numpy(), variance_C)
     ours[table.future < 0] = np.nan

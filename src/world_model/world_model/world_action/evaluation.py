@@ -16,7 +16,7 @@ from world_model.artifacts import Artifact
 from world_model.conditioning import Retrieval
 from world_model.data.drives import Drive
 from world_model.motion import MotionModel
-from world_model.world_action.retrieval import retrieve
+from world_model.world_action.retrieval import Expectation, retrieve
 from world_model.world_action.ticks import TickTable, tabulate
 
 RESAMPLES = 2000
@@ -148,32 +148,36 @@ def evaluate(
     errors = forecast_errors(module.foresee, features_KE, variance_E, table)
     known = abs(step_s - manifest.step_s) < 1e-6
     motion = motion or (MotionModel.from_manifest(manifest.motion) if known else MotionModel())
+    expect = Expectation(motion, step_s, Retrieval.from_manifest(manifest.memory))
     horizons_s = [float(sizes["tick_s"]) * (tick + 1) for tick in range(int(sizes["future"]))]
-    seen_WFE = features_KE[torch.from_numpy(table.future).clamp(min=0)].numpy()
+    _add_retrieval(errors, drives, dense, table, horizons_s, expect)
     now_W = table.past[:, -1]
-    for name, neighbours in (("retrieval", 1), ("retrieval4", 4)):
-        error_WF = np.full(table.future.shape, np.nan)
-        for owner, drive in enumerate(drives):
-            windows_W = np.flatnonzero(table.drive[now_W] == owner)
-            found = retrieve(
-                drive,
-                dense[owner],
-                table.row[now_W[windows_W]],
-                horizons_s,
-                motion,
-                step_s,
-                Retrieval.from_manifest(manifest.memory),
-                neighbours,
-            )
-            error_WF[windows_W] = normalised_error(found.embedding, seen_WFE[windows_W], variance_E)
-            errors.revisit[windows_W] = found.revisit
-        error_WF[table.future < 0] = np.nan
-        errors.error[name] = error_WF
     began_ns = np.array([int(drive.stamp_T[0]) for drive in drives])
     early_W = (table.stamp[now_W] - began_ns[table.drive[now_W]]) * 1e-9 < from_s
     for values in errors.error.values():
         values[early_W] = np.nan
     return errors, report(errors, horizons_s)
+
+
+def _add_retrieval(
+    errors: ForecastErrors,
+    drives: Sequence[Drive],
+    dense: Sequence[np.ndarray],
+    table: TickTable,
+    horizons_s: Sequence[float],
+    expect: Expectation,
+) -> None:
+    """Add the errors of the nearest memory and of the mean of the four nearest, and which windows are revisits."""
+    now_W, variance_E = table.past[:, -1], np.ones(dense[0].shape[1])
+    for name, neighbours in (("retrieval", 1), ("retrieval4", 4)):
+        errors.error[name] = np.full(table.future.shape, np.nan)
+        for owner, drive in enumerate(drives):
+            windows_W = np.flatnonzero(table.drive[now_W] == owner)
+            found = retrieve(drive, dense[owner], table.row[now_W[windows_W]], horizons_s, expect, neighbours)
+            seen_WFE = dense[owner][table.row[np.maximum(table.future[windows_W], 0)]]
+            error_WF = normalised_error(found.embedding, seen_WFE, variance_E)
+            errors.error[name][windows_W] = np.where(table.future[windows_W] < 0, np.nan, error_WF)
+            errors.revisit[windows_W] = found.revisit
 
 
 def report(errors: ForecastErrors, horizons_s: Sequence[float]) -> dict[str, Any]:

@@ -126,14 +126,8 @@ def open_gate(
         weight_decay: Of the projection.
         seed: Of the batches.
     """
-    parts = dict(transition.named_parameters())
-    for name, parameter in parts.items():
-        parameter.requires_grad_(name in _GATE)
-    groups = [
-        {"params": [parts[_GATE[0]]], "lr": 10.0 * learning_rate, "weight_decay": 0.0},
-        {"params": [parts[name] for name in _GATE[1:]], "lr": learning_rate, "weight_decay": weight_decay},
-    ]
-    optimiser = torch.optim.AdamW(groups)
+    optimiser = _gate_optimiser(transition, learning_rate, weight_decay)
+    alpha = dict(transition.named_parameters())[_GATE[0]]
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     inputs = [torch.cat(column) for column in zip(*(each.inputs for each in frames))]
     history, count = torch.cat([f.history for f in frames]), torch.cat([f.count for f in frames])
@@ -148,8 +142,18 @@ def open_gate(
         optimiser.step()
         schedule.step()
         if step % 250 == 0 or step == steps - 1:
-            alpha = float(parts[_GATE[0]].detach())
-            log({"stage": "gate", "step": step, "loss": float(error.detach()), "alpha": alpha})
+            log({"stage": "gate", "step": step, "loss": float(error.detach()), "alpha": float(alpha.detach())})
+
+
+def _gate_optimiser(transition: Any, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    parts = dict(transition.named_parameters())
+    for name, parameter in parts.items():
+        parameter.requires_grad_(name in _GATE)
+    groups = [
+        {"params": [parts[_GATE[0]]], "lr": 10.0 * learning_rate, "weight_decay": 0.0},
+        {"params": [parts[name] for name in _GATE[1:]], "lr": learning_rate, "weight_decay": weight_decay},
+    ]
+    return torch.optim.AdamW(groups)
 
 
 @torch.no_grad()

@@ -17,6 +17,21 @@ from world_model.recording import REVISIT_HEADING_RAD, REVISIT_RADIUS_M, StateTa
 
 
 @dataclass(frozen=True)
+class Expectation:
+    """How the memory is asked.
+
+    Attributes:
+        motion: Motion model fitted at ``step_s``.
+        step_s: Time between a drive's frames [s].
+        settings: Radius, heading and age limits.
+    """
+
+    motion: MotionModel
+    step_s: float
+    settings: Retrieval
+
+
+@dataclass(frozen=True)
 class Retrieved:
     """What the memory says of each window.
 
@@ -56,9 +71,7 @@ def retrieve(
     embedding_TE: np.ndarray,
     rows_W: np.ndarray,
     horizons_s: Sequence[float],
-    motion: MotionModel,
-    step_s: float,
-    settings: Retrieval,
+    expect: Expectation,
     neighbours: int = 1,
 ) -> Retrieved:
     """Return the mean embedding of the earlier frames nearest in pose to where the robot will be.
@@ -68,23 +81,11 @@ def retrieve(
         embedding_TE: Their embeddings.
         rows_W: The frames from which is foreseen.
         horizons_s: Times ahead [s].
-        motion: Motion model fitted at ``step_s``.
-        step_s: Time between the drive's frames [s].
-        settings: Radius, heading and age limits.
+        expect: Where to look.
         neighbours: Frames averaged.
     """
-    usable_T = np.isfinite(drive.pose_T4).all(1)
-    nothing = np.zeros((int(usable_T.sum()), 0), np.float32)
-    table = StateTable(
-        drive.stamp_T[usable_T],
-        drive.pose_T4[usable_T],
-        embedding_TE[usable_T],
-        drive.action_TA[usable_T],
-        nothing[:, None],
-        nothing,
-        drive.stamp_T[usable_T],
-    )
-    expected_WF3 = forecast_poses(drive, rows_W, horizons_s, motion, step_s)
+    table, settings = _remember(drive, embedding_TE), expect.settings
+    expected_WF3 = forecast_poses(drive, rows_W, horizons_s, expect.motion, expect.step_s)
     found_WFE = np.full((*expected_WF3.shape[:2], embedding_TE.shape[1]), np.nan, np.float32)
     revisit_WF = np.zeros(expected_WF3.shape[:2], bool)
     stamp_W = drive.stamp_T[rows_W]
@@ -102,8 +103,16 @@ def retrieve(
         for window, indices in enumerate(near):
             if indices[0] >= 0:
                 found_WFE[window, column] = table.latent_ND[indices[indices >= 0]].mean(0)
-        revisit_WF[:, column] = _revisits(drive, table, rows_W, round(horizon_s / step_s), settings)
+        revisit_WF[:, column] = _revisits(drive, table, rows_W, round(horizon_s / expect.step_s), settings)
     return Retrieved(found_WFE, revisit_WF)
+
+
+def _remember(drive: Drive, embedding_TE: np.ndarray) -> StateTable:
+    usable_T = np.isfinite(drive.pose_T4).all(1)
+    nothing = np.zeros((int(usable_T.sum()), 0), np.float32)
+    stamp_N, pose_N4 = drive.stamp_T[usable_T], drive.pose_T4[usable_T]
+    action_NA = drive.action_TA[usable_T]
+    return StateTable(stamp_N, pose_N4, embedding_TE[usable_T], action_NA, nothing[:, None], nothing, stamp_N)
 
 
 def _revisits(drive: Drive, table: StateTable, rows_W: np.ndarray, steps: int, settings: Retrieval) -> np.ndarray:

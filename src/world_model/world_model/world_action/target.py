@@ -62,8 +62,8 @@ class TargetEncoder(nn.Module):
             return
         for mine, theirs in zip(self.copy.parameters(), encoder.parameters()):
             mine.lerp_(theirs, 1.0 - self.momentum)
-        for mine, theirs in zip(self.copy.buffers(), encoder.buffers()):
-            mine.copy_(theirs)
+        for kept, now in zip(self.copy.buffers(), encoder.buffers()):
+            kept.copy_(now)
         self._done += 1
 
     @torch.no_grad()
