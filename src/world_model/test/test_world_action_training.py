@@ -27,6 +27,7 @@ from world_model.world_action.evaluation import (
 from world_model.world_action.export import export, parity, restore, script, served
 from world_model.world_action.model import WorldActionConfig
 from world_model.world_action.retrieval import Expectation, forecast_poses, retrieve
+from world_model.world_action.targets import CANDIDATES, compare_targets
 from world_model.world_action.ticks import tabulate, tick_rows, windows
 from world_model.world_action.training import TrainingConfig, embed_all, standardise, train, train_joint
 
@@ -234,6 +235,17 @@ def test_variants_are_compared_in_one_space(trained: tuple) -> None:
     assert set(results) == {"pooled", "maps"}
     baselines = {name: [r["baseline"] for r in result["ours/same"]] for name, result in results.items()}
     assert baselines["pooled"] == baselines["maps"]
+
+
+def test_targets_are_compared_in_pixels(trained: tuple) -> None:
+    module, table, _ = trained
+    how = TrainingConfig(predictor_steps=100, predictor_batch=64, joint_steps=5, encoder_batch=8)
+    results = compare_targets(module, SMALL, how, table, table, lambda entry: None)
+    assert list(results) == [name for name, _ in CANDIDATES]
+    same = [[row["baseline"] for row in result["ours/same"]] for result in results.values()]
+    assert all(each == same[0] for each in same)
+    assert results["frozen"]["readout_error"] < 0.1
+    assert results["frozen"]["ours/same"][0]["ratio"] < 0.5
 
 
 def test_evaluation_reports_every_baseline(trained: tuple, tmp_path: Path) -> None:

@@ -79,11 +79,7 @@ def export_artifact(
     parts = {name: torch.jit.script(module.cpu().float().eval()) for name, module in modules.items()}
     worst = check_parity(modules, parts, int(entries["image_size"]), int(entries["action_dim"]))
     training = {**entries.get("training", {}), "parity": {name: float(f"{value:.3g}") for name, value in worst.items()}}
-    statistics = {
-        "latent_mean": [float(f"{v:.7g}") for v in transition.latent_mean.tolist()],
-        "latent_variance": [float(f"{v:.7g}") for v in transition.latent_std.square().tolist()],
-    }
-    return write_artifact(path, {**entries, **statistics, "training": training}, parts)
+    return write_artifact(path, {**entries, "training": training}, parts)
 
 
 def check_parity(

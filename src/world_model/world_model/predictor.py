@@ -345,7 +345,7 @@ class Predictor:
         )
 
     def _row(self, values_D: np.ndarray) -> torch.Tensor:
-        return self._tensor(np.ascontiguousarray(values_D, np.float32)[None])
+        return self._tensor(np.array(values_D, np.float32)[None])
 
     def _action_row(self, observation: Observation) -> torch.Tensor:
         # NaN tells the transition that the action is not known.

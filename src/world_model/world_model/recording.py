@@ -103,6 +103,7 @@ def nearest_states(
     heading_tolerance_rad: float,
     heading_weight_m: float,
     exclude_recent_s: float,
+    both_ways: bool = False,
     latent_QD: np.ndarray | None = None,
     chunk: int = 2048,
 ) -> Neighbours:
@@ -117,6 +118,7 @@ def nearest_states(
         heading_tolerance_rad: Heading limit.
         heading_weight_m: Metres that one radian of heading counts in the ranking by pose.
         exclude_recent_s: Only states at least this much older than the query.
+        both_ways: States that much later count too; for practice within one drive.
         latent_QD: Rank by distance to this latent instead of by pose.
         chunk: Queries per block; bounds the working memory.
 
@@ -136,8 +138,8 @@ def nearest_states(
         turn_QN = np.abs(turn_QN - 2 * np.pi * np.round(turn_QN / (2 * np.pi)))
         with np.errstate(invalid="ignore"):
             allowed_QN = (planar_QN <= radius_m**2) & (turn_QN <= heading_tolerance_rad)
-        oldest_Q = stamp_Q[rows] - int(exclude_recent_s * 1e9)
-        allowed_QN &= table.stamp_N[None, :] <= oldest_Q[:, None]
+        age_QN = stamp_Q[rows, None] - table.stamp_N
+        allowed_QN &= (np.abs(age_QN) if both_ways else age_QN) >= int(exclude_recent_s * 1e9)
         if latent_QD is None:
             rank_QN = planar_QN + (heading_weight_m * turn_QN) ** 2
         else:

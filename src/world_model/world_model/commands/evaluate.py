@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--still", action="store_true", help="simulated buildings do not change, poses are exact")
     parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of each simulated drive")
     parser.add_argument("--start-s", type=float, default=0.0, help="frames before this are remembered, not judged")
+    parser.add_argument("--horizons", type=int, nargs="+", default=list(defaults.horizons), help="steps ahead")
     parser.add_argument("--workers", type=int, default=1)
     for topic in ("image", "pose", "action"):
         parser.add_argument(f"--{topic}-topic", default=getattr(defaults, f"{topic}_topic"))
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 still=options.still,
                 seconds=options.seconds,
                 start_s=options.start_s,
+                horizons=tuple(options.horizons),
                 workers=options.workers,
                 image_topic=options.image_topic,
                 pose_topic=options.pose_topic,

@@ -18,6 +18,7 @@ class LinearEncoder(nn.Module):
 
     def __init__(self, image_size: int, latent_dim: int, pooled_size: int = 32) -> None:
         super().__init__()
+        pooled_size = min(pooled_size, image_size)
         self.pool = image_size // pooled_size
         self.project = nn.Linear(3 * pooled_size * pooled_size, latent_dim)
 
@@ -89,6 +90,7 @@ class LinearDecoder(nn.Module):
 
     def __init__(self, image_size: int, latent_dim: int, pooled_size: int = 16) -> None:
         super().__init__()
+        pooled_size = min(pooled_size, image_size)
         self.image_size = image_size
         self.pooled_size = pooled_size
         self.expand = nn.Linear(latent_dim, 3 * pooled_size * pooled_size)

@@ -102,6 +102,8 @@ class TrainConfig:
         encoder_steps: Optimiser steps of a convolutional encoder.
         path_steps: Optimiser steps of the path foresight.
         validate_every: Steps between validations.
+        practice_gap_s: When positive, the memory of a drive too short to come back anywhere is all of that drive except
+            what lies nearer than this in time to what is to be forecast [s].
         start_from: Artifact or checkpoint folder to fine-tune from; empty: from scratch.
     """
 
@@ -116,6 +118,7 @@ class TrainConfig:
     encoder_steps: int = 1500
     path_steps: int = 1500
     validate_every: int = 1000
+    practice_gap_s: float = 0.0
     start_from: str = ""
 
     def __post_init__(self) -> None:

@@ -122,6 +122,7 @@ def build_episode(
     *,
     path: Transition | None = None,
     known_future: bool = False,
+    practice_gap_s: float = 0.0,
 ) -> Episode:
     """Return a drive with everything its memory would have answered, frame by frame.
 
@@ -134,6 +135,7 @@ def build_episode(
         step_s: Time between frames [s].
         path: Network whose path foresight corrects the expected motion where the future is not known.
         known_future: See ``expected_motion``.
+        practice_gap_s: See ``TrainConfig``.
     """
     moved_TH3, known_T = expected_motion(drive, motion, steps, step_s, known_future)
     scale_3 = np.array([retrieval.length_scale_m, retrieval.length_scale_m, 1.0])
@@ -143,18 +145,20 @@ def build_episode(
         change_TH3 = path_corrections(path, latent_TD, np.asarray(drive.action_TA), scaled_TH3, horizons_s)
         moved_TH3 = moved_TH3 + np.where(known_T[:, None, None], change_TH3 * scale_3, 0.0)
     table = state_table(drive, latent_TD)
+    stamp_T = np.asarray(drive.stamp_T)
     pose_T4 = np.asarray(drive.pose_T4)
     pose_T3 = pose_T4[:, [0, 1, 3]]
     pose_T3 = np.where(known_T[:, None], pose_T3, np.nan)
     expected_TH3 = _moved(pose_T3, moved_TH3)
     spot_THK = np.full((len(drive), len(steps), retrieval.spot_k), -1, np.int64)
     for column in range(len(steps)):
-        found = _search(table, expected_TH3[:, column], drive.stamp_T, retrieval, None)
-        spot_THK[:, column] = found
-    twin_TK = _search(table, pose_T3, drive.stamp_T, retrieval, latent_TD)
-    age_T = np.asarray(drive.stamp_T)
-    spot_feature = _spot_features(table, spot_THK, expected_TH3, age_T, retrieval)
-    twin_feature = _twin_features(table, twin_TK, pose_T3, age_T, np.asarray(drive.action_TA), retrieval)
+        ahead_ns = round(steps[column] * step_s * 1e9) if practice_gap_s else 0
+        spot_THK[:, column] = _search(
+            table, expected_TH3[:, column], stamp_T + ahead_ns, retrieval, None, practice_gap_s
+        )
+    twin_TK = _search(table, pose_T3, stamp_T, retrieval, latent_TD, practice_gap_s)
+    spot_feature = _spot_features(table, spot_THK, expected_TH3, stamp_T, retrieval)
+    twin_feature = _twin_features(table, twin_TK, pose_T3, stamp_T, np.asarray(drive.action_TA), retrieval)
     follow_HND, follow_valid_HN = _followers(table, [step * step_s for step in steps])
     motion_THM = np.zeros((len(drive), len(steps), MOTION_FEATURES), np.float32)
     motion_THM[..., :3] = moved_TH3
@@ -195,7 +199,12 @@ def revisits(table: StateTable, pose_T3: np.ndarray, stamp_T: np.ndarray, exclud
 
 
 def _search(
-    table: StateTable, pose_T3: np.ndarray, stamp_T: np.ndarray, retrieval: Retrieval, latent_TD: np.ndarray | None
+    table: StateTable,
+    pose_T3: np.ndarray,
+    stamp_T: np.ndarray,
+    retrieval: Retrieval,
+    latent_TD: np.ndarray | None,
+    practice_gap_s: float,
 ) -> np.ndarray:
     return nearest_states(
         table,
@@ -205,7 +214,8 @@ def _search(
         radius_m=retrieval.radius_m,
         heading_tolerance_rad=retrieval.heading_tolerance_rad,
         heading_weight_m=retrieval.heading_weight_m,
-        exclude_recent_s=retrieval.exclude_recent_s,
+        exclude_recent_s=practice_gap_s or retrieval.exclude_recent_s,
+        both_ways=practice_gap_s > 0,
         latent_QD=latent_TD,
         chunk=256,
     ).index_QK
@@ -222,7 +232,7 @@ def _spot_features(
     table: StateTable, index_THK: np.ndarray, expected_TH3: np.ndarray, stamp_T: np.ndarray, retrieval: Retrieval
 ) -> np.ndarray:
     memory_THK3 = table.pose_N4[index_THK][..., [0, 1, 3]]
-    age_s_THK = (stamp_T[:, None, None] - table.stamp_N[index_THK]) * 1e-9
+    age_s_THK = _age_s(stamp_T[:, None, None], table.stamp_N[index_THK], retrieval)
     feature = spot_features(offsets_in_frame(memory_THK3, expected_TH3), age_s_THK, retrieval)
     return np.where((index_THK >= 0)[..., None], feature, 0.0).astype(np.float32)
 
@@ -236,10 +246,15 @@ def _twin_features(
     retrieval: Retrieval,
 ) -> np.ndarray:
     memory_TK3 = table.pose_N4[index_TK][..., [0, 1, 3]]
-    age_s_TK = (stamp_T[:, None] - table.stamp_N[index_TK]) * 1e-9
+    age_s_TK = _age_s(stamp_T[:, None], table.stamp_N[index_TK], retrieval)
     difference_TK = np.linalg.norm(table.action_NA[index_TK] - action_TA[:, None], axis=2)
     feature = twin_features(offsets_in_frame(memory_TK3, pose_T3), age_s_TK, difference_TK, retrieval)
     return np.where((index_TK >= 0)[..., None], feature, 0.0).astype(np.float32)
+
+
+def _age_s(stamp: np.ndarray, memory: np.ndarray, retrieval: Retrieval) -> np.ndarray:
+    """Return ages; in practice within one drive they may be less than any real one, and then count as the least."""
+    return np.maximum((stamp - memory) * 1e-9, retrieval.exclude_recent_s)
 
 
 def _followers(table: StateTable, horizons_s: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -66,10 +66,11 @@ def run_batch(model: Transition, batch: Batch, horizons_s: Tensor) -> tuple[Tens
     )
 
 
-def loss_terms(model: Transition, batch: Batch, horizons_s: Tensor, weight_H: Tensor) -> dict[str, Tensor]:
+def loss_terms(
+    model: Transition, batch: Batch, horizons_s: Tensor, weight_H: Tensor, variance_D: Tensor
+) -> dict[str, Tensor]:
     """Return the named losses of one batch: ``prediction`` without memory and ``prediction_memory`` with it."""
     with_RHD, without_RHD, _ = run_batch(model, batch, horizons_s)
-    variance_D = model.latent_std.square()
     terms = {"prediction": prediction_loss(without_RHD, batch.target_RHD, variance_D, weight_H)}
     if model.use_memory:
         terms["prediction_memory"] = prediction_loss(with_RHD, batch.target_RHD, variance_D, weight_H)
@@ -103,11 +104,18 @@ class Trainer:
         model: Network with its statistics set.
         folder: Where checkpoints and logs go.
         step_s: Time between frames [s].
+        variance_D: Variance of the latents, the unit of errors; default: what the network normalises with.
         fabric: Devices and precision; default: one CPU.
     """
 
     def __init__(
-        self, config: TrainConfig, model: Transition, folder: Path, step_s: float, fabric: Fabric | None = None
+        self,
+        config: TrainConfig,
+        model: Transition,
+        folder: Path,
+        step_s: float,
+        variance_D: Tensor | None = None,
+        fabric: Fabric | None = None,
     ) -> None:
         self._config = config
         self._folder = Path(folder)
@@ -119,6 +127,7 @@ class Trainer:
         self._wrapped.mark_forward_method("observe")
         self._wrapped.mark_forward_method("forecast")
         self._horizons_s = torch.tensor(config.horizons) * step_s
+        self._variance_D = model.latent_std.square() if variance_D is None else variance_D
         self._weight_H = horizon_weights(len(config.horizons), config.horizon_weight)
         self._step = 0
 
@@ -155,7 +164,8 @@ class Trainer:
         sampler = self._sampler(episodes, 12345)
         sums: dict[str, float] = {}
         for _ in range(batches):
-            terms = loss_terms(self.model, sampler.draw(self._config.optimiser.batch), self._horizons_s, self._weight_H)
+            batch = sampler.draw(self._config.optimiser.batch)
+            terms = loss_terms(self.model, batch, self._horizons_s, self._weight_H, self._variance_D)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value) / batches
         self.model.train()
@@ -192,9 +202,8 @@ class Trainer:
             group["lr"] = rate_at(self._step, config) * group["factor"]
         sums: dict[str, float] = {}
         for _ in range(config.accumulate):
-            terms = loss_terms(
-                self._wrapped, sampler.draw(config.batch, MEMORY_DROPOUT), self._horizons_s, self._weight_H
-            )
+            batch = sampler.draw(config.batch, MEMORY_DROPOUT)
+            terms = loss_terms(self._wrapped, batch, self._horizons_s, self._weight_H, self._variance_D)
             self._fabric.backward(total(terms, {}) / config.accumulate)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / config.accumulate

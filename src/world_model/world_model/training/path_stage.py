@@ -104,7 +104,7 @@ def path_corrections(
 ) -> np.ndarray:
     """Return what the trained path foresight adds along one drive, [T, H, 3], scaled like ``moved_TH3``."""
     code_1HC = horizon_features(torch.tensor([list(horizons_s)], dtype=torch.float32))
-    tensors = (torch.from_numpy(np.ascontiguousarray(a, np.float32))[None] for a in (latent_TD, action_TA, moved_TH3))
+    tensors = (torch.from_numpy(np.array(a, np.float32))[None] for a in (latent_TD, action_TA, moved_TH3))
     latent_1TD, action_1TA, moved_1TH3 = tensors
     return _run(model, latent_1TD, action_1TA, moved_1TH3, code_1HC)[0].numpy()
 

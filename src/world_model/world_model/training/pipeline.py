@@ -82,10 +82,19 @@ def run_training(
     episodes = make_episodes(config, drives, names, stages, workers)
     valid = make_episodes(config, drives, drives.names("valid"), stages, workers)
     without_memory = make_transition(config.model, drives.manifest.action_dim, use_memory=False)
-    shared = {k: v for k, v in stages.transition.state_dict().items() if not k.startswith(("memory.", "history."))}
+    shared = stages.transition.state_dict()
+    if config.start_from:
+        # Its own former training, but the statistics and path of the new data.
+        given = ("path.", "action_")
+        former = _source_state(config, "without_memory")
+        shared = {name: shared[name] if name.startswith(given) else value for name, value in former.items()}
+    else:
+        shared = {k: v for k, v in shared.items() if not k.startswith(("memory.", "history."))}
     without_memory.load_state_dict(shared, strict=False)
-    losses = train_transition(config, stages.transition, episodes, valid, out / "memory", step_s, say)
-    train_transition(config, without_memory, episodes, valid, out / "without_memory", step_s, say)
+    latent_ND = np.concatenate(list(stages.latents.values()))
+    variance_D = torch.from_numpy(latent_ND.var(axis=0) + 1e-9)
+    losses = train_transition(config, stages.transition, episodes, valid, out / "memory", step_s, variance_D, say)
+    train_transition(config, without_memory, episodes, valid, out / "without_memory", step_s, variance_D, say)
     path = out / "artifact"
     path.mkdir(exist_ok=True)
     write_reference(path, config, drives, names, stages.latents, episodes[1::2])
@@ -97,6 +106,8 @@ def run_training(
         "step_s": step_s,
         "horizon_s": max(1.0, step_s),
         "top_k": config.retrieval.spot_k,
+        "latent_mean": [float(f"{v:.7g}") for v in latent_ND.mean(axis=0)],
+        "latent_variance": [float(f"{v:.7g}") for v in variance_D.tolist()],
         "motion": stages.motion.to_manifest(),
         "memory": config.retrieval.to_manifest(),
         "training": _account(config, drives, names, losses, time.monotonic() - started),
@@ -116,10 +127,13 @@ def prepare(config: TrainConfig, drives: DriveSet, names: Sequence[str], out: Pa
     say("fitting the motion model")
     motion = fit_motion([_track(drives.drive(name)) for name in names], drives.manifest.step_s)
     transition = make_transition(config.model, drives.manifest.action_dim)
+    actions = [np.asarray(drives.drive(name).action_TA) for name in names]
+    set_statistics(transition, list(latents.values()), actions)
     if config.start_from:
-        transition.load_state_dict(_source_state(config, "transition"))
-    else:
-        set_statistics(transition, list(latents.values()), [np.asarray(drives.drive(n).action_TA) for n in names])
+        # Latents stay normalised as the source's memory branch knows them; actions may mean something else here.
+        source = _source_state(config, "transition")
+        kept = {name: value for name, value in transition.state_dict().items() if name.startswith("action_")}
+        transition.load_state_dict({**source, **kept})
     train_path_stage(config, transition, drives, latents, motion, out, say)
     return Stages(encoder, decoder, motion, transition, latents)
 
@@ -222,6 +236,7 @@ def train_transition(
     valid: Sequence[Episode],
     out: Path,
     step_s: float,
+    variance_D: torch.Tensor,
     say: Say,
 ) -> dict[str, float]:
     """Train a transition in place (its path foresight stays as it is) and return its last losses."""
@@ -231,7 +246,7 @@ def train_transition(
         if progress.step % 200 == 0 or progress.step == progress.steps:
             say(f"{out.name} {progress.step}/{progress.steps} {_words(progress.terms)}")
 
-    return Trainer(config, model, out, step_s).fit(episodes, valid, report)
+    return Trainer(config, model, out, step_s, variance_D).fit(episodes, valid, report)
 
 
 def fit_ridge(episodes: Sequence[Episode], steps: Sequence[int]) -> np.ndarray:
@@ -291,6 +306,7 @@ def _make_episode(config: TrainConfig, data: Path, stages: Stages, job: tuple[st
         drives.manifest.step_s,
         path=stages.transition,
         known_future=known_future,
+        practice_gap_s=config.practice_gap_s,
     )
 
 

@@ -22,6 +22,7 @@ from world_model.world_action.evaluation import evaluate
 from world_model.world_action.export import export, restore
 from world_model.world_action.history_gate import HORIZONS_S, judged_frames, measure_gate, open_gate
 from world_model.world_action.model import WorldActionConfig
+from world_model.world_action.targets import compare_targets
 from world_model.world_action.ticks import tabulate
 from world_model.world_action.training import Log, TrainingConfig, adapt, train
 
@@ -32,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the commands; return the exit code (2 with one line when something given cannot work)."""
     args = _parser().parse_args(argv)
     torch.set_num_threads(args.threads)
-    commands = {"train": _train, "adapt": _adapt, "evaluate": _evaluate, "compare": _compare, "gate": _gate}
+    commands = {"train": _train, "adapt": _adapt, "evaluate": _evaluate, "gate": _gate}
     try:
-        return commands[args.command](args)
+        return commands.get(args.command, _compare)(args)
     except WorldModelError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         ("adapt", "fit an artifact's slow branch to another set: its scale and its predictor, not its encoder"),
         ("evaluate", "errors of an artifact's slow branch on held-out drives"),
         ("compare", "train the variants on an artifact's encoder and compare them on the test split"),
+        ("targets", "train frozen and moving targets from an artifact's encoder and compare them in pixel space"),
         ("gate", "what the visual history gives the fast path: open its gate on --data, measure on --test"),
     ):
         command = commands.add_parser(name, help=text)
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--log", type=Path, help="one JSON object per logged step")
             command.add_argument("--phases", type=int, default=2, help="starts per tick from each training drive")
             command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting")
-        if name in ("compare", "gate"):
+        if name in ("compare", "targets", "gate"):
             command.add_argument("--test", type=Path, help="set whose test split judges; default: valid of --data")
         if name == "gate":
             command.add_argument("--drives", type=int, default=1000, help="most training drives used")
@@ -117,7 +119,10 @@ def _compare(args: argparse.Namespace) -> int:
     training = tabulate(data.drives("train"), *size, args.phases)
     test = tabulate(DriveSet(args.test).drives("test") if args.test else data.drives("valid"), *size)
     with _logger(args.log) as log:
-        results = compare(module.encoder, config, how, training, test, log)
+        if args.command == "targets":
+            results = compare_targets(module, config, how, training, test, log)
+        else:
+            results = compare(module.encoder, config, how, training, test, log)
     _report(results, args.json)
     return 0
 

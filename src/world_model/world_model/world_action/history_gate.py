@@ -9,7 +9,7 @@ E = embedding size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,7 @@ def judged_frames(artifact: Artifact, transition: Any, drive: Drive, horizons_s:
     sizes = manifest.world_action
     assert sizes is not None
     steps = [round(horizon_s / manifest.step_s) for horizon_s in horizons_s]
+    drive = replace(drive, action_TA=np.array(drive.action_TA))  # torch wants what it may write to
     latent_TD = encode_drive(artifact.encoder(), drive)
     motion, retrieval = MotionModel.from_manifest(manifest.motion), Retrieval.from_manifest(manifest.memory)
     episode = build_episode(drive, latent_TD, motion, retrieval, steps, manifest.step_s, path=transition)

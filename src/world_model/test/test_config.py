@@ -1,0 +1,38 @@
+import pytest
+
+from world_model.commands.train import CONFIGS, parse_override
+from world_model.errors import ConfigError
+from world_model.training.config import TrainConfig, config_from, load_config
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configurations_are_valid(path):
+    assert load_config(path).name
+
+
+def test_overrides_reach_nested_keys():
+    config = load_config(CONFIGS / "tiny.yaml", dict([parse_override("optimiser.steps=700")]))
+    assert config.optimiser.steps == 700
+
+
+@pytest.mark.parametrize(
+    ("entries", "named"),
+    [
+        ({"optimizer": {}}, "unknown key optimizer"),
+        ({"optimiser": {"step": 1}}, "unknown key step"),
+        ({"optimiser": {"steps": "many"}}, "steps is 'many', expected int"),
+        ({"optimiser": {"steps": 10, "warm_up": 20}}, "warm_up 20 must be less"),
+        ({"optimiser": {"positions": 30}}, "positions 30 exceeds"),
+        ({"horizons": [5, 1]}, "ascending"),
+        ({"model": {"width": 0}}, "width is 0"),
+        ({"model": 3}, "expected keys and values"),
+    ],
+)
+def test_what_does_not_fit_is_named(entries, named):
+    with pytest.raises(ConfigError, match=named):
+        config_from(TrainConfig, entries, "test")
+
+
+def test_an_override_needs_a_value():
+    with pytest.raises(ConfigError, match="KEY=VALUE"):
+        parse_override("optimiser.steps")

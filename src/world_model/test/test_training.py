@@ -1,0 +1,133 @@
+"""The whole path on a drive drawn by a formula: train, resume, export, evaluate; and the loss it must reach."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from world_model.artifacts import load_artifact
+from world_model.commands.evaluate import main as evaluate_main
+from world_model.conditioning import Retrieval
+from world_model.data.drives import DriveSet
+from world_model.errors import ArtifactError, ConfigError
+from world_model.models.factory import make_transition
+from world_model.testing_drives import circling_set
+from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
+from world_model.training.loop import Trainer, load_checkpoint, rate_at
+from world_model.training.pipeline import make_episodes, prepare, run_training
+
+GOLDEN = Path(__file__).parent / "golden_losses.json"
+CONFIG = TrainConfig(
+    name="toy",
+    horizons=(1, 20),
+    encoder_steps=10,
+    path_steps=20,
+    validate_every=20,
+    retrieval=Retrieval(spot_k=4, twin_k=2),
+    model=ModelConfig(latent_dim=8, encoder="conv", hidden_dim=16, width=32, memory_width=16),
+    optimiser=OptimiserConfig(steps=40, batch=8, warm_up=5),
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return circling_set(tmp_path_factory.mktemp("set"))
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    run_training(CONFIG, data, out, workers=1)
+    return out
+
+
+def test_the_run_leaves_a_complete_artifact(run):
+    artifact = load_artifact(run / "artifact")
+    assert artifact.manifest.training["config"]["model"]["encoder"] == "conv"
+    assert max(artifact.manifest.training["parity"].values()) < 0.01
+    assert {"encoder.pt", "transition.pt", "decoder.pt", "without_memory.pt", "reference.npz"} <= set(
+        artifact.manifest.files
+    )
+
+
+def test_a_second_call_finds_everything_done(run, data):
+    before = (run / "artifact" / "encoder.pt").read_bytes(), load_checkpoint(run / "memory" / "last.pt")["step"]
+    manifest = run_training(CONFIG, data, run, workers=1)
+    assert manifest.encoder_id == load_artifact(run / "artifact").manifest.encoder_id
+    assert before[1] == 40
+
+
+def test_losses_are_the_golden_ones(data, tmp_path):
+    """Renew with: rm test/golden_losses.json and run this test once."""
+    config = replace(CONFIG, model=replace(CONFIG.model, encoder="linear"))
+    drives = DriveSet(data)
+    torch.manual_seed(0)
+    stages = prepare(config, drives, drives.names("train"), tmp_path, lambda _: None)
+    episodes = make_episodes(config, drives, drives.names("train"), stages, 1)
+    losses = Trainer(config, stages.transition, tmp_path / "run", 0.05).fit(episodes)
+    if not GOLDEN.exists():
+        GOLDEN.write_text(json.dumps({name: round(value, 4) for name, value in losses.items()}) + "\n")
+    assert losses == pytest.approx(json.loads(GOLDEN.read_text()), rel=0.02)
+
+
+def test_a_killed_run_goes_on_where_it_was(data, tmp_path):
+    drives = DriveSet(data)
+    config = replace(CONFIG, model=replace(CONFIG.model, encoder="linear"), validate_every=10)
+    stages = prepare(config, drives, drives.names("train"), tmp_path, lambda _: None)
+    episodes = make_episodes(config, drives, drives.names("train"), stages, 1)
+
+    class KilledError(Exception):
+        pass
+
+    class Killed(Trainer):
+        def _one_step(self, sampler):
+            if self._step == 25:
+                raise KilledError
+            return super()._one_step(sampler)
+
+    with pytest.raises(KilledError):
+        Killed(config, stages.transition, tmp_path / "run", 0.05).fit(episodes)
+    assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 20
+    again = make_transition(config.model, 2)
+    Trainer(config, again, tmp_path / "run", 0.05).fit(episodes)
+    assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 40
+    rows = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    assert rows[0] == "step,kind,term,value"
+    other = replace(config, optimiser=replace(config.optimiser, learning_rate=0.5))
+    with pytest.raises(ConfigError, match=r"optimiser\.learning_rate"):
+        Trainer(other, again, tmp_path / "run", 0.05).fit(episodes)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    (tmp_path / "last.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        load_checkpoint(tmp_path / "last.pt")
+    torch.save({"model": {}}, tmp_path / "other.pt")
+    with pytest.raises(ArtifactError, match="lacks config, step"):
+        load_checkpoint(tmp_path / "other.pt")
+
+
+def test_the_rate_warms_up_and_falls():
+    config = OptimiserConfig(steps=100, warm_up=10, learning_rate=1.0)
+    assert rate_at(0, config) == pytest.approx(0.1)
+    assert rate_at(10, config) == pytest.approx(1.0)
+    assert rate_at(100, config) == pytest.approx(0.02)
+
+
+def test_evaluation_reports_every_predictor(run, tmp_path):
+    path, data = tmp_path / "numbers.json", circling_set(tmp_path / "set", names=("a",), seconds=26.0)
+    # The toy was trained for two horizons only.
+    assert evaluate_main([str(run / "artifact"), str(data), "--json", str(path), "--horizons", "1", "20"]) == 0
+    numbers = json.loads(path.read_text())
+    expected = {"ours", "ours, memory emptied", "ours, pose noise", "persistence", "ridge regression", "without memory"}
+    expected |= {"latent-KNN successor", "nearest memory at forecast pose", "mean of 4 nearest"}
+    assert expected <= set(numbers)
+    assert set(numbers["ours"]) == {"1", "20"}
+    assert numbers["nearest memory at forecast pose"]["20"]["revisit"] < numbers["persistence"]["20"]["revisit"]
+    cell = numbers["details"]["held"]["pixel_components"]["ours"]["20"]["revisit"]
+    assert cell["low"] <= cell["mean"] <= cell["high"]
+    assert np.isfinite(numbers["details"]["recorded"]["ratio_to"]["latent"]["without memory"]["20"]["first"]["ratio"])
+    assert evaluate_main([str(run / "artifact"), "nowhere"]) == 2
