@@ -244,7 +244,7 @@ def test_targets_are_compared_in_pixels(trained: tuple) -> None:
     assert list(results) == [name for name, _ in CANDIDATES]
     same = [[row["baseline"] for row in result["ours/same"]] for result in results.values()]
     assert all(each == same[0] for each in same)
-    assert results["frozen"]["readout_error"] < 0.1
+    assert results["frozen"]["readout_error"] < 0.3
     assert results["frozen"]["ours/same"][0]["ratio"] < 0.5
 
 

@@ -60,7 +60,7 @@ def compare_targets(
     test: TickTable,
     log: Log,
 ) -> dict[str, Any]:
-    """Train each kind of target from the same encoder; return pixel-space ratios to "stays the same", and the spread."""
+    """Train each kind of target from the same encoder; return pixel-space ratios to "stays the same" and the spread."""
     mean, basis = pixel_components(train.image)
     seen_train, seen_test = ((_pixels(table.image) - mean) @ basis for table in (train, test))
     results: dict[str, Any] = {}
