@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from threading import Event
 
 
 def split_ros_args(args: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -29,3 +30,14 @@ def split_ros_args(args: Sequence[str]) -> tuple[list[str], list[str]]:
 def interruptible() -> None:
     """Lets Ctrl-C raise ``KeyboardInterrupt`` again; the scripts end at once while modules are being imported."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def stop_on_signal() -> Event:
+    """Returns an event that SIGINT and SIGTERM set; ROS then stays up until the caller has finished its message.
+
+    Initialise ROS with ``SignalHandlerOptions.NO`` beside it.
+    """
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from time import monotonic, monotonic_ns, sleep
 
 import rclpy
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from wm_bringup.bags import Bag, BagError, match_topics
@@ -111,6 +114,7 @@ class Demo:
     def __init__(self, options: argparse.Namespace, scratch: Path) -> None:
         self._options = options
         self._scratch = scratch
+        self._stopped = Event()
         self._found = Measurements()
         self._run = Run(
             source=str(options.bag) if options.bag else "simulated robot",
@@ -125,7 +129,7 @@ class Demo:
         graph = Graph(graph_commands(self._options, self._scratch), self._options.out)
         monitor = MonitorThread(Monitor(self._found))
         try:
-            trouble = monitor.wait_for_graph(_START_S, graph.trouble)
+            trouble = monitor.wait_for_graph(_START_S, lambda: self._why_not(graph))
             if trouble:
                 self._run.troubles.append(trouble)
             else:
@@ -136,9 +140,16 @@ class Demo:
         with self._found.lock:
             return summarise(self._found, self._run)
 
+    def _why_not(self, graph: Graph) -> str | None:
+        return "stopped before it began" if self._stopped.is_set() else graph.trouble()
+
+    def stop(self) -> None:
+        """Ends the run early; what was measured until then is judged."""
+        self._stopped.set()
+
     def _watch(self, graph: Graph) -> None:
         source = Source(source_command(self._options), self._found, self._options.out / "source.log")
-        begin = None
+        begin, code = None, 0
         try:
             with Screen(self._run.source, self._options.no_table) as screen:
                 while source.running() and not self._run.troubles:
@@ -148,13 +159,15 @@ class Demo:
                     self._show(screen, graph, source)
                     if trouble := graph.trouble():
                         self._run.troubles.append(trouble)
-                    sleep(_FRAME_S)
+                    if self._stopped.wait(_FRAME_S):
+                        break
                 self._run.duration_s = monotonic() - begin if begin else 0.0
                 self._run.cpu_percent, self._run.rss_mb = graph.cpu_percent(), graph.rss_mb()
+                code = source.stop()
                 self._await_account(source, graph)
                 self._show(screen, graph, source)
         finally:
-            code = source.stop()
+            source.stop()
         if code and not self._run.troubles:
             self._run.troubles.append(f"the source ended with exit code {code}: {source.last_line()}")
         self._run.frames_sent, self._run.sent = source.frames_sent, source.sent
@@ -201,9 +214,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, scratch: Path) -> int:
-    rclpy.init(args=[])
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         demo = Demo(options, scratch)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: demo.stop())
         summary = demo.run()
     finally:
         rclpy.try_shutdown()

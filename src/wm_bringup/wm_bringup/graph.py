@@ -42,7 +42,11 @@ class Graph:
         for name, command in commands.items():
             self._logs[name] = self.log_paths[name].open("wb")
             self._processes[name] = psutil.Popen(
-                list(command), stdin=subprocess.DEVNULL, stdout=self._logs[name], stderr=subprocess.STDOUT
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=self._logs[name],
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a terminal's Ctrl-C is for the demo, which then stops these in order
             )
         for process in self._processes.values():
             process.cpu_times()

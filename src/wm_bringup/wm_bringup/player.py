@@ -9,21 +9,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from threading import Event
 from time import monotonic, monotonic_ns, sleep
 
 import rclpy
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32MultiArray
 
 from wm_bringup.bags import IMAGE_TYPES, Bag, BagError, BagMessage, header_stamp_ns, match_topics
-from wm_bringup.command_line import interruptible, split_ros_args
+from wm_bringup.command_line import split_ros_args, stop_on_signal
 from wm_bringup.sent_log import SentLog
 
 CAMERA, POSE, ACTIONS = "/camera/image_raw", "/pose", "/actions"
@@ -57,6 +58,7 @@ class BagPlayer(Node):
         rate: 2.0 plays twice as fast.
         clock: Publish ``/clock`` with the recording's time.
         log: Where to count; its own if None.
+        stop: Ends waiting and playing when set.
         **node_options: Passed to ``rclpy.node.Node``.
 
     Raises:
@@ -71,6 +73,7 @@ class BagPlayer(Node):
         rate: float = 1.0,
         clock: bool = True,
         log: SentLog | None = None,
+        stop: Event | None = None,
         **node_options,
     ) -> None:
         super().__init__("bag_player", **node_options)
@@ -78,6 +81,7 @@ class BagPlayer(Node):
         self._topics = topics
         self._rate = rate
         self.log = log or SentLog()
+        self._stop = stop or Event()
         self._senders: dict[str, Publisher] = {s: self._sender(bag.types[s], t) for s, t in topics.items()}
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if clock else None
         self._clock_sent_ns = 0
@@ -93,10 +97,13 @@ class BagPlayer(Node):
         topic = f"{target}/compressed" if kind == IMAGE_TYPES[1] and not target.endswith("/compressed") else target
         return self.create_publisher(MESSAGE_TYPES[kind], topic, qos)
 
+    def _goes_on(self) -> bool:
+        return self.context.ok() and not self._stop.is_set()
+
     def wait_for_subscribers(self, timeout_s: float, camera_count: int = 1) -> bool:
         """Returns whether, in time, all topics had a subscriber and the camera ``camera_count``."""
         deadline = monotonic() + timeout_s
-        while self.context.ok() and monotonic() < deadline:
+        while self._goes_on() and monotonic() < deadline:
             self._tell_time(self._bag.start_ns, force=True)
             if self._all_heard(camera_count):
                 break
@@ -118,7 +125,7 @@ class BagPlayer(Node):
         """Sends the recording, ``loops`` times or, if None, until ``seconds`` have passed or ROS is shut down."""
         stop_ns = None if seconds is None else monotonic_ns() + int(seconds * 1e9)
         done = 0
-        while self.context.ok() and (loops is None or done < loops):
+        while self._goes_on() and (loops is None or done < loops):
             finished = self._play_once(stop_ns, done, loops)
             done += 1
             self.log.note("loops", done)
@@ -141,7 +148,7 @@ class BagPlayer(Node):
 
     def _wait_until(self, due_ns: int, started_ns: int, stop_ns: int | None) -> bool:
         """Waits, with the clock running; False when it is time to stop."""
-        while self.context.ok() and (stop_ns is None or monotonic_ns() < stop_ns):
+        while self._goes_on() and (stop_ns is None or monotonic_ns() < stop_ns):
             left_ns = due_ns - monotonic_ns()
             if left_ns <= 0:
                 return True
@@ -217,7 +224,7 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(args)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, stop: Event) -> int:
     """Plays as the options say; returns 0, or 3 when nobody listened in time.
 
     Raises:
@@ -230,10 +237,10 @@ def run(options: argparse.Namespace) -> int:
             f"no camera topic in '{bag.path}'; it has: {describe(bag)}; name it with --topics FROM:={CAMERA}"
         )
     log = SentLog(options.log_fd)
-    player = BagPlayer(bag, topics, rate=options.rate, clock=options.clock, log=log)
+    player = BagPlayer(bag, topics, rate=options.rate, clock=options.clock, log=log, stop=stop)
     try:
         log.note("topics", topics)
-        if not player.wait_for_subscribers(options.wait, options.subscribers):
+        if not player.wait_for_subscribers(options.wait, options.subscribers) and not stop.is_set():
             player.get_logger().error(f"nobody subscribed to {', '.join(topics.values())} within {options.wait:.0f} s")
             return 3
         player.play(options.loop or None, options.seconds)
@@ -250,14 +257,12 @@ def describe(bag: Bag) -> str:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Plays a recording; returns 0 at its end or on Ctrl-C, 2 with one line when it cannot be played."""
-    interruptible()
     own, for_ros = split_ros_args(sys.argv[1:] if args is None else args)
     options = _parse(own)
-    rclpy.init(args=for_ros)
+    stop = stop_on_signal()
+    rclpy.init(args=for_ros, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        return run(options)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
+        return run(options, stop)
     except BagError as error:
         print(f"bag_player: {error}", file=sys.stderr)  # noqa: T201
         return 2

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from time import monotonic, sleep
+from threading import Event
+from time import monotonic
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
 
-from wm_bringup.command_line import interruptible, split_ros_args
+from wm_bringup.command_line import split_ros_args, stop_on_signal
 from wm_bringup.player import CAMERA, positive
 from wm_bringup.sent_log import SentLog
 from wm_sim.node import SimulatedRobot
@@ -20,7 +22,7 @@ _PROGRESS_EVERY_S = 0.5
 _SETTLE_S = 1.0
 
 
-def wait_for_listeners(count: int, timeout_s: float) -> bool:
+def wait_for_listeners(count: int, timeout_s: float, stop: Event) -> bool:
     """Returns whether, in time, the camera's topic had so many subscribers.
 
     The robot itself would start with the first of them, and the others would miss its first frames.
@@ -29,21 +31,20 @@ def wait_for_listeners(count: int, timeout_s: float) -> bool:
     deadline = monotonic() + timeout_s
     try:
         while scout.count_subscribers(CAMERA) < count:
-            if not rclpy.ok() or monotonic() > deadline:
+            if monotonic() > deadline or stop.wait(0.05):
                 return False
-            sleep(0.05)
-        sleep(_SETTLE_S)
+        stop.wait(_SETTLE_S)
         return True
     finally:
         scout.destroy_node()
 
 
-def drive(robot: SimulatedRobot, log: SentLog, seconds: float) -> None:
-    """Spins the robot until it has driven its time."""
+def drive(robot: SimulatedRobot, log: SentLog, seconds: float, stop: Event) -> None:
+    """Spins the robot until it has driven its time or is stopped."""
     executor = SingleThreadedExecutor()
     executor.add_node(robot)
     begin = told = monotonic()
-    while rclpy.ok() and not robot.finished:
+    while not robot.finished and not stop.is_set():
         executor.spin_once(timeout_sec=0.1)
         now = monotonic()
         if now - told > _PROGRESS_EVERY_S:
@@ -64,7 +65,6 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Drives until the time is over or a signal comes; returns 0, or 3 when nobody listened in time."""
-    interruptible()
     own, for_ros = split_ros_args(sys.argv[1:] if args is None else args)
     options = _parse(own)
     log = SentLog(options.log_fd)
@@ -75,10 +75,13 @@ def main(args: Sequence[str] | None = None) -> int:
         else:
             log.other(topic)
 
-    rclpy.init(args=for_ros)
+    stop = stop_on_signal()
+    rclpy.init(args=for_ros, signal_handler_options=SignalHandlerOptions.NO)
     robot = None
     try:
-        if not wait_for_listeners(options.subscribers, options.wait):
+        if not wait_for_listeners(options.subscribers, options.wait, stop):
+            if stop.is_set():
+                return 0
             print(f"nobody subscribed to {CAMERA} within {options.wait:.0f} s", file=sys.stderr)  # noqa: T201
             return 3
         time_to_drive = [
@@ -86,12 +89,10 @@ def main(args: Sequence[str] | None = None) -> int:
             Parameter("wait_for_camera_subscriber", value=True),
         ]
         robot = SimulatedRobot(on_sent=on_sent, parameter_overrides=time_to_drive)
-        drive(robot, log, options.seconds)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        drive(robot, log, options.seconds, stop)
     finally:
-        log.close()
         if robot is not None:
             robot.destroy_node()
+        log.close()
         rclpy.try_shutdown()
     return 0

@@ -39,6 +39,7 @@ class Source:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=[writable],
+                start_new_session=True,
             )
         os.close(writable)
         self._reader = Thread(target=self._read, args=(readable,), daemon=True, name="source_log")

@@ -104,7 +104,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, found: Measurements, fraction: float, line: str) -> None:
         """Draws the present state."""
