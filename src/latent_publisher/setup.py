@@ -17,5 +17,6 @@ setup(
     maintainer_email="maintainers@example.com",
     description="One latent per camera frame, with the pose and action that belong to it.",
     license="Apache-2.0",
-    entry_points={"console_scripts": [f"{package_name}_node = {package_name}.node:main"]},
+    py_modules=["latent_publisher_node"],
+    entry_points={"console_scripts": ["latent_publisher_node = latent_publisher_node:main"]},
 )

@@ -17,5 +17,6 @@ setup(
     maintainer_email="maintainers@example.com",
     description="Exact, durable, bounded memory of latent states by place, time and likeness.",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["spatial_memory_node = spatial_memory.main:main"]},
+    py_modules=["spatial_memory_node"],
+    entry_points={"console_scripts": ["spatial_memory_node = spatial_memory_node:main"]},
 )

@@ -17,5 +17,6 @@ setup(
     maintainer_email="maintainers@example.com",
     description="What follows: the next latents, conditioned on memories of the places ahead.",
     license="Apache-2.0",
-    entry_points={"console_scripts": [f"{package_name}_node = {package_name}.node:main"]},
+    py_modules=["transition_predictor_node"],
+    entry_points={"console_scripts": ["transition_predictor_node = transition_predictor_node:main"]},
 )

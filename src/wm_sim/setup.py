@@ -17,6 +17,6 @@ setup(
     maintainer_email="maintainers@example.com",
     description="A small simulated robot with a first-person camera, driving loops through seeded buildings.",
     license="Apache-2.0",
-    tests_require=["pytest"],
-    entry_points={"console_scripts": ["wm_sim_node = wm_sim.node:main"]},
+    py_modules=["wm_sim_node"],
+    entry_points={"console_scripts": ["wm_sim_node = wm_sim_node:main"]},
 )

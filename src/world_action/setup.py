@@ -17,5 +17,6 @@ setup(
     maintainer_email="maintainers@example.com",
     description="The slow branch: a visual history at 1 Hz and what it foresees.",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["world_action_node = world_action.main:main"]},
+    py_modules=["world_action_node"],
+    entry_points={"console_scripts": ["world_action_node = world_action_node:main"]},
 )

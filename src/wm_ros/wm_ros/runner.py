@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from wm_ros.errors import ConfigurationError
@@ -33,6 +34,10 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
     Returns:
         0 after a signal, 2 when parameters, arguments or the artifact cannot work: then one line says why.
     """
+    # rclpy ends the context on a signal, and with it the spinning. KeyboardInterrupt on top of that could strike
+    # anywhere, while nodes are being made or destroyed too.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     try:
         rclpy.init(args=list(args) if args is not None else None)
     except RuntimeError as error:
@@ -44,18 +49,23 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
         for node in nodes:
             executor.add_node(node)
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except (ConfigurationError, WorldModelError) as error:
         if nodes:
             raise
         return _refuse(error)
+    except (RuntimeError, rclpy_implementation.InvalidHandle):
+        # A signal while nodes are being made or served takes the context from under them.
+        if rclpy.ok():
+            raise
     finally:
-        # A second Ctrl-C while cleaning up must not turn a clean end into a crash.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         for node in nodes:
             node.destroy_node()
         rclpy.try_shutdown()
+        # Python gives handlers of its own back to the system before it ends; what is ignored stays ignored.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
     return EXIT_OK
 
 

@@ -1,0 +1,15 @@
+"""Where the executable starts; beside the package, since importing that takes seconds in which Ctrl-C may come."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+def main() -> None:
+    """Run the node; exit code 0 after a signal, also one that comes while modules are imported."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
+    from transition_predictor.node import main as run
+
+    run()

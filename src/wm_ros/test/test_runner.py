@@ -1,0 +1,75 @@
+"""Each way to end, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from wm_ros.testing import own_domain_id
+
+PROGRAM = """
+import sys
+from rclpy.node import Node
+from wm_ros import ConfigurationError, run_node
+
+class Tested(Node):
+    def __init__(self):
+        super().__init__("tested")
+        if "refuse" in sys.argv:
+            raise ConfigurationError("this cannot\\nwork")
+        if "bug" in sys.argv:
+            raise KeyError("a bug")
+        print("up", flush=True)
+
+raise SystemExit(run_node(Tested, threads=2 if "pool" in sys.argv else 1))
+"""
+
+
+def start(*words: str) -> subprocess.Popen:
+    environment = {"ROS_DOMAIN_ID": str(own_domain_id()), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("words", [(), ("pool",)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_cleanly_however_often(words, number):
+    with start(*words) as process:
+        assert process.stdout.readline() == "up\n"
+        for _ in range(3):  # a terminal's Ctrl-C reaches the node, and launch passes it on
+            process.send_signal(number)
+            time.sleep(0.02)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("refuse",), "this cannot work"),
+        (("--ros-args", "-p", "foo"), "failed to initialize rcl: Couldn't parse parameter override rule: '-p foo'"),
+    ],
+)
+def test_what_cannot_be_configured_is_one_line_and_code_2(words, line):
+    with start(*words) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors.splitlines()[-1].startswith(line)
+    assert "Traceback" not in errors
+
+
+def test_a_bug_is_not_hidden():
+    with start("bug") as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "KeyError: 'a bug'" in errors
