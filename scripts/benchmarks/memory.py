@@ -104,7 +104,8 @@ def measure(size: int, folder: Path, peer_limit: int) -> dict[str, Any]:
 def run_worker(name: str, size: int, folder: Path) -> dict[str, Any]:
     """Run one system in a process of its own and return what it printed."""
     command = [sys.executable, __file__, "--worker", name, str(size), str(folder)]
-    done = subprocess.run(command, env={**os.environ, **THREADS, **QUIET}, stdout=subprocess.PIPE, text=True, check=False)
+    environment = {**os.environ, **THREADS, **QUIET}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         return {"failed": f"exit code {done.returncode}"}
     return json.loads(done.stdout.splitlines()[-1])

@@ -13,7 +13,7 @@ import psutil
 
 from spatial_memory import CellGrid, CellMemory, LocalMap, MemoryRecord, Place, Query, Store, Successor, resolution_for
 from spatial_memory.columns import Rows
-from spatial_memory.schema import PUT_META, PUT_RECORD, PUT_SESSION, PUT_SUCCESSOR, sealed, to_tuples
+from spatial_memory.schema import PUT_META, PUT_RECORD, PUT_SESSION, PUT_SUCCESSOR, seal, sealed, to_tuples
 from spatial_memory.table import Catalogue
 
 CHUNK = 100_000
@@ -41,10 +41,8 @@ def fill(path: Path, world: mw.World) -> None:
         connection.executemany(PUT_RECORD, to_tuples(_rows(world, part, cells)))
         blobs = world.latent_ND[world.successor_ND[part]], world.latent_ND[world.later_ND[part]]
         for horizon_s, latent_ND in zip((0.1, 1.0), blobs):
-            connection.executemany(
-                PUT_SUCCESSOR,
-                [sealed(key + 1, horizon_s, horizon_s, row.tobytes()) for key, row in zip(part.tolist(), latent_ND)],
-            )
+            links = [(key + 1, horizon_s, horizon_s, row.tobytes()) for key, row in zip(part.tolist(), latent_ND)]
+            connection.executemany(PUT_SUCCESSOR, [(*link, seal(*link)) for link in links])
     connection.execute("COMMIT")
     connection.close()
 

@@ -6,12 +6,14 @@ Shape suffixes: N = candidates (any shape that the columns share), A = action si
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from spatial_memory.maps import Map
 from spatial_memory.query import Query
+from spatial_memory.records import wrap_angle
 
 TAU = 2.0 * np.pi
 
@@ -30,20 +32,54 @@ class Limits(NamedTuple):
     session: int | None = None
 
 
-def heading_difference(heading_N: np.ndarray, heading: float) -> np.ndarray:
-    """Return by how much headings differ from one, 0..pi [rad]."""
+def heading_difference(heading_N: np.ndarray, heading: float | np.ndarray) -> np.ndarray:
+    """Return by how much headings differ, 0..pi [rad]; all within -pi..pi."""
     turn_N = heading_N.astype(np.float64)
     turn_N -= heading
-    turn_N += np.pi
-    np.mod(turn_N, TAU, out=turn_N)
-    turn_N -= np.pi
-    return np.abs(turn_N, out=turn_N)
+    np.abs(turn_N, out=turn_N)
+    return np.minimum(turn_N, TAU - turn_N, out=turn_N)
+
+
+class Measures:
+    """How far candidates lie from a query's place; each measure is worked out once, when it is asked for.
+
+    Args:
+        query: Whose place.
+        column: Returns a column of the candidates by name.
+        map_frame: What x and y mean.
+    """
+
+    def __init__(self, query: Query, column: Callable[[str], np.ndarray], map_frame: Map) -> None:
+        assert query.place is not None
+        self._place = query.place
+        self._weight_m = query.heading_weight_m
+        self._map = map_frame
+        self.column = column
+
+    @cached_property
+    def distance2(self) -> np.ndarray:
+        """Squared planar distances [m^2]."""
+        return self._map.distance2(self.column("x"), self.column("y"), self._place.x, self._place.y)
+
+    @cached_property
+    def turn(self) -> np.ndarray:
+        """Differences in heading [rad]."""
+        return heading_difference(self.column("heading"), wrap_angle(self._place.heading))
+
+    def pose_distance2(self) -> np.ndarray:
+        """Return squared pose distances: planar metres, each radian of heading counted as ``heading_weight_m``."""
+        if self._weight_m == 0:
+            return self.distance2.copy()
+        turn_N = self.turn * self._weight_m
+        turn_N *= turn_N
+        turn_N += self.distance2
+        return turn_N
 
 
 def passing(
     query: Query,
     column: Callable[[str], np.ndarray],
-    map_frame: Map,
+    measures: Measures | None,
     limits: Limits,
     mask_N: np.ndarray,
 ) -> np.ndarray:
@@ -52,20 +88,20 @@ def passing(
     Args:
         query: The filters; checked before.
         column: Returns a column of the candidates by name.
-        map_frame: What x and y mean.
+        measures: From the query's place; None where it has none.
         limits: Time bounds and session.
         mask_N: Which candidates exist; changed in place.
 
     Returns:
         The mask.
     """
-    place = query.place
-    if place is not None and query.radius_m > 0:
-        mask_N &= map_frame.distance2(column("x"), column("y"), place.x, place.y) <= query.radius_m**2
-    if place is not None and query.heading_tolerance_rad > 0:
-        mask_N &= heading_difference(column("heading"), place.heading) <= query.heading_tolerance_rad
-    if place is not None and query.z_tolerance_m > 0:
-        mask_N &= np.abs(column("z") - place.z) <= query.z_tolerance_m
+    if query.place is not None and measures is not None:
+        if query.radius_m > 0:
+            mask_N &= measures.distance2 <= query.radius_m**2
+        if query.heading_tolerance_rad > 0:
+            mask_N &= measures.turn <= query.heading_tolerance_rad
+        if query.z_tolerance_m > 0:
+            mask_N &= np.abs(column("z") - query.place.z) <= query.z_tolerance_m
     if limits.oldest_ns is not None:
         mask_N &= column("stamp") >= limits.oldest_ns
     if limits.newest_ns is not None:
@@ -98,27 +134,20 @@ def _near_action(query: Query, column: Callable[[str], np.ndarray], mask_N: np.n
     mask_N &= np.einsum("...a,...a->...", difference_NA, difference_NA) <= query.action_distance**2
 
 
-def pose_distance2(
-    query: Query, x_N: np.ndarray, y_N: np.ndarray, heading_N: np.ndarray, map_frame: Map
-) -> np.ndarray:
-    """Return squared pose distances: planar metres, with each radian of heading counted as ``heading_weight_m``."""
-    assert query.place is not None
-    distance2_N = map_frame.distance2(x_N, y_N, query.place.x, query.place.y)
-    if query.heading_weight_m > 0:
-        turn_N = heading_difference(heading_N, query.place.heading)
-        turn_N *= query.heading_weight_m
-        turn_N *= turn_N
-        distance2_N = distance2_N + turn_N
-    return distance2_N
+def latent_distance(latent_ND: np.ndarray, wanted_ND: np.ndarray, *, cosine: bool) -> np.ndarray:
+    """Return L2 or cosine distances in double precision; a zero latent is at cosine distance 1 from everything.
 
-
-def latent_distance(latent_ND: np.ndarray, latent_D: np.ndarray, metric: str) -> np.ndarray:
-    """Return L2 or cosine distances in double precision; a zero latent is at cosine distance 1 from everything."""
+    Args:
+        latent_ND: Latents.
+        wanted_ND: What to compare them with: one latent [D], or one for each.
+        cosine: 1 - cos instead of L2.
+    """
     latent_ND = latent_ND.astype(np.float64)
-    wanted_D = np.asarray(latent_D, np.float64)
-    if metric == "l2":
-        latent_ND -= wanted_D
+    wanted_ND = np.asarray(wanted_ND, np.float64)
+    if not cosine:
+        latent_ND -= wanted_ND
         return np.sqrt(np.einsum("nd,nd->n", latent_ND, latent_ND))
-    scale_N = np.sqrt(np.einsum("nd,nd->n", latent_ND, latent_ND) * (wanted_D @ wanted_D))
-    likeness_N = np.divide(latent_ND @ wanted_D, scale_N, out=np.zeros(len(latent_ND)), where=scale_N > 0)
-    return 1.0 - likeness_N
+    size2_N = np.einsum("nd,nd->n", latent_ND, latent_ND)
+    scale_N = np.sqrt(size2_N * np.einsum("...d,...d->...", wanted_ND, wanted_ND))
+    product_N = (latent_ND * wanted_ND).sum(axis=1)
+    return 1.0 - np.divide(product_N, scale_N, out=np.zeros(len(scale_N)), where=scale_N > 0)

@@ -10,11 +10,11 @@ import numpy as np
 from spatial_memory.cells import CellGrid
 from spatial_memory.columns import PAGE, Columns, Rows
 from spatial_memory.directory import CellDirectory
-from spatial_memory.filters import Limits, latent_distance, passing, pose_distance2
+from spatial_memory.filters import Limits, Measures, latent_distance, passing
 from spatial_memory.idmap import IdMap
 from spatial_memory.lists import LatentLists
 from spatial_memory.query import Query
-from spatial_memory.ranking import SPARE, Shortlist, smallest
+from spatial_memory.ranking import SPARE, Shortlist, Shortlisted, smallest
 
 
 class CellIndex:
@@ -193,7 +193,12 @@ class CellIndex:
         mask = self.columns.pages("live", pages)
         if isinstance(pages, slice):
             mask = mask.copy()
-        passing(query, lambda name: self.columns.pages(name, pages), self.grid.map, limits, mask)
+
+        def column(name: str) -> np.ndarray:
+            return self.columns.pages(name, pages)
+
+        measures = Measures(query, column, self.grid.map) if query.place is not None else None
+        passing(query, column, measures, limits, mask)
         count = int(np.count_nonzero(mask))
         if count == 0:
             return Shortlist(np.empty(0, np.int64), 0)
@@ -203,8 +208,8 @@ class CellIndex:
         slots_N = _slots(pages, mask)
         if count <= query.k:
             return Shortlist(slots_N, count)
-        score_N = self._scores(query, slots_N)
-        return Shortlist(slots_N[smallest(score_N, query.k)], count)
+        score_N, slack = self._scores(query, slots_N)
+        return Shortlist(slots_N[smallest(score_N, query.k, slack)], count)
 
     def _scan(
         self, query: Query, lists_L: np.ndarray, pages: np.ndarray | slice, mask: np.ndarray, *, filtered: bool
@@ -222,17 +227,26 @@ class CellIndex:
         self._bitmap[pages] = 0
         return slots_K
 
-    def _scores(self, query: Query, slots_N: np.ndarray) -> np.ndarray:
-        """Return what slots are ranked by: pose, cosine, or both."""
-        flat = self.columns.flat
-        score_N: np.ndarray | float = 0.0
+    def _scores(self, query: Query, slots_N: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return what slots are ranked by (pose, cosine, or both), and by how much any two may be off together."""
+        pose_N: np.ndarray | None = None
         if query.rank != "latent":
-            x_N, y_N, heading_N = (flat(name)[slots_N] for name in ("x", "y", "heading"))
-            score_N = pose_distance2(query, x_N, y_N, heading_N, self.grid.map)
+            pose_N = Measures(query, lambda name: self.columns.flat(name)[slots_N], self.grid.map).pose_distance2()
         if query.rank == "pose":
-            return np.asarray(score_N)
-        distance_N = latent_distance(self.latents(slots_N), query.latent_D, query.metric)
-        return query.pose_weight * score_N + distance_N**2 if query.rank == "both" else distance_N
+            assert pose_N is not None
+            return pose_N, 0.0
+        latent_ND = self.latents(slots_N)
+        if query.metric == "cosine":
+            distance_N = latent_distance(latent_ND, query.latent_D, cosine=True)
+            return (distance_N if pose_N is None else distance_N**2 + query.pose_weight * pose_N), 1e-12
+        latent_ND -= np.asarray(query.latent_D, np.float32)
+        score_N = np.einsum("nd,nd->n", latent_ND, latent_ND) + query.pose_weight * pose_N
+        return score_N, 1e-5 * float(np.partition(score_N, query.k)[query.k])
+
+    def listed(self, slots_N: np.ndarray) -> Shortlisted:
+        """Return what ranking has to know of the records in slots."""
+        flat = self.columns.flat
+        return Shortlisted(*(flat(name)[slots_N] for name in ("id", "x", "y", "heading")), self.latents(slots_N))
 
     @property
     def nbytes(self) -> int:

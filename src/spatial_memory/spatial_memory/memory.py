@@ -225,12 +225,13 @@ class CellMemory:
     def _answers(self, index: CellIndex, queries: Sequence[Query], shortlists: Sequence[Shortlist]) -> list[Matches]:
         """Rank shortlists and return complete records, gathered at once."""
         slots_N = np.concatenate([shortlist.slot_N for shortlist in shortlists])
-        rows = index.rows(slots_N)
-        ranked = rank(rows, queries, shortlists, self._grid.map)
+        listed = index.listed(slots_N)
+        ranked = rank(listed, queries, shortlists, self._grid.map)
         kept_N = np.concatenate([ranking.order_K for ranking in ranked])
-        wanted_N = kept_N[np.repeat([query.successors for query in queries], [len(each.order_K) for each in ranked])]
-        ids = np.unique(rows.id_N[wanted_N]).tolist()
-        records = records_of(rows.take(kept_N), self._catalogue, self._store.successors(ids) if ids else {})
+        rows = index.rows(slots_N[kept_N], listed.latent_ND[kept_N])
+        wanted_N = np.repeat([query.successors for query in queries], [len(each.order_K) for each in ranked])
+        ids = list(dict.fromkeys(rows.id_N[wanted_N].tolist()))
+        records = records_of(rows, self._catalogue, self._store.successors(ids) if ids else {})
         answers: list[Matches] = []
         start = 0
         for query, shortlist, each in zip(queries, shortlists, ranked):

@@ -28,10 +28,10 @@ from spatial_memory.cells import CellGrid
 from spatial_memory.columns import Rows
 from spatial_memory.errors import BackendAwayError, EncoderMismatchError, PlaceError, QueryError, RecordError
 from spatial_memory.files import IN_MEMORY
-from spatial_memory.filters import Limits, passing
+from spatial_memory.filters import Limits, Measures, passing
 from spatial_memory.outbox import Operation, Outbox
 from spatial_memory.query import Matches, Query, no_matches
-from spatial_memory.ranking import SPARE, Shortlist, rank
+from spatial_memory.ranking import SPARE, Shortlist, Shortlisted, rank
 from spatial_memory.records import MemoryRecord, Successor, action_size, check_record, check_successor, wrap_angle
 from spatial_memory.transfer import read_snapshot, write_snapshot
 
@@ -254,7 +254,9 @@ class QdrantMemory:
             rows, mask_N = self._passing(query, held, bounds)
         chosen = np.flatnonzero(mask_N)
         shortlist = Shortlist(chosen, count)
-        ranking = rank(rows.take(chosen), [query], [shortlist], self._grid.map)[0]
+        columns = (rows.id_N, rows.x_N, rows.y_N, rows.heading_N, rows.latent_ND)
+        listed = Shortlisted(*(column[chosen] for column in columns))
+        ranking = rank(listed, [query], [shortlist], self._grid.map)[0]
         found = [held[chosen[at]] for at in ranking.order_K]
         records = found if query.successors else [replace(record, successors=()) for record in found]
         return Matches(records, *ranking.distances, count)
@@ -269,7 +271,8 @@ class QdrantMemory:
         columns = {name: getattr(rows, f"{name}_N") for name in ("x", "y", "z", "heading", "stamp", "session")}
         columns["action"] = rows.action_NA
         limits = Limits(*bounds, session)
-        return rows, passing(query, columns.__getitem__, self._grid.map, limits, np.ones(len(rows), bool))
+        measures = Measures(query, columns.__getitem__, self._grid.map) if query.place is not None else None
+        return rows, passing(query, columns.__getitem__, measures, limits, np.ones(len(rows), bool))
 
     def _nearest(self, query: Query, condition: models.Filter | None, wanted: set[int]) -> list[MemoryRecord]:
         """Return the nearest by latent until enough of those that pass are among them."""

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spatial_memory.columns import Rows
-from spatial_memory.filters import heading_difference
+from spatial_memory.filters import Measures, heading_difference, latent_distance
 from spatial_memory.maps import Map
 from spatial_memory.query import Query
+from spatial_memory.records import wrap_angle
 
 # Shortlists are made in single precision; a few more than asked for keep near ties from falling wrong.
 SPARE = 4
@@ -34,6 +34,16 @@ class Ranking(NamedTuple):
     distances: tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
+class Shortlisted(NamedTuple):
+    """What ranking has to know of the records of all shortlists, one after the other."""
+
+    id_N: np.ndarray
+    x_N: np.ndarray
+    y_N: np.ndarray
+    heading_N: np.ndarray
+    latent_ND: np.ndarray
+
+
 def smallest(score_N: np.ndarray, k: int, slack: float = 0.0) -> np.ndarray:
     """Return where at least the k smallest scores stand: all that are no larger than some k of them, plus a slack.
 
@@ -46,35 +56,39 @@ def smallest(score_N: np.ndarray, k: int, slack: float = 0.0) -> np.ndarray:
     """
     count = len(score_N)
     blocks = count // _BLOCK
-    if blocks <= k:
-        return np.flatnonzero(score_N < np.inf)
-    minima = score_N[: blocks * _BLOCK].reshape(_BLOCK, blocks).min(axis=0)
-    bound = np.partition(minima, k - 1)[k - 1]
+    bound = np.inf
+    if blocks > k:
+        minima = score_N[: blocks * _BLOCK].reshape(_BLOCK, blocks).min(axis=0)
+        bound = np.partition(minima, k - 1)[k - 1]
     if not np.isfinite(bound):
         return np.flatnonzero(score_N < np.inf)
     return np.flatnonzero(score_N <= bound + slack)
 
 
-def rank(rows: Rows, queries: Sequence[Query], shortlists: Sequence[Shortlist], map_frame: Map) -> list[Ranking]:
+def rank(
+    listed: Shortlisted, queries: Sequence[Query], shortlists: Sequence[Shortlist], map_frame: Map
+) -> list[Ranking]:
     """Return the k nearest of each shortlist, equal ones by id.
 
     Args:
-        rows: The records of all shortlists, one after the other.
+        listed: The records of all shortlists.
         queries: One per shortlist.
         shortlists: What they may choose from.
         map_frame: What x and y mean.
     """
+    if len(queries) == 1:
+        return [_rank_one(listed, queries[0], map_frame)]
     sizes = [len(shortlist.slot_N) for shortlist in shortlists]
     asker_N = np.repeat(np.arange(len(queries)), sizes)
-    latent_N = _latent_distances(rows.latent_ND, queries, asker_N)
-    pose_N = _pose_distances(rows, queries, asker_N, map_frame)
+    latent_N = _latent_distances(listed.latent_ND, queries, asker_N)
+    pose_N = _pose_distances(listed, queries, asker_N, map_frame)
     ranks = [query.rank for query in queries]
     distance_N = np.where(np.array([each == "pose" for each in ranks])[asker_N], pose_N, latent_N)
     if "both" in ranks:
         weight_N = np.array([query.pose_weight for query in queries])[asker_N]
         both_N = np.array([each == "both" for each in ranks])[asker_N]
         distance_N = np.where(both_N, latent_N**2 + weight_N * pose_N**2, distance_N)
-    order_N = np.lexsort((rows.id_N, distance_N, asker_N))
+    order_N = np.lexsort((listed.id_N, distance_N, asker_N))
     rankings = []
     start = 0
     for query, size in zip(queries, sizes):
@@ -84,35 +98,49 @@ def rank(rows: Rows, queries: Sequence[Query], shortlists: Sequence[Shortlist], 
     return rankings
 
 
+def _rank_one(listed: Shortlisted, query: Query, map_frame: Map) -> Ranking:
+    latent_N = pose_N = None
+    if query.latent_D is not None:
+        latent_N = latent_distance(listed.latent_ND, query.latent_D, cosine=query.metric == "cosine")
+    if query.place is not None:
+        columns = {"x": listed.x_N, "y": listed.y_N, "heading": listed.heading_N}
+        pose_N = np.sqrt(Measures(query, columns.__getitem__, map_frame).pose_distance2())
+    if latent_N is None or pose_N is None:
+        unknown_N = np.full(len(listed.id_N), np.nan)
+        latent_N, pose_N = unknown_N if latent_N is None else latent_N, unknown_N if pose_N is None else pose_N
+    if query.rank == "both":
+        distance_N = latent_N**2 + query.pose_weight * pose_N**2
+    else:
+        distance_N = latent_N if query.rank == "latent" else pose_N
+    order_K = np.lexsort((listed.id_N, distance_N))[: query.k]
+    return Ranking(order_K, (distance_N[order_K], latent_N[order_K], pose_N[order_K]))
+
+
 def _latent_distances(latent_ND: np.ndarray, queries: Sequence[Query], asker_N: np.ndarray) -> np.ndarray:
-    """Return L2 or cosine distances, NaN for queries without a latent; cosine from a zero latent is 1."""
+    """Return L2 or cosine distances, NaN for queries without a latent."""
     if all(query.latent_D is None for query in queries):
         return np.full(len(asker_N), np.nan)
     unknown_D = np.full(latent_ND.shape[1], np.nan)
     wanted_QD = np.array([unknown_D if query.latent_D is None else query.latent_D for query in queries], np.float64)
-    latent_ND = latent_ND.astype(np.float64)
     wanted_ND = wanted_QD[asker_N]
-    cosine_Q = np.array([query.metric == "cosine" for query in queries])
-    difference_ND = latent_ND - wanted_ND
-    distance_N = np.sqrt(np.einsum("nd,nd->n", difference_ND, difference_ND))
-    if cosine_Q.any():
-        scale_N = np.sqrt(
-            np.einsum("nd,nd->n", latent_ND, latent_ND) * np.einsum("nd,nd->n", wanted_ND, wanted_ND)
-        )
-        product_N = np.einsum("nd,nd->n", latent_ND, wanted_ND)
-        likeness_N = np.divide(product_N, scale_N, out=np.zeros(len(scale_N)), where=scale_N != 0)
-        distance_N = np.where(cosine_Q[asker_N], 1.0 - likeness_N, distance_N)
+    distance_N = latent_distance(latent_ND, wanted_ND, cosine=False)
+    cosine_N = np.array([query.metric == "cosine" and query.latent_D is not None for query in queries])[asker_N]
+    if cosine_N.any():
+        distance_N[cosine_N] = latent_distance(latent_ND[cosine_N], wanted_ND[cosine_N], cosine=True)
     return distance_N
 
 
-def _pose_distances(rows: Rows, queries: Sequence[Query], asker_N: np.ndarray, map_frame: Map) -> np.ndarray:
+def _pose_distances(listed: Shortlisted, queries: Sequence[Query], asker_N: np.ndarray, map_frame: Map) -> np.ndarray:
     """Return pose distances [m], NaN for queries without a place."""
     nowhere = (np.nan, np.nan, np.nan)
     place_Q3 = np.array(
-        [nowhere if query.place is None else (query.place.x, query.place.y, query.place.heading) for query in queries]
+        [
+            nowhere if query.place is None else (query.place.x, query.place.y, wrap_angle(query.place.heading))
+            for query in queries
+        ]
     )
     x_N, y_N, heading_N = place_Q3[asker_N].T
     weight_N = np.array([query.heading_weight_m for query in queries])[asker_N]
-    distance2_N = map_frame.distance2(rows.x_N, rows.y_N, x_N, y_N)
-    turn_N = heading_difference(rows.heading_N, heading_N) * weight_N
-    return np.sqrt(distance2_N + turn_N * turn_N)
+    distance2_N = map_frame.distance2(listed.x_N, listed.y_N, x_N, y_N)
+    turn_N = heading_difference(listed.heading_N, heading_N) * weight_N
+    return np.sqrt(turn_N * turn_N + distance2_N)

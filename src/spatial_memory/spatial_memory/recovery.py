@@ -22,6 +22,7 @@ from spatial_memory.schema import (
     PUT_SUCCESSOR,
     from_tuples,
     opened,
+    seal,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -76,10 +77,8 @@ def _salvage(source: sqlite3.Connection, new: sqlite3.Connection, path: Path) ->
             new.execute(PUT_RECORD, row)
             kept.add(row[0])
     for row in _rows(source, GET_SUCCESSORS, "ASC"):
-        with contextlib.suppress(CorruptStoreError):
-            opened([row], "successor")
-            if row[0] in kept:
-                new.execute(PUT_SUCCESSOR, row)
+        if row[0] in kept and isinstance(row[3], bytes) and seal(*row[:4]) == row[4]:
+            new.execute(PUT_SUCCESSOR, row)
     new.execute("COMMIT")
     return len(kept)
 

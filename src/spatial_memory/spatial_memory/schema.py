@@ -5,6 +5,7 @@ Shape suffixes: N = records, D = latent size, A = action size.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Sequence
 
@@ -52,6 +53,7 @@ DROP_RECORD = "DELETE FROM record WHERE id = ?"
 DROP_SUCCESSORS = "DELETE FROM successor WHERE record = ?"
 GET_RECORDS = "SELECT id, body FROM record"
 GET_SUCCESSORS = "SELECT record, horizon, dt, latent, checksum FROM successor"
+_KEY = struct.Struct("<qdd")
 GET_TALLY = "SELECT rows, keys FROM tally WHERE name = ?"
 COUNT = {
     table: f"SELECT count(*), coalesce(sum({keys.format(row='')}), 0) FROM {table}" for table, keys in _KEYS.items()
@@ -63,6 +65,11 @@ GET_SESSIONS = "SELECT number, name, checksum FROM session"
 def sealed(*values: object) -> tuple:
     """Return a small row with the checksum of what it says."""
     return (*values, zlib.crc32(repr(values).encode()))
+
+
+def seal(record_id: int, horizon_s: float, dt_s: float, latent: bytes) -> int:
+    """Return the checksum of a successor."""
+    return zlib.crc32(latent, zlib.crc32(_KEY.pack(record_id, horizon_s, dt_s)))
 
 
 def opened(rows: list[tuple], what: str) -> list[tuple]:

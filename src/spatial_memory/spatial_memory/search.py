@@ -15,7 +15,7 @@ import numpy as np
 
 from spatial_memory.cells import resolution_for
 from spatial_memory.columns import PAGE
-from spatial_memory.filters import Limits, passing, pose_distance2
+from spatial_memory.filters import Limits, Measures, passing
 from spatial_memory.index import CellIndex
 from spatial_memory.query import Place, Query
 from spatial_memory.ranking import Shortlist, smallest
@@ -102,12 +102,12 @@ class _Shared:
         found = []
         for at, (query, limit) in enumerate(zip(queries, limits)):
             map_frame = self._index.grid.map
-            mask_N = passing(query, self._column, map_frame, limit, np.ones(len(self), bool))
+            measures = Measures(query, self._column, map_frame)
+            mask_N = passing(query, self._column, measures, limit, np.ones(len(self), bool))
             count = int(np.count_nonzero(mask_N))
             slack = 0.0
             if score_GN is None:
-                columns = (self._column(name) for name in ("x", "y", "heading"))
-                score_N = pose_distance2(query, *columns, map_frame)
+                score_N = measures.pose_distance2()
             else:
                 score_N, slack = score_GN[at], float(slack_G[at])
             np.copyto(score_N, np.inf, where=~mask_N)

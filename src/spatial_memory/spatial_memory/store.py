@@ -34,6 +34,7 @@ from spatial_memory.schema import (
     TABLES,
     from_tuples,
     opened,
+    seal,
     sealed,
     to_tuples,
 )
@@ -194,12 +195,11 @@ class Store:
         found: dict[int, dict[float, Successor]] = {}
         marks = ",".join("?" * len(ids))
         rows = self.read(f"{GET_SUCCESSORS} WHERE record IN ({marks})", ids)
-        for row in rows:
-            if sealed(*row[:-1]) != row:
-                self._damage.add(row[:2])
-                _LOG.error("%s: a successor of record %d is damaged", self.path, row[0])
+        for record_id, horizon_s, dt_s, latent, checksum in rows:
+            if not isinstance(latent, bytes) or seal(record_id, horizon_s, dt_s, latent) != checksum:
+                self._damage.add((record_id, horizon_s))
+                _LOG.error("%s: a successor of record %d is damaged", self.path, record_id)
                 continue
-            record_id, horizon_s, dt_s, latent, _ = row
             found.setdefault(record_id, {})[horizon_s] = Successor(horizon_s, dt_s, np.frombuffer(latent, "<f4"))
         for record_id, by_horizon in recent.items():
             found.setdefault(record_id, {}).update(by_horizon)
@@ -225,10 +225,11 @@ class Store:
         with self._recent_guard:
             for record_id, successor in links:
                 self._recent.setdefault(record_id, {})[successor.horizon_s] = successor
-        values = [
-            sealed(record_id, item.horizon_s, item.dt_s, np.ascontiguousarray(item.latent_D, "<f4").tobytes())
-            for record_id, item in links
-        ]
+        values = []
+        for record_id, item in links:
+            latent = np.ascontiguousarray(item.latent_D, "<f4").tobytes()
+            key = record_id, float(item.horizon_s), float(item.dt_s)
+            values.append((*key, latent, seal(*key, latent)))
         self._writer.put(Change([(PUT_SUCCESSOR, values)], None, len(links), lambda: self._committed(links)))
 
     def _committed(self, links: Sequence[tuple[int, Successor]]) -> None:
