@@ -67,6 +67,7 @@ class _Waiting:
 
     record_id: int
     stamp_ns: int
+    encoder_id: str
     horizons_s: list[float]
 
 
@@ -163,7 +164,7 @@ class Recorder:
         self._ids[state.stamp_ns] = record_id
         if len(self._ids) > _REMEMBERED_STAMPS:
             self._ids.popitem(last=False)
-        self._waiting.append(_Waiting(record_id, state.stamp_ns, list(self._horizons_s)))
+        self._waiting.append(_Waiting(record_id, state.stamp_ns, state.encoder_id, list(self._horizons_s)))
         return record
 
     def _action_before(self, state: State, last: State | None) -> np.ndarray:
@@ -179,6 +180,8 @@ class Recorder:
         """Add a state as successor to the records for which its time has come."""
         early_ns = round(self._horizons_s[0] * _NS / 2)
         for waiting in self._waiting:
+            if waiting.encoder_id != state.encoder_id:
+                continue
             passed_ns = state.stamp_ns - waiting.stamp_ns
             while waiting.horizons_s and passed_ns >= waiting.horizons_s[0] * _NS - early_ns:
                 horizon_s = waiting.horizons_s.pop(0)
