@@ -245,7 +245,7 @@ def test_targets_are_compared_in_pixels(trained: tuple) -> None:
     same = [[row["baseline"] for row in result["ours/same"]] for result in results.values()]
     assert all(each == same[0] for each in same)
     assert results["frozen"]["readout_error"] < 0.3
-    assert results["frozen"]["ours/same"][0]["ratio"] < 0.5
+    assert results["frozen"]["ours/same"][0]["ratio"] < 0.8
 
 
 def test_evaluation_reports_every_baseline(trained: tuple, tmp_path: Path) -> None:
