@@ -27,7 +27,7 @@ _SCHEME = "artifact://"
 # What freezing must keep callable beside ``forward``.
 _METHODS = {
     "encoder": [],
-    "transition": ["initial", "observe", "foresee_path", "forecast"],
+    "transition": ["initial", "observe", "foresee_path", "forecast", "rollout"],
     "without_memory": ["initial", "observe", "foresee_path", "forecast"],
     "decoder": [],
     "world_action": ["embed", "foresee"],

@@ -79,6 +79,33 @@ class Transition(nn.Module):
         return torch.cat([context_BC, self.path.step(z_BD, a_BA, state_BC[:, size:])], dim=1)
 
     @torch.jit.export
+    def rollout(
+        self, latent_BD: Tensor, action_BSA: Tensor, motion_BSM: Tensor, state_BC: Tensor, step_s: float
+    ) -> Tensor:
+        """Return the latents imagined step by step, each fed back as if it had been seen, [B, S, D].
+
+        Args:
+            latent_BD: The present latent, not yet observed.
+            action_BSA: The present action and those that follow.
+            motion_BSM: Displacement expected of each single step, scaled, and whether it is known.
+            state_BC: Before the present.
+            step_s: Time of one step [s].
+        """
+        horizon_B1 = torch.full([latent_BD.size(0), 1], step_s, device=latent_BD.device)
+        code_B1C = horizon_features(horizon_B1)
+        imagined: list[Tensor] = []
+        for step in range(action_BSA.size(1)):
+            action_BA = action_BSA[:, step]
+            state_BC = self.observe(latent_BD, action_BA, state_BC)
+            hidden_BF = self.context.summary(state_BC[:, : self.context.state_dim])
+            z_BD = (latent_BD - self.latent_mean) / self.latent_std
+            a_BA = self.normalise_action(action_BA)
+            next_B1D = self.blind(hidden_BF, z_BD, a_BA, motion_BSM[:, step : step + 1], code_B1C)
+            latent_BD = next_B1D[:, 0] * self.latent_std + self.latent_mean
+            imagined.append(latent_BD)
+        return torch.stack(imagined, dim=1)
+
+    @torch.jit.export
     def foresee_path(
         self, state_BC: Tensor, latent_BD: Tensor, action_BA: Tensor, motion_BHM: Tensor, horizon_BH: Tensor
     ) -> Tensor:

@@ -1,0 +1,77 @@
+"""Decoders: latents in, pictures out.
+
+Shape suffixes: B = batch, S = image side, C = channels, D = latent size.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def to_pixels(value_B3SS: Tensor) -> Tensor:
+    """Return uint8 RGB images [B, S, S, 3] of values in -1..1."""
+    return ((value_B3SS.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+class TransposedDecoder(nn.Module):
+    """Transposed convolutions from a 4x4 map up.
+
+    Args:
+        image_size: Side of the picture [px]: 4 times a power of two.
+        latent_dim: D.
+        width: Channels of the first map, halved at each doubling.
+    """
+
+    def __init__(self, image_size: int, latent_dim: int, width: int = 128) -> None:
+        super().__init__()
+        doublings = round(math.log2(image_size / 4))
+        if 4 * 2**doublings != image_size:
+            raise ValueError(f"image size is {image_size} px, expected 4 times a power of two")
+        self.width = width
+        self.expand = nn.Linear(latent_dim, width * 16)
+        layers: list[nn.Module] = []
+        for index in range(doublings):
+            before, after = max(width >> index, 16), max(width >> (index + 1), 16)
+            layers += [nn.SiLU(), nn.ConvTranspose2d(before, after, 4, 2, 1)]
+        self.net = nn.Sequential(*layers, nn.SiLU(), nn.Conv2d(max(width >> doublings, 16), 3, 3, 1, 1), nn.Tanh())
+
+    @torch.jit.export
+    def render(self, latent_BD: Tensor) -> Tensor:
+        """Return pictures in -1..1, [B, 3, S, S]; what training compares."""
+        return self.net(self.expand(latent_BD).view(-1, self.width, 4, 4))
+
+    def forward(self, latent_BD: Tensor) -> Tensor:
+        """Return uint8 RGB images [B, S, S, 3]."""
+        return to_pixels(self.render(latent_BD))
+
+
+class PixelShuffleDecoder(nn.Module):
+    """Sub-pixel convolutions from a 16x16 map to 256x256, tanh at the end.
+
+    The latent is expanded to 32 channels of 16x16 and widened by a convolution: a direct layer to 512 channels alone
+    would have 33 million weights.
+
+    Source: Shi et al. 2016, sub-pixel convolution.
+    """
+
+    def __init__(self, image_size: int, latent_dim: int, width: int = 512) -> None:
+        super().__init__()
+        doublings = round(math.log2(image_size / 16))
+        if doublings < 1 or 16 * 2**doublings != image_size:
+            raise ValueError(f"image size is {image_size} px, expected 16 times a power of two, at least 32")
+        self.expand = nn.Linear(latent_dim, 32 * 16 * 16)
+        layers: list[nn.Module] = [nn.Conv2d(32, width, 3, 1, 1), nn.SiLU()]
+        for index in range(doublings):
+            before, after = max(width >> index, 32), max(width >> (index + 1), 32)
+            layers += [nn.Conv2d(before, 4 * after, 3, 1, 1), nn.PixelShuffle(2), nn.SiLU()]
+        self.net = nn.Sequential(*layers, nn.Conv2d(max(width >> doublings, 32), 3, 3, 1, 1), nn.Tanh())
+
+    @torch.jit.export
+    def render(self, latent_BD: Tensor) -> Tensor:
+        """Return pictures in -1..1, [B, 3, S, S]; what training compares."""
+        return self.net(self.expand(latent_BD).view(-1, 32, 16, 16))
+
+    def forward(self, latent_BD: Tensor) -> Tensor:
+        """Return uint8 RGB images [B, S, S, 3]."""
+        return to_pixels(self.render(latent_BD))
