@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
@@ -16,6 +16,10 @@ from world_model.errors import WorldModelError
 
 EXIT_OK = 0
 EXIT_CONFIGURATION = 2
+
+
+class _CannotStartError(Exception):
+    """A node refused what it was given; once it runs, the same error would be a bug."""
 
 
 def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None, threads: int = 1) -> int:
@@ -42,19 +46,28 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
         rclpy.init(args=list(args) if args is not None else None)
     except RuntimeError as error:
         return _refuse(error)
-    nodes: list[Node] = []
     try:
-        nodes += factory()
-        executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
+        _serve(factory, SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads))
+    except _CannotStartError as error:
+        return _refuse(error)
+    finally:
+        rclpy.try_shutdown()
+        # Python gives handlers of its own back to the system before it ends; what is ignored stays ignored.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    return EXIT_OK
+
+
+def _serve(factory: Callable[[], Sequence[Node]], executor: Executor) -> None:
+    """Makes the nodes and spins them until the context ends."""
+    nodes: Sequence[Node] = []
+    try:
+        nodes = _make(factory)
         for node in nodes:
             executor.add_node(node)
         executor.spin()
     except ExternalShutdownException:
         pass
-    except (ConfigurationError, WorldModelError) as error:
-        if nodes:
-            raise
-        return _refuse(error)
     except (RuntimeError, rclpy_implementation.InvalidHandle):
         # A signal while nodes are being made or served takes the context from under them.
         if rclpy.ok():
@@ -62,11 +75,13 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
     finally:
         for node in nodes:
             node.destroy_node()
-        rclpy.try_shutdown()
-        # Python gives handlers of its own back to the system before it ends; what is ignored stays ignored.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-    return EXIT_OK
+
+
+def _make(factory: Callable[[], Sequence[Node]]) -> Sequence[Node]:
+    try:
+        return factory()
+    except (ConfigurationError, WorldModelError) as error:
+        raise _CannotStartError(str(error)) from error
 
 
 def _refuse(error: Exception) -> int:
