@@ -19,7 +19,7 @@ from wm_ros import ConfigurationError, run_nodes
 from world_action.node import WorldAction
 
 EXECUTORS = {"single": 1, "multi": 4}
-"""{name: threads}. One thread costs half the processor time of a pool and is not later: the nodes never block."""
+"""{name: threads}. One thread costs a quarter less processor time than a pool, and its latest answers come sooner."""
 
 
 def make_nodes() -> list[Node]:

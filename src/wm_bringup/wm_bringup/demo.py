@@ -43,6 +43,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--composed", action="store_true", default=True, help="all nodes in one process (default)")
     form.add_argument("--separate", dest="composed", action="store_false", help="each node a process of its own")
+    parser.add_argument("--executor", choices=("single", "multi"), default="single", help="threads, with --composed")
     parser.add_argument("--model-path", default="", help="artifact folder, artifact://NAME or an encoder.pt")
     parser.add_argument("--device", default="", help="where the models run, as torch names it")
     parser.add_argument(
@@ -53,6 +54,12 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--no-table", action="store_true", help="plain lines instead of the live table")
     return parser.parse_args(args)
+
+
+def _executor(options: argparse.Namespace) -> str:
+    if not options.composed:
+        return "SingleThreadedExecutor per node"
+    return "SingleThreadedExecutor" if options.executor == "single" else "MultiThreadedExecutor"
 
 
 def _isolate() -> None:
@@ -86,7 +93,8 @@ def graph_commands(options: argparse.Namespace, scratch: Path) -> dict[str, list
             own, nodes=nodes, files=options.params_file, options=common, use_sim_time=options.bag is not None
         )
         start = executable("wm_bringup", name) if options.composed else executable(name, f"{name}_node")
-        commands[name] = [*start, *arguments, *fresh]
+        threads = ["--executor", options.executor] if options.composed else []
+        commands[name] = [*start, *threads, *arguments, *fresh]
     return commands
 
 
@@ -119,7 +127,7 @@ class Demo:
         self._run = Run(
             source=str(options.bag) if options.bag else "simulated robot",
             form="composed" if options.composed else "separate",
-            executor="SingleThreadedExecutor" + ("" if options.composed else " per node"),
+            executor=_executor(options),
             distribution=os.environ.get("ROS_DISTRO", "unknown"),
             rmw=get_rmw_implementation_identifier(),
         )
