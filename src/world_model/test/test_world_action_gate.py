@@ -12,7 +12,13 @@ from world_model.models.forecaster import HistoryGate
 from world_model.motion import Pose2
 from world_model.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE, Memory, Observation, Prediction, Predictor
 from world_model.testing import make_random_artifact
-from world_model.world_action.history_gate import history_along, judged_frames, measure_gate, open_gate
+from world_model.world_action.history_gate import (
+    history_along,
+    judged_frames,
+    measure_gate,
+    open_gate,
+    with_foreign_history,
+)
 
 STEP_NS = 50_000_000
 
@@ -111,6 +117,10 @@ def test_opening_the_gate_changes_nothing_but_the_gate_and_is_measured(tmp_path:
     before = {name: value.clone() for name, value in transition.state_dict().items()}
     closed = measure_gate(transition, frames, np.ones(32), (1.0, 2.0))
     assert [row[kind]["ratio"] for row in closed.values() for kind in row] == [1.0] * 4
+    foreign = with_foreign_history(frames)
+    assert not torch.equal(foreign[0].history, frames[0].history)
+    pooled = torch.cat([f.history for f in frames]).sum(1)
+    torch.testing.assert_close(torch.cat([f.history for f in foreign]).sum(1).sort()[0], pooled.sort()[0])
     entries: list[dict] = []
     open_gate(transition, frames, np.ones(32), entries.append, steps=60, batch=32)
     changed = {name for name, value in transition.state_dict().items() if not torch.equal(value, before[name])}

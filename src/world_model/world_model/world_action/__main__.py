@@ -20,7 +20,13 @@ from world_model.motion import MotionModel
 from world_model.world_action.comparison import compare
 from world_model.world_action.evaluation import evaluate
 from world_model.world_action.export import export, restore
-from world_model.world_action.history_gate import HORIZONS_S, judged_frames, measure_gate, open_gate
+from world_model.world_action.history_gate import (
+    HORIZONS_S,
+    judged_frames,
+    measure_gate,
+    open_gate,
+    with_foreign_history,
+)
 from world_model.world_action.model import WorldActionConfig
 from world_model.world_action.targets import compare_targets
 from world_model.world_action.ticks import tabulate
@@ -72,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--test", type=Path, help="set whose test split judges; default: valid of --data")
         if name == "gate":
             command.add_argument("--drives", type=int, default=1000, help="most training drives used")
+            command.add_argument("--steps", type=int, default=1500, help="optimiser steps")
     return parser
 
 
@@ -129,15 +136,20 @@ def _compare(args: argparse.Namespace) -> int:
 
 def _gate(args: argparse.Namespace) -> int:
     artifact = load_artifact(args.artifact)
-    transition = torch.jit.load(str(artifact.path / "transition.pt"))
-    variance_D = np.array(artifact.manifest.latent_variance)
+    path, variance_D = str(artifact.path / "transition.pt"), np.array(artifact.manifest.latent_variance)
     drives = list(DriveSet(args.data).drives("train"))[: args.drives]
     test = DriveSet(args.test).drives("test") if args.test else DriveSet(args.data).drives("valid")
-    learnt = [judged_frames(artifact, transition, drive, HORIZONS_S) for drive in drives]
-    judged = [judged_frames(artifact, transition, drive, HORIZONS_S) for drive in test]
+    plain = torch.jit.load(path)
+    learnt = [judged_frames(artifact, plain, drive, HORIZONS_S) for drive in drives]
+    judged = [judged_frames(artifact, plain, drive, HORIZONS_S) for drive in test]
+    results: dict[str, Any] = {"transition": artifact.manifest.files["transition.pt"][:16], "drives": len(drives)}
+    controls = (with_foreign_history(learnt), with_foreign_history(judged))
     with _logger(args.log) as log:
-        open_gate(transition, learnt, variance_D, log)
-    _report({"drives": len(drives), "horizons_s": measure_gate(transition, judged, variance_D)}, args.json)
+        for name, (training, judging) in {"history": (learnt, judged), "foreign history": controls}.items():
+            transition = torch.jit.load(path)
+            open_gate(transition, training, variance_D, log, steps=args.steps)
+            results[name] = measure_gate(transition, judging, variance_D)
+    _report(results, args.json)
     return 0
 
 

@@ -22,6 +22,7 @@ from world_model.data.drives import Drive
 from world_model.metrics import nmse
 from world_model.motion import MotionModel
 from world_model.training.episodes import build_episode, encode_drive
+from world_model.training.losses import prediction_loss
 from world_model.training.sampler import answers_at
 from world_model.world_action.evaluation import ForecastErrors, embed_frames, ratio_with_interval
 from world_model.world_action.history import VisualHistory
@@ -132,12 +133,14 @@ def open_gate(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     inputs = [torch.cat(column) for column in zip(*(each.inputs for each in frames))]
     history, count = torch.cat([f.history for f in frames]), torch.cat([f.count for f in frames])
-    target, unit_D = torch.cat([f.target for f in frames]), torch.from_numpy(np.sqrt(variance_D)).float()
+    target, unit_D = torch.cat([f.target for f in frames]), torch.from_numpy(variance_D).float()
+    weight_H = torch.ones(target.shape[1])
     generator = torch.Generator().manual_seed(seed)
     for step in range(steps):
         rows = torch.randint(0, len(target), (batch,), generator=generator)
         with_RHD, without_RHD, _ = transition.forecast(*(column[rows] for column in inputs), history[rows], count[rows])
-        error = sum(((made - target[rows]) / unit_D).abs().mean() for made in (with_RHD, without_RHD))
+        error = prediction_loss(with_RHD, target[rows], unit_D, weight_H)
+        error = error + prediction_loss(without_RHD, target[rows], unit_D, weight_H)
         optimiser.zero_grad()
         error.backward()
         optimiser.step()
@@ -155,6 +158,14 @@ def _gate_optimiser(transition: Any, learning_rate: float, weight_decay: float) 
         {"params": [parts[name] for name in _GATE[1:]], "lr": learning_rate, "weight_decay": weight_decay},
     ]
     return torch.optim.AdamW(groups)
+
+
+def with_foreign_history(frames: Sequence[JudgedFrames], seed: int = 0) -> list[JudgedFrames]:
+    """Return the frames with histories of other moments: a control that has the same weights and nothing to say."""
+    history, count = torch.cat([f.history for f in frames]), torch.cat([f.count for f in frames])
+    order = torch.randperm(len(history), generator=torch.Generator().manual_seed(seed))
+    parts = order.split([len(f.count) for f in frames])
+    return [replace(f, history=history[rows], count=count[rows]) for f, rows in zip(frames, parts)]
 
 
 @torch.no_grad()
