@@ -13,7 +13,7 @@ import psutil
 
 from spatial_memory import CellGrid, CellMemory, LocalMap, MemoryRecord, Place, Query, Store, Successor, resolution_for
 from spatial_memory.columns import Rows
-from spatial_memory.schema import PUT_META, PUT_RECORD, PUT_SESSION, PUT_SUCCESSOR, seal, sealed, to_tuples
+from spatial_memory.schema import PUT_META, PUT_RECORD, PUT_SESSION, PUT_SUCCESSOR, pack_successor, sealed, to_tuples
 from spatial_memory.table import Catalogue
 
 CHUNK = 100_000
@@ -39,10 +39,12 @@ def fill(path: Path, world: mw.World) -> None:
     for start in range(0, count, CHUNK):
         part = np.arange(start, min(count, start + CHUNK))
         connection.executemany(PUT_RECORD, to_tuples(_rows(world, part, cells)))
-        blobs = world.latent_ND[world.successor_ND[part]], world.latent_ND[world.later_ND[part]]
-        for horizon_s, latent_ND in zip((0.1, 1.0), blobs):
-            links = [(key + 1, horizon_s, horizon_s, row.tobytes()) for key, row in zip(part.tolist(), latent_ND)]
-            connection.executemany(PUT_SUCCESSOR, [(*link, seal(*link)) for link in links])
+        for key in (part + 1).tolist():
+            followed = (0.1, world.successor_ND[key - 1]), (1.0, world.later_ND[key - 1])
+            body = b"".join(
+                pack_successor(key, Successor(horizon_s, horizon_s, world.latent_ND[at])) for horizon_s, at in followed
+            )
+            connection.execute(PUT_SUCCESSOR, (key, body))
     connection.execute("COMMIT")
     connection.close()
 

@@ -201,7 +201,7 @@ class CellMemory:
                 return []
             slots_N = np.array([self._index.slot_of(record_id) for record_id in ids], np.int64)
             rows = self._index.rows(slots_N[slots_N >= 0])
-            return records_of(rows, self._catalogue, self._store.successors(rows.id_N.tolist()))
+            return records_of(rows, self._catalogue, self._store.successors(rows.id_N.tolist(), self._index.dim))
 
     def everything(self) -> list[MemoryRecord]:
         """Return all records, oldest id first."""
@@ -231,7 +231,7 @@ class CellMemory:
         rows = index.rows(slots_N[kept_N], listed.latent_ND[kept_N])
         wanted_N = np.repeat([query.successors for query in queries], [len(each.order_K) for each in ranked])
         ids = list(dict.fromkeys(rows.id_N[wanted_N].tolist()))
-        records = records_of(rows, self._catalogue, self._store.successors(ids) if ids else {})
+        records = records_of(rows, self._catalogue, self._store.successors(ids, index.dim) if ids else {})
         answers: list[Matches] = []
         start = 0
         for query, shortlist, each in zip(queries, shortlists, ranked):

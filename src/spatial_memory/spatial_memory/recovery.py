@@ -22,7 +22,8 @@ from spatial_memory.schema import (
     PUT_SUCCESSOR,
     from_tuples,
     opened,
-    seal,
+    pack_successor,
+    unpack_successors,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -77,8 +78,9 @@ def _salvage(source: sqlite3.Connection, new: sqlite3.Connection, path: Path) ->
             new.execute(PUT_RECORD, row)
             kept.add(row[0])
     for row in _rows(source, GET_SUCCESSORS, "ASC"):
-        if row[0] in kept and isinstance(row[3], bytes) and seal(*row[:4]) == row[4]:
-            new.execute(PUT_SUCCESSOR, row)
+        if row[0] in kept:
+            for successor in unpack_successors(*row, dim)[0]:
+                new.execute(PUT_SUCCESSOR, (row[0], pack_successor(row[0], successor)))
     new.execute("COMMIT")
     return len(kept)
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from spatial_memory.columns import Rows
 from spatial_memory.errors import CorruptStoreError
+from spatial_memory.records import Successor
 
 APPLICATION_ID = 0x574D454D  # "WMEM"
 FORMAT_VERSION = 1
 
 # Rows and a sum over their keys, kept by the database itself: what is missing or stands in the wrong place shows.
-_KEYS = {"record": "{row}id % 1000003",
-         "successor": "({row}record % 1000003) * 1009 + CAST({row}horizon * 1000 AS INTEGER) % 1000003"}  # fmt: skip
+_KEYS = {"record": "{row}id % 1000003", "successor": "{row}record % 1000003"}
 _TALLY = """
 INSERT INTO tally VALUES ('{table}', 0, 0);
 CREATE TRIGGER {table}_in AFTER INSERT ON {table} BEGIN
@@ -37,23 +37,22 @@ PRAGMA user_version = {FORMAT_VERSION};
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE session (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, checksum INTEGER NOT NULL);
 CREATE TABLE record (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE successor (
-    record INTEGER NOT NULL, horizon REAL NOT NULL, dt REAL NOT NULL, latent BLOB NOT NULL, checksum INTEGER NOT NULL,
-    PRIMARY KEY (record, horizon)) WITHOUT ROWID;
+CREATE TABLE successor (record INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE tally (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, keys INTEGER NOT NULL) WITHOUT ROWID;
 {_TRIGGERS}"""
 TABLES = ("meta", "session", "record", "successor")
 # Updates, not replacements: the tally counts insertions.
 PUT_RECORD = "INSERT INTO record VALUES (?,?) ON CONFLICT (id) DO UPDATE SET body = excluded.body"
-PUT_SUCCESSOR = """INSERT INTO successor VALUES (?,?,?,?,?) ON CONFLICT (record, horizon)
-                   DO UPDATE SET dt = excluded.dt, latent = excluded.latent, checksum = excluded.checksum"""
+# What followed a record comes at different times, so each is appended to those before.
+PUT_SUCCESSOR = """INSERT INTO successor VALUES (?,?)
+                   ON CONFLICT (record) DO UPDATE SET body = CAST(body || excluded.body AS BLOB)"""
 PUT_META = "INSERT OR REPLACE INTO meta VALUES (?,?,?)"
 PUT_SESSION = "INSERT OR REPLACE INTO session VALUES (?,?,?)"
 DROP_RECORD = "DELETE FROM record WHERE id = ?"
 DROP_SUCCESSORS = "DELETE FROM successor WHERE record = ?"
 GET_RECORDS = "SELECT id, body FROM record"
-GET_SUCCESSORS = "SELECT record, horizon, dt, latent, checksum FROM successor"
-_KEY = struct.Struct("<qdd")
+GET_SUCCESSORS = "SELECT record, body FROM successor"
+_TIMES = struct.Struct("<dd")
 GET_TALLY = "SELECT rows, keys FROM tally WHERE name = ?"
 COUNT = {
     table: f"SELECT count(*), coalesce(sum({keys.format(row='')}), 0) FROM {table}" for table, keys in _KEYS.items()
@@ -67,9 +66,31 @@ def sealed(*values: object) -> tuple:
     return (*values, zlib.crc32(repr(values).encode()))
 
 
-def seal(record_id: int, horizon_s: float, dt_s: float, latent: bytes) -> int:
-    """Return the checksum of a successor."""
-    return zlib.crc32(latent, zlib.crc32(_KEY.pack(record_id, horizon_s, dt_s)))
+def pack_successor(record_id: int, successor: Successor) -> bytes:
+    """Return a successor as bytes: horizon, time difference, latent, and the CRC-32 of all this and the record's id."""
+    latent = np.ascontiguousarray(successor.latent_D, "<f4").tobytes()
+    body = _TIMES.pack(successor.horizon_s, successor.dt_s) + latent
+    return body + zlib.crc32(body, record_id & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def unpack_successors(record_id: int, body: bytes, dim: int) -> tuple[list[Successor], bool]:
+    """Return what followed a record, in the order it was kept, and whether all of it is whole.
+
+    Args:
+        record_id: Whose.
+        body: What ``pack_successor`` returned, one after the other.
+        dim: Latent size D.
+    """
+    size = _TIMES.size + 4 * dim + 4
+    if not isinstance(body, bytes) or len(body) % size:
+        return [], False
+    found, seed = [], record_id & 0xFFFFFFFF
+    for start in range(0, len(body), size):
+        end = start + size
+        if zlib.crc32(body[start : end - 4], seed).to_bytes(4, "little") == body[end - 4 : end]:
+            latent_D = np.frombuffer(body, "<f4", dim, start + _TIMES.size)
+            found.append(Successor(*_TIMES.unpack_from(body, start), latent_D))
+    return found, len(found) * size == len(body)
 
 
 def opened(rows: list[tuple], what: str) -> list[tuple]:

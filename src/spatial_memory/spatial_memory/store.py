@@ -12,8 +12,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from spatial_memory import files
 from spatial_memory.columns import Rows
 from spatial_memory.errors import CorruptStoreError, StoreError
@@ -34,9 +32,10 @@ from spatial_memory.schema import (
     TABLES,
     from_tuples,
     opened,
-    seal,
+    pack_successor,
     sealed,
     to_tuples,
+    unpack_successors,
 )
 from spatial_memory.snapshots import check_snapshot, copy_to
 from spatial_memory.writer import Change, Writer
@@ -63,7 +62,7 @@ class Store:
     def __init__(self, path: str | Path = files.IN_MEMORY, commit_every_s: float = 0.2) -> None:
         self.path = str(path) if str(path) == files.IN_MEMORY else str(Path(path).expanduser().resolve())
         self._read_guard = threading.Lock()
-        self._damage: set[tuple] = set()
+        self._damage: set[int] = set()
         self._recent: dict[int, dict[float, Successor]] = {}
         self._recent_guard = threading.Lock()
         self._reader: sqlite3.Connection | None = None
@@ -185,7 +184,7 @@ class Store:
             last = tuples[-1][0]
             yield from_tuples(tuples, dim, action_dim)
 
-    def successors(self, ids: Sequence[int]) -> dict[int, tuple[Successor, ...]]:
+    def successors(self, ids: Sequence[int], dim: int) -> dict[int, tuple[Successor, ...]]:
         """Return the successors of records, nearest in time first, whether committed yet or not.
 
         One that is damaged is left out, logged, and told by ``trouble`` from then on.
@@ -195,12 +194,12 @@ class Store:
         found: dict[int, dict[float, Successor]] = {}
         marks = ",".join("?" * len(ids))
         rows = self.read(f"{GET_SUCCESSORS} WHERE record IN ({marks})", ids)
-        for record_id, horizon_s, dt_s, latent, checksum in rows:
-            if not isinstance(latent, bytes) or seal(record_id, horizon_s, dt_s, latent) != checksum:
-                self._damage.add((record_id, horizon_s))
+        for record_id, body in rows:
+            held, is_whole = unpack_successors(record_id, body, dim)
+            found[record_id] = {successor.horizon_s: successor for successor in held}
+            if not is_whole:
+                self._damage.add(record_id)
                 _LOG.error("%s: a successor of record %d is damaged", self.path, record_id)
-                continue
-            found.setdefault(record_id, {})[horizon_s] = Successor(horizon_s, dt_s, np.frombuffer(latent, "<f4"))
         for record_id, by_horizon in recent.items():
             found.setdefault(record_id, {}).update(by_horizon)
         return {record_id: tuple(by[horizon] for horizon in sorted(by)) for record_id, by in found.items()}
@@ -225,11 +224,7 @@ class Store:
         with self._recent_guard:
             for record_id, successor in links:
                 self._recent.setdefault(record_id, {})[successor.horizon_s] = successor
-        values = []
-        for record_id, item in links:
-            latent = np.ascontiguousarray(item.latent_D, "<f4").tobytes()
-            key = record_id, float(item.horizon_s), float(item.dt_s)
-            values.append((*key, latent, seal(*key, latent)))
+        values = [(record_id, pack_successor(record_id, successor)) for record_id, successor in links]
         self._writer.put(Change([(PUT_SUCCESSOR, values)], None, len(links), lambda: self._committed(links)))
 
     def _committed(self, links: Sequence[tuple[int, Successor]]) -> None:
@@ -309,7 +304,7 @@ class Store:
     @property
     def damage(self) -> str | None:
         """What was found damaged since the file was opened, or None."""
-        return f"{len(self._damage)} successors are damaged" if self._damage else None
+        return f"successors of {len(self._damage)} records are damaged" if self._damage else None
 
     @property
     def pending_count(self) -> int:

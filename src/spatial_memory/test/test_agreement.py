@@ -16,7 +16,7 @@ from spatial_memory.brute import BruteMemory
 
 from .conftest import World, assert_agree
 
-QUIET = settings(deadline=None, max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck))
+QUIET = settings(deadline=None, max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
 STEPS = ("insert", "insert", "query", "batch", "delete", "transform", "link", "surprise", "restart", "snapshot")
 
 
