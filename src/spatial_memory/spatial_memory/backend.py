@@ -11,7 +11,7 @@ import numpy as np
 
 from spatial_memory.errors import ForgetError
 from spatial_memory.query import Box, Matches, Query
-from spatial_memory.records import MemoryRecord, Successor
+from spatial_memory.records import MemoryRecord, Successor, wrap_angle
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,11 @@ class Rigid:
         """Return the places moved [N each]."""
         cosine, sine = np.cos(self.yaw), np.sin(self.yaw)
         return cosine * x_N - sine * y_N + self.x, sine * x_N + cosine * y_N + self.y, z_N + self.z
+
+    def apply_one(self, x: float, y: float, z: float, heading: float) -> tuple[float, float, float, float]:
+        """Return one place and its heading moved."""
+        x_N, y_N, z_N = self.apply(np.array([x]), np.array([y]), np.array([z]))
+        return float(x_N[0]), float(y_N[0]), float(z_N[0]), float(np.float32(wrap_angle(heading + self.yaw)))
 
 
 @dataclass(frozen=True)

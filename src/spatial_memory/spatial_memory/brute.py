@@ -226,8 +226,7 @@ class BruteMemory:
         for record in self._records.values():
             if session and record.session != session:
                 continue
-            x, y, z = (float(value) for value in rigid.apply(np.float64(record.x), np.float64(record.y), record.z))
-            heading = float(np.float32(wrap_angle(record.heading + rigid.yaw)))
+            x, y, z, heading = rigid.apply_one(record.x, record.y, record.z, record.heading)
             moved[record.id] = replace(record, x=x, y=y, z=z, heading=heading, h3_cell=self._grid.cell_of(x, y))
         self._records.update(moved)
         return len(moved)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from spatial_memory.backend import Memory
 from spatial_memory.cells import CellGrid, resolution_for
@@ -69,9 +69,11 @@ def open_cell_memory(
         raise
 
 
-class MemorySettings(Protocol):
-    """What ``open_memory`` has to know; the node's parameters are one."""
+@dataclass(frozen=True)
+class MemorySettings:
+    """What ``open_memory`` has to know; the node's parameters of the same names say what they mean."""
 
+    path: str
     backend: str
     capacity: int
     surprise_weight: float
@@ -84,13 +86,8 @@ class MemorySettings(Protocol):
     qdrant_tls: bool
     qdrant_collection: str
 
-    def path(self) -> str:
-        """Return the file that holds the memory."""
 
-
-def open_memory(
-    settings: MemorySettings, grid: CellGrid, progress: Callable[[int, int], None] | None = None
-) -> Memory:
+def open_memory(settings: MemorySettings, grid: CellGrid, progress: Callable[[int, int], None] | None = None) -> Memory:
     """Return the memory that settings ask for, ready to answer.
 
     Raises:
@@ -99,7 +96,7 @@ def open_memory(
     if settings.backend == "qdrant":
         return _open_qdrant(settings, grid)
     return open_cell_memory(
-        settings.path(), grid, settings.capacity, settings.surprise_weight, settings.commit_every_s, progress,
+        settings.path, grid, settings.capacity, settings.surprise_weight, settings.commit_every_s, progress,
         on_corrupt=settings.on_corrupt,
     )  # fmt: skip
 
@@ -111,5 +108,5 @@ def _open_qdrant(settings: MemorySettings, grid: CellGrid) -> Memory:
         raise StoreError(f"backend qdrant needs the Python package qdrant-client: {error}") from error
     client = connect(settings.qdrant_host, settings.qdrant_port, settings.qdrant_api_key, tls=settings.qdrant_tls)
     return QdrantMemory(
-        client, grid, settings.robot_id, settings.qdrant_collection, next_to(settings.path()), settings.commit_every_s
+        client, grid, settings.robot_id, settings.qdrant_collection, next_to(settings.path), settings.commit_every_s
     )

@@ -150,7 +150,7 @@ class CellIndex:
         pages_N = slots_N // PAGE
         lists_N = self.columns.page_list[pages_N]
         offsets_N = self.columns.page_rank[pages_N] * PAGE + slots_N % PAGE
-        starts = np.flatnonzero(np.concatenate(([True], lists_N[1:] != lists_N[:-1]))) if len(lists_N) else ()
+        starts = np.flatnonzero(np.concatenate((lists_N[:1] >= 0, lists_N[1:] != lists_N[:-1])))
         if len(starts) * 8 >= len(slots_N):
             self._lists.copy(lists_N, offsets_N, out_ND)
             return out_ND
@@ -164,7 +164,14 @@ class CellIndex:
         """Return the records of slots; their latents too unless they are at hand."""
         flat = self.columns.flat
         return Rows(
-            *(flat(name)[slots_N] for name in ("id", "stamp", "x", "y", "z", "heading", "session", "surprise")),
+            flat("id")[slots_N],
+            flat("stamp")[slots_N],
+            flat("x")[slots_N],
+            flat("y")[slots_N],
+            flat("z")[slots_N],
+            flat("heading")[slots_N],
+            flat("session")[slots_N],
+            flat("surprise")[slots_N],
             flat("action")[slots_N],
             flat("previous_action")[slots_N],
             self.directory.cell_L[self.columns.page_list[slots_N // PAGE]],
@@ -235,10 +242,12 @@ class CellIndex:
         if query.rank == "pose":
             assert pose_N is not None
             return pose_N, 0.0
+        assert query.latent_D is not None
         latent_ND = self.latents(slots_N)
         if query.metric == "cosine":
             distance_N = latent_distance(latent_ND, query.latent_D, cosine=True)
             return (distance_N if pose_N is None else distance_N**2 + query.pose_weight * pose_N), 1e-12
+        assert pose_N is not None, "Faiss ranks by latent alone"
         latent_ND -= np.asarray(query.latent_D, np.float32)
         score_N = np.einsum("nd,nd->n", latent_ND, latent_ND) + query.pose_weight * pose_N
         return score_N, 1e-5 * float(np.partition(score_N, query.k)[query.k])
@@ -246,7 +255,8 @@ class CellIndex:
     def listed(self, slots_N: np.ndarray) -> Shortlisted:
         """Return what ranking has to know of the records in slots."""
         flat = self.columns.flat
-        return Shortlisted(*(flat(name)[slots_N] for name in ("id", "x", "y", "heading")), self.latents(slots_N))
+        columns = (flat(name)[slots_N] for name in ("id", "x", "y", "heading"))
+        return Shortlisted._make((*columns, self.latents(slots_N)))
 
     @property
     def nbytes(self) -> int:

@@ -1,3 +1,5 @@
+# Faiss describes only part of itself to type checkers.
+# mypy: disable-error-code="attr-defined,name-defined"
 """Faiss inverted lists that grow in number as new cells appear.
 
 Shape suffixes: N = vectors, D = latent size, L = lists to search, K = neighbours.

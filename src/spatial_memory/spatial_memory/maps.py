@@ -42,7 +42,7 @@ class Map(Protocol):
     def distance2(self, x_N: np.ndarray, y_N: np.ndarray, x: Floats, y: Floats) -> np.ndarray:
         """Return squared planar distances to one place [m^2]."""
 
-    def box_distance2(self, box_N4: np.ndarray, x: Floats, y: Floats) -> np.ndarray:
+    def box_distance2(self, box_N4: np.ndarray, x: float, y: float) -> np.ndarray:
         """Return squared distances to boxes (min x, min y, max x, max y), or less [m^2]."""
 
 
@@ -98,7 +98,7 @@ class LocalMap:
         dx_N += dy_N
         return dx_N
 
-    def box_distance2(self, box_N4: np.ndarray, x: Floats, y: Floats) -> np.ndarray:
+    def box_distance2(self, box_N4: np.ndarray, x: float, y: float) -> np.ndarray:
         """Return squared distances to boxes (min x, min y, max x, max y) [m^2]."""
         point = np.array((x, y))
         outside_N2 = np.maximum(box_N4[:, :2] - point, point - box_N4[:, 2:])

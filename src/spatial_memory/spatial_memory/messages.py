@@ -36,7 +36,8 @@ def place_from_msg(pose: Pose) -> Place:
         MessageError: The pose is not finite or its quaternion not of unit length.
     """
     position, quaternion = pose_from_msg(pose)
-    return Place(*(float(value) for value in position), yaw_of(quaternion))
+    x, y, z = (float(value) for value in position)
+    return Place(x, y, z, yaw_of(quaternion))
 
 
 def state_from_msg(msg: LatentState) -> State:
@@ -170,7 +171,8 @@ def rigid_from_msg(msg: Transform) -> Rigid:
     position, quaternion = pose_from_msg(pose)
     if math.hypot(quaternion[0], quaternion[1]) > 1e-3:
         raise MessageError("tilted", f"rotation {quaternion.tolist()} is not about z only")
-    return Rigid(*(float(value) for value in position), yaw_of(quaternion))
+    x, y, z = (float(value) for value in position)
+    return Rigid(x, y, z, yaw_of(quaternion))
 
 
 def markers_msg(

@@ -63,7 +63,7 @@ class SpatialMemory(Node):
             self._grid: CellGrid = make_grid(
                 params.map, params.datum_lat, params.datum_lng, params.usual_radius_m, params.h3_resolution
             )
-            self._memory: Memory = memory or open_memory(params, self._grid, self._log_progress)
+            self._memory: Memory = memory or open_memory(params.memory_settings(), self._grid, self._log_progress)
         except SpatialMemoryError as error:
             raise ConfigurationError(f"{self.get_name()}: {error}") from error
         spacing = Spacing(params.store_distance_m, math.radians(params.store_angle_deg), params.store_time_s)
@@ -198,7 +198,7 @@ class SpatialMemory(Node):
                 result: Any = work()
             except (SpatialMemoryError, MessageError) as error:
                 result = error
-            except BaseException as error:
+            except Exception as error:
                 future.set_exception(error)
             if not future.done():
                 future.set_result(result)

@@ -157,5 +157,3 @@ class Outbox:
 def next_to(path: str) -> str:
     """Return where the outbox of a memory kept at a path lies."""
     return path if path == files.IN_MEMORY else f"{path}.outbox"
-
-

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from spatial_memory.factory import MemorySettings
 from spatial_memory.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
 from wm_ros import param
 
@@ -60,3 +61,8 @@ class SpatialMemoryParams:
             return self.db_path
         home = os.environ.get("ROS_HOME") or str(Path.home() / ".ros")
         return str(Path(home) / "world_model" / "memory.sqlite3")
+
+    def memory_settings(self) -> MemorySettings:
+        """Return the parameters that the memory itself has to know."""
+        names = [field.name for field in fields(MemorySettings) if field.name != "path"]
+        return MemorySettings(path=self.path(), **{name: getattr(self, name) for name in names})

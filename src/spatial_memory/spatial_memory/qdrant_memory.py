@@ -345,8 +345,7 @@ class QdrantMemory:
         held = [record for record in self._mine() if not session or record.session == session]
         moved = []
         for record in held:
-            x, y, z = (float(value) for value in rigid.apply(np.float64(record.x), np.float64(record.y), record.z))
-            heading = float(np.float32(wrap_angle(record.heading + rigid.yaw)))
+            x, y, z, heading = rigid.apply_one(record.x, record.y, record.z, record.heading)
             cells = points.cells_of(self._grid.cell_of(x, y), self._grid)
             moved.append({"x": x, "y": y, "z": z, "heading": heading, **cells})
         self._outbox.put(
@@ -428,5 +427,3 @@ def connect(host: str, port: int, api_key: str, *, tls: bool, timeout_s: int = 5
     return QdrantClient(
         host=host, port=port, api_key=api_key or None, https=tls, timeout=timeout_s, check_compatibility=False
     )
-
-

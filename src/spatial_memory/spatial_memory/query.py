@@ -133,8 +133,16 @@ class Query:
         self._check_vectors(dim, action_dim)
 
     def _check_numbers(self) -> None:
-        for name in ("radius_m", "heading_tolerance_rad", "z_tolerance_m", "exclude_recent_s", "action_distance",
-                     "heading_weight_m", "pose_weight", "ring_count"):
+        for name in (
+            "radius_m",
+            "heading_tolerance_rad",
+            "z_tolerance_m",
+            "exclude_recent_s",
+            "action_distance",
+            "heading_weight_m",
+            "pose_weight",
+            "ring_count",
+        ):
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
                 raise QueryError(f"{name} is {value}, expected a finite number >= 0")

@@ -89,7 +89,8 @@ def unpack_successors(record_id: int, body: bytes, dim: int) -> tuple[list[Succe
         end = start + size
         if zlib.crc32(body[start : end - 4], seed).to_bytes(4, "little") == body[end - 4 : end]:
             latent_D = np.frombuffer(body, "<f4", dim, start + _TIMES.size)
-            found.append(Successor(*_TIMES.unpack_from(body, start), latent_D))
+            horizon_s, dt_s = _TIMES.unpack_from(body, start)
+            found.append(Successor(horizon_s, dt_s, latent_D))
     return found, len(found) * size == len(body)
 
 

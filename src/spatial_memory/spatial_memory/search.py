@@ -77,7 +77,9 @@ class _Shared:
         rows, offsets = np.nonzero(index.columns.pages("live", pages))
         self._slot_N = pages[rows] * PAGE + offsets
         self._columns: dict[str, np.ndarray] = {}
-        self._latent_ND = self._centre_D = self._norm_N = None
+        self._latent_ND: np.ndarray | None = None
+        self._centre_D: np.ndarray | None = None
+        self._norm_N: np.ndarray | None = None
         if queries[0].rank == "latent" and len(self):
             latent_ND = index.latents(self._slot_N)
             self._centre_D = latent_ND.mean(axis=0)
@@ -118,6 +120,7 @@ class _Shared:
         """Return squared distances up to a constant per query, and by how much any two may be off together."""
         assert self._latent_ND is not None
         assert self._norm_N is not None
+        assert self._centre_D is not None
         wanted_GD = np.array([query.latent_D for query in queries], np.float32) - self._centre_D
         score_GN = wanted_GD @ self._latent_ND.T
         score_GN *= -2.0

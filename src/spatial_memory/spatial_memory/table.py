@@ -152,9 +152,7 @@ def _actions(actions: Sequence[np.ndarray], action_dim: int) -> np.ndarray:
     return out_NA
 
 
-def records_of(
-    rows: Rows, catalogue: Catalogue, successors: Mapping[int, tuple[Successor, ...]]
-) -> list[MemoryRecord]:
+def records_of(rows: Rows, catalogue: Catalogue, successors: Mapping[int, tuple[Successor, ...]]) -> list[MemoryRecord]:
     """Return rows as complete records."""
     names = catalogue.session_names()
     encoder_id = catalogue.encoder_id

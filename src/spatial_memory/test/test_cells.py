@@ -13,10 +13,7 @@ from spatial_memory import CellGrid, LocalMap, PlaceError, Wgs84Map, resolution_
 
 PENTAGONS = [h3.cell_to_latlng(cell) for cell in h3.get_pentagons(9)]
 # Middles between neighbouring corners of the icosahedron lie on its edges, where cells are cut and distorted.
-EDGES = [
-    h3.cell_to_latlng(h3.latlng_to_cell((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, 9))
-    for a, b in pairwise(PENTAGONS)
-]
+EDGES = [h3.cell_to_latlng(h3.latlng_to_cell((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, 9)) for a, b in pairwise(PENTAGONS)]
 PLACES = [*PENTAGONS, *EDGES, (4.53, 137.977), (51.0, 13.7), (-80.0, 30.0), (0.0, 180.0)]
 
 
