@@ -14,10 +14,10 @@ from wm_bringup.sent_log import SentLog
 from wm_bringup.testing import listening, make_bag, play, wait_until
 
 
-@launch_pytest.fixture(params=["composed", "separate"])
+@launch_pytest.fixture(params=["true", "false"], ids=["composed", "separate"])
 def description(request: pytest.FixtureRequest, artifact: Path):
     """The graph in both forms."""
-    return described("world_model", model_path=artifact, form=request.param, use_sim_time="true")
+    return described("world_model", model_path=artifact, composed=request.param, use_sim_time="true")
 
 
 @pytest.mark.launch(fixture=description)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,11 +23,16 @@ EXECUTORS = {"single": 1, "multi": 4}
 """{name: threads}. One thread costs a quarter less processor time than a pool, and its latest answers come sooner."""
 
 
-def make_nodes() -> list[Node]:
-    """Returns the four nodes in the order in which a waking executor serves them: who makes the latent goes first."""
+def make_nodes(slow_branch: bool = True) -> list[Node]:
+    """Returns the nodes in the order in which a waking executor serves them: who makes the latent goes first.
+
+    Args:
+        slow_branch: Whether world_action is one of them.
+    """
     # Made the other way round, so that whoever is asked or heard is there first.
-    memory, slow, predictor, publisher = SpatialMemory(), WorldAction(), TransitionPredictor(), LatentPublisher()
-    return [publisher, memory, predictor, slow]
+    memory, slow = SpatialMemory(), [WorldAction()] if slow_branch else []
+    predictor, publisher = TransitionPredictor(), LatentPublisher()
+    return [publisher, memory, predictor, *slow]
 
 
 def _parse(args: Sequence[str]) -> argparse.Namespace:
@@ -39,6 +45,7 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--device", default="", help="where the models run, as torch names it")
     parser.add_argument("--use-sim-time", action="store_true", help="follow /clock")
     parser.add_argument("--executor", choices=EXECUTORS, default="single", help="threads that serve the nodes")
+    parser.add_argument("--no-slow-branch", dest="slow_branch", action="store_false", help="leave world_action out")
     return parser.parse_args(args)
 
 
@@ -59,4 +66,5 @@ def main(args: Sequence[str] | None = None) -> int:
         except ConfigurationError as error:
             print(f"world_model: {error}", file=sys.stderr)  # noqa: T201
             return 2
-        return run_nodes(make_nodes, [*arguments, *for_ros], threads=EXECUTORS[options.executor])
+        factory = partial(make_nodes, options.slow_branch)
+        return run_nodes(factory, [*arguments, *for_ros], threads=EXECUTORS[options.executor])

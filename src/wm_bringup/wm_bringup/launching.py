@@ -43,13 +43,12 @@ def graph_arguments(use_sim_time: str = "false") -> list[DeclareLaunchArgument]:
         ("device", "", "where the models run, as torch names it; empty: as the parameter files say"),
         ("params_file", "", "ROS parameter file, read after the shipped ones"),
         ("use_sim_time", use_sim_time, "follow /clock"),
+        ("composed", "true", "all nodes in one process; false: each a process of its own"),
+        ("slow_branch", "true", "start world_action too"),
         ("rviz", "false", "start rviz2 with config/world_model.rviz"),
     ]
-    form = DeclareLaunchArgument(
-        "form", default_value="composed", choices=["composed", "separate"], description="one process, or one a node"
-    )
     plain = [DeclareLaunchArgument(n, default_value=value, description=text) for n, value, text in described]
-    return [*plain, form, *topic_arguments()]
+    return [*plain, *topic_arguments()]
 
 
 def include_graph() -> IncludeLaunchDescription:
@@ -78,8 +77,9 @@ def is_true(context: LaunchContext, argument: str) -> bool:
 
 def graph_actions(context: LaunchContext) -> list[Action]:
     """Returns the nodes of the graph and, if wanted, rviz."""
-    composed = context.launch_configurations["form"] == "composed"
-    actions: list[Action] = [_composed(context)] if composed else [_separate(context, node) for node in NODES]
+    composed = is_true(context, "composed")
+    nodes = [node for node in NODES if node != "world_action" or is_true(context, "slow_branch")]
+    actions: list[Action] = [_composed(context)] if composed else [_separate(context, node) for node in nodes]
     if is_true(context, "rviz"):
         view = config_directory() / "world_model.rviz"
         simulated = {"use_sim_time": is_true(context, "use_sim_time")}
@@ -98,6 +98,8 @@ def _composed(context: LaunchContext) -> Node:
         arguments += [f"--{option.replace('_', '-')}", value] if value else []
     if is_true(context, "use_sim_time"):
         arguments.append("--use-sim-time")
+    if not is_true(context, "slow_branch"):
+        arguments.append("--no-slow-branch")
     return Node(
         package="wm_bringup",
         executable="world_model",
