@@ -20,14 +20,6 @@ from wm_bringup.graph import Graph, executable
 
 FAST_NODES = tuple(node for node in NODES if node != "world_action")
 FORMS = ("composed", "separate")
-_FAST_ONLY = """
-import sys
-from latent_publisher.node import LatentPublisher
-from spatial_memory.node import SpatialMemory
-from transition_predictor.node import TransitionPredictor
-from wm_ros import run_nodes
-sys.exit(run_nodes(lambda: [SpatialMemory(), TransitionPredictor(), LatentPublisher()], sys.argv[1:]))
-"""
 
 
 def commands(form: str, slow: bool, scratch: Path) -> dict[str, list[str]]:
@@ -46,10 +38,8 @@ def commands(form: str, slow: bool, scratch: Path) -> dict[str, list[str]]:
     shipped = yaml.safe_load((config_directory() / "spatial_memory.yaml").read_text())
     shipped["spatial_memory"]["ros__parameters"].update(options)
     memory.write_text(yaml.safe_dump(shipped))
-    if slow:
-        return {"world_model": [*executable("wm_bringup", "world_model"), "--params-file", str(memory)]}
-    arguments = ros_arguments(scratch, nodes=nodes, files=[memory])
-    return {"world_model": [sys.executable, "-c", _FAST_ONLY, *arguments]}
+    command = [*executable("wm_bringup", "world_model"), "--params-file", str(memory)]
+    return {"world_model": command if slow else [*command, "--no-slow-branch"]}
 
 
 def run(form: str, slow: bool, size: tuple[int, int], seconds: float, domain_id: int, seed: int) -> dict[str, Any]:
