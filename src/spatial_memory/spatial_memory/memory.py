@@ -30,7 +30,7 @@ from spatial_memory.store import Store
 from spatial_memory.table import Catalogue, records_of, rows_of
 
 _LOG = logging.getLogger(__name__)
-_CHUNK = 2_000
+_CHUNK = 1_000
 
 
 class CellMemory:
@@ -121,13 +121,16 @@ class CellMemory:
         catalogue.reserve_ids(max(record.id for record in records))
         if catalogue != self._catalogue or self._index is None:
             if self._index is None:
-                room = self._capacity * 5 // 4 // PAGE + 64
-                self._index = CellIndex(catalogue.dim, max(catalogue.action_dim, 0), self._grid, room)
+                self._index = self._new_index(catalogue)
                 self._forgetting = Forgetting(self._index, self._surprise_weight)
             elif catalogue.action_dim != self._catalogue.action_dim:
                 self._index.columns.adopt_actions(catalogue.action_dim)
             self._store.put_meta(**catalogue.words(self._grid))
         self._catalogue = catalogue
+
+    def _new_index(self, catalogue: Catalogue) -> CellIndex:
+        room = self._capacity * 5 // 4 // PAGE + 64
+        return CellIndex(catalogue.dim, max(catalogue.action_dim, 0), self._grid, room)
 
     def _add(self, rows: Rows) -> None:
         assert self._index is not None
@@ -257,14 +260,21 @@ class CellMemory:
                 return 0
             slots_N = matching_slots(what, self._index, self._catalogue, self._newest_ns)
             ids = self._index.columns.flat("id")[slots_N].tolist()
-            self._remove(ids)
-            return len(ids)
+        # A part at a time, so that queries get their turn in between.
+        return sum(self._remove_held(ids[start : start + _CHUNK]) for start in range(0, len(ids), _CHUNK))
+
+    def _remove_held(self, ids: Sequence[int]) -> int:
+        """Forget records, those of them that are still held, and return how many that were."""
+        with self._lock:
+            held = [record_id for record_id in ids if self._index is not None and record_id in self._index]
+            self._remove(held)
+            return len(held)
 
     def _remove(self, ids: Sequence[int]) -> None:
-        assert self._index is not None
-        assert self._forgetting is not None
         if not ids:
             return
+        assert self._index is not None
+        assert self._forgetting is not None
         for record_id in ids:
             slot = self._index.slot_of(record_id)
             newest = int(self._index.columns.flat("stamp")[slot]) >= self._newest_ns
@@ -307,9 +317,12 @@ class CellMemory:
             slots_N = matching_slots(what, self._index, self._catalogue, self._newest_ns)
             parts = [self._index.rows(slots_N[at : at + _CHUNK]) for at in range(0, len(slots_N), _CHUNK)]
             moved = [self._moved(part, rigid) for part in parts]
-            for part in moved:
-                for record_id in part.id_N.tolist():
-                    self._index.remove(record_id)
+            if len(slots_N) == len(self._index):
+                self._index = self._new_index(self._catalogue)
+            else:
+                for part in moved:
+                    for record_id in part.id_N.tolist():
+                        self._index.remove(record_id)
             for part in moved:
                 self._index.add(part)
             self._forgetting = Forgetting(self._index, self._surprise_weight)
@@ -331,10 +344,7 @@ class CellMemory:
         Raises:
             StoreError: It cannot be written, and why.
         """
-        with self._lock:
-            count = 0 if self._index is None else len(self._index)
-            self._store.snapshot(path)
-            return count
+        return self._store.snapshot(path)
 
     def restore(self, path: Path) -> int:
         """Replace everything by what a snapshot holds and return how many records that are.

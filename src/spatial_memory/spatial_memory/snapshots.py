@@ -8,11 +8,11 @@ from pathlib import Path
 
 from spatial_memory import files
 from spatial_memory.errors import CorruptStoreError, EncoderMismatchError, StoreError
-from spatial_memory.schema import GET_META, opened
+from spatial_memory.schema import GET_META, GET_TALLY, opened
 
 
-def copy_to(source: sqlite3.Connection, path: Path) -> None:
-    """Write all that is committed to one file; a crash leaves the old file or the new one.
+def copy_to(source: sqlite3.Connection, path: Path) -> int:
+    """Write all that is committed to one file and return how many records; a crash leaves the old file or the new one.
 
     Raises:
         StoreError: It cannot be written, and why.
@@ -24,7 +24,9 @@ def copy_to(source: sqlite3.Connection, path: Path) -> None:
         with contextlib.closing(sqlite3.connect(temporary)) as target:
             source.backup(target)
             target.execute("PRAGMA journal_mode = DELETE").fetchone()
+            count = target.execute(GET_TALLY, ("record",)).fetchone()[0]
         files.publish(temporary, path)
+        return count
     except (sqlite3.Error, OSError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -266,17 +266,21 @@ class Store:
 
     # ---------------------------------------------------------------- whole files
 
-    def snapshot(self, path: Path, timeout_s: float = 600.0) -> None:
-        """Write everything so far to one file, atomically.
+    def snapshot(self, path: Path, timeout_s: float = 600.0) -> int:
+        """Write everything so far to one file, atomically, and return how many records that is; reads go on.
 
         Raises:
             StoreError: It cannot be written, and why.
         """
         self.flush(timeout_s)
-        with self._read_guard:
-            if self._reader is None:
-                raise StoreError(f"{self.path} cannot be read: {self.trouble}")
-            copy_to(self._reader, path)
+        if self.in_memory:
+            with self._read_guard:
+                return copy_to(self._shared(), path)
+        connection = files.connect(self.path)
+        try:
+            return copy_to(connection, path)
+        finally:
+            connection.close()
 
     def restore(self, path: Path, encoder_id: str, timeout_s: float = 600.0) -> None:
         """Replace everything by what a snapshot holds, in one transaction.
