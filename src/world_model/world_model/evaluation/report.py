@@ -241,7 +241,7 @@ def _ridge(artifact: Artifact, horizons: Sequence[int]) -> np.ndarray | None:
     if REFERENCE_NAME not in artifact.manifest.files:
         return None
     with np.load(artifact.path / REFERENCE_NAME) as file:
-        steps = file["ridge_steps"].tolist()
+        steps = file["ridge_steps"].tolist() if "ridge_steps" in file else []
         return file["ridge"][[steps.index(step) for step in horizons]] if set(horizons) <= set(steps) else None
 
 

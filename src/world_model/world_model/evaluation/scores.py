@@ -18,7 +18,7 @@ from world_model.metrics import nmse
 # Errors of neighbouring frames are alike: 2 s at 20 Hz are resampled as one.
 BLOCK = 40
 DRAWS = 1000
-SPACES = ("latent", "pixel_components", "pixels")
+SPACES = ("latent", "pixel_components", "pixel_components, prediction alone", "pixels")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ def score(
                 single, pooled = space.errors(predicted, component_TP[run.target_row_TH[rows]])
                 parts["pixel_components"][name].append(_masked(single, missing))
                 parts["pixels"][name].append(_masked(pooled, missing))
+                alone, _ = space.errors(predicted, space.read(run.target_THD[rows]))
+                parts["pixel_components, prediction alone"][name].append(_masked(alone, missing))
         blocks.append(first_block + np.arange(len(rows)) // BLOCK)
         first_block = int(blocks[-1][-1]) + 1 if len(rows) else first_block
         revisit.append(run.revisit_TH[rows])

@@ -47,8 +47,8 @@ class PixelSpace:
         return np.mean(square / self.variance_P, axis=-1), np.sum(square, axis=-1) / np.sum(self.variance_P)
 
     def save(self, path: Path, **more: np.ndarray) -> None:
-        """Write everything, and ``more`` arrays, to one file; directions in 8 bits."""
-        scale_P1 = np.abs(self.component_PX).max(axis=1, keepdims=True) / 127.0
+        """Write everything, and ``more`` arrays, to one file; directions in 6 bits."""
+        scale_P1 = np.abs(self.component_PX).max(axis=1, keepdims=True) / 31.0
         np.savez_compressed(
             path,
             mean=self.mean_X.astype(np.float16),
