@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import itertools
 import logging
-import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from spatial_memory import files
 from spatial_memory.columns import Rows
-from spatial_memory.errors import CorruptStoreError, StoreError
+from spatial_memory.errors import CorruptStoreError
+from spatial_memory.handle import Handle
 from spatial_memory.records import Successor
 from spatial_memory.schema import (
     COUNT,
@@ -60,105 +60,36 @@ class Store:
     """
 
     def __init__(self, path: str | Path = files.IN_MEMORY, commit_every_s: float = 0.2) -> None:
-        self.path = str(path) if str(path) == files.IN_MEMORY else str(Path(path).expanduser().resolve())
-        self._read_guard = threading.Lock()
+        self._file = Handle(path)
+        self.path = self._file.path
+        self.in_memory = self._file.in_memory
         self._damage: set[int] = set()
         self._recent: dict[int, dict[float, Successor]] = {}
         self._recent_guard = threading.Lock()
-        self._reader: sqlite3.Connection | None = None
-        self._lock = None
         if self.in_memory:
-            self._reader = files.connect(self.path)
-            self._reader.executescript(files.CREATE)
-            self._writer = Writer(self._shared, commit_every_s, guard=self._read_guard)
-            return
-        self._lock = files.hold(Path(self.path)) if Path(self.path).parent.is_dir() else None
-        try:
-            self._reader = self._open()
-        except (sqlite3.Error, OSError) as error:
-            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-                self._release()
-                raise CorruptStoreError(files.damage_text(self.path, error)) from error
-            _LOG.warning("%s cannot be opened (%s): the memory lives in RAM until it can", self.path, error)
-        except CorruptStoreError:
-            self._release()
-            raise
-        self._writer = Writer(self._connect, commit_every_s)
-
-    @property
-    def in_memory(self) -> bool:
-        """Nothing is kept beyond this process."""
-        return self.path == files.IN_MEMORY
-
-    def _shared(self) -> sqlite3.Connection:
-        assert self._reader is not None
-        return self._reader
-
-    def _open(self) -> sqlite3.Connection:
-        path = Path(self.path)
-        if not path.exists():
-            files.create(path)
-            if self._lock is None:
-                self._lock = files.hold(path)
-        connection = files.connect(self.path)
-        try:
-            files.check(connection, self.path)
-            connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _connect(self) -> sqlite3.Connection:
-        """Open the writer's connection; every commit reaches the disk before it returns."""
-        if self._reader is None:
-            self._reader = self._open()
-        connection = files.connect(self.path)
-        connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection
-
-    def _release(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-        if self._lock is not None:
-            self._lock.close()
+            self._writer = Writer(self._file.shared, commit_every_s, guard=self._file.guard)
+        else:
+            self._writer = Writer(self._file.connect, commit_every_s)
 
     def close(self) -> None:
         """Commit what is left, if the disk takes it, and let go of the file."""
         self._writer.close()
-        self._release()
+        self._file.release()
 
     # ---------------------------------------------------------------- reading
 
-    def read(self, sql: str, values: Sequence = ()) -> list[tuple]:
-        """Return all rows of a query on what is committed; none while the file cannot be opened.
-
-        Raises:
-            CorruptStoreError: The file is damaged.
-        """
-        with self._read_guard:
-            if self._reader is None:
-                return []
-            try:
-                return self._reader.execute(sql, values).fetchall()
-            except sqlite3.OperationalError as error:
-                raise StoreError(f"{self.path}: {error}") from error
-            except sqlite3.DatabaseError as error:
-                raise CorruptStoreError(files.damage_text(self.path, error)) from error
-
     def meta(self) -> dict[str, str]:
         """Return the words about the memory."""
-        return dict(opened(self.read(GET_META), f"{self.path}: the word"))
+        return dict(opened(self._file.read(GET_META), f"{self.path}: the word"))
 
     def sessions(self) -> dict[str, int]:
         """Return the number of each session."""
-        sessions = opened(self.read(GET_SESSIONS), f"{self.path}: session")
+        sessions = opened(self._file.read(GET_SESSIONS), f"{self.path}: session")
         return {name: number for number, name in sessions}
 
     def count(self) -> int:
         """Return how many records are committed."""
-        rows = self.read(GET_TALLY, ("record",))
+        rows = self._file.tally()
         return rows[0][0] if rows else 0
 
     def check(self) -> None:
@@ -168,7 +99,7 @@ class Store:
             CorruptStoreError: Says which and how many.
         """
         for table, sql in COUNT.items():
-            expected, found = self.read(GET_TALLY, (table,)), self.read(sql)
+            expected, found = self._file.read(GET_TALLY, (table,)), self._file.read(sql)
             if expected != found:
                 text = f"{table}: {found} rows and key sum, expected {expected}"
                 raise CorruptStoreError(files.damage_text(self.path, text))
@@ -180,7 +111,7 @@ class Store:
             CorruptStoreError: The file or a record in it is damaged.
         """
         last = -1
-        while tuples := self.read(f"{GET_RECORDS} WHERE id > ? ORDER BY id LIMIT {_CHUNK}", (last,)):
+        while tuples := self._file.read(f"{GET_RECORDS} WHERE id > ? ORDER BY id LIMIT {_CHUNK}", (last,)):
             last = tuples[-1][0]
             yield from_tuples(tuples, dim, action_dim)
 
@@ -193,7 +124,7 @@ class Store:
             recent = {record_id: dict(self._recent[record_id]) for record_id in ids if record_id in self._recent}
         found: dict[int, dict[float, Successor]] = {}
         marks = ",".join("?" * len(ids))
-        rows = self.read(f"{GET_SUCCESSORS} WHERE record IN ({marks})", ids)
+        rows = self._file.read(f"{GET_SUCCESSORS} WHERE record IN ({marks})", ids)
         for record_id, body in rows:
             held, is_whole = unpack_successors(record_id, body, dim)
             found[record_id] = {successor.horizon_s: successor for successor in held}
@@ -274,8 +205,8 @@ class Store:
         """
         self.flush(timeout_s)
         if self.in_memory:
-            with self._read_guard:
-                return copy_to(self._shared(), path)
+            with self._file.guard:
+                return copy_to(self._file.shared(), path)
         connection = files.connect(self.path)
         try:
             return copy_to(connection, path)

@@ -28,6 +28,7 @@ from spatial_memory import (
     Wgs84Map,
 )
 from spatial_memory.factory import open_cell_memory
+from spatial_memory.handle import Handle
 from spatial_memory.recovery import recover
 
 from .conftest import World, assert_same_record
@@ -139,6 +140,52 @@ def test_a_path_that_cannot_be_made_is_a_degraded_memory(grid, tmp_path):
     memory = CellMemory(Store(blocked / "memory.sqlite3"), grid)
     assert_same_content(everything(memory), held)
     memory.close()
+
+
+def refuse_to_open(monkeypatch) -> None:
+    def refuse(_store) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(Handle, "_open", refuse)
+
+
+def test_a_read_only_start_answers_from_what_is_there(open_memory, monkeypatch, grid, tmp_path):
+    memory = open_memory()
+    memory.insert(World(4).records(20))
+    before = everything(memory)
+    memory.close()
+    with monkeypatch.context() as patched:
+        refuse_to_open(patched)
+        memory = CellMemory(Store(tmp_path / "memory.sqlite3"), grid)
+        assert_same_content(everything(memory), before)
+        memory.insert(World(5).records(5))
+        wait_for_trouble(memory)
+        held = everything(memory)
+    memory.flush()
+    memory.close()
+    assert len(held) == 25
+    assert_same_content(everything(open_memory()), held)
+
+
+def test_a_file_that_appears_later_is_not_overwritten(open_memory, grid, tmp_path):
+    memory = open_memory()
+    memory.insert(World(4).records(20))
+    before = everything(memory)
+    memory.close()
+    late = tmp_path / "late"
+    late.write_text("in the way")
+    memory = CellMemory(Store(late / "memory.sqlite3"), grid)
+    memory.insert(World(5).records(5))
+    wait_for_trouble(memory)
+    late.unlink()
+    late.mkdir()
+    shutil.copy(tmp_path / "memory.sqlite3", late / "memory.sqlite3")
+    wait_for_trouble(memory)
+    assert "restart" in memory.stats().degraded[0]
+    memory.close()
+    again = CellMemory(Store(late / "memory.sqlite3"), grid)
+    assert_same_content(everything(again), before)
+    again.close()
 
 
 def test_another_process_cannot_hold_the_same_file(open_memory, tmp_path):
