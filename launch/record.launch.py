@@ -13,8 +13,8 @@ from wm_bringup.launching import topic_arguments
 
 def _recorder(context: LaunchContext) -> list[ExecuteProcess]:
     given = context.launch_configurations
-    camera = given["camera_topic"] + ("/compressed" if given["compressed"].lower() == "true" else "")
-    topics = [camera, given["pose_topic"], given["actions_topic"], *given["more_topics"].split()]
+    camera = given["camera"] + ("/compressed" if given["compressed"].lower() == "true" else "")
+    topics = [camera, given["pose"], given["actions"], *given["more_topics"].split()]
     command = ["ros2", "bag", "record"]
     command += ["--output", given["out"]] if given["out"] else []
     command += ["--storage", given["storage"]] if given["storage"] else []

@@ -1,6 +1,6 @@
 """Start the graph: latent_publisher, transition_predictor, spatial_memory and world_action.
 
-ros2 launch wm_bringup world_model.launch.py camera_topic:=/front/image_raw pose_topic:=/amcl_pose composed:=false
+ros2 launch wm_bringup world_model.launch.py camera:=/front/image_raw pose:=/amcl_pose composed:=false
 """
 
 from launch import LaunchDescription

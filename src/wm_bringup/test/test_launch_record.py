@@ -18,7 +18,7 @@ from wm_bringup.testing import make_bag, play
 @launch_pytest.fixture()
 def description(tmp_path: Path):
     """The recorder, to a new directory."""
-    return described("record", out=tmp_path / "recorded", camera_topic="/camera/image_raw")
+    return described("record", out=tmp_path / "recorded", camera="/camera/image_raw")
 
 
 @pytest.mark.launch(fixture=description)

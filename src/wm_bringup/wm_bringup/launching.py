@@ -20,9 +20,9 @@ from wm_bringup.configuration import NODES, config_directory, option_values, shi
 from wm_ros import environment_overrides
 
 TOPICS = {
-    "camera_topic": ("/camera/image_raw", "sensor_msgs/Image, or CompressedImage on TOPIC/compressed"),
-    "pose_topic": ("/pose", "geometry_msgs/PoseStamped, metric map frame"),
-    "actions_topic": ("/actions", "std_msgs/Float32MultiArray"),
+    "camera": ("/camera/image_raw", "sensor_msgs/Image, or CompressedImage on TOPIC/compressed"),
+    "pose": ("/pose", "geometry_msgs/PoseStamped, metric map frame"),
+    "actions": ("/actions", "std_msgs/Float32MultiArray"),
 }
 """{launch argument: (topic of the graph, what it carries)}."""
 
