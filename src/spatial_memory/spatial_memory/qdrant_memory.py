@@ -36,6 +36,7 @@ from spatial_memory.records import MemoryRecord, Successor, action_size, check_r
 from spatial_memory.transfer import read_snapshot, write_snapshot
 
 _PAGE = 1000
+_AWAY_S = 10.0
 
 
 class QdrantMemory:
@@ -78,6 +79,8 @@ class QdrantMemory:
         self._next_id = ((zlib.crc32(robot_id.encode()) & 0xFFFFF) << 43) + int(time.time() * 1000)
         self._newest_put_ns = 0
         self._seen = ""
+        self._counted = 0
+        self._ask_again_s = 0.0
         self._params = models.SearchParams(exact=True) if indexed else None
         try:
             self._adopt_collection()
@@ -395,22 +398,29 @@ class QdrantMemory:
         self._outbox.drain(timeout_s)
 
     def stats(self) -> Stats:
-        """Return how the memory is doing; what only the server knows is zero while it is away."""
-        count, degraded = 0, []
-        try:
-            with self._server():
-                if self._dim and self._exists():
-                    count = self._client.count(self._collection, exact=True).count
-        except BackendAwayError as error:
-            degraded.append(str(error))
+        """Return how the memory is doing; what only the server knows stays what it was while it is away."""
+        degraded = self._count_now()
         if self._outbox.trouble:
             degraded.append(f"{self._outbox.unsent_count} operations wait: {self._outbox.trouble}")
         oldest = self._outbox.oldest_pending_ns()
         durable = self._newest_put_ns if oldest is None else min(self._newest_put_ns, oldest - 1)
         return Stats(
-            memory_count=count, encoder_id=self._encoder_id or "", backend="qdrant", durable_until_ns=durable,
+            memory_count=self._counted, encoder_id=self._encoder_id or "", backend="qdrant", durable_until_ns=durable,
             pending_writes=self._outbox.unsent_count, degraded=tuple(degraded),
         )  # fmt: skip
+
+    def _count_now(self) -> list[str]:
+        """Count records on the server and return what went wrong; one that is away is not asked again for a while."""
+        if time.monotonic() < self._ask_again_s:
+            return ["Qdrant: does not answer"]
+        try:
+            with self._server():
+                held = self._dim > 0 and self._exists()
+                self._counted = self._client.count(self._collection, exact=True).count if held else 0
+        except BackendAwayError as error:
+            self._ask_again_s = time.monotonic() + _AWAY_S
+            return [str(error)]
+        return []
 
     def close(self) -> None:
         """Make durable what is left and let go; it is sent after the next start."""
