@@ -1,6 +1,6 @@
 """Kills a process that remembers, at random moments, and checks that nothing acknowledged is lost.
 
-``python src/spatial_memory/test/crash.py --kills 100`` runs it by hand; the test runs it shorter.
+``scripts/bench memory_kills`` runs it a hundred times; the test runs it shorter.
 
 The child inserts records whose contents follow from their id, and prints what is acknowledged: ``ack ID`` after a flush
 returned, ``until STAMP`` for what the statistics say is durable, ``put ID TIME`` for every record put. The parent kills
