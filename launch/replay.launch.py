@@ -7,12 +7,14 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch_ros.actions import Node
 
-from wm_bringup.launching import graph_arguments, include_graph
+from wm_bringup.launching import graph_arguments, include_graph, is_true
 
 
 def _player(context: LaunchContext) -> list[Node]:
     given = context.launch_configurations
     arguments = [given["bag"], "--rate", given["rate"], "--loop", given["loop"]]
+    # The encoder and the slow branch both read the camera.
+    arguments += ["--subscribers", "2" if is_true(context, "slow_branch") else "1"]
     if given["topics"]:
         arguments += ["--topics", *given["topics"].split()]
     ends = [Shutdown(reason="the recording has ended")]
