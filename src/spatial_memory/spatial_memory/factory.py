@@ -103,7 +103,8 @@ def open_memory(settings: MemorySettings, grid: CellGrid, progress: Callable[[in
 
 def _open_qdrant(settings: MemorySettings, grid: CellGrid) -> Memory:
     try:
-        from spatial_memory.qdrant_memory import QdrantMemory, connect
+        from spatial_memory.qdrant_memory import QdrantMemory
+        from spatial_memory.qdrant_server import connect
     except ModuleNotFoundError as error:
         raise StoreError(f"backend qdrant needs the Python package qdrant-client: {error}") from error
     client = connect(settings.qdrant_host, settings.qdrant_port, settings.qdrant_api_key, tls=settings.qdrant_tls)

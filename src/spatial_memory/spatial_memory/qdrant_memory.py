@@ -13,14 +13,12 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from qdrant_client import QdrantClient, models
-from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
 
 from spatial_memory import points
 from spatial_memory.backend import Forget, Rigid, Stats
@@ -29,14 +27,14 @@ from spatial_memory.columns import Rows
 from spatial_memory.errors import BackendAwayError, EncoderMismatchError, PlaceError, QueryError, RecordError
 from spatial_memory.files import IN_MEMORY
 from spatial_memory.filters import Limits, Measures, passing
-from spatial_memory.outbox import Operation, Outbox
+from spatial_memory.outbox import Outbox
+from spatial_memory.qdrant_server import QdrantServer
 from spatial_memory.query import Matches, Query, no_matches
 from spatial_memory.ranking import SPARE, Shortlist, Shortlisted, rank
 from spatial_memory.records import MemoryRecord, Successor, action_size, check_record, check_successor, wrap_angle
 from spatial_memory.transfer import read_snapshot, write_snapshot
 
 _PAGE = 1000
-_AWAY_S = 10.0
 
 
 class QdrantMemory:
@@ -66,11 +64,10 @@ class QdrantMemory:
         *,
         indexed: bool = True,
     ) -> None:
-        self._client = client
+        self._server = QdrantServer(client, len(grid.levels), indexed=indexed)
         self._grid = grid
         self._robot_id = robot_id
         self._prefix = collection
-        self._indexed = indexed
         self._lock = threading.RLock()
         self._encoder_id: str | None = None
         self._dim = 0
@@ -78,29 +75,11 @@ class QdrantMemory:
         # 20 bits of the robot's name, then milliseconds: no id is given twice, whatever was lost.
         self._next_id = ((zlib.crc32(robot_id.encode()) & 0xFFFFF) << 43) + int(time.time() * 1000)
         self._newest_put_ns = 0
-        self._seen = ""
-        self._counted = 0
-        self._ask_again_s = 0.0
-        self._params = models.SearchParams(exact=True) if indexed else None
         try:
             self._adopt_collection()
         except BackendAwayError:
             self._encoder_id = None  # found again with the first operation that gets through
-        self._outbox = Outbox(outbox_path, self._send, commit_every_s)
-
-    # ---------------------------------------------------------------- the server
-
-    @contextmanager
-    def _server(self) -> Iterator[None]:
-        """Name what goes wrong with the server.
-
-        Raises:
-            BackendAwayError: It does not answer, or refuses.
-        """
-        try:
-            yield
-        except (ApiException, ResponseHandlingException, OSError) as error:
-            raise BackendAwayError(f"Qdrant: {error}") from error
+        self._outbox = Outbox(outbox_path, self._server.send, commit_every_s)
 
     @property
     def _collection(self) -> str:
@@ -108,60 +87,11 @@ class QdrantMemory:
 
     def _adopt_collection(self) -> None:
         """Take up the one collection that is there, if it is the only one."""
-        with self._server():
-            names = [each.name for each in self._client.get_collections().collections]
-            mine = [name for name in names if name.startswith(f"{self._prefix}-")]
-            if len(mine) != 1:
-                return
-            config = self._client.get_collection(mine[0]).config.params.vectors
-        suffix = mine[0][len(self._prefix) + 1 :]
-        self._encoder_id = "" if suffix == "unnamed" else suffix
-        self._dim = config.size  # type: ignore[union-attr]
-
-    def _exists(self) -> bool:
-        """Return whether the collection is there; asks until it is."""
-        if self._seen != self._collection and self._client.collection_exists(self._collection):
-            self._seen = self._collection
-        return self._seen == self._collection
-
-    def _make_collection(self, encoder_id: str, dim: int) -> None:
-        name = f"{self._prefix}-{encoder_id or 'unnamed'}"
-        with self._server():
-            if self._client.collection_exists(name):
-                return
-            vectors = models.VectorParams(size=dim, distance=models.Distance.EUCLID)
-            self._client.create_collection(name, vectors_config=vectors)
-            if self._indexed:
-                cells = {points.level_key(at): models.PayloadSchemaType.INTEGER for at in range(len(self._grid.levels))}
-                for key, kind in {**points.INDEXES, **cells}.items():
-                    self._client.create_payload_index(name, key, kind, wait=True)
-
-    def _send(self, operations: Sequence[Operation]) -> None:
-        """Send operations in order; neighbours of a kind in one request."""
-        at = 0
-        while at < len(operations):
-            kind = operations[at][0]
-            end = at + 1
-            while end < len(operations) and kind in ("put", "drop") and _alike(operations[end], operations[at]):
-                end += 1
-            bodies = [each for _, each in operations[at:end]]
-            with self._server():
-                self._send_alike(kind, bodies)
-            at = end
-
-    def _send_alike(self, kind: str, bodies: list[Any]) -> None:
-        name = bodies[0]["collection"]
-        if kind == "put":
-            self._make_collection(bodies[0]["encoder_id"], len(bodies[0]["vector"]))
-            many = [models.PointStruct(id=each["id"], vector=each["vector"], payload=each["payload"])
-                    for each in bodies]  # fmt: skip
-            self._client.upsert(name, many, wait=True)
-        elif kind == "drop":
-            if self._client.collection_exists(name):
-                ids = [key for each in bodies for key in each["ids"]]
-                self._client.delete(name, models.PointIdsList(points=ids), wait=True)
-        elif kind == "set":
-            self._client.set_payload(name, bodies[0]["payload"], points=[bodies[0]["id"]], wait=True)
+        found = self._server.only_collection(f"{self._prefix}-")
+        if found is not None:
+            suffix = found[0][len(self._prefix) + 1 :]
+            self._encoder_id = "" if suffix == "unnamed" else suffix
+            self._dim = found[1]
 
     # ---------------------------------------------------------------- keeping
 
@@ -200,7 +130,7 @@ class QdrantMemory:
         return points.payload_of(whole, self._robot_id, self._grid)
 
     def _put(self, ids: Sequence[int], vectors: Sequence[Sequence[float]], payloads: Sequence[dict]) -> None:
-        base = {"collection": self._collection, "encoder_id": self._encoder_id}
+        base = {"collection": self._collection}
         operations = [
             ("put", {**base, "id": key, "vector": vector, "payload": payload})
             for key, vector, payload in zip(ids, vectors, payloads)
@@ -281,32 +211,15 @@ class QdrantMemory:
         """Return the nearest by latent until enough of those that pass are among them."""
         limit = 2 * query.k + SPARE
         enough = min(query.k + SPARE, len(wanted))
+        latent = np.asarray(query.latent_D, np.float32).tolist()
         while True:
-            with self._server():
-                found = self._client.query_points(
-                    self._collection, query=np.asarray(query.latent_D, np.float32).tolist(), query_filter=condition,
-                    search_params=self._params, limit=limit, with_payload=True, with_vectors=True,
-                ).points  # fmt: skip
-            if len(found) < limit or sum(int(point.id) in wanted for point in found) >= enough:
-                return [points.record_of(point.id, point.payload, point.vector) for point in found]  # type: ignore
+            found = self._server.nearest(self._collection, latent, condition, limit)
+            if len(found) < limit or sum(record.id in wanted for record in found) >= enough:
+                return found
             limit *= 2
 
     def _scroll(self, condition: models.Filter | None, *, vectors: bool) -> Iterator[MemoryRecord]:
-        if self._dim == 0:
-            return
-        offset = None
-        while True:
-            with self._server():
-                if not self._exists():
-                    return
-                page, offset = self._client.scroll(
-                    self._collection, scroll_filter=condition, limit=_PAGE, offset=offset, with_payload=True,
-                    with_vectors=vectors,
-                )  # fmt: skip
-            for point in page:
-                yield points.record_of(point.id, point.payload or {}, point.vector)  # type: ignore[arg-type]
-            if offset is None:
-                return
+        return self._server.scroll(self._collection, condition, vectors=vectors) if self._dim else iter(())
 
     def _newest_ns(self) -> int:
         return max((record.stamp_ns for record in self._scroll(None, vectors=False)), default=0)
@@ -399,41 +312,18 @@ class QdrantMemory:
 
     def stats(self) -> Stats:
         """Return how the memory is doing; what only the server knows stays what it was while it is away."""
-        degraded = self._count_now()
+        count, trouble = self._server.count(self._collection) if self._dim else (0, None)
+        degraded = [trouble] if trouble else []
         if self._outbox.trouble:
             degraded.append(f"{self._outbox.unsent_count} operations wait: {self._outbox.trouble}")
         oldest = self._outbox.oldest_pending_ns()
         durable = self._newest_put_ns if oldest is None else min(self._newest_put_ns, oldest - 1)
         return Stats(
-            memory_count=self._counted, encoder_id=self._encoder_id or "", backend="qdrant", durable_until_ns=durable,
+            memory_count=count, encoder_id=self._encoder_id or "", backend="qdrant", durable_until_ns=durable,
             pending_writes=self._outbox.unsent_count, degraded=tuple(degraded),
         )  # fmt: skip
-
-    def _count_now(self) -> list[str]:
-        """Count records on the server and return what went wrong; one that is away is not asked again for a while."""
-        if time.monotonic() < self._ask_again_s:
-            return ["Qdrant: does not answer"]
-        try:
-            with self._server():
-                held = self._dim > 0 and self._exists()
-                self._counted = self._client.count(self._collection, exact=True).count if held else 0
-        except BackendAwayError as error:
-            self._ask_again_s = time.monotonic() + _AWAY_S
-            return [str(error)]
-        return []
 
     def close(self) -> None:
         """Make durable what is left and let go; it is sent after the next start."""
         self._outbox.close()
-        self._client.close()
-
-
-def _alike(mine: Operation, other: Operation) -> bool:
-    return mine[0] == other[0] and mine[1]["collection"] == other[1]["collection"]
-
-
-def connect(host: str, port: int, api_key: str, *, tls: bool, timeout_s: int = 5) -> QdrantClient:
-    """Return a client of a server, which need not be there yet."""
-    return QdrantClient(
-        host=host, port=port, api_key=api_key or None, https=tls, timeout=timeout_s, check_compatibility=False
-    )
+        self._server.close()

@@ -58,7 +58,8 @@ def memory(request, grid, tmp_path) -> Iterator[Memory]:
     elif request.param == "faiss":
         made = CellMemory(Store(tmp_path / "memory.sqlite3"), grid)
     else:
-        from spatial_memory.qdrant_memory import QdrantMemory, connect
+        from spatial_memory.qdrant_memory import QdrantMemory
+        from spatial_memory.qdrant_server import connect
 
         local = request.param == "qdrant-local"
         if not local and not server_answers():
@@ -68,9 +69,9 @@ def memory(request, grid, tmp_path) -> Iterator[Memory]:
         made = QdrantMemory(client, grid, "r2", name, str(tmp_path / "outbox"), 0.01, indexed=not local)
     yield made
     if request.param.startswith("qdrant"):
-        for each in made._client.get_collections().collections:
+        for each in client.get_collections().collections:
             if each.name.startswith(name):
-                made._client.delete_collection(each.name)
+                client.delete_collection(each.name)
     made.close()
 
 
@@ -258,7 +259,7 @@ def test_a_server_that_is_away_gets_everything_later(grid, twin, tmp_path):
     assert memory.stats().pending_writes == 30
     assert any("away" in each for each in memory.stats().degraded)
     client.away = False
-    memory._ask_again_s = 0.0
+    memory._server._ask_again_s = 0.0
     memory._outbox.drain(30.0)
     assert memory.stats().degraded == ()
     assert_agree(memory, twin, [world.query() for _ in range(5)])
