@@ -8,26 +8,22 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from spatial_memory.answers import answer, limits_of
 from spatial_memory.backend import Forget, Rigid, Stats
 from spatial_memory.cells import CellGrid
 from spatial_memory.columns import PAGE, Rows
-from spatial_memory.errors import PlaceError, QueryError, RecordError
-from spatial_memory.filters import Limits
 from spatial_memory.forgetting import Forgetting
 from spatial_memory.index import CellIndex
 from spatial_memory.loading import load
 from spatial_memory.query import Matches, Query, no_matches
-from spatial_memory.ranking import Shortlist, rank
-from spatial_memory.records import MemoryRecord, Successor, check_record, check_successor
-from spatial_memory.search import search
+from spatial_memory.records import MemoryRecord, Successor, check_successor
 from spatial_memory.selection import matching_slots
 from spatial_memory.store import Store
-from spatial_memory.table import Catalogue, records_of, rows_of
+from spatial_memory.table import Catalogue, checked_cells, records_of, rows_of
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 1_000
@@ -78,13 +74,7 @@ class CellMemory:
             return []
         with self._lock:
             catalogue = self._catalogue.adopting(records)
-            self._check(records, catalogue)
-            try:
-                cells_N = self._grid.cells_of(
-                    np.array([record.x for record in records]), np.array([record.y for record in records])
-                )
-            except PlaceError as error:
-                raise self._misplaced(records, error) from error
+            cells_N = checked_cells(records, catalogue, self._grid, self._index)
             self._adopt(catalogue, records)
             ids = [record.id or self._catalogue.new_id() for record in records]
             rows = rows_of(records, ids, cells_N, self._catalogue, self._store.put_session)
@@ -94,27 +84,6 @@ class CellMemory:
                 self._store.put_successors(links)
             self._evict()
             return ids
-
-    def _check(self, records: Sequence[MemoryRecord], catalogue: Catalogue) -> None:
-        taken: set[int] = set()
-        for at, record in enumerate(records):
-            try:
-                catalogue.check_encoder(record.encoder_id)
-                check_record(record, catalogue.dim, catalogue.action_dim)
-                if record.id and (record.id in taken or (self._index is not None and record.id in self._index)):
-                    raise RecordError("id-taken", f"id {record.id} is held already")
-            except RecordError as error:
-                error.args = (f"record {at}: {error}",)
-                raise
-            taken.add(record.id)
-
-    def _misplaced(self, records: Sequence[MemoryRecord], error: PlaceError) -> PlaceError:
-        for at, record in enumerate(records):
-            try:
-                self._grid.cell_of(record.x, record.y)
-            except PlaceError as reason:
-                return PlaceError(f"record {at}: {reason}")
-        return error
 
     def _adopt(self, catalogue: Catalogue, records: Sequence[MemoryRecord]) -> None:
         """Take encoder and sizes from what comes in, where they were open."""
@@ -182,20 +151,11 @@ class CellMemory:
             QueryError: The first one that cannot be answered as asked, by its place in the list.
         """
         with self._lock:
-            limits: list[Limits | None] = []
-            for at, query in enumerate(queries):
-                try:
-                    limits.append(self._limits(query))
-                except (QueryError, PlaceError) as error:
-                    raise QueryError(f"query {at}: {error}" if len(queries) > 1 else str(error)) from error
-            asked = [at for at, limit in enumerate(limits) if limit is not None]
-            answers = [no_matches()] * len(queries)
-            if asked and self._index is not None:
-                some = [queries[at] for at in asked]
-                shortlists = search(self._index, some, [limits[at] or Limits() for at in asked])
-                for at, answer in zip(asked, self._answers(self._index, some, shortlists)):
-                    answers[at] = answer
-            return answers
+            held = 0 if self._index is None else len(self._index)
+            limits = limits_of(queries, self._catalogue, self._grid, self._newest_ns if held else None)
+            if self._index is None:
+                return [no_matches()] * len(queries)
+            return answer(self._index, self._catalogue, self._store, queries, limits)
 
     def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
         """Return records by id, with their successors; those that are not held are left out."""
@@ -213,38 +173,6 @@ class CellMemory:
                 return []
             ids = np.sort(self._index.columns.flat("id")[self._index.slots()]).tolist()
             return [record for at in range(0, len(ids), _CHUNK) for record in self.get(ids[at : at + _CHUNK])]
-
-    def _limits(self, query: Query) -> Limits | None:
-        """Check a query and return its bounds in the memory's numbers; None where nothing can match."""
-        catalogue = self._catalogue
-        query.check(catalogue.dim, catalogue.action_dim, catalogue.encoder_id)
-        if query.place is not None:
-            self._grid.map.place_to_latlng(query.place.x, query.place.y)
-        session = catalogue.sessions.get(query.session) if query.session else None
-        if len(self) == 0 or (query.session and session is None):
-            return None
-        return Limits(*query.time_bounds(self._newest_ns), session)
-
-    def _answers(self, index: CellIndex, queries: Sequence[Query], shortlists: Sequence[Shortlist]) -> list[Matches]:
-        """Rank shortlists and return complete records, gathered at once."""
-        slots_N = np.concatenate([shortlist.slot_N for shortlist in shortlists])
-        listed = index.listed(slots_N)
-        ranked = rank(listed, queries, shortlists, self._grid.map)
-        kept_N = np.concatenate([ranking.order_K for ranking in ranked])
-        rows = index.rows(slots_N[kept_N], listed.latent_ND[kept_N])
-        wanted_N = np.repeat([query.successors for query in queries], [len(each.order_K) for each in ranked])
-        ids = list(dict.fromkeys(rows.id_N[wanted_N].tolist()))
-        records = records_of(rows, self._catalogue, self._store.successors(ids, index.dim) if ids else {})
-        answers: list[Matches] = []
-        start = 0
-        for query, shortlist, each in zip(queries, shortlists, ranked):
-            end = start + len(each.order_K)
-            found = records[start:end]
-            if not query.successors and ids:
-                found = [replace(record, successors=()) for record in found]
-            answers.append(Matches(found, *each.distances, shortlist.candidate_count))
-            start = end
-        return answers
 
     # ---------------------------------------------------------------- forgetting
 
@@ -380,14 +308,6 @@ class CellMemory:
     def encoder_id(self) -> str:
         """Whose latents it holds; empty while that is open."""
         return self._catalogue.encoder_id
-
-    def occupied_cells(self) -> np.ndarray:
-        """Return the H3 cells that hold something, uint64."""
-        with self._lock:
-            if self._index is None:
-                return np.empty(0, np.uint64)
-            directory = self._index.directory
-            return directory.cell_L[directory.occupied()]
 
     def __len__(self) -> int:
         return 0 if self._index is None else len(self._index)

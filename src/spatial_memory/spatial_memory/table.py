@@ -13,8 +13,9 @@ import numpy as np
 
 from spatial_memory.cells import CellGrid
 from spatial_memory.columns import Rows
-from spatial_memory.errors import CorruptStoreError, EncoderMismatchError
-from spatial_memory.records import MemoryRecord, Successor, action_size, no_action, wrap_angle
+from spatial_memory.errors import CorruptStoreError, EncoderMismatchError, RecordError
+from spatial_memory.index import CellIndex
+from spatial_memory.records import MemoryRecord, Successor, action_size, check_record, no_action, wrap_angle
 
 
 @dataclass
@@ -171,3 +172,33 @@ def records_of(rows: Rows, catalogue: Catalogue, successors: Mapping[int, tuple[
         in zip(zip(*(column.tolist() for column in columns)), rows.latent_ND, rows.action_NA,
                rows.previous_action_NA, known_N.tolist(), before_N.tolist())
     ]  # fmt: skip
+
+
+def checked_cells(
+    records: Sequence[MemoryRecord], catalogue: Catalogue, grid: CellGrid, held: CellIndex | None
+) -> np.ndarray:
+    """Return the cells of records that can all be kept, uint64 [N].
+
+    Args:
+        records: What is to be kept.
+        catalogue: The memory's, once it holds them.
+        grid: Cuts the map into cells.
+        held: Where the ids that are taken stand; None: none are.
+
+    Raises:
+        RecordError: The first one that cannot be kept, by its place in the list.
+    """
+    taken: set[int] = set()
+    cells = []
+    for at, record in enumerate(records):
+        try:
+            catalogue.check_encoder(record.encoder_id)
+            check_record(record, catalogue.dim, catalogue.action_dim)
+            if record.id and (record.id in taken or (held is not None and record.id in held)):
+                raise RecordError("id-taken", f"id {record.id} is held already")
+            cells.append(grid.cell_of(record.x, record.y))
+        except RecordError as error:
+            error.args = (f"record {at}: {error}",)
+            raise
+        taken.add(record.id)
+    return np.array(cells, np.uint64)

@@ -1,0 +1,97 @@
+"""From queries to complete records, over an index and the store that holds the successors.
+
+Shape suffixes: N = records of all shortlists, K = answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from spatial_memory.cells import CellGrid
+from spatial_memory.errors import PlaceError, QueryError
+from spatial_memory.filters import Limits
+from spatial_memory.index import CellIndex
+from spatial_memory.query import Matches, Query, no_matches
+from spatial_memory.ranking import Shortlist, rank
+from spatial_memory.search import search
+from spatial_memory.store import Store
+from spatial_memory.table import Catalogue, records_of
+
+
+def limits_of(
+    queries: Sequence[Query], catalogue: Catalogue, grid: CellGrid, newest_ns: int | None
+) -> list[Limits | None]:
+    """Check queries and return their bounds in the memory's numbers; None for those that nothing can match.
+
+    Args:
+        queries: As asked.
+        catalogue: What the memory knows about its records.
+        grid: Cuts the map into cells.
+        newest_ns: Stamp of the newest memory [ns]; None where there is none.
+
+    Raises:
+        QueryError: The first one that cannot be answered as asked, by its place in the list.
+    """
+    limits: list[Limits | None] = []
+    for at, query in enumerate(queries):
+        try:
+            query.check(catalogue.dim, catalogue.action_dim, catalogue.encoder_id)
+            if query.place is not None:
+                grid.map.place_to_latlng(query.place.x, query.place.y)
+        except (QueryError, PlaceError) as error:
+            raise QueryError(f"query {at}: {error}" if len(queries) > 1 else str(error)) from error
+        session = catalogue.sessions.get(query.session) if query.session else None
+        if newest_ns is None or (query.session and session is None):
+            limits.append(None)
+        else:
+            limits.append(Limits(*query.time_bounds(newest_ns), session))
+    return limits
+
+
+def answer(
+    index: CellIndex, catalogue: Catalogue, store: Store, queries: Sequence[Query], limits: Sequence[Limits | None]
+) -> list[Matches]:
+    """Return the answer to each query, with complete records.
+
+    Args:
+        index: Where to look.
+        catalogue: What the memory knows about its records.
+        store: What followed them.
+        queries: Checked before.
+        limits: As ``limits_of`` returned them.
+    """
+    asked = [(at, query, limit) for at, (query, limit) in enumerate(zip(queries, limits)) if limit is not None]
+    answers = [no_matches()] * len(queries)
+    if asked:
+        some = [query for _, query, _ in asked]
+        shortlists = search(index, some, [limit for _, _, limit in asked])
+        for (at, _, _), matches in zip(asked, _complete(index, catalogue, store, some, shortlists)):
+            answers[at] = matches
+    return answers
+
+
+def _complete(
+    index: CellIndex, catalogue: Catalogue, store: Store, queries: Sequence[Query], shortlists: Sequence[Shortlist]
+) -> list[Matches]:
+    """Rank shortlists and gather all records at once."""
+    slots_N = np.concatenate([shortlist.slot_N for shortlist in shortlists])
+    listed = index.listed(slots_N)
+    ranked = rank(listed, queries, shortlists, index.grid.map)
+    kept_N = np.concatenate([ranking.order_K for ranking in ranked])
+    rows = index.rows(slots_N[kept_N], listed.latent_ND[kept_N])
+    wanted_N = np.repeat([query.successors for query in queries], [len(each.order_K) for each in ranked])
+    ids = list(dict.fromkeys(rows.id_N[wanted_N].tolist()))
+    records = records_of(rows, catalogue, store.successors(ids, index.dim) if ids else {})
+    answers: list[Matches] = []
+    start = 0
+    for query, shortlist, each in zip(queries, shortlists, ranked):
+        end = start + len(each.order_K)
+        found = records[start:end]
+        if not query.successors and ids:
+            found = [replace(record, successors=()) for record in found]
+        answers.append(Matches(found, *each.distances, shortlist.candidate_count))
+        start = end
+    return answers
