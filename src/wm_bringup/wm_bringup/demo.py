@@ -30,6 +30,7 @@ from wm_bringup.table import Screen, state_line
 from wm_ros import ConfigurationError
 
 _START_S = 120.0
+_LISTENERS_S = 60.0
 _ACCOUNT_S = 5.0
 _FRAME_S = 0.5
 _DEFAULT_S = 60.0
@@ -100,13 +101,14 @@ def graph_commands(options: argparse.Namespace, scratch: Path) -> dict[str, list
 
 def source_command(options: argparse.Namespace) -> list[str]:
     """Returns the command line of what sends frames."""
-    if options.bag is None:
-        seconds = str(options.seconds or _DEFAULT_S)
-        return [*executable("wm_bringup", "simulated_source"), "--seconds", seconds, "--subscribers", "2"]
-    seconds = options.seconds or (None if options.loop else _DEFAULT_S)
-    command = [*executable("wm_bringup", "bag_player"), str(options.bag), "--rate", str(options.rate)]
     # The slow branch and the encoder both read the camera.
-    command += ["--loop", str(options.loop), "--subscribers", "2"]
+    waiting = ["--subscribers", "2", "--wait", str(_LISTENERS_S)]
+    endless = options.bag is None or not options.loop
+    seconds = options.seconds or (_DEFAULT_S if endless else None)
+    if options.bag is None:
+        return [*executable("wm_bringup", "simulated_source"), "--seconds", str(seconds), *waiting]
+    command = [*executable("wm_bringup", "bag_player"), str(options.bag), *waiting]
+    command += ["--rate", str(options.rate), "--loop", str(options.loop)]
     command += ["--seconds", str(seconds)] if seconds else []
     return [*command, "--topics", *options.topics] if options.topics else command
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -33,7 +33,7 @@ class Graph:
         logs: Directory for ``NAME.log``.
     """
 
-    def __init__(self, commands: dict[str, Sequence[str]], logs: Path) -> None:
+    def __init__(self, commands: Mapping[str, Sequence[str]], logs: Path) -> None:
         self._logs: dict[str, IO[bytes]] = {}
         self._processes: dict[str, psutil.Popen] = {}
         self._cpu_started_s = 0.0

@@ -62,13 +62,13 @@ def render(found: Measurements, line: str) -> Group:
     streams = Table(title="topics", expand=True)
     for heading in ("topic", "rate [Hz]", "age p50 / p99 / max [ms]", "messages"):
         streams.add_column(heading, justify="left" if heading == "topic" else "right")
-    for row in stream_rows(found):
-        streams.add_row(*row)
+    for stream in stream_rows(found):
+        streams.add_row(*stream)
     errors = Table(title="prediction error (NMSE, 1 = predicting the mean)", expand=True)
     for heading in ("ahead", "visit", "ours", "without memory", "nothing changes", "forecasts"):
         errors.add_column(heading, justify="left" if heading in ("ahead", "visit") else "right")
-    for row in error_rows(found):
-        errors.add_row(*row)
+    for error in error_rows(found):
+        errors.add_row(*error)
     return Group(streams, errors, line)
 
 
