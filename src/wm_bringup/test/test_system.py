@@ -221,7 +221,7 @@ def test_a_signal_during_start_is_a_clean_end(artifact: Path):
 
 
 def _is_importing(pid: int) -> bool:
-    return "_ctypes" in Path(f"/proc/{pid}/maps").read_text() or "rclpy" in Path(f"/proc/{pid}/maps").read_text()
+    return "_rclpy_pybind11" in Path(f"/proc/{pid}/maps").read_text()
 
 
 def test_rclpy_is_not_left_initialised():
