@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +16,7 @@ from spatial_memory.errors import RecordError
 MAX_ID = 2**63 - 1
 
 
-@dataclass(frozen=True)
-class Successor:
+class Successor(NamedTuple):
     """What was seen some time after a record, in the same session.
 
     Attributes:

@@ -35,6 +35,7 @@ class Catalogue:
     action_dim: int = -1
     next_id: int = 1
     sessions: dict[str, int] = field(default_factory=dict)
+    _names: dict[int, str] = field(default_factory=dict, compare=False, repr=False)
 
     def adopting(self, records: Sequence[MemoryRecord]) -> Catalogue:
         """Return the catalogue once it holds some records: what was open is taken from them."""
@@ -78,8 +79,10 @@ class Catalogue:
         return number
 
     def session_names(self) -> dict[int, str]:
-        """Return the name of each session."""
-        return {number: name for name, number in self.sessions.items()}
+        """Return the name of each session; they only ever get more."""
+        if len(self._names) != len(self.sessions):
+            self._names = {number: name for name, number in self.sessions.items()}
+        return self._names
 
     def words(self, grid: CellGrid) -> dict[str, object]:
         """Return what the store keeps of this."""
@@ -157,21 +160,34 @@ def records_of(rows: Rows, catalogue: Catalogue, successors: Mapping[int, tuple[
     """Return rows as complete records."""
     names = catalogue.session_names()
     encoder_id = catalogue.encoder_id
-    columns = (rows.id_N, rows.stamp_N, rows.x_N, rows.y_N, rows.z_N, rows.heading_N, rows.session_N, rows.surprise_N,
-               rows.cell_N)  # fmt: skip
     unknown = no_action()
     known_N = ~np.isnan(rows.action_NA).any(axis=1) & (rows.action_NA.shape[1] > 0)
     before_N = ~np.isnan(rows.previous_action_NA).any(axis=1) & (rows.previous_action_NA.shape[1] > 0)
-    return [
-        MemoryRecord(
-            stamp, latent_D, x, y, z, heading, names[session], encoder_id,
-            previous_A if before else unknown, action_A if known else unknown,
-            surprise, record_id, cell, successors.get(record_id, ()),
+    records = []
+    columns = (rows.id_N, rows.stamp_N, rows.x_N, rows.y_N, rows.z_N, rows.heading_N, rows.session_N, rows.surprise_N,
+               rows.cell_N, known_N, before_N)  # fmt: skip
+    for at, row in enumerate(zip(*(column.tolist() for column in columns))):
+        record_id, stamp, x, y, z, heading, session, surprise, cell, known, before = row
+        # The constructor of a frozen dataclass sets one field at a time and costs more than ranking does.
+        record = MemoryRecord.__new__(MemoryRecord)
+        record.__dict__.update(
+            stamp_ns=stamp,
+            latent_D=rows.latent_ND[at],
+            x=x,
+            y=y,
+            z=z,
+            heading=heading,
+            session=names[session],
+            encoder_id=encoder_id,
+            previous_action_A=rows.previous_action_NA[at] if before else unknown,
+            action_A=rows.action_NA[at] if known else unknown,
+            surprise=surprise,
+            id=record_id,
+            h3_cell=cell,
+            successors=successors.get(record_id, ()),
         )
-        for (record_id, stamp, x, y, z, heading, session, surprise, cell), latent_D, action_A, previous_A, known, before
-        in zip(zip(*(column.tolist() for column in columns)), rows.latent_ND, rows.action_NA,
-               rows.previous_action_NA, known_N.tolist(), before_N.tolist())
-    ]  # fmt: skip
+        records.append(record)
+    return records
 
 
 def checked_cells(
