@@ -12,6 +12,7 @@ from world_model.artifacts import load_artifact
 from world_model.conditioning import Retrieval
 from world_model.data.drives import DatasetManifest, Drive, DriveWriter
 from world_model.errors import ConfigError, DataError
+from world_model.models.encoders import ConvEncoder
 from world_model.motion import MotionModel
 from world_model.testing import make_random_artifact
 from world_model.world_action import VisualHistory
@@ -227,6 +228,24 @@ def test_export_computes_the_same_and_can_be_restored(trained: tuple, tmp_path: 
     assert parity(again, script(module), SMALL) < 1e-5
 
 
+def test_a_shared_backbone_is_the_fast_encoders_and_stays_as_it_is(trained: tuple, tmp_path: Path) -> None:
+    fast = ConvEncoder(16, 8, channels=(4, 6, 8, 10))
+    config = WorldActionConfig(**{**SMALL.to_dict(), "backbone": "encoder", "trunk": [4, 6, 8, 10]})
+    how = TrainingConfig(encoder_steps=3, predictor_steps=3, encoder_batch=4, predictor_batch=4)
+    module = train(config, how, trained[1], lambda entry: None, fast)
+    trunk = module.encoder.get_submodule("backbone.net").state_dict()
+    assert all(torch.equal(trunk[name], value) for name, value in fast.net.state_dict().items())
+    images = torch.from_numpy(trained[1].image[:5])
+    pixels = images.permute(0, 3, 1, 2) / 255.0 - 0.5
+    maps = module.encoder.backbone.net(0.5 * (images.permute(0, 3, 1, 2) / 127.5 - 1.0))
+    torch.testing.assert_close(maps, fast.net(pixels))
+    make_random_artifact(tmp_path)
+    export(tmp_path, module, config)
+    assert restore(tmp_path)[1] == config
+    with pytest.raises(ConfigError, match="no convolutions"):
+        train(config, how, trained[1], lambda entry: None, ConvEncoder(16, 8))
+
+
 def test_variants_are_compared_in_one_space(trained: tuple) -> None:
     module, table, _ = trained
     how = TrainingConfig(predictor_steps=30, predictor_batch=32)
@@ -264,7 +283,8 @@ def test_commands_from_drives_to_a_report(tmp_path: Path) -> None:
         writer.write(lap_drive(f"d{index}", 30.0), split)
     make_random_artifact(tmp_path / "artifact")
     default = WorldActionConfig().to_dict()
-    shape = [f"{name}={value}" for name, value in SMALL.to_dict().items() if value != default[name]]
+    changed = {name: value for name, value in SMALL.to_dict().items() if value != default[name]}
+    shape = [f"{name}={value}" for name, value in changed.items()]
     sets = [part for each in [*shape, "encoder_steps=5", "predictor_steps=5"] for part in ("--set", each)]
     common = ["--data", str(tmp_path / "data"), "--artifact", str(tmp_path / "artifact")]
     log, report = tmp_path / "log.jsonl", tmp_path / "report.json"
@@ -280,6 +300,7 @@ def test_commands_from_drives_to_a_report(tmp_path: Path) -> None:
 
 def test_a_wrong_setting_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert settings(["norm=l2", "hidden=7", "input_noise=0"])[1].norm == "l2"
+    assert settings(["trunk=[1, 2, 3, 4]", "backbone=encoder"])[0].trunk == (1, 2, 3, 4)
     with pytest.raises(ConfigError, match="learning"):
         settings(["learning=1"])
     with pytest.raises(ConfigError, match="expected int"):

@@ -86,8 +86,11 @@ def _train(args: argparse.Namespace) -> int:
     config, how = settings(args.set)
     drives = list(DriveSet(args.data).drives("train"))
     table = tabulate(drives, config.tick_s, config.history, config.future, args.phases)
+    fast_encoder = None
+    if config.backbone == "encoder":
+        fast_encoder = torch.jit.load(str(resolve_model_path(args.artifact) / "encoder.pt"))
     with _logger(args.log) as log:
-        module = train(config, how, table, log)
+        module = train(config, how, table, log, fast_encoder)
     trained = {**how.to_dict(), "drives": len(drives), "ticks": len(table.stamp), "windows": len(table.past)}
     manifest = export(resolve_model_path(args.artifact), module, config, training=trained)
     _report({"world_action": manifest.files["world_action.pt"], "training": trained}, args.json)
@@ -175,7 +178,7 @@ def _with(config: ConfigT, name: str, text: str) -> ConfigT:
     kind = type(getattr(config, name))
     try:
         value: Any = text if kind is str else json.loads(text)
-        if kind is not float and type(value) is not kind:
+        if kind is not float and type(value) is not (list if kind is tuple else kind):
             raise ValueError
         return replace(config, **{name: kind(value)})
     except (ValueError, TypeError) as error:

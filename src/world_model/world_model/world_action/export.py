@@ -38,7 +38,7 @@ def restore(folder: Path) -> tuple[ServedWorldAction, WorldActionConfig]:
     entry = artifact.manifest.world_action
     if entry is None or not artifact.has(PART):
         raise ArtifactError(f"artifact '{artifact.manifest.name}' at {folder} has no {PART}.pt")
-    config = WorldActionConfig(**{f.name: entry[f.name] for f in fields(WorldActionConfig)})
+    config = WorldActionConfig(**{f.name: entry[f.name] for f in fields(WorldActionConfig) if f.name in entry})
     module = served(config)
     module.load_state_dict(torch.jit.load(str(artifact.path / f"{PART}.pt")).state_dict())
     return module.eval(), config

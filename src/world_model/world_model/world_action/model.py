@@ -15,6 +15,7 @@ from world_model.errors import ConfigError
 
 GRANULARITIES = ("pooled", "maps")
 COMPRESSIONS = ("full", "projected", "occupancy")
+BACKBONES = ("own", "encoder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class WorldActionConfig:
         projected_channels: Channels after ``projected``.
         stride: Spatial stride of the compression.
         residual: Foresee the change from the newest embedding instead of the embedding.
+        backbone: ``own``, or ``encoder``: the convolutions of the artifact's fast encoder under a layer of its own.
+        trunk: Channels of those convolutions.
     """
 
     image_size: int = 64
@@ -48,12 +51,17 @@ class WorldActionConfig:
     projected_channels: int = 32
     stride: int = 1
     residual: bool = False
+    backbone: str = "own"
+    trunk: tuple[int, ...] = (24, 48, 64, 96)
 
     def __post_init__(self) -> None:
         """Refuse sizes that no network can have."""
         for name in ("embedding_dim", "history", "future", "width", "hidden", "projected_channels", "stride"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        object.__setattr__(self, "trunk", tuple(self.trunk))  # a manifest's lists
+        if self.backbone not in BACKBONES:
+            raise ConfigError(f"backbone is {self.backbone!r}, expected one of {BACKBONES}")
         if self.image_size < 16 or self.image_size % 16:
             raise ConfigError(f"image_size is {self.image_size}, expected a multiple of 16")
         if not self.tick_s > 0.0:
@@ -100,6 +108,46 @@ class Backbone(nn.Module):
         return self.layers(torch.cat([image_B3HW, coordinates], 1))
 
 
+class SharedBackbone(nn.Module):
+    """The fast encoder's convolutions under one layer of its own: [B, 3, H, W] -> [B, E, H/16, W/16]."""
+
+    def __init__(self, config: WorldActionConfig) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after, kernel in zip((3, *config.trunk[:-1]), config.trunk, (5, 3, 3, 3)):
+            layers += [nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2), nn.SiLU()]
+        self.net = nn.Sequential(*layers)
+        self.leave = nn.Conv2d(config.trunk[-1], config.embedding_dim, 1)
+
+    def forward(self, image_B3HW: Tensor) -> Tensor:
+        """Return feature maps of images with values in -1..1; the fast encoder takes -0.5..0.5."""
+        return self.leave(self.net(0.5 * image_B3HW))
+
+
+def share_trunk(encoder: nn.Module, fast_encoder: nn.Module, trainable: bool = False) -> None:
+    """Copy the fast encoder's convolutions into a slow encoder whose backbone is ``encoder``.
+
+    Args:
+        encoder: A ``WorldActionEncoder``.
+        fast_encoder: The artifact's encoder.
+        trainable: Let the slow branch's losses into the copy.
+
+    Raises:
+        ConfigError: The fast encoder has no such convolutions.
+    """
+    theirs = {
+        name.removeprefix("net."): value for name, value in fast_encoder.state_dict().items() if name[:4] == "net."
+    }
+    trunk = encoder.get_submodule("backbone.net")
+    shapes = {name: value.shape for name, value in theirs.items()}
+    if shapes != {name: value.shape for name, value in trunk.state_dict().items()}:
+        raise ConfigError(
+            "the artifact's encoder has no convolutions as 'trunk' says, so the backbone cannot share them"
+        )
+    trunk.load_state_dict(theirs)
+    trunk.requires_grad_(trainable)
+
+
 def normalise(image_BVHWC: Tensor) -> Tensor:
     """Return uint8 images [B, V, H, W, 3] as float [B * V, 3, H, W] in -1..1."""
     flat = image_BVHWC.flatten(0, 1).permute(0, 3, 1, 2)
@@ -125,7 +173,7 @@ class WorldActionEncoder(nn.Module):
 
     def __init__(self, config: WorldActionConfig) -> None:
         super().__init__()
-        self.backbone = Backbone(config)
+        self.backbone = Backbone(config) if config.backbone == "own" else SharedBackbone(config)
         self.register_buffer("mean", torch.zeros(config.embedding_dim))
         self.register_buffer("scale", torch.ones(config.embedding_dim))
 

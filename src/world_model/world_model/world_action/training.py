@@ -24,6 +24,7 @@ from world_model.world_action.model import (
     ServedWorldAction,
     WorldActionConfig,
     WorldActionEncoder,
+    share_trunk,
 )
 from world_model.world_action.target import TARGETS, TargetEncoder
 from world_model.world_action.ticks import TickTable
@@ -106,12 +107,34 @@ def picture_loss(teller: PictureTeller, embedding_BE: Tensor, image_BSSC: Tensor
     return (teller(embedding_BE) - shown).abs().mean()
 
 
-def train_encoder(config: WorldActionConfig, how: TrainingConfig, table: TickTable, log: Log) -> WorldActionEncoder:
-    """Return an encoder that can tell the picture, standardised on the training set."""
+def train_encoder(
+    config: WorldActionConfig,
+    how: TrainingConfig,
+    table: TickTable,
+    log: Log,
+    fast_encoder: nn.Module | None = None,
+) -> WorldActionEncoder:
+    """Return an encoder that can tell the picture, standardised on the training set.
+
+    Args:
+        config: Its shape.
+        how: How to train.
+        table: Pictures.
+        log: Takes one entry now and then.
+        fast_encoder: Whose convolutions a backbone ``encoder`` shares.
+
+    Raises:
+        ConfigError: The backbone is to be shared and there is nothing to share.
+    """
     torch.manual_seed(how.seed)
     encoder, teller = WorldActionEncoder(config), PictureTeller(config.embedding_dim)
+    if config.backbone == "encoder":
+        if fast_encoder is None:
+            raise ConfigError("backbone is 'encoder', but no encoder was given")
+        share_trunk(encoder, fast_encoder, how.share_gradient)
     images = torch.from_numpy(table.image)
-    optimiser, schedule = _optimiser([*encoder.parameters(), *teller.parameters()], how, how.encoder_steps)
+    learning = [p for p in (*encoder.parameters(), *teller.parameters()) if p.requires_grad]
+    optimiser, schedule = _optimiser(learning, how, how.encoder_steps)
     for step, rows in enumerate(_batches(len(images), how.encoder_batch, how.encoder_steps, how.seed)):
         batch = _augment(images[rows], step)
         valid = torch.ones(len(batch), 1, dtype=torch.bool)
@@ -214,9 +237,15 @@ def train_joint(
     return target
 
 
-def train(config: WorldActionConfig, how: TrainingConfig, table: TickTable, log: Log) -> ServedWorldAction:
-    """Return a trained slow branch that foresees embeddings."""
-    encoder = train_encoder(config, how, table, log)
+def train(
+    config: WorldActionConfig,
+    how: TrainingConfig,
+    table: TickTable,
+    log: Log,
+    fast_encoder: nn.Module | None = None,
+) -> ServedWorldAction:
+    """Return a trained slow branch that foresees embeddings; arguments as ``train_encoder``."""
+    encoder = train_encoder(config, how, table, log, fast_encoder)
     torch.manual_seed(how.seed + 1)
     predictor = EmbeddingPredictor(config)
     if how.target == "ema":
