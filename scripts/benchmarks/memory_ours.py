@@ -11,7 +11,18 @@ import memory_world as mw
 import numpy as np
 import psutil
 
-from spatial_memory import CellGrid, CellMemory, LocalMap, MemoryRecord, Place, Query, Store, Successor, resolution_for
+from spatial_memory import (
+    CellGrid,
+    CellMemory,
+    Forget,
+    LocalMap,
+    MemoryRecord,
+    Place,
+    Query,
+    Store,
+    Successor,
+    resolution_for,
+)
 from spatial_memory.columns import Rows
 from spatial_memory.schema import PUT_META, PUT_RECORD, PUT_SESSION, PUT_SUCCESSOR, pack_successor, sealed, to_tuples
 from spatial_memory.table import Catalogue
@@ -142,10 +153,10 @@ def _insert(memory: CellMemory, size: int) -> dict[str, float]:
         )  # fmt: skip
 
     singles = [record(number) for number in range(3000)]
-    times = []
+    times, ids = [], []
     for each in singles:
         begin = time.perf_counter()
-        memory.insert([each])
+        ids += memory.insert([each])
         times.append(time.perf_counter() - begin)
     begin = time.perf_counter()
     memory.flush()
@@ -153,9 +164,10 @@ def _insert(memory: CellMemory, size: int) -> dict[str, float]:
     lists = [[record(number) for number in range(1000)] for _ in range(20)]
     begin = time.perf_counter()
     for records in lists:
-        memory.insert(records)
+        ids += memory.insert(records)
     memory.flush()
     bulk_s = time.perf_counter() - begin
+    memory.delete(Forget(ids=tuple(ids)))
     return {"single": mw.percentiles(times), "flush_ms": round(flush_s * 1e3, 1), "durable_per_s": round(20e3 / bulk_s)}
 
 
@@ -167,9 +179,7 @@ def ros_round_trip(path: Path, queries: mw.Queries) -> dict[str, Any]:
     from rclpy.parameter import Parameter
 
     from spatial_memory.node import SpatialMemory
-    from wm_interfaces.msg import MemoryQuery
-    from wm_interfaces.srv import QueryMemory
-    from wm_ros import floats, quaternion_of
+    from wm_interfaces.srv import QueryMemory, QueryMemoryBatch
 
     rclpy.init(args=[], domain_id=77)
     given = {"db_path": str(path), "usual_radius_m": mw.RADIUS_M, "capacity": 20_000_000}
@@ -180,19 +190,38 @@ def ros_round_trip(path: Path, queries: mw.Queries) -> dict[str, Any]:
     executor.add_node(node)
     executor.add_node(asker)
     client.wait_for_service()
+    msgs = [_query_msg(queries, at) for at in range(len(queries.x_Q))]
     times, search = [], []
-    for at in range(len(queries.x_Q)):
-        msg = MemoryQuery(has_pose=True, radius_m=mw.RADIUS_M, k=mw.K, rank_by=MemoryQuery.RANK_LATENT, successors=True)
-        msg.pose.position.x, msg.pose.position.y = float(queries.x_Q[at]), float(queries.y_Q[at])
-        turn = msg.pose.orientation
-        turn.x, turn.y, turn.z, turn.w = quaternion_of(float(queries.heading_Q[at]))
-        msg.latent = floats(queries.latent_QD[at])
+    for msg in msgs:
         begin = time.perf_counter()
         future = client.call_async(QueryMemory.Request(query=msg))
         executor.spin_until_future_complete(future)
         times.append(time.perf_counter() - begin)
         search.append(future.result().search_ms / 1e3)
         assert len(future.result().matches.records) == mw.K
+    batch = asker.create_client(QueryMemoryBatch, "/spatial_memory/query_batch")
+    batch.wait_for_service()
+    begin = time.perf_counter()
+    executor.spin_until_future_complete(batch.call_async(QueryMemoryBatch.Request(queries=msgs[:256])))
+    batch_ms = (time.perf_counter() - begin) * 1e3
     node.destroy_node()
     rclpy.try_shutdown()
-    return {**mw.percentiles(times[20:]), "search": mw.percentiles(search[20:])}
+    return {
+        **mw.percentiles(times[20:]),
+        "search": mw.percentiles(search[20:]),
+        "batch_256_ms": round(batch_ms, 1),
+        "single_256_ms": round(sum(times[:256]) * 1e3, 1),
+    }
+
+
+def _query_msg(queries: mw.Queries, at: int) -> Any:
+    """Return a query as the service takes it."""
+    from wm_interfaces.msg import MemoryQuery
+    from wm_ros import floats, quaternion_of
+
+    msg = MemoryQuery(has_pose=True, radius_m=mw.RADIUS_M, k=mw.K, rank_by=MemoryQuery.RANK_LATENT, successors=True)
+    msg.pose.position.x, msg.pose.position.y = float(queries.x_Q[at]), float(queries.y_Q[at])
+    turn = msg.pose.orientation
+    turn.x, turn.y, turn.z, turn.w = quaternion_of(float(queries.heading_Q[at]))
+    msg.latent = floats(queries.latent_QD[at])
+    return msg
