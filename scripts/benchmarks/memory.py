@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="10k,100k,1m", help="of the memory, such as 10k,100k,1m,10m")
     parser.add_argument("--peer-limit", default="1m", help="largest memory that peers are asked to build")
+    parser.add_argument("--skip", default="", help="peers to leave out, such as qdrant_edge,hnswlib")
     parser.add_argument("--json", type=Path, help="write all figures here")
     parser.add_argument("--plot", type=Path, default=Path("out/bench/memory.png"), help="where the picture goes")
     parser.add_argument("--folder", type=Path, help="keep stores here instead of in a temporary folder")
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         for size in map(parse_size, options.sizes.split(",")):
-            results[str(size)] = measure(size, folder, parse_size(options.peer_limit))
+            results[str(size)] = measure(size, folder, parse_size(options.peer_limit), options.skip.split(","))
             report(size, results[str(size)])
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +82,7 @@ def setting() -> dict[str, str]:
     }
 
 
-def measure(size: int, folder: Path, peer_limit: int) -> dict[str, Any]:
+def measure(size: int, folder: Path, peer_limit: int, skip: Sequence[str]) -> dict[str, Any]:
     """Return the figures of every system at one size."""
     results = {**run_worker("prepare", size, folder), **run_worker("ours", size, folder)}
     if importlib.util.find_spec("rclpy") and importlib.util.find_spec("wm_interfaces"):
@@ -91,8 +92,8 @@ def measure(size: int, folder: Path, peer_limit: int) -> dict[str, Any]:
     for name, (module, _) in PEERS.items():
         if importlib.util.find_spec(module) is None:
             print(f"skipped: {name} ({module} is not installed)")
-        elif size > peer_limit:
-            print(f"skipped: {name} at {size} (--peer-limit)")
+        elif size > peer_limit or name in skip:
+            print(f"skipped: {name} at {size} (as asked)", flush=True)
         else:
             results[name] = run_worker(name, size, folder)
     bandwidth = mw.read_bandwidth()
