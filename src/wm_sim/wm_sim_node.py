@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 
 def main() -> None:
@@ -12,4 +13,10 @@ def main() -> None:
         signal.signal(number, lambda *_: os._exit(0))
     from wm_sim.node import main as run
 
-    run()
+    try:
+        run()
+    except SystemExit as end:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # The node is down; taking the imported libraries apart would only keep Ctrl-C waiting.
+        os._exit(int(end.code or 0))

@@ -1,11 +1,15 @@
 """What every node shares: parameters, conversions, quality of service, health, runner."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from wm_ros import qos
 from wm_ros.camera import TRANSPORTS, CameraSubscription, FrameMsg, picture_from_msg
 from wm_ros.errors import ConfigurationError, MessageError, ParameterError
 from wm_ros.health import Health
 from wm_ros.images import array_from_msg, compressed_image_from_msg, depth_from_msg, image_from_msg, image_to_msg
-from wm_ros.memory import memories_from_msg, query_to_msg
 from wm_ros.messages import (
     float_array_msg,
     floats,
@@ -17,9 +21,15 @@ from wm_ros.messages import (
     vector_from_msg,
     yaw_of,
 )
-from wm_ros.model import ModelParams
 from wm_ros.params import declare_params, environment_overrides, param
 from wm_ros.runner import run_node, run_nodes
+
+if TYPE_CHECKING:
+    from wm_ros.memory import memories_from_msg, query_to_msg
+    from wm_ros.model import ModelParams
+
+# These load torch, which takes seconds, and not everyone needs it.
+_ON_DEMAND = {"ModelParams": "model", "memories_from_msg": "memory", "query_to_msg": "memory"}
 
 __all__ = [
     "TRANSPORTS",
@@ -54,3 +64,9 @@ __all__ = [
     "vector_from_msg",
     "yaw_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_DEMAND:
+        return getattr(import_module(f"wm_ros.{_ON_DEMAND[name]}"), name)
+    raise AttributeError(f"module 'wm_ros' has no attribute '{name}'")
