@@ -114,6 +114,11 @@ class TrainConfig:
         validate_every: Steps between validations.
         practice_gap_s: When positive, the memory of a drive too short to come back anywhere is all of that drive except
             what lies nearer than this in time to what is to be forecast [s].
+        practice_copies: Episodes per drive and kind of future when practising, each with pose errors of its own.
+        practice_noise_m: Spread of the position errors of the remembered poses when practising [m].
+        practice_noise_rad: Spread of the heading errors of the remembered poses when practising [rad].
+        freeze_memory: Leave the memory branch as the source trained it.
+        memory_shrink: Factor on the corrections that the source's memory branch makes to what it copies.
         start_from: Artifact or checkpoint folder to fine-tune from; empty: from scratch.
     """
 
@@ -129,6 +134,11 @@ class TrainConfig:
     path_steps: int = 1500
     validate_every: int = 1000
     practice_gap_s: float = 0.0
+    practice_copies: int = 1
+    practice_noise_m: float = 0.0
+    practice_noise_rad: float = 0.0
+    freeze_memory: bool = False
+    memory_shrink: float = 1.0
     start_from: str = ""
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ Shape suffixes: T = frames, H = horizons, K = memories, D = latent size, A = act
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -112,6 +112,22 @@ def state_table(drive: Drive, latent_TD: np.ndarray, spacing: Spacing | None = N
     )
 
 
+def with_pose_errors(
+    table: StateTable, noise_m: float, noise_rad: float, seed: int, correlation_s: float = 0.3
+) -> StateTable:
+    """Return the states with poses that err for fractions of a second, as those of another visit would."""
+    rng = np.random.default_rng(seed)
+    count = len(table)
+    elapsed_s_N = np.diff(table.stamp_N, prepend=table.stamp_N[:1]) * 1e-9
+    keep_N = np.exp(-elapsed_s_N / correlation_s)
+    kick_N4 = rng.normal(size=(count, 4)) * [noise_m, noise_m, 0.0, noise_rad]
+    error_N4 = np.zeros((count, 4))
+    error_N4[0] = kick_N4[0]
+    for row in range(1, count):
+        error_N4[row] = keep_N[row] * error_N4[row - 1] + np.sqrt(1.0 - keep_N[row] ** 2) * kick_N4[row]
+    return replace(table, pose_N4=table.pose_N4 + error_N4)
+
+
 def build_episode(
     drive: Drive,
     latent_TD: np.ndarray,
@@ -123,6 +139,7 @@ def build_episode(
     path: Transition | None = None,
     known_future: bool = False,
     practice_gap_s: float = 0.0,
+    table: StateTable | None = None,
 ) -> Episode:
     """Return a drive with everything its memory would have answered, frame by frame.
 
@@ -136,6 +153,7 @@ def build_episode(
         path: Network whose path foresight corrects the expected motion where the future is not known.
         known_future: See ``expected_motion``.
         practice_gap_s: See ``TrainConfig``.
+        table: What is remembered; default: what this drive leaves behind.
     """
     moved_TH3, known_T = expected_motion(drive, motion, steps, step_s, known_future)
     scale_3 = np.array([retrieval.length_scale_m, retrieval.length_scale_m, 1.0])
@@ -144,7 +162,7 @@ def build_episode(
         horizons_s = [step * step_s for step in steps]
         change_TH3 = path_corrections(path, latent_TD, np.asarray(drive.action_TA), scaled_TH3, horizons_s)
         moved_TH3 = moved_TH3 + np.where(known_T[:, None, None], change_TH3 * scale_3, 0.0)
-    table = state_table(drive, latent_TD)
+    table = table or state_table(drive, latent_TD)
     stamp_T = np.asarray(drive.stamp_T)
     pose_T4 = np.asarray(drive.pose_T4)
     pose_T3 = pose_T4[:, [0, 1, 3]]

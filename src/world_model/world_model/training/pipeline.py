@@ -30,7 +30,14 @@ from world_model.models.transition import Transition
 from world_model.motion import MotionModel
 from world_model.training.config import TrainConfig
 from world_model.training.encoder_stage import pair_source, train_encoder
-from world_model.training.episodes import Episode, build_episode, encode_drive, expected_motion
+from world_model.training.episodes import (
+    Episode,
+    build_episode,
+    encode_drive,
+    expected_motion,
+    state_table,
+    with_pose_errors,
+)
 from world_model.training.loop import Progress, Trainer, load_checkpoint
 from world_model.training.motion_fit import Track, fit_motion
 from world_model.training.path_stage import PathData, missed_displacement, train_path
@@ -134,6 +141,7 @@ def prepare(config: TrainConfig, drives: DriveSet, names: Sequence[str], out: Pa
         source = _source_state(config, "transition")
         kept = {name: value for name, value in transition.state_dict().items() if name.startswith("action_")}
         transition.load_state_dict({**source, **kept})
+        shrink_corrections(transition, config.memory_shrink)
     train_path_stage(config, transition, drives, latents, motion, out, say)
     return Stages(encoder, decoder, motion, transition, latents)
 
@@ -221,7 +229,8 @@ def make_episodes(
     config: TrainConfig, drives: DriveSet, names: Sequence[str], stages: Stages, workers: int
 ) -> list[Episode]:
     """Return two episodes per drive: with the recorded future actions, and with the last action held."""
-    jobs = [(name, known) for name in names for known in (True, False)]
+    copies = config.practice_copies if config.practice_gap_s else 1
+    jobs = [(name, known, copy) for name in names for copy in range(copies) for known in (True, False)]
     work = partial(_make_episode, config, drives.path, stages)
     if workers <= 1:
         return [work(job) for job in jobs]
@@ -241,12 +250,27 @@ def train_transition(
 ) -> dict[str, float]:
     """Train a transition in place (its path foresight stays as it is) and return its last losses."""
     model.path.requires_grad_(False)
+    model.memory.requires_grad_(not config.freeze_memory)
 
     def report(progress: Progress) -> None:
         if progress.step % 200 == 0 or progress.step == progress.steps:
             say(f"{out.name} {progress.step}/{progress.steps} {_words(progress.terms)}")
 
     return Trainer(config, model, out, step_s, variance_D).fit(episodes, valid, report)
+
+
+@torch.no_grad()
+def shrink_corrections(model: Transition, factor: float) -> None:
+    """Draw what the memory branch predicts towards the plain interpolation of what it retrieved."""
+    memory = model.memory
+    if factor == 1.0:
+        return
+    for layer in (memory.warp.generators, memory.warp.bend_out, memory.correction, memory.token_correction):
+        layer.weight.mul_(factor)
+        layer.bias.mul_(factor)
+    memory.carry.weight.mul_(factor)
+    # The largest share that memories can have comes as much nearer to all of it.
+    memory.alpha.copy_(torch.atanh(1.0 - factor * (1.0 - torch.tanh(memory.alpha))))
 
 
 def fit_ridge(episodes: Sequence[Episode], steps: Sequence[int]) -> np.ndarray:
@@ -292,14 +316,20 @@ def write_reference(
     space.save(path / REFERENCE_NAME, ridge=fit_ridge(episodes, config.horizons), ridge_steps=np.array(config.horizons))
 
 
-def _make_episode(config: TrainConfig, data: Path, stages: Stages, job: tuple[str, bool]) -> Episode:
+def _make_episode(config: TrainConfig, data: Path, stages: Stages, job: tuple[str, bool, int]) -> Episode:
     torch.set_num_threads(1)
-    name, known_future = job
+    name, known_future, copy = job
     drives = DriveSet(data)
     drive = drives.drive(name)
+    latent_TD = encode_drive(stages.encoder, drive)
+    table = None
+    if config.practice_gap_s:
+        table = with_pose_errors(
+            state_table(drive, latent_TD), config.practice_noise_m, config.practice_noise_rad, config.seed + copy
+        )
     return build_episode(
         drive,
-        encode_drive(stages.encoder, drive),
+        latent_TD,
         stages.motion,
         config.retrieval,
         config.horizons,
@@ -307,6 +337,7 @@ def _make_episode(config: TrainConfig, data: Path, stages: Stages, job: tuple[st
         path=stages.transition,
         known_future=known_future,
         practice_gap_s=config.practice_gap_s,
+        table=table,
     )
 
 
