@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--test", type=Path, help="set whose test split judges; default: valid of --data")
         if name == "gate":
             command.add_argument("--drives", type=int, default=1000, help="most training drives used")
+            command.add_argument("--horizons", type=float, nargs="+", default=HORIZONS_S, help="times ahead [s]")
             command.add_argument("--steps", type=int, default=1500, help="optimiser steps")
     return parser
 
@@ -143,15 +144,16 @@ def _gate(args: argparse.Namespace) -> int:
     drives = list(DriveSet(args.data).drives("train"))[: args.drives]
     test = DriveSet(args.test).drives("test") if args.test else DriveSet(args.data).drives("valid")
     plain = torch.jit.load(path)
-    learnt = [judged_frames(artifact, plain, drive, HORIZONS_S) for drive in drives]
-    judged = [judged_frames(artifact, plain, drive, HORIZONS_S) for drive in test]
+    horizons_s = tuple(args.horizons)
+    learnt = [judged_frames(artifact, plain, drive, horizons_s) for drive in drives]
+    judged = [judged_frames(artifact, plain, drive, horizons_s) for drive in test]
     results: dict[str, Any] = {"transition": artifact.manifest.files["transition.pt"][:16], "drives": len(drives)}
     controls = (with_foreign_history(learnt), with_foreign_history(judged))
     with _logger(args.log) as log:
         for name, (training, judging) in {"history": (learnt, judged), "foreign history": controls}.items():
             transition = torch.jit.load(path)
             open_gate(transition, training, variance_D, log, steps=args.steps)
-            results[name] = measure_gate(transition, judging, variance_D)
+            results[name] = measure_gate(transition, judging, variance_D, horizons_s)
     _report(results, args.json)
     return 0
 
