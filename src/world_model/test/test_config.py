@@ -1,5 +1,7 @@
 import pytest
 
+pytest.importorskip("lightning_fabric", reason="the training extra, requirements/train.txt, is not installed")
+
 from world_model.commands.train import CONFIGS, parse_override
 from world_model.errors import ConfigError
 from world_model.training.config import TrainConfig, config_from, load_config

@@ -8,15 +8,24 @@ import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("lightning_fabric", reason="the training extra, requirements/train.txt, is not installed")
+
 from world_model.artifacts import load_artifact
+from world_model.bank import MemoryBank
 from world_model.commands.evaluate import main as evaluate_main
 from world_model.conditioning import Retrieval
 from world_model.data.drives import DriveSet
 from world_model.errors import ArtifactError, ConfigError
+from world_model.evaluation.runner import forecast_drive
+from world_model.evaluation.scores import score
+from world_model.metrics import ErrorTracker
 from world_model.models.factory import make_transition
-from world_model.testing_drives import circling_set
+from world_model.predictor import Observation, Predictor
+from world_model.testing_drives import circling_drive, circling_set
 from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
+from world_model.training.episodes import encode_drive
 from world_model.training.loop import Trainer, load_checkpoint, rate_at
+from world_model.training.motion_fit import pose_or_none
 from world_model.training.pipeline import make_episodes, prepare, run_training
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
@@ -131,3 +140,40 @@ def test_evaluation_reports_every_predictor(run, tmp_path):
     assert cell["low"] <= cell["mean"] <= cell["high"]
     assert np.isfinite(numbers["details"]["recorded"]["ratio_to"]["latent"]["without memory"]["20"]["first"]["ratio"])
     assert evaluate_main([str(run / "artifact"), "nowhere"]) == 2
+
+
+def test_onnx_agrees_in_onnxruntime(run, tmp_path):
+    for name in ("onnxruntime", "onnxscript"):
+        pytest.importorskip(name, reason="the training extra, requirements/train.txt, is not installed")
+    from world_model.commands.export import main as export_main
+    from world_model.onnx_export import TOLERANCE, convert_tensorrt, export_onnx
+
+    worst = export_onnx(str(run / "artifact"), tmp_path)
+    assert set(worst) == {"encoder", "observe", "forecast", "decoder"}
+    assert max(worst[name] for name in ("encoder", "observe", "forecast")) <= TOLERANCE
+    assert export_main(["artifact://nothing", str(tmp_path)]) == 2
+    if not any(Path(folder, "trtexec").exists() for folder in ("/usr/src/tensorrt/bin", "/usr/bin")):
+        with pytest.raises(ArtifactError, match="trtexec is not installed"):
+            convert_tensorrt(tmp_path)
+
+
+def test_errors_tracked_live_are_those_that_evaluation_reports(run):
+    artifact = load_artifact(run / "artifact")
+    drive = circling_drive("live", 26.0, seed=3)
+    variance_D = np.array(artifact.manifest.latent_variance)
+    predictor, bank, tracker = Predictor(artifact), MemoryBank(), ErrorTracker(variance_D)
+    scored = []
+    for t, latent_D in enumerate(encode_drive(artifact.encoder(), drive)):
+        item = Observation(int(drive.stamp_T[t]), latent_D, pose_or_none(drive.pose_T4[t]), drive.action_TA[t])
+        scored += tracker.observe(item)
+        requests = predictor.observe(item)
+        tracker.expect(predictor.predict(bank.answer(requests) if requests else None))
+        bank.observe(item)
+    offline = forecast_drive(drive, artifact, (1, 20), known_future=False, burn_in=0)
+    scores = score([offline], [drive.image_TSSC], variance_D, None)
+    for column, horizon_s in enumerate((0.05, 1.0)):
+        for revisit in (True, False):
+            live = [s.error for s in scored if s.forecast.horizon_s == horizon_s and s.revisit == revisit]
+            chosen_N = scores.revisit_NH[:, column] == revisit
+            expected = np.nanmean(scores.error["latent"]["ours"][chosen_N, column])
+            assert np.mean(live) == pytest.approx(expected, rel=0.1)
