@@ -194,72 +194,46 @@ class MemoryForecaster(nn.Module):
         follow_valid_BHK: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return the forecast [B, H, D] and how much the memories had to say [B, H]."""
-        horizons = code_BHC.size(1)
+        horizons, spots = code_BHC.size(1), spot_BHKD.size(2)
         twin_BKW, change_BD, off_B3, seen_B1 = self.twins(z_BD, twin_BKD, twin_feature_BKF, twin_valid_BK)
         change_BHD = change_BD.unsqueeze(1).expand(-1, horizons, -1)
         off_BH3 = off_B3.unsqueeze(1).expand(-1, horizons, -1)
         seen_BH1 = seen_B1.unsqueeze(1).expand(-1, horizons, -1)
         around_BHW = self.around_in(torch.cat([base_BHD, change_BHD, off_BH3, seen_BH1, code_BHC, motion_BHM], dim=2))
-
         # The twins say how far this session's poses are off from the remembered ones: shift the offsets by a share.
         offset_BHK3 = spot_feature_BHKF[..., :3] - (self.relocate * off_BH3).unsqueeze(2)
-        token = torch.cat([spot_feature_BHKF, offset_BHK3, spot_BHKD, spot_BHKD - base_BHD.unsqueeze(2)], dim=3)
-        token_BHKW = torch.nn.functional.silu(self.token_in(token) + around_BHW.unsqueeze(2))
-        valid_BHK1 = spot_valid_BHK.unsqueeze(3).to(token_BHKW.dtype)
-        count_BH1 = valid_BHK1.sum(dim=2)
-        pooled_BHW = (token_BHKW * valid_BHK1).sum(dim=2) / count_BH1.clamp(min=1.0)
-        token_BHKW = torch.nn.functional.silu(
-            self.token_mix(torch.cat([token_BHKW, pooled_BHW.unsqueeze(2).expand_as(token_BHKW)], dim=3))
+        token_BHKW, pooled_BHW, count_BH1 = self._spot_tokens(
+            base_BHD, around_BHW, offset_BHK3, spot_BHKD, spot_feature_BHKF, spot_valid_BHK
         )
-        nearness_BHK = (offset_BHK3 * torch.nn.functional.softplus(self.sharpness)).square().sum(dim=3)
-        spot_score_BHK = self.spot_score(token_BHKW).squeeze(3) - nearness_BHK
-
+        nearness_BHK = (offset_BHK3 * nn.functional.softplus(self.sharpness)).square().sum(dim=3)
         moved_BKD = z_BD.unsqueeze(1) - twin_BKD
-        follow_token = torch.cat(
-            [
-                twin_BKW.unsqueeze(1).expand(-1, horizons, -1, -1),
-                moved_BKD.unsqueeze(1).expand_as(follow_BHKD),
-                follow_BHKD - base_BHD.unsqueeze(2),
-                code_BHC.unsqueeze(2).expand(-1, -1, twin_BKD.size(1), -1),
-            ],
-            dim=3,
-        )
-        follow_BHKW = torch.nn.functional.silu(self.follow_mix(follow_token))
-        follow_score_BHK = self.follow_score(follow_BHKW).squeeze(3) - 2.0
+        follow_BHKW = self._follow_tokens(base_BHD, code_BHC, twin_BKW, moved_BKD, follow_BHKD)
 
         valid = torch.cat([spot_valid_BHK, follow_valid_BHK], dim=2)
+        spot_score_BHK = self.spot_score(token_BHKW).squeeze(3) - nearness_BHK
+        follow_score_BHK = self.follow_score(follow_BHKW).squeeze(3) - 2.0
         score = torch.cat([spot_score_BHK, follow_score_BHK], dim=2)
-        score = torch.where(valid, score, torch.full_like(score, -1e4))
-        weight = torch.softmax(score, dim=2) * valid.to(score.dtype)
-        spots = spot_BHKD.size(2)
-        spot_weight_BHK = local_linear_weights(
-            weight[..., :spots], offset_BHK3, torch.nn.functional.softplus(self.ridge)
-        )
+        weight = torch.softmax(torch.where(valid, score, torch.full_like(score, -1e4)), dim=2) * valid.to(score.dtype)
+
         value_BHKD = self.warp(spot_BHKD, offset_BHK3) + self.token_correction(token_BHKW)
-        copied_BHD = (spot_weight_BHK.unsqueeze(3) * value_BHKD).sum(dim=2)
         followed_BHKD = follow_BHKD + self.follow_carry(moved_BKD).unsqueeze(1)
-        copied_BHD = copied_BHD + (weight[..., spots:].unsqueeze(3) * followed_BHKD).sum(dim=2)
-        copied_BHD = copied_BHD + self.carry(change_BHD)
-        spread_BH1 = (weight[..., :spots].unsqueeze(3) * (value_BHKD - copied_BHD.unsqueeze(2)).square()).sum(dim=2)
-        spread_BH1 = torch.sqrt(spread_BH1.mean(dim=2, keepdim=True) + 1e-6)
-        nearest_BH1 = torch.where(spot_valid_BHK, nearness_BHK, torch.full_like(nearness_BHK, 100.0)).min(dim=2)[0]
-        mix_BHW = (weight[..., :spots].unsqueeze(3) * token_BHKW).sum(dim=2)
-        mix_BHW = mix_BHW + (weight[..., spots:].unsqueeze(3) * follow_BHKW).sum(dim=2)
-        share_BH1 = weight[..., :spots].sum(dim=2, keepdim=True)
+        copied_BHD = self._copy(weight, offset_BHK3, value_BHKD, followed_BHKD) + self.carry(change_BHD)
+        tokens = torch.cat([token_BHKW, follow_BHKW], dim=2)
+        nearest_BHK = torch.where(spot_valid_BHK, nearness_BHK, torch.full_like(nearness_BHK, 100.0))
         fix_BHX = self.fix(
             torch.cat(
                 [
                     hidden_BF.unsqueeze(1).expand(-1, horizons, -1),
-                    mix_BHW,
+                    (weight.unsqueeze(3) * tokens).sum(dim=2),
                     pooled_BHW,
                     copied_BHD,
                     copied_BHD - base_BHD,
                     change_BHD,
                     z_BD.unsqueeze(1).expand_as(base_BHD),
                     code_BHC,
-                    spread_BH1,
-                    torch.sqrt(nearest_BH1.unsqueeze(2) + 1e-6),
-                    share_BH1,
+                    spread(weight[..., :spots], value_BHKD, copied_BHD),
+                    torch.sqrt(nearest_BHK.min(dim=2)[0].unsqueeze(2) + 1e-6),
+                    weight[..., :spots].sum(dim=2, keepdim=True),
                     seen_BH1,
                     count_BH1 / spots,
                 ],
@@ -269,6 +243,52 @@ class MemoryForecaster(nn.Module):
         gate_BHD = torch.tanh(self.alpha) * torch.sigmoid(self.gate(fix_BHX))
         changed_BHD = base_BHD + gate_BHD * (copied_BHD + self.correction(fix_BHX) - base_BHD)
         any_BH = valid.any(dim=2)
-        forecast_BHD = torch.where(any_BH.unsqueeze(2), changed_BHD, base_BHD)
         said_BH = gate_BHD.mean(dim=2).clamp(0.0, 1.0) * any_BH.to(base_BHD.dtype)
-        return forecast_BHD, said_BH
+        return torch.where(any_BH.unsqueeze(2), changed_BHD, base_BHD), said_BH
+
+    def _spot_tokens(
+        self,
+        base_BHD: Tensor,
+        around_BHW: Tensor,
+        offset_BHK3: Tensor,
+        spot_BHKD: Tensor,
+        feature_BHKF: Tensor,
+        valid_BHK: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a token per spot [B, H, K, W], their mean [B, H, W] and how many are real [B, H, 1]."""
+        token = torch.cat([feature_BHKF, offset_BHK3, spot_BHKD, spot_BHKD - base_BHD.unsqueeze(2)], dim=3)
+        token_BHKW = nn.functional.silu(self.token_in(token) + around_BHW.unsqueeze(2))
+        valid_BHK1 = valid_BHK.unsqueeze(3).to(token_BHKW.dtype)
+        count_BH1 = valid_BHK1.sum(dim=2)
+        pooled_BHW = (token_BHKW * valid_BHK1).sum(dim=2) / count_BH1.clamp(min=1.0)
+        mixed = torch.cat([token_BHKW, pooled_BHW.unsqueeze(2).expand_as(token_BHKW)], dim=3)
+        return nn.functional.silu(self.token_mix(mixed)), pooled_BHW, count_BH1
+
+    def _follow_tokens(
+        self, base_BHD: Tensor, code_BHC: Tensor, twin_BKW: Tensor, moved_BKD: Tensor, follow_BHKD: Tensor
+    ) -> Tensor:
+        """Return a token per twin's successor, [B, H, K, W]."""
+        token = torch.cat(
+            [
+                twin_BKW.unsqueeze(1).expand(-1, code_BHC.size(1), -1, -1),
+                moved_BKD.unsqueeze(1).expand_as(follow_BHKD),
+                follow_BHKD - base_BHD.unsqueeze(2),
+                code_BHC.unsqueeze(2).expand(-1, -1, twin_BKW.size(1), -1),
+            ],
+            dim=3,
+        )
+        return nn.functional.silu(self.follow_mix(token))
+
+    def _copy(self, weight: Tensor, offset_BHK3: Tensor, value_BHKD: Tensor, followed_BHKD: Tensor) -> Tensor:
+        """Return what spots and successors say together, [B, H, D]; ``weight`` is of the spots, then the successors."""
+        spots = value_BHKD.size(2)
+        ridge_3 = nn.functional.softplus(self.ridge)
+        spot_weight_BHK = local_linear_weights(weight[..., :spots], offset_BHK3, ridge_3)
+        copied_BHD = (spot_weight_BHK.unsqueeze(3) * value_BHKD).sum(dim=2)
+        return copied_BHD + (weight[..., spots:].unsqueeze(3) * followed_BHKD).sum(dim=2)
+
+
+def spread(weight_BHK: Tensor, value_BHKD: Tensor, mean_BHD: Tensor) -> Tensor:
+    """Return how far weighted values lie from their mean, [B, H, 1]."""
+    square_BHD = (weight_BHK.unsqueeze(3) * (value_BHKD - mean_BHD.unsqueeze(2)).square()).sum(dim=2)
+    return torch.sqrt(square_BHD.mean(dim=2, keepdim=True) + 1e-6)
