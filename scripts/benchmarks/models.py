@@ -32,8 +32,8 @@ def median_ms(call, repeats: int) -> float:
 
 
 @torch.inference_mode()
-def measure(name: str, largest_batch: int, repeats: int) -> dict[str, object]:
-    """Return one configuration's row."""
+def measure(name: str, longest_s: float, repeats: int) -> dict[str, object]:
+    """Return one configuration's row; batches that would take more than ``longest_s`` are left out."""
     image_size, action_dim = SIZES[name]
     config = load_config(CONFIGS / f"{name}.yaml").model
     before = psutil.Process().memory_info().rss
@@ -53,8 +53,10 @@ def measure(name: str, largest_batch: int, repeats: int) -> dict[str, object]:
         transition.observe(*observed)
         transition.forecast(*inputs.values())
 
-    throughput = {}
-    for batch in (b for b in BATCHES if b <= largest_batch):
+    throughput: dict[int, float] = {}
+    for batch in BATCHES:
+        if throughput and batch * FRAMES / min(throughput.values()) > longest_s:
+            break
         frames = torch.zeros(batch * FRAMES, image_size, image_size, 3, dtype=torch.uint8)
         throughput[batch] = round(batch * FRAMES * 1e3 / median_ms(lambda f=frames: encoder(f, None, None), repeats), 1)
     return {
@@ -84,14 +86,14 @@ def main() -> None:
     """Measure and print, and write JSON and Markdown where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--configs", nargs="+", default=list(SIZES), choices=list(SIZES))
-    parser.add_argument("--largest-batch", type=int, default=32)
+    parser.add_argument("--longest-s", type=float, default=60.0, help="leave out batches that take longer")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--out", type=Path, help="Markdown table")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rows = {name: measure(name, options.largest_batch, options.repeats) for name in options.configs}
+    rows = {name: measure(name, options.longest_s, options.repeats) for name in options.configs}
     result = {"configurations": rows, "encoder_ms": precisions(options.repeats), "threads": options.threads}
     print(json.dumps(result, indent=1))
     if options.json:
@@ -102,7 +104,7 @@ def main() -> None:
 
 def markdown(rows: dict[str, dict]) -> str:
     """Return the rows as a Markdown table."""
-    batches = list(next(iter(rows.values()))["encoded_frames_per_s"])
+    batches = list(BATCHES)
     head = [
         "configuration",
         "parameters [M]",
@@ -112,7 +114,13 @@ def markdown(rows: dict[str, dict]) -> str:
     ]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, row in rows.items():
-        cells = [name, row["total_million"], row["frame_ms"], *row["encoded_frames_per_s"].values(), row["rss_mb"]]
+        cells = [
+            name,
+            row["total_million"],
+            row["frame_ms"],
+            *(row["encoded_frames_per_s"].get(b, "-") for b in batches),
+            row["rss_mb"],
+        ]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
