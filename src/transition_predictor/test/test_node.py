@@ -245,13 +245,16 @@ def test_time_that_jumps_back_starts_anew(make_world):
 def test_history_is_used_when_wanted_and_fresh(make_world):
     world = make_world(use_memory=False, use_history=True)
     assert world.predict(0).history_reason == "absent"
-    msg = VisualHistory(embedding_dim=224, capacity=4, count=2, history=floats(np.ones(896)))
+    history_id = world.node._manifest.files["world_action.pt"][:16]
+    msg = VisualHistory(embedding_dim=224, capacity=4, count=2, history=floats(np.ones(896)), encoder_id=history_id)
     msg.header.stamp = stamp_msg(START_NS)
     world.histories.publish(msg)
     world.until(lambda: world.node._history.at(START_NS).count == 2)
     assert world.predict(1).history_used
-    world.histories.publish(VisualHistory(embedding_dim=224, capacity=4, history=floats(np.ones(5))))
+    world.histories.publish(VisualHistory(encoder_id=history_id, embedding_dim=224, capacity=4, history=floats([1.0])))
     world.until(lambda: world.node._health.counted("dropped/history-length") == 1)
+    world.histories.publish(VisualHistory(encoder_id="another"))
+    world.until(lambda: world.node._health.counted("dropped/history-mismatch") == 1)
     assert world.predict(60).history_reason == "stale"
 
 

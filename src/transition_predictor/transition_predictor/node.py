@@ -73,6 +73,7 @@ class TransitionPredictor(Node):
         self._predictor = Predictor(artifact, top_k=params.top_k or None)
         self._tracker = ErrorTracker(np.asarray(artifact.manifest.latent_variance))
         self._history = HistoryKeeper(params.use_history, params.history_max_age_s)
+        self._history_id = artifact.manifest.files.get("world_action.pt", "")[:16]
         self._degraded: OrderedDict[int, bool] = OrderedDict()
         self._open: _Open | None = None
         self._health = Health(self)
@@ -205,6 +206,8 @@ class TransitionPredictor(Node):
     def _on_history(self, msg: VisualHistory) -> None:
         size = msg.embedding_dim * msg.capacity
         try:
+            if msg.encoder_id != self._history_id:
+                raise MessageError("history-mismatch", f"history of {msg.encoder_id!r}, expected {self._history_id!r}")
             values_N = vector_from_msg(msg.history, size, "history")
         except MessageError as error:
             self._health.drop(error.reason, error.detail)
