@@ -238,7 +238,8 @@ class Predictor:
                 successors=latent_D is not None,
             )
 
-        spots = [request(h, self._expected_pose(i), None, self._spot_k) for i, h in enumerate(self.horizons_s)]
+        expected = [observation.pose.moved(moved_3) for moved_3 in self._moved_H3]
+        spots = [request(h, pose, None, self._spot_k) for h, pose in zip(self.horizons_s, expected)]
         return [*spots, request(0.0, observation.pose, observation.latent_D, retrieval.twin_k)]
 
     def _expected_pose(self, index: int) -> Pose2 | None:

@@ -61,6 +61,8 @@ def make_random_artifact(
         **entries,
     }
     modules = {"encoder": encoder, "transition": transition, "decoder": decoder}
-    parts = {part: torch.jit.script(module.eval()) for part, module in modules.items()}
+    parts: dict[str, torch.jit.ScriptModule] = {
+        part: torch.jit.script(module.eval()) for part, module in modules.items()
+    }
     parts["world_action"] = script(served(_SLOW, seed))
     return write_artifact(path, manifest, parts)

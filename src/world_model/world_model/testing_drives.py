@@ -27,7 +27,7 @@ def circling_drive(name: str = "circle", seconds: float = 40.0, size: int = 16, 
     channel = [sum(np.sin((k + 1) * view + phase[c, k]) for k in range(4)) / 4 for c in range(3)]
     shade = np.linspace(0.6, 1.0, size)[None, :, None, None]
     image = 127 + 90 * np.stack(channel, axis=-1)[:, None] * shade + rng.normal(0, 2, (count, size, size, 3))
-    action_TA = np.tile(np.float32([4 * np.pi / LAP_S, 2 * np.pi / LAP_S]), (count, 1))
+    action_TA = np.tile(np.array([4 * np.pi / LAP_S, 2 * np.pi / LAP_S], np.float32), (count, 1))
     action_TA += rng.normal(0, 0.01, action_TA.shape).astype(np.float32)
     stamp_T = (np.arange(count) * STEP_S * 1e9).astype(np.int64)
     return Drive(name, name, np.clip(image, 0, 255).astype(np.uint8), stamp_T, pose_T4, action_TA)

@@ -134,7 +134,7 @@ def _read(reader: AnyReader, options: BagOptions, events: _Events, progress: Cal
         raise DataError(f"no topic {options.image_topic} in the recording; topics: {found}")
     total, pacer = sum(c.msgcount for c in connections), Pacer(options.rate_hz)
     for done, (connection, arrival_ns, raw) in enumerate(reader.messages(connections), start=1):
-        msg = reader.deserialize(raw, connection.msgtype)
+        msg: Any = reader.deserialize(raw, connection.msgtype)
         if connection.topic == options.image_topic:
             _take_image(msg, arrival_ns, options, pacer, events)
         elif connection.topic == options.pose_topic:

@@ -191,7 +191,12 @@ def store_drive(path: Path, drive: Drive) -> None:
     partial = path / "drives" / f".{drive.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    arrays = {"image": drive.image_TSSC, "stamp": drive.stamp_T, "pose": drive.pose_T4, "action": drive.action_TA}
+    arrays: dict[str, np.ndarray | None] = {
+        "image": drive.image_TSSC,
+        "stamp": drive.stamp_T,
+        "pose": drive.pose_T4,
+        "action": drive.action_TA,
+    }
     arrays |= {"depth": drive.depth_T1SS, "proprio": drive.proprio_TP}
     for key, array in arrays.items():
         if array is not None:

@@ -91,7 +91,7 @@ def plot_futures(artifact: Artifact, drive: Drive, forecasts: DriveForecasts, pa
 
 def psnr(image_NSSC: np.ndarray, truth_NSSC: np.ndarray) -> float:
     """Return the peak signal-to-noise ratio of uint8 images [dB]."""
-    error = np.mean((image_NSSC.astype(np.float32) - truth_NSSC.astype(np.float32)) ** 2)
+    error = float(np.mean((image_NSSC.astype(np.float32) - truth_NSSC.astype(np.float32)) ** 2))
     return float(10 * np.log10(255.0**2 / max(error, 1e-9)))
 
 

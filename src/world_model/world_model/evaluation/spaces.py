@@ -56,7 +56,7 @@ class PixelSpace:
             scale=scale_P1.astype(np.float32),
             variance=self.variance_P,
             read=self.read_DP,
-            **more,
+            **more,  # type: ignore[arg-type]
         )
 
     @classmethod

@@ -114,6 +114,8 @@ class TransformerContext(nn.Module):
 
 
 class _CausalLayer(nn.Module):
+    causal: Tensor
+
     def __init__(self, hidden_dim: int, head_count: int, window: int) -> None:
         super().__init__()
         self.head_count = head_count

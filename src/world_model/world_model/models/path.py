@@ -24,11 +24,10 @@ class PathForesight(nn.Module):
         self.state_dim = state_dim
         self.cell = nn.GRUCell(latent_dim + action_dim, state_dim)
         size = state_dim + latent_dim + action_dim + MOTION_FEATURES + HORIZON_FEATURES
-        self.net = nn.Sequential(
-            nn.Linear(size, 128), nn.SiLU(), nn.Dropout(0.1), nn.Linear(128, 128), nn.SiLU(), nn.Linear(128, 3)
-        )
-        nn.init.zeros_(self.net[-1].weight)
-        nn.init.zeros_(self.net[-1].bias)
+        last = nn.Linear(128, 3)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.net = nn.Sequential(nn.Linear(size, 128), nn.SiLU(), nn.Dropout(0.1), nn.Linear(128, 128), nn.SiLU(), last)
 
     def step(self, z_BD: Tensor, a_BA: Tensor, state_BP: Tensor) -> Tensor:
         """Return the state after one more latent and action."""

@@ -33,6 +33,9 @@ class PretrainedEncoder(nn.Module):
         freeze: Leave the backbone's weights as they are and train the projection only.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         backbone: nn.Module,

@@ -3,10 +3,11 @@
 Shape suffixes: B = batch, H = horizons, K = memories, D = latent size, A = action size, C = state size, N = history.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from world_model.models.contexts import GruContext
 from world_model.models.forecaster import BlindForecaster, HistoryGate, MemoryForecaster, horizon_features
 from world_model.models.path import PathForesight
 
@@ -27,11 +28,16 @@ class Transition(nn.Module):
         use_memory: False trains the same network without its memory branch.
     """
 
+    latent_mean: Tensor
+    latent_std: Tensor
+    action_mean: Tensor
+    action_std: Tensor
+
     def __init__(
         self,
         latent_dim: int,
         action_dim: int,
-        context: GruContext,
+        context: Any,
         width: int = 128,
         memory_width: int = 64,
         history_dim: int = 896,

@@ -139,9 +139,11 @@ def pair_terms(
 
 def draw_pairs(sources: Sequence[PairSource], batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Return two images each [B, S, S, 3] and the second's pose in the first's frame [B, 3]."""
-    first, second, offset = [], [], []
+    first: list[np.ndarray] = []
+    second: list[np.ndarray] = []
+    offset: list[np.ndarray] = []
     while len(first) < batch:
-        source = sources[rng.integers(len(sources))]
+        source = sources[int(rng.integers(len(sources)))]
         frame = int(rng.integers(_MOMENTS, len(source.pose_T3) - _MOMENTS))
         others = source.other_TK[frame][source.other_TK[frame] >= 0]
         if len(others) and rng.random() < _OTHER_VISIT_SHARE:

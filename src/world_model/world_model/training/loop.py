@@ -120,7 +120,7 @@ class Trainer:
         self._config = config
         self._folder = Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._fabric = fabric or Fabric(accelerator="cpu", devices=1, precision=config.optimiser.precision)
+        self._fabric = fabric or Fabric(accelerator="cpu", devices=1, precision=config.optimiser.precision)  # type: ignore[arg-type]
         self._optimiser = make_optimiser(model, config.optimiser)
         self.model = model
         self._wrapped, self._optimiser = self._fabric.setup(model, self._optimiser)

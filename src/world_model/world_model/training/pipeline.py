@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -354,5 +354,5 @@ def _track(drive: Drive) -> Track:
     return Track(np.asarray(drive.stamp_T), np.asarray(drive.pose_T4), np.asarray(drive.action_TA))
 
 
-def _words(terms: dict[str, float]) -> str:
+def _words(terms: Mapping[str, float]) -> str:
     return " ".join(f"{name} {value:.3f}" for name, value in terms.items())
