@@ -29,7 +29,7 @@ from std_msgs.msg import Float32MultiArray
 from wm_bringup.configuration import NODES, ros_arguments
 from wm_bringup.graph import Graph, executable
 from wm_interfaces.msg import LatentPrediction, LatentState
-from wm_ros import float_array_msg, image_to_msg, pose_to_msg, qos, quaternion_of, stamp_ns
+from wm_ros import float_array_msg, image_to_msg, own_domain_id, pose_to_msg, qos, quaternion_of, stamp_ns
 from world_model.artifacts import load_artifact
 from world_model.images import prepare_image
 
@@ -320,7 +320,7 @@ def main() -> None:
         with suppress(KeyboardInterrupt, ExternalShutdownException):
             rclpy.spin(Echo())
         return
-    domain_id = int(os.environ.get("ROS_DOMAIN_ID", 1 + os.getpid() % 100))
+    domain_id = int(os.environ.get("ROS_DOMAIN_ID", own_domain_id()))
     results = {name: measure(name, options.seconds, options.rounds, domain_id) for name in options.sizes.split(",")}
     print(report(results))
     if options.json:

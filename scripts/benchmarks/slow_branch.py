@@ -17,6 +17,7 @@ from graph import SIZES, Driver, drive, ros
 
 from wm_bringup.configuration import NODES, config_directory, ros_arguments
 from wm_bringup.graph import Graph, executable
+from wm_ros import own_domain_id
 
 FAST_NODES = tuple(node for node in NODES if node != "world_action")
 FORMS = ("composed", "separate")
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="640x480", help="image size")
     parser.add_argument("--form", choices=FORMS, default="composed", help="one process or one per node")
     options = parser.parse_args()
-    domain_id = int(os.environ.get("ROS_DOMAIN_ID", 1 + os.getpid() % 100))
+    domain_id = int(os.environ.get("ROS_DOMAIN_ID", own_domain_id()))
     runs = []
     for pair in range(options.pairs):
         # Which comes first alternates, so a slow drift of the machine favours neither.

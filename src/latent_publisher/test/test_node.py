@@ -20,8 +20,18 @@ from std_msgs.msg import Float32MultiArray
 from latent_publisher.node import LatentPublisher
 from latent_publisher.params import LatentPublisherParams
 from wm_interfaces.msg import LatentState
-from wm_ros import ParameterError, float_array_msg, image_to_msg, pose_to_msg, qos, quaternion_of, stamp_msg, stamp_ns
-from wm_ros.testing import assert_file_sets_every_parameter, own_domain_id, ros_context, spin_until  # noqa: F401
+from wm_ros import (
+    ParameterError,
+    float_array_msg,
+    image_to_msg,
+    own_domain_id,
+    pose_to_msg,
+    qos,
+    quaternion_of,
+    stamp_msg,
+    stamp_ns,
+)
+from wm_ros.testing import assert_file_sets_every_parameter, ros_context, spin_until  # noqa: F401
 from world_model.errors import ArtifactError, FrameError
 from world_model.testing import make_random_artifact
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from wm_bringup.testing import make_artifact
-from wm_ros.testing import own_domain_id
+from wm_ros import own_domain_id
 
 
 @pytest.fixture(scope="session")

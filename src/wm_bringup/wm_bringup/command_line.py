@@ -27,11 +27,6 @@ def split_ros_args(args: Sequence[str]) -> tuple[list[str], list[str]]:
     return own, for_ros
 
 
-def interruptible() -> None:
-    """Lets Ctrl-C raise ``KeyboardInterrupt`` again; the scripts end at once while modules are being imported."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def stop_on_signal() -> Event:
     """Returns an event that SIGINT and SIGTERM set; ROS then stays up until the caller has finished its message.
 

@@ -14,7 +14,7 @@ from rclpy.node import Node
 from latent_publisher.node import LatentPublisher
 from spatial_memory.node import SpatialMemory
 from transition_predictor.node import TransitionPredictor
-from wm_bringup.command_line import interruptible, split_ros_args
+from wm_bringup.command_line import split_ros_args
 from wm_bringup.configuration import ros_arguments
 from wm_ros import ConfigurationError, run_nodes
 from world_action.node import WorldAction
@@ -51,7 +51,6 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the nodes until a signal; returns 0, or 2 with one line when they cannot be configured."""
-    interruptible()
     own, for_ros = split_ros_args(sys.argv[1:] if args is None else args)
     options = _parse(own)
     with TemporaryDirectory(prefix="world_model_") as scratch:

@@ -27,7 +27,7 @@ from wm_bringup.player import CAMERA, TAKES, add_playback_options, describe, par
 from wm_bringup.source import Source
 from wm_bringup.summary import Run, frame_account, summarise
 from wm_bringup.table import Screen, state_line
-from wm_ros import ConfigurationError
+from wm_ros import ConfigurationError, own_domain_id
 
 _START_S = 120.0
 _LISTENERS_S = 60.0
@@ -65,7 +65,7 @@ def _executor(options: argparse.Namespace) -> str:
 
 def _isolate() -> None:
     """Keeps the demo's graph to itself: this machine, a domain of its own unless one is set, large images in memory."""
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    os.environ.setdefault("ROS_DOMAIN_ID", str(own_domain_id()))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(config_directory() / "fastdds_profiles.xml"))
 

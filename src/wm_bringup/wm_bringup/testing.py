@@ -22,7 +22,7 @@ from rosbags.typesys import Stores, get_typestore
 from wm_bringup.bags import Bag, match_topics
 from wm_bringup.player import TAKES, BagPlayer
 from wm_bringup.sent_log import SentLog
-from wm_ros.testing import own_domain_id
+from wm_ros import own_domain_id
 from world_model.testing import make_random_artifact
 
 START_NS = 1_700_000_000_000_000_000

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from wm_ros.testing import own_domain_id
+from wm_ros import own_domain_id
 
 PROGRAM = """
 import sys

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wm_ros import qos
 from wm_ros.camera import TRANSPORTS, CameraSubscription, FrameMsg, picture_from_msg
+from wm_ros.domain import own_domain_id
 from wm_ros.errors import ConfigurationError, MessageError, ParameterError
 from wm_ros.health import Health
 from wm_ros.images import array_from_msg, compressed_image_from_msg, depth_from_msg, image_from_msg, image_to_msg
@@ -50,6 +51,7 @@ __all__ = [
     "image_from_msg",
     "image_to_msg",
     "memories_from_msg",
+    "own_domain_id",
     "param",
     "picture_from_msg",
     "pose_from_msg",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
@@ -14,12 +13,7 @@ import yaml
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-_DOMAINS = 100
-
-
-def own_domain_id() -> int:
-    """Returns a DDS domain id of this process's own, 1..100: above, ports collide with the system's."""
-    return 1 + os.getpid() % _DOMAINS
+from wm_ros.domain import own_domain_id
 
 
 @pytest.fixture
