@@ -1,4 +1,4 @@
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 package_name = "spatial_memory"
 
@@ -12,7 +12,17 @@ setup(
     ],
     install_requires=["setuptools", "numpy", "faiss-cpu", "h3"],
     extras_require={"test": ["pytest", "hypothesis"]},
-    zip_safe=True,
+    zip_safe=False,
+    # A library for ctypes, not a module. Without a compiler the package works all the same, only slower.
+    ext_modules=[
+        Extension(
+            f"{package_name}._kernels",
+            [f"{package_name}/_kernels.c"],
+            # No fused multiply-add: comparisons must fall out as NumPy's do.
+            extra_compile_args=["-O3", "-ffp-contract=off", "-fno-math-errno"],
+            optional=True,
+        )
+    ],
     maintainer="World model maintainers",
     maintainer_email="maintainers@example.com",
     description="Exact, durable, bounded memory of latent states by place, time and likeness.",

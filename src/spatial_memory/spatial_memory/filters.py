@@ -32,6 +32,9 @@ class Limits(NamedTuple):
     session: int | None = None
 
 
+_NO_LIMITS = Limits()
+
+
 def heading_difference(heading_N: np.ndarray, heading: float | np.ndarray) -> np.ndarray:
     """Return by how much headings differ, 0..pi [rad]; all within -pi..pi."""
     turn_N = heading_N.astype(np.float64)
@@ -82,6 +85,8 @@ def passing(
     measures: Measures | None,
     limits: Limits,
     mask_N: np.ndarray,
+    *,
+    within_radius: bool = False,
 ) -> np.ndarray:
     """Narrow a mask to the candidates that pass every filter but the H3 rings.
 
@@ -91,12 +96,13 @@ def passing(
         measures: From the query's place; None where it has none.
         limits: Time bounds and session.
         mask_N: Which candidates exist; changed in place.
+        within_radius: All of them are known to lie within the query's radius.
 
     Returns:
         The mask.
     """
     if query.place is not None and measures is not None:
-        if query.radius_m > 0:
+        if query.radius_m > 0 and not within_radius:
             mask_N &= measures.distance2 <= query.radius_m**2
         if query.heading_tolerance_rad > 0:
             mask_N &= measures.turn <= query.heading_tolerance_rad
@@ -111,6 +117,17 @@ def passing(
     _inside_box(query, column, mask_N)
     _near_action(query, column, mask_N)
     return mask_N
+
+
+def has_more_filters(query: Query, limits: Limits) -> bool:
+    """Return whether anything but the radius and the H3 rings narrows what a query may find."""
+    return (
+        query.heading_tolerance_rad > 0
+        or query.z_tolerance_m > 0
+        or query.box is not None
+        or query.action_A is not None
+        or limits != _NO_LIMITS
+    )
 
 
 def _inside_box(query: Query, column: Callable[[str], np.ndarray], mask_N: np.ndarray) -> None:

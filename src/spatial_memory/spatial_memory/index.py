@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import numpy as np
 
+from spatial_memory import kernels
 from spatial_memory.cells import CellGrid
-from spatial_memory.columns import PAGE, Columns, Rows
+from spatial_memory.columns import PAGE, Columns, Rows, bits_of, mask_of
 from spatial_memory.directory import CellDirectory
-from spatial_memory.filters import Limits, Measures, latent_distance, passing
+from spatial_memory.filters import Limits, Measures, has_more_filters, latent_distance, passing
 from spatial_memory.idmap import IdMap
-from spatial_memory.lists import LatentLists
 from spatial_memory.query import Query
-from spatial_memory.ranking import SPARE, Shortlist, Shortlisted, smallest
+from spatial_memory.ranking import Shortlist, Shortlisted, latent_scores, smallest
+
+KERNELS = kernels.load()
 
 
 class CellIndex:
     """Exact nearest neighbours under filters among the records near a place.
 
-    One Faiss inverted list per H3 cell holds the latents, pages of columns per cell hold the rest. A query looks up the
-    cells it may touch, narrows their columns to what passes every filter, and has Faiss scan only those latents.
+    One list of pages per H3 cell. A query looks up the cells it may touch, narrows their pages to what passes every
+    filter, and compares only those latents: first by their sketches, which bound every distance, then exactly.
     Not thread-safe: the owner locks.
 
     Args:
@@ -30,18 +32,18 @@ class CellIndex:
         grid: Cuts the map into cells.
         page_count: Pages to make room for.
 
-    Source: Faiss ``IndexIVFFlat``; filtering before ranking after IVF^2 of the big-ann filter track.
+    Source: an inverted file with one list per cell; filtering before ranking after IVF^2 of the big-ann filter track;
+    bounds from one-byte codes after the VA-file.
     """
 
     def __init__(self, dim: int, action_dim: int, grid: CellGrid, page_count: int = 64) -> None:
         self.dim = dim
         self.grid = grid
-        self.columns = Columns(action_dim, page_count)
+        self._kernels = KERNELS
+        self.columns = Columns(dim, action_dim, page_count, sketched=self._kernels is not None)
         self.directory = CellDirectory(grid)
-        self._lists = LatentLists(dim)
         self._ids = IdMap()
         self._count = 0
-        self._bitmap = np.zeros(0, np.uint16)
 
     def __len__(self) -> int:
         return self._count
@@ -61,9 +63,8 @@ class CellIndex:
         starts = np.flatnonzero(np.concatenate(([True], cells[1:] != cells[:-1])))
         ends = np.append(starts[1:], len(rows))
         slots_N = np.empty(len(rows), np.int64)
-        latent_ND = np.ascontiguousarray(rows.latent_ND, np.float32)
         for cell, start, end in zip(cells[starts].tolist(), starts.tolist(), ends.tolist()):
-            list_no = self._extend(cell, slots_N[start:end], latent_ND[start:end])
+            list_no = self._extend(cell, slots_N[start:end])
             newest = int(rows.stamp_N[start:end].max())
             self.directory.grew(list_no, rows.x_N[start:end], rows.y_N[start:end], newest)
         self.columns.write(slots_N, rows)
@@ -73,11 +74,10 @@ class CellIndex:
             self._ids.set_many(rows.id_N, slots_N)
         self._count += len(rows)
 
-    def _extend(self, cell: int, slots_N: np.ndarray, latent_ND: np.ndarray) -> int:
-        """Give the records of one cell their slots, append their latents to its list and return the list."""
+    def _extend(self, cell: int, slots_N: np.ndarray) -> int:
+        """Give the records of one cell their slots and return its list."""
         directory = self.directory
         list_no = directory.list_of(cell)
-        self._lists.reserve(list_no)
         size = int(directory.size_L[list_no])
         pages = directory.pages[list_no]
         while len(pages) * PAGE < size + len(slots_N):
@@ -85,7 +85,6 @@ class CellIndex:
             directory.repaged(list_no)
         offsets = np.arange(size, size + len(slots_N))
         slots_N[:] = np.array(pages, np.int64)[offsets // PAGE] * PAGE + offsets % PAGE
-        self._lists.extend(list_no, slots_N, latent_ND)
         return list_no
 
     def remove(self, record_id: int) -> bool:
@@ -99,12 +98,12 @@ class CellIndex:
         last = int(self.directory.size_L[list_no]) - 1
         pages = self.directory.pages[list_no]
         last_slot = pages[last // PAGE] * PAGE + last % PAGE
-        self._lists.pull(list_no, offset, last, slot)
         self._ids.remove(record_id)
         if offset != last:
             self.columns.move(last_slot, slot)
             self._ids.set(int(self.columns.flat("id")[slot]), slot)
-        self.columns.flat("live")[last_slot] = False
+        else:
+            self.columns.clear(slot)
         if last % PAGE == 0:
             self.columns.free_page(pages.pop())
             self.directory.repaged(list_no)
@@ -137,28 +136,12 @@ class CellIndex:
 
     def slots(self) -> np.ndarray:
         """Return the slots of all records."""
-        return np.flatnonzero(self.columns.flat("live")[: self.columns.page_count * PAGE])
+        return np.flatnonzero(mask_of(self.columns.live_P[: self.columns.page_count]))
 
     def slots_of_list(self, list_no: int) -> np.ndarray:
         """Return the slots of one cell's records, in the order of its list."""
         offsets = np.arange(int(self.directory.size_L[list_no]))
         return np.array(self.directory.pages[list_no], np.int64)[offsets // PAGE] * PAGE + offsets % PAGE
-
-    def latents(self, slots_N: np.ndarray) -> np.ndarray:
-        """Return the latents of slots [N, D]; cheapest when the slots of a list stand together."""
-        out_ND = np.empty((len(slots_N), self.dim), np.float32)
-        pages_N = slots_N // PAGE
-        lists_N = self.columns.page_list[pages_N]
-        offsets_N = self.columns.page_rank[pages_N] * PAGE + slots_N % PAGE
-        starts = np.flatnonzero(np.concatenate((lists_N[:1] >= 0, lists_N[1:] != lists_N[:-1])))
-        if len(starts) * 8 >= len(slots_N):
-            self._lists.copy(lists_N, offsets_N, out_ND)
-            return out_ND
-        for start, end in zip(starts.tolist(), np.append(starts[1:], len(slots_N)).tolist()):
-            list_no = int(lists_N[start])
-            view = self._lists.view(list_no, int(self.directory.size_L[list_no]))
-            out_ND[start:end] = view[offsets_N[start:end]]
-        return out_ND
 
     def rows(self, slots_N: np.ndarray, latent_ND: np.ndarray | None = None) -> Rows:
         """Return the records of slots; their latents too unless they are at hand."""
@@ -175,7 +158,7 @@ class CellIndex:
             flat("action")[slots_N],
             flat("previous_action")[slots_N],
             self.directory.cell_L[self.columns.page_list[slots_N // PAGE]],
-            self.latents(slots_N) if latent_ND is None else latent_ND,
+            flat("latent")[slots_N] if latent_ND is None else latent_ND,
         )
 
     # ---------------------------------------------------------------- searching
@@ -191,81 +174,74 @@ class CellIndex:
             PlaceError: The query's place lies nowhere.
         """
         lists_L = self.directory.near(query)
-        pages: np.ndarray | slice
-        if lists_L is None:
-            lists_L = self.directory.occupied()
-            pages = slice(0, self.columns.page_count)
-        else:
-            pages = self.directory.pages_of(lists_L)
-        mask = self.columns.pages("live", pages)
-        if isinstance(pages, slice):
-            mask = mask.copy()
-
-        def column(name: str) -> np.ndarray:
-            return self.columns.pages(name, pages)
-
-        measures = Measures(query, column, self.grid.map) if query.place is not None else None
-        passing(query, column, measures, limits, mask)
-        count = int(np.count_nonzero(mask))
+        page_P = np.arange(self.columns.page_count) if lists_L is None else self.directory.pages_of(lists_L)
+        page_P, bits_P, count = self._passing(query, limits, page_P)
         if count == 0:
             return Shortlist(np.empty(0, np.int64), 0)
-        if query.rank == "latent" and query.metric == "l2":
-            present = int(self.directory.size_L[lists_L].sum())
-            return Shortlist(self._scan(query, lists_L, pages, mask, filtered=count < present), count)
-        slots_N = _slots(pages, mask)
+        planar = self.grid.map.name == "local" or query.rank == "latent"
+        if self._kernels is not None and planar and (query.metric == "l2" or query.rank == "pose"):
+            return Shortlist(self._kernels.nearest(self.columns, page_P, bits_P, count, query), count)
+        slots_N = slots_of(page_P, bits_P)
         if count <= query.k:
             return Shortlist(slots_N, count)
         score_N, slack = self._scores(query, slots_N)
         return Shortlist(slots_N[smallest(score_N, query.k, slack)], count)
 
-    def _scan(
-        self, query: Query, lists_L: np.ndarray, pages: np.ndarray | slice, mask: np.ndarray, *, filtered: bool
-    ) -> np.ndarray:
-        """Let Faiss find the nearest latents among the slots that passed."""
-        latent_D = np.ascontiguousarray(query.latent_D, np.float32)
-        k = query.k + SPARE
-        if not filtered:
-            return self._lists.search(latent_D, k, lists_L, filtered=False)
-        if len(self._bitmap) < len(self.columns.page_list):
-            self._bitmap = np.zeros(len(self.columns.page_list), np.uint16)
-            self._lists.select_by(self._bitmap)
-        self._bitmap[pages] = np.packbits(mask.reshape(-1), bitorder="little").view(np.uint16)
-        slots_K = self._lists.search(latent_D, k, lists_L, filtered=True)
-        self._bitmap[pages] = 0
-        return slots_K
+    def _passing(self, query: Query, limits: Limits, page_P: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return the pages that hold something that passes every filter, a bit per slot that does, and how many do."""
+        columns, place = self.columns, query.place
+        is_disc = self._kernels is not None and query.radius_m > 0 and self.grid.map.name == "local"
+        if is_disc and self._kernels is not None and place is not None:
+            page_P, bits_P, count = self._kernels.within(columns, page_P, place.x, place.y, query.radius_m)
+            if not has_more_filters(query, limits):
+                return page_P, bits_P, count
+        else:
+            bits_P = columns.live_P[page_P]
+        mask_P16 = mask_of(bits_P)
+
+        def column(name: str) -> np.ndarray:
+            return columns.pages(name, page_P)
+
+        measures = Measures(query, column, self.grid.map) if place is not None else None
+        passing(query, column, measures, limits, mask_P16, within_radius=is_disc)
+        bits_P = bits_of(mask_P16)
+        kept_P = np.flatnonzero(bits_P)
+        return page_P[kept_P], bits_P[kept_P], int(np.count_nonzero(mask_P16))
 
     def _scores(self, query: Query, slots_N: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return what slots are ranked by (pose, cosine, or both), and by how much any two may be off together."""
+        """Return what slots are ranked by, and by how much any two may be off together."""
         pose_N: np.ndarray | None = None
         if query.rank != "latent":
             pose_N = Measures(query, lambda name: self.columns.flat(name)[slots_N], self.grid.map).pose_distance2()
         if query.rank == "pose":
             assert pose_N is not None
-            return pose_N, 0.0
+            return pose_N, _off(pose_N, query.k, 1e-12)
         assert query.latent_D is not None
-        latent_ND = self.latents(slots_N)
         if query.metric == "cosine":
-            distance_N = latent_distance(latent_ND, query.latent_D, cosine=True)
+            distance_N = latent_distance(self.columns.flat("latent")[slots_N], query.latent_D, cosine=True)
             return (distance_N if pose_N is None else distance_N**2 + query.pose_weight * pose_N), 1e-12
-        assert pose_N is not None, "Faiss ranks by latent alone"
-        latent_ND -= np.asarray(query.latent_D, np.float32)
-        score_N = np.einsum("nd,nd->n", latent_ND, latent_ND) + query.pose_weight * pose_N
-        return score_N, 1e-5 * float(np.partition(score_N, query.k)[query.k])
+        score_N = latent_scores(self.columns.flat("latent"), slots_N, query.latent_D)
+        if pose_N is not None:
+            score_N = score_N + query.pose_weight * pose_N
+        return score_N, _off(score_N, query.k, 1e-6 * (self.dim + 8))
 
     def listed(self, slots_N: np.ndarray) -> Shortlisted:
         """Return what ranking has to know of the records in slots."""
         flat = self.columns.flat
-        columns = (flat(name)[slots_N] for name in ("id", "x", "y", "heading"))
-        return Shortlisted._make((*columns, self.latents(slots_N)))
+        return Shortlisted._make([flat(name)[slots_N] for name in ("id", "x", "y", "heading", "latent")])
 
     @property
     def nbytes(self) -> int:
-        """Bytes held, about: columns, latents with their slots, ids and cells."""
-        latents = self._count * (self.dim * 4 + 8)
-        return self.columns.nbytes + latents + self._ids.nbytes + self.directory.nbytes + self._bitmap.nbytes
+        """Bytes held, about: columns, ids and cells."""
+        return self.columns.nbytes + self._ids.nbytes + self.directory.nbytes
 
 
-def _slots(pages: np.ndarray | slice, mask: np.ndarray) -> np.ndarray:
-    """Return the slots that a mask over pages leaves."""
-    rows, columns = np.nonzero(mask)
-    return (rows if isinstance(pages, slice) else pages[rows]) * PAGE + columns
+def slots_of(page_P: np.ndarray, bits_P: np.ndarray) -> np.ndarray:
+    """Return the slots whose bit is set."""
+    at_N = np.flatnonzero(mask_of(bits_P))
+    return page_P[at_N // PAGE] * PAGE + at_N % PAGE
+
+
+def _off(score_N: np.ndarray, k: int, relative: float) -> float:
+    """Return by how much scores about as large as the k-th smallest may be off together."""
+    return 2.0 * relative * float(np.partition(score_N, k - 1)[k - 1])

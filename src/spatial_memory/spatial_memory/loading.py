@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from spatial_memory.cells import CellGrid
-from spatial_memory.columns import PAGE, Rows
+from spatial_memory.columns import Rows, room_for
 from spatial_memory.errors import CorruptStoreError
 from spatial_memory.index import CellIndex
 from spatial_memory.store import Store
@@ -43,7 +43,7 @@ def load(
         return catalogue, None, 0
     started = time.monotonic()
     action_dim = max(catalogue.action_dim, 0)
-    index = CellIndex(catalogue.dim, action_dim, grid, max(capacity, total) * 5 // 4 // PAGE + 64)
+    index = CellIndex(catalogue.dim, action_dim, grid, room_for(total, capacity))
     recut: list[Rows] = []
     is_recut = words.get("grid") != grid_words(grid)
     known = set(catalogue.sessions.values())

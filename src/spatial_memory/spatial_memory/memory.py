@@ -15,7 +15,7 @@ import numpy as np
 from spatial_memory.answers import answer, limits_of
 from spatial_memory.backend import Forget, Rigid, Stats
 from spatial_memory.cells import CellGrid
-from spatial_memory.columns import PAGE, Rows
+from spatial_memory.columns import Rows, room_for
 from spatial_memory.forgetting import Forgetting
 from spatial_memory.index import CellIndex
 from spatial_memory.loading import load
@@ -98,7 +98,7 @@ class CellMemory:
         self._catalogue = catalogue
 
     def _new_index(self, catalogue: Catalogue) -> CellIndex:
-        room = self._capacity * 5 // 4 // PAGE + 64
+        room = room_for(len(self), self._capacity)
         return CellIndex(catalogue.dim, max(catalogue.action_dim, 0), self._grid, room)
 
     def _add(self, rows: Rows) -> None:

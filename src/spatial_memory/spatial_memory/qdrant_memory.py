@@ -30,11 +30,13 @@ from spatial_memory.filters import Limits, Measures, passing
 from spatial_memory.outbox import Outbox
 from spatial_memory.qdrant_server import QdrantServer
 from spatial_memory.query import Matches, Query, no_matches
-from spatial_memory.ranking import SPARE, Shortlist, Shortlisted, rank
+from spatial_memory.ranking import Shortlist, Shortlisted, rank
 from spatial_memory.records import MemoryRecord, Successor, action_size, check_record, check_successor, wrap_angle
 from spatial_memory.transfer import read_snapshot, write_snapshot
 
 _PAGE = 1000
+# The server ranks in single precision; a few more than asked for keep near ties from falling wrong.
+_SPARE = 4
 
 
 class QdrantMemory:
@@ -209,8 +211,8 @@ class QdrantMemory:
 
     def _nearest(self, query: Query, condition: models.Filter | None, wanted: set[int]) -> list[MemoryRecord]:
         """Return the nearest by latent until enough of those that pass are among them."""
-        limit = 2 * query.k + SPARE
-        enough = min(query.k + SPARE, len(wanted))
+        limit = 2 * query.k + _SPARE
+        enough = min(query.k + _SPARE, len(wanted))
         latent = np.asarray(query.latent_D, np.float32).tolist()
         while True:
             found = self._server.nearest(self._collection, latent, condition, limit)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import faiss
 import numpy as np
 
 from spatial_memory.filters import Measures, heading_difference, latent_distance
@@ -15,8 +16,6 @@ from spatial_memory.maps import Map
 from spatial_memory.query import Query
 from spatial_memory.records import wrap_angle
 
-# Shortlists are made in single precision; a few more than asked for keep near ties from falling wrong.
-SPARE = 4
 _BLOCK = 16
 
 
@@ -42,6 +41,18 @@ class Shortlisted(NamedTuple):
     y_N: np.ndarray
     heading_N: np.ndarray
     latent_ND: np.ndarray
+
+
+def latent_scores(latent_ND: np.ndarray, slots_N: np.ndarray, latent_D: np.ndarray) -> np.ndarray:
+    """Return squared L2 distances of the latents in slots, float32, read where they lie."""
+    score_N = np.empty(len(slots_N), np.float32)
+    wanted_D = np.ascontiguousarray(latent_D, np.float32)
+    pointer = faiss.swig_ptr
+    faiss.fvec_L2sqr_by_idx(  # type: ignore[attr-defined]
+        pointer(score_N), pointer(wanted_D), pointer(latent_ND.reshape(-1)), pointer(slots_N),
+        latent_ND.shape[1], 1, len(slots_N),
+    )  # fmt: skip
+    return score_N
 
 
 def smallest(score_N: np.ndarray, k: int, slack: float = 0.0) -> np.ndarray:

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from spatial_memory.cells import resolution_for
-from spatial_memory.columns import PAGE
 from spatial_memory.filters import Limits, Measures, passing
-from spatial_memory.index import CellIndex
+from spatial_memory.index import CellIndex, slots_of
 from spatial_memory.query import Place, Query
 from spatial_memory.ranking import Shortlist, smallest
 
@@ -74,14 +73,13 @@ class _Shared:
         self._index = index
         lists_L = index.directory.near_all([(query.place or Place(0, 0), query.radius_m) for query in queries])
         pages = index.directory.pages_of(lists_L)
-        rows, offsets = np.nonzero(index.columns.pages("live", pages))
-        self._slot_N = pages[rows] * PAGE + offsets
+        self._slot_N = slots_of(pages, index.columns.live_P[pages])
         self._columns: dict[str, np.ndarray] = {}
         self._latent_ND: np.ndarray | None = None
         self._centre_D: np.ndarray | None = None
         self._norm_N: np.ndarray | None = None
         if queries[0].rank == "latent" and len(self):
-            latent_ND = index.latents(self._slot_N)
+            latent_ND = index.columns.flat("latent")[self._slot_N]
             self._centre_D = latent_ND.mean(axis=0)
             latent_ND -= self._centre_D
             self._latent_ND = latent_ND

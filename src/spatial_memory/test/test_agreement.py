@@ -11,13 +11,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spatial_memory import CellGrid, CellMemory, Forget, LocalMap, Rigid, Store, Successor, Wgs84Map
+from spatial_memory import CellGrid, CellMemory, Forget, LocalMap, Rigid, Store, Successor, Wgs84Map, index
 from spatial_memory.brute import BruteMemory
 
 from .conftest import World, assert_agree
 
 QUIET = settings(deadline=None, max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
 STEPS = ("insert", "insert", "query", "batch", "delete", "transform", "link", "surprise", "restart", "snapshot")
+
+
+@pytest.fixture(autouse=True, params=["compiled", "portable"])
+def kernels(request, monkeypatch):
+    """Both ways to search, whatever the package was built with."""
+    if request.param == "portable":
+        monkeypatch.setattr(index, "KERNELS", None)
+    elif index.KERNELS is None:
+        pytest.skip("built without a C compiler")
 
 
 class Pair:

@@ -190,7 +190,7 @@ def test_id_map_agrees_with_a_dictionary():
 
 
 def test_columns_grow():
-    columns = Columns(action_dim=2, page_count=2)
+    columns = Columns(dim=3, action_dim=2, page_count=2)
     pages = [columns.new_page(7, rank) for rank in range(40)]
     assert pages == list(range(40))
     assert len(columns.flat("x")) >= 40 * 16

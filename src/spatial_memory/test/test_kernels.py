@@ -1,0 +1,106 @@
+"""The compiled loops against NumPy, on pages with holes, ties and numbers at the edge of what fits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from spatial_memory import Place, Query
+from spatial_memory.columns import PAGE, Columns, Rows, bits_of, mask_of
+from spatial_memory.filters import latent_distance
+from spatial_memory.index import KERNELS, slots_of
+from spatial_memory.records import wrap_angle
+
+pytestmark = pytest.mark.skipif(KERNELS is None, reason="built without a C compiler")
+PAGES = 40
+
+
+def columns_of(rng: np.random.Generator, latent_ND: np.ndarray, step: float = 0.1) -> Columns:
+    """Return pages of records on a grid of places, a third of them removed again."""
+    count, dim = latent_ND.shape
+    columns = Columns(dim, 0, 4, sketched=True)
+    for _ in range(count // PAGE):
+        columns.new_page(0, 0)
+    place_N2 = np.round(rng.uniform(-3.0, 3.0, (count, 2)) / step) * step
+    numbers_N, zeros_N, none_NA = np.arange(count), np.zeros(count), np.empty((count, 0), np.float32)
+    heading_N = rng.uniform(-math.pi, math.pi, count).astype(np.float32)
+    rows = Rows(numbers_N, numbers_N, *place_N2.T, zeros_N, heading_N, zeros_N, zeros_N, none_NA, none_NA,
+                zeros_N, latent_ND)  # fmt: skip
+    columns.write(numbers_N, rows)
+    for slot in rng.choice(count, count // 3, replace=False).tolist():
+        columns.clear(slot)
+    return columns
+
+
+def live(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """Return all pages and a bit per record they hold."""
+    page_P = np.arange(columns.page_count)
+    return page_P, columns.live_P[page_P]
+
+
+def test_bits_and_masks_are_inverse():
+    bits_P = np.array([0, 1, 0x8000, 0xFFFF, 0x00F0], np.uint16)
+    assert mask_of(bits_P)[1].tolist() == [True] + [False] * 15
+    assert bits_of(mask_of(bits_P)).tolist() == bits_P.tolist()
+
+
+@pytest.mark.parametrize("radius_m", [0.1, 0.5, 1.0, 2.5, 10.0])
+def test_within_a_radius_is_what_numpy_says(radius_m):
+    # Places on a grid of 0.1 m: many lie on the circle itself, where a different rounding would show.
+    rng = np.random.default_rng(0)
+    columns = columns_of(rng, rng.normal(size=(PAGES * PAGE, 4)).astype(np.float32))
+    page_P, bits_P = live(columns)
+    for x, y in np.round(rng.uniform(-3.0, 3.0, (50, 2)), 1).tolist():
+        found = KERNELS.within(columns, page_P, x, y, radius_m)
+        slots_N = slots_of(page_P, bits_P)
+        distance2_N = (columns.flat("x")[slots_N] - x) ** 2 + (columns.flat("y")[slots_N] - y) ** 2
+        assert slots_of(*found[:2]).tolist() == slots_N[distance2_N <= radius_m**2].tolist()
+        assert found[2] == len(slots_of(*found[:2]))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 31, 32, 64, 65, 200])
+@pytest.mark.parametrize("rank", ["latent", "pose", "both"])
+def test_the_nearest_are_never_left_out(dim, rank):
+    rng = np.random.default_rng(dim)
+    latent_ND = rng.normal(size=(PAGES * PAGE, dim)).astype(np.float32)
+    latent_ND[100:160] = latent_ND[100]  # ties, and more of them than asked for
+    latent_ND[200:210] = 0.0
+    columns = columns_of(rng, latent_ND)
+    page_P, bits_P = live(columns)
+    slots_N = slots_of(page_P, bits_P)
+    for at in range(30):
+        wanted_D = latent_ND[100] if at % 3 == 0 else rng.normal(size=dim)
+        place = Place(*rng.uniform(-3, 3, 2).tolist(), 0.0, float(rng.uniform(-4, 4)))
+        k = int(rng.integers(1, 40))
+        query = Query(k=k, place=place, latent_D=wanted_D, rank_by=rank, heading_weight_m=0.7, pose_weight=2.0)
+        latent2_N = latent_distance(latent_ND[slots_N], np.float32(wanted_D), cosine=False) ** 2
+        turn_N = np.abs(columns.flat("heading")[slots_N].astype(float) - wrap_angle(place.heading))
+        pose2_N = (columns.flat("x")[slots_N] - place.x) ** 2 + (columns.flat("y")[slots_N] - place.y) ** 2
+        pose2_N += (0.7 * np.minimum(turn_N, 2 * math.pi - turn_N)) ** 2
+        score_N = {"latent": latent2_N, "pose": pose2_N, "both": latent2_N + 2.0 * pose2_N}[rank]
+        nearest = slots_N[score_N <= np.sort(score_N)[k - 1]]
+        found = KERNELS.nearest(columns, page_P, bits_P, len(slots_N), query)
+        assert set(nearest.tolist()) <= set(found.tolist()) <= set(slots_N.tolist())
+
+
+@pytest.mark.parametrize("size", [1e-38, 1e-20, 1e18, 1e37])
+def test_tiny_and_huge_latents_are_found(size):
+    rng = np.random.default_rng(1)
+    latent_ND = (rng.normal(size=(PAGES * PAGE, 8)) * size).astype(np.float32)
+    columns = columns_of(rng, latent_ND)
+    page_P, bits_P = live(columns)
+    slots_N = slots_of(page_P, bits_P)
+    for slot in slots_N[:20].tolist():
+        found = KERNELS.nearest(columns, page_P, bits_P, len(slots_N), Query(k=1, latent_D=latent_ND[slot]))
+        assert slot in found
+
+
+def test_the_sketch_leaves_out_nearly_all():
+    rng = np.random.default_rng(2)
+    columns = columns_of(rng, rng.normal(size=(200 * PAGE, 32)).astype(np.float32))
+    page_P, bits_P = live(columns)
+    count = len(slots_of(page_P, bits_P))
+    found = KERNELS.nearest(columns, page_P, bits_P, count, Query(k=8, latent_D=np.zeros(32)))
+    assert 8 <= len(found) <= 40 < count
