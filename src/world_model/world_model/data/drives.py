@@ -21,7 +21,7 @@ from world_model.errors import DataError
 
 FORMAT = "world-model-drives-1"
 _ARRAYS = ("image", "stamp", "pose", "action")
-_OPTIONAL = ("depth", "proprio")
+_OPTIONAL = ("depth", "proprio", "reward", "goes_on")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Drive:
         action_TA: NaN where there is no action.
         depth_T1SS: float16 metres, or None.
         proprio_TP: float32, or None.
+        reward_T: float32, of the action taken at the frame, NaN where not known, or None.
+        goes_on_T: float32, 1 where the drive goes on after the frame and 0 where it ends, or None.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Drive:
     action_TA: np.ndarray
     depth_T1SS: np.ndarray | None = None
     proprio_TP: np.ndarray | None = None
+    reward_T: np.ndarray | None = None
+    goes_on_T: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.stamp_T)
@@ -63,6 +67,7 @@ class Drive:
         """Return the part whose stamps lie in [start_s, end_s) after the first frame."""
         second_T = (self.stamp_T - self.stamp_T[0]) * 1e-9
         rows = slice(int(np.searchsorted(second_T, start_s)), int(np.searchsorted(second_T, end_s)))
+        extra = (self.depth_T1SS, self.proprio_TP, self.reward_T, self.goes_on_T)
         return Drive(
             name or self.name,
             self.place,
@@ -70,8 +75,7 @@ class Drive:
             self.stamp_T[rows],
             self.pose_T4[rows],
             self.action_TA[rows],
-            None if self.depth_T1SS is None else self.depth_T1SS[rows],
-            None if self.proprio_TP is None else self.proprio_TP[rows],
+            *(None if array is None else array[rows] for array in extra),
         )
 
 
@@ -124,16 +128,8 @@ class DriveSet:
         except (OSError, ValueError) as error:
             raise DataError(f"drive '{name}' in {self.path} is damaged: {error}") from error
         place = self.manifest.drives[name]["place"]
-        return Drive(
-            name,
-            place,
-            arrays["image"],
-            arrays["stamp"],
-            arrays["pose"],
-            arrays["action"],
-            extra["depth"],
-            extra["proprio"],
-        )
+        required = (arrays[key] for key in _ARRAYS)
+        return Drive(name, place, *required, *(extra[key] for key in _OPTIONAL))
 
     def drives(self, split: str | None = None) -> Iterator[Drive]:
         """Yield the drives of one split."""
@@ -198,6 +194,7 @@ def store_drive(path: Path, drive: Drive) -> None:
         "action": drive.action_TA,
     }
     arrays |= {"depth": drive.depth_T1SS, "proprio": drive.proprio_TP}
+    arrays |= {"reward": drive.reward_T, "goes_on": drive.goes_on_T}
     for key, array in arrays.items():
         if array is not None:
             np.save(partial / f"{key}.npy", array)

@@ -71,6 +71,9 @@ class OptimiserConfig:
         weight_decay: Of AdamW.
         clip_norm: Largest gradient norm.
         precision: As Lightning Fabric names it.
+        accelerator: As Lightning Fabric names it.
+        devices: Processes that share a step, each with ``batch`` sequences of its own.
+        checkpoint_activations: Compute activations again in the backward pass instead of keeping them.
     """
 
     steps: int = 6000
@@ -85,15 +88,88 @@ class OptimiserConfig:
     weight_decay: float = 1e-3
     clip_norm: float = 1.0
     precision: str = "32-true"
+    accelerator: str = "cpu"
+    devices: int = 1
+    checkpoint_activations: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse pairs of values that contradict one another."""
+        """Refuse values that are not positive and pairs that contradict one another."""
+        for name in ("steps", "batch", "accumulate", "devices"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"optimiser.{name} is {getattr(self, name)}, expected 1 or more")
         if not 0 <= self.burn_in < self.sequence:
             raise ConfigError(f"optimiser.burn_in {self.burn_in} must be less than sequence {self.sequence}")
         if self.positions > self.sequence - self.burn_in:
             raise ConfigError(f"optimiser.positions {self.positions} exceeds the frames after the burn-in")
         if self.warm_up >= self.steps:
             raise ConfigError(f"optimiser.warm_up {self.warm_up} must be less than steps {self.steps}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureConfig(OptimiserConfig):
+    """How a residual encoder is found, together with the decoder of its pictures.
+
+    Of each sequence the first ``burn_in`` frames are observed and the others imagined; ``positions`` is not used.
+
+    Attributes:
+        horizon_weight: Weight of the last imagined frame relative to the first, geometric in between.
+    """
+
+    steps: int = 20000
+    batch: int = 4
+    sequence: int = 8
+    burn_in: int = 3
+    positions: int = 1
+    learning_rate: float = 3e-4
+    warm_up: int = 500
+    horizon_weight: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse films of which nothing is seen."""
+        super().__post_init__()
+        if self.burn_in < 1:
+            raise ConfigError(f"pictures.burn_in is {self.burn_in}, expected 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weights of the named losses.
+
+    Attributes:
+        reconstruction: Of the mean absolute error of decoded pictures.
+        perceptual: Of the difference between features of decoded and real pictures (LPIPS).
+        prediction: Of the squared error of imagined latents.
+        kl: Of the divergence between what an RSSM expects and what it sees.
+        outcome: Of an RSSM's reward and of whether the drive goes on, where the data has them.
+        regularisation: Of magnitude, variance and covariance of the latents, each.
+        perceptual_path: Folder with ``backbone.pth`` and ``lin.pth``; needed when ``perceptual`` is positive.
+    """
+
+    reconstruction: float = 1.0
+    perceptual: float = 0.0
+    prediction: float = 1.0
+    kl: float = 0.1
+    outcome: float = 1.0
+    regularisation: float = 0.01
+    perceptual_path: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a perceptual loss without the weights it needs."""
+        if self.perceptual > 0 and not self.perceptual_path:
+            raise ConfigError("losses.perceptual is positive, but losses.perceptual_path names no weights")
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each term by its name."""
+        return {
+            "reconstruction": self.reconstruction,
+            "perceptual": self.perceptual,
+            "prediction": self.prediction,
+            "prediction_memory": self.prediction,
+            "kl": self.kl,
+            "reward": self.outcome,
+            "goes_on": self.outcome,
+            **dict.fromkeys(("magnitude", "variance", "covariance"), self.regularisation),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +185,10 @@ class TrainConfig:
         retrieval: What the memory is asked.
         model: See ``ModelConfig``.
         optimiser: See ``OptimiserConfig``.
-        encoder_steps: Optimiser steps of a convolutional encoder.
-        path_steps: Optimiser steps of the path foresight.
+        pictures: See ``PictureConfig``; for the residual encoders.
+        losses: See ``LossConfig``.
+        encoder_steps: Optimiser steps of a convolutional encoder (``conv``).
+        path_steps: Optimiser steps of the path foresight; its schedule needs more than ten.
         validate_every: Steps between validations.
         practice_gap_s: When positive, the memory of a drive too short to come back anywhere is all of that drive except
             what lies nearer than this in time to what is to be forecast [s].
@@ -130,6 +208,8 @@ class TrainConfig:
     retrieval: Retrieval = field(default_factory=Retrieval)
     model: ModelConfig = field(default_factory=ModelConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    pictures: PictureConfig = field(default_factory=PictureConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
     encoder_steps: int = 1500
     path_steps: int = 1500
     validate_every: int = 1000
@@ -142,9 +222,11 @@ class TrainConfig:
     start_from: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse horizons that are not ascending and positive."""
+        """Refuse horizons that are not ascending and positive, and too short a schedule."""
         if not self.horizons or list(self.horizons) != sorted(set(self.horizons)) or self.horizons[0] < 1:
             raise ConfigError(f"horizons are {list(self.horizons)}, expected ascending positive steps")
+        if self.path_steps <= 10:
+            raise ConfigError(f"path_steps is {self.path_steps}, expected more than 10")
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready entries."""

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-
-DEFAULT_WEIGHTS = {"reconstruction": 1.0, "prediction": 1.0, "kl": 0.1, "regularisation": 0.01}
+from torch.nn import functional
 
 
 def horizon_weights(count: int, last_over_first: float) -> Tensor:
@@ -74,6 +73,22 @@ def balanced_kl(posterior_logits: Tensor, prior_logits: Tensor, share: float = 0
     return share * kl(posterior_logits.detach(), prior_logits) + (1 - share) * kl(
         posterior_logits, prior_logits.detach()
     )
+
+
+def reward_loss(expected_X: Tensor, reward_X: Tensor) -> Tensor:
+    """Return the mean squared error over the frames whose reward is known (not NaN), 0 where none is."""
+    known_X = torch.isfinite(reward_X)
+    # Replaced before the difference: what is not a number would spoil the gradient even where it is left out.
+    error_X = expected_X - torch.where(known_X, reward_X, expected_X.detach())
+    return error_X.square().sum() / known_X.sum().clamp(min=1)
+
+
+def goes_on_loss(logit_X: Tensor, goes_on_X: Tensor) -> Tensor:
+    """Return the cross-entropy of whether a drive goes on (1) or ends (0) over the frames where it is known."""
+    known_X = torch.isfinite(goes_on_X)
+    truth_X = torch.where(known_X, goes_on_X, torch.zeros_like(goes_on_X))
+    cost_X = functional.binary_cross_entropy_with_logits(logit_X, truth_X, reduction="none")
+    return (cost_X * known_X).sum() / known_X.sum().clamp(min=1)
 
 
 def total(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
