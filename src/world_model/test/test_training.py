@@ -22,11 +22,15 @@ from world_model.metrics import ErrorTracker
 from world_model.models.factory import make_transition
 from world_model.predictor import Observation, Predictor
 from world_model.testing_drives import circling_drive, circling_set
+from world_model.training.checkpoints import load_checkpoint
 from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
 from world_model.training.episodes import encode_drive
-from world_model.training.loop import Trainer, load_checkpoint, rate_at
+from world_model.training.loop import rate_at
 from world_model.training.motion_fit import pose_or_none
-from world_model.training.pipeline import make_episodes, prepare, run_training
+from world_model.training.pipeline import run_training
+from world_model.training.preparation import make_episodes
+from world_model.training.stages import prepare
+from world_model.training.transition_stage import Trainer
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 CONFIG = TrainConfig(
@@ -74,7 +78,7 @@ def test_losses_are_the_golden_ones(data, tmp_path):
     config = replace(CONFIG, model=replace(CONFIG.model, encoder="linear"))
     drives = DriveSet(data)
     torch.manual_seed(0)
-    stages = prepare(config, drives, drives.names("train"), tmp_path, lambda _: None)
+    stages = prepare(config, drives, drives.names("train"), tmp_path)
     episodes = make_episodes(config, drives, drives.names("train"), stages, 1)
     losses = Trainer(config, stages.transition, tmp_path / "run", 0.05).fit(episodes)
     if not GOLDEN.exists():
@@ -85,17 +89,20 @@ def test_losses_are_the_golden_ones(data, tmp_path):
 def test_a_killed_run_goes_on_where_it_was(data, tmp_path):
     drives = DriveSet(data)
     config = replace(CONFIG, model=replace(CONFIG.model, encoder="linear"), validate_every=10)
-    stages = prepare(config, drives, drives.names("train"), tmp_path, lambda _: None)
+    stages = prepare(config, drives, drives.names("train"), tmp_path)
     episodes = make_episodes(config, drives, drives.names("train"), stages, 1)
 
     class KilledError(Exception):
         pass
 
     class Killed(Trainer):
-        def _one_step(self, sampler):
-            if self._step == 25:
+        taken = 0
+
+        def one_step(self, sampler):
+            if self.taken == 25:
                 raise KilledError
-            return super()._one_step(sampler)
+            self.taken += 1
+            return super().one_step(sampler)
 
     with pytest.raises(KilledError):
         Killed(config, stages.transition, tmp_path / "run", 0.05).fit(episodes)

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from world_model.errors import ConfigError, WorldModelError
 from world_model.training.config import load_config
 from world_model.training.pipeline import run_training
+from world_model.training.report import Report
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -24,17 +26,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", default="tiny", help="YAML file, or the name of one that ships (default: tiny)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as optimiser.steps=100")
     parser.add_argument("--workers", type=int, default=2, help="processes that prepare the data")
+    parser.add_argument(
+        "--steps", type=int, help="so many steps in every stage, without warm-up: to see whether it runs"
+    )
     options = parser.parse_args(arguments)
-    console = Console(highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     path = Path(options.config)
     path = path if path.suffix else CONFIGS / f"{options.config}.yaml"
     try:
-        config = load_config(path, dict(parse_override(text) for text in options.set))
-        run_training(config, options.data, options.out, workers=options.workers, say=console.print)
+        overrides = {} if options.steps is None else every_stage(options.steps)
+        config = load_config(path, overrides | dict(parse_override(text) for text in options.set))
+        with Progress(*columns, console=Console(highlight=False)) as bar:
+            run_training(config, options.data, options.out, workers=options.workers, report=report_on(bar))
     except WorldModelError as error:
         Console(stderr=True, highlight=False).print(f"wm-train: {error}", markup=False)
         return 2
     return 0
+
+
+def every_stage(steps: int) -> dict[str, object]:
+    """Return the overrides that give every stage so many steps, and none to warm up."""
+    loops = {
+        f"{stage}.{key}": value
+        for stage in ("pictures", "optimiser")
+        for key, value in (("steps", steps), ("warm_up", 0))
+    }
+    return {"encoder_steps": steps, "path_steps": max(steps, 11), **loops}
+
+
+def report_on(bar: Progress) -> Report:
+    """Return a report that shows a bar per stage and prints lines above them."""
+    tasks: dict[str, TaskID] = {}
+
+    def advance(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(stage, total=total)
+        bar.update(tasks[stage], completed=done, total=total)
+
+    return Report(lambda text: bar.console.print(text, markup=False), advance)
 
 
 def parse_override(text: str) -> tuple[str, object]:

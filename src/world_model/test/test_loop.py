@@ -1,0 +1,208 @@
+"""One optimiser step must not depend on how its batch is divided, nor on what is kept for the backward pass."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+pytest.importorskip("lightning_fabric", reason="the training extra, requirements/train.txt, is not installed")
+
+from world_model.conditioning import Retrieval
+from world_model.data.drives import DriveSet
+from world_model.errors import ConfigError
+from world_model.models.factory import make_transition
+from world_model.models.residual import ResidualBlock
+from world_model.testing_drives import circling_set
+from world_model.training.checkpoints import check_same_run
+from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
+from world_model.training.distributed import fit_transition
+from world_model.training.loop import Loop, divide
+from world_model.training.losses import horizon_weights
+from world_model.training.outcomes import OutcomeSampler, outcomes_of
+from world_model.training.preparation import make_episodes
+from world_model.training.recompute import recomputed
+from world_model.training.report import Report
+from world_model.training.stages import prepare
+from world_model.training.transition_stage import Trainer, TransitionLosses, parts_of
+
+CONFIG = TrainConfig(
+    horizons=(1, 20),
+    path_steps=11,
+    retrieval=Retrieval(spot_k=4, twin_k=2),
+    model=ModelConfig(latent_dim=8, hidden_dim=16, width=32, memory_width=16),
+    optimiser=OptimiserConfig(steps=2, batch=4, warm_up=0, sequence=8, burn_in=2, positions=2),
+)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Return stages and episodes of one short drive."""
+    drives = DriveSet(circling_set(tmp_path_factory.mktemp("set"), names=("a",), seconds=40.0))
+    torch.manual_seed(0)
+    stages = prepare(CONFIG, drives, ["a"], tmp_path_factory.mktemp("run"))
+    return stages, make_episodes(CONFIG, drives, ["a"], stages, 1)
+
+
+def columns_of(episodes, count, outcomes=None):
+    o = CONFIG.optimiser
+    sampler = OutcomeSampler(episodes, CONFIG.horizons, o.sequence, o.burn_in, o.positions, 0, outcomes or {})
+    return sampler.columns(count)
+
+
+def fresh(stages, context="gru"):
+    torch.manual_seed(1)
+    model = make_transition(replace(CONFIG.model, context=context), 2)
+    statistics = {k: v for k, v in stages.transition.state_dict().items() if k.startswith(("latent_", "action_"))}
+    model.load_state_dict(statistics, strict=False)
+    model.path.requires_grad_(False)
+    # Gates that start at zero would hide the memory branch.
+    nn.init.constant_(model.memory.alpha, 0.5)
+    return model
+
+
+def losses_of(model, recompute=False):
+    return TransitionLosses(
+        model, torch.tensor(CONFIG.horizons) * 0.05, horizon_weights(2, 1.0), model.latent_std.square(), recompute
+    )
+
+
+def gradients(model):
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def agree(first, second, tolerance=1e-6):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.allclose(first[name], second[name], atol=tolerance, rtol=1e-4), name
+
+
+def after_one_step(stages, episodes, folder, **settings):
+    """Return weights and mean gradients after one step, divided as the settings say, and its losses."""
+    model = fresh(stages)
+    config = replace(CONFIG, optimiser=replace(CONFIG.optimiser, steps=1, **settings))
+    losses = fit_transition(config, model, folder, 0.05, model.latent_std.square(), {}, episodes, [], Report())
+    optimiser = torch.load(folder / "last.pt", weights_only=True)["optimiser"]
+    moments = {str(key): 10.0 * entry["exp_avg"] for key, entry in optimiser["state"].items()}
+    return model.state_dict(), moments, losses
+
+
+def test_two_halves_give_the_gradients_of_the_whole(prepared, tmp_path):
+    stages, episodes = prepared
+    columns = columns_of(episodes, 8)
+    found = []
+    for accumulate in (1, 2):
+        settings = replace(CONFIG.optimiser, accumulate=accumulate, batch=8 // accumulate)
+        model = fresh(stages)
+        loop = Loop(replace(CONFIG, optimiser=settings), settings, model, losses_of(model), tmp_path / str(accumulate))
+        seen = {}
+        loop._optimiser.step = lambda m=model, s=seen: s.update(gradients(m))
+        terms = loop.take_step(parts_of(columns, accumulate))
+        found.append((seen, terms))
+    agree(found[0][0], found[1][0])
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-5)
+
+
+@pytest.mark.timeout(120)
+def test_two_processes_take_the_step_of_one_with_twice_the_batch(prepared, tmp_path):
+    stages, episodes = prepared
+    weights, moments, losses = after_one_step(stages, episodes, tmp_path / "alone", batch=8)
+    shared_weights, shared_moments, _ = after_one_step(stages, episodes, tmp_path / "shared", batch=4, devices=2)
+    agree(moments, shared_moments)
+    assert max(float(moment.abs().max()) for moment in moments.values()) > 1e-3
+    # The first step of AdamW has one length whatever the gradient's: more than one step would show.
+    moved = [weights["blind.net.4.bias"] - fresh(stages).blind.net[4].bias, shared_weights["blind.net.4.bias"]]
+    moved[1] = moved[1] - fresh(stages).blind.net[4].bias
+    assert torch.allclose(*moved, atol=1e-4)
+    # The first process logs, and only its own half.
+    assert (tmp_path / "shared" / "log.csv").read_text().count("prediction_memory") == 1
+    assert losses["prediction_memory"] != losses["prediction"]
+
+
+def test_half_precision_stays_near(prepared, tmp_path):
+    stages, episodes = prepared
+    exact, _, exact_losses = after_one_step(stages, episodes, tmp_path / "exact", batch=8)
+    rough, _, rough_losses = after_one_step(stages, episodes, tmp_path / "rough", batch=8, precision="bf16-mixed")
+    assert rough_losses == pytest.approx(exact_losses, rel=0.05)
+    assert rough_losses != exact_losses
+    assert all(value.dtype == exact[name].dtype for name, value in rough.items())
+
+
+@pytest.mark.parametrize("context", ["gru", "rssm"])
+def test_computing_activations_again_changes_no_gradient(prepared, context):
+    stages, episodes = prepared
+    columns, found = columns_of(episodes, 4), []
+    for recompute in (False, True):
+        model = fresh(stages, context)
+        torch.manual_seed(2)
+        sum(losses_of(model, recompute)(*columns).values()).backward()
+        found.append(gradients(model))
+    agree(*found, 0.0)
+
+
+def test_layers_that_compute_again_count_a_batch_once():
+    torch.manual_seed(0)
+    found = []
+    for again in (False, True):
+        torch.manual_seed(0)
+        block, value = ResidualBlock(3, 4, 2), torch.randn(2, 3, 8, 8)
+        with recomputed([block] if again else []):
+            block(value).square().sum().backward()
+        found.append({**gradients(block), **{name: b.float() for name, b in block.named_buffers()}})
+    agree(*found, 0.0)
+    assert "forward" not in vars(block)
+
+
+def test_rssm_losses_by_name_and_outcomes_where_known(prepared):
+    stages, episodes = prepared
+    model = fresh(stages, "rssm")
+    terms = losses_of(model)(*columns_of(episodes, 4))
+    assert set(terms) == {"prediction", "prediction_memory", "kl"}
+    assert terms["kl"].item() >= 1.0 - 1e-6  # free nats
+    terms["kl"].backward()
+    assert model.context.prior_net.weight.grad is not None
+    outcome_T2 = np.full((len(episodes[0].stamp_T), 2), np.nan, np.float32)
+    nothing = losses_of(model)(*columns_of(episodes, 4, {"a": outcome_T2}))
+    assert nothing["reward"].item() == nothing["goes_on"].item() == 0.0
+    model.zero_grad()
+    sum(nothing.values()).backward()
+    assert not model.context.reward.weight.grad.any()
+    outcome_T2[:, 0], outcome_T2[::2, 1] = 2.0, 1.0
+    terms = losses_of(model)(*columns_of(episodes, 4, {"a": outcome_T2}))
+    (terms["reward"] + terms["goes_on"]).backward()
+    assert model.context.reward.bias.grad.item() < 0
+    assert model.context.carries_on.bias.grad.item() < 0
+
+
+def test_drives_may_carry_outcomes(tmp_path):
+    drives = DriveSet(circling_set(tmp_path, names=("a",), seconds=8.0))
+    assert outcomes_of(drives, ["a"]) == {}
+    np.save(tmp_path / "drives" / "a" / "reward.npy", np.arange(160, dtype=np.float32))
+    outcome_T2 = outcomes_of(drives, ["a"])["a"]
+    assert outcome_T2[3, 0] == 3.0
+    assert np.isnan(outcome_T2[:, 1]).all()
+    assert drives.drive("a").cut(1.0, 2.0).reward_T.tolist() == list(range(20, 40))
+
+
+def test_validation_changes_nothing(prepared, tmp_path):
+    stages, episodes = prepared
+    trainer = Trainer(CONFIG, model := fresh(stages), tmp_path, 0.05)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert set(trainer.validate(episodes)) == {"prediction", "prediction_memory"}
+    agree(before, model.state_dict(), 0.0)
+
+
+def test_a_checkpoint_older_than_a_setting_counts_as_having_its_default():
+    old = asdict(CONFIG)
+    del old["losses"], old["optimiser"]["devices"]
+    check_same_run(old, CONFIG)
+    with pytest.raises(ConfigError, match=r"optimiser\.accumulate 1, not 2"):
+        check_same_run(old, replace(CONFIG, optimiser=replace(CONFIG.optimiser, accumulate=2)))
+    with pytest.raises(ConfigError, match="unknown key flavour"):
+        check_same_run({**old, "flavour": 1}, CONFIG)
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="3 rows cannot be divided into 2"):
+        divide([torch.zeros(3)], 2)

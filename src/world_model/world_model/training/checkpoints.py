@@ -1,0 +1,56 @@
+"""Checkpoints: written complete or not at all, read as tensors and plain values only, and refused when foreign."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from world_model.errors import ArtifactError, ConfigError
+from world_model.training.config import TrainConfig, config_from
+
+
+def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Write a checkpoint, complete or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    torch.save(dict(checkpoint), partial)
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's entries; only tensors and plain values are ever read from it.
+
+    Raises:
+        ArtifactError: Missing, damaged, or not a checkpoint of this package.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ArtifactError(f"checkpoint {path} cannot be read: {type(error).__name__}") from error
+    missing = sorted({"config", "step", "model"} - set(checkpoint)) if isinstance(checkpoint, dict) else ["everything"]
+    if missing:
+        raise ArtifactError(f"checkpoint {path} lacks {', '.join(missing)}")
+    return checkpoint
+
+
+def check_same_run(found: Mapping[str, Any], wanted: TrainConfig) -> None:
+    """Refuse a checkpoint of another run; entries that it is too old to have count as their defaults.
+
+    Args:
+        found: Configuration in the checkpoint.
+        wanted: Configuration of this run.
+
+    Raises:
+        ConfigError: Names the first entry that differs, or one that is not known.
+    """
+    _compare(config_from(TrainConfig, found, "configuration in the checkpoint").to_json(), wanted.to_json(), "")
+
+
+def _compare(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    for key in sorted(wanted):
+        if isinstance(wanted[key], Mapping):
+            _compare(found[key], wanted[key], f"{where}{key}.")
+        elif found[key] != wanted[key]:
+            raise ConfigError(f"checkpoint was made with {where}{key} {found[key]!r}, not {wanted[key]!r}")

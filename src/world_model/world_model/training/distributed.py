@@ -1,0 +1,103 @@
+"""The training loops in one process, or one per device; what processes trained comes back through the checkpoint."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from world_model.data.drives import DriveSet
+from world_model.models.transition import Transition
+from world_model.training.checkpoints import load_checkpoint
+from world_model.training.config import OptimiserConfig, TrainConfig
+from world_model.training.episodes import Episode
+from world_model.training.loop import Progress, Terms, make_fabric
+from world_model.training.picture_stage import Pictures, PictureTrainer
+from world_model.training.report import Report
+from world_model.training.transition_stage import Trainer
+
+_Model = TypeVar("_Model", bound=torch.nn.Module)
+_SAY_EVERY = 200
+
+
+def fit_transition(
+    config: TrainConfig,
+    model: Transition,
+    folder: Path,
+    step_s: float,
+    variance_D: Tensor,
+    outcomes: Mapping[str, np.ndarray],
+    train: Sequence[Episode],
+    valid: Sequence[Episode],
+    report: Report,
+) -> Terms:
+    """Train a transition in place, see ``Trainer``, and return its last losses."""
+    work = partial(_transition, config, model, folder, step_s, variance_D, outcomes, train, valid)
+    return _run(config.optimiser, work, model, folder, report)
+
+
+def fit_pictures(config: TrainConfig, pictures: Pictures, data: Path, folder: Path, report: Report) -> Terms:
+    """Train a residual encoder and its decoder in place, see ``PictureTrainer``, and return the last losses."""
+    return _run(config.pictures, partial(_pictures, config, pictures, data, folder), pictures, folder, report)
+
+
+def _run(
+    settings: OptimiserConfig, work: partial[Terms], model: torch.nn.Module, folder: Path, report: Report
+) -> Terms:
+    if settings.devices == 1:
+        return work(report, None)
+    report.say(f"{folder.name}: {settings.devices} processes, see {folder / 'log.csv'}")
+    terms = make_fabric(settings).launch(partial(_in_process, work))
+    # The processes trained copies.
+    model.load_state_dict(load_checkpoint(folder / "last.pt")["model"])
+    return terms
+
+
+def _in_process(work: partial[Terms], fabric: Fabric) -> Terms:
+    return work(Report(), fabric)
+
+
+def _transition(
+    config: TrainConfig,
+    model: Transition,
+    folder: Path,
+    step_s: float,
+    variance_D: Tensor,
+    outcomes: Mapping[str, np.ndarray],
+    train: Sequence[Episode],
+    valid: Sequence[Episode],
+    report: Report,
+    fabric: Fabric | None,
+) -> Terms:
+    torch.set_num_threads(config.threads)
+    trainer = Trainer(config, _own(model, config.seed, fabric), folder, step_s, variance_D, outcomes, fabric)
+    return trainer.fit(train, valid, partial(_tell, report, folder.name))
+
+
+def _pictures(
+    config: TrainConfig, pictures: Pictures, data: Path, folder: Path, report: Report, fabric: Fabric | None
+) -> Terms:
+    torch.set_num_threads(config.threads)
+    drives = DriveSet(data)
+    trainer = PictureTrainer(config, _own(pictures, config.seed, fabric), folder, drives.manifest.step_s, fabric)
+    train, valid = (list(drives.drives(split)) for split in ("train", "valid"))
+    return trainer.fit(train, valid, partial(_tell, report, folder.name))
+
+
+def _own(model: _Model, seed: int, fabric: Fabric | None) -> _Model:
+    """Return the model to train: what is handed to a process lies in memory that all share, who would all train it."""
+    if fabric is None:
+        return model
+    torch.manual_seed(seed + fabric.global_rank)
+    return copy.deepcopy(model)
+
+
+def _tell(report: Report, stage: str, progress: Progress) -> None:
+    report.step(stage, progress.step, progress.steps, progress.terms, _SAY_EVERY)

@@ -1,0 +1,80 @@
+"""Rewards and ends of drives, where the data has them, beside the batches that the transition is trained on.
+
+Shape suffixes: B = sequences, L = frames, T = frames of a drive, 2 = (reward, whether the drive goes on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from world_model.data.drives import Drive, DriveSet
+from world_model.training.episodes import Episode
+from world_model.training.sampler import Batch, Sampler
+
+
+def outcomes_of(drives: DriveSet, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the outcomes [T, 2] of those drives that have any, NaN where not known."""
+    found = ((name, outcome_of(drives.drive(name))) for name in names)
+    return {name: outcome_T2 for name, outcome_T2 in found if outcome_T2 is not None}
+
+
+def outcome_of(drive: Drive) -> np.ndarray | None:
+    """Return a drive's rewards and whether it goes on [T, 2], or None where it has neither."""
+    if drive.reward_T is None and drive.goes_on_T is None:
+        return None
+    outcome_T2 = np.full((len(drive), 2), np.nan, np.float32)
+    if drive.reward_T is not None:
+        outcome_T2[:, 0] = drive.reward_T
+    if drive.goes_on_T is not None:
+        outcome_T2[:, 1] = drive.goes_on_T
+    return outcome_T2
+
+
+class OutcomeSampler(Sampler):
+    """A sampler that remembers what it drew, and adds the outcomes of the same frames.
+
+    Args:
+        episodes: As ``Sampler``.
+        steps: As ``Sampler``.
+        sequence: As ``Sampler``.
+        burn_in: As ``Sampler``.
+        positions: As ``Sampler``.
+        seed: As ``Sampler``.
+        outcomes: Drive -> outcomes [T, 2]; without any, batches have no such tensor.
+    """
+
+    def __init__(
+        self,
+        episodes: Sequence[Episode],
+        steps: Sequence[int],
+        sequence: int,
+        burn_in: int,
+        positions: int,
+        seed: int,
+        outcomes: Mapping[str, np.ndarray],
+    ) -> None:
+        super().__init__(episodes, steps, sequence, burn_in, positions, seed)
+        self._outcomes = outcomes
+        self._windows: list[np.ndarray] = []
+
+    def columns(self, batch: int, memory_dropout: float = 0.0) -> list[Tensor]:
+        """Return the tensors of a batch in the order of ``Batch``, then outcomes [B, L, 2] if there are any at all."""
+        self._windows = []
+        drawn = self.draw(batch, memory_dropout)
+        columns = [getattr(drawn, f.name) for f in fields(Batch)]
+        if self._outcomes:
+            columns.append(torch.from_numpy(np.stack(self._windows)))
+        return columns
+
+    def _cut(self, episode: Episode, row: int, start: int, offset: np.ndarray) -> tuple[np.ndarray, ...]:
+        if self._outcomes:
+            outcome_T2 = self._outcomes.get(episode.name)
+            unknown_L2 = np.full((self._sequence, 2), np.nan, np.float32)
+            window = slice(start, start + self._sequence)
+            self._windows.append(unknown_L2 if outcome_T2 is None else outcome_T2[window])
+        return super()._cut(episode, row, start, offset)

@@ -1,0 +1,191 @@
+"""Trains a residual encoder together with the decoder of its pictures: latents that can be shown and foreseen.
+
+Short films are encoded; each latent must give its picture back, and from the first frames of a film the latents of the
+others must be imagined, by a forecaster that is only there for this: the transition is trained later, on the latents as
+they then are. What is imagined is compared with latents that get no gradient from it, or the easiest to foresee would
+be latents that all say the same.
+
+Shape suffixes: B = films, L = frames, X = B * L pictures, S = image side, D = latent size, A = action size,
+N = imagined frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from world_model.conditioning import MOTION_FEATURES
+from world_model.data.drives import Drive
+from world_model.models.contexts import RssmContext
+from world_model.models.factory import make_decoder, make_encoder, make_transition
+from world_model.models.residual import ResidualBlock
+from world_model.training.config import TrainConfig
+from world_model.training.films import FilmSampler, optional_inputs
+from world_model.training.loop import Loop, Progress, Terms, divide
+from world_model.training.losses import (
+    covariance_loss,
+    horizon_weights,
+    magnitude_loss,
+    prediction_loss,
+    reconstruction_loss,
+    variance_loss,
+)
+from world_model.training.perceptual import PerceptualLoss, load_perceptual
+from world_model.training.recompute import recomputed
+from world_model.training.transition_stage import observe_all, rssm_terms
+
+_VALIDATION_BATCHES = 4
+# Variance below which a dimension's error is not divided by it: a fresh encoder hardly tells two frames apart.
+_LEAST_VARIANCE = 1e-4
+
+
+class Pictures(nn.Module):
+    """Encoder, decoder and the forecaster that makes latents foreseeable; what the stage trains and saves."""
+
+    def __init__(self, config: TrainConfig, image_size: int, action_dim: int) -> None:
+        super().__init__()
+        self.encoder = make_encoder(config.model, image_size)
+        self.decoder = make_decoder(config.model, image_size)
+        self.forecaster = make_transition(config.model, action_dim, use_memory=False)
+        # Neither has a part in imagining.
+        for unused in (self.forecaster.memory, self.forecaster.history, self.forecaster.path):
+            unused.requires_grad_(False)
+
+    def layers(self) -> Iterable[nn.Module]:
+        """Return the layers whose activations take the memory."""
+        yield from (module for module in self.encoder.modules() if isinstance(module, ResidualBlock))
+        yield from (m for m in self.decoder.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d))
+
+
+class PictureLosses(nn.Module):
+    """The networks of this stage with their losses around them: tensors of films in, named terms out.
+
+    Terms: ``reconstruction``, ``prediction``, ``magnitude``, ``variance``, ``covariance``; ``kl`` for an RSSM and
+    ``perceptual`` where it has a weight.
+
+    Args:
+        pictures: The networks.
+        config: The run.
+        perceptual: Compares decoded and real pictures, or None.
+        step_s: Time between frames [s].
+    """
+
+    weight_N: Tensor
+
+    def __init__(
+        self, pictures: Pictures, config: TrainConfig, perceptual: PerceptualLoss | None, step_s: float
+    ) -> None:
+        super().__init__()
+        self.pictures, self.perceptual = pictures, perceptual
+        self._model, self._settings, self._step_s = config.model, config.pictures, step_s
+        imagined = config.pictures.sequence - config.pictures.burn_in
+        self.register_buffer("weight_N", horizon_weights(imagined, config.pictures.horizon_weight))
+
+    def forward(self, image_BLSSC: Tensor, action_BLA: Tensor, *extra: Tensor) -> dict[str, Tensor]:
+        """Return the named losses of films, see ``FilmSampler.columns``."""
+        render: Any = self.pictures.decoder.render
+        layers = self.pictures.layers() if self._settings.checkpoint_activations and self.training else ()
+        with recomputed(layers):
+            image_XSSC = image_BLSSC.flatten(0, 1)
+            given = optional_inputs([tensor.flatten(0, 1) for tensor in extra], self._model)
+            latent_XD = self.pictures.encoder(image_XSSC, *given)
+            rendered_X3SS = render(latent_XD)
+        # Sums over many values; half precision would lose what they are about.
+        with torch.autocast(image_BLSSC.device.type, enabled=False):
+            terms = self._picture_terms(rendered_X3SS.float(), image_XSSC)
+            terms |= latent_terms(latent_XD.float())
+        return terms | self._imagination_terms(latent_XD.unflatten(0, image_BLSSC.shape[:2]), action_BLA)
+
+    def _picture_terms(self, rendered_X3SS: Tensor, image_XSSC: Tensor) -> dict[str, Tensor]:
+        truth_X3SS = image_XSSC.permute(0, 3, 1, 2).float() / 255.0
+        terms = {"reconstruction": reconstruction_loss((rendered_X3SS + 1.0) / 2.0, truth_X3SS)}
+        if self.perceptual is not None:
+            terms["perceptual"] = self.perceptual(rendered_X3SS, 2.0 * truth_X3SS - 1.0)
+        return terms
+
+    def _imagination_terms(self, latent_BLD: Tensor, action_BLA: Tensor) -> dict[str, Tensor]:
+        seen, model = self._settings.burn_in, self.pictures.forecaster
+        state_BLC = observe_all(model, latent_BLD[:, :seen], action_BLA[:, :seen])
+        # The imagination observes the present itself, so it starts from the state before.
+        before_BC = state_BLC[:, seen - 2] if seen > 1 else model.initial(len(latent_BLD))
+        present, last = seen - 1, latent_BLD.size(1) - 1
+        motion_BNM = latent_BLD.new_zeros(len(latent_BLD), last - present, MOTION_FEATURES)
+        imagined_BND = model.rollout(
+            latent_BLD[:, present], action_BLA[:, present:last], motion_BNM, before_BC, self._step_s
+        )
+        truth_BND = latent_BLD[:, seen:].detach().float()
+        variance_D = truth_BND.flatten(0, 1).var(dim=0).clamp(min=_LEAST_VARIANCE)
+        terms = {"prediction": prediction_loss(imagined_BND.float(), truth_BND, variance_D, self.weight_N)}
+        if isinstance(model.context, RssmContext):
+            terms |= rssm_terms(model, latent_BLD[:, :seen], action_BLA[:, :seen], state_BLC)
+        return terms
+
+
+def latent_terms(latent_XD: Tensor) -> dict[str, Tensor]:
+    """Return what keeps latents small, spread out and different from one another, by name."""
+    return {
+        "magnitude": magnitude_loss(latent_XD),
+        "variance": variance_loss(latent_XD),
+        "covariance": covariance_loss(latent_XD),
+    }
+
+
+class PictureTrainer:
+    """Trains ``Pictures``; a run that was killed goes on from its last checkpoint.
+
+    Args:
+        config: The run.
+        pictures: The networks.
+        folder: Where checkpoints and logs go.
+        step_s: Time between frames [s].
+        fabric: Devices and precision; default: as configured.
+
+    Raises:
+        ArtifactError: The perceptual loss is wanted, and its weights cannot be read.
+    """
+
+    def __init__(
+        self, config: TrainConfig, pictures: Pictures, folder: Path, step_s: float, fabric: Fabric | None = None
+    ) -> None:
+        self._config = config
+        wanted = config.losses.perceptual > 0
+        perceptual = load_perceptual(Path(config.losses.perceptual_path)) if wanted else None
+        losses = PictureLosses(pictures, config, perceptual, step_s)
+        self._loop = Loop(config, config.pictures, pictures, losses, folder, fabric)
+
+    def fit(
+        self,
+        train: Sequence[Drive],
+        valid: Sequence[Drive] = (),
+        progress: Callable[[Progress], None] = lambda _: None,
+    ) -> Terms:
+        """Train to the configured number of steps and return the last validation's (or last step's) losses.
+
+        Raises:
+            DataError: A drive is shorter than a film.
+        """
+        loop = self._loop
+        loop.resume()
+        sampler = self._sampler(train, self._config.seed * 1000 + loop.step)
+        check = partial(self.validate, valid) if len(valid) else None
+        return loop.run(lambda: self.one_step(sampler), check, progress)
+
+    def one_step(self, sampler: FilmSampler) -> Terms:
+        """Take one optimiser step on fresh films and return its losses."""
+        count = self._loop.parts_count
+        return self._loop.take_step(divide(sampler.columns(self._config.pictures.batch * count), count))
+
+    def validate(self, drives: Sequence[Drive]) -> Terms:
+        """Return the mean losses over fixed films of held-out drives."""
+        sampler = self._sampler(drives, 12345)
+        batch = self._config.pictures.batch
+        return self._loop.mean_terms([sampler.columns(batch) for _ in range(_VALIDATION_BATCHES)])
+
+    def _sampler(self, drives: Sequence[Drive], seed: int) -> FilmSampler:
+        return FilmSampler(drives, self._config.model, self._config.pictures.sequence, seed)

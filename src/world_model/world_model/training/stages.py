@@ -1,0 +1,236 @@
+"""The stages before the transition: encoder, decoder, motion, path foresight; trained, or as an earlier call did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from world_model.artifacts import load_artifact
+from world_model.data.drives import Drive, DriveSet
+from world_model.errors import ConfigError
+from world_model.models.encoders import ConvEncoder, LinearDecoder, LinearEncoder
+from world_model.models.factory import make_encoder, make_transition
+from world_model.models.transition import Transition
+from world_model.motion import MotionModel
+from world_model.training.checkpoints import load_checkpoint
+from world_model.training.config import TrainConfig
+from world_model.training.distributed import fit_pictures
+from world_model.training.encoder_stage import pair_source, train_encoder
+from world_model.training.episodes import expected_motion
+from world_model.training.films import PICTURE_ENCODERS, check_inputs, latents_of
+from world_model.training.motion_fit import Track, fit_motion
+from world_model.training.path_stage import PathData, missed_displacement, train_path
+from world_model.training.picture_stage import Pictures
+from world_model.training.report import Report
+
+_SAMPLE_IMAGES = 6000
+
+
+@dataclass
+class Stages:
+    """What the stages before the transition produced."""
+
+    encoder: nn.Module
+    decoder: nn.Module
+    motion: MotionModel
+    transition: Transition
+    latents: dict[str, np.ndarray]
+
+
+def prepare(
+    config: TrainConfig, drives: DriveSet, names: Sequence[str], out: Path, report: Report | None = None
+) -> Stages:
+    """Return encoder, motion model and path foresight, trained or as an earlier call left them in ``out``.
+
+    Raises:
+        ConfigError: Encoder and decoder do not go together.
+        DataError: Drives lack what the encoder takes, or the motion model cannot be fitted.
+    """
+    report = report or Report()
+    check_parts(config)
+    if config.model.encoder in PICTURE_ENCODERS:
+        encoder, decoder = train_pictures(config, drives, names, out, report)
+        latents = encode_all(config, encoder, drives, names, report)
+    else:
+        encoder = find_encoder(config, drives, names, out, report)
+        latents = encode_all(config, encoder, drives, names, report)
+        decoder = fit_decoder(config, drives, names, latents)
+    report.say("fitting the motion model")
+    motion = fit_motion([_track(drives.drive(name)) for name in names], drives.manifest.step_s)
+    transition = make_transition(config.model, drives.manifest.action_dim)
+    actions = [np.asarray(drives.drive(name).action_TA) for name in names]
+    set_statistics(transition, list(latents.values()), actions)
+    if config.start_from:
+        # Latents stay normalised as the source's memory branch knows them; actions may mean something else here.
+        source = source_state(config, "transition")
+        kept = {name: value for name, value in transition.state_dict().items() if name.startswith("action_")}
+        transition.load_state_dict({**source, **kept})
+        shrink_corrections(transition, config.memory_shrink)
+    train_path_stage(config, transition, drives, latents, motion, out, report)
+    return Stages(encoder, decoder, motion, transition, latents)
+
+
+def check_parts(config: TrainConfig) -> None:
+    """Refuse parts that no stage trains together.
+
+    Raises:
+        ConfigError: A decoder that its encoder's stage does not train.
+    """
+    encoder, decoder = config.model.encoder, config.model.decoder
+    is_residual = encoder in PICTURE_ENCODERS
+    expected = ("transposed", "pixel_shuffle") if is_residual else ("linear",)
+    if decoder not in expected:
+        raise ConfigError(f"model.decoder is '{decoder}' with encoder '{encoder}', expected {' or '.join(expected)}")
+    if is_residual and config.start_from:
+        raise ConfigError(f"start_from is set, but fine-tuning keeps a linear or conv encoder, not '{encoder}'")
+
+
+def find_encoder(config: TrainConfig, drives: DriveSet, names: Sequence[str], out: Path, report: Report) -> nn.Module:
+    """Return a linear or convolutional encoder: of the run's source, of an earlier call, or trained now.
+
+    Raises:
+        ConfigError: An unknown encoder.
+    """
+    image_size, path = drives.manifest.image_size, out / "encoder.pt"
+    encoder = make_encoder(config.model, image_size)
+    if config.start_from:
+        encoder.load_state_dict(source_state(config, "encoder"))
+    elif path.is_file():
+        encoder.load_state_dict(load_checkpoint(path)["model"])
+    else:
+        is_conv = isinstance(encoder, ConvEncoder)
+        components = encoder.components if is_conv else encoder
+        assert isinstance(components, LinearEncoder)
+        components.fit(torch.from_numpy(sample_images(drives, names)))
+        if is_conv:
+            sources = [pair_source(drives.drive(name)) for name in names]
+            encoder = train_encoder(
+                components,
+                sources,
+                image_size,
+                steps=config.encoder_steps,
+                seed=config.seed,
+                progress=lambda step, terms: report.step("encoder", step, config.encoder_steps, terms),
+            )
+        torch.save({"config": config.to_json(), "step": config.encoder_steps, "model": encoder.state_dict()}, path)
+    return encoder.eval()
+
+
+def train_pictures(
+    config: TrainConfig, drives: DriveSet, names: Sequence[str], out: Path, report: Report
+) -> tuple[nn.Module, nn.Module]:
+    """Return a residual encoder and its decoder, trained; an earlier call's work is taken up from ``out/pictures``.
+
+    Raises:
+        DataError: A drive lacks what the encoder takes.
+    """
+    check_inputs(drives, [*names, *drives.names("valid")], config.model)
+    pictures = Pictures(config, drives.manifest.image_size, drives.manifest.action_dim)
+    fit_pictures(config, pictures, drives.path, out / "pictures", report)
+    return pictures.encoder.eval(), pictures.decoder.eval()
+
+
+def encode_all(
+    config: TrainConfig, encoder: nn.Module, drives: DriveSet, names: Sequence[str], report: Report
+) -> dict[str, np.ndarray]:
+    """Return the latents of each drive, float32 [T, D]."""
+    latents = {}
+    for done, name in enumerate(names, start=1):
+        latents[name] = latents_of(encoder, drives.drive(name), config.model)
+        report.advance("encoding", done, len(names))
+    return latents
+
+
+def fit_decoder(
+    config: TrainConfig, drives: DriveSet, names: Sequence[str], latents: dict[str, np.ndarray]
+) -> LinearDecoder:
+    """Return the linear decoder that fits the drives' pictures best."""
+    decoder = LinearDecoder(drives.manifest.image_size, config.model.latent_dim)
+    latent_ND = np.concatenate([latents[name][sample_rows(drives.drive(name), len(names))] for name in names])
+    decoder.fit(torch.from_numpy(sample_images(drives, names)), torch.from_numpy(latent_ND))
+    return decoder
+
+
+def train_path_stage(
+    config: TrainConfig,
+    model: Transition,
+    drives: DriveSet,
+    latents: dict[str, np.ndarray],
+    motion: MotionModel,
+    out: Path,
+    report: Report,
+) -> None:
+    """Train the transition's path foresight, or load what an earlier call left in ``out``."""
+    path = out / "path.pt"
+    if path.is_file():
+        model.path.load_state_dict(load_checkpoint(path)["model"])
+        return
+    step_s, steps = drives.manifest.step_s, config.horizons
+    scale_3 = np.array([config.retrieval.length_scale_m, config.retrieval.length_scale_m, 1.0])
+    data = []
+    for name, latent_TD in latents.items():
+        drive = drives.drive(name)
+        moved_TH3, known_T = expected_motion(drive, motion, steps, step_s)
+        missed_TH3 = missed_displacement(np.asarray(drive.pose_T4), moved_TH3, steps)
+        missed_TH3[~known_T] = np.nan
+        data.append(PathData(latent_TD, np.asarray(drive.action_TA), moved_TH3 / scale_3, missed_TH3 / scale_3))
+    train_path(
+        model,
+        data,
+        [step * step_s for step in steps],
+        steps=config.path_steps,
+        seed=config.seed,
+        progress=lambda step, loss: report.step("path", step, config.path_steps, {"loss": loss}),
+    )
+    torch.save({"config": config.to_json(), "step": config.path_steps, "model": model.path.state_dict()}, path)
+
+
+@torch.no_grad()
+def shrink_corrections(model: Transition, factor: float) -> None:
+    """Draw what the memory branch predicts towards the plain interpolation of what it retrieved."""
+    memory = model.memory
+    if factor == 1.0:
+        return
+    for layer in (memory.warp.generators, memory.warp.bend_out, memory.correction, memory.token_correction):
+        layer.weight.mul_(factor)
+        layer.bias.mul_(factor)
+    memory.carry.weight.mul_(factor)
+    # The largest share that memories can have comes as much nearer to all of it.
+    memory.alpha.copy_(torch.atanh(1.0 - factor * (1.0 - torch.tanh(memory.alpha))))
+
+
+def set_statistics(model: Transition, latents: Sequence[np.ndarray], actions: Sequence[np.ndarray]) -> None:
+    """Store mean and spread of latents and actions in the transition."""
+    latent_ND, action_NA = np.concatenate(latents), np.concatenate(actions)
+    action_NA = action_NA[np.isfinite(action_NA).all(axis=1)]
+    if not len(action_NA):
+        action_NA = np.zeros((1, actions[0].shape[1]))
+    values = (latent_ND.mean(0), latent_ND.std(0) + 1e-6, action_NA.mean(0), action_NA.std(0) + 1e-3)
+    model.set_statistics(*(torch.tensor(value, dtype=torch.float32) for value in values))
+
+
+def sample_images(drives: DriveSet, names: Sequence[str]) -> np.ndarray:
+    """Return a few thousand images spread evenly over the drives, uint8 [N, S, S, 3]."""
+    return np.concatenate(
+        [np.asarray(drive.image_TSSC[sample_rows(drive, len(names))]) for drive in map(drives.drive, names)]
+    )
+
+
+def sample_rows(drive: Drive, drive_count: int) -> slice:
+    """Return which frames of a drive ``sample_images`` takes."""
+    return slice(0, None, max(len(drive) * drive_count // _SAMPLE_IMAGES, 1))
+
+
+def source_state(config: TrainConfig, part: str) -> dict[str, torch.Tensor]:
+    """Return the weights of a part of the artifact that the run starts from."""
+    artifact = load_artifact(config.start_from)
+    return torch.jit.load(str(artifact.path / f"{part}.pt")).state_dict()
+
+
+def _track(drive: Drive) -> Track:
+    return Track(np.asarray(drive.stamp_T), np.asarray(drive.pose_T4), np.asarray(drive.action_TA))

@@ -1,0 +1,223 @@
+"""Trains the transition: its named losses, among them those of a recurrent state-space model, and its batches.
+
+Shape suffixes: B = sequences, L = frames, R = judged frames, H = horizons, D = latent size, C = state size, X = B * L.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from world_model.models.contexts import RssmContext
+from world_model.models.transition import Transition
+from world_model.training.config import TrainConfig
+from world_model.training.episodes import Episode
+from world_model.training.loop import Loop, Progress, Terms, divide
+from world_model.training.losses import balanced_kl, goes_on_loss, horizon_weights, prediction_loss, reward_loss
+from world_model.training.outcomes import OutcomeSampler
+from world_model.training.sampler import Batch
+
+# A share of the judged frames hears nothing from the memory, as when it is late.
+MEMORY_DROPOUT = 0.05
+_VALIDATION_BATCHES = 16
+_COLUMNS = len(fields(Batch))
+
+
+def observe_all(model: Transition, latent_BLD: Tensor, action_BLA: Tensor, recompute: bool = False) -> Tensor:
+    """Return the state after each frame of each sequence, [B, L, C].
+
+    Args:
+        model: Network.
+        latent_BLD: Latents.
+        action_BLA: Actions taken there (NaN: unknown).
+        recompute: Compute activations again in the backward pass instead of keeping them.
+    """
+    observe: Callable[..., Any] = model.observe
+    if recompute:
+        observe = partial(checkpoint, model.observe, use_reentrant=False)
+    state_BC = model.initial(len(latent_BLD))
+    states = []
+    for frame in range(latent_BLD.size(1)):
+        state_BC = observe(latent_BLD[:, frame], action_BLA[:, frame], state_BC)
+        states.append(state_BC)
+    return torch.stack(states, dim=1)
+
+
+def run_batch(
+    model: Transition, batch: Batch, state_BLC: Tensor, horizons_s: Tensor, recompute: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return forecasts with and without memory [R, H, D] and gates [R, H] for one batch."""
+    forecast: Callable[..., Any] = model.forecast
+    if recompute:
+        forecast = partial(checkpoint, model.forecast, use_reentrant=False)
+    row_R, position_R = batch.row_R, batch.position_R
+    state_RC = state_BLC[row_R, position_R]
+    count = len(row_R)
+    return forecast(
+        state_RC,
+        batch.latent_BLD[row_R, position_R],
+        batch.action_BLA[row_R, position_R],
+        batch.motion_RHM,
+        horizons_s.expand(count, -1),
+        batch.spot_RHKD,
+        batch.spot_feature_RHKF,
+        batch.spot_valid_RHK,
+        batch.twin_RKD,
+        batch.twin_feature_RKF,
+        batch.twin_valid_RK,
+        batch.follow_RHKD,
+        batch.follow_valid_RHK,
+        torch.zeros(count, model.history_dim, device=state_RC.device),
+        torch.zeros(count, dtype=torch.int64, device=state_RC.device),
+    )
+
+
+def rssm_terms(model: Transition, latent_BLD: Tensor, action_BLA: Tensor, state_BLC: Tensor) -> dict[str, Tensor]:
+    """Return the divergence ``kl`` between what the recurrent state-space model saw and what it had expected.
+
+    Args:
+        model: With an ``RssmContext``.
+        latent_BLD: What it observed.
+        action_BLA: Actions taken there (NaN: unknown).
+        state_BLC: After each of them.
+    """
+    context = model.context
+    z_BLD = (latent_BLD - model.latent_mean) / model.latent_std
+    input_XI = torch.cat([z_BLD, model.normalise_action(action_BLA)], dim=2).flatten(0, 1)
+    deterministic_XF = state_BLC[..., : context.deterministic_dim].flatten(0, 1)
+    return {"kl": balanced_kl(context.posterior(deterministic_XF, input_XI), context.prior(deterministic_XF))}
+
+
+def outcome_terms(model: Transition, state_BLC: Tensor, outcome_BL2: Tensor) -> dict[str, Tensor]:
+    """Return what the reward and continue heads miss, by name; ``outcome_BL2`` is NaN where nothing is known."""
+    context = model.context
+    reward_X, goes_on_X = context.heads(state_BLC[..., : context.state_dim].flatten(0, 1))
+    outcome_X2 = outcome_BL2.flatten(0, 1)
+    return {
+        "reward": reward_loss(reward_X, outcome_X2[:, 0]),
+        "goes_on": goes_on_loss(goes_on_X, outcome_X2[:, 1]),
+    }
+
+
+class TransitionLosses(nn.Module):
+    """The transition with its losses around it: tensors of a batch in, named terms out.
+
+    Terms are ``prediction`` without memory and ``prediction_memory`` with it; for an RSSM also ``kl`` and, where the
+    data has outcomes, ``reward`` and ``goes_on``.
+
+    Args:
+        model: Network with its statistics set.
+        horizons_s: Times ahead [s], [H].
+        weight_H: Weights of the horizons.
+        variance_D: Variance of the latents, the unit of errors.
+        recompute: Compute activations again in the backward pass instead of keeping them.
+    """
+
+    horizons_s: Tensor
+    weight_H: Tensor
+    variance_D: Tensor
+
+    def __init__(
+        self, model: Transition, horizons_s: Tensor, weight_H: Tensor, variance_D: Tensor, recompute: bool = False
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._recompute = recompute
+        self.register_buffer("horizons_s", horizons_s)
+        self.register_buffer("weight_H", weight_H)
+        self.register_buffer("variance_D", variance_D)
+
+    def forward(self, *columns: Tensor) -> dict[str, Tensor]:
+        """Return the named losses of a batch's tensors, in the order of ``Batch``; outcomes may come last."""
+        batch, model, recompute = Batch(*columns[:_COLUMNS]), self.model, self._recompute and self.training
+        state_BLC = observe_all(model, batch.latent_BLD, batch.action_BLA, recompute)
+        with_RHD, without_RHD, _ = run_batch(model, batch, state_BLC, self.horizons_s, recompute)
+        terms = {"prediction": prediction_loss(without_RHD, batch.target_RHD, self.variance_D, self.weight_H)}
+        if model.use_memory:
+            terms["prediction_memory"] = prediction_loss(with_RHD, batch.target_RHD, self.variance_D, self.weight_H)
+        if isinstance(model.context, RssmContext):
+            terms |= rssm_terms(model, batch.latent_BLD, batch.action_BLA, state_BLC)
+            if len(columns) > _COLUMNS:
+                terms |= outcome_terms(model, state_BLC, columns[_COLUMNS])
+        return terms
+
+
+def parts_of(columns: Sequence[Tensor], parts: int) -> list[list[Tensor]]:
+    """Return the tensors of a batch divided into equal parts, each with its sequences counted from 0."""
+    divided = divide(columns, parts)
+    row = [f.name for f in fields(Batch)].index("row_R")
+    for part in divided:
+        part[row] = part[row] - part[row][0]
+    return divided
+
+
+class Trainer:
+    """Trains one transition; a run that was killed goes on from its last checkpoint.
+
+    Args:
+        config: Everything that may differ between two runs.
+        model: Network with its statistics set.
+        folder: Where checkpoints and logs go.
+        step_s: Time between frames [s].
+        variance_D: Variance of the latents, the unit of errors; default: what the network normalises with.
+        outcomes: Drive -> reward and whether it goes on [T, 2], for an RSSM; NaN where not known.
+        fabric: Devices and precision; default: as configured.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: Transition,
+        folder: Path,
+        step_s: float,
+        variance_D: Tensor | None = None,
+        outcomes: Mapping[str, np.ndarray] | None = None,
+        fabric: Fabric | None = None,
+    ) -> None:
+        self._config = config
+        self._outcomes = outcomes or {}
+        losses = TransitionLosses(
+            model,
+            torch.tensor(config.horizons) * step_s,
+            horizon_weights(len(config.horizons), config.horizon_weight),
+            model.latent_std.square() if variance_D is None else variance_D,
+            config.optimiser.checkpoint_activations,
+        )
+        self._loop = Loop(config, config.optimiser, model, losses, folder, fabric)
+
+    def fit(
+        self,
+        train: Sequence[Episode],
+        valid: Sequence[Episode] = (),
+        progress: Callable[[Progress], None] = lambda _: None,
+    ) -> Terms:
+        """Train to the configured number of steps and return the last validation's (or last step's) losses."""
+        loop, config = self._loop, self._config
+        loop.resume()
+        sampler = self._sampler(train, config.seed * 1000 + loop.step)
+        return loop.run(lambda: self.one_step(sampler), partial(self.validate, valid) if len(valid) else None, progress)
+
+    def one_step(self, sampler: OutcomeSampler) -> Terms:
+        """Take one optimiser step on a fresh batch and return its losses."""
+        count = self._loop.parts_count
+        columns = sampler.columns(self._config.optimiser.batch * count, MEMORY_DROPOUT)
+        return self._loop.take_step(parts_of(columns, count))
+
+    def validate(self, episodes: Sequence[Episode]) -> Terms:
+        """Return the mean losses over fixed batches of held-out episodes."""
+        sampler = self._sampler(episodes, 12345)
+        batch = self._config.optimiser.batch
+        return self._loop.mean_terms([sampler.columns(batch) for _ in range(_VALIDATION_BATCHES)])
+
+    def _sampler(self, episodes: Sequence[Episode], seed: int) -> OutcomeSampler:
+        o = self._config.optimiser
+        return OutcomeSampler(episodes, self._config.horizons, o.sequence, o.burn_in, o.positions, seed, self._outcomes)
