@@ -1,8 +1,8 @@
-/* The two loops of a search that NumPy cannot fuse: which records lie within a radius, and which of them may be nearest.
+/* The loops of a search that NumPy cannot fuse: which pages and records lie within a radius, which may be nearest.
  *
- * Records lie in pages of 16. Everything is read where it lies and nothing is written but the outputs. Both loops are
- * exact: the first compares in double precision, in the order of operations that NumPy uses; the second compares
- * bounds, so that what it leaves out cannot be among the k nearest. Called through ctypes, without the interpreter.
+ * Records lie in pages of 16. Everything is read where it lies and nothing is written but the outputs. All is exact:
+ * places are compared in double precision, in the order of operations that NumPy uses; latents by bounds, so that what
+ * is left out cannot be among the k nearest. Called through ctypes, without the interpreter.
  */
 #include <math.h>
 #include <stdint.h>
@@ -22,6 +22,31 @@ static inline double larger(double a, double b) { return a > b ? a : b; }
 static inline double smaller(double a, double b) { return a < b ? a : b; }
 
 typedef float lanes __attribute__((vector_size(4 * PAGE), aligned(4), may_alias));
+
+/* Pages of the lists of some cells, those lists left out whose bounds lie outside a radius.
+ *
+ * table_cell, table_list [places]: hash table, see celltable.py; list_box [L, 4] and first [L]: bounds and first page of
+ * each list; next [P]: the page after each. Returns how many pages; no more than `room` are written.
+ */
+int64_t wm_pages(const uint64_t *cells, int64_t count, const uint64_t *table_cell, const int32_t *table_list,
+                 int64_t places, int64_t shift, const double *list_box, const int32_t *first, const int32_t *next,
+                 double at_x, double at_y, double radius2, int64_t *out_pages, int64_t room) {
+    int64_t size = 0;
+    for (int64_t i = 0; i < count; i++) __builtin_prefetch(table_cell + (cells[i] * UINT64_C(0x9E3779B97F4A7C15) >> shift));
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = (int64_t)(cells[i] * UINT64_C(0x9E3779B97F4A7C15) >> shift);
+        while (table_cell[at] && table_cell[at] != cells[i]) at = (at + 1) & (places - 1);
+        if (!table_cell[at] || table_list[at] < 0) continue;
+        const double *b = list_box + 4 * table_list[at];
+        double dx = larger(larger(b[0] - at_x, at_x - b[2]), 0.0), dy = larger(larger(b[1] - at_y, at_y - b[3]), 0.0);
+        if (!(dx * dx + dy * dy <= radius2)) continue;
+        for (int32_t page = first[table_list[at]]; page >= 0; page = next[page]) {
+            if (size < room) out_pages[size] = page;
+            size++;
+        }
+    }
+    return size;
+}
 
 /* Pages that hold something within a radius of a point, and which of their slots that is.
  *

@@ -79,6 +79,7 @@ class Columns:
     Attributes:
         page_list: The list that each page belongs to.
         page_rank: Its place among the list's pages.
+        next_P: The list's next page, -1 after the last.
         live_P: One bit per slot in use, uint16.
         box_P4: Bounds of each page's records or more: min x, min y, max x, max y.
         addresses: Where columns lie, by name.
@@ -98,6 +99,7 @@ class Columns:
         self.box_P4 = np.zeros((page_count, 4))
         self.page_list = np.full(page_count, -1, np.int32)
         self.page_rank = np.zeros(page_count, np.int32)
+        self.next_P = np.full(page_count, -1, np.int32)
         self.addresses: dict[str, int] = {}
         self._locate()
 
@@ -107,7 +109,7 @@ class Columns:
         return self.sketch.even_dim if self.sketch is not None else 0
 
     def _locate(self) -> None:
-        arrays = {**self.columns, "live": self.live_P, "box": self.box_P4}
+        arrays = {**self.columns, "live": self.live_P, "box": self.box_P4, "next": self.next_P}
         if self.sketch is not None:
             arrays |= {"code": self.sketch.code, "scale": self.sketch.scale}
         self.addresses = {name: address(array) for name, array in arrays.items()}
@@ -122,8 +124,14 @@ class Columns:
         column = self.columns[name]
         return column.reshape(len(column) * PAGE, *column.shape[2:])
 
-    def new_page(self, list_no: int, rank: int) -> int:
-        """Return a page for a cell's list; ``rank`` is its place among the list's pages."""
+    def new_page(self, list_no: int, rank: int, after: int = -1) -> int:
+        """Return a page for a cell's list.
+
+        Args:
+            list_no: The list.
+            rank: The page's place among the list's pages.
+            after: The page that was the list's last; -1: it had none.
+        """
         if self._free_pages:
             page = self._free_pages.pop()
         else:
@@ -133,6 +141,9 @@ class Columns:
             self.page_count += 1
         self.page_list[page] = list_no
         self.page_rank[page] = rank
+        self.next_P[page] = -1
+        if after >= 0:
+            self.next_P[after] = page
         self.live_P[page] = 0
         self.box_P4[page] = _NOWHERE
         return page
@@ -143,9 +154,11 @@ class Columns:
             self.columns[name] = np.full((self._room, PAGE, action_dim), np.nan, np.float32)
         self._locate()
 
-    def free_page(self, page: int) -> None:
-        """Take back a page that holds nothing any more."""
+    def free_page(self, page: int, before: int = -1) -> None:
+        """Take back a list's last page, which holds nothing any more; ``before`` is the last one then, -1: none is."""
         self.page_list[page] = -1
+        if before >= 0:
+            self.next_P[before] = -1
         self._free_pages.append(page)
 
     def write(self, slots_N: np.ndarray, rows: Rows) -> None:
@@ -193,13 +206,14 @@ class Columns:
             self.sketch.scale = _enlarged(self.sketch.scale, room)
         self.live_P, self.box_P4 = _enlarged(self.live_P, room), _enlarged(self.box_P4, room)
         self.page_list, self.page_rank = _enlarged(self.page_list, room), _enlarged(self.page_rank, room)
+        self.next_P = _enlarged(self.next_P, room)
         self._room = room
         self._locate()
 
     @property
     def nbytes(self) -> int:
         """Bytes of the pages in use."""
-        arrays = [*self.columns.values(), self.live_P, self.box_P4, self.page_list, self.page_rank]
+        arrays = [*self.columns.values(), self.live_P, self.box_P4, self.page_list, self.page_rank, self.next_P]
         if self.sketch is not None:
             arrays += [self.sketch.code, self.sketch.scale]
         return self.page_count * sum(array.nbytes for array in arrays) // max(1, self._room)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from spatial_memory.cells import CellGrid
+from spatial_memory.celltable import CellTable
 from spatial_memory.errors import PlaceError
 from spatial_memory.query import Place, Query
 
@@ -33,7 +34,10 @@ class CellDirectory:
         size_L: Records per list.
         cell_L: H3 cell of each list, uint64.
         newest_L: Newest stamp in each list [ns].
+        box_L4: Bounds of each list's records or more: min x, min y, max x, max y.
+        first_L: First page of each list, -1 where it has none.
         pages: Pages of each list, in order.
+        table: The list of each cell.
     """
 
     def __init__(self, grid: CellGrid) -> None:
@@ -43,8 +47,9 @@ class CellDirectory:
         self.newest_L = np.zeros(256, np.int64)
         self.pages: list[list[int]] = []
         self._page_arrays: list[np.ndarray | None] = []
-        self._box_L4 = np.tile(np.array(_EMPTY_BOX), (256, 1))
-        self._lists: dict[int, int] = {}
+        self.box_L4 = np.tile(np.array(_EMPTY_BOX), (256, 1))
+        self.first_L = np.full(256, -1, np.int32)
+        self.table = CellTable()
         self._children: list[dict[int, list[int]]] = [{} for _ in grid.levels[1:]]
         self._unused: list[int] = []
         self._stale: list[int] = []
@@ -52,21 +57,21 @@ class CellDirectory:
     @property
     def cell_count(self) -> int:
         """Cells that hold something."""
-        return len(self._lists)
+        return len(self.table)
 
     @property
     def nbytes(self) -> int:
         """Bytes held, about."""
-        return len(self._lists) * 500
+        return len(self.table) * 500 + self.table.nbytes
 
     def list_of(self, cell: int) -> int:
         """Return the list of a cell; a new cell gets one."""
-        list_no = self._lists.get(cell)
+        list_no = self.table.get(cell)
         return self._open(cell) if list_no is None else list_no
 
     def find(self, cell: int) -> int | None:
         """Return the list of a cell, or None where nothing lies."""
-        return self._lists.get(cell)
+        return self.table.get(cell)
 
     def _open(self, cell: int) -> int:
         if self._unused:
@@ -78,8 +83,8 @@ class CellDirectory:
             if list_no >= len(self.size_L):
                 self._grow(2 * len(self.size_L))
         self.cell_L[list_no] = cell
-        self._box_L4[list_no] = _EMPTY_BOX
-        self._lists[cell] = list_no
+        self.box_L4[list_no] = _EMPTY_BOX
+        self.table.put(cell, list_no)
         for level, parent in zip(self._children, self.grid.parents(cell)):
             level.setdefault(parent, []).append(list_no)
         return list_no
@@ -89,14 +94,15 @@ class CellDirectory:
         self.size_L = np.append(self.size_L, np.zeros(more, np.int64))
         self.cell_L = np.append(self.cell_L, np.zeros(more, np.uint64))
         self.newest_L = np.append(self.newest_L, np.zeros(more, np.int64))
-        self._box_L4 = np.concatenate((self._box_L4, np.tile(np.array(_EMPTY_BOX), (more, 1))))
+        self.first_L = np.append(self.first_L, np.full(more, -1, np.int32))
+        self.box_L4 = np.concatenate((self.box_L4, np.tile(np.array(_EMPTY_BOX), (more, 1))))
 
     def grew(self, list_no: int, x_N: np.ndarray, y_N: np.ndarray, newest: int) -> None:
         """Note that records were added to a list."""
         fresh = self.size_L[list_no] == 0
         self.newest_L[list_no] = newest if fresh else max(newest, self.newest_L[list_no])
         self.size_L[list_no] += len(x_N)
-        box = self._box_L4[list_no]
+        box = self.box_L4[list_no]
         box[0] = min(box[0], x_N.min())
         box[1] = min(box[1], y_N.min())
         box[2] = max(box[2], x_N.max())
@@ -107,10 +113,10 @@ class CellDirectory:
         self.size_L[list_no] -= 1
         if self.size_L[list_no] > 0:
             return
-        del self._lists[int(self.cell_L[list_no])]
-        self._box_L4[list_no] = _EMPTY_BOX
+        self.table.drop(int(self.cell_L[list_no]))
+        self.box_L4[list_no] = _EMPTY_BOX
         self._stale.append(list_no)
-        if len(self._stale) > max(1024, len(self._lists)):
+        if len(self._stale) > max(1024, len(self.table)):
             self._sweep()
 
     def _sweep(self) -> None:
@@ -131,6 +137,7 @@ class CellDirectory:
     def repaged(self, list_no: int) -> None:
         """Note that a list has other pages than before."""
         self._page_arrays[list_no] = None
+        self.first_L[list_no] = self.pages[list_no][0] if self.pages[list_no] else -1
 
     def pages_of(self, lists_L: np.ndarray) -> np.ndarray:
         """Return the pages of lists, in their order, int64."""
@@ -141,6 +148,18 @@ class CellDirectory:
                 list_no = int(lists_L[at])
                 parts[at] = arrays[list_no] = np.array(self.pages[list_no], np.int64)
         return np.concatenate(parts) if parts else np.empty(0, np.int64)  # type: ignore[arg-type]
+
+    def cells_around(self, x: float, y: float, radius_m: float) -> np.ndarray | None:
+        """Return all cells that a disc may touch, uint64; None where these are too many to look up one by one.
+
+        Raises:
+            PlaceError: The place lies nowhere.
+        """
+        found = self.grid.disc(self.grid.cell_of(x, y), radius_m, self._most_cells())
+        return found[1] if found is not None and found[0] == 0 else None
+
+    def _most_cells(self) -> int:
+        return max(64, 4 * len(self.table))
 
     def near(self, query: Query) -> np.ndarray | None:
         """Return the lists that the query's area may touch, int64; None: all of them.
@@ -161,7 +180,7 @@ class CellDirectory:
             lists_L = self.occupied()
         if lists_L is None or len(lists_L) == 0:
             return lists_L
-        box_L4 = self._box_L4[lists_L]
+        box_L4 = self.box_L4[lists_L]
         if place is not None and query.radius_m > 0:
             keep_L = self.grid.map.box_distance2(box_L4, place.x, place.y) <= query.radius_m**2 * _SLACK
             lists_L, box_L4 = lists_L[keep_L], box_L4[keep_L]
@@ -185,20 +204,18 @@ class CellDirectory:
 
     def _in_rings(self, cell: int, ring_count: int) -> np.ndarray:
         cells = self.grid.within_rings(cell, ring_count)
-        if len(cells) > 4 * len(self._lists):
+        if len(cells) > 4 * len(self.table):
             occupied_L = self.occupied()
             return occupied_L[np.isin(self.cell_L[occupied_L], cells.astype(np.uint64))]
-        lists = self._lists
-        return np.array([lists[cell] for cell in cells.tolist() if cell in lists], np.int64)
+        return self.table.lists_of(cells)
 
     def _in_disc(self, cell: int, radius_m: float) -> np.ndarray | None:
-        found = self.grid.disc(cell, radius_m, most=max(64, 4 * len(self._lists)))
+        found = self.grid.disc(cell, radius_m, self._most_cells())
         if found is None:
             return None
         level, cells = found
         if level == 0:
-            lists = self._lists
-            return np.array([lists[cell] for cell in cells.tolist() if cell in lists], np.int64)
+            return self.table.lists_of(cells)
         children = self._children[level - 1]
         parts = [children[cell] for cell in cells.tolist() if cell in children]
         return np.array(list(itertools.chain.from_iterable(parts)), np.int64)

@@ -81,7 +81,7 @@ class CellIndex:
         size = int(directory.size_L[list_no])
         pages = directory.pages[list_no]
         while len(pages) * PAGE < size + len(slots_N):
-            pages.append(self.columns.new_page(list_no, len(pages)))
+            pages.append(self.columns.new_page(list_no, len(pages), pages[-1] if pages else -1))
             directory.repaged(list_no)
         offsets = np.arange(size, size + len(slots_N))
         slots_N[:] = np.array(pages, np.int64)[offsets // PAGE] * PAGE + offsets % PAGE
@@ -105,7 +105,7 @@ class CellIndex:
         else:
             self.columns.clear(slot)
         if last % PAGE == 0:
-            self.columns.free_page(pages.pop())
+            self.columns.free_page(pages.pop(), pages[-1] if pages else -1)
             self.directory.repaged(list_no)
         self.directory.shrank(list_no)
         self.directory.newest_L[list_no] = self.columns.flat("stamp")[self.slots_of_list(list_no)].max(initial=-(2**63))
@@ -173,9 +173,7 @@ class CellIndex:
         Raises:
             PlaceError: The query's place lies nowhere.
         """
-        lists_L = self.directory.near(query)
-        page_P = np.arange(self.columns.page_count) if lists_L is None else self.directory.pages_of(lists_L)
-        page_P, bits_P, count = self._passing(query, limits, page_P)
+        page_P, bits_P, count = self._passing(query, limits)
         if count == 0:
             return Shortlist(np.empty(0, np.int64), 0)
         planar = self.grid.map.name == "local" or query.rank == "latent"
@@ -187,15 +185,17 @@ class CellIndex:
         score_N, slack = self._scores(query, slots_N)
         return Shortlist(slots_N[smallest(score_N, query.k, slack)], count)
 
-    def _passing(self, query: Query, limits: Limits, page_P: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    def _passing(self, query: Query, limits: Limits) -> tuple[np.ndarray, np.ndarray, int]:
         """Return the pages that hold something that passes every filter, a bit per slot that does, and how many do."""
         columns, place = self.columns, query.place
         is_disc = self._kernels is not None and query.radius_m > 0 and self.grid.map.name == "local"
-        if is_disc and self._kernels is not None and place is not None:
-            page_P, bits_P, count = self._kernels.within(columns, page_P, place.x, place.y, query.radius_m)
+        if is_disc:
+            page_P, bits_P, count = self._within(query)
             if not has_more_filters(query, limits):
                 return page_P, bits_P, count
         else:
+            lists_L = self.directory.near(query)
+            page_P = np.arange(columns.page_count) if lists_L is None else self.directory.pages_of(lists_L)
             bits_P = columns.live_P[page_P]
         mask_P16 = mask_of(bits_P)
 
@@ -207,6 +207,20 @@ class CellIndex:
         bits_P = bits_of(mask_P16)
         kept_P = np.flatnonzero(bits_P)
         return page_P[kept_P], bits_P[kept_P], int(np.count_nonzero(mask_P16))
+
+    def _within(self, query: Query) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return the pages that hold something within the radius (and rings), a bit per slot, and how many."""
+        assert query.place is not None
+        assert self._kernels is not None
+        disc = (query.place.x, query.place.y, query.radius_m)
+        cells = None if query.ring_count > 0 else self.directory.cells_around(*disc)
+        if cells is not None:
+            page_P = self._kernels.pages_of(self.directory, self.columns, cells, *disc)
+        else:
+            lists_L = self.directory.near(query)
+            assert lists_L is not None
+            page_P = self.directory.pages_of(lists_L)
+        return self._kernels.within(self.columns, page_P, *disc)
 
     def _scores(self, query: Query, slots_N: np.ndarray) -> tuple[np.ndarray, float]:
         """Return what slots are ranked by, and by how much any two may be off together."""

@@ -19,6 +19,7 @@ from spatial_memory.records import wrap_angle
 
 if TYPE_CHECKING:
     from spatial_memory.columns import Columns
+    from spatial_memory.directory import CellDirectory
 
 _LOG = logging.getLogger(__name__)
 _POINTER, _INT, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
@@ -33,6 +34,9 @@ class Kernels:
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
+        self._pages = library.wm_pages
+        self._pages.argtypes = [_POINTER, _INT, *[_POINTER] * 2, *[_INT] * 2, *[_POINTER] * 3, *[_REAL] * 3, _POINTER, _INT]
+        self._pages.restype = _INT
         self._within = library.wm_within
         self._within.argtypes = [_POINTER, _INT, *[_POINTER] * 4, *[_REAL] * 3, *[_POINTER] * 3]
         self._within.restype = _INT
@@ -42,6 +46,24 @@ class Kernels:
             *[_POINTER] * 3,
         ]  # fmt: skip
         self._nearest.restype = _INT
+
+    def pages_of(
+        self, directory: CellDirectory, columns: Columns, cell_C: np.ndarray, x: float, y: float, radius_m: float
+    ) -> np.ndarray:
+        """Return the pages of those cells whose contents may lie within a radius, int64 [P]."""
+        table = directory.table
+        cell_C = np.ascontiguousarray(cell_C, np.uint64)
+        room = 2048
+        while True:
+            page_P = np.empty(room, np.int64)
+            count = self._pages(
+                address(cell_C), len(cell_C), address(table.cell_T), address(table.list_T), len(table.cell_T),
+                table.shift, address(directory.box_L4), address(directory.first_L), columns.addresses["next"], x, y,
+                radius_m**2, address(page_P), room,
+            )  # fmt: skip
+            if count <= room:
+                return page_P[:count]
+            room = count
 
     def within(
         self, columns: Columns, page_P: np.ndarray, x: float, y: float, radius_m: float
