@@ -10,6 +10,7 @@
 #define PAGE 16
 #define TAU 6.283185307179586
 #define DIMS 64 /* decoded at a time */
+#define CHAINS 64 /* followed at a time */
 
 /* One version per generation of processors, chosen when the library is loaded. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
@@ -21,29 +22,52 @@
 static inline double larger(double a, double b) { return a > b ? a : b; }
 static inline double smaller(double a, double b) { return a < b ? a : b; }
 
+/* Where a cell's place in the hash table is looked for first. */
+static inline int64_t place_of(uint64_t cell, int64_t shift) {
+    return (int64_t)(cell * UINT64_C(0x9E3779B97F4A7C15) >> shift);
+}
+
 typedef float lanes __attribute__((vector_size(4 * PAGE), aligned(4), may_alias));
 
 /* Pages of the lists of some cells, those lists left out whose bounds lie outside a radius.
  *
- * table_cell, table_list [places]: hash table, see celltable.py; list_box [L, 4] and first [L]: bounds and first page of
- * each list; next [P]: the page after each. Returns how many pages; no more than `room` are written.
+ * table_cell, table_list [places]: hash table, see celltable.py; list_box [L, 4], first [L] and list_size [L]: bounds,
+ * first page and records of each list; next [P]: the page after each. Returns how many pages; where they are more than
+ * `room` they are not all written.
  */
 int64_t wm_pages(const uint64_t *cells, int64_t count, const uint64_t *table_cell, const int32_t *table_list,
-                 int64_t places, int64_t shift, const double *list_box, const int32_t *first, const int32_t *next,
-                 double at_x, double at_y, double radius2, int64_t *out_pages, int64_t room) {
+                 int64_t places, int64_t shift, const double *list_box, const int32_t *first, const int64_t *list_size,
+                 const int32_t *next, double at_x, double at_y, double radius2, int64_t *out_pages, int64_t room) {
     int64_t size = 0;
-    for (int64_t i = 0; i < count; i++) __builtin_prefetch(table_cell + (cells[i] * UINT64_C(0x9E3779B97F4A7C15) >> shift));
-    for (int64_t i = 0; i < count; i++) {
-        int64_t at = (int64_t)(cells[i] * UINT64_C(0x9E3779B97F4A7C15) >> shift);
-        while (table_cell[at] && table_cell[at] != cells[i]) at = (at + 1) & (places - 1);
-        if (!table_cell[at] || table_list[at] < 0) continue;
-        const double *b = list_box + 4 * table_list[at];
-        double dx = larger(larger(b[0] - at_x, at_x - b[2]), 0.0), dy = larger(larger(b[1] - at_y, at_y - b[3]), 0.0);
-        if (!(dx * dx + dy * dy <= radius2)) continue;
-        for (int32_t page = first[table_list[at]]; page >= 0; page = next[page]) {
-            if (size < room) out_pages[size] = page;
-            size++;
+    for (int64_t start = 0; start < count; start += CHAINS) {
+        int64_t end = start + CHAINS < count ? start + CHAINS : count, chains = 0, left = 0;
+        int32_t page[CHAINS];
+        int64_t at[CHAINS], last[CHAINS];
+        for (int64_t i = start; i < end; i++) __builtin_prefetch(table_cell + place_of(cells[i], shift));
+        for (int64_t i = start; i < end; i++) {
+            int64_t place = place_of(cells[i], shift);
+            while (table_cell[place] && table_cell[place] != cells[i]) place = (place + 1) & (places - 1);
+            if (!table_cell[place] || table_list[place] < 0) continue;
+            int32_t list = table_list[place];
+            const double *b = list_box + 4 * list;
+            double dx = larger(larger(b[0] - at_x, at_x - b[2]), 0.0), dy = larger(larger(b[1] - at_y, at_y - b[3]), 0.0);
+            if (!(dx * dx + dy * dy <= radius2)) continue;
+            page[chains] = first[list];
+            at[chains] = size;
+            size += (list_size[list] + PAGE - 1) / PAGE;
+            last[chains++] = size;
         }
+        if (size > room) continue;
+        /* All chains a step at a time: the memory's answers overlap. */
+        do {
+            left = 0;
+            for (int64_t i = 0; i < chains; i++) {
+                if (at[i] == last[i]) continue;
+                out_pages[at[i]++] = page[i];
+                page[i] = next[page[i]];
+                left += at[i] < last[i];
+            }
+        } while (left);
     }
     return size;
 }

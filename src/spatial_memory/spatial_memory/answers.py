@@ -5,6 +5,7 @@ Shape suffixes: N = records of all shortlists, K = answers.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -77,21 +78,20 @@ def _complete(
     index: CellIndex, catalogue: Catalogue, store: Store, queries: Sequence[Query], shortlists: Sequence[Shortlist]
 ) -> list[Matches]:
     """Rank shortlists and gather all records at once."""
-    slots_N = np.concatenate([shortlist.slot_N for shortlist in shortlists])
-    listed = index.listed(slots_N)
-    ranked = rank(listed, queries, shortlists, index.grid.map)
+    rows = index.rows(np.concatenate([shortlist.slot_N for shortlist in shortlists]))
+    ranked = rank(rows, queries, shortlists, index.grid.map)
     kept_N = np.concatenate([ranking.order_K for ranking in ranked])
-    rows = index.rows(slots_N[kept_N], listed.latent_ND[kept_N])
-    wanted_N = np.repeat([query.successors for query in queries], [len(each.order_K) for each in ranked])
-    ids = list(dict.fromkeys(rows.id_N[wanted_N].tolist()))
-    records = records_of(rows, catalogue, store.successors(ids, index.dim) if ids else {})
+    ids = rows.id_N[kept_N].tolist()
+    sizes = [len(ranking.order_K) for ranking in ranked]
+    asked_N = [query.successors for query, size in zip(queries, sizes) for _ in range(size)]
+    wanted = list(dict.fromkeys(itertools.compress(ids, asked_N)))
+    records = records_of(rows, kept_N, catalogue, store.successors(wanted, index.dim) if wanted else {})
     answers: list[Matches] = []
     start = 0
-    for query, shortlist, each in zip(queries, shortlists, ranked):
-        end = start + len(each.order_K)
-        found = records[start:end]
-        if not query.successors and ids:
+    for query, shortlist, size, each in zip(queries, shortlists, sizes, ranked):
+        found = records[start : start + size]
+        if wanted and not query.successors:
             found = [replace(record, successors=()) for record in found]
         answers.append(Matches(found, *each.distances, shortlist.candidate_count))
-        start = end
+        start += size
     return answers

@@ -14,7 +14,7 @@ from spatial_memory.directory import CellDirectory
 from spatial_memory.filters import Limits, Measures, has_more_filters, latent_distance, passing
 from spatial_memory.idmap import IdMap
 from spatial_memory.query import Query
-from spatial_memory.ranking import Shortlist, Shortlisted, latent_scores, smallest
+from spatial_memory.ranking import Shortlist, latent_scores, smallest
 
 KERNELS = kernels.load()
 
@@ -143,8 +143,8 @@ class CellIndex:
         offsets = np.arange(int(self.directory.size_L[list_no]))
         return np.array(self.directory.pages[list_no], np.int64)[offsets // PAGE] * PAGE + offsets % PAGE
 
-    def rows(self, slots_N: np.ndarray, latent_ND: np.ndarray | None = None) -> Rows:
-        """Return the records of slots; their latents too unless they are at hand."""
+    def rows(self, slots_N: np.ndarray) -> Rows:
+        """Return the records of slots."""
         flat = self.columns.flat
         return Rows(
             flat("id")[slots_N],
@@ -158,7 +158,7 @@ class CellIndex:
             flat("action")[slots_N],
             flat("previous_action")[slots_N],
             self.directory.cell_L[self.columns.page_list[slots_N // PAGE]],
-            flat("latent")[slots_N] if latent_ND is None else latent_ND,
+            flat("latent")[slots_N],
         )
 
     # ---------------------------------------------------------------- searching
@@ -238,11 +238,6 @@ class CellIndex:
         if pose_N is not None:
             score_N = score_N + query.pose_weight * pose_N
         return score_N, _off(score_N, query.k, 1e-6 * (self.dim + 8))
-
-    def listed(self, slots_N: np.ndarray) -> Shortlisted:
-        """Return what ranking has to know of the records in slots."""
-        flat = self.columns.flat
-        return Shortlisted._make([flat(name)[slots_N] for name in ("id", "x", "y", "heading", "latent")])
 
     @property
     def nbytes(self) -> int:

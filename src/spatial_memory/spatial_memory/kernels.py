@@ -35,7 +35,9 @@ class Kernels:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._pages = library.wm_pages
-        self._pages.argtypes = [_POINTER, _INT, *[_POINTER] * 2, *[_INT] * 2, *[_POINTER] * 3, *[_REAL] * 3, _POINTER, _INT]
+        self._pages.argtypes = [
+            _POINTER, _INT, *[_POINTER] * 2, *[_INT] * 2, *[_POINTER] * 4, *[_REAL] * 3, _POINTER, _INT,
+        ]  # fmt: skip
         self._pages.restype = _INT
         self._within = library.wm_within
         self._within.argtypes = [_POINTER, _INT, *[_POINTER] * 4, *[_REAL] * 3, *[_POINTER] * 3]
@@ -58,8 +60,8 @@ class Kernels:
             page_P = np.empty(room, np.int64)
             count = self._pages(
                 address(cell_C), len(cell_C), address(table.cell_T), address(table.list_T), len(table.cell_T),
-                table.shift, address(directory.box_L4), address(directory.first_L), columns.addresses["next"], x, y,
-                radius_m**2, address(page_P), room,
+                table.shift, address(directory.box_L4), address(directory.first_L), address(directory.size_L),
+                columns.addresses["next"], x, y, radius_m**2, address(page_P), room,
             )  # fmt: skip
             if count <= room:
                 return page_P[:count]

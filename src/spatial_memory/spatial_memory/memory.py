@@ -164,7 +164,8 @@ class CellMemory:
                 return []
             slots_N = np.array([self._index.slot_of(record_id) for record_id in ids], np.int64)
             rows = self._index.rows(slots_N[slots_N >= 0])
-            return records_of(rows, self._catalogue, self._store.successors(rows.id_N.tolist(), self._index.dim))
+            successors = self._store.successors(rows.id_N.tolist(), self._index.dim)
+            return records_of(rows, np.arange(len(rows)), self._catalogue, successors)
 
     def everything(self) -> list[MemoryRecord]:
         """Return all records, oldest id first."""

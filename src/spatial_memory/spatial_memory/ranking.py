@@ -11,6 +11,7 @@ from typing import NamedTuple
 import faiss
 import numpy as np
 
+from spatial_memory.columns import Rows
 from spatial_memory.filters import Measures, heading_difference, latent_distance
 from spatial_memory.maps import Map
 from spatial_memory.query import Query
@@ -77,7 +78,7 @@ def smallest(score_N: np.ndarray, k: int, slack: float = 0.0) -> np.ndarray:
 
 
 def rank(
-    listed: Shortlisted, queries: Sequence[Query], shortlists: Sequence[Shortlist], map_frame: Map
+    listed: Shortlisted | Rows, queries: Sequence[Query], shortlists: Sequence[Shortlist], map_frame: Map
 ) -> list[Ranking]:
     """Return the k nearest of each shortlist, equal ones by id.
 
@@ -109,7 +110,7 @@ def rank(
     return rankings
 
 
-def _rank_one(listed: Shortlisted, query: Query, map_frame: Map) -> Ranking:
+def _rank_one(listed: Shortlisted | Rows, query: Query, map_frame: Map) -> Ranking:
     latent_N = pose_N = None
     if query.latent_D is not None:
         latent_N = latent_distance(listed.latent_ND, query.latent_D, cosine=query.metric == "cosine")
@@ -141,7 +142,9 @@ def _latent_distances(latent_ND: np.ndarray, queries: Sequence[Query], asker_N: 
     return distance_N
 
 
-def _pose_distances(listed: Shortlisted, queries: Sequence[Query], asker_N: np.ndarray, map_frame: Map) -> np.ndarray:
+def _pose_distances(
+    listed: Shortlisted | Rows, queries: Sequence[Query], asker_N: np.ndarray, map_frame: Map
+) -> np.ndarray:
     """Return pose distances [m], NaN for queries without a place."""
     nowhere = (np.nan, np.nan, np.nan)
     place_Q3 = np.array(

@@ -53,6 +53,8 @@ DROP_SUCCESSORS = "DELETE FROM successor WHERE record = ?"
 GET_RECORDS = "SELECT id, body FROM record"
 GET_SUCCESSORS = "SELECT record, body FROM successor"
 _TIMES = struct.Struct("<dd")
+# The CRC of something followed by its own CRC is always this.
+_WHOLE = 0x2144DF1C
 GET_TALLY = "SELECT rows, keys FROM tally WHERE name = ?"
 COUNT = {
     table: f"SELECT count(*), coalesce(sum({keys.format(row='')}), 0) FROM {table}" for table, keys in _KEYS.items()
@@ -84,10 +86,9 @@ def unpack_successors(record_id: int, body: bytes, dim: int) -> tuple[list[Succe
     size = _TIMES.size + 4 * dim + 4
     if not isinstance(body, bytes) or len(body) % size:
         return [], False
-    found, seed = [], record_id & 0xFFFFFFFF
+    found, seed, whole = [], record_id & 0xFFFFFFFF, memoryview(body)
     for start in range(0, len(body), size):
-        end = start + size
-        if zlib.crc32(body[start : end - 4], seed).to_bytes(4, "little") == body[end - 4 : end]:
+        if zlib.crc32(whole[start : start + size], seed) == _WHOLE:
             latent_D = np.frombuffer(body, "<f4", dim, start + _TIMES.size)
             horizon_s, dt_s = _TIMES.unpack_from(body, start)
             found.append(Successor(horizon_s, dt_s, latent_D))
@@ -152,8 +153,7 @@ def _sealed_layout(dim: int, action_dim: int) -> np.dtype:
 
 def _checked(key: int, body: bytes, size: int, action_dim: int) -> bytes:
     """Return a body that is whole; one from before any action was known gets unknown ones."""
-    # The CRC of something followed by its own CRC is always this.
-    if not isinstance(body, bytes) or zlib.crc32(body) != 0x2144DF1C:
+    if not isinstance(body, bytes) or zlib.crc32(body) != _WHOLE:
         raise CorruptStoreError(f"record {key} is damaged: its checksum does not match")
     missing = size - len(body)
     if missing == 0:

@@ -122,18 +122,17 @@ class Store:
         """
         with self._recent_guard:
             recent = {record_id: dict(self._recent[record_id]) for record_id in ids if record_id in self._recent}
-        found: dict[int, dict[float, Successor]] = {}
+        found: dict[int, tuple[Successor, ...]] = {}
         marks = ",".join("?" * len(ids))
-        rows = self._file.read(f"{GET_SUCCESSORS} WHERE record IN ({marks})", ids)
-        for record_id, body in rows:
+        for record_id, body in self._file.read(f"{GET_SUCCESSORS} WHERE record IN ({marks})", ids):
             held, is_whole = unpack_successors(record_id, body, dim)
-            found[record_id] = {successor.horizon_s: successor for successor in held}
+            found[record_id] = _in_time(held)
             if not is_whole:
                 self._damage.add(record_id)
                 _LOG.error("%s: a successor of record %d is damaged", self.path, record_id)
         for record_id, by_horizon in recent.items():
-            found.setdefault(record_id, {}).update(by_horizon)
-        return {record_id: tuple(by[horizon] for horizon in sorted(by)) for record_id, by in found.items()}
+            found[record_id] = _in_time([*found.get(record_id, ()), *by_horizon.values()])
+        return found
 
     # ---------------------------------------------------------------- writing
 
@@ -261,3 +260,12 @@ class Store:
             return 0
         parts = (Path(self.path), Path(f"{self.path}-wal"))
         return sum(part.stat().st_size for part in parts if part.exists())
+
+
+def _in_time(successors: Sequence[Successor]) -> tuple[Successor, ...]:
+    """Return successors nearest in time first, the latest of those that stand for the same horizon."""
+    horizons = [successor.horizon_s for successor in successors]
+    if all(earlier < later for earlier, later in itertools.pairwise(horizons)):
+        return tuple(successors)
+    by_horizon = dict(zip(horizons, successors))
+    return tuple(by_horizon[horizon] for horizon in sorted(by_horizon))

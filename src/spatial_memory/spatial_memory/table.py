@@ -156,31 +156,40 @@ def _actions(actions: Sequence[np.ndarray], action_dim: int) -> np.ndarray:
     return out_NA
 
 
-def records_of(rows: Rows, catalogue: Catalogue, successors: Mapping[int, tuple[Successor, ...]]) -> list[MemoryRecord]:
-    """Return rows as complete records."""
+def records_of(
+    rows: Rows, which_K: np.ndarray, catalogue: Catalogue, successors: Mapping[int, tuple[Successor, ...]]
+) -> list[MemoryRecord]:
+    """Return some rows as complete records.
+
+    Args:
+        rows: Where they lie.
+        which_K: Which of them, in order.
+        catalogue: Their encoder and sessions.
+        successors: What followed each, by id.
+    """
     names = catalogue.session_names()
     encoder_id = catalogue.encoder_id
-    unknown = no_action()
-    known_N = ~np.isnan(rows.action_NA).any(axis=1) & (rows.action_NA.shape[1] > 0)
-    before_N = ~np.isnan(rows.previous_action_NA).any(axis=1) & (rows.previous_action_NA.shape[1] > 0)
-    records = []
+    nothing = no_action()
+    action_NA, previous_NA, latent_ND = rows.action_NA, rows.previous_action_NA, rows.latent_ND
     columns = (rows.id_N, rows.stamp_N, rows.x_N, rows.y_N, rows.z_N, rows.heading_N, rows.session_N, rows.surprise_N,
-               rows.cell_N, known_N, before_N)  # fmt: skip
-    for at, row in enumerate(zip(*(column.tolist() for column in columns))):
-        record_id, stamp, x, y, z, heading, session, surprise, cell, known, before = row
+               rows.cell_N, _are_known(action_NA), _are_known(previous_NA))  # fmt: skip
+    values = list(zip(*(column.tolist() for column in columns)))
+    records = []
+    for at in which_K.tolist():
+        record_id, stamp, x, y, z, heading, session, surprise, cell, known, before = values[at]
         # The constructor of a frozen dataclass sets one field at a time and costs more than ranking does.
         record = MemoryRecord.__new__(MemoryRecord)
         record.__dict__.update(
             stamp_ns=stamp,
-            latent_D=rows.latent_ND[at],
+            latent_D=latent_ND[at],
             x=x,
             y=y,
             z=z,
             heading=heading,
             session=names[session],
             encoder_id=encoder_id,
-            previous_action_A=rows.previous_action_NA[at] if before else unknown,
-            action_A=rows.action_NA[at] if known else unknown,
+            previous_action_A=previous_NA[at] if before else nothing,
+            action_A=action_NA[at] if known else nothing,
             surprise=surprise,
             id=record_id,
             h3_cell=cell,
@@ -188,6 +197,13 @@ def records_of(rows: Rows, catalogue: Catalogue, successors: Mapping[int, tuple[
         )
         records.append(record)
     return records
+
+
+def _are_known(action_NA: np.ndarray) -> np.ndarray:
+    """Return which actions have values, and no unknown ones."""
+    if action_NA.shape[1] == 0:
+        return np.zeros(len(action_NA), bool)
+    return ~np.isnan(action_NA).any(axis=1)
 
 
 def checked_cells(
