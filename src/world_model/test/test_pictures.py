@@ -167,6 +167,15 @@ def test_half_precision_stays_near(tmp_path):
     assert terms["bf16-mixed"] != terms["32-true"]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_both_stages_train_on_a_gpu(data, tmp_path):
+    on_gpu = {"accelerator": "auto", "precision": "bf16-mixed", "checkpoint_activations": True}
+    config = replace(CONFIG, pictures=replace(CONFIG.pictures, **on_gpu))
+    config = replace(config, optimiser=replace(config.optimiser, **on_gpu))
+    run_training(config, data, tmp_path, workers=1)
+    assert load_artifact(tmp_path / "artifact", "cuda").encoder() is not None
+
+
 def test_from_drives_to_an_artifact_that_takes_depth_and_proprioception(data, tmp_path):
     lines, stages = [], set()
     report = Report(lines.append, lambda stage, done, total: stages.add(stage))

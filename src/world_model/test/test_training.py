@@ -149,21 +149,6 @@ def test_evaluation_reports_every_predictor(run, tmp_path):
     assert evaluate_main([str(run / "artifact"), "nowhere"]) == 2
 
 
-def test_onnx_agrees_in_onnxruntime(run, tmp_path):
-    for name in ("onnxruntime", "onnxscript"):
-        pytest.importorskip(name, reason="the training extra, requirements/train.txt, is not installed")
-    from world_model.commands.export import main as export_main
-    from world_model.onnx_export import TOLERANCE, convert_tensorrt, export_onnx
-
-    worst = export_onnx(str(run / "artifact"), tmp_path)
-    assert set(worst) == {"encoder", "observe", "forecast", "decoder"}
-    assert max(worst[name] for name in ("encoder", "observe", "forecast")) <= TOLERANCE
-    assert export_main(["artifact://nothing", str(tmp_path)]) == 2
-    if not any(Path(folder, "trtexec").exists() for folder in ("/usr/src/tensorrt/bin", "/usr/bin")):
-        with pytest.raises(ArtifactError, match="trtexec is not installed"):
-            convert_tensorrt(tmp_path)
-
-
 def test_errors_tracked_live_are_those_that_evaluation_reports(run):
     artifact = load_artifact(run / "artifact")
     drive = circling_drive("live", 26.0, seed=3)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from world_model.artifacts import Manifest, write_artifact
+from world_model.artifacts import MANIFEST_NAME, Manifest, load_artifact, write_artifact
 from world_model.conditioning import MOTION_FEATURES, SPOT_FEATURES, TWIN_FEATURES
 from world_model.errors import ArtifactError
 from world_model.models.transition import Transition
@@ -52,6 +54,27 @@ def example_inputs(
     }
 
 
+def example_frames(
+    image_size: int, inputs: Mapping[str, int], batch: int = 2
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return random images, depth [m] and proprioception, reproducible; None for what an encoder does not take.
+
+    Args:
+        image_size: Side of the images [px].
+        inputs: What the encoder takes, as the manifest lists it.
+        batch: Frames.
+    """
+    generator = torch.Generator().manual_seed(11)
+    shape = (batch, image_size, image_size, 3)
+    image_BHWC = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    depth_B1HW, proprio_BP = None, None
+    if "depth" in inputs:
+        depth_B1HW = 10.0 * torch.rand(batch, 1, image_size, image_size, generator=generator)
+    if "proprioception" in inputs:
+        proprio_BP = torch.randn(batch, inputs["proprioception"], generator=generator)
+    return image_BHWC, depth_B1HW, proprio_BP
+
+
 def export_artifact(
     path: Path,
     encoder: nn.Module,
@@ -77,22 +100,31 @@ def export_artifact(
     if without_memory is not None:
         modules["without_memory"] = without_memory
     parts = {name: torch.jit.script(module.cpu().float().eval()) for name, module in modules.items()}
-    worst = check_parity(modules, parts, int(entries["image_size"]), int(entries["action_dim"]))
+    frames = example_frames(int(entries["image_size"]), entries.get("inputs", {}), batch=3)
+    worst = check_parity(modules, parts, frames, int(entries["action_dim"]))
     training = {**entries.get("training", {}), "parity": {name: float(f"{value:.3g}") for name, value in worst.items()}}
     return write_artifact(path, {**entries, "training": training}, parts)
 
 
 def check_parity(
-    modules: Mapping[str, nn.Module], parts: Mapping[str, torch.jit.ScriptModule], image_size: int, action_dim: int
+    modules: Mapping[str, nn.Module],
+    parts: Mapping[str, torch.jit.ScriptModule],
+    frames: tuple[Tensor | None, ...],
+    action_dim: int,
 ) -> dict[str, float]:
     """Return the largest difference per part between networks and their saved and reloaded TorchScript.
+
+    Args:
+        modules: The networks.
+        parts: The same, scripted.
+        frames: What the encoder takes, see ``example_frames``.
+        action_dim: A.
 
     Raises:
         ArtifactError: One exceeds ``TOLERANCE``.
     """
     transition = modules["transition"]
     assert isinstance(transition, Transition)
-    image_BHWC = torch.randint(0, 256, (3, image_size, image_size, 3), dtype=torch.uint8)
     inputs = example_inputs(transition, action_dim)
 
     def run_transition(module: Any) -> list[Tensor]:
@@ -104,7 +136,7 @@ def check_parity(
         ]
 
     calls = {
-        "encoder": lambda module: [module(image_BHWC, None, None)],
+        "encoder": lambda module: [module(*frames)],
         "decoder": lambda module: [module(inputs["latent"]).float() / 255.0],
         "transition": run_transition,
         "without_memory": run_transition,
@@ -124,3 +156,23 @@ def check_parity(
                     f"{name}: exported part differs from its network by {worst[name]:.2e} > {limit:.0e}"
                 )
     return worst
+
+
+def carry_slow_branch(source: str, path: Path) -> Manifest:
+    """Add another artifact's slow branch, which sees with an encoder of its own, and return the manifest.
+
+    Args:
+        source: Artifact with a slow branch.
+        path: Artifact folder without one.
+
+    Raises:
+        ArtifactError: The source has none.
+    """
+    artifact = load_artifact(source)
+    entry = artifact.manifest.world_action
+    if entry is None or not artifact.has("world_action"):
+        raise ArtifactError(f"artifact '{artifact.manifest.name}' has no slow branch to carry over")
+    # Copied byte by byte: its hash is what tells whose visual history this is.
+    shutil.copyfile(artifact.path / "world_action.pt", path / "world_action.pt")
+    manifest = Manifest.from_json((path / MANIFEST_NAME).read_text())
+    return write_artifact(path, {**asdict(manifest), "world_action": entry}, {})

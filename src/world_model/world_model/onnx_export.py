@@ -5,9 +5,11 @@ ONNX has no methods, so each becomes a file: ``encoder.onnx``, ``observe.onnx``,
 
 from __future__ import annotations
 
+import logging
 import shutil
 import subprocess
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +19,28 @@ from torch import Tensor, nn
 
 from world_model.artifacts import Artifact, load_artifact
 from world_model.errors import ArtifactError
-from world_model.export import example_inputs
-from world_model.models.encoders import ConvEncoder, LinearDecoder, LinearEncoder
-from world_model.models.factory import make_transition
+from world_model.export import example_frames, example_inputs
+from world_model.models.factory import make_decoder, make_encoder, make_transition
 from world_model.models.transition import Transition
 from world_model.training.config import ModelConfig, config_from
 
 # Another runtime orders its sums differently.
 TOLERANCE = 1e-4
+PARTS = ("encoder", "observe", "forecast", "decoder")
 _OPSET = 18
+_LARGEST_BATCH = 64
 
 
 class _Encode(nn.Module):
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
+    """The encoder with only those inputs that it takes: a graph has no optional ones."""
 
-    def forward(self, image_BHWC: Tensor) -> Tensor:
-        return self.encoder(image_BHWC, None, None)
+    def __init__(self, encoder: nn.Module, has_depth: bool, has_proprio: bool) -> None:
+        super().__init__()
+        self.encoder, self.has_depth, self.has_proprio = encoder, has_depth, has_proprio
+
+    def forward(self, image_BHWC: Tensor, *extra: Tensor) -> Tensor:
+        depth = extra[0] if self.has_depth else None
+        return self.encoder(image_BHWC, depth, extra[-1] if self.has_proprio else None)
 
 
 class _Observe(nn.Module):
@@ -66,10 +72,9 @@ def eager_parts(artifact: Artifact) -> dict[str, nn.Module]:
     if entries is None:
         raise ArtifactError(f"artifact '{manifest.name}' does not say how its networks are built")
     config = config_from(ModelConfig, entries, "manifest: training.config.model")
-    encoder_type = ConvEncoder if config.encoder == "conv" else LinearEncoder
     parts: dict[str, nn.Module] = {
-        "encoder": encoder_type(manifest.image_size, manifest.z_dim),
-        "decoder": LinearDecoder(manifest.image_size, manifest.z_dim),
+        "encoder": make_encoder(config, manifest.image_size),
+        "decoder": make_decoder(config, manifest.image_size),
         "transition": make_transition(config, manifest.action_dim),
     }
     for name, module in parts.items():
@@ -82,12 +87,13 @@ def eager_parts(artifact: Artifact) -> dict[str, nn.Module]:
     return parts
 
 
-def export_onnx(model_path: str, folder: Path) -> dict[str, float]:
+def export_onnx(model_path: str, folder: Path, names: Sequence[str] = PARTS) -> dict[str, float]:
     """Write an artifact's parts as ONNX and return the largest difference of each in onnxruntime.
 
     Args:
         model_path: Artifact with the configuration it was trained with.
         folder: Where the files go.
+        names: Which of ``PARTS``.
 
     Raises:
         ArtifactError: A file differs from its network by more than ``TOLERANCE``; it is removed.
@@ -97,20 +103,49 @@ def export_onnx(model_path: str, folder: Path) -> dict[str, float]:
     transition = parts["transition"]
     assert isinstance(transition, Transition)
     inputs = example_inputs(transition, manifest.action_dim)
-    size = manifest.image_size
-    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8))
+    image, depth, proprio = example_frames(manifest.image_size, manifest.inputs)
+    frames = tuple(tensor for tensor in (image, depth, proprio) if tensor is not None)
     jobs: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
-        "encoder": (_Encode(parts["encoder"]), (image,)),
+        "encoder": (_Encode(parts["encoder"], depth is not None, proprio is not None), frames),
         "observe": (_Observe(transition), (inputs["latent"], inputs["action"], inputs["state"])),
         "forecast": (_Forecast(transition), tuple(inputs.values())),
         "decoder": (parts["decoder"], (inputs["latent"],)),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    return {name: _export_one(folder / f"{name}.onnx", *job) for name, job in jobs.items()}
+    return {name: _export_one(folder / f"{name}.onnx", *jobs[name]) for name in names}
 
 
-def convert_tensorrt(folder: Path) -> list[Path]:
+def tensorrt_shapes(path: Path, largest_batch: int = 1) -> list[str]:
+    """Return the arguments that tell ``trtexec`` how large a file's batches get; it is made for the first of them.
+
+    Args:
+        path: ONNX file whose only open dimension is the first of each input.
+        largest_batch: Frames at once; 1 is what a robot needs.
+
+    Raises:
+        ArtifactError: Another dimension is open.
+    """
+    import onnx
+
+    entries: dict[str, list[str]] = {"min": [], "opt": [], "max": []}
+    for value in onnx.load(str(path)).graph.input:
+        dims = value.type.tensor_type.shape.dim
+        rest = [dim.dim_value for dim in dims[1:]]
+        if not all(rest):
+            raise ArtifactError(f"{path.name}: input {value.name} has an open dimension besides the batch")
+        for kind, batch in (("min", 1), ("opt", 1), ("max", largest_batch)):
+            entries[kind].append(f"{value.name}:{'x'.join(map(str, [batch, *rest]))}")
+    return [f"--{kind}Shapes={','.join(values)}" for kind, values in entries.items()]
+
+
+def convert_tensorrt(folder: Path, largest_batch: int = 1) -> list[Path]:
     """Convert the ONNX files in a folder with TensorRT's ``trtexec`` (half precision) and return the engines.
+
+    The files are of opset 18, which TensorRT 8.6 and later read; images stay uint8 as they come from the camera.
+
+    Args:
+        folder: What ``export_onnx`` wrote.
+        largest_batch: Frames at once.
 
     Raises:
         ArtifactError: ``trtexec`` is not installed, or refuses a file.
@@ -122,6 +157,7 @@ def convert_tensorrt(folder: Path) -> list[Path]:
     for source in sorted(folder.glob("*.onnx")):
         engine = source.with_suffix(".engine")
         command = [tool, f"--onnx={source}", f"--saveEngine={engine}", "--fp16"]
+        command += tensorrt_shapes(source, largest_batch)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ArtifactError(f"trtexec refused {source.name}: {done.stderr.strip()[-300:]}")
@@ -130,27 +166,46 @@ def convert_tensorrt(folder: Path) -> list[Path]:
 
 
 def _export_one(path: Path, module: nn.Module, inputs: tuple[Tensor, ...]) -> float:
-    import onnxruntime
-
+    batch = torch.export.Dim("batch", min=1, max=_LARGEST_BATCH)
+    # What a module takes as ``*inputs`` is one argument to the exporter, a tuple.
+    shapes: list[Any] = [{0: batch} for _ in inputs]
+    if isinstance(module, _Forecast):
+        shapes = [tuple(shapes)]
+    elif isinstance(module, _Encode):
+        shapes = [shapes[0], tuple(shapes[1:])] if shapes[1:] else shapes
     with torch.no_grad(), warnings.catch_warnings():
         # The exporter's own notices about its inner workings; parity below is what counts.
         warnings.simplefilter("ignore")
-        expected = module.eval()(*inputs)
-        program: Any = torch.onnx.export(module, inputs, dynamo=True, opset_version=_OPSET, verbose=False)
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program: Any = torch.onnx.export(
+            module.eval(), inputs, dynamo=True, opset_version=_OPSET, verbose=False, dynamic_shapes=tuple(shapes)
+        )
         program.save(str(path), external_data=False)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [entry.name for entry in session.get_inputs()]
-    # Inputs that a part never reads are dropped from its graph, so they are matched by the exporter's names.
-    given = dict(zip(_input_names(program, len(inputs)), inputs))
-    outputs = session.run(None, {name: given[name].numpy() for name in names})
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    scale = 255.0 if expected[0].dtype == torch.uint8 else 1.0
-    pairs = zip(expected, outputs)
-    worst = max(float(np.abs(e.numpy().astype(np.float64) - o.astype(np.float64)).max()) / scale for e, o in pairs)
-    if not worst <= (1.01 / 255.0 if scale > 1 else TOLERANCE):
+    names = _input_names(program, len(inputs))
+    worst = max(
+        _difference(path, module, names, [tensor[:count] for tensor in inputs]) for count in (len(inputs[0]), 1)
+    )
+    is_picture = program.model.graph.outputs[0].dtype.name == "UINT8"
+    if not worst <= (1.01 / 255.0 if is_picture else TOLERANCE):
         path.unlink()
         raise ArtifactError(f"{path.name} differs from its network by {worst:.1e} in onnxruntime")
     return worst
+
+
+def _difference(path: Path, module: nn.Module, names: list[str], inputs: list[Tensor]) -> float:
+    """Return the largest difference between a file in onnxruntime and its network; of pictures in shares of white."""
+    import onnxruntime
+
+    with torch.no_grad():
+        expected = module(*inputs)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    # Inputs that a part never reads are dropped from its graph, so they are matched by the exporter's names.
+    given = dict(zip(names, inputs))
+    outputs = session.run(None, {entry.name: given[entry.name].numpy() for entry in session.get_inputs()})
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    scale = 255.0 if expected[0].dtype == torch.uint8 else 1.0
+    pairs = zip(expected, outputs)
+    return max(float(np.abs(e.numpy().astype(np.float64) - o.astype(np.float64)).max()) / scale for e, o in pairs)
 
 
 def _input_names(program: Any, count: int) -> list[str]:

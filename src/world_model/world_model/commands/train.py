@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from world_model.errors import ConfigError, WorldModelError
+from world_model.export import carry_slow_branch
 from world_model.training.config import load_config
 from world_model.training.pipeline import run_training
 from world_model.training.report import Report
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder of the run; a killed run goes on from what is there")
     parser.add_argument("--config", default="tiny", help="YAML file, or the name of one that ships (default: tiny)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as optimiser.steps=100")
+    parser.add_argument("--slow-branch", metavar="ARTIFACT", help="add the slow branch of this one, as artifact://tiny")
     parser.add_argument("--workers", type=int, default=2, help="processes that prepare the data")
     parser.add_argument(
         "--steps", type=int, help="so many steps in every stage, without warm-up: to see whether it runs"
@@ -38,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = load_config(path, overrides | dict(parse_override(text) for text in options.set))
         with Progress(*columns, console=Console(highlight=False)) as bar:
             run_training(config, options.data, options.out, workers=options.workers, report=report_on(bar))
+        if options.slow_branch:
+            carry_slow_branch(options.slow_branch, options.out / "artifact")
     except WorldModelError as error:
         Console(stderr=True, highlight=False).print(f"wm-train: {error}", markup=False)
         return 2

@@ -52,7 +52,9 @@ def _run(
     settings: OptimiserConfig, work: partial[Terms], model: torch.nn.Module, folder: Path, report: Report
 ) -> Terms:
     if settings.devices == 1:
-        return work(report, None)
+        terms = work(report, None)
+        model.cpu()
+        return terms
     report.say(f"{folder.name}: {settings.devices} processes, see {folder / 'log.csv'}")
     terms = make_fabric(settings).launch(partial(_in_process, work))
     # The processes trained copies.

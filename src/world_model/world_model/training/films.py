@@ -88,13 +88,14 @@ def latents_of(encoder: nn.Module, drive: Drive, model: ModelConfig, batch: int 
     """Return the latents of a drive's frames, float32 [T, D], from all that the encoder takes."""
     if model.encoder not in PICTURE_ENCODERS:
         return encode_drive(encoder, drive)
-    rows = []
+    device, rows = next(encoder.parameters()).device, []
     for start in range(0, len(drive), batch):
         # Copied: torch wants arrays that could be written to.
         window = slice(start, start + batch)
         image_BSSC = torch.from_numpy(np.array(drive.image_TSSC[window]))
         extra = [torch.from_numpy(np.array(array[window], np.float32)) for array in _extra(drive, model)]
-        rows.append(encoder(image_BSSC, *optional_inputs(extra, model)).float().numpy())
+        given = (tensor if tensor is None else tensor.to(device) for tensor in optional_inputs(extra, model))
+        rows.append(encoder(image_BSSC.to(device), *given).float().cpu().numpy())
     return np.concatenate(rows)
 
 

@@ -48,6 +48,11 @@ def make_fabric(settings: OptimiserConfig) -> Fabric:
     )
 
 
+def uses_cuda(settings: OptimiserConfig) -> bool:
+    """Return whether this network is trained on CUDA devices."""
+    return settings.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+
+
 def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
     """Return AdamW with a faster rate and no decay for the gates that start at zero."""
     fast = [p for name, p in model.named_parameters() if name.split(".")[-1] in _GATES]

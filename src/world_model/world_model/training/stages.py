@@ -23,6 +23,7 @@ from world_model.training.distributed import fit_pictures
 from world_model.training.encoder_stage import pair_source, train_encoder
 from world_model.training.episodes import expected_motion
 from world_model.training.films import PICTURE_ENCODERS, check_inputs, latents_of
+from world_model.training.loop import uses_cuda
 from world_model.training.motion_fit import Track, fit_motion
 from world_model.training.path_stage import PathData, missed_displacement, train_path
 from world_model.training.picture_stage import Pictures
@@ -140,9 +141,12 @@ def encode_all(
 ) -> dict[str, np.ndarray]:
     """Return the latents of each drive, float32 [T, D]."""
     latents = {}
+    is_residual = config.model.encoder in PICTURE_ENCODERS
+    encoder.to(torch.device("cuda" if is_residual and uses_cuda(config.pictures) else "cpu"))
     for done, name in enumerate(names, start=1):
         latents[name] = latents_of(encoder, drives.drive(name), config.model)
         report.advance("encoding", done, len(names))
+    encoder.cpu()
     return latents
 
 
