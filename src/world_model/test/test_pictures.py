@@ -126,21 +126,26 @@ def test_a_perceptual_term_from_weights_on_disk(tmp_path):
     assert not any("perceptual" in name for name in torch.load(tmp_path / "run/last.pt", weights_only=True)["model"])
 
 
-def test_losses_are_the_golden_ones_and_fall(tmp_path):
+@pytest.mark.parametrize("config", [CONFIG, DRIVING], ids=["resnet", "driving"])
+def test_pictures_come_back_better_than_before(config, tmp_path):
+    pictures = fresh(config)
+    before = losses(pictures, config)["reconstruction"].item()
+    PictureTrainer(config, pictures, tmp_path, STEP_S).fit([full_drive("a")])
+    assert losses(pictures.train(), config)["reconstruction"].item() < before
+
+
+def test_losses_are_the_golden_ones(tmp_path):
     """Renew with: rm test/golden_picture_losses.json and run this test once."""
     found = {}
     for name, config in (("resnet", CONFIG), ("driving", DRIVING)):
-        pictures = fresh(config)
-        before = {key: value.item() for key, value in losses(pictures, config).items()}
-        PictureTrainer(config, pictures, tmp_path / name, STEP_S).fit([full_drive("a")])
-        pictures.train()
-        after = {key: value.item() for key, value in losses(pictures, config).items()}
-        assert after["reconstruction"] < before["reconstruction"]
-        found[name] = {key: round(value, 4) for key, value in after.items()}
+        # Few and small steps: with more, another order of sums would show.
+        config = replace(config, pictures=replace(config.pictures, steps=3, learning_rate=3e-4))
+        PictureTrainer(config, pictures := fresh(config), tmp_path / name, STEP_S).fit([full_drive("a")])
+        found[name] = {key: round(value.item(), 4) for key, value in losses(pictures.train(), config).items()}
     if not GOLDEN.exists():
         GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
     for name, terms in json.loads(GOLDEN.read_text()).items():
-        assert found[name] == pytest.approx(terms, rel=0.05, abs=0.02)
+        assert found[name] == pytest.approx(terms, rel=0.03, abs=0.003)
 
 
 @pytest.mark.parametrize("config", [CONFIG, DRIVING], ids=["resnet", "driving"])

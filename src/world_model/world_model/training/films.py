@@ -88,7 +88,8 @@ def latents_of(encoder: nn.Module, drive: Drive, model: ModelConfig, batch: int 
     """Return the latents of a drive's frames, float32 [T, D], from all that the encoder takes."""
     if model.encoder not in PICTURE_ENCODERS:
         return encode_drive(encoder, drive)
-    device, rows = next(encoder.parameters()).device, []
+    # A frozen encoder has no parameters left; it runs where it was loaded, on the processor.
+    device, rows = next(encoder.parameters(), torch.empty(0)).device, []
     for start in range(0, len(drive), batch):
         # Copied: torch wants arrays that could be written to.
         window = slice(start, start + batch)
