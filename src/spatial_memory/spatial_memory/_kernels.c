@@ -2,7 +2,8 @@
  *
  * Records lie in pages of 16. Everything is read where it lies and nothing is written but the outputs. All is exact:
  * places are compared in double precision, in the order of operations that NumPy uses; latents by bounds, so that what
- * is left out cannot be among the k nearest. Called through ctypes, without the interpreter.
+ * is left out cannot be among the k nearest. Called through ctypes, without the interpreter, for many queries at once:
+ * what belongs to query g ends in front of `.._end[g]` and begins where that of query g - 1 ends.
  */
 #include <math.h>
 #include <stdint.h>
@@ -11,6 +12,7 @@
 #define TAU 6.283185307179586
 #define DIMS 64 /* decoded at a time */
 #define CHAINS 64 /* followed at a time */
+#define AHEAD 8 /* pages fetched ahead */
 
 /* One version per generation of processors, chosen when the library is loaded. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
@@ -22,12 +24,37 @@
 static inline double larger(double a, double b) { return a > b ? a : b; }
 static inline double smaller(double a, double b) { return a < b ? a : b; }
 
+/* Squared distance of a point to a box (min x, min y, max x, max y). */
+static inline double box_distance2(const double *box, double x, double y) {
+    double dx = larger(larger(box[0] - x, x - box[2]), 0.0), dy = larger(larger(box[1] - y, y - box[3]), 0.0);
+    return dx * dx + dy * dy;
+}
+
+/* What a query asks for; places in a metric map. */
+typedef struct {
+    double x, y, radius2;
+    double heading, heading_weight, pose_weight; /* score: latent_weight * latent distance^2 + pose_weight * ..., */
+    double latent_weight;                        /* 0 or 1 */
+} ask;
+
 /* Where a cell's place in the hash table is looked for first. */
 static inline int64_t place_of(uint64_t cell, int64_t shift) {
     return (int64_t)(cell * UINT64_C(0x9E3779B97F4A7C15) >> shift);
 }
 
 typedef float lanes __attribute__((vector_size(4 * PAGE), aligned(4), may_alias));
+typedef int32_t marks __attribute__((vector_size(4 * PAGE), aligned(4), may_alias));
+
+/* One bit per lane that is marked. */
+static inline __attribute__((always_inline)) unsigned marked(marks lanes_marked) {
+    int64_t halves[PAGE / 2], any = 0;
+    __builtin_memcpy(halves, &lanes_marked, sizeof halves);
+    for (int j = 0; j < PAGE / 2; j++) any |= halves[j];
+    unsigned bits = 0;
+    if (any)
+        for (int j = 0; j < PAGE; j++) bits |= (unsigned)(lanes_marked[j] != 0) << j;
+    return bits;
+}
 
 /* Pages of the lists of some cells, those lists left out whose bounds lie outside a radius.
  *
@@ -35,91 +62,92 @@ typedef float lanes __attribute__((vector_size(4 * PAGE), aligned(4), may_alias)
  * first page and records of each list; next [P]: the page after each. Returns how many pages; where they are more than
  * `room` they are not all written.
  */
-int64_t wm_pages(const uint64_t *cells, int64_t count, const uint64_t *table_cell, const int32_t *table_list,
-                 int64_t places, int64_t shift, const double *list_box, const int32_t *first, const int64_t *list_size,
-                 const int32_t *next, double at_x, double at_y, double radius2, int64_t *out_pages, int64_t room) {
-    int64_t size = 0;
-    for (int64_t start = 0; start < count; start += CHAINS) {
-        int64_t end = start + CHAINS < count ? start + CHAINS : count, chains = 0, left = 0;
-        int32_t page[CHAINS];
-        int64_t at[CHAINS], last[CHAINS];
-        for (int64_t i = start; i < end; i++) __builtin_prefetch(table_cell + place_of(cells[i], shift));
-        for (int64_t i = start; i < end; i++) {
-            int64_t place = place_of(cells[i], shift);
-            while (table_cell[place] && table_cell[place] != cells[i]) place = (place + 1) & (places - 1);
-            if (!table_cell[place] || table_list[place] < 0) continue;
-            int32_t list = table_list[place];
-            const double *b = list_box + 4 * list;
-            double dx = larger(larger(b[0] - at_x, at_x - b[2]), 0.0), dy = larger(larger(b[1] - at_y, at_y - b[3]), 0.0);
-            if (!(dx * dx + dy * dy <= radius2)) continue;
-            page[chains] = first[list];
-            at[chains] = size;
-            size += (list_size[list] + PAGE - 1) / PAGE;
-            last[chains++] = size;
-        }
-        if (size > room) continue;
-        /* All chains a step at a time: the memory's answers overlap. */
-        do {
-            left = 0;
-            for (int64_t i = 0; i < chains; i++) {
-                if (at[i] == last[i]) continue;
-                out_pages[at[i]++] = page[i];
-                page[i] = next[page[i]];
-                left += at[i] < last[i];
+int64_t wm_pages(int64_t queries, const ask *asked, const uint64_t *cells, const int64_t *cell_end,
+                 const uint64_t *table_cell, const int32_t *table_list, int64_t places, int64_t shift,
+                 const double *list_box, const int32_t *first, const int64_t *list_size, const int32_t *next,
+                 int64_t *pages, int64_t *page_end, int64_t room) {
+    int64_t size = 0, begin = 0;
+    for (int64_t g = 0; g < queries; g++) {
+        const ask q = asked[g];
+        for (; begin < cell_end[g]; begin += CHAINS) {
+            int64_t end = begin + CHAINS < cell_end[g] ? begin + CHAINS : cell_end[g], chains = 0, left = 0;
+            int64_t at[CHAINS], last[CHAINS];
+            int32_t page[CHAINS];
+            for (int64_t i = begin; i < end; i++) __builtin_prefetch(table_cell + place_of(cells[i], shift));
+            for (int64_t i = begin; i < end; i++) {
+                int64_t place = place_of(cells[i], shift);
+                while (table_cell[place] && table_cell[place] != cells[i]) place = (place + 1) & (places - 1);
+                if (!table_cell[place] || table_list[place] < 0) continue;
+                int32_t list = table_list[place];
+                if (!(box_distance2(list_box + 4 * list, q.x, q.y) <= q.radius2)) continue;
+                page[chains] = first[list];
+                at[chains] = size;
+                size += (list_size[list] + PAGE - 1) / PAGE;
+                last[chains++] = size;
             }
-        } while (left);
+            if (size > room) continue;
+            /* All chains a step at a time: the memory's answers overlap. */
+            do {
+                left = 0;
+                for (int64_t i = 0; i < chains; i++) {
+                    if (at[i] == last[i]) continue;
+                    pages[at[i]++] = page[i];
+                    page[i] = next[page[i]];
+                    left += at[i] < last[i];
+                }
+            } while (left);
+        }
+        begin = cell_end[g];
+        page_end[g] = size;
     }
     return size;
 }
 
-/* Pages that hold something within a radius of a point, and which of their slots that is.
+/* One bit per slot of each page that is in use and lies within a radius; found [queries]: how many those are.
  *
- * box [P, 4]: min x, min y, max x, max y of each page, or more; x, y [P, 16]; live [P]: one bit per slot in use.
- * out_pages and out_bits have room for `count`. Returns how many pages; *found: how many records.
+ * box [P, 4]: min x, min y, max x, max y of each page, or more; x, y [P, 16]; live [P]: one bit per slot in use. border
+ * has room for the pages of any query.
  */
 EACH_CPU
-int64_t wm_within(const int64_t *pages, int64_t count, const double *box, const double *x, const double *y,
-                  const uint16_t *live, double at_x, double at_y, double radius2, int64_t *out_pages,
-                  uint16_t *out_bits, int64_t *found) {
-    int64_t near = 0, kept = 0, records = 0;
-    for (int64_t i = 0; i < count; i++) {
-        if (i + 16 < count) {
-            __builtin_prefetch(box + 4 * pages[i + 16]);
-            __builtin_prefetch(live + pages[i + 16]);
-        }
-        const double *b = box + 4 * pages[i];
-        double left = b[0] - at_x, right = at_x - b[2], below = b[1] - at_y, above = at_y - b[3];
-        double dx = larger(larger(left, right), 0.0), dy = larger(larger(below, above), 0.0);
-        if (!(dx * dx + dy * dy <= radius2)) continue;
-        dx = larger(-left, -right), dy = larger(-below, -above);
-        int inside = dx * dx + dy * dy <= radius2;
-        if (!inside)
+void wm_within(int64_t queries, const ask *asked, const int64_t *pages, const int64_t *page_end, const double *box,
+               const double *x, const double *y, const uint16_t *live, int32_t *border, uint16_t *bits,
+               int64_t *found) {
+    for (int64_t g = 0, i = 0; g < queries; g++) {
+        const double at_x = asked[g].x, at_y = asked[g].y, radius2 = asked[g].radius2;
+        const int64_t begin = i, end = page_end[g];
+        int64_t crossing = 0, records = 0;
+        for (; i < end; i++) { /* a page is wholly outside, wholly inside, or has to be looked into */
+            if (i + 16 < end) {
+                __builtin_prefetch(box + 4 * pages[i + 16]);
+                __builtin_prefetch(live + pages[i + 16]);
+            }
+            const double *b = box + 4 * pages[i];
+            bits[i] = 0;
+            if (!(box_distance2(b, at_x, at_y) <= radius2)) continue;
+            bits[i] = live[pages[i]];
+            double dx = larger(at_x - b[0], b[2] - at_x), dy = larger(at_y - b[1], b[3] - at_y);
+            if (dx * dx + dy * dy <= radius2) {
+                records += __builtin_popcount(bits[i]);
+                continue;
+            }
+            border[crossing++] = (int32_t)(i - begin);
             for (int line = 0; line < PAGE; line += 8) {
                 __builtin_prefetch(x + PAGE * pages[i] + line);
                 __builtin_prefetch(y + PAGE * pages[i] + line);
             }
-        out_pages[near] = inside ? pages[i] : ~pages[i]; /* a page to be looked into is marked by its complement */
-        near++;
-    }
-    for (int64_t i = 0; i < near; i++) {
-        int64_t page = out_pages[i];
-        unsigned bits = 0xffff;
-        if (page < 0) {
-            page = ~page;
-            bits = 0;
+        }
+        for (int64_t c = 0; c < crossing; c++) {
+            int64_t at = begin + border[c], page = pages[at];
+            unsigned inside = 0;
             for (int j = 0; j < PAGE; j++) {
                 double dx = x[PAGE * page + j] - at_x, dy = y[PAGE * page + j] - at_y;
-                bits |= (unsigned)(dx * dx + dy * dy <= radius2) << j;
+                inside |= (unsigned)(dx * dx + dy * dy <= radius2) << j;
             }
+            bits[at] &= (uint16_t)inside;
+            records += __builtin_popcount(bits[at]);
         }
-        bits &= live[page];
-        if (!bits) continue;
-        out_pages[kept] = page;
-        out_bits[kept++] = (uint16_t)bits;
-        records += __builtin_popcount(bits);
+        found[g] = records;
     }
-    *found = records;
-    return kept;
 }
 
 /* Put a value in place of the largest of a max-heap. */
@@ -153,54 +181,61 @@ static inline __attribute__((always_inline)) void sketched(const int8_t *code, c
 
 /* Slots that may be among the k nearest: their lower bounds do not exceed the k-th smallest upper bound.
  *
- * code [P, dim, 16], scale [P, 16]: latents, each value within half a scale of its code; wanted [dim]: NULL: ranked by
- * pose alone. heading [P, 16]. pose_weight: what a squared pose distance counts; 0: ranked by latent alone.
- * half_diagonal: half of sqrt(dim), a little more; rounding: relative error of a distance in single precision.
- * heap has room for k, slots and lowers for all bits that are set. Returns how many slots.
+ * bits: one per slot of each page to choose from. code [P, dim, 16], scale [P, 16]: latents, each value within half a
+ * scale of its code; wanted [queries, dim]; dim is even. half_diagonal: half of sqrt(dim), a little more; rounding:
+ * relative error of a distance in single precision. heap has room for the largest k, slots and lowers for all bits that
+ * are set. Returns how many slots.
  */
 EACH_CPU
-int64_t wm_nearest(const int64_t *pages, const uint16_t *bits, int64_t count, const int8_t *code, const float *scale,
-                   int64_t dim, const float *wanted, double half_diagonal, double rounding, const double *x,
-                   const double *y, const float *heading, double at_x, double at_y, double at_heading,
-                   double heading_weight, double pose_weight, int64_t k, double *heap, int64_t *slots, double *lowers) {
-    const int64_t ahead = 8;
-    int64_t size = 0, kept = 0;
-    for (int64_t i = 0; i < k; i++) heap[i] = INFINITY;
-    for (int64_t i = 0; i < count; i++) {
-        int64_t page = pages[i], later = i + ahead < count ? pages[i + ahead] : page;
-        float latent2[PAGE] = {0};
-        const float *factor = scale + PAGE * page;
-        if (wanted) {
-            for (int64_t line = 0; line < PAGE * dim; line += 64) __builtin_prefetch(code + PAGE * dim * later + line);
-            __builtin_prefetch(scale + PAGE * later);
-            sketched(code + PAGE * dim * page, factor, dim, wanted, latent2);
-        }
-        if (pose_weight > 0) {
-            __builtin_prefetch(x + PAGE * later), __builtin_prefetch(x + PAGE * later + 8);
-            __builtin_prefetch(y + PAGE * later), __builtin_prefetch(y + PAGE * later + 8);
-            __builtin_prefetch(heading + PAGE * later);
-        }
-        for (unsigned left = bits[i]; left; left &= left - 1) {
-            int j = __builtin_ctz(left);
-            double lower = 0, upper = 0;
-            if (wanted) {
-                double distance = sqrt((double)latent2[j]), unsure = half_diagonal * factor[j] + rounding * distance;
-                lower = distance > unsure ? distance - unsure : 0.0, upper = distance + unsure;
-                lower *= lower, upper *= upper;
+int64_t wm_nearest(int64_t queries, const ask *asked, const int64_t *pages, const int64_t *page_end,
+                   const uint16_t *bits, const int8_t *code, const float *scale, int64_t dim, const float *wanted,
+                   double half_diagonal, double rounding, const double *x, const double *y, const float *heading,
+                   const int64_t *k, double *heap, int64_t *slots, double *lowers, int64_t *slot_end) {
+    int64_t kept = 0, i = 0;
+    for (int64_t g = 0; g < queries; g++) {
+        const ask q = asked[g];
+        int64_t size = kept;
+        for (int64_t j = 0; j < k[g]; j++) heap[j] = INFINITY;
+        for (; i < page_end[g]; i++) {
+            const int64_t page = pages[i], later = i + AHEAD < page_end[g] ? pages[i + AHEAD] : page;
+            const float *factor = scale + PAGE * page;
+            float latent2[PAGE] = {0};
+            unsigned left = bits[i];
+            if (q.latent_weight > 0) {
+                for (int64_t line = 0; line < PAGE * dim; line += 64)
+                    __builtin_prefetch(code + PAGE * dim * later + line);
+                __builtin_prefetch(scale + PAGE * later);
+                if (!left) continue;
+                sketched(code + PAGE * dim * page, factor, dim, wanted + dim * g, latent2);
+                /* Most pages hold nothing that is near enough for the k nearest so far. */
+                float reach = (float)(sqrt(heap[0]) * (1 + 4 * rounding));
+                lanes limit = reach + (float)(half_diagonal * 1.001) * *(const lanes *)factor;
+                left &= marked(~(*(lanes *)latent2 > limit * limit * (float)(1 + 4 * rounding)));
             }
-            if (pose_weight > 0) {
-                double dx = x[PAGE * page + j] - at_x, dy = y[PAGE * page + j] - at_y;
-                double turn = fabs(heading[PAGE * page + j] - at_heading);
-                turn = smaller(turn, TAU - turn) * heading_weight;
-                double pose2 = pose_weight * (turn * turn + (dx * dx + dy * dy));
-                lower += pose2 * (1 - 1e-12), upper += pose2 * (1 + 1e-12);
+            for (; left; left &= left - 1) {
+                int j = __builtin_ctz(left);
+                double lower = 0, upper = 0;
+                if (q.latent_weight > 0) {
+                    double distance = sqrt((double)latent2[j]), unsure = half_diagonal * factor[j] + rounding * distance;
+                    lower = distance > unsure ? distance - unsure : 0.0, upper = distance + unsure;
+                    lower *= lower, upper *= upper;
+                }
+                if (q.pose_weight > 0) {
+                    double dx = x[PAGE * page + j] - q.x, dy = y[PAGE * page + j] - q.y;
+                    double turn = fabs(heading[PAGE * page + j] - q.heading);
+                    turn = smaller(turn, TAU - turn) * q.heading_weight;
+                    double pose2 = q.pose_weight * (turn * turn + (dx * dx + dy * dy));
+                    lower += pose2 * (1 - 1e-12), upper += pose2 * (1 + 1e-12);
+                }
+                if (lower > heap[0]) continue;
+                if (upper < heap[0]) replace_top(heap, k[g], upper);
+                slots[size] = PAGE * page + j;
+                lowers[size++] = lower;
             }
-            if (upper < heap[0]) replace_top(heap, k, upper);
-            slots[size] = PAGE * page + j;
-            lowers[size++] = lower;
         }
+        for (int64_t j = kept; j < size; j++)
+            if (lowers[j] <= heap[0]) slots[kept++] = slots[j];
+        slot_end[g] = kept;
     }
-    for (int64_t i = 0; i < size; i++)
-        if (lowers[i] <= heap[0]) slots[kept++] = slots[i];
     return kept;
 }

@@ -149,14 +149,18 @@ class CellDirectory:
                 parts[at] = arrays[list_no] = np.array(self.pages[list_no], np.int64)
         return np.concatenate(parts) if parts else np.empty(0, np.int64)  # type: ignore[arg-type]
 
-    def cells_around(self, x: float, y: float, radius_m: float) -> np.ndarray | None:
-        """Return all cells that a disc may touch, uint64; None where these are too many to look up one by one.
+    def cells_around(self, x: float, y: float, radius_m: float) -> np.ndarray:
+        """Return cells that hold everything within a disc, uint64, whether anything lies in them or not.
 
         Raises:
             PlaceError: The place lies nowhere.
         """
-        found = self.grid.disc(self.grid.cell_of(x, y), radius_m, self._most_cells())
-        return found[1] if found is not None and found[0] == 0 else None
+        cell = self.grid.cell_of(x, y)
+        found = self.grid.disc(cell, radius_m, most=self._most_cells())
+        if found is not None and found[0] == 0:
+            return found[1]
+        lists_L = self._in_disc(cell, radius_m)
+        return self.cell_L[self.occupied() if lists_L is None else lists_L]
 
     def _most_cells(self) -> int:
         return max(64, 4 * len(self.table))

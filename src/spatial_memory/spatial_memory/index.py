@@ -5,6 +5,8 @@ Shape suffixes: N = records, P = pages, L = lists (one per cell), K = neighbours
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from spatial_memory import kernels
@@ -13,6 +15,7 @@ from spatial_memory.columns import PAGE, Columns, Rows, bits_of, mask_of
 from spatial_memory.directory import CellDirectory
 from spatial_memory.filters import Limits, Measures, has_more_filters, latent_distance, passing
 from spatial_memory.idmap import IdMap
+from spatial_memory.kernels import Asked
 from spatial_memory.query import Query
 from spatial_memory.ranking import Shortlist, latent_scores, smallest
 
@@ -163,64 +166,80 @@ class CellIndex:
 
     # ---------------------------------------------------------------- searching
 
-    def shortlist(self, query: Query, limits: Limits) -> Shortlist:
-        """Return the few records that hold the k nearest of what passes every filter.
+    @property
+    def is_compiled(self) -> bool:
+        """Whether ``shortlists`` answers queries around places in one go."""
+        return self._kernels is not None and self.grid.map.name == "local"
+
+    def shortlists(self, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
+        """Return the few records that hold the k nearest of what passes every filter, for each query.
 
         Args:
-            query: Checked before.
-            limits: Its time bounds and session, in the memory's numbers.
+            queries: Checked before.
+            limits: Their time bounds and sessions, in the memory's numbers.
 
         Raises:
-            PlaceError: The query's place lies nowhere.
+            PlaceError: A query's place lies nowhere.
         """
-        page_P, bits_P, count = self._passing(query, limits)
+        discs = [at for at, query in enumerate(queries) if self.is_compiled and _is_plain_disc(query)]
+        found: dict[int, Shortlist] = {}
+        if discs:
+            found.update(zip(discs, self._around([queries[at] for at in discs], [limits[at] for at in discs])))
+        return [
+            found[at] if at in found else self._shortlist(query, limit)
+            for at, (query, limit) in enumerate(zip(queries, limits))
+        ]
+
+    def _around(self, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
+        """Return the shortlists of queries for what lies within a radius, in a metric map, not ranked by cosine."""
+        assert self._kernels is not None
+        cells = [self.directory.cells_around(*_disc(query)) for query in queries]
+        asked = Asked(queries, self.columns)
+        page_P, page_end_G = self._kernels.pages_of(asked, self.directory, cells)
+        bits_P, found_G = self._kernels.within(asked, page_P, page_end_G)
+        for at, (query, limit) in enumerate(zip(queries, limits)):
+            if has_more_filters(query, limit):
+                part = slice(int(page_end_G[at - 1]) if at else 0, int(page_end_G[at]))
+                found_G[at] = self._narrow(query, limit, page_P[part], bits_P[part], within_radius=True)
+        slot_S, slot_end_G = self._kernels.nearest(asked, page_P, page_end_G, bits_P, found_G)
+        ends = slot_end_G.tolist()
+        return [
+            Shortlist(slot_S[start:end], count) for start, end, count in zip([0, *ends[:-1]], ends, found_G.tolist())
+        ]
+
+    def _shortlist(self, query: Query, limits: Limits) -> Shortlist:
+        """Return the shortlist of any one query."""
+        lists_L = self.directory.near(query)
+        page_P = np.arange(self.columns.page_count) if lists_L is None else self.directory.pages_of(lists_L)
+        bits_P = self.columns.live_P[page_P]
+        count = self._narrow(query, limits, page_P, bits_P)
         if count == 0:
             return Shortlist(np.empty(0, np.int64), 0)
-        planar = self.grid.map.name == "local" or query.rank == "latent"
-        if self._kernels is not None and planar and (query.metric == "l2" or query.rank == "pose"):
-            return Shortlist(self._kernels.nearest(self.columns, page_P, bits_P, count, query), count)
+        if self._kernels is not None and not _is_cosine(query) and (self.is_compiled or query.rank == "latent"):
+            asked = Asked([query], self.columns)
+            slots_N, _ = self._kernels.nearest(asked, page_P, np.array([len(page_P)]), bits_P, np.array([count]))
+            return Shortlist(slots_N, count)
         slots_N = slots_of(page_P, bits_P)
         if count <= query.k:
             return Shortlist(slots_N, count)
         score_N, slack = self._scores(query, slots_N)
         return Shortlist(slots_N[smallest(score_N, query.k, slack)], count)
 
-    def _passing(self, query: Query, limits: Limits) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return the pages that hold something that passes every filter, a bit per slot that does, and how many do."""
-        columns, place = self.columns, query.place
-        is_disc = self._kernels is not None and query.radius_m > 0 and self.grid.map.name == "local"
-        if is_disc:
-            page_P, bits_P, count = self._within(query)
-            if not has_more_filters(query, limits):
-                return page_P, bits_P, count
-        else:
-            lists_L = self.directory.near(query)
-            page_P = np.arange(columns.page_count) if lists_L is None else self.directory.pages_of(lists_L)
-            bits_P = columns.live_P[page_P]
-        mask_P16 = mask_of(bits_P)
+    def _narrow(
+        self, query: Query, limits: Limits, page_P: np.ndarray, bits_P: np.ndarray, *, within_radius: bool = False
+    ) -> int:
+        """Clear the bits of what does not pass every filter, in place, and return how many are left."""
+        some_P = np.flatnonzero(bits_P)
+        pages_P = page_P[some_P]
+        mask_P16 = mask_of(bits_P[some_P])
 
         def column(name: str) -> np.ndarray:
-            return columns.pages(name, page_P)
+            return self.columns.pages(name, pages_P)
 
-        measures = Measures(query, column, self.grid.map) if place is not None else None
-        passing(query, column, measures, limits, mask_P16, within_radius=is_disc)
-        bits_P = bits_of(mask_P16)
-        kept_P = np.flatnonzero(bits_P)
-        return page_P[kept_P], bits_P[kept_P], int(np.count_nonzero(mask_P16))
-
-    def _within(self, query: Query) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return the pages that hold something within the radius (and rings), a bit per slot, and how many."""
-        assert query.place is not None
-        assert self._kernels is not None
-        disc = (query.place.x, query.place.y, query.radius_m)
-        cells = None if query.ring_count > 0 else self.directory.cells_around(*disc)
-        if cells is not None:
-            page_P = self._kernels.pages_of(self.directory, self.columns, cells, *disc)
-        else:
-            lists_L = self.directory.near(query)
-            assert lists_L is not None
-            page_P = self.directory.pages_of(lists_L)
-        return self._kernels.within(self.columns, page_P, *disc)
+        measures = Measures(query, column, self.grid.map) if query.place is not None else None
+        passing(query, column, measures, limits, mask_P16, within_radius=within_radius)
+        bits_P[some_P] = bits_of(mask_P16)
+        return int(np.count_nonzero(mask_P16))
 
     def _scores(self, query: Query, slots_N: np.ndarray) -> tuple[np.ndarray, float]:
         """Return what slots are ranked by, and by how much any two may be off together."""
@@ -243,6 +262,19 @@ class CellIndex:
     def nbytes(self) -> int:
         """Bytes held, about: columns, ids and cells."""
         return self.columns.nbytes + self._ids.nbytes + self.directory.nbytes
+
+
+def _is_cosine(query: Query) -> bool:
+    return query.metric == "cosine" and query.rank != "pose"
+
+
+def _is_plain_disc(query: Query) -> bool:
+    return query.radius_m > 0 and query.ring_count == 0 and not _is_cosine(query)
+
+
+def _disc(query: Query) -> tuple[float, float, float]:
+    assert query.place is not None
+    return query.place.x, query.place.y, query.radius_m
 
 
 def slots_of(page_P: np.ndarray, bits_P: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 """The compiled part of a search, where the package was built with a C compiler; see ``_kernels.c``.
 
-Shape suffixes: P = pages, D = latent size, S = slots.
+What belongs to several queries stands side by side: that of query g ends in front of ``.._end_G[g]``.
+
+Shape suffixes: G = queries, C = cells, P = pages, S = slots, E = latent size D made even.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import math
+from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +29,33 @@ _POINTER, _INT, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _EPSILON = float(np.finfo(np.float32).eps)
 
 
+class Asked:
+    """Queries as the kernels take them.
+
+    Args:
+        queries: By latent (L2), by pose, or both, in a metric map.
+        columns: Where the records lie, with a sketch of their latents.
+    """
+
+    def __init__(self, queries: Sequence[Query], columns: Columns) -> None:
+        self.count = len(queries)
+        self.columns = columns
+        self.fields_G7 = np.array([_fields(query) for query in queries])
+        self.k_G = np.array([query.k for query in queries], np.int64)
+        self.wanted_GE = np.zeros((len(queries), columns.sketched_dim), np.float32)
+        for wanted_E, query in zip(self.wanted_GE, queries):
+            if query.rank != "pose":
+                wanted_E[: columns.dim] = query.latent_D
+
+
+def _fields(query: Query) -> tuple[float, ...]:
+    x, y, _, heading = query.place if query.place is not None else (0.0, 0.0, 0.0, 0.0)
+    pose_weight = {"latent": 0.0, "pose": 1.0}.get(query.rank, query.pose_weight)
+    latent_weight = 0.0 if query.rank == "pose" else 1.0
+    radius2 = query.radius_m**2
+    return (x, y, radius2, wrap_angle(heading), query.heading_weight_m, pose_weight, latent_weight)
+
+
 class Kernels:
     """Calls into the compiled library; arrays are handed over by address.
 
@@ -35,78 +65,62 @@ class Kernels:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._pages = library.wm_pages
-        self._pages.argtypes = [
-            _POINTER, _INT, *[_POINTER] * 2, *[_INT] * 2, *[_POINTER] * 4, *[_REAL] * 3, _POINTER, _INT,
-        ]  # fmt: skip
+        self._pages.argtypes = [_INT, *[_POINTER] * 5, *[_INT] * 2, *[_POINTER] * 6, _INT]
         self._pages.restype = _INT
         self._within = library.wm_within
-        self._within.argtypes = [_POINTER, _INT, *[_POINTER] * 4, *[_REAL] * 3, *[_POINTER] * 3]
-        self._within.restype = _INT
+        self._within.argtypes = [_INT, *[_POINTER] * 10]
+        self._within.restype = None
         self._nearest = library.wm_nearest
-        self._nearest.argtypes = [
-            *[_POINTER] * 2, _INT, *[_POINTER] * 2, _INT, _POINTER, *[_REAL] * 2, *[_POINTER] * 3, *[_REAL] * 5, _INT,
-            *[_POINTER] * 3,
-        ]  # fmt: skip
+        self._nearest.argtypes = [_INT, *[_POINTER] * 6, _INT, _POINTER, *[_REAL] * 2, *[_POINTER] * 8]
         self._nearest.restype = _INT
 
     def pages_of(
-        self, directory: CellDirectory, columns: Columns, cell_C: np.ndarray, x: float, y: float, radius_m: float
-    ) -> np.ndarray:
-        """Return the pages of those cells whose contents may lie within a radius, int64 [P]."""
-        table = directory.table
-        cell_C = np.ascontiguousarray(cell_C, np.uint64)
-        room = 2048
+        self, asked: Asked, directory: CellDirectory, cells: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pages of those of each query's cells whose contents may lie within its radius, and their ends."""
+        cell_C = np.ascontiguousarray(cells[0] if len(cells) == 1 else np.concatenate(cells), np.uint64)
+        cell_end_G = np.cumsum([len(each) for each in cells])
+        page_end_G = np.empty(len(cells), np.int64)
+        table, room = directory.table, 2048 * len(cells)
         while True:
             page_P = np.empty(room, np.int64)
             count = self._pages(
-                address(cell_C), len(cell_C), address(table.cell_T), address(table.list_T), len(table.cell_T),
-                table.shift, address(directory.box_L4), address(directory.first_L), address(directory.size_L),
-                columns.addresses["next"], x, y, radius_m**2, address(page_P), room,
+                asked.count, address(asked.fields_G7), address(cell_C), address(cell_end_G), address(table.cell_T),
+                address(table.list_T), len(table.cell_T), table.shift, address(directory.box_L4),
+                address(directory.first_L), address(directory.size_L), asked.columns.addresses["next"],
+                address(page_P), address(page_end_G), room,
             )  # fmt: skip
             if count <= room:
-                return page_P[:count]
+                return page_P[:count], page_end_G
             room = count
 
-    def within(
-        self, columns: Columns, page_P: np.ndarray, x: float, y: float, radius_m: float
-    ) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return the pages that hold something within a radius, a bit per slot that is, and how many those are."""
-        out_P, bits_P, found = np.empty(len(page_P), np.int64), np.empty(len(page_P), np.uint16), _INT()
-        at = columns.addresses
-        count = self._within(
-            address(page_P), len(page_P), at["box"], at["x"], at["y"], at["live"], x, y, radius_m**2, address(out_P),
-            address(bits_P), ctypes.addressof(found),
+    def within(self, asked: Asked, page_P: np.ndarray, page_end_G: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return a bit per slot within the radius, for each page of each query, and how many slots those are [G]."""
+        bits_P, border_P = np.empty(len(page_P), np.uint16), np.empty(len(page_P), np.int32)
+        found_G = np.empty(asked.count, np.int64)
+        at = asked.columns.addresses
+        self._within(
+            asked.count, address(asked.fields_G7), address(page_P), address(page_end_G), at["box"], at["x"], at["y"],
+            at["live"], address(border_P), address(bits_P), address(found_G),
         )  # fmt: skip
-        return out_P[:count], bits_P[:count], found.value
+        return bits_P, found_G
 
-    def nearest(self, columns: Columns, page_P: np.ndarray, bits_P: np.ndarray, count: int, query: Query) -> np.ndarray:
-        """Return slots that hold the k nearest by L2 latent distance, pose in a metric map, or both.
-
-        Args:
-            columns: With a sketch of the latents.
-            page_P: Pages.
-            bits_P: Which of their slots to choose from.
-            count: How many those are.
-            query: What they are ranked by.
-        """
-        k = min(query.k, count)
-        heap, slot_S, lower_S = np.empty(k), np.empty(count, np.int64), np.empty(count)
-        at, rank, place, dim = columns.addresses, query.rank, query.place, columns.sketched_dim
-        wanted_D = None
-        if rank != "latent" and place is not None:
-            pose = (place.x, place.y, wrap_angle(place.heading), query.heading_weight_m)
-            pose_weight = 1.0 if rank == "pose" else query.pose_weight
-        else:
-            pose, pose_weight = (0.0, 0.0, 0.0, 0.0), 0.0
-        if rank != "pose":
-            wanted_D = np.zeros(dim, np.float32)
-            wanted_D[: columns.dim] = query.latent_D
+    def nearest(
+        self, asked: Asked, page_P: np.ndarray, page_end_G: np.ndarray, bits_P: np.ndarray, found_G: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return slots that hold the k nearest of those whose bit is set, for each query, and their ends."""
+        np.minimum(asked.k_G, np.maximum(found_G, 1), out=asked.k_G)
+        room, dim = int(found_G.sum()), asked.columns.sketched_dim
+        heap, lower_S = np.empty(int(asked.k_G.max())), np.empty(room)
+        slot_S, slot_end_G = np.empty(room, np.int64), np.empty(asked.count, np.int64)
+        at = asked.columns.addresses
         kept = self._nearest(
-            address(page_P), address(bits_P), len(page_P), at["code"], at["scale"], dim,
-            None if wanted_D is None else address(wanted_D), 0.501 * math.sqrt(dim), 2.0 * (dim + 16) * _EPSILON,
-            at["x"], at["y"], at["heading"], *pose, pose_weight, k, address(heap), address(slot_S), address(lower_S),
+            asked.count, address(asked.fields_G7), address(page_P), address(page_end_G), address(bits_P), at["code"],
+            at["scale"], dim, address(asked.wanted_GE), 0.501 * math.sqrt(dim), 2.0 * (dim + 16) * _EPSILON, at["x"],
+            at["y"], at["heading"], address(asked.k_G), address(heap), address(slot_S), address(lower_S),
+            address(slot_end_G),
         )  # fmt: skip
-        return slot_S[:kept]
+        return slot_S[:kept], slot_end_G
 
 
 def address(array: np.ndarray) -> int:

@@ -1,7 +1,8 @@
-"""Many queries at once: those that ask around the same place share what they look at.
+"""Many queries at once.
 
-A planner asks for hundreds of poses that lie close together. Their neighbourhoods overlap almost wholly, so columns and
-latents are gathered once for all of them and the latent distances of all come from one matrix product.
+Where the search is compiled, they are answered in few calls, neighbours one after the other. Where it is not, those
+that ask around the same place share what they look at: a planner asks for hundreds of poses that lie close together, so
+columns and latents are gathered once for all of them and the latent distances of all come from one matrix product.
 
 Shape suffixes: N = records near a group, G = queries of a group, D = latent size.
 """
@@ -21,6 +22,8 @@ from spatial_memory.ranking import Shortlist, smallest
 
 _FEWEST = 4
 _MOST_SCORES = 1 << 20
+_MOST_AT_ONCE = 64
+_ORIGIN = Place(0.0, 0.0)
 
 
 def search(index: CellIndex, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
@@ -31,10 +34,14 @@ def search(index: CellIndex, queries: Sequence[Query], limits: Sequence[Limits])
         queries: Checked before.
         limits: Time bounds and session of each.
     """
+    if len(queries) < _FEWEST:
+        return index.shortlists(queries, limits)
+    if index.is_compiled:
+        return _in_order(index, queries, limits)
     shortlists: dict[int, Shortlist] = {}
     for group in _groups(index, queries):
         if len(group) < _FEWEST:
-            shortlists.update({at: index.shortlist(queries[at], limits[at]) for at in group})
+            shortlists.update({at: index.shortlists([queries[at]], [limits[at]])[0] for at in group})
             continue
         shared = _Shared(index, [queries[at] for at in group])
         most = max(_FEWEST, _MOST_SCORES // max(1, len(shared)))
@@ -45,20 +52,31 @@ def search(index: CellIndex, queries: Sequence[Query], limits: Sequence[Limits])
     return [shortlists[at] for at in range(len(queries))]
 
 
+def _in_order(index: CellIndex, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
+    """Return the shortlist of each query, worked out place by place: neighbours find each other's data cached."""
+    places = [query.place or _ORIGIN for query in queries]
+    cells = [index.grid.cell_of(place.x, place.y) for place in places]
+    order = sorted(range(len(queries)), key=cells.__getitem__)
+    shortlists: dict[int, Shortlist] = {}
+    for start in range(0, len(order), _MOST_AT_ONCE):
+        part = order[start : start + _MOST_AT_ONCE]
+        shortlists.update(zip(part, index.shortlists([queries[at] for at in part], [limits[at] for at in part])))
+    return [shortlists[at] for at in range(len(queries))]
+
+
 def _groups(index: CellIndex, queries: Sequence[Query]) -> list[list[int]]:
     """Return which queries ask around the same place in the same way; the others alone."""
-    if len(queries) < _FEWEST:
-        return [[at] for at in range(len(queries))]
-    groups: dict[tuple, list[int]] = defaultdict(list)
+    groups: dict[tuple[int, str, int], list[int]] = defaultdict(list)
     for at, query in enumerate(queries):
         place = query.place
         simple = query.rank == "pose" or (query.rank == "latent" and query.metric == "l2")
         if place is None or query.radius_m <= 0 or query.ring_count > 0 or query.box is not None or not simple:
-            groups[(at,)].append(at)
+            groups[0, "", at].append(at)
             continue
         level = min(resolution_for(query.radius_m), index.grid.resolution)
-        groups[(query.rank, level, index.grid.cell_of(place.x, place.y, level))].append(at)
-    return list(groups.values())
+        groups[index.grid.cell_of(place.x, place.y, level), query.rank, level].append(at)
+    # Neighbours one after the other find in the processor's caches what they share.
+    return [groups[key] for key in sorted(groups)]
 
 
 class _Shared:

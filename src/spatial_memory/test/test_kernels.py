@@ -11,6 +11,7 @@ from spatial_memory import Place, Query
 from spatial_memory.columns import PAGE, Columns, Rows, bits_of, mask_of
 from spatial_memory.filters import latent_distance
 from spatial_memory.index import KERNELS, slots_of
+from spatial_memory.kernels import Asked
 from spatial_memory.records import wrap_angle
 
 pytestmark = pytest.mark.skipif(KERNELS is None, reason="built without a C compiler")
@@ -40,6 +41,17 @@ def live(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     return page_P, columns.live_P[page_P]
 
 
+def nearest(columns: Columns, query: Query) -> np.ndarray:
+    """Return the shortlist of a query among all records, asked for between two others."""
+    page_P, bits_P = live(columns)
+    count = len(slots_of(page_P, bits_P))
+    ends_G = len(page_P) * np.arange(1, 4)
+    other = Query(k=3, latent_D=np.zeros(columns.dim))
+    asked = Asked([other, query, other], columns)
+    found, end_G = KERNELS.nearest(asked, np.tile(page_P, 3), ends_G, np.tile(bits_P, 3), np.full(3, count))
+    return found[end_G[0] : end_G[1]]
+
+
 def test_bits_and_masks_are_inverse():
     bits_P = np.array([0, 1, 0x8000, 0xFFFF, 0x00F0], np.uint16)
     assert mask_of(bits_P)[1].tolist() == [True] + [False] * 15
@@ -53,11 +65,12 @@ def test_within_a_radius_is_what_numpy_says(radius_m):
     columns = columns_of(rng, rng.normal(size=(PAGES * PAGE, 4)).astype(np.float32))
     page_P, bits_P = live(columns)
     for x, y in np.round(rng.uniform(-3.0, 3.0, (50, 2)), 1).tolist():
-        found = KERNELS.within(columns, page_P, x, y, radius_m)
+        asked = Asked([Query(place=Place(x, y), radius_m=radius_m)], columns)
+        found_P, count_G = KERNELS.within(asked, page_P, np.array([len(page_P)]))
         slots_N = slots_of(page_P, bits_P)
         distance2_N = (columns.flat("x")[slots_N] - x) ** 2 + (columns.flat("y")[slots_N] - y) ** 2
-        assert slots_of(*found[:2]).tolist() == slots_N[distance2_N <= radius_m**2].tolist()
-        assert found[2] == len(slots_of(*found[:2]))
+        assert slots_of(page_P, found_P).tolist() == slots_N[distance2_N <= radius_m**2].tolist()
+        assert count_G.tolist() == [len(slots_of(page_P, found_P))]
 
 
 @pytest.mark.parametrize("dim", [1, 2, 31, 32, 64, 65, 200])
@@ -80,9 +93,9 @@ def test_the_nearest_are_never_left_out(dim, rank):
         pose2_N = (columns.flat("x")[slots_N] - place.x) ** 2 + (columns.flat("y")[slots_N] - place.y) ** 2
         pose2_N += (0.7 * np.minimum(turn_N, 2 * math.pi - turn_N)) ** 2
         score_N = {"latent": latent2_N, "pose": pose2_N, "both": latent2_N + 2.0 * pose2_N}[rank]
-        nearest = slots_N[score_N <= np.sort(score_N)[k - 1]]
-        found = KERNELS.nearest(columns, page_P, bits_P, len(slots_N), query)
-        assert set(nearest.tolist()) <= set(found.tolist()) <= set(slots_N.tolist())
+        best = slots_N[score_N <= np.sort(score_N)[k - 1]]
+        found = nearest(columns, query)
+        assert set(best.tolist()) <= set(found.tolist()) <= set(slots_N.tolist())
 
 
 @pytest.mark.parametrize("size", [1e-38, 1e-20, 1e18, 1e37])
@@ -93,8 +106,7 @@ def test_tiny_and_huge_latents_are_found(size):
     page_P, bits_P = live(columns)
     slots_N = slots_of(page_P, bits_P)
     for slot in slots_N[:20].tolist():
-        found = KERNELS.nearest(columns, page_P, bits_P, len(slots_N), Query(k=1, latent_D=latent_ND[slot]))
-        assert slot in found
+        assert slot in nearest(columns, Query(k=1, latent_D=latent_ND[slot]))
 
 
 def test_the_sketch_leaves_out_nearly_all():
@@ -102,5 +114,5 @@ def test_the_sketch_leaves_out_nearly_all():
     columns = columns_of(rng, rng.normal(size=(200 * PAGE, 32)).astype(np.float32))
     page_P, bits_P = live(columns)
     count = len(slots_of(page_P, bits_P))
-    found = KERNELS.nearest(columns, page_P, bits_P, count, Query(k=8, latent_D=np.zeros(32)))
+    found = nearest(columns, Query(k=8, latent_D=np.zeros(32)))
     assert 8 <= len(found) <= 40 < count
