@@ -79,7 +79,7 @@ def _salvage(source: sqlite3.Connection, new: sqlite3.Connection, path: Path) ->
             kept.add(row[0])
     for row in _rows(source, GET_SUCCESSORS, "ASC"):
         if row[0] in kept:
-            for successor in unpack_successors(row[0], row[1], dim)[0]:
+            for successor in unpack_successors([row], dim)[0].get(row[0], ()):
                 new.execute(PUT_SUCCESSOR, (row[0], pack_successor(row[0], successor)))
     new.execute("COMMIT")
     return len(kept)

@@ -5,6 +5,7 @@ Shape suffixes: N = records, D = latent size, A = action size.
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 from collections.abc import Sequence
@@ -75,24 +76,40 @@ def pack_successor(record_id: int, successor: Successor) -> bytes:
     return body + zlib.crc32(body, record_id & 0xFFFFFFFF).to_bytes(4, "little")
 
 
-def unpack_successors(record_id: int, body: bytes, dim: int) -> tuple[list[Successor], bool]:
-    """Return what followed a record, in the order it was kept, and whether all of it is whole.
+def unpack_successors(rows: Sequence[tuple[int, bytes]], dim: int) -> tuple[dict[int, list[Successor]], list[int]]:
+    """Return what followed some records, in the order it was kept, and of which records not all of it is whole.
 
     Args:
-        record_id: Whose.
-        body: What ``pack_successor`` returned, one after the other.
+        rows: What ``GET_SUCCESSORS`` gave: ids, and what ``pack_successor`` returned, one after the other.
         dim: Latent size D.
     """
-    size = _TIMES.size + 4 * dim + 4
-    if not isinstance(body, bytes) or len(body) % size:
-        return [], False
-    found, seed, whole = [], record_id & 0xFFFFFFFF, memoryview(body)
-    for start in range(0, len(body), size):
-        if zlib.crc32(whole[start : start + size], seed) == _WHOLE:
-            latent_D = np.frombuffer(body, "<f4", dim, start + _TIMES.size)
-            horizon_s, dt_s = _TIMES.unpack_from(body, start)
-            found.append(Successor(horizon_s, dt_s, latent_D))
-    return found, len(found) * size == len(body)
+    layout = _successor_layout(dim)
+    size = layout.itemsize
+    damaged = [record_id for record_id, body in rows if not isinstance(body, bytes) or len(body) % size]
+    if damaged:
+        rows = [row for row in rows if row[0] not in damaged]
+    body = b"".join([body for _, body in rows])
+    packed_N = np.frombuffer(body, layout)
+    whole = memoryview(body)
+    values = zip(packed_N["horizon"].tolist(), packed_N["dt"].tolist(), packed_N["latent"])
+    found: dict[int, list[Successor]] = {}
+    at = 0
+    for record_id, part in rows:
+        held = found[record_id] = []
+        seed = record_id & 0xFFFFFFFF
+        for start in range(at, at + len(part), size):
+            successor = Successor._make(next(values))
+            if zlib.crc32(whole[start : start + size], seed) == _WHOLE:
+                held.append(successor)
+        at += len(part)
+        if len(held) * size != len(part):
+            damaged.append(record_id)
+    return found, damaged
+
+
+@functools.cache
+def _successor_layout(dim: int) -> np.dtype:
+    return np.dtype([("horizon", "<f8"), ("dt", "<f8"), ("latent", "<f4", (dim,)), ("checksum", "<u4")])
 
 
 def opened(rows: list[tuple], what: str) -> list[tuple]:

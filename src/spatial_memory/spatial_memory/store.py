@@ -122,14 +122,12 @@ class Store:
         """
         with self._recent_guard:
             recent = {record_id: dict(self._recent[record_id]) for record_id in ids if record_id in self._recent}
-        found: dict[int, tuple[Successor, ...]] = {}
         marks = ",".join("?" * len(ids))
-        for record_id, body in self._file.read(f"{GET_SUCCESSORS} WHERE record IN ({marks})", ids):
-            held, is_whole = unpack_successors(record_id, body, dim)
-            found[record_id] = _in_time(held)
-            if not is_whole:
-                self._damage.add(record_id)
-                _LOG.error("%s: a successor of record %d is damaged", self.path, record_id)
+        held, damaged = unpack_successors(self._file.read(f"{GET_SUCCESSORS} WHERE record IN ({marks})", ids), dim)
+        for record_id in damaged:
+            self._damage.add(record_id)
+            _LOG.error("%s: a successor of record %d is damaged", self.path, record_id)
+        found = {record_id: _in_time(successors) for record_id, successors in held.items()}
         for record_id, by_horizon in recent.items():
             found[record_id] = _in_time([*found.get(record_id, ()), *by_horizon.values()])
         return found
@@ -264,8 +262,7 @@ class Store:
 
 def _in_time(successors: Sequence[Successor]) -> tuple[Successor, ...]:
     """Return successors nearest in time first, the latest of those that stand for the same horizon."""
-    horizons = [successor.horizon_s for successor in successors]
-    if all(earlier < later for earlier, later in itertools.pairwise(horizons)):
+    if len(successors) < 2 or (len(successors) == 2 and successors[0].horizon_s < successors[1].horizon_s):
         return tuple(successors)
-    by_horizon = dict(zip(horizons, successors))
+    by_horizon = {successor.horizon_s: successor for successor in successors}
     return tuple(by_horizon[horizon] for horizon in sorted(by_horizon))
