@@ -1,7 +1,9 @@
 """What leaves the package: ONNX for every kind of encoder, TensorRT's arguments, and a slow branch carried over."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,13 +12,20 @@ pytest.importorskip("onnxscript", reason="the training extra, requirements/train
 import onnx
 
 from world_model.artifacts import load_artifact
+from world_model.commands.export import describe
 from world_model.commands.export import main as export_main
-from world_model.errors import ArtifactError
+from world_model.data.drives import DatasetManifest, Drive, DriveWriter
+from world_model.errors import ArtifactError, DataError
 from world_model.export import carry_slow_branch, export_artifact
 from world_model.models.factory import make_decoder, make_encoder, make_transition
+from world_model.motion import Pose2
 from world_model.onnx_export import TOLERANCE, convert_tensorrt, export_onnx, tensorrt_shapes
+from world_model.predictor import Memory, Observation, Predictor
+from world_model.quantise import quantise_artifact
+from world_model.testing_drives import circling_drive, circling_set
 from world_model.training.config import ModelConfig, TrainConfig
-from world_model.training.films import encoder_inputs
+from world_model.training.films import encoder_inputs, latents_of
+from world_model.training.stages import set_statistics
 
 SIZE = 32
 SIZES = {"latent_dim": 8, "hidden_dim": 16, "width": 16, "memory_width": 16, "encoder_widths": (8, 8, 16, 16)}
@@ -33,16 +42,19 @@ KINDS = {
 }
 
 
-def make_artifact(model: ModelConfig, path: Path) -> Path:
-    """Write an artifact with random weights, open gates and the configuration in its manifest."""
+def make_artifact(model: ModelConfig, path: Path, drive: Drive | None = None) -> Path:
+    """Write an artifact with random weights, open gates and the configuration in its manifest; scaled to a drive."""
     torch.manual_seed(0)
     transition = make_transition(model, 2)
-    for parameter in transition.parameters():
-        parameter.data += 0.05 * torch.randn_like(parameter)
+    torch.nn.init.constant_(transition.memory.alpha, 0.5)
+    encoder = make_encoder(model, SIZE).eval()
+    latent_ND = np.random.default_rng(0).normal(size=(100, 8)) if drive is None else latents_of(encoder, drive, model)
+    set_statistics(transition, [latent_ND], [np.zeros((1, 2), np.float32)])
     entries = {"name": model.encoder, "z_dim": 8, "action_dim": 2, "image_size": SIZE, "step_s": 0.05, "horizon_s": 1.0}
-    entries |= {"top_k": 8, "latent_mean": [0.0] * 8, "latent_variance": [1.0] * 8, "motion": {}, "memory": {}}
+    entries |= {"top_k": 8, "motion": {}, "memory": {}}
+    entries |= {"latent_mean": latent_ND.mean(axis=0).tolist(), "latent_variance": latent_ND.var(axis=0).tolist()}
     entries |= {"inputs": encoder_inputs(model), "training": {"config": TrainConfig(model=model).to_json()}}
-    export_artifact(path, make_encoder(model, SIZE), make_decoder(model, SIZE), transition, entries)
+    export_artifact(path, encoder, make_decoder(model, SIZE), transition, entries)
     return path
 
 
@@ -101,3 +113,45 @@ def test_a_slow_branch_is_carried_over_byte_by_byte(tmp_path):
     source = load_artifact("artifact://tiny").manifest
     assert manifest.files["world_action.pt"] == source.files["world_action.pt"]
     assert load_artifact(path).manifest.world_action == source.world_action
+
+
+@pytest.mark.parametrize("kind", ["resnet", "tiny"])
+def test_eight_bits_stay_near_and_are_served_like_any_artifact(kind, tmp_path):
+    drive = circling_drive("a", 8.0, size=SIZE)
+    depth_T1SS = (drive.image_TSSC[..., :1].transpose(0, 3, 1, 2) / 50.0).astype(np.float16)
+    drive = replace(drive, depth_T1SS=depth_T1SS, proprio_TP=np.zeros((len(drive), 3), np.float32))
+    writer = DriveWriter(tmp_path / "set", DatasetManifest(image_size=SIZE, step_s=0.05, action_dim=2))
+    writer.write(drive, "train")
+    source = make_artifact(KINDS[kind][0], tmp_path / "source", drive)
+    # Pictures hardly move the latents of random weights, so rounding weighs more than it does in a trained network.
+    manifest, cost = quantise_artifact(str(source), tmp_path / "set", tmp_path / "int8", largest_nmse=0.3)
+    assert "MB became" in describe(manifest, cost)
+    before, after = load_artifact(source), load_artifact(tmp_path / "int8")
+    cost = after.manifest.training["int8"]
+    assert cost["int8_mb"] < 0.8 * cost["float_mb"]
+    assert 0 < cost["forecast_nmse"] < 0.3
+    with pytest.raises(ArtifactError, match="in 8 bits the"):
+        quantise_artifact(str(source), tmp_path / "set", tmp_path / "refused", largest_nmse=1e-9)
+    assert not (tmp_path / "refused").exists()
+    # A small convolutional encoder stays as it is, and with it whatever remembers its latents.
+    assert (before.manifest.encoder_id == after.manifest.encoder_id) == (kind == "tiny")
+    assert (cost["latent_nmse"] == 0) == (kind == "tiny")
+    rough, exact = (forecast_of(artifact) for artifact in (after, before))
+    assert np.abs(rough - exact).max() < 0.5
+    assert not np.array_equal(rough, exact)
+
+
+def test_eight_bits_want_a_set_that_fits(tmp_path):
+    path = make_artifact(TINY, tmp_path / "source")
+    with pytest.raises(DataError, match="16 px, the artifact takes 32 px"):
+        quantise_artifact(str(path), circling_set(tmp_path / "set", ("a",), 8.0), tmp_path / "int8")
+
+
+def forecast_of(artifact) -> np.ndarray:
+    """Return what the predictor that nodes run makes of three frames and one memory."""
+    predictor = Predictor(artifact)
+    latent_D = np.full(8, 0.2, np.float32)
+    for step in range(3):
+        predictor.observe(Observation(step * 50_000_000, latent_D, Pose2(0.1 * step, 0, 0, 0), np.zeros(2, np.float32)))
+    found = [Memory(1, 0, latent_D + 1, Pose2(1.0, 0, 0, 0))]
+    return predictor.predict([found, found, found]).forecasts[1].latent_D

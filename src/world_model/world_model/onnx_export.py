@@ -62,7 +62,7 @@ class _Forecast(nn.Module):
 
 
 def eager_parts(artifact: Artifact) -> dict[str, nn.Module]:
-    """Return encoder, decoder and transition as plain modules with the artifact's weights.
+    """Return encoder, decoder and transitions as plain modules with the artifact's weights.
 
     Raises:
         ArtifactError: The manifest does not say how they were built, or the weights do not fit.
@@ -77,6 +77,8 @@ def eager_parts(artifact: Artifact) -> dict[str, nn.Module]:
         "decoder": make_decoder(config, manifest.image_size),
         "transition": make_transition(config, manifest.action_dim),
     }
+    if artifact.has("without_memory"):
+        parts["without_memory"] = make_transition(config, manifest.action_dim, use_memory=False)
     for name, module in parts.items():
         state = torch.jit.load(str(artifact.path / f"{name}.pt")).state_dict()
         try:

@@ -1,4 +1,4 @@
-"""``wm-export``: an artifact's networks as ONNX (checked in onnxruntime) and TensorRT."""
+"""``wm-export``: an artifact's networks as ONNX (checked in onnxruntime) and TensorRT, or the artifact in 8 bits."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from world_model.artifacts import Manifest
 from world_model.errors import WorldModelError
 from world_model.onnx_export import convert_tensorrt, export_onnx
+from world_model.quantise import Cost, quantise_artifact
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,19 +20,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="wm-export", description=__doc__)
     parser.add_argument("artifact", help="artifact folder, or artifact://NAME")
     parser.add_argument("out", type=Path, help="folder for the files")
-    parser.add_argument("--tensorrt", action="store_true", help="convert on with trtexec, half precision")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--tensorrt", action="store_true", help="convert on with trtexec, half precision (on a Jetson)")
+    kind.add_argument(
+        "--int8",
+        type=Path,
+        metavar="SET",
+        help="write no ONNX, but an artifact with 8-bit weights for processors; SET: converted set to calibrate on",
+    )
+    parser.add_argument("--batch", type=int, default=1, help="most frames at once in TensorRT (default: 1)")
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
     try:
+        if options.int8 is not None:
+            console.print(describe(*quantise_artifact(options.artifact, options.int8, options.out)), markup=False)
+            return 0
         for name, worst in export_onnx(options.artifact, options.out).items():
             console.print(f"{name}.onnx: differs by at most {worst:.1e} in onnxruntime")
         if options.tensorrt:
-            for engine in convert_tensorrt(options.out):
+            for engine in convert_tensorrt(options.out, options.batch):
                 console.print(str(engine))
     except WorldModelError as error:
         Console(stderr=True, highlight=False).print(f"wm-export: {error}", markup=False)
         return 2
     return 0
+
+
+def describe(manifest: Manifest, cost: Cost) -> str:
+    """Return what 8 bits cost and give, line by line."""
+    lines = [f"artifact {manifest.encoder_id}: {cost.float_mb:.1f} MB became {cost.int8_mb:.1f} MB"]
+    for part, before in cost.float_ms.items():
+        lines.append(f"{part}: {before:.2f} ms became {cost.int8_ms[part]:.2f} ms")
+    lines.append(f"NMSE against the source: latents {cost.latent_nmse:.4f}, forecasts {cost.forecast_nmse:.4f}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ class ResidualTrunk(nn.Module):
                 layers.append(ResidualBlock(before, width, 2 if index and not block else 1))
                 before = width
         # Cameras give colours side by side; convolutions that expect them so are twice as fast on a CPU.
-        self.net = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.net: nn.Module = nn.Sequential(*layers)
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, value_BCSS: Tensor) -> Tensor:
         """Return the feature map."""
