@@ -37,6 +37,12 @@ typedef struct {
     double latent_weight;                        /* 0 or 1 */
 } ask;
 
+/* One column of the records: so many bytes per slot. */
+typedef struct {
+    const char *start;
+    int64_t size;
+} column;
+
 /* Where a cell's place in the hash table is looked for first. */
 static inline int64_t place_of(uint64_t cell, int64_t shift) {
     return (int64_t)(cell * UINT64_C(0x9E3779B97F4A7C15) >> shift);
@@ -183,14 +189,16 @@ static inline __attribute__((always_inline)) void sketched(const int8_t *code, c
  *
  * bits: one per slot of each page to choose from. code [P, dim, 16], scale [P, 16]: latents, each value within half a
  * scale of its code; wanted [queries, dim]; dim is even. half_diagonal: half of sqrt(dim), a little more; rounding:
- * relative error of a distance in single precision. heap has room for the largest k, slots and lowers for all bits that
- * are set. Returns how many slots.
+ * relative error of a distance in single precision. columns: where the records' columns lie, fetched ahead for whoever
+ * reads these slots next. heap has room for the largest k, slots and lowers for all bits that are set. Returns how many
+ * slots.
  */
 EACH_CPU
 int64_t wm_nearest(int64_t queries, const ask *asked, const int64_t *pages, const int64_t *page_end,
                    const uint16_t *bits, const int8_t *code, const float *scale, int64_t dim, const float *wanted,
                    double half_diagonal, double rounding, const double *x, const double *y, const float *heading,
-                   const int64_t *k, double *heap, int64_t *slots, double *lowers, int64_t *slot_end) {
+                   const column *columns, int64_t column_count, const int64_t *k, double *heap, int64_t *slots,
+                   double *lowers, int64_t *slot_end) {
     int64_t kept = 0, i = 0;
     for (int64_t g = 0; g < queries; g++) {
         const ask q = asked[g];
@@ -233,8 +241,13 @@ int64_t wm_nearest(int64_t queries, const ask *asked, const int64_t *pages, cons
                 lowers[size++] = lower;
             }
         }
-        for (int64_t j = kept; j < size; j++)
-            if (lowers[j] <= heap[0]) slots[kept++] = slots[j];
+        for (int64_t j = kept; j < size; j++) {
+            if (lowers[j] > heap[0]) continue;
+            for (int64_t c = 0; c < column_count; c++)
+                for (int64_t byte = 0; byte < columns[c].size; byte += 64)
+                    __builtin_prefetch(columns[c].start + columns[c].size * slots[j] + byte);
+            slots[kept++] = slots[j];
+        }
         slot_end[g] = kept;
     }
     return kept;

@@ -83,6 +83,7 @@ class Columns:
         live_P: One bit per slot in use, uint16.
         box_P4: Bounds of each page's records or more: min x, min y, max x, max y.
         addresses: Where columns lie, by name.
+        whereabouts: Address and bytes per slot of each column of the records.
     """
 
     def __init__(self, dim: int, action_dim: int, page_count: int = 64, *, sketched: bool = False) -> None:
@@ -113,6 +114,8 @@ class Columns:
         if self.sketch is not None:
             arrays |= {"code": self.sketch.code, "scale": self.sketch.scale}
         self.addresses = {name: address(array) for name, array in arrays.items()}
+        per_slot = [(self.addresses[name], array[:1, :1].nbytes) for name, array in self.columns.items()]
+        self.whereabouts = np.array(per_slot, np.int64)
 
     def pages(self, name: str, pages: np.ndarray | slice) -> np.ndarray:
         """Return some pages of one column [P, 16], [P, 16, A] or [P, 16, D]; a copy, except where pages are a slice."""

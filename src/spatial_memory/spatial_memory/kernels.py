@@ -71,7 +71,16 @@ class Kernels:
         self._within.argtypes = [_INT, *[_POINTER] * 10]
         self._within.restype = None
         self._nearest = library.wm_nearest
-        self._nearest.argtypes = [_INT, *[_POINTER] * 6, _INT, _POINTER, *[_REAL] * 2, *[_POINTER] * 8]
+        self._nearest.argtypes = [
+            _INT,
+            *[_POINTER] * 6,
+            _INT,
+            _POINTER,
+            *[_REAL] * 2,
+            *[_POINTER] * 4,
+            _INT,
+            *[_POINTER] * 5,
+        ]
         self._nearest.restype = _INT
 
     def pages_of(
@@ -117,8 +126,8 @@ class Kernels:
         kept = self._nearest(
             asked.count, address(asked.fields_G7), address(page_P), address(page_end_G), address(bits_P), at["code"],
             at["scale"], dim, address(asked.wanted_GE), 0.501 * math.sqrt(dim), 2.0 * (dim + 16) * _EPSILON, at["x"],
-            at["y"], at["heading"], address(asked.k_G), address(heap), address(slot_S), address(lower_S),
-            address(slot_end_G),
+            at["y"], at["heading"], address(asked.columns.whereabouts), len(asked.columns.whereabouts),
+            address(asked.k_G), address(heap), address(slot_S), address(lower_S), address(slot_end_G),
         )  # fmt: skip
         return slot_S[:kept], slot_end_G
 
