@@ -1,28 +1,39 @@
-"""Parameters, latency, throughput and memory of every configuration, measured; writes a Markdown table with --out."""
+"""Parameters, latency, throughput and memory of every configuration, float and 8-bit; --out writes a table."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import tempfile
 import time
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import torch
 
+from world_model.artifacts import Artifact, load_artifact
 from world_model.commands.train import CONFIGS
-from world_model.export import example_inputs
+from world_model.export import example_inputs, export_artifact
 from world_model.models.factory import make_decoder, make_encoder, make_transition
-from world_model.training.config import load_config
+from world_model.quantise import quantise_artifact
+from world_model.testing_drives import circling_set
+from world_model.training.config import TrainConfig, load_config
 
 SIZES = {"tiny": (64, 2), "compact": (128, 2), "base": (256, 4), "large": (256, 4)}
 BATCHES = (1, 2, 4, 8, 16, 32)
 FRAMES = 10
+PARTS = ("encoder", "transition", "decoder")
 
 
-def median_ms(call, repeats: int) -> float:
-    """Return the median time of a call in milliseconds, after one to warm up."""
-    call()
+def median_ms(call: Callable[[], Any], repeats: int, warm_up: int = 3) -> float:
+    """Return the median time of a call in milliseconds, after some to warm up."""
+    for _ in range(warm_up):
+        call()
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -31,55 +42,144 @@ def median_ms(call, repeats: int) -> float:
     return sorted(times)[len(times) // 2]
 
 
+def write_random(config: TrainConfig, image_size: int, action_dim: int, path: Path) -> dict[str, torch.Tensor]:
+    """Write an artifact with random weights, through the export that training uses, and return inputs of it."""
+    model, transition = config.model, make_transition(config.model, action_dim)
+    modules = {
+        "encoder": make_encoder(model, image_size),
+        "decoder": make_decoder(model, image_size),
+        "transition": transition,
+    }
+    million = {part: sum(p.numel() for p in module.parameters()) / 1e6 for part, module in modules.items()}
+    z_dim = model.latent_dim
+    entries = {"name": config.name, "z_dim": z_dim, "action_dim": action_dim, "image_size": image_size}
+    entries |= {"step_s": 0.05, "horizon_s": 1.0, "top_k": 8, "motion": {}, "memory": {}}
+    entries |= {"latent_mean": [0.0] * z_dim, "latent_variance": [1.0] * z_dim}
+    entries["training"] = {"config": config.to_json(), "parameters_million": million}
+    export_artifact(path, modules["encoder"], modules["decoder"], transition, entries)
+    return example_inputs(transition, action_dim, batch=1)
+
+
+class Frame:
+    """The work of a live frame: encode, observe, forecast two horizons with eight and four memories.
+
+    Args:
+        artifact: What runs.
+        inputs: Of ``forecast``, for one sequence.
+        batch: Sequences.
+    """
+
+    def __init__(self, artifact: Artifact, inputs: dict[str, torch.Tensor], batch: int = 1) -> None:
+        self._encoder, self._transition, self._decoder = artifact.encoder(), artifact.transition(), artifact.decoder()
+        self._inputs = {name: value.expand(batch, *value.shape[1:]).contiguous() for name, value in inputs.items()}
+        size = artifact.manifest.image_size
+        self._image = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8)
+
+    def encode(self) -> None:
+        """Encode one frame per sequence."""
+        self._encoder(self._image, None, None)
+
+    def predict(self) -> None:
+        """Observe and forecast once per sequence."""
+        self.observe()
+        self._transition.forecast(*self._inputs.values())
+
+    def observe(self) -> None:
+        """Observe once per sequence."""
+        given = self._inputs
+        self._transition.observe(given["latent"], given["action"], given["state"])
+
+    def decode(self) -> None:
+        """Decode one latent per sequence."""
+        self._decoder(self._inputs["latent"])
+
+    def sequence(self) -> None:
+        """Encode and observe ``FRAMES`` frames of each sequence, and forecast at the end of it."""
+        for _ in range(FRAMES):
+            self.encode()
+            self.observe()
+        self._transition.forecast(*self._inputs.values())
+
+
 @torch.inference_mode()
-def measure(name: str, longest_s: float, repeats: int) -> dict[str, object]:
-    """Return one configuration's row; batches that would take more than ``longest_s`` are left out."""
-    image_size, action_dim = SIZES[name]
-    config = load_config(CONFIGS / f"{name}.yaml").model
+def measure(path: Path, inputs: dict[str, torch.Tensor], longest_s: float, repeats: int) -> dict[str, Any]:
+    """Return one artifact's row; batches that would take more than ``longest_s`` are left out."""
+    artifact = load_artifact(path)
+    one = Frame(artifact, inputs)
+    row: dict[str, Any] = {
+        "encode_ms": round(median_ms(one.encode, 10 * repeats), 2),
+        "predict_ms": round(median_ms(one.predict, 10 * repeats), 2),
+        "decode_ms": round(median_ms(one.decode, 3 * repeats), 2),
+        "memory_mb": memory_mb(path, inputs),
+        "file_mb": round(sum((path / f"{part}.pt").stat().st_size for part in PARTS) / 1e6, 1),
+    }
+    row["frames_per_s"] = dict(throughput(artifact, inputs, longest_s, repeats))
+    return row
+
+
+def memory_mb(path: Path, inputs: dict[str, torch.Tensor]) -> int:
+    """Return what loading an artifact and running one frame adds to a fresh process [MB]."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_added_mb, (path, {name: value.numpy() for name, value in inputs.items()}))
+
+
+@torch.inference_mode()
+def _added_mb(path: Path, arrays: dict[str, np.ndarray]) -> int:
+    torch.set_num_threads(1)
     before = psutil.Process().memory_info().rss
-    parts = {
-        "encoder": make_encoder(config, image_size).eval(),
-        "transition": make_transition(config, action_dim).eval(),
-        "decoder": make_decoder(config, image_size).eval(),
-    }
-    million = {part: sum(p.numel() for p in module.parameters()) / 1e6 for part, module in parts.items()}
-    encoder, transition = parts["encoder"], parts["transition"]
-    image = torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8)
-    inputs = example_inputs(transition, action_dim, batch=1)
-    observed = (inputs["latent"], inputs["action"], inputs["state"])
+    one = Frame(load_artifact(path), {name: torch.from_numpy(value) for name, value in arrays.items()})
+    for _ in range(3):
+        one.encode()
+        one.predict()
+        one.decode()
+    return round((psutil.Process().memory_info().rss - before) / 2**20)
 
-    def one_frame() -> None:
-        encoder(image, None, None)
-        transition.observe(*observed)
-        transition.forecast(*inputs.values())
 
-    throughput: dict[int, float] = {}
+def throughput(
+    artifact: Artifact, inputs: dict[str, torch.Tensor], longest_s: float, repeats: int
+) -> Iterator[tuple[int, float]]:
+    """Yield batch size and frames per second, until a batch would take longer than ``longest_s``."""
+    slowest = 0.0
     for batch in BATCHES:
-        if throughput and batch * FRAMES / min(throughput.values()) > longest_s:
-            break
-        frames = torch.zeros(batch * FRAMES, image_size, image_size, 3, dtype=torch.uint8)
-        throughput[batch] = round(batch * FRAMES * 1e3 / median_ms(lambda f=frames: encoder(f, None, None), repeats), 1)
-    return {
-        "parameters_million": {part: round(value, 2) for part, value in million.items()},
-        "total_million": round(sum(million.values()), 2),
-        "frame_ms": round(median_ms(one_frame, 3 * repeats), 2),
-        "encoded_frames_per_s": throughput,
-        "rss_mb": round((psutil.Process().memory_info().rss - before) / 2**20),
-    }
+        if slowest and batch * FRAMES / slowest > longest_s:
+            return
+        rate = batch * FRAMES * 1e3 / median_ms(Frame(artifact, inputs, batch).sequence, repeats, warm_up=2)
+        slowest = min(slowest or rate, rate)
+        yield batch, round(rate, 1)
 
 
-@torch.inference_mode()
-def precisions(repeats: int) -> dict[str, float]:
-    """Return the time of the tiny and compact encoders in float32 and bfloat16, in ms."""
-    result = {}
-    for name in ("tiny", "compact"):
-        image_size, _ = SIZES[name]
-        encoder = make_encoder(load_config(CONFIGS / f"{name}.yaml").model, image_size).eval()
-        image = torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8)
-        result[f"{name} float32"] = median_ms(lambda e=encoder, i=image: e(i, None, None), 10 * repeats)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            result[f"{name} bfloat16"] = median_ms(lambda e=encoder, i=image: e(i, None, None), 10 * repeats)
-    return {name: round(value, 3) for name, value in result.items()}
+def bfloat16_ms(name: str, repeats: int) -> dict[str, float]:
+    """Return the time of one frame of an encoder as plain module, in float32 and bfloat16 [ms]."""
+    image_size, _ = SIZES[name]
+    image = torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8)
+    times = {}
+    with torch.inference_mode():
+        for dtype in (torch.float32, torch.bfloat16):
+            encoder = make_encoder(load_config(CONFIGS / f"{name}.yaml").model, image_size).eval().to(dtype)
+            call = median_ms(lambda e=encoder: e(image, None, None), 10 * repeats)  # type: ignore[misc]
+            times[str(dtype).removeprefix("torch.")] = round(call, 2)
+    return times
+
+
+def rows_of(name: str, options: argparse.Namespace, answer: multiprocessing.Queue) -> None:
+    """Put a configuration's rows, float and 8-bit, where the parent reads them; a process per configuration."""
+    torch.set_num_threads(options.threads)
+    warnings.simplefilter("ignore")
+    config, (image_size, action_dim) = load_config(CONFIGS / f"{name}.yaml"), SIZES[name]
+    with tempfile.TemporaryDirectory() as folder:
+        path, int8 = Path(folder, "float"), Path(folder, "int8")
+        inputs = write_random(config, image_size, action_dim, path)
+        data = circling_set(Path(folder, "set"), ("a",), seconds=8.0, size=image_size)
+        # Random weights: what the rounding costs is asked of trained ones.
+        quantise_artifact(str(path), data, int8, largest_nmse=float("inf"))
+        million = load_artifact(path).manifest.training["parameters_million"]
+        rows = {name: measure(path, inputs, options.longest_s, options.repeats)}
+        rows[f"{name}, int8"] = measure(int8, inputs, options.longest_s, options.repeats)
+        for row in rows.values():
+            row["parameters_million"] = {part: round(value, 2) for part, value in million.items()}
+            row["total_million"] = round(sum(million.values()), 2)
+        rows[name]["encoder_ms"] = bfloat16_ms(name, options.repeats)
+    answer.put(rows)
 
 
 def main() -> None:
@@ -92,9 +192,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--out", type=Path, help="Markdown table")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    rows = {name: measure(name, options.longest_s, options.repeats) for name in options.configs}
-    result = {"configurations": rows, "encoder_ms": precisions(options.repeats), "threads": options.threads}
+    context, rows = multiprocessing.get_context("spawn"), {}
+    for name in options.configs:
+        answer = context.Queue()
+        process = context.Process(target=rows_of, args=(name, options, answer))
+        process.start()
+        rows |= answer.get()
+        process.join()
+    result = {"configurations": rows, "threads": options.threads}
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
@@ -102,26 +207,24 @@ def main() -> None:
         options.out.write_text(markdown(rows))
 
 
-def markdown(rows: dict[str, dict]) -> str:
+def markdown(rows: dict[str, dict[str, Any]]) -> str:
     """Return the rows as a Markdown table."""
-    batches = list(BATCHES)
-    head = [
-        "configuration",
-        "parameters [M]",
-        "one frame [ms]",
-        *(f"frames/s, {b} x {FRAMES}" for b in batches),
-        "memory [MB]",
-    ]
+    columns: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "parameters [M]": lambda row: row["total_million"],
+        "files [MB]": lambda row: row["file_mb"],
+        "encode [ms]": lambda row: row["encode_ms"],
+        "predict [ms]": lambda row: row["predict_ms"],
+        "decode [ms]": lambda row: row["decode_ms"],
+        **{
+            f"frames/s, {batch} x {FRAMES}": lambda row, b=batch: row["frames_per_s"].get(b, "-")  # type: ignore[misc]
+            for batch in BATCHES
+        },
+        "memory [MB]": lambda row: row["memory_mb"],
+    }
+    head = ["configuration", *columns]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, row in rows.items():
-        cells = [
-            name,
-            row["total_million"],
-            row["frame_ms"],
-            *(row["encoded_frames_per_s"].get(b, "-") for b in batches),
-            row["rss_mb"],
-        ]
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+        lines.append("| " + " | ".join([name, *(str(cell(row)) for cell in columns.values())]) + " |")
     return "\n".join(lines) + "\n"
 
 

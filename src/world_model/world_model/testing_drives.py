@@ -33,9 +33,9 @@ def circling_drive(name: str = "circle", seconds: float = 40.0, size: int = 16, 
     return Drive(name, name, np.clip(image, 0, 255).astype(np.uint8), stamp_T, pose_T4, action_TA)
 
 
-def circling_set(path: Path, names: Sequence[str] = ("a", "b"), seconds: float = 30.0) -> Path:
+def circling_set(path: Path, names: Sequence[str] = ("a", "b"), seconds: float = 30.0, size: int = 16) -> Path:
     """Write a converted set of such drives; the last is for validation."""
-    writer = DriveWriter(path, DatasetManifest(image_size=16, step_s=STEP_S, action_dim=2, source={"kind": "test"}))
+    writer = DriveWriter(path, DatasetManifest(image_size=size, step_s=STEP_S, action_dim=2, source={"kind": "test"}))
     for seed, name in enumerate(names):
-        writer.write(circling_drive(name, seconds, seed=seed), "valid" if name == names[-1] and seed else "train")
+        writer.write(circling_drive(name, seconds, size, seed), "valid" if name == names[-1] and seed else "train")
     return path
