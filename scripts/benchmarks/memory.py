@@ -28,7 +28,7 @@ import numpy as np
 from memory_peers import PEERS
 
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
-QUIET = {"RUST_LOG": "error", "LANCE_LOG": "error"}
+QUIET = {"RUST_LOG": "error", "LANCE_LOG": "off"}
 QUERIES = 500
 BATCH = 256
 CHUNK = 100_000

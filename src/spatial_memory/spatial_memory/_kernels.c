@@ -5,6 +5,7 @@
  * is left out cannot be among the k nearest. Called through ctypes, without the interpreter, for many queries at once:
  * what belongs to query g ends in front of `.._end[g]` and begins where that of query g - 1 ends.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 
@@ -35,6 +36,7 @@ typedef struct {
     double x, y, radius2;
     double heading, heading_weight, pose_weight; /* score: latent_weight * latent distance^2 + pose_weight * ..., */
     double latent_weight;                        /* 0 or 1 */
+    double k;
 } ask;
 
 /* One column of the records: so many bytes per slot. */
@@ -42,6 +44,35 @@ typedef struct {
     const char *start;
     int64_t size;
 } column;
+
+/* Where everything lies; kernels.py says the same. P = pages, L = lists. */
+typedef struct {
+    const uint64_t *table_cell; /* hash table from cells to lists, see celltable.py */
+    const int32_t *table_list;
+    int64_t table_places, table_shift;
+    const double *list_box; /* [L, 4] min x, min y, max x, max y of each list, or more */
+    const int32_t *first;   /* [L] first page of each list */
+    const int64_t *size;    /* [L] records of each list */
+    const int32_t *next;    /* [P] the list's page after each */
+    const uint16_t *live;   /* [P] one bit per slot in use */
+    const double *box;      /* [P, 4] as list_box, of each page */
+    const double *x, *y;    /* [P, 16] */
+    const float *heading;   /* [P, 16] */
+    const int8_t *code;     /* [P, dim, 16] latents, each value within half a scale of its code; dim is even */
+    const float *scale;     /* [P, 16] */
+    int64_t dim;
+    const column *columns; /* of the records, to be fetched ahead for whoever reads what was found */
+    int64_t column_count;
+    /* Room for what comes out, and to work in. */
+    int64_t *pages; /* [room], and as many bits and borders */
+    uint16_t *bits;
+    int32_t *border;
+    int64_t *slots; /* [16 room], and as many lowers */
+    double *lowers;
+    double *heap; /* for the largest k */
+    int64_t room;
+    int64_t *page_end, *found, *slot_end; /* [queries] */
+} view;
 
 /* Where a cell's place in the hash table is looked for first. */
 static inline int64_t place_of(uint64_t cell, int64_t shift) {
@@ -62,16 +93,14 @@ static inline __attribute__((always_inline)) unsigned marked(marks lanes_marked)
     return bits;
 }
 
-/* Pages of the lists of some cells, those lists left out whose bounds lie outside a radius.
+/* Write the pages of the lists of some cells, those lists left out whose bounds lie outside the radius.
  *
- * table_cell, table_list [places]: hash table, see celltable.py; list_box [L, 4], first [L] and list_size [L]: bounds,
- * first page and records of each list; next [P]: the page after each. Returns how many pages; where they are more than
- * `room` they are not all written.
+ * Returns how many pages; where they are more than there is room for, they are not all written.
  */
-int64_t wm_pages(int64_t queries, const ask *asked, const uint64_t *cells, const int64_t *cell_end,
-                 const uint64_t *table_cell, const int32_t *table_list, int64_t places, int64_t shift,
-                 const double *list_box, const int32_t *first, const int64_t *list_size, const int32_t *next,
-                 int64_t *pages, int64_t *page_end, int64_t room) {
+int64_t wm_pages(const view *v, int64_t queries, const ask *asked, const uint64_t *cells, const int64_t *cell_end) {
+    const uint64_t *table_cell = v->table_cell;
+    const int32_t *table_list = v->table_list;
+    const int64_t places = v->table_places, shift = v->table_shift;
     int64_t size = 0, begin = 0;
     for (int64_t g = 0; g < queries; g++) {
         const ask q = asked[g];
@@ -85,39 +114,38 @@ int64_t wm_pages(int64_t queries, const ask *asked, const uint64_t *cells, const
                 while (table_cell[place] && table_cell[place] != cells[i]) place = (place + 1) & (places - 1);
                 if (!table_cell[place] || table_list[place] < 0) continue;
                 int32_t list = table_list[place];
-                if (!(box_distance2(list_box + 4 * list, q.x, q.y) <= q.radius2)) continue;
-                page[chains] = first[list];
+                if (!(box_distance2(v->list_box + 4 * list, q.x, q.y) <= q.radius2)) continue;
+                page[chains] = v->first[list];
                 at[chains] = size;
-                size += (list_size[list] + PAGE - 1) / PAGE;
+                size += (v->size[list] + PAGE - 1) / PAGE;
                 last[chains++] = size;
             }
-            if (size > room) continue;
+            if (size > v->room) continue;
             /* All chains a step at a time: the memory's answers overlap. */
             do {
                 left = 0;
                 for (int64_t i = 0; i < chains; i++) {
                     if (at[i] == last[i]) continue;
-                    pages[at[i]++] = page[i];
-                    page[i] = next[page[i]];
+                    v->pages[at[i]++] = page[i];
+                    page[i] = v->next[page[i]];
                     left += at[i] < last[i];
                 }
             } while (left);
         }
         begin = cell_end[g];
-        page_end[g] = size;
+        v->page_end[g] = size;
     }
     return size;
 }
 
-/* One bit per slot of each page that is in use and lies within a radius; found [queries]: how many those are.
- *
- * box [P, 4]: min x, min y, max x, max y of each page, or more; x, y [P, 16]; live [P]: one bit per slot in use. border
- * has room for the pages of any query.
- */
+/* Write one bit per slot of each page that is in use and lies within the radius, and how many those are. */
 EACH_CPU
-void wm_within(int64_t queries, const ask *asked, const int64_t *pages, const int64_t *page_end, const double *box,
-               const double *x, const double *y, const uint16_t *live, int32_t *border, uint16_t *bits,
-               int64_t *found) {
+void wm_within(const view *v, int64_t queries, const ask *asked) {
+    const int64_t *pages = v->pages, *page_end = v->page_end;
+    const double *box = v->box, *x = v->x, *y = v->y;
+    const uint16_t *live = v->live;
+    uint16_t *bits = v->bits;
+    int32_t *border = v->border;
     for (int64_t g = 0, i = 0; g < queries; g++) {
         const double at_x = asked[g].x, at_y = asked[g].y, radius2 = asked[g].radius2;
         const int64_t begin = i, end = page_end[g];
@@ -152,7 +180,7 @@ void wm_within(int64_t queries, const ask *asked, const int64_t *pages, const in
             bits[at] &= (uint16_t)inside;
             records += __builtin_popcount(bits[at]);
         }
-        found[g] = records;
+        v->found[g] = records;
     }
 }
 
@@ -185,30 +213,31 @@ static inline __attribute__((always_inline)) void sketched(const int8_t *code, c
     *(lanes *)out = even + odd;
 }
 
-/* Slots that may be among the k nearest: their lower bounds do not exceed the k-th smallest upper bound.
- *
- * bits: one per slot of each page to choose from. code [P, dim, 16], scale [P, 16]: latents, each value within half a
- * scale of its code; wanted [queries, dim]; dim is even. half_diagonal: half of sqrt(dim), a little more; rounding:
- * relative error of a distance in single precision. columns: where the records' columns lie, fetched ahead for whoever
- * reads these slots next. heap has room for the largest k, slots and lowers for all bits that are set. Returns how many
- * slots.
+/* Write the slots that may be among the k nearest of those whose bit is set: their lower bounds do not exceed the k-th
+ * smallest upper bound. wanted: [queries, dim]. Returns how many slots.
  */
 EACH_CPU
-int64_t wm_nearest(int64_t queries, const ask *asked, const int64_t *pages, const int64_t *page_end,
-                   const uint16_t *bits, const int8_t *code, const float *scale, int64_t dim, const float *wanted,
-                   double half_diagonal, double rounding, const double *x, const double *y, const float *heading,
-                   const column *columns, int64_t column_count, const int64_t *k, double *heap, int64_t *slots,
-                   double *lowers, int64_t *slot_end) {
+int64_t wm_nearest(const view *v, int64_t queries, const ask *asked, const float *wanted) {
+    const int64_t *pages = v->pages, *page_end = v->page_end, dim = v->dim;
+    const double *x = v->x, *y = v->y;
+    const float *heading = v->heading, *scale = v->scale;
+    const int8_t *code = v->code;
+    double *heap = v->heap, *lowers = v->lowers;
+    int64_t *slots = v->slots;
+    /* Of a code: half of sqrt(dim) scales, a little more. Relative, of a distance in single precision. */
+    const double half_diagonal = 0.501 * sqrt((double)dim), rounding = 2.0 * (double)(dim + 16) * FLT_EPSILON;
     int64_t kept = 0, i = 0;
     for (int64_t g = 0; g < queries; g++) {
         const ask q = asked[g];
+        const int64_t k = (int64_t)q.k < v->found[g] ? (int64_t)q.k : v->found[g];
         int64_t size = kept;
-        for (int64_t j = 0; j < k[g]; j++) heap[j] = INFINITY;
+        for (int64_t j = 0; j < k; j++) heap[j] = INFINITY;
+        if (k == 0) i = page_end[g];
         for (; i < page_end[g]; i++) {
             const int64_t page = pages[i], later = i + AHEAD < page_end[g] ? pages[i + AHEAD] : page;
             const float *factor = scale + PAGE * page;
             float latent2[PAGE] = {0};
-            unsigned left = bits[i];
+            unsigned left = v->bits[i];
             if (q.latent_weight > 0) {
                 for (int64_t line = 0; line < PAGE * dim; line += 64)
                     __builtin_prefetch(code + PAGE * dim * later + line);
@@ -236,19 +265,29 @@ int64_t wm_nearest(int64_t queries, const ask *asked, const int64_t *pages, cons
                     lower += pose2 * (1 - 1e-12), upper += pose2 * (1 + 1e-12);
                 }
                 if (lower > heap[0]) continue;
-                if (upper < heap[0]) replace_top(heap, k[g], upper);
+                if (upper < heap[0]) replace_top(heap, k, upper);
                 slots[size] = PAGE * page + j;
                 lowers[size++] = lower;
             }
         }
         for (int64_t j = kept; j < size; j++) {
             if (lowers[j] > heap[0]) continue;
-            for (int64_t c = 0; c < column_count; c++)
-                for (int64_t byte = 0; byte < columns[c].size; byte += 64)
-                    __builtin_prefetch(columns[c].start + columns[c].size * slots[j] + byte);
+            for (int64_t c = 0; c < v->column_count; c++)
+                for (int64_t byte = 0; byte < v->columns[c].size; byte += 64)
+                    __builtin_prefetch(v->columns[c].start + v->columns[c].size * slots[j] + byte);
             slots[kept++] = slots[j];
         }
-        slot_end[g] = kept;
+        v->slot_end[g] = kept;
     }
     return kept;
+}
+
+/* All three for queries that filter by radius alone. Returns how many pages; nothing is done where they are too many. */
+int64_t wm_search(const view *v, int64_t queries, const ask *asked, const uint64_t *cells, const int64_t *cell_end,
+                  const float *wanted) {
+    int64_t size = wm_pages(v, queries, asked, cells, cell_end);
+    if (size > v->room) return size;
+    wm_within(v, queries, asked);
+    wm_nearest(v, queries, asked, wanted);
+    return size;
 }

@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from spatial_memory.kernels import address
 from spatial_memory.sketch import PAGE, Sketch
 
 __all__ = ["PAGE", "Columns", "Rows"]
@@ -220,6 +219,11 @@ class Columns:
         if self.sketch is not None:
             arrays += [self.sketch.code, self.sketch.scale]
         return self.page_count * sum(array.nbytes for array in arrays) // max(1, self._room)
+
+
+def address(array: np.ndarray) -> int:
+    """Return where a contiguous array lies."""
+    return array.__array_interface__["data"][0]
 
 
 def room_for(held: int, capacity: int) -> int:

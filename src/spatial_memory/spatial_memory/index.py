@@ -9,17 +9,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spatial_memory import kernels
 from spatial_memory.cells import CellGrid
 from spatial_memory.columns import PAGE, Columns, Rows, bits_of, mask_of
 from spatial_memory.directory import CellDirectory
 from spatial_memory.filters import Limits, Measures, has_more_filters, latent_distance, passing
 from spatial_memory.idmap import IdMap
-from spatial_memory.kernels import Asked
+from spatial_memory.kernels import Scanner, load
 from spatial_memory.query import Query
 from spatial_memory.ranking import Shortlist, latent_scores, smallest
 
-KERNELS = kernels.load()
+KERNELS = load()
 
 
 class CellIndex:
@@ -42,9 +41,9 @@ class CellIndex:
     def __init__(self, dim: int, action_dim: int, grid: CellGrid, page_count: int = 64) -> None:
         self.dim = dim
         self.grid = grid
-        self._kernels = KERNELS
-        self.columns = Columns(dim, action_dim, page_count, sketched=self._kernels is not None)
+        self.columns = Columns(dim, action_dim, page_count, sketched=KERNELS is not None)
         self.directory = CellDirectory(grid)
+        self._scanner = Scanner(KERNELS, self.columns, self.directory) if KERNELS is not None else None
         self._ids = IdMap()
         self._count = 0
 
@@ -169,7 +168,7 @@ class CellIndex:
     @property
     def is_compiled(self) -> bool:
         """Whether ``shortlists`` answers queries around places in one go."""
-        return self._kernels is not None and self.grid.map.name == "local"
+        return self._scanner is not None and self.grid.map.name == "local"
 
     def shortlists(self, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
         """Return the few records that hold the k nearest of what passes every filter, for each query.
@@ -192,20 +191,25 @@ class CellIndex:
 
     def _around(self, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
         """Return the shortlists of queries for what lies within a radius, in a metric map, not ranked by cosine."""
-        assert self._kernels is not None
+        assert self._scanner is not None
+        scanner = self._scanner
+        scanner.ask(queries)
         cells = [self.directory.cells_around(*_disc(query)) for query in queries]
-        asked = Asked(queries, self.columns)
-        page_P, page_end_G = self._kernels.pages_of(asked, self.directory, cells)
-        bits_P, found_G = self._kernels.within(asked, page_P, page_end_G)
-        for at, (query, limit) in enumerate(zip(queries, limits)):
-            if has_more_filters(query, limit):
-                part = slice(int(page_end_G[at - 1]) if at else 0, int(page_end_G[at]))
-                found_G[at] = self._narrow(query, limit, page_P[part], bits_P[part], within_radius=True)
-        slot_S, slot_end_G = self._kernels.nearest(asked, page_P, page_end_G, bits_P, found_G)
-        ends = slot_end_G.tolist()
-        return [
-            Shortlist(slot_S[start:end], count) for start, end, count in zip([0, *ends[:-1]], ends, found_G.tolist())
-        ]
+        narrowed = [at for at, query in enumerate(queries) if has_more_filters(query, limits[at])]
+        if narrowed:
+            scanner.look_around(cells)
+            for at in narrowed:
+                part = slice(int(scanner.page_end_G[at - 1]) if at else 0, int(scanner.page_end_G[at]))
+                bits_P = scanner.bits_P[part]
+                scanner.found_G[at] = self._narrow(
+                    queries[at], limits[at], scanner.page_P[part], bits_P, in_radius=True
+                )
+            scanner.find_nearest()
+        else:
+            scanner.search(cells)
+        ends, counts = scanner.slot_end_G[: len(queries)].tolist(), scanner.found_G[: len(queries)].tolist()
+        slot_S = scanner.slot_S[: ends[-1]].copy()
+        return [Shortlist(slot_S[start:end], count) for start, end, count in zip([0, *ends[:-1]], ends, counts)]
 
     def _shortlist(self, query: Query, limits: Limits) -> Shortlist:
         """Return the shortlist of any one query."""
@@ -215,10 +219,11 @@ class CellIndex:
         count = self._narrow(query, limits, page_P, bits_P)
         if count == 0:
             return Shortlist(np.empty(0, np.int64), 0)
-        if self._kernels is not None and not _is_cosine(query) and (self.is_compiled or query.rank == "latent"):
-            asked = Asked([query], self.columns)
-            slots_N, _ = self._kernels.nearest(asked, page_P, np.array([len(page_P)]), bits_P, np.array([count]))
-            return Shortlist(slots_N, count)
+        if self._scanner is not None and not _is_cosine(query) and (self.is_compiled or query.rank == "latent"):
+            self._scanner.ask([query])
+            self._scanner.look_at(page_P, bits_P, count)
+            self._scanner.find_nearest()
+            return Shortlist(self._scanner.slot_S[: self._scanner.slot_end_G[0]].copy(), count)
         slots_N = slots_of(page_P, bits_P)
         if count <= query.k:
             return Shortlist(slots_N, count)
@@ -226,7 +231,7 @@ class CellIndex:
         return Shortlist(slots_N[smallest(score_N, query.k, slack)], count)
 
     def _narrow(
-        self, query: Query, limits: Limits, page_P: np.ndarray, bits_P: np.ndarray, *, within_radius: bool = False
+        self, query: Query, limits: Limits, page_P: np.ndarray, bits_P: np.ndarray, *, in_radius: bool = False
     ) -> int:
         """Clear the bits of what does not pass every filter, in place, and return how many are left."""
         some_P = np.flatnonzero(bits_P)
@@ -237,7 +242,7 @@ class CellIndex:
             return self.columns.pages(name, pages_P)
 
         measures = Measures(query, column, self.grid.map) if query.place is not None else None
-        passing(query, column, measures, limits, mask_P16, within_radius=within_radius)
+        passing(query, column, measures, limits, mask_P16, within_radius=in_radius)
         bits_P[some_P] = bits_of(mask_P16)
         return int(np.count_nonzero(mask_P16))
 

@@ -2,146 +2,180 @@
 
 What belongs to several queries stands side by side: that of query g ends in front of ``.._end_G[g]``.
 
-Shape suffixes: G = queries, C = cells, P = pages, S = slots, E = latent size D made even.
+Shape suffixes: G = queries, C = cells, P = pages, E = latent size D made even.
 """
 
 from __future__ import annotations
 
 import ctypes
 import logging
-import math
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spatial_memory.query import Query
+from spatial_memory.columns import PAGE, Columns, address
+from spatial_memory.directory import CellDirectory
+from spatial_memory.query import MAX_K, Query
 from spatial_memory.records import wrap_angle
 
-if TYPE_CHECKING:
-    from spatial_memory.columns import Columns
-    from spatial_memory.directory import CellDirectory
-
 _LOG = logging.getLogger(__name__)
-_POINTER, _INT, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
-_EPSILON = float(np.finfo(np.float32).eps)
+_READ = ("table_cell", "table_list", "table_places", "table_shift", "list_box", "first", "size", "next", "live", "box",
+         "x", "y", "heading", "code", "scale", "dim", "columns", "column_count")  # fmt: skip
+_WRITTEN = ("pages", "bits", "border", "slots", "lowers", "heap", "room", "page_end", "found", "slot_end")
 
 
-class Asked:
-    """Queries as the kernels take them.
+class _View(ctypes.Structure):
+    """``view`` of ``_kernels.c``: addresses and counts, all of 64 bits."""
+
+    _fields_ = [(name, ctypes.c_int64) for name in (*_READ, *_WRITTEN)]
+
+
+class Scanner:
+    """Searches an index's columns where they lie. Not thread-safe: what it writes is used again.
 
     Args:
-        queries: By latent (L2), by pose, or both, in a metric map.
-        columns: Where the records lie, with a sketch of their latents.
+        library: As ``load`` returned it.
+        columns: With a sketch of the latents.
+        directory: Which cells they lie in.
+
+    Attributes:
+        bits_P: One bit per slot of each page that the queries look at, uint16.
+        found_G: How many those are.
+        page_P: The pages that the queries look at, one query's after the other.
+        page_end_G: See above.
+        slot_S: Slots that hold the k nearest.
+        slot_end_G: See above.
     """
 
-    def __init__(self, queries: Sequence[Query], columns: Columns) -> None:
-        self.count = len(queries)
-        self.columns = columns
-        self.fields_G7 = np.array([_fields(query) for query in queries])
-        self.k_G = np.array([query.k for query in queries], np.int64)
-        self.wanted_GE = np.zeros((len(queries), columns.sketched_dim), np.float32)
-        for wanted_E, query in zip(self.wanted_GE, queries):
+    def __init__(self, library: ctypes.CDLL, columns: Columns, directory: CellDirectory) -> None:
+        self._library = library
+        self._columns = columns
+        self._directory = directory
+        self._view = _View()
+        self._at = ctypes.addressof(self._view)
+        self._seen: tuple[np.ndarray, ...] = ()
+        self._heap = np.empty(MAX_K)
+        self._view.heap = address(self._heap)
+        self._make_room(2048)
+        self._make_query_room(1)
+
+    def _make_room(self, pages: int) -> None:
+        self.page_P, self.bits_P = np.empty(pages, np.int64), np.empty(pages, np.uint16)
+        self._border_P = np.empty(pages, np.int32)
+        self.slot_S, self._lower_S = np.empty(PAGE * pages, np.int64), np.empty(PAGE * pages)
+        view = self._view
+        view.room = pages
+        view.pages, view.bits, view.border = address(self.page_P), address(self.bits_P), address(self._border_P)
+        view.slots, view.lowers = address(self.slot_S), address(self._lower_S)
+
+    def _make_query_room(self, queries: int) -> None:
+        self._ask_G8, self._wanted_GE = (
+            np.empty((queries, 8)),
+            np.zeros((queries, self._columns.sketched_dim), np.float32),
+        )
+        self._cell_end_G, self.page_end_G = np.empty(queries, np.int64), np.empty(queries, np.int64)
+        self.found_G, self.slot_end_G = np.empty(queries, np.int64), np.empty(queries, np.int64)
+        self._asked, self._wanted = address(self._ask_G8), address(self._wanted_GE)
+        self._cell_end = address(self._cell_end_G)
+        view = self._view
+        view.page_end, view.found = address(self.page_end_G), address(self.found_G)
+        view.slot_end = address(self.slot_end_G)
+
+    def _look(self) -> None:
+        """Note where everything lies, if that changed."""
+        columns, directory, table = self._columns, self._directory, self._directory.table
+        seen = (table.cell_T, table.list_T, directory.box_L4, directory.first_L, directory.size_L, columns.whereabouts)
+        if len(self._seen) == len(seen) and all(map(_is, seen, self._seen)):
+            return
+        view = self._view
+        for name, array in zip(("table_cell", "table_list", "list_box", "first", "size", "columns"), seen):
+            setattr(view, name, address(array))
+        view.table_places, view.table_shift, view.column_count = len(table.cell_T), table.shift, len(seen[-1])
+        for name in ("next", "live", "box", "x", "y", "heading", "code", "scale"):
+            setattr(view, name, columns.addresses[name])
+        view.dim = columns.sketched_dim
+        self._seen = seen
+
+    def ask(self, queries: Sequence[Query]) -> None:
+        """Take queries, by latent (L2), by pose in a metric map, or by both."""
+        self._look()
+        self._count = len(queries)
+        if self._count > len(self._ask_G8):
+            self._make_query_room(self._count)
+        for at, query in enumerate(queries):
+            self._ask_G8[at] = _fields(query)
             if query.rank != "pose":
-                wanted_E[: columns.dim] = query.latent_D
+                self._wanted_GE[at, : self._columns.dim] = query.latent_D
+
+    def _take(self, cells: Sequence[np.ndarray]) -> np.ndarray:
+        ends = 0
+        for at, cell_C in enumerate(cells):
+            ends += len(cell_C)
+            self._cell_end_G[at] = ends
+        return np.ascontiguousarray(cells[0] if len(cells) == 1 else np.concatenate(cells), np.uint64)
+
+    def search(self, cells: Sequence[np.ndarray]) -> None:
+        """Find the nearest within each query's radius, in its cells."""
+        cell_C = self._take(cells)
+        while True:
+            size = self._library.wm_search(
+                self._at, self._count, self._asked, address(cell_C), self._cell_end, self._wanted
+            )
+            if size <= self._view.room:
+                return
+            self._make_room(size)
+
+    def look_around(self, cells: Sequence[np.ndarray]) -> None:
+        """Find the pages and slots within each query's radius, in its cells."""
+        cell_C = self._take(cells)
+        while True:
+            size = self._library.wm_pages(self._at, self._count, self._asked, address(cell_C), self._cell_end)
+            if size <= self._view.room:
+                break
+            self._make_room(size)
+        self.look_within()
+
+    def look_within(self) -> None:
+        """Find the slots within each query's radius, in the pages that were looked at."""
+        self._library.wm_within(self._at, self._count, self._asked)
+
+    def look_at(self, page_P: np.ndarray, bits_P: np.ndarray, found: int) -> None:
+        """Take the pages and slots of a single query as they are given."""
+        if len(page_P) > self._view.room:
+            self._make_room(len(page_P))
+        self.page_P[: len(page_P)], self.bits_P[: len(page_P)] = page_P, bits_P
+        self.page_end_G[0], self.found_G[0] = len(page_P), found
+
+    def find_nearest(self) -> None:
+        """Find the nearest of the slots that were looked at."""
+        self._library.wm_nearest(self._at, self._count, self._asked, self._wanted)
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other
 
 
 def _fields(query: Query) -> tuple[float, ...]:
+    """Return ``ask`` of ``_kernels.c``."""
     x, y, _, heading = query.place if query.place is not None else (0.0, 0.0, 0.0, 0.0)
     pose_weight = {"latent": 0.0, "pose": 1.0}.get(query.rank, query.pose_weight)
     latent_weight = 0.0 if query.rank == "pose" else 1.0
-    radius2 = query.radius_m**2
-    return (x, y, radius2, wrap_angle(heading), query.heading_weight_m, pose_weight, latent_weight)
+    radius2, weight_m = query.radius_m**2, query.heading_weight_m
+    return (x, y, radius2, wrap_angle(heading), weight_m, pose_weight, latent_weight, query.k)
 
 
-class Kernels:
-    """Calls into the compiled library; arrays are handed over by address.
-
-    Args:
-        library: As ``ctypes`` loaded it.
-    """
-
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._pages = library.wm_pages
-        self._pages.argtypes = [_INT, *[_POINTER] * 5, *[_INT] * 2, *[_POINTER] * 6, _INT]
-        self._pages.restype = _INT
-        self._within = library.wm_within
-        self._within.argtypes = [_INT, *[_POINTER] * 10]
-        self._within.restype = None
-        self._nearest = library.wm_nearest
-        self._nearest.argtypes = [
-            _INT,
-            *[_POINTER] * 6,
-            _INT,
-            _POINTER,
-            *[_REAL] * 2,
-            *[_POINTER] * 4,
-            _INT,
-            *[_POINTER] * 5,
-        ]
-        self._nearest.restype = _INT
-
-    def pages_of(
-        self, asked: Asked, directory: CellDirectory, cells: Sequence[np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the pages of those of each query's cells whose contents may lie within its radius, and their ends."""
-        cell_C = np.ascontiguousarray(cells[0] if len(cells) == 1 else np.concatenate(cells), np.uint64)
-        cell_end_G = np.cumsum([len(each) for each in cells])
-        page_end_G = np.empty(len(cells), np.int64)
-        table, room = directory.table, 2048 * len(cells)
-        while True:
-            page_P = np.empty(room, np.int64)
-            count = self._pages(
-                asked.count, address(asked.fields_G7), address(cell_C), address(cell_end_G), address(table.cell_T),
-                address(table.list_T), len(table.cell_T), table.shift, address(directory.box_L4),
-                address(directory.first_L), address(directory.size_L), asked.columns.addresses["next"],
-                address(page_P), address(page_end_G), room,
-            )  # fmt: skip
-            if count <= room:
-                return page_P[:count], page_end_G
-            room = count
-
-    def within(self, asked: Asked, page_P: np.ndarray, page_end_G: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return a bit per slot within the radius, for each page of each query, and how many slots those are [G]."""
-        bits_P, border_P = np.empty(len(page_P), np.uint16), np.empty(len(page_P), np.int32)
-        found_G = np.empty(asked.count, np.int64)
-        at = asked.columns.addresses
-        self._within(
-            asked.count, address(asked.fields_G7), address(page_P), address(page_end_G), at["box"], at["x"], at["y"],
-            at["live"], address(border_P), address(bits_P), address(found_G),
-        )  # fmt: skip
-        return bits_P, found_G
-
-    def nearest(
-        self, asked: Asked, page_P: np.ndarray, page_end_G: np.ndarray, bits_P: np.ndarray, found_G: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return slots that hold the k nearest of those whose bit is set, for each query, and their ends."""
-        np.minimum(asked.k_G, np.maximum(found_G, 1), out=asked.k_G)
-        room, dim = int(found_G.sum()), asked.columns.sketched_dim
-        heap, lower_S = np.empty(int(asked.k_G.max())), np.empty(room)
-        slot_S, slot_end_G = np.empty(room, np.int64), np.empty(asked.count, np.int64)
-        at = asked.columns.addresses
-        kept = self._nearest(
-            asked.count, address(asked.fields_G7), address(page_P), address(page_end_G), address(bits_P), at["code"],
-            at["scale"], dim, address(asked.wanted_GE), 0.501 * math.sqrt(dim), 2.0 * (dim + 16) * _EPSILON, at["x"],
-            at["y"], at["heading"], address(asked.columns.whereabouts), len(asked.columns.whereabouts),
-            address(asked.k_G), address(heap), address(slot_S), address(lower_S), address(slot_end_G),
-        )  # fmt: skip
-        return slot_S[:kept], slot_end_G
-
-
-def address(array: np.ndarray) -> int:
-    """Return where a contiguous array lies."""
-    return array.__array_interface__["data"][0]
-
-
-def load() -> Kernels | None:
-    """Return the compiled kernels, or None where the package was built without a compiler."""
+def load() -> ctypes.CDLL | None:
+    """Return the compiled library, or None where the package was built without a compiler."""
     for suffix in EXTENSION_SUFFIXES:
         path = Path(__file__).with_name(f"_kernels{suffix}")
         if path.exists():
-            return Kernels(ctypes.CDLL(str(path)))
+            library = ctypes.CDLL(str(path))
+            for name, size in (("wm_pages", 5), ("wm_within", 3), ("wm_nearest", 4), ("wm_search", 6)):
+                function = getattr(library, name)
+                function.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * (size - 2)]
+                function.restype = None if name == "wm_within" else ctypes.c_int64
+            return library
     _LOG.warning("built without a C compiler: searches take about twice as long")
     return None

@@ -7,15 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from spatial_memory import Place, Query
+from spatial_memory import CellGrid, LocalMap, Place, Query
 from spatial_memory.columns import PAGE, Columns, Rows, bits_of, mask_of
+from spatial_memory.directory import CellDirectory
 from spatial_memory.filters import latent_distance
 from spatial_memory.index import KERNELS, slots_of
-from spatial_memory.kernels import Asked
+from spatial_memory.kernels import Scanner
 from spatial_memory.records import wrap_angle
 
 pytestmark = pytest.mark.skipif(KERNELS is None, reason="built without a C compiler")
 PAGES = 40
+DIRECTORY = CellDirectory(CellGrid(LocalMap(), 15))
 
 
 def columns_of(rng: np.random.Generator, latent_ND: np.ndarray, step: float = 0.1) -> Columns:
@@ -42,14 +44,14 @@ def live(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest(columns: Columns, query: Query) -> np.ndarray:
-    """Return the shortlist of a query among all records, asked for between two others."""
+    """Return the shortlist of a query among all records."""
     page_P, bits_P = live(columns)
     count = len(slots_of(page_P, bits_P))
-    ends_G = len(page_P) * np.arange(1, 4)
-    other = Query(k=3, latent_D=np.zeros(columns.dim))
-    asked = Asked([other, query, other], columns)
-    found, end_G = KERNELS.nearest(asked, np.tile(page_P, 3), ends_G, np.tile(bits_P, 3), np.full(3, count))
-    return found[end_G[0] : end_G[1]]
+    scanner = Scanner(KERNELS, columns, DIRECTORY)
+    scanner.ask([query])
+    scanner.look_at(page_P, bits_P, count)
+    scanner.find_nearest()
+    return scanner.slot_S[: scanner.slot_end_G[0]].copy()
 
 
 def test_bits_and_masks_are_inverse():
@@ -64,13 +66,16 @@ def test_within_a_radius_is_what_numpy_says(radius_m):
     rng = np.random.default_rng(0)
     columns = columns_of(rng, rng.normal(size=(PAGES * PAGE, 4)).astype(np.float32))
     page_P, bits_P = live(columns)
+    scanner = Scanner(KERNELS, columns, DIRECTORY)
     for x, y in np.round(rng.uniform(-3.0, 3.0, (50, 2)), 1).tolist():
-        asked = Asked([Query(place=Place(x, y), radius_m=radius_m)], columns)
-        found_P, count_G = KERNELS.within(asked, page_P, np.array([len(page_P)]))
+        scanner.ask([Query(place=Place(x, y), radius_m=radius_m)])
+        scanner.look_at(page_P, np.zeros(len(page_P)), 0)
+        scanner.look_within()
+        found_P, count = scanner.bits_P[: len(page_P)], scanner.found_G[0]
         slots_N = slots_of(page_P, bits_P)
         distance2_N = (columns.flat("x")[slots_N] - x) ** 2 + (columns.flat("y")[slots_N] - y) ** 2
         assert slots_of(page_P, found_P).tolist() == slots_N[distance2_N <= radius_m**2].tolist()
-        assert count_G.tolist() == [len(slots_of(page_P, found_P))]
+        assert count == len(slots_of(page_P, found_P))
 
 
 @pytest.mark.parametrize("dim", [1, 2, 31, 32, 64, 65, 200])
