@@ -2,7 +2,7 @@ import pytest
 
 pytest.importorskip("lightning_fabric", reason="the training extra, requirements/train.txt, is not installed")
 
-from world_model.commands.train import CONFIGS, parse_override
+from world_model.commands.train import CONFIGS, every_stage, parse_override
 from world_model.errors import ConfigError
 from world_model.training.config import TrainConfig, config_from, load_config
 
@@ -26,6 +26,11 @@ def test_overrides_reach_nested_keys():
         ({"optimiser": {"steps": 10, "warm_up": 20}}, "warm_up 20 must be less"),
         ({"optimiser": {"positions": 30}}, "positions 30 exceeds"),
         ({"horizons": [5, 1]}, "ascending"),
+        ({"path_steps": 5}, "path_steps is 5"),
+        ({"optimiser": {"devices": 0}}, r"optimiser\.devices is 0"),
+        ({"pictures": {"warm_up": 30000}}, r"pictures\.warm_up 30000 must be less than steps 20000"),
+        ({"pictures": {"burn_in": 0}}, r"pictures\.burn_in is 0"),
+        ({"losses": {"perceptual": 1.0}}, "names no weights"),
         ({"model": {"width": 0}}, "width is 0"),
         ({"model": 3}, "expected keys and values"),
     ],
@@ -38,3 +43,9 @@ def test_what_does_not_fit_is_named(entries, named):
 def test_an_override_needs_a_value():
     with pytest.raises(ConfigError, match="KEY=VALUE"):
         parse_override("optimiser.steps")
+
+
+def test_steps_on_the_command_line_reach_every_stage():
+    config = load_config(CONFIGS / "base.yaml", every_stage(3))
+    assert (config.encoder_steps, config.pictures.steps, config.optimiser.steps, config.path_steps) == (3, 3, 3, 11)
+    assert (config.pictures.warm_up, config.optimiser.warm_up) == (0, 0)

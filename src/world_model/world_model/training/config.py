@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 import yaml
 
@@ -92,17 +92,20 @@ class OptimiserConfig:
     devices: int = 1
     checkpoint_activations: bool = False
 
+    _where: ClassVar[str] = "optimiser"
+
     def __post_init__(self) -> None:
         """Refuse values that are not positive and pairs that contradict one another."""
+        where = self._where
         for name in ("steps", "batch", "accumulate", "devices"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"optimiser.{name} is {getattr(self, name)}, expected 1 or more")
+                raise ConfigError(f"{where}.{name} is {getattr(self, name)}, expected 1 or more")
         if not 0 <= self.burn_in < self.sequence:
-            raise ConfigError(f"optimiser.burn_in {self.burn_in} must be less than sequence {self.sequence}")
+            raise ConfigError(f"{where}.burn_in {self.burn_in} must be less than sequence {self.sequence}")
         if self.positions > self.sequence - self.burn_in:
-            raise ConfigError(f"optimiser.positions {self.positions} exceeds the frames after the burn-in")
+            raise ConfigError(f"{where}.positions {self.positions} exceeds the frames after the burn-in")
         if self.warm_up >= self.steps:
-            raise ConfigError(f"optimiser.warm_up {self.warm_up} must be less than steps {self.steps}")
+            raise ConfigError(f"{where}.warm_up {self.warm_up} must be less than steps {self.steps}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,8 @@ class PictureConfig(OptimiserConfig):
     learning_rate: float = 3e-4
     warm_up: int = 500
     horizon_weight: float = 2.0
+
+    _where: ClassVar[str] = "pictures"
 
     def __post_init__(self) -> None:
         """Refuse films of which nothing is seen."""
