@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -125,22 +125,7 @@ def check_parity(
     """
     transition = modules["transition"]
     assert isinstance(transition, Transition)
-    inputs = example_inputs(transition, action_dim)
-
-    def run_transition(module: Any) -> list[Tensor]:
-        path = module.foresee_path(*list(inputs.values())[:5])
-        return [
-            module.observe(inputs["latent"], inputs["action"], inputs["state"]),
-            path,
-            *module.forecast(*inputs.values()),
-        ]
-
-    calls = {
-        "encoder": lambda module: [module(*frames)],
-        "decoder": lambda module: [module(inputs["latent"]).float() / 255.0],
-        "transition": run_transition,
-        "without_memory": run_transition,
-    }
+    calls = _calls(frames, example_inputs(transition, action_dim))
     worst = {}
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         for name in parts:
@@ -156,6 +141,25 @@ def check_parity(
                     f"{name}: exported part differs from its network by {worst[name]:.2e} > {limit:.0e}"
                 )
     return worst
+
+
+def _calls(frames: tuple[Tensor | None, ...], inputs: Mapping[str, Tensor]) -> dict[str, Callable[[Any], list[Tensor]]]:
+    """Return per part what runs it, as network or scripted, and gives all that it computes."""
+
+    def run_transition(module: Any) -> list[Tensor]:
+        path = module.foresee_path(*list(inputs.values())[:5])
+        return [
+            module.observe(inputs["latent"], inputs["action"], inputs["state"]),
+            path,
+            *module.forecast(*inputs.values()),
+        ]
+
+    return {
+        "encoder": lambda module: [module(*frames)],
+        "decoder": lambda module: [module(inputs["latent"]).float() / 255.0],
+        "transition": run_transition,
+        "without_memory": run_transition,
+    }
 
 
 def carry_slow_branch(source: str, path: Path) -> Manifest:
