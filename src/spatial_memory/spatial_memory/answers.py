@@ -14,9 +14,11 @@ import numpy as np
 from spatial_memory.cells import CellGrid
 from spatial_memory.errors import PlaceError, QueryError
 from spatial_memory.filters import Limits
+from spatial_memory.held import recall
 from spatial_memory.index import CellIndex
 from spatial_memory.query import Matches, Query, no_matches
 from spatial_memory.ranking import Shortlist, rank
+from spatial_memory.records import Successor
 from spatial_memory.search import search
 from spatial_memory.store import Store
 from spatial_memory.table import Catalogue, records_of
@@ -78,14 +80,15 @@ def _complete(
     index: CellIndex, catalogue: Catalogue, store: Store, queries: Sequence[Query], shortlists: Sequence[Shortlist]
 ) -> list[Matches]:
     """Rank shortlists and gather all records at once."""
-    rows = index.rows(np.concatenate([shortlist.slot_N for shortlist in shortlists]))
+    slots_N = np.concatenate([shortlist.slot_N for shortlist in shortlists])
+    rows = index.rows(slots_N)
     ranked = rank(rows, queries, shortlists, index.grid.map)
     kept_N = np.concatenate([ranking.order_K for ranking in ranked])
     ids = rows.id_N[kept_N].tolist()
     sizes = [len(ranking.order_K) for ranking in ranked]
     asked_N = [query.successors for query, size in zip(queries, sizes) for _ in range(size)]
-    wanted = list(dict.fromkeys(itertools.compress(ids, asked_N)))
-    records = records_of(rows, kept_N, catalogue, store.successors(wanted, index.dim) if wanted else {})
+    wanted = dict(itertools.compress(zip(ids, slots_N[kept_N].tolist()), asked_N))
+    records = records_of(rows, kept_N, catalogue, _successors(index, store, wanted))
     answers: list[Matches] = []
     start = 0
     for query, shortlist, size, each in zip(queries, shortlists, sizes, ranked):
@@ -95,3 +98,11 @@ def _complete(
         answers.append(Matches(found, *each.distances, shortlist.candidate_count))
         start += size
     return answers
+
+
+def _successors(index: CellIndex, store: Store, slots: dict[int, int]) -> dict[int, tuple[Successor, ...]]:
+    """Return what followed some records, by id; what is not held in RAM is read from the store."""
+    if not slots:
+        return {}
+    held, others = recall(index.columns, np.array(list(slots.values())), list(slots))
+    return store.successors(others, index.dim, held)

@@ -62,6 +62,8 @@ _TYPES = {
     "surprise": np.float32,
 }
 _ACTIONS = ("action", "previous_action")
+HELD = 2
+"""Successors that are held in RAM per record, at most."""
 _MOST_AT_ONCE = 4_000_000
 _NOWHERE = (np.inf, np.inf, -np.inf, -np.inf)
 
@@ -74,6 +76,7 @@ class Columns:
         action_dim: Action size A; 0 where no action was ever given.
         page_count: Pages to make room for; untouched room costs no memory.
         sketched: Keep a sketch of the latents too, as the compiled search needs it.
+        successor_size: Bytes of a packed successor; see ``held.py``.
 
     Attributes:
         page_list: The list that each page belongs to.
@@ -85,7 +88,9 @@ class Columns:
         whereabouts: Address and bytes per slot of each column of the records.
     """
 
-    def __init__(self, dim: int, action_dim: int, page_count: int = 64, *, sketched: bool = False) -> None:
+    def __init__(
+        self, dim: int, action_dim: int, page_count: int = 64, *, sketched: bool = False, successor_size: int = 0
+    ) -> None:
         self.dim = dim
         self.page_count = 0
         self._free_pages: list[int] = []
@@ -94,6 +99,10 @@ class Columns:
         for name in _ACTIONS:
             self.columns[name] = np.zeros((page_count, PAGE, action_dim), np.float32)
         self.columns["latent"] = np.zeros((page_count, PAGE, dim), np.float32)
+        # One more than how many are held; 0: ask the store.
+        self.columns["successor_count"] = np.zeros((page_count, PAGE), np.uint8)
+        self.columns["successors"] = np.zeros((page_count, PAGE, HELD * successor_size), np.uint8)
+        self.successor_size = successor_size
         self.sketch = Sketch(dim, page_count) if sketched else None
         self.live_P = np.zeros(page_count, np.uint16)
         self.box_P4 = np.zeros((page_count, 4))
@@ -167,6 +176,7 @@ class Columns:
         """Write rows to their slots."""
         for name in (*_TYPES, *_ACTIONS, "latent"):
             self.flat(name)[slots_N] = getattr(rows, name + _suffix(name))
+        self.flat("successor_count")[slots_N] = 0
         if self.sketch is not None:
             self.sketch.write(slots_N, self.flat("latent")[slots_N])
         pages_N = slots_N // PAGE

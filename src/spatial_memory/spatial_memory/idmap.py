@@ -56,6 +56,17 @@ class IdMap:
             self._used[key] += int(np.count_nonzero(block[at] < 0))
             block[at] = slots_N[start:end]
 
+    def get_many(self, ids_N: np.ndarray) -> np.ndarray:
+        """Return the slots of ids, -1 where there is none, int64."""
+        slots_N = np.full(len(ids_N), -1, np.int64)
+        keys_N = ids_N >> _BITS
+        starts = np.flatnonzero(np.concatenate(([True], keys_N[1:] != keys_N[:-1]))) if len(ids_N) else keys_N
+        for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(ids_N)]):
+            block = self._blocks.get(int(keys_N[start]))
+            if block is not None:
+                slots_N[start:end] = block[ids_N[start:end] & _MASK]
+        return slots_N
+
     def __contains__(self, record_id: int) -> bool:
         return self.get(record_id) >= 0
 

@@ -5,7 +5,7 @@ Shape suffixes: N = records, P = pages, L = lists (one per cell), K = neighbours
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -13,10 +13,12 @@ from spatial_memory.cells import CellGrid
 from spatial_memory.columns import PAGE, Columns, Rows, bits_of, mask_of
 from spatial_memory.directory import CellDirectory
 from spatial_memory.filters import Limits, Measures, has_more_filters, latent_distance, passing
+from spatial_memory.held import hold, hold_all, hold_more
 from spatial_memory.idmap import IdMap
 from spatial_memory.kernels import Scanner, load
 from spatial_memory.query import Query
 from spatial_memory.ranking import Shortlist, latent_scores, smallest
+from spatial_memory.schema import successor_size
 
 KERNELS = load()
 
@@ -41,7 +43,9 @@ class CellIndex:
     def __init__(self, dim: int, action_dim: int, grid: CellGrid, page_count: int = 64) -> None:
         self.dim = dim
         self.grid = grid
-        self.columns = Columns(dim, action_dim, page_count, sketched=KERNELS is not None)
+        self.columns = Columns(
+            dim, action_dim, page_count, sketched=KERNELS is not None, successor_size=successor_size(dim)
+        )
         self.directory = CellDirectory(grid)
         self._scanner = Scanner(KERNELS, self.columns, self.directory) if KERNELS is not None else None
         self._ids = IdMap()
@@ -120,6 +124,14 @@ class CellIndex:
         if slot >= 0:
             self.columns.flat("surprise")[slot] = surprise
         return slot >= 0
+
+    def hold_successors(self, record_id: int, body: bytes, *, more: bool = False) -> None:
+        """Hold what followed a record, or what did too, as the store packs it."""
+        (hold_more if more else hold)(self.columns, self._ids.get(record_id), body)
+
+    def hold_all_successors(self, chunks: Iterable[Sequence[tuple[int, bytes]]]) -> None:
+        """Hold what the store knows of all records."""
+        hold_all(self.columns, self._ids, chunks)
 
     # ---------------------------------------------------------------- reading
 

@@ -86,12 +86,13 @@ class Scanner:
     def _look(self) -> None:
         """Note where everything lies, if that changed."""
         columns, directory, table = self._columns, self._directory, self._directory.table
+        seen: tuple[np.ndarray, ...]
         seen = (table.cell_T, table.list_T, directory.box_L4, directory.first_L, directory.size_L, columns.whereabouts)
         if len(self._seen) == len(seen) and all(map(_is, seen, self._seen)):
             return
         view = self._view
-        for name, array in zip(("table_cell", "table_list", "list_box", "first", "size", "columns"), seen):
-            setattr(view, name, address(array))
+        for field, array in zip(("table_cell", "table_list", "list_box", "first", "size", "columns"), seen):
+            setattr(view, field, address(array))
         view.table_places, view.table_shift, view.column_count = len(table.cell_T), table.shift, len(seen[-1])
         for name in ("next", "live", "box", "x", "y", "heading", "code", "scale"):
             setattr(view, name, columns.addresses[name])

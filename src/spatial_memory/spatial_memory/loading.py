@@ -57,6 +57,7 @@ def load(
         catalogue.reserve_ids(int(rows.id_N.max()))
         if progress is not None:
             progress(len(index), total)
+    index.hold_all_successors(store.all_successors())
     if is_recut:
         store.replace(recut, grid=grid_words(grid))
         _LOG.info("cut %d memories into new cells: %s, before %s", len(index), grid_words(grid), words.get("grid"))

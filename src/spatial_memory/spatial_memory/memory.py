@@ -21,6 +21,7 @@ from spatial_memory.index import CellIndex
 from spatial_memory.loading import load
 from spatial_memory.query import Matches, Query, no_matches
 from spatial_memory.records import MemoryRecord, Successor, check_successor
+from spatial_memory.schema import pack_successor
 from spatial_memory.selection import matching_slots
 from spatial_memory.store import Store
 from spatial_memory.table import Catalogue, checked_cells, records_of, rows_of
@@ -82,6 +83,7 @@ class CellMemory:
             links = [(key, successor) for key, record in zip(ids, records) for successor in record.successors]
             if links:
                 self._store.put_successors(links)
+            self._hold(ids, records)
             self._evict()
             return ids
 
@@ -113,6 +115,13 @@ class CellMemory:
         for cell in set(rows.cell_N.tolist()):
             self._forgetting.touch(cell)
 
+    def _hold(self, ids: Sequence[int], records: Sequence[MemoryRecord]) -> None:
+        """Hold the successors of new records in RAM."""
+        assert self._index is not None
+        for key, record in zip(ids, records):
+            packed = [pack_successor(key, successor) for successor in record.successors]
+            self._index.hold_successors(key, b"".join(packed))
+
     def link(self, record_id: int, successor: Successor) -> bool:
         """Add what followed a record; False where it is forgotten already.
 
@@ -124,6 +133,7 @@ class CellMemory:
             if self._index is None or record_id not in self._index:
                 return False
             self._store.put_successors([(record_id, successor)])
+            self._index.hold_successors(record_id, pack_successor(record_id, successor), more=True)
             return True
 
     def set_surprise(self, record_id: int, surprise: float) -> bool:

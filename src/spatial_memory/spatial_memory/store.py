@@ -115,19 +115,35 @@ class Store:
             last = tuples[-1][0]
             yield from_tuples(tuples, dim, action_dim)
 
-    def successors(self, ids: Sequence[int], dim: int) -> dict[int, tuple[Successor, ...]]:
+    def all_successors(self) -> Iterator[list[tuple[int, bytes]]]:
+        """Yield the committed successors of all records, packed, some at a time."""
+        last = -1
+        while rows := self._file.read(f"{GET_SUCCESSORS} WHERE record > ? ORDER BY record LIMIT {_CHUNK}", (last,)):
+            last = rows[-1][0]
+            yield rows
+
+    def successors(
+        self, ids: Sequence[int], dim: int, held: Sequence[tuple[int, bytes]] = ()
+    ) -> dict[int, tuple[Successor, ...]]:
         """Return the successors of records, nearest in time first, whether committed yet or not.
 
         One that is damaged is left out, logged, and told by ``trouble`` from then on.
+
+        Args:
+            ids: Whose to read.
+            dim: Latent size D.
+            held: Ids of other records, and their successors, packed.
         """
         with self._recent_guard:
             recent = {record_id: dict(self._recent[record_id]) for record_id in ids if record_id in self._recent}
-        marks = ",".join("?" * len(ids))
-        held, damaged = unpack_successors(self._file.read(f"{GET_SUCCESSORS} WHERE record IN ({marks})", ids), dim)
+        rows = [*held]
+        if ids:
+            rows += self._file.read(f"{GET_SUCCESSORS} WHERE record IN ({','.join('?' * len(ids))})", ids)
+        packed, damaged = unpack_successors(rows, dim)
         for record_id in damaged:
             self._damage.add(record_id)
             _LOG.error("%s: a successor of record %d is damaged", self.path, record_id)
-        found = {record_id: _in_time(successors) for record_id, successors in held.items()}
+        found = {record_id: _in_time(successors) for record_id, successors in packed.items()}
         for record_id, by_horizon in recent.items():
             found[record_id] = _in_time([*found.get(record_id, ()), *by_horizon.values()])
         return found
