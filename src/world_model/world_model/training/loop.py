@@ -29,7 +29,7 @@ _LOG_EVERY = 100
 
 @dataclass
 class Progress:
-    """Where a run is, told to the caller after each logged step."""
+    """Where a run is, told to the caller after each step."""
 
     step: int
     steps: int
@@ -132,7 +132,7 @@ class Loop:
         Args:
             take: Takes one step with ``take_step``.
             validate: Called when a checkpoint is due.
-            progress: Called when a step was logged.
+            progress: Called after each step.
         """
         terms: Terms = {}
         steps = self._settings.steps
@@ -143,7 +143,7 @@ class Loop:
             is_last = self.step == steps
             if self.step % _LOG_EVERY == 0 or is_last:
                 self._log("train", terms)
-                progress(Progress(self.step, steps, terms))
+            progress(Progress(self.step, steps, terms))
             if self.step % self._config.validate_every == 0 or is_last:
                 self.save()
                 if validate is not None:
