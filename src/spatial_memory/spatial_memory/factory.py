@@ -109,5 +109,6 @@ def _open_qdrant(settings: MemorySettings, grid: CellGrid) -> Memory:
         raise StoreError(f"backend qdrant needs the Python package qdrant-client: {error}") from error
     client = connect(settings.qdrant_host, settings.qdrant_port, settings.qdrant_api_key, tls=settings.qdrant_tls)
     return QdrantMemory(
-        client, grid, settings.robot_id, settings.qdrant_collection, next_to(settings.path), settings.commit_every_s
-    )
+        client, grid, settings.robot_id, settings.qdrant_collection, next_to(settings.path), settings.commit_every_s,
+        settings.capacity, settings.surprise_weight,
+    )  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import math
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,8 +31,21 @@ INDEXES = {
     "z": models.PayloadSchemaType.FLOAT,
 }
 """Payload indexes besides one per cell level; all made before the first upload, so that every segment has them."""
+COMPARED = ("id", "session", "stamp", "x", "y", "z", "heading", "surprise", "action")
+"""What of a payload is needed to compare a record, without successors, which are most of it."""
+_NAMESPACE = uuid.UUID("6f1f5f0e-4d2b-5a0c-9d53-2f6f7c1b8a11")
 _SLACK_NS = 2_000
 _MOST_CELLS = 500
+
+
+def point_id(robot: str, record_id: int) -> str:
+    """Return the id of a robot's record among those of all robots: 122 bits of a hash over both."""
+    return str(uuid.uuid5(_NAMESPACE, f"{record_id} {robot}"))
+
+
+def is_robot(robot: str) -> Any:
+    """Return the condition that a record is a robot's."""
+    return models.FieldCondition(key="robot", match=models.MatchValue(value=robot))
 
 
 def level_key(level: int) -> str:
@@ -39,10 +53,11 @@ def level_key(level: int) -> str:
     return f"cell{level}"
 
 
-def payload_of(record: MemoryRecord, robot: str, grid: CellGrid) -> dict[str, Any]:
+def payload_of(record: MemoryRecord, record_id: int, robot: str, grid: CellGrid) -> dict[str, Any]:
     """Return all of a record but its latent as JSON."""
     cell = grid.cell_of(record.x, record.y)
     return {
+        "id": record_id,
         "robot": robot,
         "session": record.session,
         "encoder_id": record.encoder_id,
@@ -70,8 +85,9 @@ def successor_item(successor: Successor) -> tuple[str, list[Any]]:
     return f"successor {successor.horizon_s!r}", [successor.horizon_s, successor.dt_s, latent]
 
 
-def record_of(point_id: int, payload: Mapping[str, Any], vector: Sequence[float] | None) -> MemoryRecord:
-    """Return a point as a record."""
+def record_of(payload: Mapping[str, Any], vector: Sequence[float] | None) -> MemoryRecord:
+    """Return a point as a record; one of which only what is ``COMPARED`` was asked for stays unknown in the rest."""
+    surprise = payload["surprise"]
     successors = sorted(value for key, value in payload.items() if key.startswith("successor "))
     return MemoryRecord(
         stamp_ns=payload["stamp"],
@@ -81,12 +97,12 @@ def record_of(point_id: int, payload: Mapping[str, Any], vector: Sequence[float]
         z=payload["z"],
         heading=payload["heading"],
         session=payload["session"],
-        encoder_id=payload["encoder_id"],
-        previous_action_A=np.array(payload["previous_action"], np.float32),
+        encoder_id=payload.get("encoder_id", ""),
+        previous_action_A=np.array(payload.get("previous_action", ()), np.float32),
         action_A=np.array(payload["action"], np.float32),
-        surprise=math.nan if payload["surprise"] is None else payload["surprise"],
-        id=int(point_id),
-        h3_cell=payload[level_key(0)],
+        surprise=math.nan if surprise is None else surprise,
+        id=payload["id"],
+        h3_cell=payload.get(level_key(0), 0),
         successors=tuple(
             Successor(horizon_s, dt_s, np.frombuffer(base64.b64decode(latent), "<f4"))
             for horizon_s, dt_s, latent in successors
@@ -120,6 +136,20 @@ def rows_of(records: Sequence[MemoryRecord], sessions: dict[str, int], dim: int)
     )
 
 
+def is_exact(query: Query) -> bool:
+    """Return whether the server itself compares all that a query filters by exactly: session and rings, no more."""
+    return not (
+        query.radius_m > 0
+        or query.heading_tolerance_rad > 0
+        or query.z_tolerance_m > 0
+        or query.box is not None
+        or query.time_min_ns is not None
+        or query.time_max_ns is not None
+        or query.exclude_recent_s > 0
+        or (query.action_A is not None and np.size(query.action_A))
+    )
+
+
 def filter_of(query: Query, grid: CellGrid, bounds: tuple[int | None, int | None]) -> models.Filter | None:
     """Return a filter that lets through all that a query wants; None: everything."""
     must: list[Any] = [*_area(query, grid)]
@@ -137,11 +167,11 @@ def _area(query: Query, grid: CellGrid) -> list[Any]:
     place, conditions = query.place, []
     if place is not None and query.ring_count > 0:
         cells = grid.within_rings(grid.cell_of(place.x, place.y), query.ring_count)
-        conditions.append(_any_of(0, cells))
+        conditions.append(any_of(0, cells.tolist()))
     elif place is not None and query.radius_m > 0:
         found = grid.disc(grid.cell_of(place.x, place.y), query.radius_m, _MOST_CELLS)
         if found is not None:
-            conditions.append(_any_of(*found))
+            conditions.append(any_of(found[0], found[1].tolist()))
     if place is not None and query.radius_m > 0 and grid.map.name == "local":
         conditions += [_within(axis, value, query.radius_m) for axis, value in zip("xy", place)]
     if place is not None and query.z_tolerance_m > 0:
@@ -153,8 +183,9 @@ def _area(query: Query, grid: CellGrid) -> list[Any]:
     return conditions
 
 
-def _any_of(level: int, cells: np.ndarray) -> Any:
-    return models.FieldCondition(key=level_key(level), match=models.MatchAny(any=cells.tolist()))
+def any_of(level: int, cells: list[int]) -> Any:
+    """Return the condition that a record lies in one of some cells of a level."""
+    return models.FieldCondition(key=level_key(level), match=models.MatchAny(any=cells))
 
 
 def _within(axis: str, middle: float, reach: float) -> Any:

@@ -27,7 +27,8 @@ from spatial_memory.columns import Rows
 from spatial_memory.errors import BackendAwayError, EncoderMismatchError, PlaceError, QueryError, RecordError
 from spatial_memory.files import IN_MEMORY
 from spatial_memory.filters import Limits, Measures, passing
-from spatial_memory.outbox import Outbox
+from spatial_memory.outbox import Operation, Outbox
+from spatial_memory.qdrant_forgetting import trim
 from spatial_memory.qdrant_server import QdrantServer
 from spatial_memory.query import Matches, Query, no_matches
 from spatial_memory.ranking import Shortlist, Shortlisted, rank
@@ -45,10 +46,13 @@ class QdrantMemory:
     Args:
         client: Talks to the server; ``QdrantClient(":memory:")`` needs none.
         grid: Cuts the map into cells; all robots of a collection must cut alike.
-        robot_id: Name of this robot; its ids never meet another's.
+        robot_id: Name of this robot. Records are told apart by it and their id together, so no robot overwrites
+            another's; a query may find records of two robots under the same id, in sessions of different names.
         collection: Name that the collections, one per encoder, begin with.
         outbox_path: SQLite file of what is on its way, or ``:memory:``.
         commit_every_s: Longest time an insertion waits before it is durable [s].
+        capacity: Most records of this robot; 0: any number.
+        surprise_weight: How much surprise counts against recency when forgetting.
         indexed: Make payload indexes; the client's own local mode has none.
 
     Raises:
@@ -63,6 +67,8 @@ class QdrantMemory:
         collection: str = "world_model_memory",
         outbox_path: str = IN_MEMORY,
         commit_every_s: float = 0.2,
+        capacity: int = 0,
+        surprise_weight: float = 1.0,
         *,
         indexed: bool = True,
     ) -> None:
@@ -74,14 +80,23 @@ class QdrantMemory:
         self._encoder_id: str | None = None
         self._dim = 0
         self._action_dim = -1
-        # 20 bits of the robot's name, then milliseconds: no id is given twice, whatever was lost.
+        self._capacity = capacity
+        self._surprise_weight = surprise_weight
+        # 20 bits of the robot's name, then milliseconds: this robot gives no id twice, whatever was lost.
         self._next_id = ((zlib.crc32(robot_id.encode()) & 0xFFFFF) << 43) + int(time.time() * 1000)
         self._newest_put_ns = 0
         try:
             self._adopt_collection()
         except BackendAwayError:
             self._encoder_id = None  # found again with the first operation that gets through
-        self._outbox = Outbox(outbox_path, self._server.send, commit_every_s)
+        self._outbox = Outbox(outbox_path, self._send, commit_every_s)
+
+    def _send(self, operations: Sequence[Operation]) -> None:
+        """Send operations, and forget what is too much then; on the outbox's thread."""
+        self._server.send(operations)
+        filled = {body["collection"] for kind, body in operations if kind == "put"}
+        for collection in filled if self._capacity else ():
+            trim(self._server, collection, self._robot_id, self._capacity, self._surprise_weight)
 
     @property
     def _collection(self) -> str:
@@ -112,32 +127,37 @@ class QdrantMemory:
             if action_dim < 0:
                 action_dim = next((size for record in records if (size := action_size(record))), -1)
             payloads = []
-            for at, record in enumerate(records):
+            ids = [record.id or self._new_id() for record in records]
+            for at, (key, record) in enumerate(zip(ids, records)):
                 try:
-                    payloads.append(self._payload(record, encoder_id, dim, action_dim))
+                    payloads.append(self._payload(record, key, encoder_id, dim, action_dim))
                 except RecordError as error:
                     error.args = (f"record {at}: {error}",)
                     raise
             self._encoder_id, self._dim, self._action_dim = encoder_id, dim, action_dim
-            ids = [record.id or self._new_id() for record in records]
             self._put(ids, [np.asarray(record.latent_D, np.float32).tolist() for record in records], payloads)
             self._newest_put_ns = max(self._newest_put_ns, *(record.stamp_ns for record in records))
             return ids
 
-    def _payload(self, record: MemoryRecord, encoder_id: str, dim: int, action_dim: int) -> dict[str, Any]:
+    def _payload(
+        self, record: MemoryRecord, record_id: int, encoder_id: str, dim: int, action_dim: int
+    ) -> dict[str, Any]:
         if record.encoder_id != encoder_id:
             raise EncoderMismatchError(f"latent of encoder {record.encoder_id}, the memory holds {encoder_id}")
         check_record(record, dim, action_dim)
         whole = replace(record, heading=wrap_angle(record.heading)) if abs(record.heading) > np.pi else record
-        return points.payload_of(whole, self._robot_id, self._grid)
+        return points.payload_of(whole, record_id, self._robot_id, self._grid)
 
     def _put(self, ids: Sequence[int], vectors: Sequence[Sequence[float]], payloads: Sequence[dict]) -> None:
         base = {"collection": self._collection}
         operations = [
-            ("put", {**base, "id": key, "vector": vector, "payload": payload})
+            ("put", {**base, "id": self._point(key), "vector": vector, "payload": payload})
             for key, vector, payload in zip(ids, vectors, payloads)
         ]
         self._outbox.put(operations, min(payload["stamp"] for payload in payloads))
+
+    def _point(self, record_id: int) -> str:
+        return points.point_id(self._robot_id, record_id)
 
     def _new_id(self) -> int:
         self._next_id += 1
@@ -153,7 +173,7 @@ class QdrantMemory:
         return self._set(record_id, {"surprise": float(np.float32(surprise))})
 
     def _set(self, record_id: int, payload: dict[str, Any]) -> bool:
-        self._outbox.put([("set", {"collection": self._collection, "id": record_id, "payload": payload})])
+        self._outbox.put([("set", {"collection": self._collection, "id": self._point(record_id), "payload": payload})])
         return True
 
     # ---------------------------------------------------------------- finding
@@ -177,16 +197,15 @@ class QdrantMemory:
     def _answer(self, query: Query) -> Matches:
         bounds = query.time_bounds(self._newest_ns() if query.exclude_recent_s > 0 and query.stamp_ns is None else 0)
         condition = points.filter_of(query, self._grid, bounds)
-        by_server = query.rank == "latent" and query.metric == "l2"
-        held = list(self._scroll(condition, vectors=not by_server))
-        rows, mask_N = self._passing(query, held, bounds)
-        count = int(np.count_nonzero(mask_N))
+        if query.rank == "latent" and query.metric == "l2":
+            count = self._count_passing(query, condition, bounds)
+            held = self._nearest(query, condition, bounds, count) if count else []
+        else:
+            held = list(self._scroll(condition, vectors=True))
+            count = int(np.count_nonzero(self._passing(query, held, bounds)[1]))
         if count == 0:
             return no_matches()
-        if by_server:
-            wanted = {held[at].id for at in np.flatnonzero(mask_N)}
-            held = self._nearest(query, condition, wanted)
-            rows, mask_N = self._passing(query, held, bounds)
+        rows, mask_N = self._passing(query, held, bounds)
         chosen = np.flatnonzero(mask_N)
         shortlist = Shortlist(chosen, count)
         columns = (rows.id_N, rows.x_N, rows.y_N, rows.heading_N, rows.latent_ND)
@@ -209,27 +228,40 @@ class QdrantMemory:
         measures = Measures(query, columns.__getitem__, self._grid.map) if query.place is not None else None
         return rows, passing(query, columns.__getitem__, measures, limits, np.ones(len(rows), bool))
 
-    def _nearest(self, query: Query, condition: models.Filter | None, wanted: set[int]) -> list[MemoryRecord]:
+    def _count_passing(
+        self, query: Query, condition: models.Filter | None, bounds: tuple[int | None, int | None]
+    ) -> int:
+        """Return how many records pass every filter; the server counts where it can compare all of them exactly."""
+        if points.is_exact(query):
+            return self._server.count_where(self._collection, condition) if self._dim else 0
+        held = list(self._scroll(condition, vectors=False, keys=points.COMPARED))
+        return int(np.count_nonzero(self._passing(query, held, bounds)[1]))
+
+    def _nearest(
+        self, query: Query, condition: models.Filter | None, bounds: tuple[int | None, int | None], count: int
+    ) -> list[MemoryRecord]:
         """Return the nearest by latent until enough of those that pass are among them."""
         limit = 2 * query.k + _SPARE
-        enough = min(query.k + _SPARE, len(wanted))
+        enough = min(query.k + _SPARE, count)
         latent = np.asarray(query.latent_D, np.float32).tolist()
         while True:
             found = self._server.nearest(self._collection, latent, condition, limit)
-            if len(found) < limit or sum(record.id in wanted for record in found) >= enough:
+            if len(found) < limit or np.count_nonzero(self._passing(query, found, bounds)[1]) >= enough:
                 return found
             limit *= 2
 
-    def _scroll(self, condition: models.Filter | None, *, vectors: bool) -> Iterator[MemoryRecord]:
-        return self._server.scroll(self._collection, condition, vectors=vectors) if self._dim else iter(())
+    def _scroll(
+        self, condition: models.Filter | None, *, vectors: bool, keys: Sequence[str] | None = None
+    ) -> Iterator[MemoryRecord]:
+        return self._server.scroll(self._collection, condition, vectors=vectors, keys=keys) if self._dim else iter(())
 
     def _newest_ns(self) -> int:
-        return max((record.stamp_ns for record in self._scroll(None, vectors=False)), default=0)
+        return max((record.stamp_ns for record in self._scroll(None, vectors=False, keys=points.COMPARED)), default=0)
 
     # ---------------------------------------------------------------- forgetting and moving
 
     def delete(self, what: Forget) -> int:
-        """Forget what matches and return how many that were.
+        """Forget what matches of this robot's and return how many that were.
 
         Raises:
             BackendAwayError: The server does not answer.
@@ -237,7 +269,9 @@ class QdrantMemory:
         what.check()
         self.flush()
         query = Query(latent_D=np.zeros(max(1, self._dim)), box=what.box, session=what.session)
-        held = list(self._scroll(points.filter_of(query, self._grid, (None, None)), vectors=False))
+        condition = points.filter_of(query, self._grid, (None, None)) or models.Filter(must=[])
+        condition.must = [*(condition.must or []), points.is_robot(self._robot_id)]  # type: ignore[misc]
+        held = list(self._scroll(condition, vectors=False, keys=points.COMPARED))
         mask_N = self._passing(query, held, (None, None))[1]
         if what.ids:
             mask_N &= np.isin([record.id for record in held], what.ids)
@@ -250,14 +284,19 @@ class QdrantMemory:
 
     def _drop(self, ids: Sequence[int]) -> None:
         if ids:
-            self._outbox.put([("drop", {"collection": self._collection, "ids": list(ids)})])
+            self._outbox.put([("drop", {"collection": self._collection, "ids": [self._point(key) for key in ids]})])
             self.flush()
 
     def transform(self, rigid: Rigid, session: str = "") -> int:
-        """Move the records of a session, or all of this robot's, and return how many; record by record on the server.
+        """Move the records of a session, or all of this robot's, and return how many.
+
+        All moves go to the outbox in one transaction, as the places to move to: an interruption before it moves none,
+        one after it all, once each, however often the sending has to begin again. On the server they move one by one.
 
         Raises:
             PlaceError: One of them would lie nowhere; then none moved.
+            BackendAwayError: The server went away before the moves were noted; then none moved. Or after: then they
+                will have moved when it has taken what waits, and ``stats`` says how much does.
         """
         self.flush()
         held = [record for record in self._mine() if not session or record.session == session]
@@ -268,7 +307,7 @@ class QdrantMemory:
             moved.append({"x": x, "y": y, "z": z, "heading": heading, **cells})
         self._outbox.put(
             [
-                ("set", {"collection": self._collection, "id": record.id, "payload": payload})
+                ("set", {"collection": self._collection, "id": self._point(record.id), "payload": payload})
                 for record, payload in zip(held, moved)
             ]
         )
@@ -277,8 +316,7 @@ class QdrantMemory:
 
     def _mine(self, *, vectors: bool = False) -> list[MemoryRecord]:
         """Return all records of this robot."""
-        own = models.FieldCondition(key="robot", match=models.MatchValue(value=self._robot_id))
-        return list(self._scroll(models.Filter(must=[own]), vectors=vectors))
+        return list(self._scroll(models.Filter(must=[points.is_robot(self._robot_id)]), vectors=vectors))
 
     def clear(self) -> None:
         """Forget everything of this robot, the encoder included; other robots' records stay."""
@@ -321,8 +359,8 @@ class QdrantMemory:
         oldest = self._outbox.oldest_pending_ns()
         durable = self._newest_put_ns if oldest is None else min(self._newest_put_ns, oldest - 1)
         return Stats(
-            memory_count=count, encoder_id=self._encoder_id or "", backend="qdrant", durable_until_ns=durable,
-            pending_writes=self._outbox.unsent_count, degraded=tuple(degraded),
+            memory_count=count, capacity=self._capacity, encoder_id=self._encoder_id or "", backend="qdrant",
+            durable_until_ns=durable, pending_writes=self._outbox.unsent_count, degraded=tuple(degraded),
         )  # fmt: skip
 
     def close(self) -> None:

@@ -93,6 +93,19 @@ class QdrantServer:
             return self._counts.get(name, 0), str(error)
         return self._counts[name], None
 
+    def count_where(self, name: str, condition: models.Filter | None) -> int:
+        """Return how many points pass a filter, exactly."""
+        if not self.exists(name):
+            return 0
+        with self._asked():
+            return self._client.count(name, count_filter=condition, exact=True).count
+
+    def crowds(self, name: str, condition: models.Filter, most: int) -> dict[int, int]:
+        """Return how many of the points that pass a filter lie in each cell, the most crowded cells first."""
+        with self._asked():
+            hits = self._client.facet(name, points.level_key(0), condition, limit=most, exact=True).hits
+        return {int(hit.value): hit.count for hit in hits}
+
     def _make_ready(self, name: str, dim: int) -> None:
         """Make a collection and all its indexes, those left out by an earlier try included, before anything is put."""
         if name in self._ready:
@@ -132,15 +145,21 @@ class QdrantServer:
         elif not self._client.collection_exists(name):
             return  # there is nothing to drop or to set
         elif kind == "drop":
-            ids = [key for each in bodies for key in each["ids"]]
-            self._client.delete(name, models.PointIdsList(points=ids), wait=True)
+            self.drop(name, [key for each in bodies for key in each["ids"]])
         else:
             self._client.set_payload(name, bodies[0]["payload"], points=[bodies[0]["id"]], wait=True)
 
+    def drop(self, name: str, ids: list[str]) -> None:
+        """Delete points by id."""
+        with self._asked():
+            self._client.delete(name, models.PointIdsList(points=ids), wait=True)  # type: ignore[arg-type]
+
     # ---------------------------------------------------------------- reading
 
-    def scroll(self, name: str, condition: models.Filter | None, *, vectors: bool) -> Iterator[MemoryRecord]:
-        """Yield all records that pass a filter, without their latents unless asked for."""
+    def scroll(
+        self, name: str, condition: models.Filter | None, *, vectors: bool, keys: Sequence[str] | None = None
+    ) -> Iterator[MemoryRecord]:
+        """Yield all records that pass a filter, without their latents unless asked for; of ``keys`` only, if given."""
         offset = None
         while self.exists(name):
             with self._asked():
@@ -149,11 +168,11 @@ class QdrantServer:
                     scroll_filter=condition,
                     limit=_PAGE,
                     offset=offset,
-                    with_payload=True,
+                    with_payload=True if keys is None else list(keys),
                     with_vectors=vectors,
                 )
             for point in page:
-                yield points.record_of(point.id, point.payload or {}, point.vector)  # type: ignore[arg-type]
+                yield points.record_of(point.payload or {}, point.vector)  # type: ignore[arg-type]
             if offset is None:
                 return
 
@@ -171,7 +190,7 @@ class QdrantServer:
                 with_payload=True,
                 with_vectors=True,
             ).points
-        return [points.record_of(point.id, point.payload or {}, point.vector) for point in found]  # type: ignore
+        return [points.record_of(point.payload or {}, point.vector) for point in found]  # type: ignore
 
 
 def _alike(mine: Operation, other: Operation) -> bool:

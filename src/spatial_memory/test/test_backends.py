@@ -6,6 +6,7 @@ import os
 import socket
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,6 +31,7 @@ from spatial_memory import (
     Successor,
 )
 from spatial_memory.brute import BruteMemory
+from spatial_memory.forgetting import worth
 
 from .conftest import World, assert_agree
 
@@ -301,3 +303,72 @@ def test_robots_share_a_collection_and_keep_their_own(grid, tmp_path):
     for robot in robots:
         robot._outbox.close()
     server.close()
+
+
+def test_robots_whose_ids_meet_overwrite_nothing(grid, tmp_path):
+    from spatial_memory.qdrant_memory import QdrantMemory
+
+    server = local_client()
+    robots = [QdrantMemory(server, grid, name, "c", str(tmp_path / name), 0.01, indexed=False) for name in ("a", "b")]
+    world = World(15)
+    for robot in robots:
+        robot.insert([world.record(id=at) for at in range(1, 11)])
+        robot.flush()
+    assert robots[0].stats().memory_count == 20
+    assert robots[0].delete(Forget(ids=(3, 4))) == 2
+    assert robots[1].stats().memory_count == 18
+    assert {record.id for record in robots[1]._mine()} == set(range(1, 11))
+    for robot in robots:
+        robot._outbox.close()
+    server.close()
+
+
+def test_a_full_collection_forgets_as_the_default_backend_does(grid, tmp_path):
+    from spatial_memory.qdrant_memory import QdrantMemory
+
+    world = World(16, size_m=1.5)
+    records = [world.record(id=1 + at) for at in range(120)]
+    memory = QdrantMemory(local_client(), grid, "r1", "c", str(tmp_path / "outbox"), 0.01, 60, indexed=False)
+    memory.insert(records)
+    memory.flush()
+    held = memory._mine()
+    assert memory.stats().memory_count == memory.stats().capacity == len(held) == 60
+    before, after = Counter(grid.cell_of(each.x, each.y) for each in records), Counter(each.h3_cell for each in held)
+    assert after.keys() == before.keys(), "a place was emptied"
+    gave = [cell for cell in before if after[cell] < before[cell]]
+    assert max(after.values()) - min(after[cell] for cell in gave) <= 1, "a cell gave while another was more crowded"
+    for cell in gave:
+        inside = [each for each in records if grid.cell_of(each.x, each.y) == cell]
+        numbers = [np.array([getattr(each, name) for each in inside]) for name in ("stamp_ns", "surprise", "id")]
+        order = np.lexsort((numbers[2], worth(*numbers, 1.0)))
+        assert {each.id for each in held if each.h3_cell == cell} == set(numbers[2][order[-after[cell] :]].tolist())
+    memory.close()
+
+
+def test_a_transform_that_is_interrupted_happens_once(grid, twin, tmp_path):
+    from spatial_memory.qdrant_memory import QdrantMemory
+
+    server, world = local_client(), World(17)
+    client = Flaky(server)
+    memory = QdrantMemory(client, grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
+    fill(memory, twin, world, 30)
+    moves = 0
+    set_payload = server.set_payload
+
+    def goes_away(*args, **fields):
+        nonlocal moves
+        moves += 1
+        client.away = moves >= 10
+        return set_payload(*args, **fields)
+
+    server.set_payload = goes_away
+    rigid = Rigid(1.0, 2.0, 0.0, 0.5)
+    with pytest.raises(BackendAwayError):
+        memory.transform(rigid)
+    memory._outbox.close()
+    server.set_payload = set_payload
+    again = QdrantMemory(Flaky(server), grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
+    again._outbox.drain(30.0)
+    assert twin.transform(rigid) == 30
+    assert_agree(again, twin, [world.query() for _ in range(10)])
+    again.close()
