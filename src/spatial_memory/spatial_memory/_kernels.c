@@ -39,6 +39,9 @@ typedef struct {
     double k;
 } ask;
 
+/* Which sources this was built from. */
+int64_t wm_version(void) { return WM_VERSION; }
+
 /* One column of the records: so many bytes per slot. */
 typedef struct {
     const char *start;

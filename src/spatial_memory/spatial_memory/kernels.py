@@ -20,6 +20,8 @@ from spatial_memory.directory import CellDirectory
 from spatial_memory.query import MAX_K, Query
 from spatial_memory.records import wrap_angle
 
+VERSION = 1
+"""Of ``_kernels.c``; setup.py says the same."""
 _LOG = logging.getLogger(__name__)
 _READ = ("table_cell", "table_list", "table_places", "table_shift", "list_box", "first", "size", "next", "live", "box",
          "x", "y", "heading", "code", "scale", "dim", "columns", "column_count")  # fmt: skip
@@ -172,11 +174,18 @@ def load() -> ctypes.CDLL | None:
     for suffix in EXTENSION_SUFFIXES:
         path = Path(__file__).with_name(f"_kernels{suffix}")
         if path.exists():
-            library = ctypes.CDLL(str(path))
-            for name, size in (("wm_pages", 5), ("wm_within", 3), ("wm_nearest", 4), ("wm_search", 6)):
-                function = getattr(library, name)
-                function.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * (size - 2)]
-                function.restype = None if name == "wm_within" else ctypes.c_int64
-            return library
+            return _declared(ctypes.CDLL(str(path)), path)
     _LOG.warning("built without a C compiler: searches take about twice as long")
     return None
+
+
+def _declared(library: ctypes.CDLL, path: Path) -> ctypes.CDLL | None:
+    """Return the library with its functions' types, or None where it was built from other sources."""
+    if not hasattr(library, "wm_version") or library.wm_version() != VERSION:
+        _LOG.warning("%s was built from other sources, so searches take about twice as long: build again", path)
+        return None
+    for name, size in (("wm_pages", 5), ("wm_within", 3), ("wm_nearest", 4), ("wm_search", 6)):
+        function = getattr(library, name)
+        function.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * (size - 2)]
+        function.restype = None if name == "wm_within" else ctypes.c_int64
+    return library
