@@ -121,6 +121,8 @@ class Columns:
         arrays = {**self.columns, "live": self.live_P, "box": self.box_P4, "next": self.next_P}
         if self.sketch is not None:
             arrays |= {"code": self.sketch.code, "scale": self.sketch.scale}
+        slots = self._room * PAGE
+        self._flat = {name: array.reshape(slots, *array.shape[2:]) for name, array in self.columns.items()}
         self.addresses = {name: address(array) for name, array in arrays.items()}
         per_slot = [(self.addresses[name], array[:1, :1].nbytes) for name, array in self.columns.items()]
         self.whereabouts = np.array(per_slot, np.int64)
@@ -132,8 +134,7 @@ class Columns:
 
     def flat(self, name: str) -> np.ndarray:
         """Return one column by slot [16 P], [16 P, A] or [16 P, D]."""
-        column = self.columns[name]
-        return column.reshape(len(column) * PAGE, *column.shape[2:])
+        return self._flat[name]
 
     def new_page(self, list_no: int, rank: int, after: int = -1) -> int:
         """Return a page for a cell's list.

@@ -21,8 +21,14 @@ MOST_BYTES = 512 << 20
 
 def _fits(columns: Columns, slot: int, body: bytes) -> bool:
     page_bytes = PAGE * HELD * columns.successor_size
+    if not isinstance(body, bytes):
+        return False  # damaged; the store says so when it is asked
     whole = len(body) % columns.successor_size == 0 and len(body) <= HELD * columns.successor_size
     return whole and slot // PAGE * page_bytes < MOST_BYTES
+
+
+def _size(body: object) -> int:
+    return len(body) if isinstance(body, bytes) else -1
 
 
 def hold(columns: Columns, slot: int, body: bytes) -> None:
@@ -50,7 +56,8 @@ def hold_all(columns: Columns, ids: IdMap, chunks: Iterable[Sequence[tuple[int, 
     for rows in chunks:
         keys, bodies = zip(*rows)
         slots_N = ids.get_many(np.array(keys, np.int64))
-        is_full_N = np.fromiter(map(len, bodies), np.int64, len(bodies)) == width
+        sizes = map(len, bodies) if set(map(type, bodies)) == {bytes} else [_size(body) for body in bodies]
+        is_full_N = np.fromiter(sizes, np.int64, len(bodies)) == width
         is_full_N &= (slots_N >= 0) & (slots_N // PAGE * PAGE * width < MOST_BYTES)
         full = bodies if is_full_N.all() else list(itertools.compress(bodies, is_full_N))
         whole_N[slots_N[is_full_N]] = np.frombuffer(b"".join(full), whole_N.dtype)

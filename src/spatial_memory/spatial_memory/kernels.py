@@ -88,8 +88,14 @@ class Scanner:
     def _look(self) -> None:
         """Note where everything lies, if that changed."""
         columns, directory, table = self._columns, self._directory, self._directory.table
-        seen: tuple[np.ndarray, ...]
-        seen = (table.cell_T, table.list_T, directory.box_L4, directory.first_L, directory.size_L, columns.whereabouts)
+        seen: tuple[np.ndarray, ...] = (
+            table.cell_T,
+            table.list_T,
+            directory.box_L4,
+            directory.first_L,
+            directory.size_L,
+            columns.whereabouts,
+        )
         if len(self._seen) == len(seen) and all(map(_is, seen, self._seen)):
             return
         view = self._view

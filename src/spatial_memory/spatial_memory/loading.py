@@ -35,7 +35,6 @@ def load(
         CorruptStoreError: The store is damaged.
         PlaceError: Records lie outside the map as it is cut now.
     """
-    store.check()
     words = store.meta()
     catalogue = Catalogue.from_words(words, store.sessions())
     total = store.count()

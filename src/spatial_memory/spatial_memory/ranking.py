@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 
 from spatial_memory.columns import Rows
-from spatial_memory.filters import Measures, heading_difference, latent_distance
+from spatial_memory.filters import heading_difference, latent_distance
 from spatial_memory.maps import Map
 from spatial_memory.query import Query
 from spatial_memory.records import wrap_angle
@@ -115,8 +115,11 @@ def _rank_one(listed: Shortlisted | Rows, query: Query, map_frame: Map) -> Ranki
     if query.latent_D is not None:
         latent_N = latent_distance(listed.latent_ND, query.latent_D, cosine=query.metric == "cosine")
     if query.place is not None:
-        columns = {"x": listed.x_N, "y": listed.y_N, "heading": listed.heading_N}
-        pose_N = np.sqrt(Measures(query, columns.__getitem__, map_frame).pose_distance2())
+        pose2_N = map_frame.distance2(listed.x_N, listed.y_N, query.place.x, query.place.y)
+        if query.heading_weight_m > 0:
+            turn_N = heading_difference(listed.heading_N, wrap_angle(query.place.heading)) * query.heading_weight_m
+            pose2_N = turn_N * turn_N + pose2_N
+        pose_N = np.sqrt(pose2_N)
     if latent_N is None or pose_N is None:
         unknown_N = np.full(len(listed.id_N), np.nan)
         latent_N, pose_N = unknown_N if latent_N is None else latent_N, unknown_N if pose_N is None else pose_N

@@ -20,7 +20,8 @@ APPLICATION_ID = 0x574D454D  # "WMEM"
 FORMAT_VERSION = 1
 
 # Rows and a sum over their keys, kept by the database itself: what is missing or stands in the wrong place shows.
-_KEYS = {"record": "{row}id % 1000003", "successor": "{row}record % 1000003"}
+KEY_MODULUS = 1000003
+_KEYS = {"record": f"{{row}}id % {KEY_MODULUS}", "successor": f"{{row}}record % {KEY_MODULUS}"}
 _TALLY = """
 INSERT INTO tally VALUES ('{table}', 0, 0);
 CREATE TRIGGER {table}_in AFTER INSERT ON {table} BEGIN
@@ -57,9 +58,6 @@ _TIMES = struct.Struct("<dd")
 # The CRC of something followed by its own CRC is always this.
 _WHOLE = 0x2144DF1C
 GET_TALLY = "SELECT rows, keys FROM tally WHERE name = ?"
-COUNT = {
-    table: f"SELECT count(*), coalesce(sum({keys.format(row='')}), 0) FROM {table}" for table, keys in _KEYS.items()
-}
 GET_META = "SELECT key, value, checksum FROM meta"
 GET_SESSIONS = "SELECT number, name, checksum FROM session"
 

@@ -17,7 +17,6 @@ from spatial_memory.errors import CorruptStoreError
 from spatial_memory.handle import Handle
 from spatial_memory.records import Successor
 from spatial_memory.schema import (
-    COUNT,
     DROP_RECORD,
     DROP_SUCCESSORS,
     GET_META,
@@ -25,6 +24,7 @@ from spatial_memory.schema import (
     GET_SESSIONS,
     GET_SUCCESSORS,
     GET_TALLY,
+    KEY_MODULUS,
     PUT_META,
     PUT_RECORD,
     PUT_SESSION,
@@ -92,35 +92,35 @@ class Store:
         rows = self._file.tally()
         return rows[0][0] if rows else 0
 
-    def check(self) -> None:
-        """Refuse a file in which rows are missing or stand in the wrong place; reads all keys.
-
-        Raises:
-            CorruptStoreError: Says which and how many.
-        """
-        for table, sql in COUNT.items():
-            expected, found = self._file.read(GET_TALLY, (table,)), self._file.read(sql)
-            if expected != found:
-                text = f"{table}: {found} rows and key sum, expected {expected}"
-                raise CorruptStoreError(files.damage_text(self.path, text))
-
     def load(self, dim: int, action_dim: int) -> Iterator[Rows]:
         """Yield all committed records, some at a time.
 
         Raises:
-            CorruptStoreError: The file or a record in it is damaged.
+            CorruptStoreError: The file or a record in it is damaged, or rows are missing or stand in the wrong place.
         """
-        last = -1
-        while tuples := self._file.read(f"{GET_RECORDS} WHERE id > ? ORDER BY id LIMIT {_CHUNK}", (last,)):
-            last = tuples[-1][0]
+        for tuples in self._all("record", GET_RECORDS, "id"):
             yield from_tuples(tuples, dim, action_dim)
 
     def all_successors(self) -> Iterator[list[tuple[int, bytes]]]:
-        """Yield the committed successors of all records, packed, some at a time."""
-        last = -1
-        while rows := self._file.read(f"{GET_SUCCESSORS} WHERE record > ? ORDER BY record LIMIT {_CHUNK}", (last,)):
+        """Yield the committed successors of all records, packed, some at a time.
+
+        Raises:
+            CorruptStoreError: Rows are missing or stand in the wrong place.
+        """
+        return self._all("successor", GET_SUCCESSORS, "record")
+
+    def _all(self, table: str, sql: str, key: str) -> Iterator[list[tuple[int, bytes]]]:
+        """Yield all rows of a table, and compare their number and keys with what the database counted itself."""
+        last, count, keys = -(2**63), 0, 0
+        while rows := self._file.read(f"{sql} WHERE {key} > ? ORDER BY {key} LIMIT {_CHUNK}", (last,)):
             last = rows[-1][0]
+            count += len(rows)
+            keys += sum([row[0] % KEY_MODULUS for row in rows])
             yield rows
+        expected = self._file.read(GET_TALLY, (table,))
+        if (expected or count) and expected != [(count, keys)]:
+            text = f"{table}: {count} rows and key sum {keys}, expected {expected}"
+            raise CorruptStoreError(files.damage_text(self.path, text))
 
     def successors(
         self, ids: Sequence[int], dim: int, held: Sequence[tuple[int, bytes]] = ()
