@@ -49,10 +49,14 @@ def latent_scores(latent_ND: np.ndarray, slots_N: np.ndarray, latent_D: np.ndarr
     score_N = np.empty(len(slots_N), np.float32)
     wanted_D = np.ascontiguousarray(latent_D, np.float32)
     pointer = faiss.swig_ptr
+    # One query is no work for a team of threads: waiting for them costs more. The setting is this thread's own.
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
     faiss.fvec_L2sqr_by_idx(  # type: ignore[attr-defined]
         pointer(score_N), pointer(wanted_D), pointer(latent_ND.reshape(-1)), pointer(slots_N),
         latent_ND.shape[1], 1, len(slots_N),
     )  # fmt: skip
+    faiss.omp_set_num_threads(threads)
     return score_N
 
 
