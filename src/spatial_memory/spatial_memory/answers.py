@@ -12,11 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from spatial_memory.cells import CellGrid
-from spatial_memory.errors import PlaceError, QueryError
 from spatial_memory.filters import Limits
 from spatial_memory.held import recall
 from spatial_memory.index import CellIndex
-from spatial_memory.query import Matches, Query, no_matches
+from spatial_memory.query import Matches, Query, check_queries, no_matches
 from spatial_memory.ranking import Shortlist, rank
 from spatial_memory.records import Successor
 from spatial_memory.search import search
@@ -38,14 +37,9 @@ def limits_of(
     Raises:
         QueryError: The first one that cannot be answered as asked, by its place in the list.
     """
+    check_queries(queries, catalogue.dim, catalogue.action_dim, catalogue.encoder_id, grid.map.place_to_latlng)
     limits: list[Limits | None] = []
-    for at, query in enumerate(queries):
-        try:
-            query.check(catalogue.dim, catalogue.action_dim, catalogue.encoder_id)
-            if query.place is not None:
-                grid.map.place_to_latlng(query.place.x, query.place.y)
-        except (QueryError, PlaceError) as error:
-            raise QueryError(f"query {at}: {error}" if len(queries) > 1 else str(error)) from error
+    for query in queries:
         session = catalogue.sessions.get(query.session) if query.session else None
         if newest_ns is None or (query.session and session is None):
             limits.append(None)

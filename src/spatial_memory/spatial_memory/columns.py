@@ -253,6 +253,12 @@ def mask_of(bits_P: np.ndarray) -> np.ndarray:
     return np.unpackbits(bits_P.view(np.uint8), bitorder="little").reshape(-1, PAGE).view(bool)
 
 
+def slots_of(page_P: np.ndarray, bits_P: np.ndarray) -> np.ndarray:
+    """Return the slots whose bit is set."""
+    at_N = np.flatnonzero(mask_of(bits_P))
+    return page_P[at_N // PAGE] * PAGE + at_N % PAGE
+
+
 def bits_of(mask_P16: np.ndarray) -> np.ndarray:
     """Return booleans as bits [P]."""
     return np.packbits(mask_P16, axis=1, bitorder="little").view("<u2").reshape(-1)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from spatial_memory.cells import CellGrid
-from spatial_memory.columns import PAGE, Columns, Rows, bits_of, mask_of
+from spatial_memory.columns import PAGE, Columns, Rows, bits_of, mask_of, slots_of
 from spatial_memory.directory import CellDirectory
 from spatial_memory.filters import Limits, Measures, has_more_filters, latent_distance, passing
 from spatial_memory.held import hold, hold_all, hold_more
@@ -292,12 +292,6 @@ def _is_plain_disc(query: Query) -> bool:
 def _disc(query: Query) -> tuple[float, float, float]:
     assert query.place is not None
     return query.place.x, query.place.y, query.radius_m
-
-
-def slots_of(page_P: np.ndarray, bits_P: np.ndarray) -> np.ndarray:
-    """Return the slots whose bit is set."""
-    at_N = np.flatnonzero(mask_of(bits_P))
-    return page_P[at_N // PAGE] * PAGE + at_N % PAGE
 
 
 def _off(score_N: np.ndarray, k: int, relative: float) -> float:

@@ -181,14 +181,14 @@ def load() -> ctypes.CDLL | None:
         path = Path(__file__).with_name(f"_kernels{suffix}")
         if path.exists():
             return _declared(ctypes.CDLL(str(path)), path)
-    _LOG.warning("built without a C compiler: searches take about twice as long")
+    _LOG.warning("built without a C compiler: searches take two to three times as long")
     return None
 
 
 def _declared(library: ctypes.CDLL, path: Path) -> ctypes.CDLL | None:
     """Return the library with its functions' types, or None where it was built from other sources."""
     if not hasattr(library, "wm_version") or library.wm_version() != VERSION:
-        _LOG.warning("%s was built from other sources, so searches take about twice as long: build again", path)
+        _LOG.warning("%s was built from other sources, so searches take two to three times as long: build again", path)
         return None
     for name, size in (("wm_pages", 5), ("wm_within", 3), ("wm_nearest", 4), ("wm_search", 6)):
         function = getattr(library, name)

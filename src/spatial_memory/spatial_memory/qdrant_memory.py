@@ -24,13 +24,13 @@ from spatial_memory import points
 from spatial_memory.backend import Forget, Rigid, Stats
 from spatial_memory.cells import CellGrid
 from spatial_memory.columns import Rows
-from spatial_memory.errors import BackendAwayError, EncoderMismatchError, PlaceError, QueryError, RecordError
+from spatial_memory.errors import BackendAwayError, EncoderMismatchError, RecordError
 from spatial_memory.files import IN_MEMORY
 from spatial_memory.filters import Limits, Measures, passing
 from spatial_memory.outbox import Operation, Outbox
 from spatial_memory.qdrant_forgetting import trim
 from spatial_memory.qdrant_server import QdrantServer
-from spatial_memory.query import Matches, Query, no_matches
+from spatial_memory.query import Matches, Query, check_queries, no_matches
 from spatial_memory.ranking import Shortlist, Shortlisted, rank
 from spatial_memory.records import MemoryRecord, Successor, action_size, check_record, check_successor, wrap_angle
 from spatial_memory.transfer import read_snapshot, write_snapshot
@@ -185,13 +185,7 @@ class QdrantMemory:
             QueryError: The first one that cannot be answered as asked, by its place in the list.
             BackendAwayError: The server does not answer.
         """
-        for at, query in enumerate(queries):
-            try:
-                query.check(self._dim, self._action_dim, self._encoder_id or "")
-                if query.place is not None:
-                    self._grid.cell_of(query.place.x, query.place.y)
-            except (QueryError, PlaceError) as error:
-                raise QueryError(f"query {at}: {error}" if len(queries) > 1 else str(error)) from error
+        check_queries(queries, self._dim, self._action_dim, self._encoder_id or "", self._grid.map.place_to_latlng)
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Matches:

@@ -6,14 +6,14 @@ Shape suffixes: K = answers, D = latent size, A = action size.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from spatial_memory.errors import QueryError
+from spatial_memory.errors import PlaceError, QueryError
 from spatial_memory.records import MemoryRecord
 
 MAX_K = 4096
@@ -209,3 +209,27 @@ def no_matches() -> Matches:
     """Return the answer of a memory that holds nothing of what was asked for."""
     empty = np.empty(0)
     return Matches((), empty, empty, empty, 0)
+
+
+def check_queries(
+    queries: Sequence[Query], dim: int, action_dim: int, encoder_id: str, locate: Callable[[float, float], object]
+) -> None:
+    """Refuse queries that cannot be answered as asked.
+
+    Args:
+        queries: As asked.
+        dim: The memory's latent size D; 0: not known yet.
+        action_dim: The memory's action size A; negative: not known yet.
+        encoder_id: The memory's; empty: not known yet.
+        locate: Raises ``PlaceError`` for a place that lies nowhere or off the map.
+
+    Raises:
+        QueryError: The first one, by its place in the list where it is one of several.
+    """
+    for at, query in enumerate(queries):
+        try:
+            query.check(dim, action_dim, encoder_id)
+            if query.place is not None:
+                locate(query.place.x, query.place.y)
+        except (QueryError, PlaceError) as error:
+            raise QueryError(f"query {at}: {error}" if len(queries) > 1 else str(error)) from error

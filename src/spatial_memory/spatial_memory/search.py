@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from spatial_memory.cells import resolution_for
+from spatial_memory.columns import slots_of
 from spatial_memory.filters import Limits, Measures, passing
-from spatial_memory.index import CellIndex, slots_of
+from spatial_memory.index import CellIndex
 from spatial_memory.query import Place, Query
 from spatial_memory.ranking import Shortlist, smallest
 

@@ -41,7 +41,7 @@ from spatial_memory.snapshots import check_snapshot, copy_to
 from spatial_memory.writer import Change, Writer
 
 _LOG = logging.getLogger(__name__)
-_CHUNK = 100_000
+_CHUNK = 250_000
 
 
 class Store:

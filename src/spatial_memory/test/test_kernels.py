@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from spatial_memory import CellGrid, LocalMap, Place, Query
-from spatial_memory.columns import PAGE, Columns, Rows, bits_of, mask_of
+from spatial_memory.columns import PAGE, Columns, Rows, bits_of, mask_of, slots_of
 from spatial_memory.directory import CellDirectory
 from spatial_memory.filters import latent_distance
-from spatial_memory.index import KERNELS, slots_of
+from spatial_memory.index import KERNELS
 from spatial_memory.kernels import Scanner
 from spatial_memory.records import wrap_angle
 
