@@ -15,6 +15,7 @@ from world_model.conditioning import Retrieval
 from world_model.data.drives import DatasetManifest, DriveSet, DriveWriter
 from world_model.errors import ConfigError, DataError
 from world_model.testing_drives import STEP_S, circling_drive
+from world_model.training.checkpoints import load_checkpoint
 from world_model.training.config import LossConfig, ModelConfig, OptimiserConfig, PictureConfig, TrainConfig
 from world_model.training.films import FilmSampler, check_inputs, latents_of
 from world_model.training.picture_stage import PictureLosses, Pictures, PictureTrainer
@@ -146,6 +147,31 @@ def test_losses_are_the_golden_ones(tmp_path):
         GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
     for name, terms in json.loads(GOLDEN.read_text()).items():
         assert found[name] == pytest.approx(terms, rel=0.03, abs=0.003)
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
+    class KilledError(Exception):
+        pass
+
+    class Killed(PictureTrainer):
+        taken = 0
+
+        def one_step(self, sampler):
+            if self.taken == 4:
+                raise KilledError
+            self.taken += 1
+            return super().one_step(sampler)
+
+    config, drives = replace(CONFIG, validate_every=3), [full_drive("a", 8.0)]
+    with pytest.raises(KilledError):
+        Killed(config, fresh(config), tmp_path, STEP_S).fit(drives)
+    saved = load_checkpoint(tmp_path / "last.pt")
+    assert saved["step"] == 3
+    steps = []
+    again = PictureTrainer(config, pictures := fresh(config), tmp_path, STEP_S)
+    again.fit(drives, progress=lambda progress: steps.append(progress.step))
+    assert steps == [4, 5, 6]
+    assert int(pictures.encoder.trunk.net[1].num_batches_tracked) == 6
 
 
 @pytest.mark.parametrize("config", [CONFIG, DRIVING], ids=["resnet", "driving"])
