@@ -17,7 +17,7 @@ from world_model.conditioning import MOTION_FEATURES, SPOT_FEATURES, TWIN_FEATUR
 from world_model.errors import ArtifactError
 from world_model.models.transition import Transition
 
-# Scripted and eager run the same float32 kernels; fusing may reorder sums.
+# Scripted and eager run the same float32 kernels; fusing may reorder sums. Latents count in their standard deviations.
 TOLERANCE = 1e-5
 
 
@@ -125,7 +125,7 @@ def check_parity(
     """
     transition = modules["transition"]
     assert isinstance(transition, Transition)
-    calls = _calls(frames, example_inputs(transition, action_dim))
+    calls = _calls(frames, example_inputs(transition, action_dim), latent_unit(transition))
     worst = {}
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         for name in parts:
@@ -143,19 +143,24 @@ def check_parity(
     return worst
 
 
-def _calls(frames: tuple[Tensor | None, ...], inputs: Mapping[str, Tensor]) -> dict[str, Callable[[Any], list[Tensor]]]:
+def latent_unit(transition: Transition) -> float:
+    """Return the mean standard deviation of the latents: differences of small latents must be small."""
+    return float(transition.latent_std.mean())
+
+
+def _calls(
+    frames: tuple[Tensor | None, ...], inputs: Mapping[str, Tensor], unit: float
+) -> dict[str, Callable[[Any], list[Tensor]]]:
     """Return per part what runs it, as network or scripted, and gives all that it computes."""
 
     def run_transition(module: Any) -> list[Tensor]:
         path = module.foresee_path(*list(inputs.values())[:5])
-        return [
-            module.observe(inputs["latent"], inputs["action"], inputs["state"]),
-            path,
-            *module.forecast(*inputs.values()),
-        ]
+        with_memory, without_memory, gate = module.forecast(*inputs.values())
+        state = module.observe(inputs["latent"], inputs["action"], inputs["state"])
+        return [state, path, with_memory / unit, without_memory / unit, gate]
 
     return {
-        "encoder": lambda module: [module(*frames)],
+        "encoder": lambda module: [module(*frames) / unit],
         "decoder": lambda module: [module(inputs["latent"]).float() / 255.0],
         "transition": run_transition,
         "without_memory": run_transition,
