@@ -38,12 +38,14 @@ class Progress:
 
 def make_fabric(settings: OptimiserConfig) -> Fabric:
     """Return Fabric for the configured devices and precision; several devices get a process each."""
-    # Losses of a drive without rewards leave heads unused: their gradients must not be waited for.
-    shared = DDPStrategy(start_method="spawn", find_unused_parameters=True)
+    strategy: str | DDPStrategy = "auto"
+    if settings.devices > 1:
+        # Losses of a drive without rewards leave heads unused: their gradients must not be waited for.
+        strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True)
     return Fabric(
         accelerator=settings.accelerator,
         devices=settings.devices,
-        strategy="auto" if settings.devices == 1 else shared,
+        strategy=strategy,
         precision=settings.precision,  # type: ignore[arg-type]
     )
 
