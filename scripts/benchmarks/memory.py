@@ -31,8 +31,7 @@ THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MK
 QUIET = {"RUST_LOG": "error", "LANCE_LOG": "off"}
 QUERIES = 500
 BATCH = 256
-CHUNK = 100_000
-NS = 100_000_000
+LONGEST_S = 3600
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,7 +105,12 @@ def run_worker(name: str, size: int, folder: Path) -> dict[str, Any]:
     """Run one system in a process of its own and return what it printed."""
     command = [sys.executable, __file__, "--worker", name, str(size), str(folder)]
     environment = {**os.environ, **THREADS, **QUIET}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, text=True, check=False, timeout=LONGEST_S
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not finished after {LONGEST_S} s"}
     if done.returncode != 0:
         return {"failed": f"exit code {done.returncode}"}
     return json.loads(done.stdout.splitlines()[-1])
@@ -202,19 +206,19 @@ def plot(results: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 4.5))
+    figure, axes = plt.subplots(figsize=(8.5, 4.5))
     for name in ("ours", *PEERS):
         points = [(int(size), row[name]) for size, row in results.items() if "p50_ms" in row.get(name, {})]
         if points:
             recalls = min(row["recall"] for _, row in points)
-            label = name if recalls > 0.99999 else f"{name} (recall {recalls:.3f})"
+            label = name if recalls > 0.99999 else f"{name} (recall {recalls:.4f})"
             axes.plot([size for size, _ in points], [row["p50_ms"] for _, row in points], marker="o", label=label)
     sizes = sorted(map(int, results))
     axes.plot(sizes, [results[str(size)]["bandwidth_bound_ms"] for size in sizes], "k--", label="bandwidth bound")
     axes.set(xscale="log", yscale="log", xlabel="states in memory", ylabel="median query [ms]",
              title=f"k = {mw.K} nearest by latent within {mw.RADIUS_M:.0f} m, one thread")  # fmt: skip
     axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
     figure.savefig(path, dpi=120)

@@ -82,11 +82,14 @@ def _complete(
     sizes = [len(ranking.order_K) for ranking in ranked]
     asked_N = [query.successors for query, size in zip(queries, sizes) for _ in range(size)]
     wanted = dict(itertools.compress(zip(ids, slots_N[kept_N].tolist()), asked_N))
-    records = records_of(rows, kept_N, catalogue, _successors(index, store, wanted))
+    # Queries around the same place find the same records: each is made once.
+    places = dict(zip(ids, kept_N.tolist()))
+    made = records_of(rows, list(places.values()), catalogue, _successors(index, store, wanted))
+    records = dict(zip(places, made))
     answers: list[Matches] = []
     start = 0
     for query, shortlist, size, each in zip(queries, shortlists, sizes, ranked):
-        found = records[start : start + size]
+        found = [records[record_id] for record_id in ids[start : start + size]]
         if wanted and not query.successors:
             found = [replace(record, successors=()) for record in found]
         answers.append(Matches(found, *each.distances, shortlist.candidate_count))

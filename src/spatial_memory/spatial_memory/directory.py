@@ -149,13 +149,8 @@ class CellDirectory:
                 parts[at] = arrays[list_no] = np.array(self.pages[list_no], np.int64)
         return np.concatenate(parts) if parts else np.empty(0, np.int64)  # type: ignore[arg-type]
 
-    def cells_around(self, x: float, y: float, radius_m: float) -> np.ndarray:
-        """Return cells that hold everything within a disc, uint64, whether anything lies in them or not.
-
-        Raises:
-            PlaceError: The place lies nowhere.
-        """
-        cell = self.grid.cell_of(x, y)
+    def cells_around(self, cell: int, radius_m: float) -> np.ndarray:
+        """Return cells that hold everything within a disc around any place in a cell, uint64, whether full or empty."""
         found = self.grid.disc(cell, radius_m, most=self._most_cells())
         if found is not None and found[0] == 0:
             return found[1]

@@ -206,7 +206,9 @@ class CellIndex:
         assert self._scanner is not None
         scanner = self._scanner
         scanner.ask(queries)
-        cells = [self.directory.cells_around(*_disc(query)) for query in queries]
+        discs = [_disc(query, self.grid) for query in queries]
+        around = {disc: self.directory.cells_around(*disc) for disc in set(discs)}
+        cells = [around[disc] for disc in discs]
         narrowed = [at for at, query in enumerate(queries) if has_more_filters(query, limits[at])]
         if narrowed:
             scanner.look_around(cells)
@@ -289,9 +291,10 @@ def _is_plain_disc(query: Query) -> bool:
     return query.radius_m > 0 and query.ring_count == 0 and not _is_cosine(query)
 
 
-def _disc(query: Query) -> tuple[float, float, float]:
+def _disc(query: Query, grid: CellGrid) -> tuple[int, float]:
+    """Return the cell of a query's place, and its radius [m]."""
     assert query.place is not None
-    return query.place.x, query.place.y, query.radius_m
+    return grid.cell_of(query.place.x, query.place.y), query.radius_m
 
 
 def _off(score_N: np.ndarray, k: int, relative: float) -> float:

@@ -175,7 +175,7 @@ class CellMemory:
             slots_N = np.array([self._index.slot_of(record_id) for record_id in ids], np.int64)
             rows = self._index.rows(slots_N[slots_N >= 0])
             successors = self._store.successors(rows.id_N.tolist(), self._index.dim)
-            return records_of(rows, np.arange(len(rows)), self._catalogue, successors)
+            return records_of(rows, range(len(rows)), self._catalogue, successors)
 
     def everything(self) -> list[MemoryRecord]:
         """Return all records, oldest id first."""

@@ -6,6 +6,7 @@ Shape suffixes: N = records, D = latent size, A = action size.
 from __future__ import annotations
 
 import functools
+import itertools
 import struct
 import zlib
 from collections.abc import Sequence
@@ -88,20 +89,19 @@ def unpack_successors(rows: Sequence[tuple[int, bytes]], dim: int) -> tuple[dict
         rows = [row for row in rows if row[0] not in damaged]
     body = b"".join([body for _, body in rows])
     packed_N = np.frombuffer(body, layout)
-    whole = memoryview(body)
+    # All tuples in one go: an answer to many queries holds thousands.
     values = zip(packed_N["horizon"].tolist(), packed_N["dt"].tolist(), packed_N["latent"])
+    every = list(map(Successor._make, values))
+    whole = memoryview(body)
     found: dict[int, list[Successor]] = {}
-    at = 0
+    first = 0
     for record_id, part in rows:
-        held = found[record_id] = []
-        seed = record_id & 0xFFFFFFFF
-        for start in range(at, at + len(part), size):
-            successor = Successor._make(next(values))
-            if zlib.crc32(whole[start : start + size], seed) == _WHOLE:
-                held.append(successor)
-        at += len(part)
-        if len(held) * size != len(part):
+        end, seed = first + len(part) // size, record_id & 0xFFFFFFFF
+        is_whole = [zlib.crc32(whole[at * size : at * size + size], seed) == _WHOLE for at in range(first, end)]
+        found[record_id] = every[first:end] if all(is_whole) else list(itertools.compress(every[first:end], is_whole))
+        if len(found[record_id]) != end - first:
             damaged.append(record_id)
+        first = end
     return found, damaged
 
 

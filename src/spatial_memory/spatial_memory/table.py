@@ -157,13 +157,13 @@ def _actions(actions: Sequence[np.ndarray], action_dim: int) -> np.ndarray:
 
 
 def records_of(
-    rows: Rows, which_K: np.ndarray, catalogue: Catalogue, successors: Mapping[int, tuple[Successor, ...]]
+    rows: Rows, which: Sequence[int], catalogue: Catalogue, successors: Mapping[int, tuple[Successor, ...]]
 ) -> list[MemoryRecord]:
     """Return some rows as complete records.
 
     Args:
         rows: Where they lie.
-        which_K: Which of them, in order.
+        which: Which of them, in order.
         catalogue: Their encoder and sessions.
         successors: What followed each, by id.
     """
@@ -175,7 +175,7 @@ def records_of(
                rows.cell_N, _are_known(action_NA), _are_known(previous_NA))  # fmt: skip
     values = list(zip(*(column.tolist() for column in columns)))
     records = []
-    for at in which_K.tolist():
+    for at in which:
         record_id, stamp, x, y, z, heading, session, surprise, cell, known, before = values[at]
         # The constructor of a frozen dataclass sets one field at a time and costs more than ranking does.
         record = MemoryRecord.__new__(MemoryRecord)
