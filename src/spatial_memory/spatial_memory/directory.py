@@ -155,7 +155,10 @@ class CellDirectory:
         if found is not None and found[0] == 0:
             return found[1]
         lists_L = self._in_disc(cell, radius_m)
-        return self.cell_L[self.occupied() if lists_L is None else lists_L]
+        if lists_L is None:
+            return self.cell_L[self.occupied()]
+        # An emptied list still bears its cell's name, which a newer list may have by now.
+        return self.cell_L[lists_L[self.size_L[lists_L] > 0]]
 
     def _most_cells(self) -> int:
         return max(64, 4 * len(self.table))

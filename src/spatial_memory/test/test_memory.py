@@ -196,3 +196,16 @@ def test_columns_grow():
     assert len(columns.flat("x")) >= 40 * 16
     columns.free_page(3)
     assert columns.new_page(8, 0) == 3
+
+
+def test_a_cell_that_was_emptied_and_filled_again_is_found_once(grid):
+    world = World(20)
+    memory = CellMemory(Store(), grid)
+    for _ in range(3):
+        ids = memory.insert([world.record(x=1.0, y=2.0) for _ in range(20)])
+        for radius_m in (0.5, 5.0, 30.0, 3_000.0):
+            found = memory.query(Query(k=50, place=Place(1.0, 2.0), radius_m=radius_m))
+            assert sorted(record.id for record in found.records) == ids
+            assert found.candidate_count == 20
+        memory.delete(Forget(ids=tuple(ids)))
+    memory.close()
