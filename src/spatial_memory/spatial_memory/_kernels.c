@@ -241,6 +241,10 @@ int64_t wm_nearest(const view *v, int64_t queries, const ask *asked, const float
             const float *factor = scale + PAGE * page;
             float latent2[PAGE] = {0};
             unsigned left = v->bits[i];
+            if (q.pose_weight > 0) { /* a page that lies farther away than the k nearest so far holds none of them */
+                __builtin_prefetch(v->box + 4 * later);
+                if (q.pose_weight * box_distance2(v->box + 4 * page, q.x, q.y) * (1 - 1e-12) > heap[0]) continue;
+            }
             if (q.latent_weight > 0) {
                 for (int64_t line = 0; line < PAGE * dim; line += 64)
                     __builtin_prefetch(code + PAGE * dim * later + line);

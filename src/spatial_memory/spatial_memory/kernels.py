@@ -20,7 +20,7 @@ from spatial_memory.directory import CellDirectory
 from spatial_memory.query import MAX_K, Query
 from spatial_memory.records import wrap_angle
 
-VERSION = 1
+VERSION = 2
 """Of ``_kernels.c``; setup.py says the same."""
 _LOG = logging.getLogger(__name__)
 _READ = ("table_cell", "table_list", "table_places", "table_shift", "list_box", "first", "size", "next", "live", "box",
