@@ -210,8 +210,10 @@ class CellIndex:
         around = {disc: self.directory.cells_around(*disc) for disc in set(discs)}
         cells = [around[disc] for disc in discs]
         narrowed = [at for at, query in enumerate(queries) if has_more_filters(query, limits[at])]
+        if not (scanner.look_around(cells) if narrowed else scanner.search(cells)):
+            half = len(queries) // 2
+            return self._around(queries[:half], limits[:half]) + self._around(queries[half:], limits[half:])
         if narrowed:
-            scanner.look_around(cells)
             for at in narrowed:
                 part = slice(int(scanner.page_end_G[at - 1]) if at else 0, int(scanner.page_end_G[at]))
                 bits_P = scanner.bits_P[part]
@@ -219,8 +221,6 @@ class CellIndex:
                     queries[at], limits[at], scanner.page_P[part], bits_P, in_radius=True
                 )
             scanner.find_nearest()
-        else:
-            scanner.search(cells)
         ends, counts = scanner.slot_end_G[: len(queries)].tolist(), scanner.found_G[: len(queries)].tolist()
         slot_S = scanner.slot_S[: ends[-1]].copy()
         return [Shortlist(slot_S[start:end], count) for start, end, count in zip([0, *ends[:-1]], ends, counts)]

@@ -22,6 +22,8 @@ from spatial_memory.records import wrap_angle
 
 VERSION = 2
 """Of ``_kernels.c``; setup.py says the same."""
+MOST_PAGES = 1 << 18
+"""Most pages that several queries look at together."""
 _LOG = logging.getLogger(__name__)
 _READ = ("table_cell", "table_list", "table_places", "table_shift", "list_box", "first", "size", "next", "live", "box",
          "x", "y", "heading", "code", "scale", "dim", "columns", "column_count")  # fmt: skip
@@ -125,26 +127,31 @@ class Scanner:
             self._cell_end_G[at] = ends
         return np.ascontiguousarray(cells[0] if len(cells) == 1 else np.concatenate(cells), np.uint64)
 
-    def search(self, cells: Sequence[np.ndarray]) -> None:
-        """Find the nearest within each query's radius, in its cells."""
+    def search(self, cells: Sequence[np.ndarray]) -> bool:
+        """Find the nearest within each query's radius, in its cells; False: too much at once, ask for fewer."""
         cell_C = self._take(cells)
-        while True:
-            size = self._library.wm_search(
-                self._at, self._count, self._asked, address(cell_C), self._cell_end, self._wanted
-            )
-            if size <= self._view.room:
-                return
-            self._make_room(size)
+        arguments = (self._at, self._count, self._asked, address(cell_C), self._cell_end, self._wanted)
+        while (size := self._library.wm_search(*arguments)) > self._view.room:
+            if not self._has_room(size):
+                return False
+        return True
 
-    def look_around(self, cells: Sequence[np.ndarray]) -> None:
-        """Find the pages and slots within each query's radius, in its cells."""
+    def look_around(self, cells: Sequence[np.ndarray]) -> bool:
+        """Find the pages and slots within each query's radius, in its cells; False: as above."""
         cell_C = self._take(cells)
-        while True:
-            size = self._library.wm_pages(self._at, self._count, self._asked, address(cell_C), self._cell_end)
-            if size <= self._view.room:
-                break
-            self._make_room(size)
+        arguments = (self._at, self._count, self._asked, address(cell_C), self._cell_end)
+        while (size := self._library.wm_pages(*arguments)) > self._view.room:
+            if not self._has_room(size):
+                return False
         self.look_within()
+        return True
+
+    def _has_room(self, pages: int) -> bool:
+        """Make room for pages; not for any number where queries can be asked one by one."""
+        if pages > MOST_PAGES and self._count > 1:
+            return False
+        self._make_room(pages)
+        return True
 
     def look_within(self) -> None:
         """Find the slots within each query's radius, in the pages that were looked at."""

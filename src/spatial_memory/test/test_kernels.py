@@ -7,13 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from spatial_memory import CellGrid, LocalMap, Place, Query
+from spatial_memory import CellGrid, CellMemory, LocalMap, Place, Query, Store, kernels
 from spatial_memory.columns import PAGE, Columns, Rows, bits_of, mask_of, slots_of
 from spatial_memory.directory import CellDirectory
 from spatial_memory.filters import latent_distance
 from spatial_memory.index import KERNELS
 from spatial_memory.kernels import Scanner
 from spatial_memory.records import wrap_angle
+
+from .conftest import World
 
 pytestmark = pytest.mark.skipif(KERNELS is None, reason="built without a C compiler")
 PAGES = 40
@@ -121,3 +123,18 @@ def test_the_sketch_leaves_out_nearly_all():
     count = len(slots_of(page_P, bits_P))
     found = nearest(columns, Query(k=8, latent_D=np.zeros(32)))
     assert 8 <= len(found) <= 40 < count
+
+
+def test_queries_that_look_at_much_are_answered_in_parts(monkeypatch, grid):
+    world = World(21)
+    memory = CellMemory(Store(), grid)
+    memory.insert(world.records(400))
+    queries = [world.query() for _ in range(60)]
+    together = memory.query_batch(queries)
+    monkeypatch.setattr(kernels, "MOST_PAGES", 50)
+    assert memory._index is not None
+    memory._index._scanner._make_room(10)
+    for mine, other in zip(memory.query_batch(queries), together):
+        assert [record.id for record in mine.records] == [record.id for record in other.records]
+        assert mine.candidate_count == other.candidate_count
+    memory.close()
