@@ -1,10 +1,9 @@
 """The memory of many robots in one Qdrant collection per encoder.
 
 What is inserted goes to an outbox on disk first, which is what acknowledged means here, and from there to the server in
-batches; a server that is away is tried again. Searches are exact: the server filters by cell, area, time and session,
-and ranks by latent without approximation; what it cannot compare exactly is compared here before the k best are chosen.
+batches; a server that is away is tried again. ``qdrant_search`` answers queries.
 
-Shape suffixes: N = records, K = answers.
+Shape suffix: N = records.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,21 +22,17 @@ from qdrant_client import QdrantClient, models
 from spatial_memory import points
 from spatial_memory.backend import Forget, Rigid, Stats
 from spatial_memory.cells import CellGrid
-from spatial_memory.columns import Rows
 from spatial_memory.errors import BackendAwayError, EncoderMismatchError, RecordError
 from spatial_memory.files import IN_MEMORY
-from spatial_memory.filters import Limits, Measures, passing
 from spatial_memory.outbox import Operation, Outbox
 from spatial_memory.qdrant_forgetting import trim
+from spatial_memory.qdrant_search import Held
 from spatial_memory.qdrant_server import QdrantServer
-from spatial_memory.query import Matches, Query, check_queries, no_matches
-from spatial_memory.ranking import Shortlist, Shortlisted, rank
+from spatial_memory.query import Matches, Query, check_queries
 from spatial_memory.records import MemoryRecord, Successor, action_size, check_record, check_successor, wrap_angle
 from spatial_memory.transfer import read_snapshot, write_snapshot
 
 _PAGE = 1000
-# The server ranks in single precision; a few more than asked for keep near ties from falling wrong.
-_SPARE = 4
 
 
 class QdrantMemory:
@@ -186,71 +181,11 @@ class QdrantMemory:
             BackendAwayError: The server does not answer.
         """
         check_queries(queries, self._dim, self._action_dim, self._encoder_id or "", self._grid.map.place_to_latlng)
-        return [self._answer(query) for query in queries]
+        return [self._held.answer(query) for query in queries]
 
-    def _answer(self, query: Query) -> Matches:
-        bounds = query.time_bounds(self._newest_ns() if query.exclude_recent_s > 0 and query.stamp_ns is None else 0)
-        condition = points.filter_of(query, self._grid, bounds)
-        if query.rank == "latent" and query.metric == "l2":
-            count = self._count_passing(query, condition, bounds)
-            held = self._nearest(query, condition, bounds, count) if count else []
-        else:
-            held = list(self._scroll(condition, vectors=True))
-            count = int(np.count_nonzero(self._passing(query, held, bounds)[1]))
-        if count == 0:
-            return no_matches()
-        rows, mask_N = self._passing(query, held, bounds)
-        chosen = np.flatnonzero(mask_N)
-        shortlist = Shortlist(chosen, count)
-        columns = (rows.id_N, rows.x_N, rows.y_N, rows.heading_N, rows.latent_ND)
-        listed = Shortlisted(*(column[chosen] for column in columns))
-        ranking = rank(listed, [query], [shortlist], self._grid.map)[0]
-        found = [held[chosen[at]] for at in ranking.order_K]
-        records = found if query.successors else [replace(record, successors=()) for record in found]
-        return Matches(records, *ranking.distances, count)
-
-    def _passing(
-        self, query: Query, held: Sequence[MemoryRecord], bounds: tuple[int | None, int | None]
-    ) -> tuple[Rows, np.ndarray]:
-        """Compare exactly what the server could only compare roughly."""
-        sessions: dict[str, int] = {}
-        rows = points.rows_of(held, sessions, self._dim)
-        session = sessions.get(query.session, -1) if query.session else None
-        columns = {name: getattr(rows, f"{name}_N") for name in ("x", "y", "z", "heading", "stamp", "session")}
-        columns["action"] = rows.action_NA
-        limits = Limits(*bounds, session)
-        measures = Measures(query, columns.__getitem__, self._grid.map) if query.place is not None else None
-        return rows, passing(query, columns.__getitem__, measures, limits, np.ones(len(rows), bool))
-
-    def _count_passing(
-        self, query: Query, condition: models.Filter | None, bounds: tuple[int | None, int | None]
-    ) -> int:
-        """Return how many records pass every filter; the server counts where it can compare all of them exactly."""
-        if points.is_exact(query):
-            return self._server.count_where(self._collection, condition) if self._dim else 0
-        held = list(self._scroll(condition, vectors=False, keys=points.COMPARED))
-        return int(np.count_nonzero(self._passing(query, held, bounds)[1]))
-
-    def _nearest(
-        self, query: Query, condition: models.Filter | None, bounds: tuple[int | None, int | None], count: int
-    ) -> list[MemoryRecord]:
-        """Return the nearest by latent until enough of those that pass are among them."""
-        limit = 2 * query.k + _SPARE
-        enough = min(query.k + _SPARE, count)
-        latent = np.asarray(query.latent_D, np.float32).tolist()
-        while True:
-            found = self._server.nearest(self._collection, latent, condition, limit)
-            if len(found) < limit or np.count_nonzero(self._passing(query, found, bounds)[1]) >= enough:
-                return found
-            limit *= 2
-
-    def _scroll(
-        self, condition: models.Filter | None, *, vectors: bool, keys: Sequence[str] | None = None
-    ) -> Iterator[MemoryRecord]:
-        return self._server.scroll(self._collection, condition, vectors=vectors, keys=keys) if self._dim else iter(())
-
-    def _newest_ns(self) -> int:
-        return max((record.stamp_ns for record in self._scroll(None, vectors=False, keys=points.COMPARED)), default=0)
+    @property
+    def _held(self) -> Held:
+        return Held(self._server, self._collection, self._dim, self._grid)
 
     # ---------------------------------------------------------------- forgetting and moving
 
@@ -265,12 +200,12 @@ class QdrantMemory:
         query = Query(latent_D=np.zeros(max(1, self._dim)), box=what.box, session=what.session)
         condition = points.filter_of(query, self._grid, (None, None)) or models.Filter(must=[])
         condition.must = [*(condition.must or []), points.is_robot(self._robot_id)]  # type: ignore[misc]
-        held = list(self._scroll(condition, vectors=False, keys=points.COMPARED))
-        mask_N = self._passing(query, held, (None, None))[1]
+        held = list(self._held.scroll(condition, vectors=False, keys=points.COMPARED))
+        mask_N = self._held.passing(query, held, (None, None))[1]
         if what.ids:
             mask_N &= np.isin([record.id for record in held], what.ids)
         if what.older_than_s > 0:
-            oldest = self._newest_ns() - round(what.older_than_s * 1e9)
+            oldest = self._held.newest_ns() - round(what.older_than_s * 1e9)
             mask_N &= np.array([record.stamp_ns < oldest for record in held], bool)
         ids = [held[at].id for at in np.flatnonzero(mask_N)]
         self._drop(ids)
@@ -310,7 +245,7 @@ class QdrantMemory:
 
     def _mine(self, *, vectors: bool = False) -> list[MemoryRecord]:
         """Return all records of this robot."""
-        return list(self._scroll(models.Filter(must=[points.is_robot(self._robot_id)]), vectors=vectors))
+        return list(self._held.scroll(models.Filter(must=[points.is_robot(self._robot_id)]), vectors=vectors))
 
     def clear(self) -> None:
         """Forget everything of this robot, the encoder included; other robots' records stay."""
