@@ -22,7 +22,7 @@ from spatial_memory.loading import load
 from spatial_memory.query import Matches, Query, no_matches
 from spatial_memory.records import MemoryRecord, Successor, check_successor
 from spatial_memory.schema import pack_successor
-from spatial_memory.selection import matching_slots
+from spatial_memory.selection import matching_slots, moved_rows
 from spatial_memory.store import Store
 from spatial_memory.table import Catalogue, checked_cells, records_of, rows_of
 
@@ -255,7 +255,7 @@ class CellMemory:
             what = Forget(session=session)
             slots_N = matching_slots(what, self._index, self._catalogue, self._newest_ns)
             parts = [self._index.rows(slots_N[at : at + _CHUNK]) for at in range(0, len(slots_N), _CHUNK)]
-            moved = [self._moved(part, rigid) for part in parts]
+            moved = [moved_rows(part, rigid, self._grid) for part in parts]
             if len(slots_N) == len(self._index):
                 self._index = self._new_index(self._catalogue)
             else:
@@ -269,13 +269,6 @@ class CellMemory:
                 self._store.replace(moved)
         self.flush()
         return len(slots_N)
-
-    def _moved(self, rows: Rows, rigid: Rigid) -> Rows:
-        rows.x_N, rows.y_N, rows.z_N = rigid.apply(rows.x_N, rows.y_N, rows.z_N)
-        turned_N = rows.heading_N.astype(np.float64) + rigid.yaw
-        rows.heading_N = ((turned_N + np.pi) % (2.0 * np.pi) - np.pi).astype(np.float32)
-        rows.cell_N = self._grid.cells_of(rows.x_N, rows.y_N)
-        return rows
 
     def snapshot(self, path: Path) -> int:
         """Write everything to one file, atomically, and return how many records it holds.

@@ -1,10 +1,12 @@
-"""Which records a delete or a transform means. Shape suffix: N = records."""
+"""Which records a delete or a transform means, and where a transform moves them. Shape suffix: N = records."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from spatial_memory.backend import Forget
+from spatial_memory.backend import Forget, Rigid
+from spatial_memory.cells import CellGrid
+from spatial_memory.columns import Rows
 from spatial_memory.index import CellIndex
 from spatial_memory.table import Catalogue
 
@@ -34,3 +36,16 @@ def matching_slots(what: Forget, index: CellIndex, catalogue: Catalogue, newest_
     if what.older_than_s > 0:
         mask_N &= flat("stamp")[slots_N] < newest_ns - round(what.older_than_s * 1e9)
     return slots_N[mask_N]
+
+
+def moved_rows(rows: Rows, rigid: Rigid, grid: CellGrid) -> Rows:
+    """Return rows, changed in place, where a transform moves them.
+
+    Raises:
+        PlaceError: One of them would lie nowhere.
+    """
+    rows.x_N, rows.y_N, rows.z_N = rigid.apply(rows.x_N, rows.y_N, rows.z_N)
+    turned_N = rows.heading_N.astype(np.float64) + rigid.yaw
+    rows.heading_N = ((turned_N + np.pi) % (2.0 * np.pi) - np.pi).astype(np.float32)
+    rows.cell_N = grid.cells_of(rows.x_N, rows.y_N)
+    return rows
