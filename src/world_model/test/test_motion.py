@@ -5,7 +5,7 @@ import pytest
 
 from world_model.errors import ArtifactError, ObservationError
 from world_model.motion import MotionModel, MotionTracker, Pose2, integrate_twist
-from world_model.training.motion_fit import Track, fit_motion
+from world_model.training.motion_fit import Track, displacement_error, fit_motion
 
 STEP_S = 0.05
 UNICYCLE = ((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0))
@@ -74,3 +74,23 @@ def test_fitting_finds_the_delay_and_gains_of_a_known_robot():
     assert model.lag_steps == 0.0
     assert model.weights[0][1] == pytest.approx(0.8, abs=0.02)
     assert model.weights[2][2] == pytest.approx(1.2, abs=0.02)
+
+
+@pytest.mark.parametrize("lag", [1.4, 2.4])
+def test_fitting_finds_a_lag_between_those_it_tries_first(lag):
+    rng = np.random.default_rng(1)
+    count, delay = 800, 2
+    action_TA = np.repeat(rng.uniform([0.2, -1.0], [1.0, 1.0], (count // 8, 2)), 8, axis=0)
+    robot = MotionTracker(
+        MotionModel(weights=UNICYCLE, delay_steps=delay, lag_steps=lag, residual_share=(0, 0, 0)), STEP_S, 2
+    )
+    pose, rows = Pose2(0.0, 0.0, 0.0, 0.0), []
+    for step in range(count):
+        rows.append((pose.x, pose.y, pose.z, pose.heading))
+        robot.update(int(step * STEP_S * 1e9), None, action_TA[step])
+        pose = pose.moved(robot.displacements(1)[0])
+    stamp_T = (np.arange(count) * STEP_S * 1e9).astype(np.int64)
+    track = Track(stamp_T, np.array(rows), action_TA.astype(np.float32))
+    model = fit_motion([track], STEP_S)
+    assert (model.delay_steps, model.lag_steps) == (delay, pytest.approx(lag, abs=0.1))
+    assert displacement_error(track, model, STEP_S, 1.0, known_future=True) < 0.02**2

@@ -55,7 +55,7 @@ def every_stage(steps: int) -> dict[str, object]:
         for stage in ("pictures", "optimiser")
         for key, value in (("steps", steps), ("warm_up", 0))
     }
-    return {"encoder_steps": steps, "path_steps": max(steps, 11), **loops}
+    return {"encoder_steps": steps, "path_steps": max(steps, 11), "view_steps": max(steps, 11), **loops}
 
 
 def report_on(bar: Progress) -> Report:

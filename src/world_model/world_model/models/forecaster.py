@@ -22,16 +22,25 @@ class BlindForecaster(nn.Module):
 
     def __init__(self, latent_dim: int, action_dim: int, hidden_dim: int, width: int) -> None:
         super().__init__()
-        size = hidden_dim + latent_dim + action_dim + MOTION_FEATURES + HORIZON_FEATURES
+        size = hidden_dim + 2 * latent_dim + action_dim + MOTION_FEATURES + HORIZON_FEATURES
         self.net = nn.Sequential(
             nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, latent_dim)
         )
+        # One step ahead nearly everything is linear: each part of the horizon's code has its own linear map.
+        self.linear = nn.Linear(2 * latent_dim + action_dim, HORIZON_FEATURES * latent_dim)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
 
-    def forward(self, hidden_BF: Tensor, z_BD: Tensor, a_BA: Tensor, motion_BHM: Tensor, code_BHC: Tensor) -> Tensor:
-        """Return the latents expected at each horizon, [B, H, D]."""
-        present = torch.cat([hidden_BF, z_BD, a_BA], dim=1)
+    def forward(
+        self, hidden_BF: Tensor, z_BD: Tensor, change_BD: Tensor, a_BA: Tensor, motion_BHM: Tensor, code_BHC: Tensor
+    ) -> Tensor:
+        """Return the latents expected at each horizon, [B, H, D]; ``change_BD`` is by how much the last one changed."""
+        linear_BX = self.linear(torch.cat([z_BD, change_BD, a_BA], dim=1))
+        linear_BCD = linear_BX.unflatten(1, (code_BHC.size(2), z_BD.size(1)))
+        present = torch.cat([hidden_BF, z_BD, change_BD, a_BA], dim=1)
         present_BHX = present.unsqueeze(1).expand(-1, code_BHC.size(1), -1)
-        return z_BD.unsqueeze(1) + self.net(torch.cat([present_BHX, motion_BHM, code_BHC], dim=2))
+        bent_BHD = self.net(torch.cat([present_BHX, motion_BHM, code_BHC], dim=2))
+        return z_BD.unsqueeze(1) + torch.matmul(code_BHC, linear_BCD) + bent_BHD
 
 
 class HistoryGate(nn.Module):
@@ -112,31 +121,30 @@ def local_linear_weights(weight_K: Tensor, offset_K3: Tensor, ridge_3: Tensor) -
 
 
 class ViewWarp(nn.Module):
-    """What a remembered view looks like from a pose nearby: carried along the offset in a few small steps.
+    """What a remembered view looks like from a pose nearby.
 
-    A turn shifts the picture and a step scales it; in latent space both are near-linear maps, one per direction, so the
-    change along a small piece of the offset is offset times learned matrices times latent. Several pieces make a shift
-    of a fine pattern by more than its wavelength possible, which one piece cannot.
+    A turn shifts the picture and a step scales it. Over a fraction of a fine pattern's wavelength that is a linear map
+    of the latent, further away it is not: a small residual network reads the latent together with the offset as
+    values, sines and cosines, and what it adds vanishes with the offset.
     """
 
-    def __init__(self, latent_dim: int, width: int = 64, pieces: int = 3) -> None:
+    def __init__(self, latent_dim: int, width: int = 128) -> None:
         super().__init__()
-        self.pieces = pieces
-        self.generators = nn.Linear(latent_dim, 3 * latent_dim)
-        self.bend_in = nn.Linear(latent_dim, width)
-        self.bend_out = nn.Linear(width, 3 * latent_dim)
-        nn.init.zeros_(self.generators.weight)
-        nn.init.zeros_(self.generators.bias)
-        nn.init.zeros_(self.bend_out.weight)
-        nn.init.zeros_(self.bend_out.bias)
+        self.enter = nn.Linear(latent_dim + 12, width)
+        self.hidden = nn.ModuleList([nn.Linear(width, width), nn.Linear(width, width)])
+        self.leave = nn.Linear(width, latent_dim)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
 
     def forward(self, latent_KD: Tensor, offset_K3: Tensor) -> Tensor:
-        """Return the latents [..., K, D] as seen from offset zero."""
-        piece_K31 = (offset_K3 / self.pieces).unsqueeze(-1)
-        for _ in range(self.pieces):
-            slope_KX = self.generators(latent_KD) + self.bend_out(nn.functional.silu(self.bend_in(latent_KD)))
-            latent_KD = latent_KD + (piece_K31 * slope_KX.unflatten(-1, (3, latent_KD.size(-1)))).sum(dim=-2)
-        return latent_KD
+        """Return the latents [..., K, D] as seen from offset zero; a fifth of the length scale (0.2 rad) is far."""
+        near_K3 = 5.0 * offset_K3
+        wave_K6 = torch.cat([torch.sin(2.0 * near_K3), torch.cos(2.0 * near_K3)], dim=-1)
+        code_KW = nn.functional.silu(self.enter(torch.cat([latent_KD, near_K3, wave_K6, near_K3.abs()], dim=-1)))
+        for layer in self.hidden:
+            code_KW = code_KW + nn.functional.silu(layer(code_KW))
+        distance_K1 = torch.sqrt(near_K3.square().sum(dim=-1, keepdim=True) + 1e-6) - 1e-3
+        return latent_KD + torch.tanh(distance_K1) * self.leave(code_KW)
 
 
 class MemoryForecaster(nn.Module):
@@ -159,7 +167,7 @@ class MemoryForecaster(nn.Module):
         self.relocate = nn.Parameter(torch.full((3,), 0.1))
         self.sharpness = nn.Parameter(torch.tensor([3.0, 3.0, 3.0]))
         self.ridge = nn.Parameter(torch.full((3,), -4.0))
-        self.warp = ViewWarp(latent_dim)
+        self.warp = ViewWarp(latent_dim, 2 * width)
         self.token_correction = nn.Linear(width, latent_dim)
         self.follow_carry = nn.Linear(latent_dim, latent_dim, bias=False)
         self.carry = nn.Linear(latent_dim, latent_dim, bias=False)

@@ -53,7 +53,8 @@ class Transition(nn.Module):
         self.history = HistoryGate(history_dim if use_memory else 1, context.hidden_dim)
         self.memory = MemoryForecaster(latent_dim, context.hidden_dim, memory_width if use_memory else 1)
         self.path = PathForesight(latent_dim, action_dim)
-        self.state_dim = context.state_dim + self.path.state_dim
+        # Beside the context and the path's state: the last latent, by how much it changed, and whether there is one.
+        self.state_dim = context.state_dim + self.path.state_dim + 2 * latent_dim + 1
         self.register_buffer("latent_mean", torch.zeros(latent_dim))
         self.register_buffer("latent_std", torch.ones(latent_dim))
         self.register_buffer("action_mean", torch.zeros(action_dim))
@@ -80,9 +81,16 @@ class Transition(nn.Module):
         """Return the state after one more latent and the action taken there (NaN: unknown)."""
         z_BD = (latent_BD - self.latent_mean) / self.latent_std
         a_BA = self.normalise_action(action_BA)
-        size = self.context.state_dim
+        size, tail = self.context.state_dim, self.context.state_dim + self.path.state_dim
         context_BC = self.context.step(torch.cat([z_BD, a_BA], dim=1), state_BC[:, :size])
-        return torch.cat([context_BC, self.path.step(z_BD, a_BA, state_BC[:, size:])], dim=1)
+        path_BP = self.path.step(z_BD, a_BA, state_BC[:, size:tail])
+        seen_B1 = state_BC[:, -1:]
+        change_BD = (z_BD - state_BC[:, tail : tail + self.latent_dim]) * seen_B1
+        return torch.cat([context_BC, path_BP, z_BD, change_BD, torch.ones_like(seen_B1)], dim=1)
+
+    def last_change(self, state_BC: Tensor) -> Tensor:
+        """Return by how much the last observed latent differed from the one before, normalised, [B, D]."""
+        return state_BC[:, -self.latent_dim - 1 : -1]
 
     @torch.jit.export
     def rollout(
@@ -106,7 +114,8 @@ class Transition(nn.Module):
             hidden_BF = self.context.summary(state_BC[:, : self.context.state_dim])
             z_BD = (latent_BD - self.latent_mean) / self.latent_std
             a_BA = self.normalise_action(action_BA)
-            next_B1D = self.blind(hidden_BF, z_BD, a_BA, motion_BSM[:, step : step + 1], code_B1C)
+            moved_B1M = motion_BSM[:, step : step + 1]
+            next_B1D = self.blind(hidden_BF, z_BD, self.last_change(state_BC), a_BA, moved_B1M, code_B1C)
             latent_BD = next_B1D[:, 0] * self.latent_std + self.latent_mean
             imagined.append(latent_BD)
         return torch.stack(imagined, dim=1)
@@ -118,7 +127,7 @@ class Transition(nn.Module):
         """Return what to add to the displacement that a held action gives [B, H, 3], scaled like ``motion_BHM``."""
         z_BD = (latent_BD - self.latent_mean) / self.latent_std
         code_BHC = horizon_features(horizon_BH)
-        path_BP = state_BC[:, self.context.state_dim :]
+        path_BP = state_BC[:, self.context.state_dim : self.context.state_dim + self.path.state_dim]
         return self.path(path_BP, z_BD, self.normalise_action(action_BA), motion_BHM, code_BHC)
 
     @torch.jit.export
@@ -166,7 +175,7 @@ class Transition(nn.Module):
         hidden_BF = self.context.summary(state_BC[:, : self.context.state_dim])
         if self.use_memory:
             hidden_BF = self.history(hidden_BF, history_BN, history_count_B)
-        base_BHD = self.blind(hidden_BF, z_BD, a_BA, motion_BHM, code_BHC)
+        base_BHD = self.blind(hidden_BF, z_BD, self.last_change(state_BC), a_BA, motion_BHM, code_BHC)
         if not self.use_memory:
             result_BHD, gate_BH = base_BHD, torch.zeros_like(horizon_BH)
         else:

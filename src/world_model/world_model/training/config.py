@@ -194,6 +194,7 @@ class TrainConfig:
         losses: See ``LossConfig``.
         encoder_steps: Optimiser steps of a convolutional encoder (``conv``).
         path_steps: Optimiser steps of the path foresight; its schedule needs more than ten.
+        view_steps: Optimiser steps of the view warp before the transition uses it; 0 leaves it all to the transition.
         validate_every: Steps between validations.
         practice_gap_s: When positive, the memory of a drive too short to come back anywhere is all of that drive except
             what lies nearer than this in time to what is to be forecast [s].
@@ -217,6 +218,7 @@ class TrainConfig:
     losses: LossConfig = field(default_factory=LossConfig)
     encoder_steps: int = 1500
     path_steps: int = 1500
+    view_steps: int = 0
     validate_every: int = 1000
     practice_gap_s: float = 0.0
     practice_copies: int = 1

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 from scipy.signal import lfilter
 
 from world_model.errors import DataError
@@ -48,7 +49,7 @@ def fit_motion(tracks: Sequence[Track], step_s: float, horizon_s: float = 1.0) -
         raise DataError(f"no drive has poses for {4 * horizon_s} s: the motion model cannot be fitted")
     candidates = [MotionModel()]
     if all(np.isfinite(track.action_TA).all(axis=1).mean() > 0.5 for track in usable):
-        candidates.append(_fit_driven(usable, step_s))
+        candidates.append(_refined(usable, _fit_driven(usable, step_s), step_s, horizon_s))
     tries = [
         replace(candidate, residual_share=(linear, linear, turning), window_s=window_s)
         for candidate in candidates
@@ -57,13 +58,21 @@ def fit_motion(tracks: Sequence[Track], step_s: float, horizon_s: float = 1.0) -
     ]
     # Translation and turn share the window only; on few frames of few drives every combination is affordable.
     sample = usable[:: max(len(usable) // 4, 1)][:4]
-    errors = [
-        sum(displacement_error(track, model, step_s, horizon_s, stride=19) for track in sample) for model in tries
-    ]
-    return tries[int(np.argmin(errors))]
+
+    def misses(model: MotionModel) -> float:
+        # Both futures count alike by ratio: what is wrong of a held action would drown what is wrong of the model.
+        errors = [
+            sum(displacement_error(track, model, step_s, horizon_s, stride=29, known_future=known) for track in sample)
+            for known in (True, False)
+        ]
+        return float(np.sum(np.log(np.array(errors) + 1e-9)))
+
+    return min(tries, key=misses)
 
 
-def displacement_error(track: Track, model: MotionModel, step_s: float, horizon_s: float, stride: int = 1) -> float:
+def displacement_error(
+    track: Track, model: MotionModel, step_s: float, horizon_s: float, stride: int = 1, known_future: bool = False
+) -> float:
     """Return the mean squared error of the expected pose, in square metres (1 rad counts as 1 m).
 
     Args:
@@ -72,6 +81,7 @@ def displacement_error(track: Track, model: MotionModel, step_s: float, horizon_
         step_s: Time between frames [s].
         horizon_s: Time ahead [s].
         stride: Only every so many frames are forecast.
+        known_future: Use the recorded actions that follow instead of holding the present one.
     """
     tracker = MotionTracker(model, step_s, track.action_TA.shape[1])
     steps = round(horizon_s / step_s)
@@ -83,7 +93,10 @@ def displacement_error(track: Track, model: MotionModel, step_s: float, horizon_
         later = pose_or_none(track.pose_T4[row + steps])
         if row % stride or pose is None or later is None:
             continue
-        moved_S3 = tracker.displacements(steps)
+        plan_SA = track.action_TA[row + 1 : row + steps] if known_future else None
+        if plan_SA is not None and not np.isfinite(plan_SA).all():
+            continue
+        moved_S3 = tracker.displacements(steps, plan_SA)
         if moved_S3 is not None:
             forward, left, turn = later.relative_to(pose.moved(moved_S3[-1]))
             errors.append(forward**2 + left**2 + turn**2)
@@ -96,21 +109,45 @@ def pose_or_none(row_4: np.ndarray) -> Pose2 | None:
 
 
 def _fit_driven(tracks: Sequence[Track], step_s: float) -> MotionModel:
-    best: tuple[float, MotionModel] | None = None
-    measured = [_centred_twist(track, step_s) for track in tracks]
-    for delay, lag in itertools.product(_DELAYS, _LAGS):
-        model = MotionModel(delay_steps=delay, lag_steps=lag)
-        feature_NF = np.concatenate([_filtered(track.action_TA, model) for track in tracks])
-        twist_N3 = np.concatenate(measured)
-        good_N = np.isfinite(twist_N3).all(axis=1) & np.isfinite(feature_NF).all(axis=1)
-        feature_NF, twist_N3 = feature_NF[good_N], twist_N3[good_N]
-        gram_FF = feature_NF.T @ feature_NF / len(feature_NF) + _RIDGE * np.eye(feature_NF.shape[1])
-        weight_F3 = np.linalg.solve(gram_FF, feature_NF.T @ twist_N3 / len(feature_NF))
-        error = float(np.mean((feature_NF @ weight_F3 - twist_N3) ** 2))
-        if best is None or error < best[0]:
-            weights = tuple(tuple(round(float(value), 6) for value in row) for row in weight_F3.T)
-            best = (error, replace(model, weights=weights))
-    assert best is not None
+    twist_N3 = np.concatenate([_centred_twist(track, step_s) for track in tracks])
+    fits = [_with_gains(tracks, twist_N3, delay, lag) for delay, lag in itertools.product(_DELAYS, _LAGS)]
+    return min(fits, key=lambda fit: fit[0])[1]
+
+
+def _with_gains(tracks: Sequence[Track], twist_N3: np.ndarray, delay: int, lag: float) -> tuple[float, MotionModel]:
+    """Return the least-squares gains for a delay and a lag [steps], and the mean squared error of the twist."""
+    model = MotionModel(delay_steps=delay, lag_steps=lag)
+    feature_NF = np.concatenate([_filtered(track.action_TA, model) for track in tracks])
+    good_N = np.isfinite(twist_N3).all(axis=1) & np.isfinite(feature_NF).all(axis=1)
+    feature_NF, twist_N3 = feature_NF[good_N], twist_N3[good_N]
+    gram_FF = feature_NF.T @ feature_NF / len(feature_NF) + _RIDGE * np.eye(feature_NF.shape[1])
+    weight_F3 = np.linalg.solve(gram_FF, feature_NF.T @ twist_N3 / len(feature_NF))
+    weights = tuple(tuple(round(float(value), 6) for value in row) for row in weight_F3.T)
+    return float(np.mean((feature_NF @ weight_F3 - twist_N3) ** 2)), replace(model, weights=weights)
+
+
+def _refined(tracks: Sequence[Track], coarse: MotionModel, step_s: float, horizon_s: float) -> MotionModel:
+    """Return the model with delay and lag such that known actions lead to the right place, not only the right twist.
+
+    A lag that is half a step off misses by centimetres and degrees after a second: as much as the memories are apart.
+    """
+    twist_N3 = np.concatenate([_centred_twist(track, step_s) for track in tracks])
+    sample = tracks[:: max(len(tracks) // 6, 1)][:6]
+
+    def fitted(delay: int, lag: float) -> tuple[float, MotionModel]:
+        model = replace(_with_gains(tracks, twist_N3, delay, lag)[1], residual_share=(0.0, 0.0, 0.0))
+        errors = [displacement_error(t, model, step_s, horizon_s, stride=17, known_future=True) for t in sample]
+        return sum(errors), model
+
+    best = fitted(coarse.delay_steps, coarse.lag_steps)
+    for delay in range(max(coarse.delay_steps - 1, 0), coarse.delay_steps + 2):
+        found = minimize_scalar(
+            lambda lag, delay=delay: fitted(delay, float(lag))[0],
+            bounds=(0.0, 2.0 * coarse.lag_steps + 1.0),
+            method="bounded",
+            options={"xatol": 0.05, "maxiter": 12},
+        )
+        best = min(best, fitted(delay, round(float(found.x), 2)), key=lambda fit: fit[0])
     return best[1]
 
 

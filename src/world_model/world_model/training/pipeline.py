@@ -99,12 +99,18 @@ def train_transitions(
     out: Path,
     report: Report,
 ) -> dict[str, float]:
-    """Train both transitions in place (their path foresight stays as it is); return the last losses of the first."""
+    """Train both transitions in place; return the last losses of the first.
+
+    Path foresight and a view warp that had a stage of its own stay as they are.
+    """
     outcomes = outcomes_of(drives, drives.names())
     losses = []
     for name, model in (("memory", stages.transition), ("without_memory", without_memory)):
         model.path.requires_grad_(False)
         model.memory.requires_grad_(not config.freeze_memory)
+        if config.view_steps:
+            # It was learned from far more pairs than the transition sees, and would learn its buildings by heart here.
+            model.memory.warp.requires_grad_(False)
         step_s, variance_D = drives.manifest.step_s, latent_variance(stages)
         losses.append(fit_transition(config, model, out / name, step_s, variance_D, outcomes, episodes, valid, report))
     return losses[0]

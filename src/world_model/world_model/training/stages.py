@@ -28,6 +28,7 @@ from world_model.training.motion_fit import Track, fit_motion
 from world_model.training.path_stage import PathData, missed_displacement, train_path
 from world_model.training.picture_stage import Pictures
 from world_model.training.report import Report
+from world_model.training.view_stage import train_views, view_pairs
 
 _SAMPLE_IMAGES = 6000
 
@@ -46,7 +47,7 @@ class Stages:
 def prepare(
     config: TrainConfig, drives: DriveSet, names: Sequence[str], out: Path, report: Report | None = None
 ) -> Stages:
-    """Return encoder, motion model and path foresight, trained or as an earlier call left them in ``out``.
+    """Return encoder, motion model, view warp and path foresight, trained or as an earlier call left them in ``out``.
 
     Raises:
         ConfigError: Encoder and decoder do not go together.
@@ -72,6 +73,7 @@ def prepare(
         kept = {name: value for name, value in transition.state_dict().items() if name.startswith("action_")}
         transition.load_state_dict({**source, **kept})
         shrink_corrections(transition, config.memory_shrink)
+    train_view_stage(config, transition, drives, latents, out, report)
     train_path_stage(config, transition, drives, latents, motion, out, report)
     return Stages(encoder, decoder, motion, transition, latents)
 
@@ -160,6 +162,34 @@ def fit_decoder(
     return decoder
 
 
+def train_view_stage(
+    config: TrainConfig,
+    model: Transition,
+    drives: DriveSet,
+    latents: dict[str, np.ndarray],
+    out: Path,
+    report: Report,
+) -> None:
+    """Train the transition's view warp, or load what an earlier call left in ``out``; without steps leave it."""
+    path, steps = out / "views.pt", config.view_steps
+    if not steps:
+        return
+    if path.is_file():
+        model.memory.warp.load_state_dict(load_checkpoint(path)["model"])
+        return
+    pairs = [view_pairs(drives.drive(name), latent_TD, config.retrieval) for name, latent_TD in latents.items()]
+    train_views(
+        model.memory.warp,
+        pairs,
+        model.latent_mean,
+        model.latent_std,
+        steps=steps,
+        seed=config.seed,
+        progress=lambda step, loss: report.step("views", step, steps, {"loss": loss}, 500),
+    )
+    torch.save({"config": config.to_json(), "step": steps, "model": model.memory.warp.state_dict()}, path)
+
+
 def train_path_stage(
     config: TrainConfig,
     model: Transition,
@@ -200,7 +230,7 @@ def shrink_corrections(model: Transition, factor: float) -> None:
     memory = model.memory
     if factor == 1.0:
         return
-    for layer in (memory.warp.generators, memory.warp.bend_out, memory.correction, memory.token_correction):
+    for layer in (memory.warp.leave, memory.correction, memory.token_correction):
         layer.weight.mul_(factor)
         layer.bias.mul_(factor)
     memory.carry.weight.mul_(factor)
