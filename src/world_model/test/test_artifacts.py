@@ -1,15 +1,20 @@
 import json
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import world_model
 from world_model.artifacts import (
     Expectations,
     Manifest,
     add_part,
     load_artifact,
     resolve_model_path,
+    write_artifact,
 )
 from world_model.errors import ArtifactError
 from world_model.testing import make_random_artifact
@@ -137,3 +142,22 @@ def test_the_same_seed_gives_the_same_outputs(tmp_path):
     make_random_artifact(tmp_path / "b")
     first, second = (load_artifact(tmp_path / name).encoder()(image, None, None) for name in "ab")
     assert torch.equal(first, second)
+
+
+def test_an_artifact_tells_nothing_of_where_it_was_made(folder):
+    package = str(Path(world_model.__file__).parent)
+    for file in (folder, Path(world_model.__file__).parent / "shipped" / "tiny"):
+        for part in sorted(file.glob("*.pt")):
+            with zipfile.ZipFile(part) as archive:
+                content = b"".join(archive.read(name) for name in archive.namelist())
+            assert package.encode() not in content
+            assert b"site-packages" not in content
+
+
+def test_the_same_encoder_has_the_same_id_however_often_it_is_written(folder, tmp_path):
+    entries = asdict(load_artifact(str(folder)).manifest)
+    ids = set()
+    for again in ("first", "second"):
+        encoder = torch.jit.load(str(folder / "encoder.pt"))
+        ids.add(write_artifact(tmp_path / again, entries, {"encoder": encoder}).encoder_id)
+    assert len(ids) == 1

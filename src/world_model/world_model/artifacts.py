@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from world_model.errors import ArtifactError
+from world_model.torchscript import script_bytes
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -252,7 +253,7 @@ def write_artifact(path: Path, entries: Mapping[str, Any], parts: Mapping[str, t
         raise ArtifactError(f"unknown artifact parts: {', '.join(unknown)}")
     path.mkdir(parents=True, exist_ok=True)
     for name, module in parts.items():
-        torch.jit.save(module, str(path / f"{name}.pt"))
+        (path / f"{name}.pt").write_bytes(script_bytes(module, name))
     names = [*(f"{part}.pt" for part in PARTS), REFERENCE_NAME]
     files = {name: _digest((path / name).read_bytes()) for name in names if (path / name).is_file()}
     if "encoder.pt" not in files:
