@@ -44,33 +44,26 @@ class _Cells:
 
 def faiss_flat(world: mw.World, queries: mw.Queries) -> Iterator[Any]:
     """Faiss flat index with an ``IDSelectorBatch`` of what lies near."""
-    import faiss
-
-    faiss.omp_set_num_threads(1)
-    cells = _Cells(world)
-    index = faiss.IndexFlatL2(mw.DIM)
-    index.add(world.latent_ND)
-
-    def answer(at: int) -> list[int]:
-        near = cells.states_near(world, queries.x_Q[at], queries.y_Q[at])
-        params = faiss.SearchParameters(sel=faiss.IDSelectorBatch(near))
-        return (index.search(queries.latent_QD[at : at + 1], mw.K, params=params)[1][0] + 1).tolist()
-
-    yield answer
+    return _faiss_flat(world, queries, "IDSelectorBatch")
 
 
 def faiss_flat_array(world: mw.World, queries: mw.Queries) -> Iterator[Any]:
     """Faiss flat index with an ``IDSelectorArray``: it visits the ids listed instead of asking about every one."""
+    return _faiss_flat(world, queries, "IDSelectorArray")
+
+
+def _faiss_flat(world: mw.World, queries: mw.Queries, selector: str) -> Iterator[Any]:
     import faiss
 
     faiss.omp_set_num_threads(1)
+    select = getattr(faiss, selector)
     cells = _Cells(world)
     index = faiss.IndexFlatL2(mw.DIM)
     index.add(world.latent_ND)
 
     def answer(at: int) -> list[int]:
         near = cells.states_near(world, queries.x_Q[at], queries.y_Q[at])
-        params = faiss.SearchParameters(sel=faiss.IDSelectorArray(near))
+        params = faiss.SearchParameters(sel=select(near))
         return (index.search(queries.latent_QD[at : at + 1], mw.K, params=params)[1][0] + 1).tolist()
 
     yield answer

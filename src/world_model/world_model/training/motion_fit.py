@@ -49,7 +49,7 @@ def fit_motion(tracks: Sequence[Track], step_s: float, horizon_s: float = 1.0) -
         raise DataError(f"no drive has poses for {4 * horizon_s} s: the motion model cannot be fitted")
     candidates = [MotionModel()]
     if all(np.isfinite(track.action_TA).all(axis=1).mean() > 0.5 for track in usable):
-        candidates.append(_refined(usable, _fit_driven(usable, step_s), step_s, horizon_s))
+        candidates.append(_fit_driven(usable, step_s, horizon_s))
     tries = [
         replace(candidate, residual_share=(linear, linear, turning), window_s=window_s)
         for candidate in candidates
@@ -108,10 +108,10 @@ def pose_or_none(row_4: np.ndarray) -> Pose2 | None:
     return Pose2(*(float(value) for value in row_4)) if np.isfinite(row_4).all() else None
 
 
-def _fit_driven(tracks: Sequence[Track], step_s: float) -> MotionModel:
+def _fit_driven(tracks: Sequence[Track], step_s: float, horizon_s: float) -> MotionModel:
     twist_N3 = np.concatenate([_centred_twist(track, step_s) for track in tracks])
     fits = [_with_gains(tracks, twist_N3, delay, lag) for delay, lag in itertools.product(_DELAYS, _LAGS)]
-    return min(fits, key=lambda fit: fit[0])[1]
+    return _refined(tracks, twist_N3, min(fits, key=lambda fit: fit[0])[1], step_s, horizon_s)
 
 
 def _with_gains(tracks: Sequence[Track], twist_N3: np.ndarray, delay: int, lag: float) -> tuple[float, MotionModel]:
@@ -126,12 +126,13 @@ def _with_gains(tracks: Sequence[Track], twist_N3: np.ndarray, delay: int, lag: 
     return float(np.mean((feature_NF @ weight_F3 - twist_N3) ** 2)), replace(model, weights=weights)
 
 
-def _refined(tracks: Sequence[Track], coarse: MotionModel, step_s: float, horizon_s: float) -> MotionModel:
+def _refined(
+    tracks: Sequence[Track], twist_N3: np.ndarray, coarse: MotionModel, step_s: float, horizon_s: float
+) -> MotionModel:
     """Return the model with delay and lag such that known actions lead to the right place, not only the right twist.
 
     A lag that is half a step off misses by centimetres and degrees after a second: as much as the memories are apart.
     """
-    twist_N3 = np.concatenate([_centred_twist(track, step_s) for track in tracks])
     sample = tracks[:: max(len(tracks) // 6, 1)][:6]
 
     def fitted(delay: int, lag: float) -> tuple[float, MotionModel]:
