@@ -51,6 +51,11 @@ class Retrieval:
             raise ArtifactError(f"manifest: memory has unknown entries: {', '.join(unknown)}")
         return cls(**entries)
 
+    @property
+    def scale_3(self) -> np.ndarray:
+        """What displacements (forward [m], left [m], turn [rad]) are divided by before the network sees them."""
+        return np.array([self.length_scale_m, self.length_scale_m, 1.0])
+
     def to_manifest(self) -> dict[str, Any]:
         """Return the settings as JSON-ready entries."""
         return asdict(self)

@@ -206,7 +206,7 @@ class Predictor:
         if plan_SA is not None:
             return moved_H3
         # The action is held for want of a better guess: the network knows how drives usually go on.
-        scale_3 = np.array([self._retrieval.length_scale_m, self._retrieval.length_scale_m, 1.0])
+        scale_3 = self._retrieval.scale_3
         self._moved_H3 = moved_H3
         with torch.inference_mode():
             change_1H3 = self._transition.foresee_path(

@@ -156,7 +156,7 @@ def build_episode(
         table: What is remembered; default: what this drive leaves behind.
     """
     moved_TH3, known_T = expected_motion(drive, motion, steps, step_s, known_future)
-    scale_3 = np.array([retrieval.length_scale_m, retrieval.length_scale_m, 1.0])
+    scale_3 = retrieval.scale_3
     if path is not None and not known_future:
         scaled_TH3 = moved_TH3 / scale_3
         horizons_s = [step * step_s for step in steps]

@@ -205,7 +205,7 @@ def train_path_stage(
         model.path.load_state_dict(load_checkpoint(path)["model"])
         return
     step_s, steps = drives.manifest.step_s, config.horizons
-    scale_3 = np.array([config.retrieval.length_scale_m, config.retrieval.length_scale_m, 1.0])
+    scale_3 = config.retrieval.scale_3
     data = []
     for name, latent_TD in latents.items():
         drive = drives.drive(name)

@@ -45,8 +45,7 @@ def view_pairs(drive: Drive, latent_TD: np.ndarray, retrieval: Retrieval) -> tup
     row_N, column_N = np.nonzero(found_TK >= 0)
     memory_N = found_TK[row_N, column_N]
     memory_N13 = table.pose_N4[memory_N][:, None, [0, 1, 3]]
-    offset_N3 = offsets_in_frame(memory_N13, pose_T3[row_N])[:, 0]
-    offset_N3[:, :2] /= retrieval.length_scale_m
+    offset_N3 = offsets_in_frame(memory_N13, pose_T3[row_N])[:, 0] / retrieval.scale_3
     return table.latent_ND[memory_N], latent_TD[row_N], offset_N3.astype(np.float32)
 
 
