@@ -41,7 +41,8 @@ from wm_ros import (
 from world_model.artifacts import Artifact
 from world_model.metrics import ErrorTracker, ScoredForecast
 from world_model.motion import Pose2
-from world_model.predictor import Forecast, Memory, MemoryRequest, Observation, Predictor
+from world_model.predictor import Forecast, Observation, Predictor
+from world_model.retrieved import Memory, MemoryRequest
 
 _REMEMBERED_PREDICTIONS = 200
 

@@ -9,7 +9,7 @@ import numpy as np
 from wm_interfaces.msg import MemoryMatches, MemoryQuery, MemoryRecord
 from wm_ros.messages import floats, pose_to_msg, quaternion_of, stamp_msg, stamp_ns
 from world_model.motion import Pose2
-from world_model.predictor import Memory, MemoryRequest
+from world_model.retrieved import Memory, MemoryRequest
 
 _RANKS = {"pose": MemoryQuery.RANK_POSE, "latent": MemoryQuery.RANK_LATENT}
 

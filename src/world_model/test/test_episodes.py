@@ -10,7 +10,7 @@ from world_model.models import GruContext, Transition
 from world_model.motion import MotionModel
 from world_model.predictor import Observation, Predictor
 from world_model.testing import make_random_artifact
-from world_model.training.episodes import build_episode
+from world_model.training.episodes import ExtraErrors, build_episode
 from world_model.training.motion_fit import pose_or_none
 from world_model.training.sampler import Sampler, answers_at
 
@@ -106,3 +106,18 @@ def test_the_same_seed_draws_the_same_batch(circling):
     first, second = (Sampler([episode], STEPS, 24, 6, 4, 5).draw(4) for _ in range(2))
     assert torch.equal(first.target_RHD, second.target_RHD)
     assert torch.equal(first.spot_RHKD, second.spot_RHKD)
+
+
+def test_extra_errors_are_added_and_told(circling):
+    drive, latent_TD = circling
+    plain = build_episode(drive, latent_TD, MOTION, Retrieval(), STEPS, 0.05, known_future=True)
+    extra = ExtraErrors((0.2, 0.1, 0.3), seed=3)
+    worse = build_episode(drive, latent_TD, MOTION, Retrieval(), STEPS, 0.05, known_future=True, extra=extra)
+    told_H3 = extra.told(STEPS, 0.05)
+    assert told_H3[1] == pytest.approx([0.2, 0.1, 0.3])
+    assert (told_H3[0] < told_H3[1]).all()
+    assert worse.motion_THM[100, :, 4:] == pytest.approx(told_H3)
+    error_TH3 = (worse.motion_THM - plain.motion_THM)[10:, :, :3]
+    # Errors of half a second: 40 s hold some forty of them.
+    assert error_TH3.std(axis=0) == pytest.approx(told_H3, rel=0.4)
+    assert not np.array_equal(worse.spot_index_THK, plain.spot_index_THK)

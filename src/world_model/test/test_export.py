@@ -20,8 +20,9 @@ from world_model.export import carry_slow_branch, export_artifact
 from world_model.models.factory import make_decoder, make_encoder, make_transition
 from world_model.motion import Pose2
 from world_model.onnx_export import TOLERANCE, convert_tensorrt, export_onnx, tensorrt_shapes
-from world_model.predictor import Memory, Observation, Predictor
+from world_model.predictor import Observation, Predictor
 from world_model.quantise import quantise_artifact
+from world_model.retrieved import Memory
 from world_model.testing_drives import circling_drive, circling_set
 from world_model.training.config import ModelConfig, TrainConfig
 from world_model.training.films import encoder_inputs, latents_of
@@ -103,6 +104,17 @@ def test_without_tensorrt_the_refusal_says_so(tmp_path):
 
 def test_what_cannot_be_exported_is_refused(tmp_path):
     assert export_main(["artifact://nothing", str(tmp_path)]) == 2
+
+
+def test_a_network_that_gives_no_number_is_not_exported(tmp_path):
+    """Even where only one of several outputs is not a number: the state is fine here."""
+    transition = make_transition(TINY, 2)
+    torch.nn.init.constant_(transition.blind.linear.bias, float("nan"))
+    with pytest.raises(ArtifactError, match="transition: exported part differs from its network by nan"):
+        export_artifact(tmp_path, make_encoder(TINY, SIZE).eval(), make_decoder(TINY, SIZE), transition, {
+            "name": "nan", "z_dim": 8, "action_dim": 2, "image_size": SIZE, "step_s": 0.05, "horizon_s": 1.0,
+        })  # fmt: skip
+    assert not (tmp_path / "manifest.json").exists()
 
 
 def test_a_slow_branch_is_carried_over_byte_by_byte(tmp_path):

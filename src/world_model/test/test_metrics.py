@@ -15,6 +15,8 @@ def forecast(horizon_s: float, value: float, memory_poses: tuple[Pose2, ...] = (
     return Forecast(
         horizon_s=horizon_s,
         latent_D=np.full(2, value),
+        network_D=np.full(2, value),
+        copied_D=None,
         without_memory_D=np.full(2, 2 * value),
         persistence_D=np.zeros(2),
         gate=0.5,

@@ -5,13 +5,15 @@ import pytest
 import torch
 
 from world_model.artifacts import load_artifact
+from world_model.conditioning import MOTION_FEATURES
 from world_model.errors import ConfigError
 from world_model.export import TOLERANCE, example_inputs, export_artifact
 from world_model.models import ConvEncoder, DrivingEncoder, GruContext, LinearEncoder, ResNetEncoder, Transition
 from world_model.models.factory import CONTEXTS, DECODERS, ENCODERS, make_decoder, make_encoder, make_transition
 from world_model.models.forecaster import ViewWarp, local_linear_weights
 from world_model.motion import Pose2
-from world_model.predictor import Memory, Observation, Predictor
+from world_model.predictor import Observation, Predictor
+from world_model.retrieved import Memory
 from world_model.training.config import ModelConfig
 
 SMALL = ModelConfig(
@@ -155,7 +157,7 @@ def test_wrong_sizes_and_names_are_refused():
 
 def test_imagination_feeds_each_latent_back():
     model = open_gates(Transition(16, 2, GruContext(18, 16), width=16, memory_width=16)).eval()
-    latent_BD, action_BSA, motion_BSM = torch.randn(1, 16), torch.zeros(1, 3, 2), torch.zeros(1, 3, 4)
+    latent_BD, action_BSA, motion_BSM = torch.randn(1, 16), torch.zeros(1, 3, 2), torch.zeros(1, 3, MOTION_FEATURES)
     imagined = model.rollout(latent_BD, action_BSA, motion_BSM, model.initial(1), 0.05)
     assert imagined.shape == (1, 3, 16)
     state_BC = model.observe(latent_BD, action_BSA[:, 0], model.initial(1))

@@ -1,11 +1,12 @@
+import json
 import math
 
 import numpy as np
 import pytest
 
 from world_model.errors import ArtifactError, ObservationError
-from world_model.motion import MotionModel, MotionTracker, Pose2, integrate_twist
-from world_model.training.motion_fit import Track, displacement_error, fit_motion
+from world_model.motion import MotionModel, MotionTracker, Pose2, expected_error, integrate_twist
+from world_model.training.motion_fit import Track, displacement_error, fit_motion, with_measured_errors
 
 STEP_S = 0.05
 UNICYCLE = ((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0))
@@ -54,10 +55,14 @@ def test_bad_actions_are_refused():
 
 
 def test_manifest_round_trip():
-    model = MotionModel(weights=UNICYCLE, delay_steps=3, lag_steps=1.5, residual_share=(0.5, 0.5, 0.0))
-    assert MotionModel.from_manifest(model.to_manifest()) == model
-    with pytest.raises(ArtifactError, match="motion"):
-        MotionModel.from_manifest({"wings": 2})
+    model = MotionModel(
+        weights=UNICYCLE, delay_steps=3, lag_steps=1.5, residual_share=(0.5, 0.5, 0.0), pose_gain=(0.3, 0.5),
+        error_horizons_s=(0.05, 1.0), error_std=((0.01, 0.02, 0.03), (0.1, 0.2, 0.3)),
+    )  # fmt: skip
+    assert MotionModel.from_manifest(json.loads(json.dumps(model.to_manifest()))) == model
+    for wrong in ({"wings": 2}, {"pose_gain": [0.0, 1.0]}, {"error_std": [[1.0, 1.0, 1.0]]}):
+        with pytest.raises(ArtifactError, match="motion"):
+            MotionModel.from_manifest(wrong)
 
 
 def test_fitting_finds_the_delay_and_gains_of_a_known_robot():
@@ -94,3 +99,63 @@ def test_fitting_finds_a_lag_between_those_it_tries_first(lag):
     model = fit_motion([track], STEP_S)
     assert (model.delay_steps, model.lag_steps) == (delay, pytest.approx(lag, abs=0.1))
     assert displacement_error(track, model, STEP_S, 1.0, known_future=True) < 0.02**2
+
+
+def noisy_circle(seed, noise_m, noise_rad, count=600):
+    """Poses around a circle with white noise, and the true ones, [T, 4] each; speed 1 m/s, 0.5 rad/s."""
+    angle_T = np.arange(count) * STEP_S * 0.5
+    true_T4 = np.column_stack([2 * np.sin(angle_T), 2 - 2 * np.cos(angle_T), np.zeros(count), angle_T])
+    noise_T4 = np.random.default_rng(seed).normal(size=(count, 4)) * [noise_m, noise_m, 0.0, noise_rad]
+    return true_T4 + noise_T4, true_T4
+
+
+def smoothed(model, pose_T4, action_TA):
+    tracker, rows = MotionTracker(model, STEP_S, 2), []
+    for t, (row_4, action_A) in enumerate(zip(pose_T4, action_TA)):
+        tracker.update(round(t * STEP_S * 1e9), Pose2(*row_4), action_A)
+        rows.append((tracker.pose.x, tracker.pose.y, tracker.pose.heading))
+    return np.array(rows)
+
+
+def test_white_noise_of_poses_is_smoothed_away():
+    measured_T4, true_T4 = noisy_circle(0, 0.05, 0.03)
+    action_TA = np.tile([1.0, 0.5], (len(true_T4), 1))
+    pose_T3 = smoothed(MotionModel(weights=UNICYCLE, pose_gain=(0.1, 0.1)), measured_T4, action_TA)
+    missed_T = np.linalg.norm(pose_T3[100:, :2] - true_T4[100:, :2], axis=1)
+    raw_T = np.linalg.norm(measured_T4[100:, :2] - true_T4[100:, :2], axis=1)
+    # In theory sqrt(gain / (2 - gain)) = 0.23 of the noise of a position, and a little for the heading's.
+    assert np.sqrt(np.mean(missed_T**2)) < 0.35 * np.sqrt(np.mean(raw_T**2))
+    with_all_believed_T3 = smoothed(MotionModel(weights=UNICYCLE), measured_T4, action_TA)
+    assert with_all_believed_T3[:, :2] == pytest.approx(measured_T4[:, :2])
+
+
+def test_a_localisation_that_jumps_is_followed_at_once():
+    _, pose_T4 = noisy_circle(0, 0.0, 0.0, count=100)
+    pose_T4[60:, 0] += 3.0
+    pose_T3 = smoothed(MotionModel(weights=UNICYCLE, pose_gain=(0.1, 0.1)), pose_T4, np.tile([1.0, 0.5], (100, 1)))
+    assert pose_T3[[59, 60, 99], :2] == pytest.approx(pose_T4[[59, 60, 99], :2], abs=1e-3)
+
+
+def test_the_fit_believes_exact_poses_and_doubts_noisy_ones():
+    action_TA = np.tile([1.0, 0.5], (600, 1)) + 0.2 * np.random.default_rng(5).normal(size=(600, 2)).cumsum(0) * 0.1
+    model = MotionModel(weights=UNICYCLE, residual_share=(0, 0, 0))
+    tracker, pose, rows = MotionTracker(model, STEP_S, 2), Pose2(0.0, 0.0, 0.0, 0.0), []
+    for action_A in action_TA:
+        rows.append((pose.x, pose.y, 0.0, pose.heading))
+        tracker.update(0, None, action_A)
+        pose = pose.moved(tracker.displacements(1)[0])
+    stamp_T, true_T4 = (np.arange(600) * 50_000_000).astype(np.int64), np.array(rows)
+    noise_T4 = np.random.default_rng(1).normal(size=(600, 4)) * [0.05, 0.05, 0.0, 0.03]
+    noisy = fit_motion([Track(stamp_T, true_T4 + noise_T4, action_TA)], STEP_S)
+    assert max(noisy.pose_gain) <= 0.35
+    measured = with_measured_errors(noisy, [Track(stamp_T, true_T4 + noise_T4, action_TA)], STEP_S, (0.05, 1.0))
+    # What is measured against errs too: never less than the noise of the poses.
+    assert expected_error(measured, [1.0])[0] == pytest.approx([0.05, 0.05, 0.03], rel=0.3)
+    exact = with_measured_errors(model, [Track(stamp_T, true_T4, action_TA)], STEP_S, (0.05, 1.0))
+    assert expected_error(exact, [0.05, 1.0]) == pytest.approx(np.zeros((2, 3)), abs=1e-4)
+
+
+def test_errors_lie_on_a_line_between_measured_horizons():
+    model = MotionModel(error_horizons_s=(0.5, 1.0), error_std=((0.1, 0.2, 0.3), (0.2, 0.4, 0.6)))
+    assert expected_error(model, [0.5, 0.75, 2.0])[:, 0] == pytest.approx([0.1, 0.15, 0.2])
+    assert not expected_error(MotionModel(), [1.0]).any()

@@ -10,7 +10,8 @@ from world_model.artifacts import load_artifact
 from world_model.data.drives import Drive
 from world_model.models.forecaster import HistoryGate
 from world_model.motion import Pose2
-from world_model.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE, Memory, Observation, Prediction, Predictor
+from world_model.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE, Observation, Prediction, Predictor
+from world_model.retrieved import Memory
 from world_model.testing import make_random_artifact
 from world_model.world_action.history_gate import (
     history_along,

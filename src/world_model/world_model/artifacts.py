@@ -17,7 +17,7 @@ import torch
 from world_model.errors import ArtifactError
 from world_model.torchscript import script_bytes
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 PARTS = ("encoder", "transition", "decoder", "world_action", "without_memory")
 # Pixel space and regression weights, which evaluation compares with.

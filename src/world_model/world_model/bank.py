@@ -9,8 +9,9 @@ from collections import deque
 import numpy as np
 
 from world_model.motion import Pose2
-from world_model.predictor import SUCCESSOR_TOLERANCE_S, Memory, MemoryRequest, Observation
+from world_model.predictor import Observation
 from world_model.recording import Spacing
+from world_model.retrieved import SUCCESSOR_TOLERANCE_S, Memory, MemoryRequest
 
 SUCCESSOR_HORIZONS_S = (0.05, 1.0)
 

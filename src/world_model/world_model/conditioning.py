@@ -14,7 +14,7 @@ from world_model.recording import EXCLUDE_RECENT_S
 
 SPOT_FEATURES = 6
 TWIN_FEATURES = 7
-MOTION_FEATURES = 4
+MOTION_FEATURES = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,19 @@ def offsets_in_frame(memory_K3: np.ndarray, frame_3: np.ndarray) -> np.ndarray:
     turn_K = memory_K3[..., 2] - frame_13[..., 2]
     turn_K = (turn_K + np.pi) % (2 * np.pi) - np.pi
     return np.stack([dx_K * cosine + dy_K * sine, dy_K * cosine - dx_K * sine, turn_K], axis=-1)
+
+
+def motion_features(moved_3: np.ndarray, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
+    """Return the features of an expected displacement, [..., MOTION_FEATURES]; where none is known they are all 0.
+
+    Args:
+        moved_3: Displacement (forward [m], left [m], turn [rad]) in the present frame; NaN where not known.
+        std_3: Its standard error, in the same units.
+        retrieval: Settings of the artifact.
+    """
+    known = np.isfinite(moved_3).all(axis=-1, keepdims=True)
+    features = np.concatenate([moved_3 / retrieval.scale_3, np.ones(known.shape), std_3 / retrieval.scale_3], axis=-1)
+    return np.where(known, features, 0.0).astype(np.float32)
 
 
 def spot_features(offset_K3: np.ndarray, age_s_K: np.ndarray, retrieval: Retrieval) -> np.ndarray:

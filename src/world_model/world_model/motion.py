@@ -13,6 +13,11 @@ import numpy as np
 
 from world_model.errors import ArtifactError, ObservationError
 
+# A pause this long [s] or a step this far beside the expected one [m] (a localisation that found itself again) starts
+# the smoothing of poses anew.
+_SMOOTHED_GAP_S = 0.5
+_JUMP_M = 0.5
+
 
 @dataclass(frozen=True)
 class Pose2:
@@ -56,6 +61,11 @@ class MotionModel:
         lag_steps: Time constant with which the twist follows it, in steps.
         residual_share: Share (0..1, per twist component) of measured minus modelled velocity that is carried on.
         window_s: Time over which the poses' velocity is measured [s].
+        pose_gain: Share (0..1; position, heading) of what a measured pose says beyond the expected one that is
+            believed; 1 takes poses as they are measured.
+        error_horizons_s: Times ahead [s], ascending, of the rows of ``error_std``.
+        error_std: Standard errors (forward [m], left [m], turn [rad]) of the displacement when the actions that follow
+            are known; empty: not measured, taken for 0.
     """
 
     weights: tuple[tuple[float, ...], ...] = ()
@@ -63,6 +73,9 @@ class MotionModel:
     lag_steps: float = 0.0
     residual_share: tuple[float, float, float] = (1.0, 1.0, 1.0)
     window_s: float = 0.25
+    pose_gain: tuple[float, float] = (1.0, 1.0)
+    error_horizons_s: tuple[float, ...] = ()
+    error_std: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a weight table that is not three rows of one length."""
@@ -70,6 +83,10 @@ class MotionModel:
             raise ArtifactError("manifest: motion.weights must be three rows of equal length, or empty")
         if self.delay_steps < 0 or self.lag_steps < 0 or self.window_s <= 0:
             raise ArtifactError("manifest: motion delay, lag and window must not be negative")
+        if len(self.pose_gain) != 2 or not all(0 < gain <= 1 for gain in self.pose_gain):
+            raise ArtifactError(f"manifest: motion.pose_gain is {list(self.pose_gain)}, expected two numbers in 0..1")
+        if len(self.error_std) != len(self.error_horizons_s) or any(len(row) != 3 for row in self.error_std):
+            raise ArtifactError("manifest: motion.error_std must be three numbers for each of motion.error_horizons_s")
 
     @classmethod
     def from_manifest(cls, entries: Mapping[str, Any]) -> "MotionModel":
@@ -79,10 +96,17 @@ class MotionModel:
             ArtifactError: An entry is unknown or malformed.
         """
         try:
-            weights = tuple(tuple(float(value) for value in row) for row in entries.get("weights", ()))
-            share = tuple(float(value) for value in entries.get("residual_share", (1.0, 1.0, 1.0)))
-            rest = {name: value for name, value in entries.items() if name not in ("weights", "residual_share")}
-            return cls(weights=weights, residual_share=share, **rest)  # type: ignore[arg-type]
+            rest = dict(entries)
+            tables = {
+                name: tuple(tuple(float(value) for value in row) for row in rest.pop(name, ()))
+                for name in ("weights", "error_std")
+            }
+            rows = {
+                name: tuple(float(value) for value in rest.pop(name))
+                for name in ("residual_share", "pose_gain", "error_horizons_s")
+                if name in rest
+            }
+            return cls(**rows, **tables, **rest)  # type: ignore[arg-type]
         except TypeError as error:
             raise ArtifactError(f"manifest: motion: {error}") from error
 
@@ -94,6 +118,14 @@ class MotionModel:
     def gain(self) -> float:
         """Share of the way to the commanded twist covered in one step."""
         return 1.0 if self.lag_steps <= 0 else 1.0 - math.exp(-1.0 / self.lag_steps)
+
+
+def expected_error(model: MotionModel, horizons_s: Sequence[float]) -> np.ndarray:
+    """Return the standard errors of the displacement when the actions are known, [H, 3]; linear between horizons."""
+    if not model.error_std:
+        return np.zeros((len(horizons_s), 3))
+    table_H3 = np.array(model.error_std)
+    return np.stack([np.interp(horizons_s, model.error_horizons_s, table_H3[:, axis]) for axis in range(3)], axis=1)
 
 
 def action_features(action_TA: np.ndarray) -> np.ndarray:
@@ -142,6 +174,12 @@ class MotionTracker:
         self._pending: deque[np.ndarray] = deque(maxlen=self._model.delay_steps + 1)
         self._twist_3 = np.zeros(3)
         self._started = False
+        self._pose: tuple[int, Pose2] | None = None
+
+    @property
+    def pose(self) -> Pose2 | None:
+        """The last pose, smoothed: what was expected and a share of what was measured; ``None`` without one."""
+        return self._pose[1] if self._pose is not None else None
 
     def update(self, stamp_ns: int, pose: Pose2 | None, action_A: np.ndarray | None) -> None:
         """Take one observation; ``action_A`` is the one taken now.
@@ -149,6 +187,7 @@ class MotionTracker:
         Raises:
             ObservationError: The action has the wrong length or is not finite.
         """
+        self._pose = None if pose is None else (stamp_ns, self._smoothed(stamp_ns, pose))
         if pose is None:
             self._poses.clear()
         else:
@@ -184,6 +223,26 @@ class MotionTracker:
             residual_3 = measured_3 - np.mean(self._modelled, axis=0)
             twist_S3 = twist_S3 + np.array(self._model.residual_share) * residual_3
         return integrate_twist(twist_S3, self._step_s)
+
+    def _smoothed(self, stamp_ns: int, measured: Pose2) -> Pose2:
+        """Return the measured pose less its white noise: a Kalman filter at its steady state, driven by actions."""
+        position_gain, heading_gain = self._model.pose_gain
+        if self._pose is None or not self._started or position_gain == heading_gain == 1.0:
+            return measured
+        last_ns, last = self._pose
+        elapsed_s = (stamp_ns - last_ns) * 1e-9
+        # The twist kept so far is that of the step that ends now.
+        expected = last.moved(integrate_twist(self._twist_3[None], elapsed_s)[0])
+        dx, dy = measured.x - expected.x, measured.y - expected.y
+        if not 0.0 < elapsed_s < _SMOOTHED_GAP_S or math.hypot(dx, dy) > _JUMP_M:
+            return measured
+        turn = wrap_angle(measured.heading - expected.heading)
+        return Pose2(
+            expected.x + position_gain * dx,
+            expected.y + position_gain * dy,
+            measured.z,
+            wrap_angle(expected.heading + heading_gain * turn),
+        )
 
     def _command(self, action_TA: np.ndarray) -> np.ndarray:
         return action_features(action_TA) @ self._weights_F3

@@ -185,9 +185,8 @@ def _export_one(path: Path, module: nn.Module, inputs: tuple[Tensor, ...], unit:
         )
         program.save(str(path), external_data=False)
     names = _input_names(program, len(inputs))
-    worst = max(
-        _difference(path, module, names, [tensor[:count] for tensor in inputs]) / unit for count in (len(inputs[0]), 1)
-    )
+    counts = (len(inputs[0]), 1)
+    worst = float(np.max([_difference(path, module, names, [t[:count] for t in inputs]) / unit for count in counts]))
     is_picture = program.model.graph.outputs[0].dtype.name == "UINT8"
     if not worst <= (1.01 / 255.0 if is_picture else TOLERANCE):
         path.unlink()
@@ -207,7 +206,8 @@ def _difference(path: Path, module: nn.Module, names: list[str], inputs: list[Te
     outputs = session.run(None, {entry.name: given[entry.name].numpy() for entry in session.get_inputs()})
     expected = expected if isinstance(expected, tuple) else (expected,)
     pairs = zip(expected, outputs)
-    return max(float(np.abs(e.numpy().astype(np.float64) - o.astype(np.float64)).max()) for e, o in pairs)
+    # NumPy's maximum, not Python's, which would pass over what is not a number.
+    return float(np.max([np.abs(e.numpy().astype(np.float64) - o.astype(np.float64)).max() for e, o in pairs]))
 
 
 def _input_names(program: Any, count: int) -> list[str]:

@@ -13,25 +13,19 @@ import numpy as np
 import torch
 
 from world_model.artifacts import Artifact
-from world_model.conditioning import (
-    MOTION_FEATURES,
-    SPOT_FEATURES,
-    TWIN_FEATURES,
-    Retrieval,
-    offsets_in_frame,
-    spot_features,
-    twin_features,
-)
+from world_model.conditioning import Retrieval, motion_features
 from world_model.errors import ObservationError
-from world_model.motion import MotionModel, MotionTracker, Pose2
+from world_model.evidence import Evidence
+from world_model.motion import MotionModel, MotionTracker, Pose2, expected_error
 from world_model.recording import REVISIT_HEADING_RAD, REVISIT_RADIUS_M
+from world_model.retrieved import Memory, MemoryRequest, Present, plain_copy, spot_arrays, twin_arrays
 
 HISTORY_EMBEDDINGS = 4
 HISTORY_SIZE = 224
 # A hole this long (a camera that stalls, a bag that is cut) ends the context.
 GAP_S = 0.5
-# The node takes successors whose real time difference is this near to the horizon.
-SUCCESSOR_TOLERANCE_S = 0.03
+# Beside the network's forecast: the one without memories, a plain copy of memories, and what is usual.
+_CANDIDATES = 3
 
 
 @dataclass(frozen=True)
@@ -44,45 +38,20 @@ class Observation:
     action_A: np.ndarray | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class MemoryRequest:
-    """What the predictor wants to know of the memory. ``rank`` is ``pose`` or ``latent``."""
-
-    horizon_s: float
-    pose: Pose2
-    latent_D: np.ndarray | None
-    rank: str
-    radius_m: float
-    heading_tolerance_rad: float
-    heading_weight_m: float
-    k: int
-    exclude_recent_s: float
-    stamp_ns: int
-    successors: bool
-
-
-@dataclass(frozen=True)
-class Memory:
-    """One remembered state. ``successors`` holds (horizon_s, real dt_s, latent)."""
-
-    id: int
-    stamp_ns: int
-    latent_D: np.ndarray
-    pose: Pose2
-    action_A: np.ndarray | None = None
-    successors: tuple[tuple[float, float, np.ndarray], ...] = ()
-
-
 @dataclass(frozen=True)
 class Forecast:
     """The latent expected ``horizon_s`` ahead.
 
     ``gate`` is 0 when memories had no say and 1 when they alone spoke. ``revisit`` tells whether one of them lies
-    within 1 m and 30 degrees of the expected pose.
+    within 1 m and 30 degrees of the expected pose. ``network_D`` is what the network made of the memories before recent
+    evidence had its say (``world_model.evidence``), ``copied_D`` what they say without any network (``None`` where they
+    are not of this place).
     """
 
     horizon_s: float
     latent_D: np.ndarray
+    network_D: np.ndarray
+    copied_D: np.ndarray | None
     without_memory_D: np.ndarray
     persistence_D: np.ndarray
     gate: float
@@ -125,17 +94,30 @@ class Predictor:
         self._spot_k = top_k or self._retrieval.spot_k
         self.horizons_s = tuple(sorted(horizons_s or (manifest.step_s, manifest.horizon_s)))
         self._steps = [max(round(h / manifest.step_s), 1) for h in self.horizons_s]
-        self._motion = MotionTracker(MotionModel.from_manifest(manifest.motion), manifest.step_s, manifest.action_dim)
+        model = MotionModel.from_manifest(manifest.motion)
+        self._motion = MotionTracker(model, manifest.step_s, manifest.action_dim)
+        self._known_std_H3 = expected_error(model, self.horizons_s)
+        self._usual_D = np.array(manifest.latent_mean, np.float32)
         self.reset()
         self._warm_up()
 
     def reset(self) -> None:
-        """Forget the context; the next observation starts anew."""
+        """Forget the context and what recent forecasts taught; the next observation starts anew."""
+        manifest = self._manifest
+        variance_D = np.array(manifest.latent_variance)
+        self._evidence = [Evidence(_CANDIDATES, variance_D, manifest.step_s) for _ in self.horizons_s]
+        self._restart()
+
+    def _restart(self) -> None:
+        """Forget the context: what comes next does not follow from what came before."""
+        for evidence in self._evidence:
+            evidence.forget_waiting()
         with torch.inference_mode():
             self._state_1C = self._transition.initial(1)
         self._motion.reset()
         self._last: Observation | None = None
         self._moved_H3: np.ndarray | None = None
+        self._std_H3 = self._known_std_H3
 
     def observe(self, observation: Observation, plan_SA: np.ndarray | None = None) -> list[MemoryRequest]:
         """Advance the context by one observation.
@@ -154,14 +136,16 @@ class Predictor:
         if self._last is not None:
             elapsed_s = (observation.stamp_ns - self._last.stamp_ns) * 1e-9
             if elapsed_s <= 0 or elapsed_s > GAP_S:
-                self.reset()
+                self._restart()
         self._last = observation
+        for evidence in self._evidence:
+            evidence.observe(observation.stamp_ns, observation.latent_D)
         with torch.inference_mode():
             self._state_1C = self._transition.observe(
                 self._row(observation.latent_D), self._action_row(observation), self._state_1C
             )
         self._motion.update(observation.stamp_ns, observation.pose, observation.action_A)
-        self._moved_H3 = self._expected_motion(observation, plan_SA)
+        self._moved_H3, self._std_H3 = self._expected_motion(observation, plan_SA)
         return self._requests(observation)
 
     def predict(
@@ -186,7 +170,7 @@ class Predictor:
         twins = list(memories[-1]) if memories else []
         latent_HD, base_HD, gate_H = self._forward(spots, twins, history_N, history_count)
         forecasts = tuple(
-            self._forecast(i, latent_HD[i], base_HD[i], float(gate_H[i]), [*spots[i]]) for i in range(len(spots))
+            self._forecast(i, latent_HD[i], base_HD[i], float(gate_H[i]), spots[i]) for i in range(len(spots))
         )
         return Prediction(self._last.stamp_ns, forecasts)
 
@@ -198,28 +182,32 @@ class Predictor:
         if action_A is not None and (action_A.shape != (size,) or not np.all(np.isfinite(action_A))):
             raise ObservationError(f"action is {action_A.tolist()}, expected {size} finite values")
 
-    def _expected_motion(self, observation: Observation, plan_SA: np.ndarray | None) -> np.ndarray | None:
+    def _expected_motion(
+        self, observation: Observation, plan_SA: np.ndarray | None
+    ) -> tuple[np.ndarray | None, np.ndarray]:
+        """Return the displacement at each horizon, if anything is known of it, and its standard error, [H, 3] each."""
         moved_S3 = self._motion.displacements(max(self._steps), plan_SA)
         if moved_S3 is None:
-            return None
+            return None, self._known_std_H3
         moved_H3 = moved_S3[[step - 1 for step in self._steps]]
         if plan_SA is not None:
-            return moved_H3
-        # The action is held for want of a better guess: the network knows how drives usually go on.
+            return moved_H3, self._known_std_H3
+        # The action is held for want of a better guess: the network knows how drives usually go on, and how surely.
         scale_3 = self._retrieval.scale_3
-        self._moved_H3 = moved_H3
         with torch.inference_mode():
-            change_1H3 = self._transition.foresee_path(
+            said_1H6 = self._transition.foresee_path(
                 self._state_1C,
                 self._row(observation.latent_D),
                 self._action_row(observation),
-                self._tensor(self._motion_features()),
+                self._tensor(motion_features(moved_H3, self._known_std_H3, self._retrieval)[None]),
                 self._tensor(np.array([self.horizons_s], np.float32)),
             )
-        return moved_H3 + change_1H3[0].cpu().numpy() * scale_3
+        said_H6 = said_1H6[0].cpu().numpy()
+        return moved_H3 + said_H6[:, :3] * scale_3, said_H6[:, 3:] * scale_3
 
     def _requests(self, observation: Observation) -> list[MemoryRequest]:
-        if observation.pose is None or self._moved_H3 is None:
+        present = self._motion.pose
+        if present is None or self._moved_H3 is None:
             return []
         retrieval = self._retrieval
 
@@ -238,22 +226,24 @@ class Predictor:
                 successors=latent_D is not None,
             )
 
-        expected = [observation.pose.moved(moved_3) for moved_3 in self._moved_H3]
+        expected = [present.moved(moved_3) for moved_3 in self._moved_H3]
         spots = [request(h, pose, None, self._spot_k) for h, pose in zip(self.horizons_s, expected)]
-        return [*spots, request(0.0, observation.pose, observation.latent_D, retrieval.twin_k)]
+        return [*spots, request(0.0, present, observation.latent_D, retrieval.twin_k)]
 
     def _expected_pose(self, index: int) -> Pose2 | None:
-        if self._last is None or self._last.pose is None or self._moved_H3 is None:
-            return None
-        return self._last.pose.moved(self._moved_H3[index])
+        present = self._motion.pose
+        return None if present is None or self._moved_H3 is None else present.moved(self._moved_H3[index])
 
     def _forward(
         self, spots: list[Sequence[Memory]], twins: list[Memory], history_N: np.ndarray | None, history_count: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         last = self._last
         assert last is not None
-        spot = self._spot_arrays(spots)
-        twin = self._twin_arrays(twins)
+        present = Present(last.stamp_ns, self._motion.pose, last.action_A)
+        size, retrieval = self._manifest.z_dim, self._retrieval
+        expected = [self._expected_pose(row) for row in range(len(spots))]
+        spot = spot_arrays(spots, expected, present, self._spot_k, size, retrieval)
+        twin = twin_arrays(twins, present, self.horizons_s, retrieval.twin_k, size, retrieval)
         history_1N = np.zeros((1, HISTORY_EMBEDDINGS * HISTORY_SIZE), np.float32)
         if history_N is not None and history_count > 0:
             history_1N[0] = history_N
@@ -270,79 +260,38 @@ class Predictor:
         return latent_1HD[0].cpu().numpy(), base_1HD[0].cpu().numpy(), gate_1H[0].cpu().numpy()
 
     def _motion_features(self) -> np.ndarray:
-        features_1HM = np.zeros((1, len(self._steps), MOTION_FEATURES), np.float32)
-        if self._moved_H3 is not None:
-            features_1HM[0, :, :3] = self._moved_H3
-            features_1HM[0, :, :2] /= self._retrieval.length_scale_m
-            features_1HM[0, :, 3] = 1.0
-        return features_1HM
-
-    def _spot_arrays(self, spots: list[Sequence[Memory]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        size, width = self._manifest.z_dim, max(self._spot_k, max(len(found) for found in spots))
-        latent = np.zeros((1, len(spots), width, size), np.float32)
-        feature = np.zeros((1, len(spots), width, SPOT_FEATURES), np.float32)
-        valid = np.zeros((1, len(spots), width), bool)
-        for row, found in enumerate(spots):
-            pose = self._expected_pose(row)
-            if not found or pose is None:
-                continue
-            count = len(found)
-            latent[0, row, :count] = [memory.latent_D for memory in found]
-            feature[0, row, :count] = spot_features(*self._offsets_and_ages(found, pose), self._retrieval)
-            valid[0, row, :count] = True
-        return latent, feature, valid
-
-    def _twin_arrays(self, twins: list[Memory]) -> tuple[np.ndarray, ...]:
-        size, width, horizons = self._manifest.z_dim, max(self._retrieval.twin_k, len(twins)), self.horizons_s
-        latent = np.zeros((1, width, size), np.float32)
-        feature = np.zeros((1, width, TWIN_FEATURES), np.float32)
-        valid = np.zeros((1, width), bool)
-        following = np.zeros((1, len(horizons), width, size), np.float32)
-        following_valid = np.zeros((1, len(horizons), width), bool)
-        last = self._last
-        if twins and last is not None and last.pose is not None:
-            count = len(twins)
-            latent[0, :count] = [memory.latent_D for memory in twins]
-            difference = np.array([self._action_difference(memory) for memory in twins])
-            offset, age_s = self._offsets_and_ages(twins, last.pose)
-            feature[0, :count] = twin_features(offset, age_s, difference, self._retrieval)
-            valid[0, :count] = True
-            for column, memory in enumerate(twins):
-                for row, horizon_s in enumerate(horizons):
-                    found = _successor(memory, horizon_s)
-                    if found is not None:
-                        following[0, row, column] = found
-                        following_valid[0, row, column] = True
-        return latent, feature, valid, following, following_valid
-
-    def _action_difference(self, memory: Memory) -> float:
-        action_A = self._last.action_A if self._last is not None else None
-        if action_A is None or memory.action_A is None or memory.action_A.shape != action_A.shape:
-            return float("nan")
-        return float(np.linalg.norm(memory.action_A - action_A))
-
-    def _offsets_and_ages(self, memories: Sequence[Memory], pose: Pose2) -> tuple[np.ndarray, np.ndarray]:
-        assert self._last is not None
-        poses_K3 = np.array([(m.pose.x, m.pose.y, m.pose.heading) for m in memories])
-        age_s_K = np.array([(self._last.stamp_ns - m.stamp_ns) * 1e-9 for m in memories])
-        return offsets_in_frame(poses_K3, np.array([pose.x, pose.y, pose.heading])), age_s_K
+        moved_H3 = np.full((len(self._steps), 3), np.nan) if self._moved_H3 is None else self._moved_H3
+        return motion_features(moved_H3, self._std_H3, self._retrieval)[None]
 
     def _forecast(
-        self, index: int, latent_D: np.ndarray, base_D: np.ndarray, gate: float, found: list[Memory]
+        self, index: int, latent_D: np.ndarray, base_D: np.ndarray, gate: float, found: Sequence[Memory]
     ) -> Forecast:
-        assert self._last is not None
+        last = self._last
+        assert last is not None
         pose = self._expected_pose(index)
         poses = tuple(memory.pose for memory in found)
+        revisit = pose is not None and is_revisit(pose, poses)
+        combined_D, copied_D, gate = latent_D, None, gate if found else 0.0
+        if revisit and pose is not None:
+            # What is true of places seen before says nothing of others.
+            evidence, horizon_ns = self._evidence[index], round(self.horizons_s[index] * 1e9)
+            copied_D = plain_copy(found, pose, self._std_H3[index], self._retrieval)
+            candidate_CD = np.stack([base_D, copied_D, self._usual_D])
+            combined_D = evidence.combine(latent_D, candidate_CD)
+            evidence.expect(last.stamp_ns + horizon_ns, latent_D, candidate_CD)
+            gate = gate * float(1.0 - evidence.share_C.sum()) + float(evidence.share_C[1])
         return Forecast(
             horizon_s=self.horizons_s[index],
-            latent_D=latent_D,
+            latent_D=combined_D,
+            network_D=latent_D,
+            copied_D=copied_D,
             without_memory_D=base_D,
-            persistence_D=self._last.latent_D,
-            gate=gate if found else 0.0,
+            persistence_D=last.latent_D,
+            gate=gate,
             memory_ids=tuple(memory.id for memory in found),
             memory_poses=poses,
             pose=pose,
-            revisit=pose is not None and is_revisit(pose, poses),
+            revisit=revisit,
         )
 
     def _row(self, values_D: np.ndarray) -> torch.Tensor:
@@ -375,10 +324,3 @@ def is_revisit(pose: Pose2, memory_poses: Sequence[Pose2]) -> bool:
         if forward * forward + left * left <= REVISIT_RADIUS_M**2 and abs(turn) <= REVISIT_HEADING_RAD:
             return True
     return False
-
-
-def _successor(memory: Memory, horizon_s: float) -> np.ndarray | None:
-    for _, dt_s, latent_D in memory.successors:
-        if abs(dt_s - horizon_s) <= SUCCESSOR_TOLERANCE_S:
-            return latent_D
-    return None

@@ -14,7 +14,8 @@ import torch
 from world_model.artifacts import Artifact
 from world_model.bank import MemoryBank
 from world_model.data.drives import Drive
-from world_model.predictor import Memory, Observation, Predictor
+from world_model.predictor import Observation, Predictor
+from world_model.retrieved import Memory
 from world_model.training.episodes import encode_drive, revisits, state_table
 from world_model.training.motion_fit import pose_or_none
 
@@ -73,6 +74,8 @@ def forecast_drive(
     runs["ours, pose noise"] = run_online(with_noise(drive, noise_seed), latent_TD, artifact, horizons, known_future)
     forecast = {
         "ours": runs["ours"].latent_THD,
+        "ours, network alone": runs["ours"].network_THD,
+        "ours, copies alone": runs["ours"].copied_THD,
         "ours, memory emptied": runs["ours"].without_THD,
         "ours, pose noise": runs["ours, pose noise"].latent_THD,
         "persistence": np.repeat(latent_TD[:, None], len(horizons), axis=1),
@@ -97,9 +100,15 @@ def forecast_drive(
 
 @dataclass(frozen=True)
 class OnlineRun:
-    """What one pass of the predictor gave, and what its memory's answers alone would have said: [T, H, D]."""
+    """What one pass of the predictor gave, and what its memory's answers alone would have said: [T, H, D].
+
+    ``network_THD`` is what it gave before recent evidence had its say, ``copied_THD`` its plain copy of memories (the
+    forecast without memory where there was none).
+    """
 
     latent_THD: np.ndarray
+    network_THD: np.ndarray
+    copied_THD: np.ndarray
     without_THD: np.ndarray
     nearest_THD: np.ndarray
     mean_THD: np.ndarray
@@ -123,7 +132,7 @@ def run_online(
     predictor = Predictor(artifact, horizons_s=[step * step_s for step in horizons], use_memory=use_memory)
     bank = MemoryBank()
     shape = (len(drive), len(horizons), latent_TD.shape[1])
-    latent, without, nearest, mean, knn = (np.empty(shape, np.float32) for _ in range(5))
+    latent, network, copied, without, nearest, mean, knn = (np.empty(shape, np.float32) for _ in range(7))
     gate_TH = np.zeros(shape[:2], np.float32)
     action_TA = np.asarray(drive.action_TA)
     row_of = {int(stamp): row for row, stamp in enumerate(drive.stamp_T)}
@@ -137,11 +146,13 @@ def run_online(
         bank.observe(observation)
         for h, forecast in enumerate(prediction.forecasts):
             latent[t, h], without[t, h], gate_TH[t, h] = forecast.latent_D, forecast.without_memory_D, forecast.gate
+            network[t, h] = forecast.network_D
+            copied[t, h] = forecast.without_memory_D if forecast.copied_D is None else forecast.copied_D
         spots = answers[:-1] if answers else [[] for _ in horizons]
         twins = answers[-1] if answers else []
         nearest[t], mean[t] = _copies(spots, latent_TD[t])
         knn[t] = _successors(twins, row_of, latent_TD, t, horizons)
-    return OnlineRun(latent, without, nearest, mean, knn, gate_TH)
+    return OnlineRun(latent, network, copied, without, nearest, mean, knn, gate_TH)
 
 
 def ridge_features(latent_TD: np.ndarray, action_TA: np.ndarray) -> np.ndarray:

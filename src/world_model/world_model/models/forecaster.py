@@ -17,6 +17,12 @@ def horizon_features(horizon_BH: Tensor) -> Tensor:
     return torch.stack([horizon_BH, torch.sqrt(horizon_BH), torch.log(horizon_BH / 0.05) / 3.7], dim=-1)
 
 
+def motion_code(motion_BHM: Tensor) -> Tensor:
+    """Return the expected motion with its standard errors as logarithms, [B, H, MOTION_FEATURES]."""
+    error_BH3 = torch.log(motion_BHM[..., 4:] + 0.01) * 0.5 + 1.0
+    return torch.cat([motion_BHM[..., :4], error_BH3 * motion_BHM[..., 3:4]], dim=-1)
+
+
 class BlindForecaster(nn.Module):
     """The forecast without memory: present latent plus what context, action and expected motion say."""
 
@@ -39,7 +45,7 @@ class BlindForecaster(nn.Module):
         linear_BCD = linear_BX.unflatten(1, (code_BHC.size(2), z_BD.size(1)))
         present = torch.cat([hidden_BF, z_BD, change_BD, a_BA], dim=1)
         present_BHX = present.unsqueeze(1).expand(-1, code_BHC.size(1), -1)
-        bent_BHD = self.net(torch.cat([present_BHX, motion_BHM, code_BHC], dim=2))
+        bent_BHD = self.net(torch.cat([present_BHX, motion_code(motion_BHM), code_BHC], dim=2))
         return z_BD.unsqueeze(1) + torch.matmul(code_BHC, linear_BCD) + bent_BHD
 
 
@@ -166,6 +172,7 @@ class MemoryForecaster(nn.Module):
         self.follow_score = nn.Linear(width, 1)
         self.relocate = nn.Parameter(torch.full((3,), 0.1))
         self.sharpness = nn.Parameter(torch.tensor([3.0, 3.0, 3.0]))
+        self.blur = nn.Parameter(torch.full((3,), 0.5))
         self.ridge = nn.Parameter(torch.full((3,), -4.0))
         self.warp = ViewWarp(latent_dim, 2 * width)
         self.token_correction = nn.Linear(width, latent_dim)
@@ -207,13 +214,15 @@ class MemoryForecaster(nn.Module):
         change_BHD = change_BD.unsqueeze(1).expand(-1, horizons, -1)
         off_BH3 = off_B3.unsqueeze(1).expand(-1, horizons, -1)
         seen_BH1 = seen_B1.unsqueeze(1).expand(-1, horizons, -1)
-        around_BHW = self.around_in(torch.cat([base_BHD, change_BHD, off_BH3, seen_BH1, code_BHC, motion_BHM], dim=2))
+        around_BHW = self.around_in(
+            torch.cat([base_BHD, change_BHD, off_BH3, seen_BH1, code_BHC, motion_code(motion_BHM)], dim=2)
+        )
         # The twins say how far this session's poses are off from the remembered ones: shift the offsets by a share.
         offset_BHK3 = spot_feature_BHKF[..., :3] - (self.relocate * off_BH3).unsqueeze(2)
         token_BHKW, pooled_BHW, count_BH1 = self._spot_tokens(
             base_BHD, around_BHW, offset_BHK3, spot_BHKD, spot_feature_BHKF, spot_valid_BHK
         )
-        nearness_BHK = (offset_BHK3 * nn.functional.softplus(self.sharpness)).square().sum(dim=3)
+        nearness_BHK = (self._closeness(motion_BHM).unsqueeze(2) * offset_BHK3.square()).sum(dim=3)
         moved_BKD = z_BD.unsqueeze(1) - twin_BKD
         follow_BHKW = self._follow_tokens(base_BHD, code_BHC, twin_BKW, moved_BKD, follow_BHKD)
 
@@ -253,6 +262,12 @@ class MemoryForecaster(nn.Module):
         any_BH = valid.any(dim=2)
         said_BH = gate_BHD.mean(dim=2).clamp(0.0, 1.0) * any_BH.to(base_BHD.dtype)
         return torch.where(any_BH.unsqueeze(2), changed_BHD, base_BHD), said_BH
+
+    def _closeness(self, motion_BHM: Tensor) -> Tensor:
+        """Return how much squared offsets count, [B, H, 3]: the less, the less sure it is where the robot will be."""
+        sharp_3 = nn.functional.softplus(self.sharpness).square()
+        variance_BH3 = (nn.functional.softplus(self.blur) * motion_BHM[..., 4:]).square()
+        return sharp_3 / (1.0 + sharp_3 * variance_BH3)
 
     def _spot_tokens(
         self,

@@ -124,7 +124,10 @@ class Transition(nn.Module):
     def foresee_path(
         self, state_BC: Tensor, latent_BD: Tensor, action_BA: Tensor, motion_BHM: Tensor, horizon_BH: Tensor
     ) -> Tensor:
-        """Return what to add to the displacement that a held action gives [B, H, 3], scaled like ``motion_BHM``."""
+        """Return what to add to the displacement that a held action gives and its standard error then, [B, H, 6].
+
+        Both are scaled like ``motion_BHM``, of which only the displacement and whether it is known are read.
+        """
         z_BD = (latent_BD - self.latent_mean) / self.latent_std
         code_BHC = horizon_features(horizon_BH)
         path_BP = state_BC[:, self.context.state_dim : self.context.state_dim + self.path.state_dim]
@@ -155,7 +158,8 @@ class Transition(nn.Module):
             state_BC: After observing the present.
             latent_BD: The present latent.
             action_BA: The present action (NaN: unknown).
-            motion_BHM: Expected displacement at each horizon and whether it is known.
+            motion_BHM: Expected displacement at each horizon, whether it is known, and its standard error; see
+                ``world_model.conditioning.motion_features``.
             horizon_BH: Times ahead [s].
             spot_BHKD: Memories near the expected poses, their features and which are real.
             spot_feature_BHKF: See ``world_model.conditioning.spot_features``.

@@ -201,6 +201,9 @@ class TrainConfig:
         practice_copies: Episodes per drive and kind of future when practising, each with pose errors of its own.
         practice_noise_m: Spread of the position errors of the remembered poses when practising [m].
         practice_noise_rad: Spread of the heading errors of the remembered poses when practising [rad].
+        extra_error_m: Largest standard error added to the expected position of every second drive, so that the network
+            learns what to do when it is told that the pose is bad [m].
+        extra_error_rad: The same of the heading [rad].
         freeze_memory: Leave the memory branch as the source trained it.
         memory_shrink: Factor on the corrections that the source's memory branch makes to what it copies.
         start_from: Artifact or checkpoint folder to fine-tune from; empty: from scratch.
@@ -224,6 +227,8 @@ class TrainConfig:
     practice_copies: int = 1
     practice_noise_m: float = 0.0
     practice_noise_rad: float = 0.0
+    extra_error_m: float = 0.0
+    extra_error_rad: float = 0.0
     freeze_memory: bool = False
     memory_shrink: float = 1.0
     start_from: str = ""

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.signal import lfilter
 
-from world_model.conditioning import MOTION_FEATURES, Retrieval, offsets_in_frame, spot_features, twin_features
+from world_model.conditioning import Retrieval, motion_features, offsets_in_frame, spot_features, twin_features
 from world_model.data.drives import Drive
 from world_model.models.transition import Transition
-from world_model.motion import MotionModel, MotionTracker
-from world_model.predictor import SUCCESSOR_TOLERANCE_S
+from world_model.motion import MotionModel, MotionTracker, expected_error
 from world_model.recording import (
     REVISIT_HEADING_RAD,
     REVISIT_RADIUS_M,
@@ -27,6 +27,7 @@ from world_model.recording import (
     select_states,
     successors_of,
 )
+from world_model.retrieved import SUCCESSOR_TOLERANCE_S
 from world_model.training.motion_fit import pose_or_none
 from world_model.training.path_stage import path_corrections
 
@@ -67,8 +68,8 @@ def encode_drive(encoder: torch.nn.Module, drive: Drive, batch: int = 256) -> np
 
 def expected_motion(
     drive: Drive, model: MotionModel, steps: Sequence[int], step_s: float, known_future: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return displacements [T, H, 3] in the present frame and whether they are known [T].
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return displacements [T, H, 3] in the present frame, smoothed present poses [T, 3], and what is known [T].
 
     Args:
         drive: Aligned drive.
@@ -79,6 +80,7 @@ def expected_motion(
     """
     tracker = MotionTracker(model, step_s, drive.action_TA.shape[1])
     moved_TH3 = np.zeros((len(drive), len(steps), 3))
+    pose_T3 = np.full((len(drive), 3), np.nan)
     known_T = np.zeros(len(drive), bool)
     rows = [step - 1 for step in steps]
     for t in range(len(drive)):
@@ -86,11 +88,13 @@ def expected_motion(
         tracker.update(
             int(drive.stamp_T[t]), pose_or_none(drive.pose_T4[t]), action_A if np.isfinite(action_A).all() else None
         )
+        if tracker.pose is not None:
+            pose_T3[t] = tracker.pose.x, tracker.pose.y, tracker.pose.heading
         plan_SA = drive.action_TA[t + 1 : t + max(steps)] if known_future else None
         moved_S3 = tracker.displacements(max(steps), plan_SA)
         if moved_S3 is not None:
             moved_TH3[t], known_T[t] = moved_S3[rows], True
-    return moved_TH3, known_T
+    return moved_TH3, pose_T3, known_T
 
 
 def state_table(drive: Drive, latent_TD: np.ndarray, spacing: Spacing | None = None) -> StateTable:
@@ -128,6 +132,31 @@ def with_pose_errors(
     return replace(table, pose_N4=table.pose_N4 + error_N4)
 
 
+@dataclass(frozen=True)
+class ExtraErrors:
+    """How much worse than it is the expected pose is made, so that the network learns what to do when it is bad.
+
+    Attributes:
+        std_3: Standard errors added after a second: (forward [m], left [m], turn [rad]).
+        seed: Of the errors.
+    """
+
+    std_3: tuple[float, float, float]
+    seed: int
+
+    def told(self, steps: Sequence[int], step_s: float) -> np.ndarray:
+        """Return the standard errors added at each horizon; some of them is there at once, the rest grows with time."""
+        share_H = 0.3 + 0.7 * np.sqrt(np.array(steps) * step_s)
+        return share_H[:, None] * np.array(self.std_3)
+
+    def draw(self, count: int, step_s: float, correlation_s: float = 0.5) -> np.ndarray:
+        """Return errors of unit variance that change slowly along a drive, [T, 3]."""
+        kick_T3 = np.random.default_rng(self.seed).normal(size=(count, 3))
+        keep = np.exp(-step_s / correlation_s)
+        kick_T3[1:] *= np.sqrt(1.0 - keep**2)
+        return lfilter([1.0], [1.0, -keep], kick_T3, axis=0)
+
+
 def build_episode(
     drive: Drive,
     latent_TD: np.ndarray,
@@ -140,6 +169,7 @@ def build_episode(
     known_future: bool = False,
     practice_gap_s: float = 0.0,
     table: StateTable | None = None,
+    extra: ExtraErrors | None = None,
 ) -> Episode:
     """Return a drive with everything its memory would have answered, frame by frame.
 
@@ -154,19 +184,22 @@ def build_episode(
         known_future: See ``expected_motion``.
         practice_gap_s: See ``TrainConfig``.
         table: What is remembered; default: what this drive leaves behind.
+        extra: Errors added to the expected pose.
     """
-    moved_TH3, known_T = expected_motion(drive, motion, steps, step_s, known_future)
-    scale_3 = retrieval.scale_3
+    moved_TH3, smooth_T3, known_T = expected_motion(drive, motion, steps, step_s, known_future)
+    scale_3, horizons_s = retrieval.scale_3, [step * step_s for step in steps]
+    std_TH3 = np.broadcast_to(expected_error(motion, horizons_s), moved_TH3.shape)
     if path is not None and not known_future:
-        scaled_TH3 = moved_TH3 / scale_3
-        horizons_s = [step * step_s for step in steps]
-        change_TH3 = path_corrections(path, latent_TD, np.asarray(drive.action_TA), scaled_TH3, horizons_s)
-        moved_TH3 = moved_TH3 + np.where(known_T[:, None, None], change_TH3 * scale_3, 0.0)
+        said_TH6 = path_corrections(path, latent_TD, np.asarray(drive.action_TA), moved_TH3 / scale_3, horizons_s)
+        moved_TH3, std_TH3 = moved_TH3 + said_TH6[..., :3] * scale_3, said_TH6[..., 3:] * scale_3
+    if extra is not None:
+        extra_H3 = extra.told(steps, step_s)
+        moved_TH3 = moved_TH3 + extra_H3 * extra.draw(len(drive), step_s)[:, None]
+        std_TH3 = np.sqrt(std_TH3**2 + extra_H3**2)
     table = table or state_table(drive, latent_TD)
     stamp_T = np.asarray(drive.stamp_T)
     pose_T4 = np.asarray(drive.pose_T4)
-    pose_T3 = pose_T4[:, [0, 1, 3]]
-    pose_T3 = np.where(known_T[:, None], pose_T3, np.nan)
+    pose_T3 = np.where(known_T[:, None], smooth_T3, np.nan)
     expected_TH3 = _moved(pose_T3, moved_TH3)
     spot_THK = np.full((len(drive), len(steps), retrieval.spot_k), -1, np.int64)
     for column in range(len(steps)):
@@ -177,11 +210,8 @@ def build_episode(
     twin_TK = _search(table, pose_T3, stamp_T, retrieval, latent_TD, practice_gap_s)
     spot_feature = _spot_features(table, spot_THK, expected_TH3, stamp_T, retrieval)
     twin_feature = _twin_features(table, twin_TK, pose_T3, stamp_T, np.asarray(drive.action_TA), retrieval)
-    follow_HND, follow_valid_HN = _followers(table, [step * step_s for step in steps])
-    motion_THM = np.zeros((len(drive), len(steps), MOTION_FEATURES), np.float32)
-    motion_THM[..., :3] = moved_TH3
-    motion_THM[..., :2] /= retrieval.length_scale_m
-    motion_THM[..., 3] = known_T[:, None]
+    follow_HND, follow_valid_HN = _followers(table, horizons_s)
+    motion_THM = motion_features(np.where(known_T[:, None, None], moved_TH3, np.nan), std_TH3, retrieval)
     return Episode(
         drive.name,
         latent_TD,

@@ -20,6 +20,8 @@ _DELAYS = tuple(range(9))
 _LAGS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _WINDOWS_S = (0.1, 0.25, 0.5)
+_GAINS = (1.0, 0.6, 0.35, 0.2, 0.1)
+_GAIN_HORIZON_S = 0.5
 _RIDGE = 1e-4
 _REACH = 2
 
@@ -67,7 +69,7 @@ def fit_motion(tracks: Sequence[Track], step_s: float, horizon_s: float = 1.0) -
         ]
         return float(np.sum(np.log(np.array(errors) + 1e-9)))
 
-    return min(tries, key=misses)
+    return _with_pose_gain(min(tries, key=misses), sample, step_s)
 
 
 def displacement_error(
@@ -91,16 +93,55 @@ def displacement_error(
         action_A = track.action_TA[row] if np.isfinite(track.action_TA[row]).all() else None
         tracker.update(int(track.stamp_T[row]), pose, action_A)
         later = pose_or_none(track.pose_T4[row + steps])
-        if row % stride or pose is None or later is None:
+        if row % stride or tracker.pose is None or later is None:
             continue
         plan_SA = track.action_TA[row + 1 : row + steps] if known_future else None
         if plan_SA is not None and not np.isfinite(plan_SA).all():
             continue
         moved_S3 = tracker.displacements(steps, plan_SA)
         if moved_S3 is not None:
-            forward, left, turn = later.relative_to(pose.moved(moved_S3[-1]))
+            forward, left, turn = later.relative_to(tracker.pose.moved(moved_S3[-1]))
             errors.append(forward**2 + left**2 + turn**2)
     return float(np.mean(errors)) if errors else float("inf")
+
+
+def with_measured_errors(
+    model: MotionModel, tracks: Sequence[Track], step_s: float, horizons_s: Sequence[float]
+) -> MotionModel:
+    """Return the model with the standard errors of its displacements while the actions are known.
+
+    They include what the poses themselves err. The largest hundredth of the errors is cut off: a lost localisation is
+    no property of the motion.
+    """
+    steps = [max(round(horizon_s / step_s), 1) for horizon_s in horizons_s]
+    missed_NH3 = np.concatenate([_missed(track, model, step_s, steps) for track in tracks])
+    rows = []
+    for column in range(len(steps)):
+        missed_N3 = missed_NH3[np.isfinite(missed_NH3[:, column]).all(axis=1), column]
+        if not len(missed_N3):
+            return model
+        cut_N3 = np.minimum(np.abs(missed_N3), np.quantile(np.abs(missed_N3), 0.99, axis=0))
+        rows.append(tuple(round(float(value), 5) for value in np.sqrt(np.mean(cut_N3**2, axis=0))))
+    return replace(model, error_horizons_s=tuple(step * step_s for step in steps), error_std=tuple(rows))
+
+
+def _missed(track: Track, model: MotionModel, step_s: float, steps: Sequence[int]) -> np.ndarray:
+    """Return true minus expected displacement with known actions, [T, H, 3], NaN where something is not known."""
+    tracker = MotionTracker(model, step_s, track.action_TA.shape[1])
+    missed_TH3 = np.full((len(track.stamp_T), len(steps), 3), np.nan)
+    for row in range(len(track.stamp_T)):
+        pose = pose_or_none(track.pose_T4[row])
+        action_A = track.action_TA[row] if np.isfinite(track.action_TA[row]).all() else None
+        tracker.update(int(track.stamp_T[row]), pose, action_A)
+        plan_SA = track.action_TA[row + 1 : row + max(steps)]
+        if tracker.pose is None or not np.isfinite(plan_SA).all():
+            continue
+        moved_S3 = tracker.displacements(max(steps), plan_SA)
+        for column, step in enumerate(steps):
+            later = pose_or_none(track.pose_T4[row + step]) if row + step < len(track.stamp_T) else None
+            if moved_S3 is not None and later is not None:
+                missed_TH3[row, column] = later.relative_to(tracker.pose.moved(moved_S3[step - 1]))
+    return missed_TH3
 
 
 def pose_or_none(row_4: np.ndarray) -> Pose2 | None:
@@ -150,6 +191,18 @@ def _refined(
         )
         best = min(best, fitted(delay, round(float(found.x), 2)), key=lambda fit: fit[0])
     return best[1]
+
+
+def _with_pose_gain(model: MotionModel, tracks: Sequence[Track], step_s: float) -> MotionModel:
+    """Return the model with the share of measured poses to believe: whatever foretells the next half second best."""
+    if not model.weights:
+        return model
+
+    def misses(gains: tuple[float, float]) -> float:
+        tried = replace(model, pose_gain=gains)
+        return sum(displacement_error(t, tried, step_s, _GAIN_HORIZON_S, stride=7, known_future=True) for t in tracks)
+
+    return replace(model, pose_gain=min(itertools.product(_GAINS, _GAINS), key=misses))
 
 
 def _filtered(action_TA: np.ndarray, model: MotionModel) -> np.ndarray:

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from world_model.conditioning import MOTION_FEATURES
 from world_model.models.forecaster import horizon_features
+from world_model.models.path import ERROR_SCALE
 from world_model.models.transition import Transition
 
-# Errors of this size count alike: metres ahead and aside, radians.
-_SCALE_3 = (0.1, 0.1, 0.2)
 _SEQUENCE = 24
 _BURN_IN = 4
+# Weight of how well its standard errors fit, beside the errors themselves.
+_SURENESS = 0.2
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,19 @@ class PathData:
     missed_TH3: np.ndarray
 
 
-def missed_displacement(pose_T4: np.ndarray, moved_TH3: np.ndarray, steps: Sequence[int]) -> np.ndarray:
-    """Return true minus expected displacement in the present frame, [T, H, 3], NaN where the future is not known."""
+def missed_displacement(
+    pose_T4: np.ndarray, present_T3: np.ndarray, moved_TH3: np.ndarray, steps: Sequence[int]
+) -> np.ndarray:
+    """Return true minus expected displacement from the present pose, in its frame, [T, H, 3], NaN where not known."""
     count = len(pose_T4)
     missed_TH3 = np.full(moved_TH3.shape, np.nan)
     for column, step in enumerate(steps):
         rows = np.arange(count - step)
-        delta = pose_T4[rows + step] - pose_T4[rows]
-        cosine, sine = np.cos(pose_T4[rows, 3]), np.sin(pose_T4[rows, 3])
+        delta = pose_T4[rows + step][:, [0, 1, 3]] - present_T3[rows]
+        cosine, sine = np.cos(present_T3[rows, 2]), np.sin(present_T3[rows, 2])
         forward = delta[:, 0] * cosine + delta[:, 1] * sine
         left = delta[:, 1] * cosine - delta[:, 0] * sine
-        truth = np.stack([forward, left, delta[:, 3]], axis=1)
+        truth = np.stack([forward, left, delta[:, 2]], axis=1)
         difference = truth - moved_TH3[rows, column]
         difference[:, 2] = (difference[:, 2] + np.pi) % (2 * np.pi) - np.pi
         missed_TH3[rows, column] = difference
@@ -76,18 +79,21 @@ def train_path(
     optimiser = torch.optim.AdamW(model.path.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=max(steps, 10), pct_start=0.1)
     code_1HC = horizon_features(torch.tensor([list(horizons_s)], dtype=torch.float32))
-    scale_3 = torch.tensor(_SCALE_3)
+    # Errors of this size count alike: metres ahead and aside, radians.
+    scale_3 = torch.tensor(ERROR_SCALE)
     model.path.train()
     for step in range(steps):
         latent_BLD, action_BLA, moved_BLH3, missed_BLH3 = _draw(data, batch, rng)
-        change_BLH3 = _run(model, latent_BLD, action_BLA, moved_BLH3, code_1HC)
+        change_BLH3, std_BLH3 = _run(model, latent_BLD, action_BLA, moved_BLH3, code_1HC)
         # Far horizons are allowed larger misses, or nothing else would be learned.
         allowed_H1 = torch.sqrt(code_1HC[0, :, :1].clamp(min=0.05))
         # Masked before the difference: what is not a number would spoil the gradient even where it is left out.
         known_BLH3 = torch.isfinite(missed_BLH3)
-        error = (change_BLH3 - torch.where(known_BLH3, missed_BLH3, change_BLH3.detach())) / scale_3 / allowed_H1
-        error = error[:, _BURN_IN:]
+        missed_BLH3 = torch.where(known_BLH3, missed_BLH3, change_BLH3.detach())
+        error = ((change_BLH3 - missed_BLH3) / scale_3 / allowed_H1)[:, _BURN_IN:]
         loss = torch.nn.functional.huber_loss(error, torch.zeros_like(error))
+        std = (std_BLH3 / scale_3 / allowed_H1)[:, _BURN_IN:]
+        loss = loss + _SURENESS * _gaussian_nll(error.detach(), std, known_BLH3[:, _BURN_IN:])
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.path.parameters(), 1.0)
@@ -98,18 +104,49 @@ def train_path(
     model.path.eval()
 
 
+def fit_caution(model: Transition, data: Sequence[PathData], horizons_s: Sequence[float]) -> None:
+    """Set by how much the standard errors are too small, at least not at all, on drives that were not learned from."""
+    model.path.caution.fill_(1.0)
+    squares = []
+    for drive in data:
+        said_TH6 = path_corrections(model, drive.latent_TD, drive.action_TA, drive.moved_TH3, horizons_s)
+        missed_TH3 = drive.missed_TH3 - said_TH6[..., :3]
+        squares.append(np.square(missed_TH3 / said_TH6[..., 3:])[np.isfinite(missed_TH3).all(axis=2)])
+    square_N3 = np.concatenate(squares)
+    if len(square_N3):
+        # Far misses (a junction taken the other way) are cut: they say little of the rest.
+        factor_3 = np.sqrt(np.minimum(square_N3, 25.0).mean(axis=0))
+        model.path.caution.copy_(torch.from_numpy(np.maximum(factor_3, 1.0)))
+
+
+def last_part(drive: PathData, share: float) -> tuple[PathData, PathData]:
+    """Return a drive divided in time; the last part has this share of it."""
+    cut = round(len(drive.latent_TD) * (1.0 - share))
+    columns = (drive.latent_TD, drive.action_TA, drive.moved_TH3, drive.missed_TH3)
+    return PathData(*(column[:cut] for column in columns)), PathData(*(column[cut:] for column in columns))
+
+
 @torch.inference_mode()
 def path_corrections(
     model: Transition, latent_TD: np.ndarray, action_TA: np.ndarray, moved_TH3: np.ndarray, horizons_s: Sequence[float]
 ) -> np.ndarray:
-    """Return what the trained path foresight adds along one drive, [T, H, 3], scaled like ``moved_TH3``."""
+    """Return what the trained path foresight adds along one drive and its standard error then, [T, H, 6], scaled."""
     code_1HC = horizon_features(torch.tensor([list(horizons_s)], dtype=torch.float32))
     tensors = (torch.from_numpy(np.array(a, np.float32))[None] for a in (latent_TD, action_TA, moved_TH3))
     latent_1TD, action_1TA, moved_1TH3 = tensors
-    return _run(model, latent_1TD, action_1TA, moved_1TH3, code_1HC)[0].numpy()
+    return torch.cat(_run(model, latent_1TD, action_1TA, moved_1TH3, code_1HC), dim=3)[0].numpy()
 
 
-def _run(model: Transition, latent_BLD: Tensor, action_BLA: Tensor, moved_BLH3: Tensor, code_1HC: Tensor) -> Tensor:
+def _gaussian_nll(error: Tensor, std: Tensor, known: Tensor) -> Tensor:
+    """Return the mean negative log-likelihood of the errors that are known; far ones are cut: they drown the rest."""
+    nll = 0.5 * (error / std).square().clamp(max=25.0) + torch.log(std)
+    return torch.where(known, nll, torch.zeros_like(nll)).sum() / known.sum().clamp(min=1)
+
+
+def _run(
+    model: Transition, latent_BLD: Tensor, action_BLA: Tensor, moved_BLH3: Tensor, code_1HC: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return what the path foresight adds and its standard errors, [B, L, H, 3] each, scaled."""
     z_BLD = (latent_BLD - model.latent_mean) / model.latent_std
     a_BLA = model.normalise_action(action_BLA)
     state_BP = torch.zeros(len(z_BLD), model.path.state_dim)
@@ -121,8 +158,9 @@ def _run(model: Transition, latent_BLD: Tensor, action_BLA: Tensor, moved_BLH3: 
     moved_XH3 = moved_BLH3.flatten(0, 1)
     motion_XHM = torch.cat([moved_XH3, torch.ones(*moved_XH3.shape[:2], MOTION_FEATURES - 3)], dim=2)
     code_XHC = code_1HC.expand(len(state_XP), -1, -1)
-    change_XH3 = model.path(state_XP, z_BLD.flatten(0, 1), a_BLA.flatten(0, 1), motion_XHM, code_XHC)
-    return change_XH3.unflatten(0, z_BLD.shape[:2])
+    said_XH6 = model.path(state_XP, z_BLD.flatten(0, 1), a_BLA.flatten(0, 1), motion_XHM, code_XHC)
+    said_BLH6 = said_XH6.unflatten(0, z_BLD.shape[:2])
+    return said_BLH6[..., :3], said_BLH6[..., 3:]
 
 
 def _draw(data: Sequence[PathData], batch: int, rng: np.random.Generator) -> tuple[Tensor, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -17,7 +18,7 @@ from world_model.evaluation.spaces import fit_pixel_space
 from world_model.models.transition import Transition
 from world_model.motion import MotionModel
 from world_model.training.config import TrainConfig
-from world_model.training.episodes import Episode, build_episode, state_table, with_pose_errors
+from world_model.training.episodes import Episode, ExtraErrors, build_episode, state_table, with_pose_errors
 from world_model.training.films import latents_of
 from world_model.training.stages import Stages, sample_images, sample_rows
 
@@ -80,6 +81,7 @@ def _make_episode(config: TrainConfig, data: Path, motion: MotionModel, transiti
         table = with_pose_errors(
             state_table(drive, latent_TD), config.practice_noise_m, config.practice_noise_rad, config.seed + copy
         )
+    extra = extra_errors(config, name) if known_future else None
     return build_episode(
         drive,
         latent_TD,
@@ -91,4 +93,18 @@ def _make_episode(config: TrainConfig, data: Path, motion: MotionModel, transiti
         known_future=known_future,
         practice_gap_s=config.practice_gap_s,
         table=table,
+        extra=extra,
+    )
+
+
+def extra_errors(config: TrainConfig, name: str) -> ExtraErrors | None:
+    """Return how much worse the expected pose of a drive is made while its actions are known: of every second drive."""
+    seed = zlib.crc32(name.encode()) + config.seed
+    rng = np.random.default_rng(seed)
+    if not (config.extra_error_m or config.extra_error_rad) or rng.random() < 0.5:
+        return None
+    # Small errors are what sensors have; large ones are a warning example.
+    forward, left, turn = rng.random(3) ** 2
+    return ExtraErrors(
+        (config.extra_error_m * forward, config.extra_error_m * left, config.extra_error_rad * turn), seed
     )

@@ -24,13 +24,16 @@ from world_model.training.encoder_stage import pair_source, train_encoder
 from world_model.training.episodes import expected_motion
 from world_model.training.films import PICTURE_ENCODERS, check_inputs, latents_of
 from world_model.training.loop import uses_cuda
-from world_model.training.motion_fit import Track, fit_motion
-from world_model.training.path_stage import PathData, missed_displacement, train_path
+from world_model.training.motion_fit import Track, fit_motion, with_measured_errors
+from world_model.training.path_stage import PathData, fit_caution, last_part, missed_displacement, train_path
 from world_model.training.picture_stage import Pictures
 from world_model.training.report import Report
 from world_model.training.view_stage import train_views, view_pairs
 
 _SAMPLE_IMAGES = 6000
+_SAMPLE_TRACKS = 12
+# From so many drives on one in so many can be spared to measure on.
+_MANY_DRIVES = 10
 
 
 @dataclass
@@ -63,7 +66,7 @@ def prepare(
         latents = encode_all(config, encoder, drives, names, report)
         decoder = fit_decoder(config, drives, names, latents)
     report.say("fitting the motion model")
-    motion = fit_motion([_track(drives.drive(name)) for name in names], drives.manifest.step_s)
+    motion = find_motion(config, drives, names)
     transition = make_transition(config.model, drives.manifest.action_dim)
     actions = [np.asarray(drives.drive(name).action_TA) for name in names]
     set_statistics(transition, list(latents.values()), actions)
@@ -162,6 +165,19 @@ def fit_decoder(
     return decoder
 
 
+def find_motion(config: TrainConfig, drives: DriveSet, names: Sequence[str]) -> MotionModel:
+    """Return the motion model that fits the drives, and how much it errs.
+
+    Raises:
+        DataError: The motion model cannot be fitted.
+    """
+    # A dozen drives determine a dozen numbers.
+    sample = names[:: max(len(names) // _SAMPLE_TRACKS, 1)][:_SAMPLE_TRACKS]
+    tracks, step_s = [_track(drives.drive(name)) for name in sample], drives.manifest.step_s
+    motion = fit_motion(tracks, step_s)
+    return with_measured_errors(motion, tracks, step_s, [step * step_s for step in config.horizons])
+
+
 def train_view_stage(
     config: TrainConfig,
     model: Transition,
@@ -209,18 +225,36 @@ def train_path_stage(
     data = []
     for name, latent_TD in latents.items():
         drive = drives.drive(name)
-        moved_TH3, known_T = expected_motion(drive, motion, steps, step_s)
-        missed_TH3 = missed_displacement(np.asarray(drive.pose_T4), moved_TH3, steps)
+        moved_TH3, smooth_T3, known_T = expected_motion(drive, motion, steps, step_s)
+        missed_TH3 = missed_displacement(np.asarray(drive.pose_T4), smooth_T3, moved_TH3, steps)
         missed_TH3[~known_T] = np.nan
         data.append(PathData(latent_TD, np.asarray(drive.action_TA), moved_TH3 / scale_3, missed_TH3 / scale_3))
-    train_path(
-        model,
-        data,
-        [step * step_s for step in steps],
-        steps=config.path_steps,
-        seed=config.seed,
-        progress=lambda step, loss: report.step("path", step, config.path_steps, {"loss": loss}),
-    )
+    horizons_s = [step * step_s for step in steps]
+
+    def train(learned: Sequence[PathData]) -> None:
+        train_path(
+            model,
+            learned,
+            horizons_s,
+            steps=config.path_steps,
+            seed=config.seed,
+            progress=lambda step, loss: report.step("path", step, config.path_steps, {"loss": loss}),
+        )
+
+    if len(data) >= _MANY_DRIVES:
+        train([drive for row, drive in enumerate(data) if row % _MANY_DRIVES])
+        fit_caution(model, data[::_MANY_DRIVES], horizons_s)
+    else:
+        # Every part of so little is needed: what is missed is measured first, without the last part of each drive.
+        before = {name: value.clone() for name, value in model.path.state_dict().items()}
+        parts = [last_part(drive, 0.25) for drive in data]
+        train([learned for learned, _ in parts])
+        fit_caution(model, [held_out for _, held_out in parts], horizons_s)
+        caution_3 = model.path.caution.clone()
+        model.path.load_state_dict(before)
+        train(data)
+        model.path.caution.copy_(caution_3)
+    report.say(f"path foresight errs {', '.join(f'{v:.2f}' for v in model.path.caution.tolist())} times what it thinks")
     torch.save({"config": config.to_json(), "step": config.path_steps, "model": model.path.state_dict()}, path)
 
 

@@ -1,0 +1,85 @@
+"""Weighs what memories say by how well it came true lately.
+
+A network learns how far to trust memories from the drives it was trained on; on another robot, with another camera
+and another localisation, something else may be right. Beside its forecast stand plain candidates; those that would
+have made the forecasts whose time has come better get a share of the next one.
+
+Shape suffixes: C = candidates, D = latent size.
+"""
+
+import math
+from collections import deque
+
+import numpy as np
+from scipy.optimize import nnls
+
+# Older forecasts count less, with this time constant: long enough to learn a few numbers, short enough to follow.
+FORGET_S = 25.0
+# How much evidence is asked for before a share departs from 0: squared difference over variance, times seconds.
+CAUTION_S = 0.15
+
+
+class Evidence:
+    """Combines the forecasts of one horizon with candidates, by how well each did on forecasts whose time has come.
+
+    The combination is ``forecast + sum_c w_c (candidate_c - forecast)`` with shares that are not negative and sum to at
+    most 1. They minimise the squared error over the latents' variance, all dimensions alike, with a ridge towards 0:
+    without evidence the forecast stays as it is.
+
+    Args:
+        candidates: C.
+        variance_D: Variance of the latents, the unit of errors.
+        step_s: Time between observations, which is what each forecast counts [s].
+
+    Source: Bates and Granger, The Combination of Forecasts (1969); least squares with a forgetting factor.
+    """
+
+    def __init__(self, candidates: int, variance_D: np.ndarray, step_s: float) -> None:
+        self._scale_D = 1.0 / np.sqrt(np.asarray(variance_D, np.float64))
+        self._step_s = step_s
+        self._keep = math.exp(-step_s / FORGET_S)
+        self._waiting: deque[tuple[int, np.ndarray, np.ndarray]] = deque()
+        self._gram_CC = np.zeros((candidates, candidates))
+        self._moment_C = np.zeros(candidates)
+        self.share_C = np.zeros(candidates)
+
+    def combine(self, forecast_D: np.ndarray, candidate_CD: np.ndarray) -> np.ndarray:
+        """Return the forecast with each candidate's share in it, [D]."""
+        if not self.share_C.any():
+            return forecast_D
+        return (forecast_D + self.share_C @ (candidate_CD - forecast_D)).astype(np.float32)
+
+    def expect(self, due_ns: int, forecast_D: np.ndarray, candidate_CD: np.ndarray) -> None:
+        """Keep what was forecast, before it was combined, until its time comes; a second call replaces the first."""
+        while self._waiting and self._waiting[-1][0] >= due_ns:
+            self._waiting.pop()
+        self._waiting.append((due_ns, forecast_D, candidate_CD))
+
+    def observe(self, stamp_ns: int, latent_D: np.ndarray) -> None:
+        """Learn from the forecast for this time, if there is one within half a step."""
+        slack_ns = self._step_s * 0.5e9
+        while self._waiting and self._waiting[0][0] < stamp_ns - slack_ns:
+            self._waiting.popleft()
+        if not self._waiting or self._waiting[0][0] > stamp_ns + slack_ns:
+            return
+        _, forecast_D, candidate_CD = self._waiting.popleft()
+        better_CD = (candidate_CD - forecast_D) * self._scale_D
+        missed_D = (latent_D - forecast_D) * self._scale_D
+        weight = self._step_s / len(missed_D)
+        self._gram_CC = self._keep * self._gram_CC + weight * better_CD @ better_CD.T
+        self._moment_C = self._keep * self._moment_C + weight * better_CD @ missed_D
+        self.share_C = shares(self._gram_CC, self._moment_C, CAUTION_S)
+
+    def forget_waiting(self) -> None:
+        """Drop forecasts whose time has not come; what was learned stays."""
+        self._waiting.clear()
+
+
+def shares(gram_CC: np.ndarray, moment_C: np.ndarray, ridge: float) -> np.ndarray:
+    """Return the non-negative least-squares solution with a ridge, scaled down to a sum of at most 1, [C].
+
+    Source: Lawson and Hanson's active set (SciPy), on the Cholesky factor of the normal equations.
+    """
+    factor_CC = np.linalg.cholesky(gram_CC + ridge * np.eye(len(moment_C)))
+    share_C, _ = nnls(factor_CC.T, np.linalg.solve(factor_CC, moment_C))
+    return share_C / max(share_C.sum(), 1.0)
