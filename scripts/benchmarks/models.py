@@ -31,13 +31,16 @@ PARTS = ("encoder", "transition", "decoder")
 
 
 def median_ms(call: Callable[[], Any], repeats: int, warm_up: int = 3) -> float:
-    """Return the median time of a call in milliseconds, after some to warm up."""
+    """Return the median time of a call in milliseconds, after some to warm up; waits for a GPU where there is one."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     for _ in range(warm_up):
         call()
     times = []
     for _ in range(repeats):
+        wait()
         start = time.perf_counter()
         call()
+        wait()
         times.append((time.perf_counter() - start) * 1e3)
     return sorted(times)[len(times) // 2]
 
@@ -71,9 +74,9 @@ class Frame:
 
     def __init__(self, artifact: Artifact, inputs: dict[str, torch.Tensor], batch: int = 1) -> None:
         self._encoder, self._transition, self._decoder = artifact.encoder(), artifact.transition(), artifact.decoder()
-        self._inputs = {name: value.expand(batch, *value.shape[1:]).contiguous() for name, value in inputs.items()}
-        size = artifact.manifest.image_size
-        self._image = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8)
+        device, size = artifact.device, artifact.manifest.image_size
+        self._inputs = {k: v.expand(batch, *v.shape[1:]).contiguous().to(device) for k, v in inputs.items()}
+        self._image = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8).to(device)
 
     def encode(self) -> None:
         """Encode one frame per sequence."""
@@ -102,9 +105,11 @@ class Frame:
 
 
 @torch.inference_mode()
-def measure(path: Path, inputs: dict[str, torch.Tensor], longest_s: float, repeats: int) -> dict[str, Any]:
+def measure(
+    path: Path, inputs: dict[str, torch.Tensor], longest_s: float, repeats: int, device: str = "cpu"
+) -> dict[str, Any]:
     """Return one artifact's row; batches that would take more than ``longest_s`` are left out."""
-    artifact = load_artifact(path)
+    artifact = load_artifact(path, device)
     one = Frame(artifact, inputs)
     row: dict[str, Any] = {
         "encode_ms": round(median_ms(one.encode, 10 * repeats), 2),
@@ -169,17 +174,28 @@ def rows_of(name: str, options: argparse.Namespace, answer: multiprocessing.Queu
     with tempfile.TemporaryDirectory() as folder:
         path, int8 = Path(folder, "float"), Path(folder, "int8")
         inputs = write_random(config, image_size, action_dim, path)
+        if options.device != "cpu":
+            # Eight bits are the CPU's business.
+            row = measure(path, inputs, options.longest_s, options.repeats, options.device)
+            answer.put({f"{name}, {torch.cuda.get_device_name(options.device)}": with_sizes(row, path)})
+            return
         data = circling_set(Path(folder, "set"), ("a",), seconds=8.0, size=image_size)
         # Random weights: what the rounding costs is asked of trained ones.
         quantise_artifact(str(path), data, int8, largest_nmse=float("inf"))
-        million = load_artifact(path).manifest.training["parameters_million"]
         rows = {name: measure(path, inputs, options.longest_s, options.repeats)}
         rows[f"{name}, int8"] = measure(int8, inputs, options.longest_s, options.repeats)
         for row in rows.values():
-            row["parameters_million"] = {part: round(value, 2) for part, value in million.items()}
-            row["total_million"] = round(sum(million.values()), 2)
+            with_sizes(row, path)
         rows[name]["encoder_ms"] = bfloat16_ms(name, options.repeats)
     answer.put(rows)
+
+
+def with_sizes(row: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the row with how many million parameters the artifact has."""
+    million = load_artifact(path).manifest.training["parameters_million"]
+    row["parameters_million"] = {part: round(value, 2) for part, value in million.items()}
+    row["total_million"] = round(sum(million.values()), 2)
+    return row
 
 
 def main() -> None:
@@ -189,6 +205,7 @@ def main() -> None:
     parser.add_argument("--longest-s", type=float, default=60.0, help="leave out batches that take longer")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="as torch names it; on a GPU float only")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--out", type=Path, help="Markdown table")
     options = parser.parse_args()

@@ -99,7 +99,9 @@ class LinearDecoder(nn.Module):
         """Return uint8 RGB images [B, S, S, 3]."""
         pixel_BCHW = self.expand(latent_BD).view(-1, 3, self.pooled_size, self.pooled_size)
         size = [self.image_size, self.image_size]
-        pixel_BCHW = nn.functional.interpolate(pixel_BCHW, size, mode="bilinear", align_corners=False)
+        # The operator itself: ``nn.functional.interpolate`` puts its own source into the file, which other releases of
+        # torch cannot read.
+        pixel_BCHW = torch.ops.aten.upsample_bilinear2d(pixel_BCHW, size, False)
         return (pixel_BCHW.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
 
     @torch.no_grad()
