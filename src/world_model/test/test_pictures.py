@@ -14,9 +14,11 @@ from world_model.artifacts import load_artifact
 from world_model.conditioning import Retrieval
 from world_model.data.drives import DatasetManifest, DriveSet, DriveWriter
 from world_model.errors import ConfigError, DataError
+from world_model.evaluation.report import EvaluationOptions, evaluate
 from world_model.testing_drives import STEP_S, circling_drive
 from world_model.training.checkpoints import load_checkpoint
 from world_model.training.config import LossConfig, ModelConfig, OptimiserConfig, PictureConfig, TrainConfig
+from world_model.training.episodes import encode_drive
 from world_model.training.films import FilmSampler, check_inputs, latents_of
 from world_model.training.picture_stage import PictureLosses, Pictures, PictureTrainer
 from world_model.training.pipeline import run_training
@@ -226,6 +228,14 @@ def test_from_drives_to_an_artifact_that_takes_depth_and_proprioception(data, tm
     assert np.allclose(encoder(image, depth, proprio).numpy(), expected, atol=1e-5)
     assert not np.allclose(encoder(image, torch.zeros_like(depth), proprio).numpy(), expected, atol=1e-5)
     assert artifact.decoder()(torch.from_numpy(expected)).shape == (4, SIZE, SIZE, 3)
+    # Evaluation gives it all it takes, and says what a drive lacks.
+    evaluated, (first, *_), _ = evaluate(
+        str(tmp_path / "artifact"), EvaluationOptions(data=str(data), horizons=(1, 20))
+    )
+    assert np.isfinite(evaluated["ours"]["20"]["first"])
+    assert evaluated["cost"]["encode_ms"] > 0
+    with pytest.raises(DataError, match="has no depth, the encoder takes depth of size 1"):
+        encode_drive(encoder, replace(first, depth_T1SS=None), artifact.manifest.inputs)
     # A second call finds the stage done.
     before = load_artifact(tmp_path / "artifact").manifest.encoder_id
     assert run_training(CONFIG, data, tmp_path, workers=1).encoder_id == before

@@ -52,7 +52,7 @@ def plot_horizons(result: dict[str, Any], path: Path) -> None:
                 continue
             points = [(int(step), cell[kind]) for step, cell in by_step.items() if cell[kind] is not None]
             axis.plot(*zip(*points), marker="o", label=name)
-        axis.set(title=f"{kind} visits", xlabel="steps ahead", xscale="log")
+        axis.set(title={"revisit": "revisits", "first": "first visits"}[kind], xlabel="steps ahead", xscale="log")
     axes[0].set_ylabel("NMSE of the latent")
     axes[0].legend(fontsize=8)
     figure.tight_layout()
@@ -104,7 +104,7 @@ def plot_map(artifact: Artifact, drive: Drive, path: Path) -> None:
     rows = rows[:: max(len(rows) // _MAP_STATES, 1)]
     if len(rows) < 50:
         return
-    latent_ND = encode_drive(artifact.encoder(), drive)[rows]
+    latent_ND = encode_drive(artifact.encoder(), drive, artifact.manifest.inputs)[rows]
     point_N2 = TSNE(init="pca", random_state=0, perplexity=30).fit_transform(latent_ND)
     pose_N4 = np.asarray(drive.pose_T4)[rows]
     figure, axes = plt.subplots(1, 3, figsize=(13, 4))

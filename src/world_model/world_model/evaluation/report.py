@@ -29,7 +29,7 @@ from world_model.evaluation.runner import DriveForecasts, forecast_drive
 from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
 from world_model.evaluation.spaces import PixelSpace
 from world_model.predictor import Observation, Predictor
-from world_model.training.episodes import encode_drive
+from world_model.training.episodes import encode_drive, frames_of
 from world_model.training.motion_fit import pose_or_none
 
 HORIZONS = (1, 5, 10, 20, 40)
@@ -129,6 +129,8 @@ def load_drives(options: EvaluationOptions, artifact: Artifact) -> list[Drive]:
                 exact_pose=options.still,
                 image_size=manifest.image_size,
                 step_s=manifest.step_s,
+                depth="depth" in manifest.inputs,
+                proprioception="proprioception" in manifest.inputs,
             )
             for seed in parse_seeds(options.data.removeprefix("sim:"))
         ]
@@ -169,8 +171,9 @@ def cost(artifact: Artifact, drive: Drive, frames: int = 400) -> dict[str, float
     torch.set_num_threads(1)
     encoder, predictor, bank = artifact.encoder(), Predictor(artifact), MemoryBank()
     times: dict[str, list[float]] = {n: [] for n in ("encode", "observe", "retrieve", "predict", "predict_without")}
-    latent_TD = encode_drive(encoder, drive)
-    image_1SSC = torch.from_numpy(np.array(drive.image_TSSC[:1]))
+    inputs = artifact.manifest.inputs
+    latent_TD = encode_drive(encoder, drive, inputs)
+    frame = frames_of(drive, slice(1), inputs)
     first = max(len(drive) - frames, 0)
     for t in range(len(drive)):
         observation = Observation(int(drive.stamp_T[t]), latent_TD[t], pose_or_none(drive.pose_T4[t]), None)
@@ -183,7 +186,7 @@ def cost(artifact: Artifact, drive: Drive, frames: int = 400) -> dict[str, float
             ticks.append(time.perf_counter())  # noqa: B023 - called within the iteration
 
         with torch.inference_mode():
-            encoder(image_1SSC, None, None)
+            encoder(*frame)
         lap()
         requests = predictor.observe(observation)
         lap()

@@ -67,9 +67,12 @@ def forecast_drive(
         start_s: Frames before this are remembered but not judged [s].
         burn_in: First frames that are not judged.
         noise_seed: Seed of the run with extra pose noise.
+
+    Raises:
+        DataError: The drive lacks something the encoder takes.
     """
     step_s = artifact.manifest.step_s
-    latent_TD = encode_drive(artifact.encoder(), drive)
+    latent_TD = encode_drive(artifact.encoder(), drive, artifact.manifest.inputs)
     runs = {"ours": run_online(drive, latent_TD, artifact, horizons, known_future)}
     runs["ours, pose noise"] = run_online(with_noise(drive, noise_seed), latent_TD, artifact, horizons, known_future)
     forecast = {

@@ -83,21 +83,9 @@ def encoder_inputs(model: ModelConfig) -> dict[str, int]:
     return inputs
 
 
-@torch.inference_mode()
-def latents_of(encoder: nn.Module, drive: Drive, model: ModelConfig, batch: int = 32) -> np.ndarray:
+def latents_of(encoder: nn.Module, drive: Drive, model: ModelConfig) -> np.ndarray:
     """Return the latents of a drive's frames, float32 [T, D], from all that the encoder takes."""
-    if model.encoder not in PICTURE_ENCODERS:
-        return encode_drive(encoder, drive)
-    # A frozen encoder has no parameters left; it runs where it was loaded, on the processor.
-    device, rows = next(encoder.parameters(), torch.empty(0)).device, []
-    for start in range(0, len(drive), batch):
-        # Copied: torch wants arrays that could be written to.
-        window = slice(start, start + batch)
-        image_BSSC = torch.from_numpy(np.array(drive.image_TSSC[window]))
-        extra = [torch.from_numpy(np.array(array[window], np.float32)) for array in _extra(drive, model)]
-        given = (tensor if tensor is None else tensor.to(device) for tensor in optional_inputs(extra, model))
-        rows.append(encoder(image_BSSC.to(device), *given).float().cpu().numpy())
-    return np.concatenate(rows)
+    return encode_drive(encoder, drive, encoder_inputs(model), 32 if model.encoder in PICTURE_ENCODERS else 256)
 
 
 def optional_inputs(extra: Sequence[Tensor], model: ModelConfig) -> tuple[Tensor | None, Tensor | None]:
