@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -161,3 +164,21 @@ def test_the_same_encoder_has_the_same_id_however_often_it_is_written(folder, tm
         encoder = torch.jit.load(str(folder / "encoder.pt"))
         ids.add(write_artifact(tmp_path / again, entries, {"encoder": encoder}).encoder_id)
     assert len(ids) == 1
+
+
+def test_the_same_weights_have_the_same_id_in_every_process():
+    """Sets of names are ordered by a hash that differs between processes, and TorchScript writes one."""
+    work = (
+        "import hashlib, torch; from world_model.models import GruContext, LinearEncoder, Transition;"
+        "from world_model.torchscript import script_bytes; torch.manual_seed(0);"
+        "parts = [LinearEncoder(32, 8, 16), Transition(8, 2, GruContext(10, 8), width=8, memory_width=8)];"
+        "files = [script_bytes(torch.jit.script(part.eval()), 'part') for part in parts];"
+        "print([hashlib.sha256(file).hexdigest() for file in files])"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", work], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2", "7")
+    }
+    assert len(printed) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 
 import torch
@@ -11,10 +12,12 @@ import torch
 _LEFT_OUT = (".debug_pkl", "serialization_id")
 
 
-def script_bytes(module: torch.jit.ScriptModule, name: str) -> bytes:
-    """Return a TorchScript file without debug information, the same wherever the sources lie.
+# Constants of a class, a line each, in the order of a set of names: another one in every process.
+_CONSTANTS = re.compile(rb"(?:^ +\w+ : Final\[[^\n]*\n)+", re.MULTILINE)
 
-    Two processes may still write constants in different orders.
+
+def script_bytes(module: torch.jit.ScriptModule, name: str) -> bytes:
+    """Return a TorchScript file without debug information: the same weights give the same bytes in every process.
 
     Args:
         module: Scripted module.
@@ -28,5 +31,12 @@ def script_bytes(module: torch.jit.ScriptModule, name: str) -> bytes:
             if not entry.filename.endswith(_LEFT_OUT):
                 inside = entry.filename.split("/", 1)[1]
                 # A fresh entry carries no time of writing.
-                target.writestr(zipfile.ZipInfo(f"{name}/{inside}"), source.read(entry), entry.compress_type)
+                content = source.read(entry)
+                if inside.endswith(".py"):
+                    content = _CONSTANTS.sub(_sorted_lines, content)
+                target.writestr(zipfile.ZipInfo(f"{name}/{inside}"), content, entry.compress_type)
     return kept.getvalue()
+
+
+def _sorted_lines(found: re.Match[bytes]) -> bytes:
+    return b"".join(sorted(found.group().splitlines(keepends=True)))
