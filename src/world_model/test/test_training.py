@@ -15,6 +15,7 @@ from world_model.bank import MemoryBank
 from world_model.commands.evaluate import main as evaluate_main
 from world_model.conditioning import Retrieval
 from world_model.data.drives import DriveSet
+from world_model.data.encoding import encode_drive
 from world_model.errors import ArtifactError, ConfigError
 from world_model.evaluation.runner import forecast_drive
 from world_model.evaluation.scores import score
@@ -24,7 +25,6 @@ from world_model.predictor import Observation, Predictor
 from world_model.testing_drives import circling_drive, circling_set
 from world_model.training.checkpoints import load_checkpoint
 from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
-from world_model.training.episodes import encode_drive
 from world_model.training.loop import rate_at
 from world_model.training.motion_fit import pose_or_none
 from world_model.training.pipeline import run_training

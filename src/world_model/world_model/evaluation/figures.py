@@ -16,9 +16,9 @@ import torch
 
 from world_model.artifacts import Artifact, load_artifact
 from world_model.data.drives import Drive
+from world_model.data.encoding import encode_drive
 from world_model.evaluation.report import table, write_json
 from world_model.evaluation.runner import DriveForecasts
-from world_model.training.episodes import encode_drive
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -14,9 +14,10 @@ import torch
 from world_model.artifacts import Artifact
 from world_model.bank import MemoryBank
 from world_model.data.drives import Drive
+from world_model.data.encoding import encode_drive
 from world_model.predictor import Observation, Predictor
 from world_model.retrieved import Memory
-from world_model.training.episodes import encode_drive, revisits, state_table
+from world_model.training.episodes import revisits, state_table
 from world_model.training.motion_fit import pose_or_none
 
 NOISE_M = 0.1

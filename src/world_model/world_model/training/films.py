@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from world_model.data.drives import Drive, DriveSet
+from world_model.data.encoding import encode_drive
 from world_model.errors import DataError
 from world_model.training.config import ModelConfig
-from world_model.training.episodes import encode_drive
 
 PICTURE_ENCODERS = ("resnet", "driving")
 

@@ -19,9 +19,10 @@ from torch import Tensor
 from world_model.artifacts import Artifact
 from world_model.conditioning import Retrieval
 from world_model.data.drives import Drive
+from world_model.data.encoding import encode_drive
 from world_model.metrics import nmse
 from world_model.motion import MotionModel
-from world_model.training.episodes import build_episode, encode_drive
+from world_model.training.episodes import build_episode
 from world_model.training.losses import prediction_loss
 from world_model.training.sampler import answers_at
 from world_model.world_action.evaluation import ForecastErrors, embed_frames, ratio_with_interval
