@@ -136,6 +136,16 @@ def test_a_localisation_that_jumps_is_followed_at_once():
     assert pose_T3[[59, 60, 99], :2] == pytest.approx(pose_T4[[59, 60, 99], :2], abs=1e-3)
 
 
+def test_a_model_of_another_robot_does_not_pull_the_pose_along():
+    """Actions that mean half the speed and another turn: without doubt the pose would lag by 0.2 m and 0.2 rad."""
+    pose_T4, true_T4 = noisy_circle(0, 0.005, 0.005)
+    pose_T3 = smoothed(MotionModel(weights=UNICYCLE, pose_gain=(0.1, 0.1)), pose_T4, np.tile([0.5, 0.1], (600, 1)))
+    missed_T3 = pose_T3[100:] - true_T4[100:, [0, 1, 3]]
+    missed_T3[:, 2] = (missed_T3[:, 2] + np.pi) % (2 * np.pi) - np.pi
+    assert np.hypot(missed_T3[:, 0], missed_T3[:, 1]).mean() < 0.03
+    assert np.abs(missed_T3[:, 2]).mean() < 0.03
+
+
 def test_the_fit_believes_exact_poses_and_doubts_noisy_ones():
     action_TA = np.tile([1.0, 0.5], (600, 1)) + 0.2 * np.random.default_rng(5).normal(size=(600, 2)).cumsum(0) * 0.1
     model = MotionModel(weights=UNICYCLE, residual_share=(0, 0, 0))

@@ -17,6 +17,10 @@ from world_model.errors import ArtifactError, ObservationError
 # the smoothing of poses anew.
 _SMOOTHED_GAP_S = 0.5
 _JUMP_M = 0.5
+# What poses miss of a model that fits is white. From this autocorrelation on the model is doubted, and from that on poses
+# are taken as they are measured. Judged over about so many poses.
+_WHITE, _BIASED = 0.2, 0.5
+_JUDGED_POSES = 20
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,26 @@ def integrate_twist(twist_S3: np.ndarray, step_s: float) -> np.ndarray:
     return np.column_stack([forward_S, left_S, turn_S])
 
 
+class Whiteness:
+    """Tells whether what a filter's model misses is noise, or the same again and again.
+
+    Source: Mehra, On the Identification of Variances and Adaptive Kalman Filtering (1970), with lag one only.
+    """
+
+    def __init__(self) -> None:
+        self._last = (0.0, 0.0)
+        self._square = self._product = 0.0
+
+    def update(self, first: float, second: float) -> float:
+        """Return how much the model is to be doubted (0..1) after it missed by this."""
+        keep = 1.0 - 1.0 / _JUDGED_POSES
+        self._square = keep * self._square + first * first + second * second
+        self._product = keep * self._product + first * self._last[0] + second * self._last[1]
+        self._last = (first, second)
+        alike = self._product / self._square if self._square > 0.0 else 0.0
+        return min(max((alike - _WHITE) / (_BIASED - _WHITE), 0.0), 1.0)
+
+
 class MotionTracker:
     """The motion model run along one drive, one observation at a time.
 
@@ -175,6 +199,7 @@ class MotionTracker:
         self._twist_3 = np.zeros(3)
         self._started = False
         self._pose: tuple[int, Pose2] | None = None
+        self._doubt = (Whiteness(), Whiteness())
 
     @property
     def pose(self) -> Pose2 | None:
@@ -233,16 +258,17 @@ class MotionTracker:
         elapsed_s = (stamp_ns - last_ns) * 1e-9
         # The twist kept so far is that of the step that ends now.
         expected = last.moved(integrate_twist(self._twist_3[None], elapsed_s)[0])
-        dx, dy = measured.x - expected.x, measured.y - expected.y
-        if not 0.0 < elapsed_s < _SMOOTHED_GAP_S or math.hypot(dx, dy) > _JUMP_M:
+        forward, left, turn = measured.relative_to(expected)
+        if not 0.0 < elapsed_s < _SMOOTHED_GAP_S or math.hypot(forward, left) > _JUMP_M:
             return measured
-        turn = wrap_angle(measured.heading - expected.heading)
-        return Pose2(
-            expected.x + position_gain * dx,
-            expected.y + position_gain * dy,
-            measured.z,
-            wrap_angle(expected.heading + heading_gain * turn),
+        # A model of another robot would pull the pose along with it: what it misses then looks alike each time.
+        position, heading = (
+            doubt.update(*values) for doubt, values in zip(self._doubt, ((forward, left), (turn, 0.0)))
         )
+        position_gain += position * (1.0 - position_gain)
+        heading_gain += heading * (1.0 - heading_gain)
+        moved = expected.moved((position_gain * forward, position_gain * left, heading_gain * turn))
+        return Pose2(moved.x, moved.y, measured.z, moved.heading)
 
     def _command(self, action_TA: np.ndarray) -> np.ndarray:
         return action_features(action_TA) @ self._weights_F3
