@@ -17,7 +17,7 @@ from world_model.errors import ArtifactError, ObservationError
 # the smoothing of poses anew.
 _SMOOTHED_GAP_S = 0.5
 _JUMP_M = 0.5
-# What a model that fits misses of the poses is white. From this autocorrelation on the model is doubted, and from that on
+# What a model that fits misses of the poses is white. From this autocorrelation on the model is doubted, from that on
 # poses are taken as they are measured. Judged over about so many poses.
 _WHITE, _BIASED = 0.2, 0.5
 _JUDGED_POSES = 20
