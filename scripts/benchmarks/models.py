@@ -9,6 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -166,8 +167,8 @@ def bfloat16_ms(name: str, repeats: int) -> dict[str, float]:
     return times
 
 
-def rows_of(name: str, options: argparse.Namespace, answer: multiprocessing.Queue) -> None:
-    """Put a configuration's rows, float and 8-bit, where the parent reads them; a process per configuration."""
+def rows_of(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Return a configuration's rows, float and 8-bit; on a GPU float only."""
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore")
     config, (image_size, action_dim) = load_config(CONFIGS / f"{name}.yaml"), SIZES[name]
@@ -177,8 +178,8 @@ def rows_of(name: str, options: argparse.Namespace, answer: multiprocessing.Queu
         if options.device != "cpu":
             # Eight bits are the CPU's business.
             row = measure(path, inputs, options.longest_s, options.repeats, options.device)
-            answer.put({f"{name}, {torch.cuda.get_device_name(options.device)}": with_sizes(row, path)})
-            return
+            on = torch.cuda.get_device_name(options.device) if options.device.startswith("cuda") else options.device
+            return {f"{name}, {on}": with_sizes(row, path)}
         data = circling_set(Path(folder, "set"), ("a",), seconds=8.0, size=image_size)
         # Random weights: what the rounding costs is asked of trained ones.
         quantise_artifact(str(path), data, int8, largest_nmse=float("inf"))
@@ -187,7 +188,7 @@ def rows_of(name: str, options: argparse.Namespace, answer: multiprocessing.Queu
         for row in rows.values():
             with_sizes(row, path)
         rows[name]["encoder_ms"] = bfloat16_ms(name, options.repeats)
-    answer.put(rows)
+    return rows
 
 
 def with_sizes(row: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -211,11 +212,9 @@ def main() -> None:
     options = parser.parse_args()
     context, rows = multiprocessing.get_context("spawn"), {}
     for name in options.configs:
-        answer = context.Queue()
-        process = context.Process(target=rows_of, args=(name, options, answer))
-        process.start()
-        rows |= answer.get()
-        process.join()
+        # A process per configuration; what goes wrong in it is raised here.
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            rows |= pool.submit(rows_of, name, options).result()
     result = {"configurations": rows, "threads": options.threads}
     print(json.dumps(result, indent=1))
     if options.json:
