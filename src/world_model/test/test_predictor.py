@@ -7,7 +7,7 @@ from world_model.errors import ObservationError
 from world_model.metrics import ErrorTracker, nmse
 from world_model.motion import Pose2
 from world_model.predictor import Observation, Predictor
-from world_model.retrieved import Memory
+from world_model.retrieved import Memory, MemoryRequest
 from world_model.testing import make_random_artifact
 
 STEP_NS = 50_000_000
@@ -141,8 +141,6 @@ def test_the_bank_keeps_links_and_finds_exactly():
         if len(bank) > before:
             kept.append(item)
     assert kept[1].stamp_ns == 2 * STEP_NS  # 0.05 m a step: every second one is 0.1 m away
-    from world_model.retrieved import MemoryRequest
-
     request = MemoryRequest(
         horizon_s=1.0, pose=Pose2(3.0, 0.1, 0.0, 0.0), latent_D=None, rank="pose", radius_m=1.0,
         heading_tolerance_rad=0.7, heading_weight_m=1.0, k=5,

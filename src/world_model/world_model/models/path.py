@@ -10,8 +10,6 @@ from world_model.models.forecaster import HORIZON_FEATURES
 
 # Of the expected motion only the displacement and whether it is known are read: how sure it is, is said here.
 _MOTION_READ = 4
-
-
 # Displacements err by about this much after a second: (forward, left, turn), scaled.
 ERROR_SCALE = (0.1, 0.1, 0.2)
 

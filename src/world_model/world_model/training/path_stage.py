@@ -84,7 +84,8 @@ def train_path(
     model.path.train()
     for step in range(steps):
         latent_BLD, action_BLA, moved_BLH3, missed_BLH3 = _draw(data, batch, rng)
-        change_BLH3, std_BLH3 = _run(model, latent_BLD, action_BLA, moved_BLH3, code_1HC)
+        said_BLH6 = _run(model, latent_BLD, action_BLA, moved_BLH3, code_1HC)
+        change_BLH3, std_BLH3 = said_BLH6[..., :3], said_BLH6[..., 3:]
         # Far horizons are allowed larger misses, or nothing else would be learned.
         allowed_H1 = torch.sqrt(code_1HC[0, :, :1].clamp(min=0.05))
         # Masked before the difference: what is not a number would spoil the gradient even where it is left out.
@@ -134,7 +135,7 @@ def path_corrections(
     code_1HC = horizon_features(torch.tensor([list(horizons_s)], dtype=torch.float32))
     tensors = (torch.from_numpy(np.array(a, np.float32))[None] for a in (latent_TD, action_TA, moved_TH3))
     latent_1TD, action_1TA, moved_1TH3 = tensors
-    return torch.cat(_run(model, latent_1TD, action_1TA, moved_1TH3, code_1HC), dim=3)[0].numpy()
+    return _run(model, latent_1TD, action_1TA, moved_1TH3, code_1HC)[0].numpy()
 
 
 def _gaussian_nll(error: Tensor, std: Tensor, known: Tensor) -> Tensor:
@@ -143,10 +144,8 @@ def _gaussian_nll(error: Tensor, std: Tensor, known: Tensor) -> Tensor:
     return torch.where(known, nll, torch.zeros_like(nll)).sum() / known.sum().clamp(min=1)
 
 
-def _run(
-    model: Transition, latent_BLD: Tensor, action_BLA: Tensor, moved_BLH3: Tensor, code_1HC: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return what the path foresight adds and its standard errors, [B, L, H, 3] each, scaled."""
+def _run(model: Transition, latent_BLD: Tensor, action_BLA: Tensor, moved_BLH3: Tensor, code_1HC: Tensor) -> Tensor:
+    """Return what the path foresight adds and its standard error then, [B, L, H, 6], scaled."""
     z_BLD = (latent_BLD - model.latent_mean) / model.latent_std
     a_BLA = model.normalise_action(action_BLA)
     state_BP = torch.zeros(len(z_BLD), model.path.state_dim)
@@ -159,8 +158,7 @@ def _run(
     motion_XHM = torch.cat([moved_XH3, torch.ones(*moved_XH3.shape[:2], MOTION_FEATURES - 3)], dim=2)
     code_XHC = code_1HC.expand(len(state_XP), -1, -1)
     said_XH6 = model.path(state_XP, z_BLD.flatten(0, 1), a_BLA.flatten(0, 1), motion_XHM, code_XHC)
-    said_BLH6 = said_XH6.unflatten(0, z_BLD.shape[:2])
-    return said_BLH6[..., :3], said_BLH6[..., 3:]
+    return said_XH6.unflatten(0, z_BLD.shape[:2])
 
 
 def _draw(data: Sequence[PathData], batch: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
