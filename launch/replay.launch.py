@@ -18,7 +18,9 @@ def _player(context: LaunchContext) -> list[Node]:
     if given["topics"]:
         arguments += ["--topics", *given["topics"].split()]
     ends = [Shutdown(reason="the recording has ended")]
-    return [Node(package="wm_bringup", executable="bag_player", arguments=arguments, output="screen", on_exit=ends)]
+    return [
+        Node(package="bag_player", executable="bag_player_node", arguments=arguments, output="screen", on_exit=ends)
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:

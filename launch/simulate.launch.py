@@ -15,7 +15,7 @@ def _robot(context: LaunchContext) -> list[Node]:
     seed = context.launch_configurations["seed"]
     return [
         Node(
-            package="wm_sim",
+            package="wm_sim_ros",
             executable="wm_sim_node",
             name="wm_sim",
             parameters=[str(config_directory() / "wm_sim.yaml"), *([{"seed": int(seed)}] if seed else [])],

@@ -27,11 +27,12 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray
 
 from wm_bringup.configuration import NODES, ros_arguments
-from wm_bringup.graph import Graph, executable
+from wm_core.images import prepare_image
+from wm_core.se3 import quaternion_of
+from wm_demo.graph import Graph, executable
 from wm_interfaces.msg import LatentPrediction, LatentState
-from wm_ros import float_array_msg, image_to_msg, own_domain_id, pose_to_msg, qos, quaternion_of, stamp_ns
-from world_model.artifacts import load_artifact
-from world_model.images import prepare_image
+from wm_ros import float_array_msg, image_to_msg, own_domain_id, pose_to_msg, qos, stamp_ns
+from world_model.runtime.artifacts import load_artifact
 
 RATE_HZ = 20.0
 SIZES = {"160x120": (120, 160), "640x480": (480, 640)}

@@ -23,9 +23,17 @@ from spatial_memory import (
     Successor,
     resolution_for,
 )
-from spatial_memory.columns import Rows
-from spatial_memory.schema import PUT_META, PUT_RECORD, PUT_SESSION, PUT_SUCCESSOR, pack_successor, sealed, to_tuples
-from spatial_memory.table import Catalogue
+from spatial_memory.embedded.table import Catalogue
+from spatial_memory.index.columns import Rows
+from spatial_memory.store.schema import (
+    PUT_META,
+    PUT_RECORD,
+    PUT_SESSION,
+    PUT_SUCCESSOR,
+    pack_successor,
+    sealed,
+    to_tuples,
+)
 
 CHUNK = 100_000
 STEP_NS = 100_000_000
@@ -216,8 +224,9 @@ def ros_round_trip(path: Path, queries: mw.Queries) -> dict[str, Any]:
 
 def _query_msg(queries: mw.Queries, at: int) -> Any:
     """Return a query as the service takes it."""
+    from wm_core.se3 import quaternion_of
     from wm_interfaces.msg import MemoryQuery
-    from wm_ros import floats, quaternion_of
+    from wm_ros import floats
 
     msg = MemoryQuery(has_pose=True, radius_m=mw.RADIUS_M, k=mw.K, rank_by=MemoryQuery.RANK_LATENT, successors=True)
     msg.pose.position.x, msg.pose.position.y = float(queries.x_Q[at]), float(queries.y_Q[at])

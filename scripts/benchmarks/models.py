@@ -17,12 +17,12 @@ import numpy as np
 import psutil
 import torch
 
-from world_model.artifacts import Artifact, load_artifact
+from wm_testing.drives import circling_set
 from world_model.commands.train import CONFIGS
-from world_model.export import example_inputs, export_artifact
+from world_model.export.quantise import quantise_artifact
+from world_model.export.torchscript import example_inputs, export_artifact
 from world_model.models.factory import make_decoder, make_encoder, make_transition
-from world_model.quantise import quantise_artifact
-from world_model.testing_drives import circling_set
+from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.training.config import TrainConfig, load_config
 
 SIZES = {"tiny": (64, 2), "compact": (128, 2), "base": (256, 4), "large": (256, 4)}

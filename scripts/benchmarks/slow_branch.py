@@ -16,7 +16,7 @@ import yaml
 from graph import SIZES, Driver, drive, ros
 
 from wm_bringup.configuration import NODES, config_directory, ros_arguments
-from wm_bringup.graph import Graph, executable
+from wm_demo.graph import Graph, executable
 from wm_ros import own_domain_id
 
 FAST_NODES = tuple(node for node in NODES if node != "world_action")

@@ -5,7 +5,7 @@ package_name = "spatial_memory"
 setup(
     name=package_name,
     version="0.1.0",
-    packages=find_packages(include=[package_name]),
+    packages=find_packages(include=[package_name, f"{package_name}.*"]),
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
@@ -16,8 +16,8 @@ setup(
     # A library for ctypes, not a module. Without a compiler the package works all the same, only slower.
     ext_modules=[
         Extension(
-            f"{package_name}._kernels",
-            [f"{package_name}/_kernels.c"],
+            f"{package_name}.index._kernels",
+            [f"{package_name}/index/_kernels.c"],
             # No fused multiply-add: comparisons must fall out as NumPy's do.
             # Raise it with every change of the source, here and in kernels.py: a changed setup.py is built anew.
             define_macros=[("WM_VERSION", "2")],

@@ -6,6 +6,7 @@ setup(
     name=package_name,
     version="0.1.0",
     packages=[package_name],
+    package_data={package_name: ["py.typed"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
         ("share/" + package_name, ["package.xml"]),
@@ -17,6 +18,4 @@ setup(
     maintainer_email="maintainers@example.com",
     description="A small simulated robot with a first-person camera, driving loops through seeded buildings.",
     license="Apache-2.0",
-    py_modules=["wm_sim_node"],
-    entry_points={"console_scripts": ["wm_sim_node = wm_sim_node:main"]},
 )

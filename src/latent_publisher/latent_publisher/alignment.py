@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from world_model.alignment import NS_PER_S, ActionTrack, AlignedAction, AlignedPose, PoseTrack
+from wm_core.alignment import ActionTrack, AlignedAction, AlignedPose, PoseTrack
+from wm_core.timeline import NS_PER_S
 
 FrameT = TypeVar("FrameT")
 _CLOCKS_DIFFER_NS = 2 * NS_PER_S

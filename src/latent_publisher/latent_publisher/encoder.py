@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from world_model.artifacts import Artifact
-from world_model.errors import FrameError
-from world_model.images import prepare_depth, prepare_image
+from wm_core.errors import FrameError
+from wm_core.images import prepare_depth, prepare_image
+from world_model.runtime.artifacts import Artifact
 
 _WARM_UP_PASSES = 5
 

@@ -16,6 +16,9 @@ from std_msgs.msg import Float32MultiArray, Header
 from latent_publisher.alignment import Aligned, ArrivalClock, NearestInTime, StateAligner
 from latent_publisher.encoder import Encoder
 from latent_publisher.params import LatentPublisherParams
+from wm_core.alignment import ActionStatus, ActionTrack, PoseStatus, PoseTrack
+from wm_core.errors import FrameError
+from wm_core.timeline import Pacer, Passage, Timeline
 from wm_interfaces.msg import LatentState
 from wm_ros import (
     CameraSubscription,
@@ -34,8 +37,6 @@ from wm_ros import (
     stamp_ns,
     vector_from_msg,
 )
-from world_model.alignment import ActionStatus, ActionTrack, Pacer, Passage, PoseStatus, PoseTrack, Timeline
-from world_model.errors import FrameError
 
 _SIDE_INPUT_TOLERANCE_S = 0.1
 

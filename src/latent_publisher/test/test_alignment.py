@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from latent_publisher.alignment import ArrivalClock, NearestInTime, StateAligner
-from world_model.alignment import NS_PER_S, ActionStatus, ActionTrack, PoseStatus, PoseTrack
+from wm_core.alignment import ActionStatus, ActionTrack, PoseStatus, PoseTrack
+from wm_core.timeline import NS_PER_S
 
 IDENTITY = np.array([0.0, 0.0, 0.0, 1.0])
 MS = 1_000_000

@@ -19,21 +19,13 @@ from std_msgs.msg import Float32MultiArray
 
 from latent_publisher.node import LatentPublisher
 from latent_publisher.params import LatentPublisherParams
+from wm_core.errors import FrameError
+from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import LatentState
-from wm_ros import (
-    ParameterError,
-    float_array_msg,
-    image_to_msg,
-    own_domain_id,
-    pose_to_msg,
-    qos,
-    quaternion_of,
-    stamp_msg,
-    stamp_ns,
-)
-from wm_ros.testing import assert_file_sets_every_parameter, ros_context, spin_until  # noqa: F401
-from world_model.errors import ArtifactError, FrameError
-from world_model.testing import make_random_artifact
+from wm_ros import ParameterError, float_array_msg, image_to_msg, own_domain_id, pose_to_msg, qos, stamp_msg, stamp_ns
+from wm_testing.artifacts import make_random_artifact
+from wm_testing.nodes import assert_file_sets_every_parameter, ros_context, spin_until  # noqa: F401
+from world_model.errors import ArtifactError
 
 CONFIG = Path(__file__).parents[3] / "config" / "latent_publisher.yaml"
 START_NS = 1_000_000_000_000_000_000

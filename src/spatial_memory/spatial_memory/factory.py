@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from spatial_memory.backend import Memory
-from spatial_memory.cells import CellGrid, resolution_for
-from spatial_memory.errors import CorruptStoreError, StoreError
-from spatial_memory.files import IN_MEMORY
-from spatial_memory.maps import LocalMap, Map, Wgs84Map
-from spatial_memory.memory import CellMemory
-from spatial_memory.outbox import next_to
-from spatial_memory.recovery import recover
-from spatial_memory.store import Store
+from spatial_memory.embedded.memory import CellMemory
+from spatial_memory.geometry.cells import CellGrid, resolution_for
+from spatial_memory.geometry.maps import LocalMap, Wgs84Map
+from spatial_memory.qdrant.outbox import next_to
+from spatial_memory.store.files import IN_MEMORY
+from spatial_memory.store.recovery import recover
+from spatial_memory.store.store import Store
+from wm_core.memory.errors import CorruptStoreError, StoreError
+from wm_core.memory.frames import Map
+from wm_core.memory.protocol import Memory
 
 
 def make_grid(map_name: str, datum_lat: float, datum_lng: float, usual_radius_m: float, resolution: int) -> CellGrid:
@@ -103,8 +104,8 @@ def open_memory(settings: MemorySettings, grid: CellGrid, progress: Callable[[in
 
 def _open_qdrant(settings: MemorySettings, grid: CellGrid) -> Memory:
     try:
-        from spatial_memory.qdrant_memory import QdrantMemory
-        from spatial_memory.qdrant_server import connect
+        from spatial_memory.qdrant.memory import QdrantMemory
+        from spatial_memory.qdrant.server import connect
     except ModuleNotFoundError as error:
         raise StoreError(f"backend qdrant needs the Python package qdrant-client: {error}") from error
     client = connect(settings.qdrant_host, settings.qdrant_port, settings.qdrant_api_key, tls=settings.qdrant_tls)

@@ -11,13 +11,14 @@ from geometry_msgs.msg import Point, Pose, Transform
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from spatial_memory import records
-from spatial_memory.backend import Forget, Rigid
-from spatial_memory.query import Box, Matches, Place, Query
-from spatial_memory.recorder import State
+from wm_core.memory import record as records
+from wm_core.memory.protocol import Forget, Rigid
+from wm_core.memory.query import Box, Matches, Place, Query
+from wm_core.memory.recorder import State
+from wm_core.se3 import yaw_of
 from wm_interfaces.msg import LatentState, MemoryMatches, MemoryQuery, MemoryRecord, MemorySuccessor
 from wm_interfaces.srv import DeleteMemory
-from wm_ros import MessageError, floats, pose_from_msg, stamp_msg, stamp_ns, yaw_of
+from wm_ros import MessageError, floats, pose_from_msg, stamp_msg, stamp_ns
 
 _RANKS = {
     MemoryQuery.RANK_AUTO: "auto",

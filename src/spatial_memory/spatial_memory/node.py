@@ -20,13 +20,13 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 from spatial_memory import messages
-from spatial_memory.backend import Forget, Memory
-from spatial_memory.cells import CellGrid
-from spatial_memory.errors import RecordError, SpatialMemoryError, StoreError
 from spatial_memory.factory import make_grid, open_memory
+from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.params import SpatialMemoryParams
-from spatial_memory.query import Matches, Place, Query, no_matches
-from spatial_memory.recorder import Recorder, Spacing
+from wm_core.memory.errors import RecordError, SpatialMemoryError, StoreError
+from wm_core.memory.protocol import Forget, Memory
+from wm_core.memory.query import Matches, Place, Query, no_matches
+from wm_core.memory.recorder import Recorder, Spacing
 from wm_interfaces.msg import LatentState, MemoryQuery, PredictionError
 from wm_interfaces.srv import (
     DeleteMemory,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from spatial_memory.factory import MemorySettings
-from spatial_memory.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
+from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
 from wm_ros import param
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spatial_memory import Box, CellGrid, CellMemory, LocalMap, MemoryRecord, Place, Query, Store, Successor
-from spatial_memory.brute import BruteMemory
+from wm_core.memory.reference import BruteMemory
 
 DIM = 6
 

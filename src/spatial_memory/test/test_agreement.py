@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spatial_memory import CellGrid, CellMemory, Forget, LocalMap, Rigid, Store, Successor, Wgs84Map, index
-from spatial_memory.brute import BruteMemory
+from spatial_memory import CellGrid, CellMemory, Forget, LocalMap, Rigid, Store, Successor, Wgs84Map
+from spatial_memory.index import cell_index as index
+from wm_core.memory.reference import BruteMemory
 
 from .conftest import World, assert_agree
 

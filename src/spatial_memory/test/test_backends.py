@@ -30,8 +30,8 @@ from spatial_memory import (
     StoreError,
     Successor,
 )
-from spatial_memory.brute import BruteMemory
-from spatial_memory.forgetting import worth
+from spatial_memory.index.forgetting import worth
+from wm_core.memory.reference import BruteMemory
 
 from .conftest import World, assert_agree
 
@@ -60,8 +60,8 @@ def memory(request, grid, tmp_path) -> Iterator[Memory]:
     elif request.param == "faiss":
         made = CellMemory(Store(tmp_path / "memory.sqlite3"), grid)
     else:
-        from spatial_memory.qdrant_memory import QdrantMemory
-        from spatial_memory.qdrant_server import connect
+        from spatial_memory.qdrant.memory import QdrantMemory
+        from spatial_memory.qdrant.server import connect
 
         local = request.param == "qdrant-local"
         if not local and not server_answers():
@@ -245,7 +245,7 @@ class Flaky:
 
 
 def test_a_server_that_is_away_gets_everything_later(grid, twin, tmp_path):
-    from spatial_memory.qdrant_memory import QdrantMemory
+    from spatial_memory.qdrant.memory import QdrantMemory
 
     client, world = Flaky(local_client()), World(12)
     memory = QdrantMemory(client, grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
@@ -269,7 +269,7 @@ def test_a_server_that_is_away_gets_everything_later(grid, twin, tmp_path):
 
 
 def test_what_was_not_sent_is_sent_after_a_restart(grid, twin, tmp_path):
-    from spatial_memory.qdrant_memory import QdrantMemory
+    from spatial_memory.qdrant.memory import QdrantMemory
 
     server, world = local_client(), World(13)
     client = Flaky(server)
@@ -288,7 +288,7 @@ def test_what_was_not_sent_is_sent_after_a_restart(grid, twin, tmp_path):
 
 
 def test_robots_share_a_collection_and_keep_their_own(grid, tmp_path):
-    from spatial_memory.qdrant_memory import QdrantMemory
+    from spatial_memory.qdrant.memory import QdrantMemory
 
     server = local_client()
     robots = [QdrantMemory(server, grid, name, "c", str(tmp_path / name), 0.01, indexed=False) for name in ("a", "b")]
@@ -306,7 +306,7 @@ def test_robots_share_a_collection_and_keep_their_own(grid, tmp_path):
 
 
 def test_robots_whose_ids_meet_overwrite_nothing(grid, tmp_path):
-    from spatial_memory.qdrant_memory import QdrantMemory
+    from spatial_memory.qdrant.memory import QdrantMemory
 
     server = local_client()
     robots = [QdrantMemory(server, grid, name, "c", str(tmp_path / name), 0.01, indexed=False) for name in ("a", "b")]
@@ -324,7 +324,7 @@ def test_robots_whose_ids_meet_overwrite_nothing(grid, tmp_path):
 
 
 def test_a_full_collection_forgets_as_the_default_backend_does(grid, tmp_path):
-    from spatial_memory.qdrant_memory import QdrantMemory
+    from spatial_memory.qdrant.memory import QdrantMemory
 
     world = World(16, size_m=1.5)
     records = [world.record(id=1 + at) for at in range(120)]
@@ -346,7 +346,7 @@ def test_a_full_collection_forgets_as_the_default_backend_does(grid, tmp_path):
 
 
 def test_a_transform_that_is_interrupted_happens_once(grid, twin, tmp_path):
-    from spatial_memory.qdrant_memory import QdrantMemory
+    from spatial_memory.qdrant.memory import QdrantMemory
 
     server, world = local_client(), World(17)
     client = Flaky(server)

@@ -7,13 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from spatial_memory import CellGrid, CellMemory, LocalMap, Place, Query, Store, kernels
-from spatial_memory.columns import PAGE, Columns, Rows, bits_of, mask_of, slots_of
-from spatial_memory.directory import CellDirectory
-from spatial_memory.filters import latent_distance
-from spatial_memory.index import KERNELS
-from spatial_memory.kernels import Scanner
-from spatial_memory.records import wrap_angle
+from spatial_memory import CellGrid, CellMemory, LocalMap, Place, Query, Store
+from spatial_memory.index import kernels
+from spatial_memory.index.cell_index import KERNELS
+from spatial_memory.index.columns import PAGE, Columns, Rows, bits_of, mask_of, slots_of
+from spatial_memory.index.directory import CellDirectory
+from spatial_memory.index.kernels import Scanner
+from wm_core.memory.filters import latent_distance
+from wm_core.se2 import wrap_angle
 
 from .conftest import World
 

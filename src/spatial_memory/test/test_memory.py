@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from spatial_memory import Box, CellGrid, CellMemory, Forget, LocalMap, MemoryRecord, Place, Query, Store
-from spatial_memory.columns import Columns
-from spatial_memory.forgetting import worth
-from spatial_memory.idmap import IdMap
-from spatial_memory.ranking import smallest
+from spatial_memory.index.columns import Columns
+from spatial_memory.index.forgetting import worth
+from spatial_memory.index.idmap import IdMap
+from spatial_memory.index.ranking import smallest
 
 from .conftest import World
 

@@ -13,6 +13,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from spatial_memory.node import SpatialMemory
 from spatial_memory.params import SpatialMemoryParams
+from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import LatentState, MemoryQuery, MemoryRecord, PredictionError
 from wm_interfaces.srv import (
     DeleteMemory,
@@ -24,8 +25,8 @@ from wm_interfaces.srv import (
     SnapshotMemory,
     TransformMemory,
 )
-from wm_ros import ConfigurationError, floats, qos, quaternion_of, stamp_msg
-from wm_ros.testing import assert_file_sets_every_parameter, ros_context, spin_until
+from wm_ros import ConfigurationError, floats, qos, stamp_msg
+from wm_testing.nodes import assert_file_sets_every_parameter, ros_context, spin_until
 
 __all__ = ["ros_context"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from spatial_memory import EncoderMismatchError, Place, RecordError
-from spatial_memory.brute import BruteMemory
-from spatial_memory.recorder import Recorder, Spacing, State
+from wm_core.memory.recorder import Recorder, Spacing, State
+from wm_core.memory.reference import BruteMemory
 
 STEP_NS = 50_000_000
 START_NS = 10**12

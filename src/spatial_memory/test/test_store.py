@@ -28,8 +28,8 @@ from spatial_memory import (
     Wgs84Map,
 )
 from spatial_memory.factory import open_cell_memory
-from spatial_memory.handle import Handle
-from spatial_memory.recovery import recover
+from spatial_memory.store.handle import Handle
+from spatial_memory.store.recovery import recover
 
 from .conftest import World, assert_same_record
 

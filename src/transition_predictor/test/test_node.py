@@ -13,6 +13,7 @@ from std_msgs.msg import Float32MultiArray
 
 from transition_predictor.node import TransitionPredictor
 from transition_predictor.params import TransitionPredictorParams
+from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import (
     LatentPrediction,
     LatentState,
@@ -24,10 +25,10 @@ from wm_interfaces.msg import (
     VisualHistory,
 )
 from wm_interfaces.srv import QueryMemoryBatch
-from wm_ros import floats, pose_to_msg, qos, quaternion_of, stamp_msg, stamp_ns
-from wm_ros.testing import assert_file_sets_every_parameter, ros_context, spin_until  # noqa: F401
-from world_model.artifacts import load_artifact
-from world_model.testing import make_random_artifact
+from wm_ros import floats, pose_to_msg, qos, stamp_msg, stamp_ns
+from wm_testing.artifacts import make_random_artifact
+from wm_testing.nodes import assert_file_sets_every_parameter, ros_context, spin_until  # noqa: F401
+from world_model.runtime.artifacts import load_artifact
 
 CONFIG = Path(__file__).parents[3] / "config" / "transition_predictor.yaml"
 START_NS = 1_000_000_000_000_000_000

@@ -18,6 +18,8 @@ from std_msgs.msg import Float32MultiArray
 
 from transition_predictor.history import HistoryKeeper, UsableHistory
 from transition_predictor.params import TransitionPredictorParams
+from wm_core.se2 import Pose2
+from wm_core.se3 import quaternion_of, yaw_of
 from wm_interfaces.msg import LatentForecast, LatentPrediction, LatentState, PredictionError, VisualHistory
 from wm_interfaces.srv import QueryMemoryBatch
 from wm_ros import (
@@ -30,19 +32,16 @@ from wm_ros import (
     pose_from_msg,
     pose_to_msg,
     qos,
-    quaternion_of,
     query_to_msg,
     run_node,
     stamp_msg,
     stamp_ns,
     vector_from_msg,
-    yaw_of,
 )
-from world_model.artifacts import Artifact
-from world_model.metrics import ErrorTracker, ScoredForecast
-from world_model.motion import Pose2
-from world_model.predictor import Forecast, Observation, Predictor
-from world_model.retrieved import Memory, MemoryRequest
+from world_model.runtime.artifacts import Artifact
+from world_model.runtime.metrics import ErrorTracker, ScoredForecast
+from world_model.runtime.predictor import Forecast, Observation, Predictor
+from world_model.runtime.retrieved import Memory, MemoryRequest
 
 _REMEMBERED_PREDICTIONS = 200
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from wm_bringup.testing import make_artifact
 from wm_ros import own_domain_id
+from wm_testing.system import make_artifact
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wm_bringup.command_line import split_ros_args
+from wm_ros.command_line import split_ros_args
 
 
 @pytest.mark.parametrize(

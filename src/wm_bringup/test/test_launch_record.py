@@ -9,10 +9,10 @@ pytest.importorskip("ros2bag", reason="record.launch.py: ROS's rosbag2 is not in
 
 import launch_pytest
 
-from wm_bringup.bags import Bag
-from wm_bringup.launch_tests import described, exit_codes
-from wm_bringup.sent_log import SentLog
-from wm_bringup.testing import make_bag, play
+from bag_player.sent_log import SentLog
+from wm_core.bags import Bag
+from wm_testing.launching import described, exit_codes
+from wm_testing.system import make_bag, play
 
 
 @launch_pytest.fixture()

@@ -9,8 +9,8 @@ pytest.importorskip("launch_pytest", reason="replay.launch.py: ROS's launch_pyte
 import launch_pytest
 from std_msgs.msg import Float32MultiArray
 
-from wm_bringup.launch_tests import described, exit_codes
-from wm_bringup.testing import listening, make_bag, wait_until
+from wm_testing.launching import described, exit_codes
+from wm_testing.system import listening, make_bag, wait_until
 
 
 @launch_pytest.fixture()

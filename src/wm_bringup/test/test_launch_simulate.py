@@ -10,8 +10,8 @@ import launch_pytest
 from geometry_msgs.msg import PoseStamped
 from std_msgs.msg import Float32MultiArray
 
-from wm_bringup.launch_tests import described, exit_codes
-from wm_bringup.testing import listening, wait_until
+from wm_testing.launching import described, exit_codes
+from wm_testing.system import listening, wait_until
 
 
 @launch_pytest.fixture()

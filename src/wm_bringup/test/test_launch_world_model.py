@@ -9,9 +9,9 @@ pytest.importorskip("launch_pytest", reason="world_model.launch.py: ROS's launch
 import launch_pytest
 from std_msgs.msg import Float32MultiArray
 
-from wm_bringup.launch_tests import described, exit_codes
-from wm_bringup.sent_log import SentLog
-from wm_bringup.testing import listening, make_bag, play
+from bag_player.sent_log import SentLog
+from wm_testing.launching import described, exit_codes
+from wm_testing.system import listening, make_bag, play
 
 
 @launch_pytest.fixture(params=["true", "false"], ids=["composed", "separate"])

@@ -14,9 +14,9 @@ from rclpy.node import Node
 from latent_publisher.node import LatentPublisher
 from spatial_memory.node import SpatialMemory
 from transition_predictor.node import TransitionPredictor
-from wm_bringup.command_line import split_ros_args
 from wm_bringup.configuration import ros_arguments
 from wm_ros import ConfigurationError, run_nodes
+from wm_ros.command_line import split_ros_args
 from world_action.node import WorldAction
 
 EXECUTORS = {"single": 1, "multi": 4}

@@ -7,7 +7,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
 from wm_ros import Health
-from wm_ros.testing import ros_context, spin_until  # noqa: F401
+from wm_testing.nodes import ros_context, spin_until  # noqa: F401
 
 
 @pytest.fixture

@@ -8,17 +8,8 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import Pose
 
-from wm_ros import (
-    MessageError,
-    float_array_msg,
-    pose_from_msg,
-    pose_to_msg,
-    quaternion_of,
-    stamp_msg,
-    stamp_ns,
-    vector_from_msg,
-    yaw_of,
-)
+from wm_core.se3 import quaternion_of, yaw_of
+from wm_ros import MessageError, float_array_msg, pose_from_msg, pose_to_msg, stamp_msg, stamp_ns, vector_from_msg
 
 
 @pytest.mark.parametrize("time_ns", [0, 1, 999_999_999, 1_000_000_000, 1_700_000_000_123_456_789])

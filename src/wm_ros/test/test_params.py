@@ -9,7 +9,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from wm_ros import ParameterError, declare_params, environment_overrides, param
-from wm_ros.testing import ros_context  # noqa: F401
+from wm_testing.nodes import ros_context  # noqa: F401
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Questions to the spatial memory and its answers, between messages and ``world_model.predictor``."""
+"""Questions to the spatial memory and its answers, between messages and ``world_model.runtime.predictor``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
+from wm_core.se2 import Pose2
+from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import MemoryMatches, MemoryQuery, MemoryRecord
-from wm_ros.messages import floats, pose_to_msg, quaternion_of, stamp_msg, stamp_ns
-from world_model.motion import Pose2
-from world_model.retrieved import Memory, MemoryRequest
+from wm_ros.messages import floats, pose_to_msg, stamp_msg, stamp_ns
+from world_model.runtime.retrieved import Memory, MemoryRequest
 
 _RANKS = {"pose": MemoryQuery.RANK_POSE, "latent": MemoryQuery.RANK_LATENT}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,17 +50,6 @@ def pose_to_msg(position: Sequence[float], quaternion: Sequence[float]) -> Pose:
     turn = msg.orientation
     turn.x, turn.y, turn.z, turn.w = (float(value) for value in quaternion)
     return msg
-
-
-def yaw_of(quaternion: Sequence[float] | np.ndarray) -> float:
-    """Returns the heading of a quaternion x, y, z, w about z [rad], -pi..pi (REP-103)."""
-    x, y, z, w = quaternion
-    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
-
-
-def quaternion_of(yaw_rad: float) -> tuple[float, float, float, float]:
-    """Returns the quaternion x, y, z, w of a heading about z."""
-    return 0.0, 0.0, math.sin(yaw_rad / 2.0), math.cos(yaw_rad / 2.0)
 
 
 def floats(values: np.ndarray | Sequence[float]) -> array.array:

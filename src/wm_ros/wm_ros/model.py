@@ -8,7 +8,7 @@ import torch
 
 from wm_ros.errors import ConfigurationError
 from wm_ros.params import param
-from world_model.artifacts import Artifact, Expectations, load_artifact
+from world_model.runtime.artifacts import Artifact, Expectations, load_artifact
 
 SHIPPED = "artifact://tiny"
 

@@ -11,8 +11,8 @@ from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedEx
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
+from wm_core.errors import CoreError
 from wm_ros.errors import ConfigurationError
-from world_model.errors import WorldModelError
 
 EXIT_OK = 0
 EXIT_CONFIGURATION = 2
@@ -80,7 +80,7 @@ def _serve(factory: Callable[[], Sequence[Node]], executor: Executor) -> None:
 def _make(factory: Callable[[], Sequence[Node]]) -> Sequence[Node]:
     try:
         return factory()
-    except (ConfigurationError, WorldModelError) as error:
+    except (ConfigurationError, CoreError) as error:
         raise _CannotStartError(str(error)) from error
 
 

@@ -1,5 +1,6 @@
 """A small simulated robot with a first-person camera, driving loops through seeded buildings. No ROS in here."""
 
+from wm_core.moved import moved
 from wm_sim.building import Building, make_building
 from wm_sim.render import CAMERA_HEIGHT_M, FIELD_OF_VIEW_DEG
 from wm_sim.settings import (
@@ -31,3 +32,10 @@ __all__ = [
     "make_building",
     "simulate",
 ]
+
+moved(
+    {
+        "wm_sim.node": "wm_sim_ros.node",
+        "wm_sim.params": "wm_sim_ros.params",
+    }
+)

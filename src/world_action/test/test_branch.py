@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from wm_core.errors import FrameError
 from world_action import SlowBranch
-from world_model.errors import ArtifactError, FrameError
+from world_model.errors import ArtifactError
 from world_model.world_action import HistoryBreak
 
 SECOND = 1_000_000_000

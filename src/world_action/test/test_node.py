@@ -16,7 +16,7 @@ from std_msgs.msg import Float32, Float32MultiArray
 
 from wm_interfaces.msg import VisualHistory
 from wm_ros import ParameterError, image_to_msg, qos, stamp_msg, stamp_ns
-from wm_ros.testing import ros_context, spin_until  # noqa: F401
+from wm_testing.nodes import ros_context, spin_until  # noqa: F401
 from world_action import SlowBranch
 from world_action.node import WorldAction
 from world_action.params import WorldActionParams

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from world_model.errors import ArtifactError, FrameError
-from world_model.images import prepare_image
+from wm_core.errors import FrameError
+from wm_core.images import prepare_image
+from world_model.errors import ArtifactError
 from world_model.world_action import HistoryBreak, VisualHistory
 
 

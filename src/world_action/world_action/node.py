@@ -18,6 +18,7 @@ from rclpy.guard_condition import GuardCondition
 from rclpy.node import Node
 from std_msgs.msg import Float32, Float32MultiArray, MultiArrayDimension
 
+from wm_core.errors import FrameError
 from wm_interfaces.msg import VisualHistory as VisualHistoryMsg
 from wm_ros import (
     CameraSubscription,
@@ -36,7 +37,7 @@ from world_action.branch import Look, SlowBranch
 from world_action.params import WorldActionParams
 from world_action.tick import FrameGate, Tick, ViewMatcher
 from world_action.worker import LatestWorker
-from world_model.errors import ArtifactError, FrameError
+from world_model.errors import ArtifactError
 
 
 @dataclass(frozen=True)

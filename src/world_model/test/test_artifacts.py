@@ -11,7 +11,9 @@ import pytest
 import torch
 
 import world_model
-from world_model.artifacts import (
+from wm_testing.artifacts import make_random_artifact
+from world_model.errors import ArtifactError
+from world_model.runtime.artifacts import (
     Expectations,
     Manifest,
     add_part,
@@ -19,8 +21,6 @@ from world_model.artifacts import (
     resolve_model_path,
     write_artifact,
 )
-from world_model.errors import ArtifactError
-from world_model.testing import make_random_artifact
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_the_same_weights_have_the_same_id_in_every_process():
     """Sets of names are ordered by a hash that differs between processes, and TorchScript writes one."""
     work = (
         "import hashlib, torch; from world_model.models import GruContext, LinearEncoder, Transition;"
-        "from world_model.torchscript import script_bytes; torch.manual_seed(0);"
+        "from world_model.runtime.torchscript import script_bytes; torch.manual_seed(0);"
         "parts = [LinearEncoder(32, 8, 16), Transition(8, 2, GruContext(10, 8), width=8, memory_width=8)];"
         "files = [script_bytes(torch.jit.script(part.eval()), 'part') for part in parts];"
         "print([hashlib.sha256(file).hexdigest() for file in files])"

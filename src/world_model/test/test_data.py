@@ -3,12 +3,12 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from wm_testing.drives import circling_drive, circling_set
 from world_model.commands.data import main, parse_seeds
 from world_model.data.bags import BagOptions, read_bag
 from world_model.data.drives import DatasetManifest, DriveSet, DriveWriter, split_places
 from world_model.data.stream import ActionEvent, PoseEvent, align
 from world_model.errors import DataError
-from world_model.testing_drives import circling_drive, circling_set
 
 STEP_NS = 50_000_000
 

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from world_model.artifacts import load_artifact
-from world_model.bank import MemoryBank
-from world_model.conditioning import Retrieval
+from wm_testing.artifacts import make_random_artifact
 from world_model.data.drives import Drive
+from world_model.evaluation.bank import MemoryBank
 from world_model.models import GruContext, Transition
-from world_model.motion import MotionModel
-from world_model.predictor import Observation, Predictor
-from world_model.testing import make_random_artifact
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.motion import MotionModel
+from world_model.runtime.predictor import Observation, Predictor
 from world_model.training.episodes import ExtraErrors, build_episode
 from world_model.training.motion_fit import pose_or_none
 from world_model.training.sampler import Sampler, answers_at

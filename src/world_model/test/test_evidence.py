@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from world_model.evidence import CAUTION_S, FORGET_S, Evidence, shares
+from world_model.runtime.evidence import CAUTION_S, FORGET_S, Evidence, shares
 
 STEP_S = 0.05
 STEP_NS = 50_000_000

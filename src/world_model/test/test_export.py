@@ -11,19 +11,19 @@ pytest.importorskip("onnxscript", reason="the training extra, requirements/train
 
 import onnx
 
-from world_model.artifacts import load_artifact
+from wm_core.se2 import Pose2
+from wm_testing.drives import circling_drive, circling_set
 from world_model.commands.export import describe
 from world_model.commands.export import main as export_main
 from world_model.data.drives import DatasetManifest, Drive, DriveWriter
 from world_model.errors import ArtifactError, DataError
-from world_model.export import carry_slow_branch, export_artifact
+from world_model.export.onnx_export import TOLERANCE, convert_tensorrt, export_onnx, tensorrt_shapes
+from world_model.export.quantise import quantise_artifact
+from world_model.export.torchscript import carry_slow_branch, export_artifact
 from world_model.models.factory import make_decoder, make_encoder, make_transition
-from world_model.motion import Pose2
-from world_model.onnx_export import TOLERANCE, convert_tensorrt, export_onnx, tensorrt_shapes
-from world_model.predictor import Observation, Predictor
-from world_model.quantise import quantise_artifact
-from world_model.retrieved import Memory
-from world_model.testing_drives import circling_drive, circling_set
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.predictor import Observation, Predictor
+from world_model.runtime.retrieved import Memory
 from world_model.training.config import ModelConfig, TrainConfig
 from world_model.training.films import encoder_inputs, latents_of
 from world_model.training.stages import set_statistics

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from world_model.artifacts import load_artifact
-from world_model.bank import MemoryBank
-from world_model.motion import Pose2
-from world_model.predictor import Observation, Predictor
+from wm_core.se2 import Pose2
+from world_model.evaluation.bank import MemoryBank
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.predictor import Observation, Predictor
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 PARTS = ("encoder", "transition", "without_memory", "decoder", "world_action")

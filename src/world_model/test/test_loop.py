@@ -9,12 +9,12 @@ from torch import nn
 
 pytest.importorskip("lightning_fabric", reason="the training extra, requirements/train.txt, is not installed")
 
-from world_model.conditioning import Retrieval
+from wm_testing.drives import circling_set
 from world_model.data.drives import DriveSet
 from world_model.errors import ConfigError
 from world_model.models.factory import make_transition
 from world_model.models.residual import ResidualBlock
-from world_model.testing_drives import circling_set
+from world_model.runtime.conditioning import Retrieval
 from world_model.training.checkpoints import check_same_run
 from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
 from world_model.training.distributed import fit_transition

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from world_model.metrics import ErrorTracker, nmse
-from world_model.motion import Pose2
-from world_model.predictor import Forecast, Observation, Prediction
+from wm_core.se2 import Pose2
+from world_model.runtime.metrics import ErrorTracker, nmse
+from world_model.runtime.predictor import Forecast, Observation, Prediction
 
 STEP_NS = 50_000_000
 HERE, FAR_OFF = Pose2(0.0, 0.0, 0.0, 0.0), Pose2(9.0, 0.0, 0.0, 0.0)

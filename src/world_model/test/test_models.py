@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from world_model.artifacts import load_artifact
-from world_model.conditioning import MOTION_FEATURES
+from wm_core.se2 import Pose2
 from world_model.errors import ConfigError
-from world_model.export import TOLERANCE, example_inputs, export_artifact
+from world_model.export.torchscript import TOLERANCE, example_inputs, export_artifact
 from world_model.models import ConvEncoder, DrivingEncoder, GruContext, LinearEncoder, ResNetEncoder, Transition
 from world_model.models.factory import CONTEXTS, DECODERS, ENCODERS, make_decoder, make_encoder, make_transition
 from world_model.models.forecaster import ViewWarp, local_linear_weights
-from world_model.motion import Pose2
-from world_model.predictor import Observation, Predictor
-from world_model.retrieved import Memory
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.conditioning import MOTION_FEATURES
+from world_model.runtime.predictor import Observation, Predictor
+from world_model.runtime.retrieved import Memory
 from world_model.training.config import ModelConfig
 
 SMALL = ModelConfig(

@@ -4,8 +4,9 @@ import math
 import numpy as np
 import pytest
 
+from wm_core.se2 import Pose2
 from world_model.errors import ArtifactError, ObservationError
-from world_model.motion import MotionModel, MotionTracker, Pose2, expected_error, integrate_twist
+from world_model.runtime.motion import MotionModel, MotionTracker, expected_error, integrate_twist
 from world_model.training.motion_fit import Track, displacement_error, fit_motion, with_measured_errors
 
 STEP_S = 0.05

@@ -10,13 +10,13 @@ import torch
 
 pytest.importorskip("lightning_fabric", reason="the training extra, requirements/train.txt, is not installed")
 
-from world_model.artifacts import load_artifact
-from world_model.conditioning import Retrieval
+from wm_testing.drives import STEP_S, circling_drive
 from world_model.data.drives import DatasetManifest, DriveSet, DriveWriter
 from world_model.data.encoding import encode_drive
 from world_model.errors import ConfigError, DataError
 from world_model.evaluation.report import EvaluationOptions, evaluate
-from world_model.testing_drives import STEP_S, circling_drive
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.conditioning import Retrieval
 from world_model.training.checkpoints import load_checkpoint
 from world_model.training.config import LossConfig, ModelConfig, OptimiserConfig, PictureConfig, TrainConfig
 from world_model.training.films import FilmSampler, check_inputs, latents_of

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from world_model.artifacts import load_artifact
-from world_model.bank import MemoryBank
+from wm_core.se2 import Pose2
+from wm_testing.artifacts import make_random_artifact
 from world_model.errors import ObservationError
-from world_model.metrics import ErrorTracker, nmse
-from world_model.motion import Pose2
-from world_model.predictor import Observation, Predictor
-from world_model.retrieved import Memory, MemoryRequest
-from world_model.testing import make_random_artifact
+from world_model.evaluation.bank import MemoryBank
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.metrics import ErrorTracker, nmse
+from world_model.runtime.predictor import Observation, Predictor
+from world_model.runtime.retrieved import Memory, MemoryRequest
 
 STEP_NS = 50_000_000
 

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from world_model.conditioning import MOTION_FEATURES, Retrieval, motion_features
-from world_model.motion import Pose2
-from world_model.retrieved import Memory, plain_copy
+from wm_core.se2 import Pose2
+from world_model.runtime.conditioning import MOTION_FEATURES, Retrieval, motion_features
+from world_model.runtime.retrieved import Memory, plain_copy
 
 HERE = Pose2(2.0, 1.0, 0.0, math.pi / 2)
 

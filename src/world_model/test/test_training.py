@@ -10,19 +10,19 @@ import torch
 
 pytest.importorskip("lightning_fabric", reason="the training extra, requirements/train.txt, is not installed")
 
-from world_model.artifacts import load_artifact
-from world_model.bank import MemoryBank
+from wm_testing.drives import circling_drive, circling_set
 from world_model.commands.evaluate import main as evaluate_main
-from world_model.conditioning import Retrieval
 from world_model.data.drives import DriveSet
 from world_model.data.encoding import encode_drive
 from world_model.errors import ArtifactError, ConfigError
+from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.runner import forecast_drive
 from world_model.evaluation.scores import score
-from world_model.metrics import ErrorTracker
 from world_model.models.factory import make_transition
-from world_model.predictor import Observation, Predictor
-from world_model.testing_drives import circling_drive, circling_set
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.metrics import ErrorTracker
+from world_model.runtime.predictor import Observation, Predictor
 from world_model.training.checkpoints import load_checkpoint
 from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
 from world_model.training.loop import rate_at

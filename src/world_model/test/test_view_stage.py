@@ -1,10 +1,10 @@
 import numpy as np
 import torch
 
-from world_model.conditioning import Retrieval
+from wm_testing.drives import circling_drive, circling_set
 from world_model.data.drives import DriveSet
 from world_model.models.forecaster import ViewWarp
-from world_model.testing_drives import circling_drive, circling_set
+from world_model.runtime.conditioning import Retrieval
 from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
 from world_model.training.stages import prepare
 from world_model.training.view_stage import train_views, view_pairs

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from world_model.artifacts import load_artifact
+from wm_core.se2 import Pose2
+from wm_testing.artifacts import make_random_artifact
 from world_model.data.drives import Drive
 from world_model.models.forecaster import HistoryGate
-from world_model.motion import Pose2
-from world_model.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE, Observation, Prediction, Predictor
-from world_model.retrieved import Memory
-from world_model.testing import make_random_artifact
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE, Observation, Prediction, Predictor
+from world_model.runtime.retrieved import Memory
 from world_model.world_action.history_gate import (
     history_along,
     judged_frames,

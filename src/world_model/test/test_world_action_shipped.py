@@ -2,10 +2,10 @@
 
 import pytest
 
-from world_model.artifacts import load_artifact
 from world_model.data.simulated import SimulatedRun, simulate_drive
-from world_model.motion import MotionModel
-from world_model.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.motion import MotionModel
+from world_model.runtime.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE
 from world_model.world_action.evaluation import evaluate
 
 pytest.importorskip("wm_sim")

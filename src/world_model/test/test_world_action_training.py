@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from world_model.artifacts import load_artifact
-from world_model.conditioning import Retrieval
+from wm_testing.artifacts import make_random_artifact
 from world_model.data.drives import DatasetManifest, Drive, DriveWriter
 from world_model.errors import ConfigError, DataError
 from world_model.models.encoders import ConvEncoder
-from world_model.motion import MotionModel
-from world_model.testing import make_random_artifact
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.motion import MotionModel
 from world_model.world_action import VisualHistory
 from world_model.world_action.__main__ import main, settings
 from world_model.world_action.comparison import compare

@@ -2,28 +2,20 @@
 
 * ``WorldModelError``: base of all
     * ``ArtifactError``: a model artifact that is missing, damaged, or not what was asked for
-    * ``AlignmentError``: poses, actions or frames that cannot be brought to one time
-    * ``FrameError``: an image the encoder cannot take
     * ``DataError``: a recording or converted data set that cannot be used
     * ``ConfigError``: a training configuration with a wrong or unknown entry
     * ``ObservationError``: a latent, pose or action of the wrong size or not finite
 """
 
+from wm_core.errors import CoreError
 
-class WorldModelError(ValueError):
+
+class WorldModelError(CoreError):
     """Base of every error this package raises on purpose."""
 
 
 class ArtifactError(WorldModelError):
     """A model artifact is missing, damaged, or differs from what was asked for."""
-
-
-class AlignmentError(WorldModelError):
-    """Poses, actions or frames cannot be brought to one time."""
-
-
-class FrameError(WorldModelError):
-    """An image has a shape, type or size that the encoder cannot take."""
 
 
 class DataError(WorldModelError):

@@ -11,10 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from wm_core.errors import CoreError
 from world_model.data.bags import BagOptions, read_bag
 from world_model.data.drives import DatasetManifest, DriveWriter
 from world_model.data.simulated import SimulatedRun, generate
-from world_model.errors import DataError, WorldModelError
+from world_model.errors import DataError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _simulate(options, bar)
             else:
                 _convert(options, bar)
-    except WorldModelError as error:
+    except CoreError as error:
         Console(stderr=True, highlight=False).print(f"wm-data: {error}", markup=False)
         return 2
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from world_model.errors import WorldModelError
+from wm_core.errors import CoreError
 from world_model.evaluation.figures import write_report
 from world_model.evaluation.report import EvaluationOptions, evaluate, table, write_json
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_json(result, options.json)
         if options.report:
             write_report(options.report, result, options.artifact, drives, forecasts)
-    except WorldModelError as error:
+    except CoreError as error:
         Console(stderr=True, highlight=False).print(f"wm-evaluate: {error}", markup=False)
         return 2
     for future in ("recorded", "held"):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from world_model.artifacts import Manifest
-from world_model.errors import WorldModelError
-from world_model.onnx_export import convert_tensorrt, export_onnx
-from world_model.quantise import Cost, quantise_artifact
+from wm_core.errors import CoreError
+from world_model.export.onnx_export import convert_tensorrt, export_onnx
+from world_model.export.quantise import Cost, quantise_artifact
+from world_model.runtime.artifacts import Manifest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.tensorrt:
             for engine in convert_tensorrt(options.out, options.batch):
                 console.print(str(engine))
-    except WorldModelError as error:
+    except CoreError as error:
         Console(stderr=True, highlight=False).print(f"wm-export: {error}", markup=False)
         return 2
     return 0

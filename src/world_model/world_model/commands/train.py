@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from world_model.errors import ConfigError, WorldModelError
-from world_model.export import carry_slow_branch
+from wm_core.errors import CoreError
+from world_model.errors import ConfigError
+from world_model.export.torchscript import carry_slow_branch
 from world_model.training.config import load_config
 from world_model.training.pipeline import run_training
 from world_model.training.report import Report
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run_training(config, options.data, options.out, workers=options.workers, report=report_on(bar))
         if options.slow_branch:
             carry_slow_branch(options.slow_branch, options.out / "artifact")
-    except WorldModelError as error:
+    except CoreError as error:
         Console(stderr=True, highlight=False).print(f"wm-train: {error}", markup=False)
         return 2
     return 0

@@ -15,11 +15,12 @@ import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.typesys import Stores, get_typestore
 
-from world_model.alignment import Pacer
+from wm_core.errors import FrameError
+from wm_core.images import prepare_image
+from wm_core.timeline import Pacer
 from world_model.data.drives import Drive
 from world_model.data.stream import ActionEvent, PoseEvent, align
-from world_model.errors import DataError, FrameError
-from world_model.images import prepare_image
+from world_model.errors import DataError
 
 _TO_RGB = {
     "rgb8": (3, None),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from world_model.alignment import ActionStatus, ActionTrack, PoseTrack
-from world_model.errors import AlignmentError
+from wm_core.alignment import ActionStatus, ActionTrack, PoseTrack
+from wm_core.errors import AlignmentError
 
 # latent_publisher's default: how long a frame's pose is waited for.
 POSE_WAIT_S = 0.02

@@ -14,11 +14,11 @@ import matplotlib
 import numpy as np
 import torch
 
-from world_model.artifacts import Artifact, load_artifact
 from world_model.data.drives import Drive
 from world_model.data.encoding import encode_drive
 from world_model.evaluation.report import table, write_json
 from world_model.evaluation.runner import DriveForecasts
+from world_model.runtime.artifacts import Artifact, load_artifact
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from world_model.artifacts import REFERENCE_NAME, Artifact, load_artifact
-from world_model.bank import MemoryBank
 from world_model.data.bags import BagOptions, read_bag
 from world_model.data.drives import Drive, DriveSet
 from world_model.data.encoding import encode_drive, frames_of
 from world_model.data.simulated import SimulatedRun, simulate_drive
 from world_model.errors import DataError
+from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.runner import DriveForecasts, forecast_drive
 from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
 from world_model.evaluation.spaces import PixelSpace
-from world_model.predictor import Observation, Predictor
+from world_model.runtime.artifacts import REFERENCE_NAME, Artifact, load_artifact
+from world_model.runtime.predictor import Observation, Predictor
 from world_model.training.motion_fit import pose_or_none
 
 HORIZONS = (1, 5, 10, 20, 40)

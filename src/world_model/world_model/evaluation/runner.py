@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from world_model.artifacts import Artifact
-from world_model.bank import MemoryBank
 from world_model.data.drives import Drive
 from world_model.data.encoding import encode_drive
-from world_model.predictor import Observation, Predictor
-from world_model.retrieved import Memory
+from world_model.evaluation.bank import MemoryBank
+from world_model.runtime.artifacts import Artifact
+from world_model.runtime.predictor import Observation, Predictor
+from world_model.runtime.retrieved import Memory
 from world_model.training.episodes import revisits, state_table
 from world_model.training.motion_fit import pose_or_none
 

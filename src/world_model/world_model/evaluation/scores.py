@@ -13,7 +13,7 @@ import numpy as np
 
 from world_model.evaluation.runner import DriveForecasts
 from world_model.evaluation.spaces import PixelSpace
-from world_model.metrics import nmse
+from world_model.runtime.metrics import nmse
 
 # Errors of neighbouring frames are alike: 2 s at 20 Hz are resampled as one.
 BLOCK = 40

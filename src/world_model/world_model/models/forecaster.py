@@ -7,7 +7,7 @@ Shape suffixes: B = batch, H = horizons, K = memories, D = latent size, F = hidd
 import torch
 from torch import Tensor, nn
 
-from world_model.conditioning import MOTION_FEATURES, SPOT_FEATURES, TWIN_FEATURES
+from world_model.runtime.conditioning import MOTION_FEATURES, SPOT_FEATURES, TWIN_FEATURES
 
 HORIZON_FEATURES = 3
 

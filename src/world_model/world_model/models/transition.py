@@ -159,13 +159,13 @@ class Transition(nn.Module):
             latent_BD: The present latent.
             action_BA: The present action (NaN: unknown).
             motion_BHM: Expected displacement at each horizon, whether it is known, and its standard error; see
-                ``world_model.conditioning.motion_features``.
+                ``world_model.runtime.conditioning.motion_features``.
             horizon_BH: Times ahead [s].
             spot_BHKD: Memories near the expected poses, their features and which are real.
-            spot_feature_BHKF: See ``world_model.conditioning.spot_features``.
+            spot_feature_BHKF: See ``world_model.runtime.conditioning.spot_features``.
             spot_valid_BHK: bool.
             twin_BKD: Memories that resemble the present, their features and which are real.
-            twin_feature_BKF: See ``world_model.conditioning.twin_features``.
+            twin_feature_BKF: See ``world_model.runtime.conditioning.twin_features``.
             twin_valid_BK: bool.
             follow_BHKD: The twins' successors at each horizon, and which are real.
             follow_valid_BHK: bool.

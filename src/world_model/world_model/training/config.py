@@ -9,8 +9,8 @@ from typing import Any, ClassVar, TypeVar, get_type_hints
 
 import yaml
 
-from world_model.conditioning import Retrieval
 from world_model.errors import ConfigError
+from world_model.runtime.conditioning import Retrieval
 
 _Config = TypeVar("_Config")
 

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from world_model.conditioning import offsets_in_frame
+from wm_core.memory.keyframes import StateTable, nearest_states, select_states
 from world_model.data.drives import Drive
 from world_model.models.encoders import ConvEncoder, LinearEncoder
 from world_model.models.forecaster import ViewWarp
-from world_model.recording import StateTable, nearest_states, select_states
+from world_model.runtime.conditioning import offsets_in_frame
 from world_model.training.losses import covariance_loss, total
 
 WEIGHTS = {"agreement": 1.0, "reconstruction": 1.0, "covariance": 0.05}

@@ -13,11 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.signal import lfilter
 
-from world_model.conditioning import Retrieval, motion_features, offsets_in_frame, spot_features, twin_features
-from world_model.data.drives import Drive
-from world_model.models.transition import Transition
-from world_model.motion import MotionModel, MotionTracker, expected_error
-from world_model.recording import (
+from wm_core.memory.keyframes import (
     REVISIT_HEADING_RAD,
     REVISIT_RADIUS_M,
     Spacing,
@@ -26,7 +22,11 @@ from world_model.recording import (
     select_states,
     successors_of,
 )
-from world_model.retrieved import SUCCESSOR_TOLERANCE_S
+from world_model.data.drives import Drive
+from world_model.models.transition import Transition
+from world_model.runtime.conditioning import Retrieval, motion_features, offsets_in_frame, spot_features, twin_features
+from world_model.runtime.motion import MotionModel, MotionTracker, expected_error
+from world_model.runtime.retrieved import SUCCESSOR_TOLERANCE_S
 from world_model.training.motion_fit import pose_or_none
 from world_model.training.path_stage import path_corrections
 

@@ -13,8 +13,9 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.signal import lfilter
 
+from wm_core.se2 import Pose2
 from world_model.errors import DataError
-from world_model.motion import MotionModel, MotionTracker, Pose2, action_features
+from world_model.runtime.motion import MotionModel, MotionTracker, action_features
 
 _DELAYS = tuple(range(9))
 _LAGS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)

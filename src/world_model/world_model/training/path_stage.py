@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from world_model.conditioning import MOTION_FEATURES
 from world_model.models.forecaster import horizon_features
 from world_model.models.path import ERROR_SCALE
 from world_model.models.transition import Transition
+from world_model.runtime.conditioning import MOTION_FEATURES
 
 _SEQUENCE = 24
 _BURN_IN = 4

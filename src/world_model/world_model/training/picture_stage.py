@@ -20,11 +20,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from world_model.conditioning import MOTION_FEATURES
 from world_model.data.drives import Drive
 from world_model.models.contexts import RssmContext
 from world_model.models.factory import make_decoder, make_encoder, make_transition
 from world_model.models.residual import ResidualBlock
+from world_model.runtime.conditioning import MOTION_FEATURES
 from world_model.training.config import TrainConfig
 from world_model.training.films import FilmSampler, optional_inputs
 from world_model.training.loop import Loop, Progress, Terms, divide

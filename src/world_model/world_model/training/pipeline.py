@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from world_model.artifacts import Manifest
 from world_model.data.drives import DriveSet
 from world_model.errors import DataError
-from world_model.export import export_artifact
+from world_model.export.torchscript import export_artifact
 from world_model.models.factory import make_transition
 from world_model.models.transition import Transition
+from world_model.runtime.artifacts import Manifest
 from world_model.training.config import TrainConfig
 from world_model.training.distributed import fit_transition
 from world_model.training.episodes import Episode

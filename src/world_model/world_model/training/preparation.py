@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from world_model.artifacts import REFERENCE_NAME
 from world_model.data.drives import DriveSet
 from world_model.evaluation.runner import ridge_features
 from world_model.evaluation.spaces import fit_pixel_space
 from world_model.models.transition import Transition
-from world_model.motion import MotionModel
+from world_model.runtime.artifacts import REFERENCE_NAME
+from world_model.runtime.motion import MotionModel
 from world_model.training.config import TrainConfig
 from world_model.training.episodes import Episode, ExtraErrors, build_episode, state_table, with_pose_errors
 from world_model.training.films import latents_of

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from world_model.artifacts import load_artifact
 from world_model.data.drives import Drive, DriveSet
 from world_model.errors import ConfigError
 from world_model.models.encoders import ConvEncoder, LinearDecoder, LinearEncoder
 from world_model.models.factory import make_encoder, make_transition
 from world_model.models.transition import Transition
-from world_model.motion import MotionModel
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.motion import MotionModel
 from world_model.training.checkpoints import load_checkpoint
 from world_model.training.config import TrainConfig
 from world_model.training.distributed import fit_pictures

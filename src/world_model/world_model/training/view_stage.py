@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from world_model.conditioning import Retrieval, offsets_in_frame
+from wm_core.memory.keyframes import nearest_states
 from world_model.data.drives import Drive
 from world_model.models.forecaster import ViewWarp
-from world_model.recording import nearest_states
+from world_model.runtime.conditioning import Retrieval, offsets_in_frame
 from world_model.training.episodes import state_table
 
 _MEMORIES = 4

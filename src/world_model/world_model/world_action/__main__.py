@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from world_model.artifacts import load_artifact, resolve_model_path
+from wm_core.errors import CoreError
 from world_model.data.drives import DriveSet
-from world_model.errors import ConfigError, WorldModelError
-from world_model.motion import MotionModel
+from world_model.errors import ConfigError
+from world_model.runtime.artifacts import load_artifact, resolve_model_path
+from world_model.runtime.motion import MotionModel
 from world_model.world_action.comparison import compare
 from world_model.world_action.evaluation import evaluate
 from world_model.world_action.export import export, restore
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = {"train": _train, "adapt": _adapt, "evaluate": _evaluate, "gate": _gate}
     try:
         return commands.get(args.command, _compare)(args)
-    except WorldModelError as error:
+    except CoreError as error:
         sys.stderr.write(f"{error}\n")
         return 2
 

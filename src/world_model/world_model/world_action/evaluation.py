@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from world_model.artifacts import Artifact
-from world_model.conditioning import Retrieval
 from world_model.data.drives import Drive
-from world_model.motion import MotionModel
+from world_model.runtime.artifacts import Artifact
+from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.motion import MotionModel
 from world_model.world_action.retrieval import Expectation, retrieve
 from world_model.world_action.ticks import TickTable, tabulate
 

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from world_model.artifacts import Artifact
-from world_model.conditioning import Retrieval
 from world_model.data.drives import Drive
 from world_model.data.encoding import encode_drive
-from world_model.metrics import nmse
-from world_model.motion import MotionModel
+from world_model.runtime.artifacts import Artifact
+from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.metrics import nmse
+from world_model.runtime.motion import MotionModel
 from world_model.training.episodes import build_episode
 from world_model.training.losses import prediction_loss
 from world_model.training.sampler import answers_at

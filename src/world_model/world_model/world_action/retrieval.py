@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from world_model.conditioning import Retrieval
+from wm_core.memory.keyframes import REVISIT_HEADING_RAD, REVISIT_RADIUS_M, StateTable, nearest_states
+from wm_core.se2 import Pose2
 from world_model.data.drives import Drive
-from world_model.motion import MotionModel, MotionTracker, Pose2
-from world_model.recording import REVISIT_HEADING_RAD, REVISIT_RADIUS_M, StateTable, nearest_states
+from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.motion import MotionModel, MotionTracker
 
 
 @dataclass(frozen=True)

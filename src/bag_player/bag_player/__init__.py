@@ -1,0 +1,1 @@
+"""Plays a recording into the graph and counts every message that was sent."""

@@ -1,0 +1,1 @@
+"""The memory of one robot: the index over the store."""

@@ -1,0 +1,105 @@
+"""From queries to complete records, over an index and the store that holds the successors.
+
+Shape suffixes: N = records of all shortlists, K = answers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from spatial_memory.embedded.table import Catalogue, records_of
+from spatial_memory.geometry.cells import CellGrid
+from spatial_memory.index.cell_index import CellIndex
+from spatial_memory.index.held import recall
+from spatial_memory.index.ranking import Shortlist, rank
+from spatial_memory.index.search import search
+from spatial_memory.store.store import Store
+from wm_core.memory.filters import Limits
+from wm_core.memory.query import Matches, Query, check_queries, no_matches
+from wm_core.memory.record import Successor
+
+
+def limits_of(
+    queries: Sequence[Query], catalogue: Catalogue, grid: CellGrid, newest_ns: int | None
+) -> list[Limits | None]:
+    """Check queries and return their bounds in the memory's numbers; None for those that nothing can match.
+
+    Args:
+        queries: As asked.
+        catalogue: What the memory knows about its records.
+        grid: Cuts the map into cells.
+        newest_ns: Stamp of the newest memory [ns]; None where there is none.
+
+    Raises:
+        QueryError: The first one that cannot be answered as asked, by its place in the list.
+    """
+    check_queries(queries, catalogue.dim, catalogue.action_dim, catalogue.encoder_id, grid.map.place_to_latlng)
+    limits: list[Limits | None] = []
+    for query in queries:
+        session = catalogue.sessions.get(query.session) if query.session else None
+        if newest_ns is None or (query.session and session is None):
+            limits.append(None)
+        else:
+            limits.append(Limits(*query.time_bounds(newest_ns), session))
+    return limits
+
+
+def answer(
+    index: CellIndex, catalogue: Catalogue, store: Store, queries: Sequence[Query], limits: Sequence[Limits | None]
+) -> list[Matches]:
+    """Return the answer to each query, with complete records.
+
+    Args:
+        index: Where to look.
+        catalogue: What the memory knows about its records.
+        store: What followed them.
+        queries: Checked before.
+        limits: As ``limits_of`` returned them.
+    """
+    asked = [(at, query, limit) for at, (query, limit) in enumerate(zip(queries, limits)) if limit is not None]
+    answers = [no_matches()] * len(queries)
+    if asked:
+        some = [query for _, query, _ in asked]
+        shortlists = search(index, some, [limit for _, _, limit in asked])
+        for (at, _, _), matches in zip(asked, _complete(index, catalogue, store, some, shortlists)):
+            answers[at] = matches
+    return answers
+
+
+def _complete(
+    index: CellIndex, catalogue: Catalogue, store: Store, queries: Sequence[Query], shortlists: Sequence[Shortlist]
+) -> list[Matches]:
+    """Rank shortlists and gather all records at once."""
+    slots_N = np.concatenate([shortlist.slot_N for shortlist in shortlists])
+    rows = index.rows(slots_N)
+    ranked = rank(rows, queries, shortlists, index.grid.map)
+    kept_N = np.concatenate([ranking.order_K for ranking in ranked])
+    ids = rows.id_N[kept_N].tolist()
+    sizes = [len(ranking.order_K) for ranking in ranked]
+    asked_N = [query.successors for query, size in zip(queries, sizes) for _ in range(size)]
+    wanted = dict(itertools.compress(zip(ids, slots_N[kept_N].tolist()), asked_N))
+    # Queries around the same place find the same records: each is made once.
+    places = dict(zip(ids, kept_N.tolist()))
+    made = records_of(rows, list(places.values()), catalogue, _successors(index, store, wanted))
+    records = dict(zip(places, made))
+    answers: list[Matches] = []
+    start = 0
+    for query, shortlist, size, each in zip(queries, shortlists, sizes, ranked):
+        found = [records[record_id] for record_id in ids[start : start + size]]
+        if wanted and not query.successors:
+            found = [replace(record, successors=()) for record in found]
+        answers.append(Matches(found, *each.distances, shortlist.candidate_count))
+        start += size
+    return answers
+
+
+def _successors(index: CellIndex, store: Store, slots: dict[int, int]) -> dict[int, tuple[Successor, ...]]:
+    """Return what followed some records, by id; what is not held in RAM is read from the store."""
+    if not slots:
+        return {}
+    held, others = recall(index.columns, np.array(list(slots.values())), list(slots))
+    return store.successors(others, index.dim, held)

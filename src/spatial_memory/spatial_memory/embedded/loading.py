@@ -1,0 +1,92 @@
+"""From a durable store to an index that answers."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from spatial_memory.embedded.table import Catalogue, grid_words
+from spatial_memory.geometry.cells import CellGrid
+from spatial_memory.index.cell_index import CellIndex
+from spatial_memory.index.columns import Rows, room_for
+from spatial_memory.store.store import Store
+from wm_core.memory.errors import CorruptStoreError
+
+_LOG = logging.getLogger(__name__)
+
+
+def load(
+    store: Store, grid: CellGrid, capacity: int, progress: Callable[[int, int], None] | None
+) -> tuple[Catalogue, CellIndex | None, int]:
+    """Return catalogue, index and newest stamp [ns] of all that is committed.
+
+    Records that were cut into other cells (another resolution, datum or map) are cut anew, in one transaction.
+
+    Args:
+        store: What is durable.
+        grid: Cuts the map into cells.
+        capacity: Records to make room for.
+        progress: Called with records read and records in all.
+
+    Raises:
+        CorruptStoreError: The store is damaged.
+        PlaceError: Records lie outside the map as it is cut now.
+    """
+    words = store.meta()
+    catalogue = Catalogue.from_words(words, store.sessions())
+    total = store.count()
+    if catalogue.dim == 0:
+        if total:
+            raise CorruptStoreError(f"{store.path} holds {total} records but does not say of what size")
+        return catalogue, None, 0
+    started = time.monotonic()
+    index = CellIndex(catalogue.dim, max(catalogue.action_dim, 0), grid, room_for(total, capacity))
+    is_recut = words.get("grid") != grid_words(grid)
+    with _collector_paused():
+        recut = _fill(index, store, catalogue, total, progress, is_recut=is_recut)
+    if is_recut:
+        store.replace(recut, grid=grid_words(grid))
+        _LOG.info("cut %d memories into new cells: %s, before %s", len(index), grid_words(grid), words.get("grid"))
+    _LOG.info("loaded %d memories in %.2f s", len(index), time.monotonic() - started)
+    return catalogue, index, index.newest_ns()
+
+
+def _fill(
+    index: CellIndex,
+    store: Store,
+    catalogue: Catalogue,
+    total: int,
+    progress: Callable[[int, int], None] | None,
+    *,
+    is_recut: bool,
+) -> list[Rows]:
+    """Add all that is committed to an index; return what was cut anew."""
+    recut: list[Rows] = []
+    known = set(catalogue.sessions.values())
+    for rows in store.load(catalogue.dim, max(catalogue.action_dim, 0)):
+        if not known.issuperset(set(rows.session_N.tolist())):
+            raise CorruptStoreError(f"{store.path} holds records of a session it does not name")
+        if is_recut:
+            rows.cell_N = index.grid.cells_of(rows.x_N, rows.y_N)
+            recut.append(rows)
+        index.add(rows)
+        catalogue.reserve_ids(int(rows.id_N.max()))
+        if progress is not None:
+            progress(len(index), total)
+    index.hold_all_successors(store.all_successors())
+    return recut
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Let millions of short-lived rows pass without looking for cycles among them, which takes a third of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,336 @@
+"""The memory of one robot: an exact index in RAM over a durable store.
+
+Shape suffixes: N = records, K = answers, D = latent size, A = action size.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from spatial_memory.embedded.answers import answer, limits_of
+from spatial_memory.embedded.loading import load
+from spatial_memory.embedded.selection import matching_slots, moved_rows
+from spatial_memory.embedded.table import Catalogue, checked_cells, records_of, rows_of
+from spatial_memory.geometry.cells import CellGrid
+from spatial_memory.index.cell_index import CellIndex
+from spatial_memory.index.columns import Rows, room_for
+from spatial_memory.index.forgetting import Forgetting
+from spatial_memory.store.schema import pack_successor
+from spatial_memory.store.store import Store
+from wm_core.memory.protocol import Forget, Rigid, Stats
+from wm_core.memory.query import Matches, Query, no_matches
+from wm_core.memory.record import MemoryRecord, Successor, check_successor
+
+_LOG = logging.getLogger(__name__)
+_CHUNK = 1_000
+
+
+class CellMemory:
+    """Remembers states and finds them again, exactly; the default backend.
+
+    Args:
+        store: What is durable; all of it is read at once.
+        grid: Cuts the map into cells; a store that was cut differently is cut anew.
+        capacity: Most records to hold; the policy of ``forgetting`` chooses what goes.
+        surprise_weight: How much surprise counts against recency when forgetting.
+        progress: Called with records read and records in all while reading.
+
+    Raises:
+        CorruptStoreError: The store is damaged.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        grid: CellGrid,
+        capacity: int = 1_000_000,
+        surprise_weight: float = 1.0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._lock = threading.RLock()
+        self._store = store
+        self._grid = grid
+        self._capacity = capacity
+        self._surprise_weight = surprise_weight
+        loaded = load(store, grid, capacity, progress)
+        self._catalogue, self._index, self._newest_ns = loaded
+        self._put_newest_ns = self._newest_ns
+        self._forgetting = Forgetting(self._index, surprise_weight) if self._index is not None else None
+        self._evict()
+
+    # ---------------------------------------------------------------- keeping
+
+    def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
+        """Keep records and return their ids; all or none.
+
+        Raises:
+            RecordError: The first one that cannot be kept, by its place in the list.
+        """
+        if not records:
+            return []
+        with self._lock:
+            catalogue = self._catalogue.adopting(records)
+            cells_N = checked_cells(records, catalogue, self._grid, self._index)
+            self._adopt(catalogue, records)
+            ids = [record.id or self._catalogue.new_id() for record in records]
+            rows = rows_of(records, ids, cells_N, self._catalogue, self._store.put_session)
+            self._add(rows)
+            links = [(key, successor) for key, record in zip(ids, records) for successor in record.successors]
+            if links:
+                self._store.put_successors(links)
+            self._hold(ids, records)
+            self._evict()
+            return ids
+
+    def _adopt(self, catalogue: Catalogue, records: Sequence[MemoryRecord]) -> None:
+        """Take encoder and sizes from what comes in, where they were open."""
+        catalogue.reserve_ids(max(record.id for record in records))
+        if catalogue != self._catalogue or self._index is None:
+            if self._index is None:
+                self._index = self._new_index(catalogue)
+                self._forgetting = Forgetting(self._index, self._surprise_weight)
+            elif catalogue.action_dim != self._catalogue.action_dim:
+                self._index.columns.adopt_actions(catalogue.action_dim)
+            self._store.put_meta(**catalogue.words(self._grid))
+        self._catalogue = catalogue
+
+    def _new_index(self, catalogue: Catalogue) -> CellIndex:
+        room = room_for(len(self), self._capacity)
+        return CellIndex(catalogue.dim, max(catalogue.action_dim, 0), self._grid, room)
+
+    def _add(self, rows: Rows) -> None:
+        assert self._index is not None
+        assert self._forgetting is not None
+        self._index.add(rows)
+        self._store.put(rows)
+        self._store.put_meta(next_id=self._catalogue.next_id)
+        newest = int(rows.stamp_N.max())
+        self._newest_ns = newest if len(self._index) == len(rows) else max(self._newest_ns, newest)
+        self._put_newest_ns = max(self._put_newest_ns, newest)
+        for cell in set(rows.cell_N.tolist()):
+            self._forgetting.touch(cell)
+
+    def _hold(self, ids: Sequence[int], records: Sequence[MemoryRecord]) -> None:
+        """Hold the successors of new records in RAM."""
+        assert self._index is not None
+        for key, record in zip(ids, records):
+            packed = [pack_successor(key, successor) for successor in record.successors]
+            self._index.hold_successors(key, b"".join(packed))
+
+    def link(self, record_id: int, successor: Successor) -> bool:
+        """Add what followed a record; False where it is forgotten already.
+
+        Raises:
+            RecordError: A successor that cannot be kept.
+        """
+        with self._lock:
+            check_successor(successor, self._catalogue.dim)
+            if self._index is None or record_id not in self._index:
+                return False
+            self._store.put_successors([(record_id, successor)])
+            self._index.hold_successors(record_id, pack_successor(record_id, successor), more=True)
+            return True
+
+    def set_surprise(self, record_id: int, surprise: float) -> bool:
+        """Say how surprising a record was; False where it is forgotten already."""
+        with self._lock:
+            if self._index is None or not self._index.set_surprise(record_id, surprise):
+                return False
+            self._store.put(self._index.rows(np.array([self._index.slot_of(record_id)])), known=True)
+            return True
+
+    # ---------------------------------------------------------------- finding
+
+    def query(self, query: Query) -> Matches:
+        """Answer one query exactly.
+
+        Raises:
+            QueryError: It cannot be answered as asked.
+        """
+        return self.query_batch((query,))[0]
+
+    def query_batch(self, queries: Sequence[Query]) -> list[Matches]:
+        """Answer queries, each exactly.
+
+        Raises:
+            QueryError: The first one that cannot be answered as asked, by its place in the list.
+        """
+        with self._lock:
+            held = 0 if self._index is None else len(self._index)
+            limits = limits_of(queries, self._catalogue, self._grid, self._newest_ns if held else None)
+            if self._index is None:
+                return [no_matches()] * len(queries)
+            return answer(self._index, self._catalogue, self._store, queries, limits)
+
+    def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
+        """Return records by id, with their successors; those that are not held are left out."""
+        with self._lock:
+            if self._index is None:
+                return []
+            slots_N = np.array([self._index.slot_of(record_id) for record_id in ids], np.int64)
+            rows = self._index.rows(slots_N[slots_N >= 0])
+            successors = self._store.successors(rows.id_N.tolist(), self._index.dim)
+            return records_of(rows, range(len(rows)), self._catalogue, successors)
+
+    def everything(self) -> list[MemoryRecord]:
+        """Return all records, oldest id first."""
+        with self._lock:
+            if self._index is None:
+                return []
+            ids = np.sort(self._index.columns.flat("id")[self._index.slots()]).tolist()
+            return [record for at in range(0, len(ids), _CHUNK) for record in self.get(ids[at : at + _CHUNK])]
+
+    # ---------------------------------------------------------------- forgetting
+
+    def delete(self, what: Forget) -> int:
+        """Forget what matches and return how many that were.
+
+        Raises:
+            ForgetError: Criteria that make no sense.
+        """
+        what.check()
+        with self._lock:
+            if self._index is None:
+                return 0
+            slots_N = matching_slots(what, self._index, self._catalogue, self._newest_ns)
+            ids = self._index.columns.flat("id")[slots_N].tolist()
+        # A part at a time, so that queries get their turn in between.
+        return sum(self._remove_held(ids[start : start + _CHUNK]) for start in range(0, len(ids), _CHUNK))
+
+    def _remove_held(self, ids: Sequence[int]) -> int:
+        """Forget records, those of them that are still held, and return how many that were."""
+        with self._lock:
+            held = [record_id for record_id in ids if self._index is not None and record_id in self._index]
+            self._remove(held)
+            return len(held)
+
+    def _remove(self, ids: Sequence[int]) -> None:
+        if not ids:
+            return
+        assert self._index is not None
+        assert self._forgetting is not None
+        for record_id in ids:
+            slot = self._index.slot_of(record_id)
+            newest = int(self._index.columns.flat("stamp")[slot]) >= self._newest_ns
+            cell = self._index.cell_at(slot)
+            self._index.remove(record_id)
+            self._forgetting.touch(cell)
+            if newest:
+                self._newest_ns = self._index.newest_ns()
+        self._store.drop(ids)
+
+    def _evict(self) -> None:
+        if self._index is None or self._forgetting is None:
+            return
+        while len(self._index) > self._capacity:
+            self._remove([self._forgetting.next_victim()[0]])
+
+    def clear(self) -> None:
+        """Forget everything, the encoder included; ids are not used again."""
+        with self._lock:
+            next_id = self._catalogue.next_id
+            self._catalogue = Catalogue(next_id=next_id)
+            self._index = self._forgetting = None
+            self._newest_ns = self._put_newest_ns = 0
+            self._store.clear()
+            self._store.put_meta(next_id=next_id)
+
+    # ---------------------------------------------------------------- whole memory
+
+    def transform(self, rigid: Rigid, session: str = "") -> int:
+        """Move the records of a session, or all, and return how many; durable when it returns.
+
+        Raises:
+            PlaceError: One of them would lie nowhere; then none moved.
+            StoreError: The disk does not take it at present; they moved in RAM and will on disk.
+        """
+        with self._lock:
+            if self._index is None:
+                return 0
+            what = Forget(session=session)
+            slots_N = matching_slots(what, self._index, self._catalogue, self._newest_ns)
+            parts = [self._index.rows(slots_N[at : at + _CHUNK]) for at in range(0, len(slots_N), _CHUNK)]
+            moved = [moved_rows(part, rigid, self._grid) for part in parts]
+            if len(slots_N) == len(self._index):
+                self._index = self._new_index(self._catalogue)
+            else:
+                for part in moved:
+                    for record_id in part.id_N.tolist():
+                        self._index.remove(record_id)
+            for part in moved:
+                self._index.add(part)
+            self._forgetting = Forgetting(self._index, self._surprise_weight)
+            if moved:
+                self._store.replace(moved)
+        self.flush()
+        return len(slots_N)
+
+    def snapshot(self, path: Path) -> int:
+        """Write everything to one file, atomically, and return how many records it holds.
+
+        Raises:
+            StoreError: It cannot be written, and why.
+        """
+        return self._store.snapshot(path)
+
+    def restore(self, path: Path) -> int:
+        """Replace everything by what a snapshot holds and return how many records that are.
+
+        Raises:
+            StoreError: The snapshot is damaged, or the disk does not take it; then nothing changed.
+            EncoderMismatchError: It holds latents of another encoder than the memory.
+        """
+        with self._lock:
+            self._store.restore(path, self._catalogue.encoder_id)
+            next_id = self._catalogue.next_id
+            self._catalogue, self._index, self._newest_ns = load(self._store, self._grid, self._capacity, None)
+            self._catalogue.reserve_ids(next_id - 1)
+            self._store.put_meta(next_id=self._catalogue.next_id)
+            self._put_newest_ns = self._newest_ns
+            self._forgetting = Forgetting(self._index, self._surprise_weight) if self._index is not None else None
+            self._evict()
+            return 0 if self._index is None else len(self._index)
+
+    def flush(self, timeout_s: float = 30.0) -> None:
+        """Return once everything so far is durable.
+
+        Raises:
+            StoreError: It is not, and why.
+        """
+        self._store.flush(timeout_s)
+
+    def close(self) -> None:
+        """Make durable what is left, if the disk takes it, and let go of the file."""
+        self._store.close()
+
+    @property
+    def encoder_id(self) -> str:
+        """Whose latents it holds; empty while that is open."""
+        return self._catalogue.encoder_id
+
+    def __len__(self) -> int:
+        return 0 if self._index is None else len(self._index)
+
+    def stats(self) -> Stats:
+        """Return how the memory is doing."""
+        with self._lock:
+            index, trouble, damage = self._index, self._store.trouble, self._store.damage
+            degraded = [f"not durable: {trouble}"] if trouble else []
+            degraded += [damage] if damage else []
+            return Stats(
+                memory_count=len(self),
+                capacity=self._capacity,
+                cell_count=0 if index is None else index.directory.cell_count,
+                encoder_id=self._catalogue.encoder_id,
+                backend="faiss",
+                durable_until_ns=0 if self._store.in_memory else self._store.durable_until_ns(self._put_newest_ns),
+                pending_writes=self._store.pending_count,
+                ram_bytes=0 if index is None else index.nbytes,
+                disk_bytes=self._store.disk_bytes(),
+                degraded=tuple(degraded),
+            )

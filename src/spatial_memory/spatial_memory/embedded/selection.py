@@ -1,0 +1,51 @@
+"""Which records a delete or a transform means, and where a transform moves them. Shape suffix: N = records."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spatial_memory.embedded.table import Catalogue
+from spatial_memory.geometry.cells import CellGrid
+from spatial_memory.index.cell_index import CellIndex
+from spatial_memory.index.columns import Rows
+from wm_core.memory.protocol import Forget, Rigid
+
+
+def matching_slots(what: Forget, index: CellIndex, catalogue: Catalogue, newest_ns: int) -> np.ndarray:
+    """Return the slots of the records that match all criteria given; all of them where none is.
+
+    Args:
+        what: The criteria.
+        index: Where the records lie.
+        catalogue: Their sessions.
+        newest_ns: Stamp of the newest memory, which ``older_than_s`` counts back from [ns].
+    """
+    if what.ids:
+        slots_N = np.array([index.slot_of(record_id) for record_id in dict.fromkeys(what.ids)], np.int64)
+        slots_N = slots_N[slots_N >= 0]
+    else:
+        slots_N = index.slots()
+    flat = index.columns.flat
+    mask_N = np.ones(len(slots_N), bool)
+    if what.box is not None:
+        for axis, low, high in zip("xyz", what.box[:3], what.box[3:]):
+            values_N = flat(axis)[slots_N]
+            mask_N &= (values_N >= low) & (values_N <= high)
+    if what.session:
+        mask_N &= flat("session")[slots_N] == catalogue.sessions.get(what.session, -1)
+    if what.older_than_s > 0:
+        mask_N &= flat("stamp")[slots_N] < newest_ns - round(what.older_than_s * 1e9)
+    return slots_N[mask_N]
+
+
+def moved_rows(rows: Rows, rigid: Rigid, grid: CellGrid) -> Rows:
+    """Return rows, changed in place, where a transform moves them.
+
+    Raises:
+        PlaceError: One of them would lie nowhere.
+    """
+    rows.x_N, rows.y_N, rows.z_N = rigid.apply(rows.x_N, rows.y_N, rows.z_N)
+    turned_N = rows.heading_N.astype(np.float64) + rigid.yaw
+    rows.heading_N = ((turned_N + np.pi) % (2.0 * np.pi) - np.pi).astype(np.float32)
+    rows.cell_N = grid.cells_of(rows.x_N, rows.y_N)
+    return rows

@@ -1,0 +1,237 @@
+"""Between records, as users see them, and rows, as index and store keep them.
+
+Shape suffixes: N = records, D = latent size, A = action size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from spatial_memory.geometry.cells import CellGrid
+from spatial_memory.index.cell_index import CellIndex
+from spatial_memory.index.columns import Rows
+from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, RecordError
+from wm_core.memory.record import MemoryRecord, Successor, action_size, check_record, no_action
+from wm_core.se2 import wrap_angle
+
+
+@dataclass
+class Catalogue:
+    """What a memory knows about all its records.
+
+    Attributes:
+        encoder_id: Whose latents it holds; empty while that is open.
+        dim: Latent size D; 0 while that is open.
+        action_dim: Action size A; -1 while that is open.
+        next_id: The next id to give.
+        sessions: Number of each session.
+    """
+
+    encoder_id: str = ""
+    dim: int = 0
+    action_dim: int = -1
+    next_id: int = 1
+    sessions: dict[str, int] = field(default_factory=dict)
+    _names: dict[int, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def adopting(self, records: Sequence[MemoryRecord]) -> Catalogue:
+        """Return the catalogue once it holds some records: what was open is taken from them."""
+        action_dim = self.action_dim
+        if action_dim < 0:
+            action_dim = next((size for record in records if (size := action_size(record))), -1)
+        return replace(
+            self,
+            encoder_id=self.encoder_id or records[0].encoder_id,
+            dim=self.dim or int(np.size(records[0].latent_D)),
+            action_dim=action_dim,
+        )
+
+    def check_encoder(self, encoder_id: str) -> None:
+        """Refuse another encoder's latents.
+
+        Raises:
+            EncoderMismatchError: Names both.
+        """
+        if encoder_id != self.encoder_id:
+            raise EncoderMismatchError(
+                f"latent of encoder {encoder_id or '(unnamed)'}, the memory holds {self.encoder_id or '(unnamed)'}: "
+                "clear it or give it another db_path"
+            )
+
+    def new_id(self) -> int:
+        """Return an id that was never given."""
+        self.next_id += 1
+        return self.next_id - 1
+
+    def reserve_ids(self, record_id: int) -> None:
+        """Never give an id up to this one."""
+        self.next_id = max(self.next_id, record_id + 1)
+
+    def session_number(self, name: str, put_session: Callable[[str, int], None]) -> int:
+        """Return the number of a session; a new one gets the next and is kept."""
+        number = self.sessions.get(name)
+        if number is None:
+            number = self.sessions[name] = len(self.sessions) + 1
+            put_session(name, number)
+        return number
+
+    def session_names(self) -> dict[int, str]:
+        """Return the name of each session; they only ever get more."""
+        if len(self._names) != len(self.sessions):
+            self._names = {number: name for name, number in self.sessions.items()}
+        return self._names
+
+    def words(self, grid: CellGrid) -> dict[str, object]:
+        """Return what the store keeps of this."""
+        return {
+            "encoder_id": self.encoder_id,
+            "dim": self.dim,
+            "action_dim": self.action_dim,
+            "next_id": self.next_id,
+            "grid": grid_words(grid),
+        }
+
+    @staticmethod
+    def from_words(words: Mapping[str, str], sessions: dict[str, int]) -> Catalogue:
+        """Return what the store kept.
+
+        Raises:
+            CorruptStoreError: Words are missing or no numbers.
+        """
+        try:
+            return Catalogue(
+                words.get("encoder_id", ""),
+                int(words.get("dim", 0)),
+                int(words.get("action_dim", -1)),
+                int(words.get("next_id", 1)),
+                sessions,
+            )
+        except ValueError as error:
+            raise CorruptStoreError(f"the store's description is damaged: {error}") from error
+
+
+def grid_words(grid: CellGrid) -> str:
+    """Return how the map is cut, as one line."""
+    datum = (getattr(grid.map, "datum_lat", 0.0), getattr(grid.map, "datum_lng", 0.0))
+    return f"{grid.map.name} {datum[0]!r} {datum[1]!r} {grid.resolution}"
+
+
+def rows_of(
+    records: Sequence[MemoryRecord],
+    ids: Sequence[int],
+    cells_N: np.ndarray,
+    catalogue: Catalogue,
+    put_session: Callable[[str, int], None],
+) -> Rows:
+    """Return checked records as rows."""
+    action_dim = max(catalogue.action_dim, 0)
+    return Rows(
+        np.array(ids, np.int64),
+        np.array([record.stamp_ns for record in records], np.int64),
+        np.array([record.x for record in records], np.float64),
+        np.array([record.y for record in records], np.float64),
+        np.array([record.z for record in records], np.float64),
+        np.array([_heading(record.heading) for record in records], np.float32),
+        np.array([catalogue.session_number(record.session, put_session) for record in records], np.int32),
+        np.array([record.surprise for record in records], np.float32),
+        _actions([record.action_A for record in records], action_dim),
+        _actions([record.previous_action_A for record in records], action_dim),
+        cells_N,
+        np.array([record.latent_D for record in records], np.float32).reshape(len(records), catalogue.dim),
+    )
+
+
+def _heading(heading: float) -> float:
+    return heading if -math.pi <= heading <= math.pi else wrap_angle(heading)
+
+
+def _actions(actions: Sequence[np.ndarray], action_dim: int) -> np.ndarray:
+    out_NA = np.full((len(actions), action_dim), np.nan, np.float32)
+    for row, action_A in zip(out_NA, actions):
+        if action_A.size:
+            row[:] = action_A
+    return out_NA
+
+
+def records_of(
+    rows: Rows, which: Sequence[int], catalogue: Catalogue, successors: Mapping[int, tuple[Successor, ...]]
+) -> list[MemoryRecord]:
+    """Return some rows as complete records.
+
+    Args:
+        rows: Where they lie.
+        which: Which of them, in order.
+        catalogue: Their encoder and sessions.
+        successors: What followed each, by id.
+    """
+    names = catalogue.session_names()
+    encoder_id = catalogue.encoder_id
+    nothing = no_action()
+    action_NA, previous_NA, latent_ND = rows.action_NA, rows.previous_action_NA, rows.latent_ND
+    columns = (rows.id_N, rows.stamp_N, rows.x_N, rows.y_N, rows.z_N, rows.heading_N, rows.session_N, rows.surprise_N,
+               rows.cell_N, _are_known(action_NA), _are_known(previous_NA))  # fmt: skip
+    values = list(zip(*(column.tolist() for column in columns)))
+    records = []
+    for at in which:
+        record_id, stamp, x, y, z, heading, session, surprise, cell, known, before = values[at]
+        # The constructor of a frozen dataclass sets one field at a time and costs more than ranking does.
+        record = MemoryRecord.__new__(MemoryRecord)
+        record.__dict__.update(
+            stamp_ns=stamp,
+            latent_D=latent_ND[at],
+            x=x,
+            y=y,
+            z=z,
+            heading=heading,
+            session=names[session],
+            encoder_id=encoder_id,
+            previous_action_A=previous_NA[at] if before else nothing,
+            action_A=action_NA[at] if known else nothing,
+            surprise=surprise,
+            id=record_id,
+            h3_cell=cell,
+            successors=successors.get(record_id, ()),
+        )
+        records.append(record)
+    return records
+
+
+def _are_known(action_NA: np.ndarray) -> np.ndarray:
+    """Return which actions have values, and no unknown ones."""
+    if action_NA.shape[1] == 0:
+        return np.zeros(len(action_NA), bool)
+    return ~np.isnan(action_NA).any(axis=1)
+
+
+def checked_cells(
+    records: Sequence[MemoryRecord], catalogue: Catalogue, grid: CellGrid, held: CellIndex | None
+) -> np.ndarray:
+    """Return the cells of records that can all be kept, uint64 [N].
+
+    Args:
+        records: What is to be kept.
+        catalogue: The memory's, once it holds them.
+        grid: Cuts the map into cells.
+        held: Where the ids that are taken stand; None: none are.
+
+    Raises:
+        RecordError: The first one that cannot be kept, by its place in the list.
+    """
+    taken: set[int] = set()
+    cells = []
+    for at, record in enumerate(records):
+        try:
+            catalogue.check_encoder(record.encoder_id)
+            check_record(record, catalogue.dim, catalogue.action_dim)
+            if record.id and (record.id in taken or (held is not None and record.id in held)):
+                raise RecordError("id-taken", f"id {record.id} is held already")
+            cells.append(grid.cell_of(record.x, record.y))
+        except RecordError as error:
+            error.args = (f"record {at}: {error}",)
+            raise
+        taken.add(record.id)
+    return np.array(cells, np.uint64)

@@ -1,0 +1,1 @@
+"""From map coordinates to H3 cells."""

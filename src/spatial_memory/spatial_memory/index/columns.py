@@ -1,0 +1,274 @@
+"""Everything about a record in columns, so that a query touches nothing that it can skip.
+
+Slots come in pages of 16, every page belongs to one cell, and what lies in some cells is read a page at a time. A page
+knows which of its slots are in use and the bounds of where its records lie: most pages are wholly inside a search's
+circle or wholly outside, and only the others are looked into.
+
+Shape suffixes: N = records, P = pages, A = action size, D = latent size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from spatial_memory.index.sketch import PAGE, Sketch
+
+__all__ = ["PAGE", "Columns", "Rows"]
+
+
+@dataclass
+class Rows:
+    """Records side by side, one array per field; what store and index hand each other.
+
+    ``action_NA`` and ``previous_action_NA`` are NaN where unknown. ``session_N`` numbers the memory's sessions.
+    """
+
+    id_N: np.ndarray
+    stamp_N: np.ndarray
+    x_N: np.ndarray
+    y_N: np.ndarray
+    z_N: np.ndarray
+    heading_N: np.ndarray
+    session_N: np.ndarray
+    surprise_N: np.ndarray
+    action_NA: np.ndarray
+    previous_action_NA: np.ndarray
+    cell_N: np.ndarray
+    latent_ND: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.id_N)
+
+    def take(self, which: np.ndarray | slice) -> Rows:
+        """Return some of the rows."""
+        return Rows(*(getattr(self, item.name)[which] for item in fields(self)))
+
+    @staticmethod
+    def concatenate(parts: list[Rows]) -> Rows:
+        """Return the rows of all parts, in order."""
+        return Rows(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Rows)))
+
+
+_TYPES = {
+    "id": np.int64,
+    "stamp": np.int64,
+    "x": np.float64,
+    "y": np.float64,
+    "z": np.float64,
+    "heading": np.float32,
+    "session": np.int32,
+    "surprise": np.float32,
+}
+_ACTIONS = ("action", "previous_action")
+HELD = 2
+"""Successors that are held in RAM per record, at most."""
+_MOST_AT_ONCE = 4_000_000
+_NOWHERE = (np.inf, np.inf, -np.inf, -np.inf)
+
+
+class Columns:
+    """Growing columns in pages of ``PAGE`` slots.
+
+    Args:
+        dim: Latent size D.
+        action_dim: Action size A; 0 where no action was ever given.
+        page_count: Pages to make room for; untouched room costs no memory.
+        sketched: Keep a sketch of the latents too, as the compiled search needs it.
+        successor_size: Bytes of a packed successor; see ``held.py``.
+
+    Attributes:
+        page_list: The list that each page belongs to.
+        page_rank: Its place among the list's pages.
+        next_P: The list's next page, -1 after the last.
+        live_P: One bit per slot in use, uint16.
+        box_P4: Bounds of each page's records or more: min x, min y, max x, max y.
+        addresses: Where columns lie, by name.
+        whereabouts: Address and bytes per slot of each column of the records.
+    """
+
+    def __init__(
+        self, dim: int, action_dim: int, page_count: int = 64, *, sketched: bool = False, successor_size: int = 0
+    ) -> None:
+        self.dim = dim
+        self.page_count = 0
+        self._free_pages: list[int] = []
+        self._room = page_count
+        self.columns = {name: np.zeros((page_count, PAGE), kind) for name, kind in _TYPES.items()}
+        for name in _ACTIONS:
+            self.columns[name] = np.zeros((page_count, PAGE, action_dim), np.float32)
+        self.columns["latent"] = np.zeros((page_count, PAGE, dim), np.float32)
+        # One more than how many are held; 0: ask the store.
+        self.columns["successor_count"] = np.zeros((page_count, PAGE), np.uint8)
+        self.columns["successors"] = np.zeros((page_count, PAGE, HELD * successor_size), np.uint8)
+        self.successor_size = successor_size
+        self.sketch = Sketch(dim, page_count) if sketched else None
+        self.live_P = np.zeros(page_count, np.uint16)
+        self.box_P4 = np.zeros((page_count, 4))
+        self.page_list = np.full(page_count, -1, np.int32)
+        self.page_rank = np.zeros(page_count, np.int32)
+        self.next_P = np.full(page_count, -1, np.int32)
+        self.addresses: dict[str, int] = {}
+        self._locate()
+
+    @property
+    def sketched_dim(self) -> int:
+        """Values per latent in the sketch."""
+        return self.sketch.even_dim if self.sketch is not None else 0
+
+    def _locate(self) -> None:
+        arrays = {**self.columns, "live": self.live_P, "box": self.box_P4, "next": self.next_P}
+        if self.sketch is not None:
+            arrays |= {"code": self.sketch.code, "scale": self.sketch.scale}
+        slots = self._room * PAGE
+        self._flat = {name: array.reshape(slots, *array.shape[2:]) for name, array in self.columns.items()}
+        self.addresses = {name: address(array) for name, array in arrays.items()}
+        per_slot = [(self.addresses[name], array[:1, :1].nbytes) for name, array in self.columns.items()]
+        self.whereabouts = np.array(per_slot, np.int64)
+
+    def pages(self, name: str, pages: np.ndarray | slice) -> np.ndarray:
+        """Return some pages of one column [P, 16], [P, 16, A] or [P, 16, D]; a copy, except where pages are a slice."""
+        column = self.columns[name]
+        return column[pages] if isinstance(pages, slice) else column.take(pages, axis=0, mode="clip")
+
+    def flat(self, name: str) -> np.ndarray:
+        """Return one column by slot [16 P], [16 P, A] or [16 P, D]."""
+        return self._flat[name]
+
+    def new_page(self, list_no: int, rank: int, after: int = -1) -> int:
+        """Return a page for a cell's list.
+
+        Args:
+            list_no: The list.
+            rank: The page's place among the list's pages.
+            after: The page that was the list's last; -1: it had none.
+        """
+        if self._free_pages:
+            page = self._free_pages.pop()
+        else:
+            page = self.page_count
+            if page >= self._room:
+                self._grow(self._room + self._room // 2)
+            self.page_count += 1
+        self.page_list[page] = list_no
+        self.page_rank[page] = rank
+        self.next_P[page] = -1
+        if after >= 0:
+            self.next_P[after] = page
+        self.live_P[page] = 0
+        self.box_P4[page] = _NOWHERE
+        return page
+
+    def adopt_actions(self, action_dim: int) -> None:
+        """Make room for actions where none was ever given: those of all records so far stay unknown."""
+        for name in _ACTIONS:
+            self.columns[name] = np.full((self._room, PAGE, action_dim), np.nan, np.float32)
+        self._locate()
+
+    def free_page(self, page: int, before: int = -1) -> None:
+        """Take back a list's last page, which holds nothing any more; ``before`` is the last one then, -1: none is."""
+        self.page_list[page] = -1
+        if before >= 0:
+            self.next_P[before] = -1
+        self._free_pages.append(page)
+
+    def write(self, slots_N: np.ndarray, rows: Rows) -> None:
+        """Write rows to their slots."""
+        for name in (*_TYPES, *_ACTIONS, "latent"):
+            self.flat(name)[slots_N] = getattr(rows, name + _suffix(name))
+        self.flat("successor_count")[slots_N] = 0
+        if self.sketch is not None:
+            self.sketch.write(slots_N, self.flat("latent")[slots_N])
+        pages_N = slots_N // PAGE
+        if len(pages_N) == 1:
+            page = int(pages_N[0])
+            self._mark(page, int(slots_N[0]) % PAGE)
+            return
+        np.bitwise_or.at(self.live_P, pages_N, np.left_shift(1, slots_N % PAGE).astype(np.uint16))
+        for side, values_N in ((0, rows.x_N), (1, rows.y_N)):
+            np.minimum.at(self.box_P4[:, side], pages_N, values_N)
+            np.maximum.at(self.box_P4[:, side + 2], pages_N, values_N)
+
+    def _mark(self, page: int, lane: int) -> None:
+        """Note that a slot is in use and widen its page's bounds to it."""
+        self.live_P[page] |= np.uint16(1 << lane)
+        x, y = self.columns["x"][page, lane], self.columns["y"][page, lane]
+        min_x, min_y, max_x, max_y = self.box_P4[page].tolist()
+        self.box_P4[page] = (min(min_x, x), min(min_y, y), max(max_x, x), max(max_y, y))
+
+    def move(self, source: int, target: int) -> None:
+        """Move one record to another slot, in place of the one there, and free its own."""
+        for name in self.columns:
+            column = self.flat(name)
+            column[target] = column[source]
+        if self.sketch is not None:
+            self.sketch.move(source, target)
+        self._mark(target // PAGE, target % PAGE)
+        self.clear(source)
+
+    def clear(self, slot: int) -> None:
+        """Note that a slot is in use no more."""
+        self.live_P[slot // PAGE] &= np.uint16(0xFFFF ^ (1 << slot % PAGE))
+
+    def _grow(self, room: int) -> None:
+        for name, column in self.columns.items():
+            self.columns[name] = _enlarged(column, room)
+        if self.sketch is not None:
+            self.sketch.code = _enlarged(self.sketch.code, room)
+            self.sketch.scale = _enlarged(self.sketch.scale, room)
+        self.live_P, self.box_P4 = _enlarged(self.live_P, room), _enlarged(self.box_P4, room)
+        self.page_list, self.page_rank = _enlarged(self.page_list, room), _enlarged(self.page_rank, room)
+        self.next_P = _enlarged(self.next_P, room)
+        self._room = room
+        self._locate()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pages in use."""
+        arrays = [*self.columns.values(), self.live_P, self.box_P4, self.page_list, self.page_rank, self.next_P]
+        if self.sketch is not None:
+            arrays += [self.sketch.code, self.sketch.scale]
+        return self.page_count * sum(array.nbytes for array in arrays) // max(1, self._room)
+
+
+def address(array: np.ndarray) -> int:
+    """Return where a contiguous array lies."""
+    return array.__array_interface__["data"][0]
+
+
+def room_for(held: int, capacity: int) -> int:
+    """Return for how many pages to make room at once; more comes as it is needed.
+
+    Args:
+        held: Records that are held already.
+        capacity: Records that may be.
+    """
+    return max(held, min(capacity, _MOST_AT_ONCE)) * 5 // 4 // PAGE + 64
+
+
+def mask_of(bits_P: np.ndarray) -> np.ndarray:
+    """Return bits as booleans [P, 16]."""
+    bits_P = np.ascontiguousarray(bits_P, "<u2")
+    return np.unpackbits(bits_P.view(np.uint8), bitorder="little").reshape(-1, PAGE).view(bool)
+
+
+def slots_of(page_P: np.ndarray, bits_P: np.ndarray) -> np.ndarray:
+    """Return the slots whose bit is set."""
+    at_N = np.flatnonzero(mask_of(bits_P))
+    return page_P[at_N // PAGE] * PAGE + at_N % PAGE
+
+
+def bits_of(mask_P16: np.ndarray) -> np.ndarray:
+    """Return booleans as bits [P]."""
+    return np.packbits(mask_P16, axis=1, bitorder="little").view("<u2").reshape(-1)
+
+
+def _suffix(name: str) -> str:
+    return "_ND" if name == "latent" else "_NA" if name in _ACTIONS else "_N"
+
+
+def _enlarged(array: np.ndarray, room: int) -> np.ndarray:
+    larger = np.zeros((room, *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger

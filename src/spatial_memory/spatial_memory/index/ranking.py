@@ -1,0 +1,167 @@
+"""From shortlists to the k nearest, in double precision.
+
+Shape suffixes: N = records of all shortlists, S = records of one, K = neighbours, D = latent size, Q = queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import faiss
+import numpy as np
+
+from spatial_memory.index.columns import Rows
+from wm_core.memory.filters import heading_difference, latent_distance
+from wm_core.memory.frames import Map
+from wm_core.memory.query import Query
+from wm_core.se2 import wrap_angle
+
+_BLOCK = 16
+
+
+class Shortlist(NamedTuple):
+    """The few records that hold a query's k nearest, and how many passed its filters."""
+
+    slot_N: np.ndarray
+    candidate_count: int
+
+
+class Ranking(NamedTuple):
+    """One query's k nearest: rows, and what they were ranked by, their latent and their pose distances."""
+
+    order_K: np.ndarray
+    distances: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class Shortlisted(NamedTuple):
+    """What ranking has to know of the records of all shortlists, one after the other."""
+
+    id_N: np.ndarray
+    x_N: np.ndarray
+    y_N: np.ndarray
+    heading_N: np.ndarray
+    latent_ND: np.ndarray
+
+
+def latent_scores(latent_ND: np.ndarray, slots_N: np.ndarray, latent_D: np.ndarray) -> np.ndarray:
+    """Return squared L2 distances of the latents in slots, float32, read where they lie."""
+    score_N = np.empty(len(slots_N), np.float32)
+    wanted_D = np.ascontiguousarray(latent_D, np.float32)
+    pointer = faiss.swig_ptr
+    # One query is no work for a team of threads: waiting for them costs more. The setting is this thread's own.
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    faiss.fvec_L2sqr_by_idx(  # type: ignore[attr-defined]
+        pointer(score_N), pointer(wanted_D), pointer(latent_ND.reshape(-1)), pointer(slots_N),
+        latent_ND.shape[1], 1, len(slots_N),
+    )  # fmt: skip
+    faiss.omp_set_num_threads(threads)
+    return score_N
+
+
+def smallest(score_N: np.ndarray, k: int, slack: float = 0.0) -> np.ndarray:
+    """Return where at least the k smallest scores stand: all that are no larger than some k of them, plus a slack.
+
+    Cheaper than a partition: the k-th smallest of block minima bounds the k-th smallest score.
+
+    Args:
+        score_N: Scores; infinite ones are left out.
+        k: How many at least, where there are as many.
+        slack: How far scores may be off together.
+    """
+    count = len(score_N)
+    blocks = count // _BLOCK
+    bound = np.inf
+    if blocks > k:
+        minima = score_N[: blocks * _BLOCK].reshape(_BLOCK, blocks).min(axis=0)
+        bound = np.partition(minima, k - 1)[k - 1]
+    if not np.isfinite(bound):
+        return np.flatnonzero(score_N < np.inf)
+    return np.flatnonzero(score_N <= bound + slack)
+
+
+def rank(
+    listed: Shortlisted | Rows, queries: Sequence[Query], shortlists: Sequence[Shortlist], map_frame: Map
+) -> list[Ranking]:
+    """Return the k nearest of each shortlist, equal ones by id.
+
+    Args:
+        listed: The records of all shortlists.
+        queries: One per shortlist.
+        shortlists: What they may choose from.
+        map_frame: What x and y mean.
+    """
+    if len(queries) == 1:
+        return [_rank_one(listed, queries[0], map_frame)]
+    sizes = [len(shortlist.slot_N) for shortlist in shortlists]
+    asker_N = np.repeat(np.arange(len(queries)), sizes)
+    latent_N = _latent_distances(listed.latent_ND, queries, asker_N)
+    pose_N = _pose_distances(listed, queries, asker_N, map_frame)
+    ranks = [query.rank for query in queries]
+    distance_N = np.where(np.array([each == "pose" for each in ranks])[asker_N], pose_N, latent_N)
+    if "both" in ranks:
+        weight_N = np.array([query.pose_weight for query in queries])[asker_N]
+        both_N = np.array([each == "both" for each in ranks])[asker_N]
+        distance_N = np.where(both_N, latent_N**2 + weight_N * pose_N**2, distance_N)
+    order_N = np.lexsort((listed.id_N, distance_N, asker_N))
+    rankings = []
+    start = 0
+    for query, size in zip(queries, sizes):
+        order_K = order_N[start : start + min(size, query.k)]
+        rankings.append(Ranking(order_K, (distance_N[order_K], latent_N[order_K], pose_N[order_K])))
+        start += size
+    return rankings
+
+
+def _rank_one(listed: Shortlisted | Rows, query: Query, map_frame: Map) -> Ranking:
+    latent_N = pose_N = None
+    if query.latent_D is not None:
+        latent_N = latent_distance(listed.latent_ND, query.latent_D, cosine=query.metric == "cosine")
+    if query.place is not None:
+        pose2_N = map_frame.distance2(listed.x_N, listed.y_N, query.place.x, query.place.y)
+        if query.heading_weight_m > 0:
+            turn_N = heading_difference(listed.heading_N, wrap_angle(query.place.heading)) * query.heading_weight_m
+            pose2_N = turn_N * turn_N + pose2_N
+        pose_N = np.sqrt(pose2_N)
+    if latent_N is None or pose_N is None:
+        unknown_N = np.full(len(listed.id_N), np.nan)
+        latent_N, pose_N = unknown_N if latent_N is None else latent_N, unknown_N if pose_N is None else pose_N
+    if query.rank == "both":
+        distance_N = latent_N**2 + query.pose_weight * pose_N**2
+    else:
+        distance_N = latent_N if query.rank == "latent" else pose_N
+    order_K = np.lexsort((listed.id_N, distance_N))[: query.k]
+    return Ranking(order_K, (distance_N[order_K], latent_N[order_K], pose_N[order_K]))
+
+
+def _latent_distances(latent_ND: np.ndarray, queries: Sequence[Query], asker_N: np.ndarray) -> np.ndarray:
+    """Return L2 or cosine distances, NaN for queries without a latent."""
+    if all(query.latent_D is None for query in queries):
+        return np.full(len(asker_N), np.nan)
+    unknown_D = np.full(latent_ND.shape[1], np.nan)
+    wanted_QD = np.array([unknown_D if query.latent_D is None else query.latent_D for query in queries], np.float64)
+    wanted_ND = wanted_QD[asker_N]
+    distance_N = latent_distance(latent_ND, wanted_ND, cosine=False)
+    cosine_N = np.array([query.metric == "cosine" and query.latent_D is not None for query in queries])[asker_N]
+    if cosine_N.any():
+        distance_N[cosine_N] = latent_distance(latent_ND[cosine_N], wanted_ND[cosine_N], cosine=True)
+    return distance_N
+
+
+def _pose_distances(
+    listed: Shortlisted | Rows, queries: Sequence[Query], asker_N: np.ndarray, map_frame: Map
+) -> np.ndarray:
+    """Return pose distances [m], NaN for queries without a place."""
+    nowhere = (np.nan, np.nan, np.nan)
+    place_Q3 = np.array(
+        [
+            nowhere if query.place is None else (query.place.x, query.place.y, wrap_angle(query.place.heading))
+            for query in queries
+        ]
+    )
+    x_N, y_N, heading_N = place_Q3[asker_N].T
+    weight_N = np.array([query.heading_weight_m for query in queries])[asker_N]
+    distance2_N = map_frame.distance2(listed.x_N, listed.y_N, x_N, y_N)
+    turn_N = heading_difference(listed.heading_N, heading_N) * weight_N
+    return np.sqrt(turn_N * turn_N + distance2_N)

@@ -1,0 +1,60 @@
+"""What a robot's part of a Qdrant collection forgets when it is full: the policy of ``forgetting``, cell by cell.
+
+The crowd of every cell comes from the server's facets. The most crowded cells give up records until those that gave are
+alike; equally crowded ones go by their number, not by when they were visited. Within a cell the record of the least
+worth goes first. Repeating it does no harm.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from qdrant_client import models
+
+from spatial_memory.index.forgetting import worth
+from spatial_memory.qdrant import points
+from spatial_memory.qdrant.server import QdrantServer
+
+MOST_CELLS = 10_000
+
+
+def shares(crowds: Mapping[int, int], excess: int) -> dict[int, int]:
+    """Return how many records each cell gives up, so that in the end the most crowded ones hold alike.
+
+    Args:
+        crowds: Records of each cell, the most crowded cells at least.
+        excess: How many records have to go.
+    """
+    heap = [(-count, cell) for cell, count in crowds.items()]
+    heapq.heapify(heap)
+    given: Counter[int] = Counter()
+    for _ in range(min(excess, sum(crowds.values()))):
+        count, cell = heap[0]
+        given[cell] += 1
+        heapq.heapreplace(heap, (count + 1, cell))
+    return dict(given)
+
+
+def trim(server: QdrantServer, collection: str, robot_id: str, capacity: int, surprise_weight: float) -> int:
+    """Drop what a robot holds beyond its capacity and return how many records that were.
+
+    Raises:
+        BackendAwayError: The server does not answer.
+    """
+    own = models.Filter(must=[points.is_robot(robot_id)])
+    excess = server.count_where(collection, own) - capacity
+    if excess <= 0:
+        return 0
+    dropped = 0
+    for cell, count in shares(server.crowds(collection, own, MOST_CELLS), excess).items():
+        inside = models.Filter(must=[points.is_robot(robot_id), points.any_of(0, [cell])])
+        held = list(server.scroll(collection, inside, vectors=False, keys=points.COMPARED))
+        stamp_N = np.array([record.stamp_ns for record in held], np.int64)
+        surprise_N, id_N = np.array([record.surprise for record in held]), np.array([record.id for record in held])
+        order_N = np.lexsort((id_N, worth(stamp_N, surprise_N, id_N, surprise_weight)))
+        server.drop(collection, [points.point_id(robot_id, int(key)) for key in id_N[order_N[:count]]])
+        dropped += min(count, len(held))
+    return dropped

@@ -1,0 +1,299 @@
+"""The memory of many robots in one Qdrant collection per encoder.
+
+What is inserted goes to an outbox on disk first, which is what acknowledged means here, and from there to the server in
+batches; a server that is away is tried again. ``qdrant_search`` answers queries.
+
+Shape suffix: N = records.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qdrant_client import QdrantClient, models
+
+from spatial_memory.geometry.cells import CellGrid
+from spatial_memory.qdrant import points
+from spatial_memory.qdrant.forgetting import trim
+from spatial_memory.qdrant.outbox import Operation, Outbox
+from spatial_memory.qdrant.search import Held
+from spatial_memory.qdrant.server import QdrantServer
+from spatial_memory.qdrant.transfer import read_snapshot, write_snapshot
+from spatial_memory.store.files import IN_MEMORY
+from wm_core.memory.errors import BackendAwayError, EncoderMismatchError, RecordError
+from wm_core.memory.protocol import Forget, Rigid, Stats
+from wm_core.memory.query import Matches, Query, check_queries
+from wm_core.memory.record import MemoryRecord, Successor, action_size, check_record, check_successor
+from wm_core.se2 import wrap_angle
+
+_PAGE = 1000
+
+
+class QdrantMemory:
+    """Remembers states on a Qdrant server and finds them again, exactly.
+
+    Args:
+        client: Talks to the server; ``QdrantClient(":memory:")`` needs none.
+        grid: Cuts the map into cells; all robots of a collection must cut alike.
+        robot_id: Name of this robot. Records are told apart by it and their id together, so no robot overwrites
+            another's; a query may find records of two robots under the same id, in sessions of different names.
+        collection: Name that the collections, one per encoder, begin with.
+        outbox_path: SQLite file of what is on its way, or ``:memory:``.
+        commit_every_s: Longest time an insertion waits before it is durable [s].
+        capacity: Most records of this robot; 0: any number.
+        surprise_weight: How much surprise counts against recency when forgetting.
+        indexed: Make payload indexes; the client's own local mode has none.
+
+    Raises:
+        StoreLockedError: Another process holds the outbox.
+    """
+
+    def __init__(
+        self,
+        client: QdrantClient,
+        grid: CellGrid,
+        robot_id: str,
+        collection: str = "world_model_memory",
+        outbox_path: str = IN_MEMORY,
+        commit_every_s: float = 0.2,
+        capacity: int = 0,
+        surprise_weight: float = 1.0,
+        *,
+        indexed: bool = True,
+    ) -> None:
+        self._server = QdrantServer(client, len(grid.levels), indexed=indexed)
+        self._grid = grid
+        self._robot_id = robot_id
+        self._prefix = collection
+        self._lock = threading.RLock()
+        self._encoder_id: str | None = None
+        self._dim = 0
+        self._action_dim = -1
+        self._capacity = capacity
+        self._surprise_weight = surprise_weight
+        # 20 bits of the robot's name, then milliseconds: this robot gives no id twice, whatever was lost.
+        self._next_id = ((zlib.crc32(robot_id.encode()) & 0xFFFFF) << 43) + int(time.time() * 1000)
+        self._newest_put_ns = 0
+        try:
+            self._adopt_collection()
+        except BackendAwayError:
+            self._encoder_id = None  # found again with the first operation that gets through
+        self._outbox = Outbox(outbox_path, self._send, commit_every_s)
+
+    def _send(self, operations: Sequence[Operation]) -> None:
+        """Send operations, and forget what is too much then; on the outbox's thread."""
+        self._server.send(operations)
+        filled = {body["collection"] for kind, body in operations if kind == "put"}
+        for collection in filled if self._capacity else ():
+            trim(self._server, collection, self._robot_id, self._capacity, self._surprise_weight)
+
+    @property
+    def _collection(self) -> str:
+        return f"{self._prefix}-{self._encoder_id or 'unnamed'}"
+
+    def _adopt_collection(self) -> None:
+        """Take up the one collection that is there, if it is the only one."""
+        found = self._server.only_collection(f"{self._prefix}-")
+        if found is not None:
+            suffix = found[0][len(self._prefix) + 1 :]
+            self._encoder_id = "" if suffix == "unnamed" else suffix
+            self._dim = found[1]
+
+    # ---------------------------------------------------------------- keeping
+
+    def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
+        """Keep records and return their ids; all or none. They can be found once the server took them.
+
+        Raises:
+            RecordError: The first one that cannot be kept, by its place in the list.
+        """
+        if not records:
+            return []
+        with self._lock:
+            encoder_id = records[0].encoder_id if self._encoder_id is None else self._encoder_id
+            dim = self._dim or int(np.size(records[0].latent_D))
+            action_dim = self._action_dim
+            if action_dim < 0:
+                action_dim = next((size for record in records if (size := action_size(record))), -1)
+            payloads = []
+            ids = [record.id or self._new_id() for record in records]
+            for at, (key, record) in enumerate(zip(ids, records)):
+                try:
+                    payloads.append(self._payload(record, key, encoder_id, dim, action_dim))
+                except RecordError as error:
+                    error.args = (f"record {at}: {error}",)
+                    raise
+            self._encoder_id, self._dim, self._action_dim = encoder_id, dim, action_dim
+            self._put(ids, [np.asarray(record.latent_D, np.float32).tolist() for record in records], payloads)
+            self._newest_put_ns = max(self._newest_put_ns, *(record.stamp_ns for record in records))
+            return ids
+
+    def _payload(
+        self, record: MemoryRecord, record_id: int, encoder_id: str, dim: int, action_dim: int
+    ) -> dict[str, Any]:
+        if record.encoder_id != encoder_id:
+            raise EncoderMismatchError(f"latent of encoder {record.encoder_id}, the memory holds {encoder_id}")
+        check_record(record, dim, action_dim)
+        whole = replace(record, heading=wrap_angle(record.heading)) if abs(record.heading) > np.pi else record
+        return points.payload_of(whole, record_id, self._robot_id, self._grid)
+
+    def _put(self, ids: Sequence[int], vectors: Sequence[Sequence[float]], payloads: Sequence[dict]) -> None:
+        base = {"collection": self._collection}
+        operations = [
+            ("put", {**base, "id": self._point(key), "vector": vector, "payload": payload})
+            for key, vector, payload in zip(ids, vectors, payloads)
+        ]
+        self._outbox.put(operations, min(payload["stamp"] for payload in payloads))
+
+    def _point(self, record_id: int) -> str:
+        return points.point_id(self._robot_id, record_id)
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    def link(self, record_id: int, successor: Successor) -> bool:
+        """Add what followed a record; one that was forgotten meanwhile stays forgotten."""
+        check_successor(successor, self._dim)
+        return self._set(record_id, dict([points.successor_item(successor)]))
+
+    def set_surprise(self, record_id: int, surprise: float) -> bool:
+        """Say how surprising a record was; one that was forgotten meanwhile stays forgotten."""
+        return self._set(record_id, {"surprise": float(np.float32(surprise))})
+
+    def _set(self, record_id: int, payload: dict[str, Any]) -> bool:
+        self._outbox.put([("set", {"collection": self._collection, "id": self._point(record_id), "payload": payload})])
+        return True
+
+    # ---------------------------------------------------------------- finding
+
+    def query_batch(self, queries: Sequence[Query]) -> list[Matches]:
+        """Answer queries, each exactly, over all robots of the collection.
+
+        Raises:
+            QueryError: The first one that cannot be answered as asked, by its place in the list.
+            BackendAwayError: The server does not answer.
+        """
+        check_queries(queries, self._dim, self._action_dim, self._encoder_id or "", self._grid.map.place_to_latlng)
+        return [self._held.answer(query) for query in queries]
+
+    @property
+    def _held(self) -> Held:
+        return Held(self._server, self._collection, self._dim, self._grid)
+
+    # ---------------------------------------------------------------- forgetting and moving
+
+    def delete(self, what: Forget) -> int:
+        """Forget what matches of this robot's and return how many that were.
+
+        Raises:
+            BackendAwayError: The server does not answer.
+        """
+        what.check()
+        self.flush()
+        query = Query(latent_D=np.zeros(max(1, self._dim)), box=what.box, session=what.session)
+        condition = points.filter_of(query, self._grid, (None, None)) or models.Filter(must=[])
+        condition.must = [*(condition.must or []), points.is_robot(self._robot_id)]  # type: ignore[misc]
+        held = list(self._held.scroll(condition, vectors=False, keys=points.COMPARED))
+        mask_N = self._held.passing(query, held, (None, None))[1]
+        if what.ids:
+            mask_N &= np.isin([record.id for record in held], what.ids)
+        if what.older_than_s > 0:
+            oldest = self._held.newest_ns() - round(what.older_than_s * 1e9)
+            mask_N &= np.array([record.stamp_ns < oldest for record in held], bool)
+        ids = [held[at].id for at in np.flatnonzero(mask_N)]
+        self._drop(ids)
+        return len(ids)
+
+    def _drop(self, ids: Sequence[int]) -> None:
+        if ids:
+            self._outbox.put([("drop", {"collection": self._collection, "ids": [self._point(key) for key in ids]})])
+            self.flush()
+
+    def transform(self, rigid: Rigid, session: str = "") -> int:
+        """Move the records of a session, or all of this robot's, and return how many.
+
+        All moves go to the outbox in one transaction, as the places to move to: an interruption before it moves none,
+        one after it all, once each, however often the sending has to begin again. On the server they move one by one.
+
+        Raises:
+            PlaceError: One of them would lie nowhere; then none moved.
+            BackendAwayError: The server went away before the moves were noted; then none moved. Or after: then they
+                will have moved when it has taken what waits, and ``stats`` says how much does.
+        """
+        self.flush()
+        held = [record for record in self._mine() if not session or record.session == session]
+        moved = []
+        for record in held:
+            x, y, z, heading = rigid.apply_one(record.x, record.y, record.z, record.heading)
+            cells = points.cells_of(self._grid.cell_of(x, y), self._grid)
+            moved.append({"x": x, "y": y, "z": z, "heading": heading, **cells})
+        self._outbox.put(
+            [
+                ("set", {"collection": self._collection, "id": self._point(record.id), "payload": payload})
+                for record, payload in zip(held, moved)
+            ]
+        )
+        self.flush()
+        return len(held)
+
+    def _mine(self, *, vectors: bool = False) -> list[MemoryRecord]:
+        """Return all records of this robot."""
+        return list(self._held.scroll(models.Filter(must=[points.is_robot(self._robot_id)]), vectors=vectors))
+
+    def clear(self) -> None:
+        """Forget everything of this robot, the encoder included; other robots' records stay."""
+        self.flush()
+        self._drop([record.id for record in self._mine()])
+        with self._lock:
+            self._encoder_id, self._dim, self._action_dim = None, 0, -1
+
+    # ---------------------------------------------------------------- whole memory
+
+    def snapshot(self, path: Path) -> int:
+        """Write everything of this robot to one file, which every backend restores, and return how many records."""
+        self.flush()
+        return write_snapshot(path, self._mine(vectors=True), self._grid)
+
+    def restore(self, path: Path) -> int:
+        """Replace everything of this robot by what a snapshot holds and return how many records that are."""
+        records = read_snapshot(path, self._encoder_id or "", self._grid)
+        if self._dim:
+            self.clear()
+        for start in range(0, len(records), _PAGE):
+            self.insert(records[start : start + _PAGE])
+        self.flush()
+        return len(records)
+
+    def flush(self, timeout_s: float = 30.0) -> None:
+        """Return once everything so far can be found by all.
+
+        Raises:
+            BackendAwayError: The server does not take it at present; it is durable here all the same.
+        """
+        self._outbox.drain(timeout_s)
+
+    def stats(self) -> Stats:
+        """Return how the memory is doing; what only the server knows stays what it was while it is away."""
+        count, trouble = self._server.count(self._collection) if self._dim else (0, None)
+        degraded = [trouble] if trouble else []
+        if self._outbox.trouble:
+            degraded.append(f"{self._outbox.unsent_count} operations wait: {self._outbox.trouble}")
+        oldest = self._outbox.oldest_pending_ns()
+        durable = self._newest_put_ns if oldest is None else min(self._newest_put_ns, oldest - 1)
+        return Stats(
+            memory_count=count, capacity=self._capacity, encoder_id=self._encoder_id or "", backend="qdrant",
+            durable_until_ns=durable, pending_writes=self._outbox.unsent_count, degraded=tuple(degraded),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Make durable what is left and let go; it is sent after the next start."""
+        self._outbox.close()
+        self._server.close()

@@ -1,0 +1,159 @@
+"""Operations on their way to a server: durable at once, sent in order, however long the server is away."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from spatial_memory.store import files
+from spatial_memory.store.writer import Change, Writer
+from wm_core.memory.errors import BackendAwayError
+
+_CREATE = """CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,
+                                                body TEXT NOT NULL)"""
+_BATCH = 256
+_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+Operation = tuple[str, Any]
+
+
+class Outbox:
+    """A queue on disk that a thread empties.
+
+    Args:
+        path: SQLite file of the queue, or ``:memory:``.
+        send: Sends operations (kind, body), all or in an order that may be repeated; raises ``BackendAwayError`` while
+            the server is away.
+        commit_every_s: Longest time an operation waits before it is committed [s].
+
+    Raises:
+        StoreLockedError: Another process holds the file.
+    """
+
+    def __init__(self, path: str, send: Callable[[Sequence[Operation]], None], commit_every_s: float) -> None:
+        self._send = send
+        self._guard = threading.Lock()
+        self._path = path if path == files.IN_MEMORY else str(Path(path).expanduser().resolve())
+        self._lock = None
+        if path != files.IN_MEMORY:
+            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+            self._lock = files.hold(Path(self._path))
+        self._connection = files.connect(self._path)
+        self._connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute(_CREATE)
+        # One connection for both threads: nothing here is asked for on the query path.
+        self._writer = Writer(lambda: self._connection, commit_every_s, guard=self._guard)
+        self._condition = threading.Condition()
+        self._unsent = self._count()
+        self._trouble: str | None = None
+        self._failures = 0
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="memory-sender", daemon=True)
+        self._thread.start()
+
+    def _count(self) -> int:
+        with self._guard:
+            return int(self._connection.execute("SELECT count(*) FROM outbox").fetchone()[0])
+
+    @property
+    def trouble(self) -> str | None:
+        """Why operations do not get through at present, or None."""
+        return self._writer.trouble or self._trouble
+
+    @property
+    def unsent_count(self) -> int:
+        """Operations that the server has not taken yet."""
+        return self._unsent
+
+    def put(self, operations: Sequence[Operation], oldest_ns: int | None = None) -> None:
+        """Hand over operations; returns at once."""
+        rows = [(kind, json.dumps(body)) for kind, body in operations]
+        with self._condition:
+            self._unsent += len(rows)
+        sql = "INSERT INTO outbox (kind, body) VALUES (?,?)"
+        self._writer.put(Change([(sql, rows)], oldest_ns, len(rows), self._wake))
+
+    def _wake(self) -> None:
+        with self._condition:
+            self._condition.notify_all()
+
+    def oldest_pending_ns(self) -> int | None:
+        """Return the oldest stamp that is not durable yet [ns]."""
+        return self._writer.oldest_pending_ns()
+
+    def flush(self, timeout_s: float) -> None:
+        """Return once everything so far is durable.
+
+        Raises:
+            StoreError: It is not, and why.
+        """
+        self._writer.flush(timeout_s)
+
+    def drain(self, timeout_s: float) -> None:
+        """Return once the server took everything so far.
+
+        Raises:
+            BackendAwayError: It does not answer, or not in time.
+        """
+        self.flush(timeout_s)
+        with self._condition:
+            failures = self._failures
+            self._condition.notify_all()
+            done = self._condition.wait_for(
+                lambda: self._unsent == 0 or (self._trouble is not None and self._failures > failures), timeout_s
+            )
+            if not done or self._unsent:
+                raise BackendAwayError(f"the server does not take what it is sent: {self._trouble or 'no answer yet'}")
+
+    def close(self) -> None:
+        """Make durable what is left and end; what is unsent is sent after the next start."""
+        self._writer.flush(10.0)
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+        self._thread.join()
+        self._writer.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _run(self) -> None:
+        while True:
+            with self._guard:
+                rows = self._connection.execute("SELECT seq, kind, body FROM outbox ORDER BY seq LIMIT ?", (_BATCH,))
+                batch = rows.fetchall()
+            with self._condition:
+                if not batch and not self._closing:
+                    self._condition.wait(1.0)
+                if self._closing:
+                    return
+            if batch and not self._deliver(batch):
+                with self._condition:
+                    pause_s = _RETRY_S[min(self._failures, len(_RETRY_S)) - 1]
+                    self._condition.wait_for(lambda: self._closing, pause_s)
+
+    def _deliver(self, batch: list[tuple[int, str, str]]) -> bool:
+        try:
+            self._send([(kind, json.loads(body)) for _, kind, body in batch])
+            with self._guard:
+                self._connection.execute("DELETE FROM outbox WHERE seq <= ?", (batch[-1][0],))
+        except (BackendAwayError, sqlite3.Error) as error:
+            with self._condition:
+                self._trouble = str(error)
+                self._failures += 1
+                self._condition.notify_all()
+            return False
+        with self._condition:
+            self._unsent -= len(batch)
+            self._trouble = None
+            self._failures = 0
+            self._condition.notify_all()
+        return True
+
+
+def next_to(path: str) -> str:
+    """Return where the outbox of a memory kept at a path lies."""
+    return path if path == files.IN_MEMORY else f"{path}.outbox"

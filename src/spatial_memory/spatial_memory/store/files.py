@@ -1,0 +1,100 @@
+"""Opening a store's file: created whole or not at all, held by one process, refused when damaged."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import IO
+
+from spatial_memory.store.schema import APPLICATION_ID, CREATE, FORMAT_VERSION
+from wm_core.memory.errors import CorruptStoreError, StoreLockedError
+
+IN_MEMORY = ":memory:"
+
+
+def hold(path: Path) -> IO[str] | None:
+    """Take the lock beside a store, for as long as the returned file is open.
+
+    Returns:
+        The lock file, or None where the folder cannot be written, so that nobody can write the store either.
+
+    Raises:
+        StoreLockedError: Another process holds it.
+    """
+    try:
+        lock = open(f"{path}.lock", "a+", encoding="utf-8")  # noqa: SIM115 - held open on purpose
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise StoreLockedError(f"{path} is held by another process (pid {holder})") from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def create(path: Path) -> None:
+    """Make an empty store appear at a path in one step, so that an empty file there always means damage.
+
+    Raises:
+        sqlite3.Error, OSError: The disk does not take it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    connection = sqlite3.connect(temporary)
+    try:
+        connection.executescript(CREATE)
+    finally:
+        connection.close()
+    publish(temporary, path)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Move a finished file to its place so that a crash leaves the old one or the new one."""
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def check(connection: sqlite3.Connection, path: str) -> None:
+    """Refuse a file that is not a memory of this version.
+
+    Raises:
+        CorruptStoreError: Torn, damaged, or something else.
+    """
+    try:
+        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise CorruptStoreError(damage_text(path, error)) from error
+    if application_id != APPLICATION_ID:
+        raise CorruptStoreError(f"{path} is not a spatial memory (application id {application_id:#x})")
+    if version != FORMAT_VERSION:
+        raise CorruptStoreError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")
+
+
+def damage_text(path: str, error: object) -> str:
+    """Return what to tell the user of a damaged store."""
+    return (f"{path} is damaged ({error}); start with on_corrupt: recover to keep what can be read, "
+            "or restore a snapshot")  # fmt: skip
+
+
+def connect(path: str, *, timeout_s: float = 5.0) -> sqlite3.Connection:
+    """Open a store for one thread at a time, in explicit transactions."""
+    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA cache_size = -16384")
+    return connection

@@ -1,0 +1,192 @@
+"""The tables of a durable memory, and rows to and from them.
+
+Shape suffixes: N = records, D = latent size, A = action size.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import struct
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from spatial_memory.index.columns import Rows
+from wm_core.memory.errors import CorruptStoreError
+from wm_core.memory.record import Successor
+
+APPLICATION_ID = 0x574D454D  # "WMEM"
+FORMAT_VERSION = 1
+
+# Rows and a sum over their keys, kept by the database itself: what is missing or stands in the wrong place shows.
+KEY_MODULUS = 1000003
+_KEYS = {"record": f"{{row}}id % {KEY_MODULUS}", "successor": f"{{row}}record % {KEY_MODULUS}"}
+_TALLY = """
+INSERT INTO tally VALUES ('{table}', 0, 0);
+CREATE TRIGGER {table}_in AFTER INSERT ON {table} BEGIN
+    UPDATE tally SET rows = rows + 1, keys = keys + {new} WHERE name = '{table}'; END;
+CREATE TRIGGER {table}_out AFTER DELETE ON {table} BEGIN
+    UPDATE tally SET rows = rows - 1, keys = keys - ({old}) WHERE name = '{table}'; END;
+"""
+_TRIGGERS = "".join(
+    _TALLY.format(table=table, new=keys.format(row="NEW."), old=keys.format(row="OLD."))
+    for table, keys in _KEYS.items()
+)
+CREATE = f"""
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {FORMAT_VERSION};
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE session (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, checksum INTEGER NOT NULL);
+CREATE TABLE record (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE successor (record INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE tally (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, keys INTEGER NOT NULL) WITHOUT ROWID;
+{_TRIGGERS}"""
+TABLES = ("meta", "session", "record", "successor")
+# Updates, not replacements: the tally counts insertions.
+PUT_RECORD = "INSERT INTO record VALUES (?,?) ON CONFLICT (id) DO UPDATE SET body = excluded.body"
+# What followed a record comes at different times, so each is appended to those before.
+PUT_SUCCESSOR = """INSERT INTO successor VALUES (?,?)
+                   ON CONFLICT (record) DO UPDATE SET body = CAST(body || excluded.body AS BLOB)"""
+PUT_META = "INSERT OR REPLACE INTO meta VALUES (?,?,?)"
+PUT_SESSION = "INSERT OR REPLACE INTO session VALUES (?,?,?)"
+DROP_RECORD = "DELETE FROM record WHERE id = ?"
+DROP_SUCCESSORS = "DELETE FROM successor WHERE record = ?"
+GET_RECORDS = "SELECT id, body FROM record"
+GET_SUCCESSORS = "SELECT record, body FROM successor"
+_TIMES = struct.Struct("<dd")
+# The CRC of something followed by its own CRC is always this.
+_WHOLE = 0x2144DF1C
+GET_TALLY = "SELECT rows, keys FROM tally WHERE name = ?"
+GET_META = "SELECT key, value, checksum FROM meta"
+GET_SESSIONS = "SELECT number, name, checksum FROM session"
+
+
+def sealed(*values: object) -> tuple:
+    """Return a small row with the checksum of what it says."""
+    return (*values, zlib.crc32(repr(values).encode()))
+
+
+def pack_successor(record_id: int, successor: Successor) -> bytes:
+    """Return a successor as bytes: horizon, time difference, latent, and the CRC-32 of all this and the record's id."""
+    latent = np.ascontiguousarray(successor.latent_D, "<f4").tobytes()
+    body = _TIMES.pack(successor.horizon_s, successor.dt_s) + latent
+    return body + zlib.crc32(body, record_id & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def unpack_successors(rows: Sequence[tuple[int, bytes]], dim: int) -> tuple[dict[int, list[Successor]], list[int]]:
+    """Return what followed some records, in the order it was kept, and of which records not all of it is whole.
+
+    Args:
+        rows: What ``GET_SUCCESSORS`` gave: ids, and what ``pack_successor`` returned, one after the other.
+        dim: Latent size D.
+    """
+    layout = _successor_layout(dim)
+    size = layout.itemsize
+    damaged = [record_id for record_id, body in rows if not isinstance(body, bytes) or len(body) % size]
+    if damaged:
+        rows = [row for row in rows if row[0] not in damaged]
+    body = b"".join([body for _, body in rows])
+    packed_N = np.frombuffer(body, layout)
+    # All tuples in one go: an answer to many queries holds thousands.
+    values = zip(packed_N["horizon"].tolist(), packed_N["dt"].tolist(), packed_N["latent"])
+    every = list(map(Successor._make, values))
+    whole = memoryview(body)
+    found: dict[int, list[Successor]] = {}
+    first = 0
+    for record_id, part in rows:
+        end, seed = first + len(part) // size, record_id & 0xFFFFFFFF
+        is_whole = [zlib.crc32(whole[at * size : at * size + size], seed) == _WHOLE for at in range(first, end)]
+        found[record_id] = every[first:end] if all(is_whole) else list(itertools.compress(every[first:end], is_whole))
+        if len(found[record_id]) != end - first:
+            damaged.append(record_id)
+        first = end
+    return found, damaged
+
+
+def successor_size(dim: int) -> int:
+    """Return how many bytes a packed successor takes."""
+    return _TIMES.size + 4 * dim + 4
+
+
+@functools.cache
+def _successor_layout(dim: int) -> np.dtype:
+    return np.dtype([("horizon", "<f8"), ("dt", "<f8"), ("latent", "<f4", (dim,)), ("checksum", "<u4")])
+
+
+def opened(rows: list[tuple], what: str) -> list[tuple]:
+    """Return small rows without their checksums.
+
+    Raises:
+        CorruptStoreError: One of them does not say what was written.
+    """
+    for row in rows:
+        if sealed(*row[:-1]) != row:
+            raise CorruptStoreError(f"{what} {row[0]!r} is damaged: its checksum does not match")
+    return [row[:-1] for row in rows]
+
+
+def _layout(dim: int, action_dim: int) -> np.dtype:
+    """Return how the body of a record lies: little-endian, packed, its checksum aside."""
+    return np.dtype(
+        [
+            ("id", "<i8"), ("stamp", "<i8"), ("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("cell", "<u8"),
+            ("session", "<i4"), ("heading", "<f4"), ("surprise", "<f4"),
+            ("latent", "<f4", (dim,)), ("action", "<f4", (action_dim,)), ("previous_action", "<f4", (action_dim,)),
+        ]
+    )  # fmt: skip
+
+
+def to_tuples(rows: Rows) -> list[tuple[int, bytes]]:
+    """Return one tuple per row for ``PUT_RECORD``; the last four bytes of each body are its CRC-32."""
+    layout = _layout(rows.latent_ND.shape[1], rows.action_NA.shape[1])
+    packed_N = np.empty(len(rows), layout)
+    for name in layout.names or ():
+        suffix = "_ND" if name == "latent" else "_NA" if name.endswith("action") else "_N"
+        packed_N[name] = getattr(rows, name + suffix)
+    whole, width = packed_N.tobytes(), layout.itemsize
+    bodies = [whole[at : at + width] for at in range(0, len(whole), width)]
+    return [(key, body + zlib.crc32(body).to_bytes(4, "little")) for key, body in zip(rows.id_N.tolist(), bodies)]
+
+
+def from_tuples(tuples: Sequence[tuple[int, bytes]], dim: int, action_dim: int) -> Rows:
+    """Return the rows that ``GET_RECORDS`` gave.
+
+    Raises:
+        CorruptStoreError: A row that is not what was written.
+    """
+    layout = _sealed_layout(dim, action_dim)
+    keys, bodies = zip(*tuples)
+    if not _are_whole(bodies, layout.itemsize):
+        bodies = tuple(_checked(key, body, layout.itemsize, action_dim) for key, body in tuples)
+    packed_N = np.frombuffer(b"".join(bodies), layout)
+    if not np.array_equal(packed_N["id"], np.array(keys)):
+        raise CorruptStoreError(f"records {tuples[0][0]}..{tuples[-1][0]} do not stand under their ids")
+    return Rows(
+        *(np.ascontiguousarray(packed_N[name]) for name in ("id", "stamp", "x", "y", "z", "heading", "session")),
+        *(np.ascontiguousarray(packed_N[name]) for name in ("surprise", "action", "previous_action", "cell", "latent")),
+    )
+
+
+def _sealed_layout(dim: int, action_dim: int) -> np.dtype:
+    return np.dtype([*_layout(dim, action_dim).descr, ("checksum", "<u4")])
+
+
+def _are_whole(bodies: Sequence[bytes], size: int) -> bool:
+    """Return whether all bodies are as they were written, at a glance."""
+    if set(map(type, bodies)) != {bytes} or set(map(len, bodies)) != {size}:
+        return False
+    return set(map(zlib.crc32, bodies)) == {_WHOLE}
+
+
+def _checked(key: int, body: bytes, size: int, action_dim: int) -> bytes:
+    """Return a body that is whole; one from before any action was known gets unknown ones."""
+    if not isinstance(body, bytes) or zlib.crc32(body) != _WHOLE:
+        raise CorruptStoreError(f"record {key} is damaged: its checksum does not match")
+    missing = size - len(body)
+    if missing == 0:
+        return body
+    if missing != 8 * action_dim:
+        raise CorruptStoreError(f"record {key} has {len(body)} bytes, expected {size}")
+    return body[:-4] + np.full(2 * action_dim, np.nan, "<f4").tobytes() + body[-4:]

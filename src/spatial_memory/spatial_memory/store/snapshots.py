@@ -1,0 +1,61 @@
+"""A whole memory in one file."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+from spatial_memory.store import files
+from spatial_memory.store.schema import GET_META, GET_TALLY, opened
+from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, StoreError
+
+
+def copy_to(source: sqlite3.Connection, path: Path) -> int:
+    """Write all that is committed to one file and return how many records; a crash leaves the old file or the new one.
+
+    Raises:
+        StoreError: It cannot be written, and why.
+    """
+    temporary = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(temporary)) as target:
+            source.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE").fetchone()
+            count = target.execute(GET_TALLY, ("record",)).fetchone()[0]
+        files.publish(temporary, path)
+        return count
+    except (sqlite3.Error, OSError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise StoreError(f"snapshot {path} cannot be written: {error}") from error
+
+
+def check_snapshot(path: Path, encoder_id: str) -> None:
+    """Refuse a snapshot that is damaged or of another encoder.
+
+    Args:
+        path: The file.
+        encoder_id: The encoder whose latents come in at present; empty: any.
+
+    Raises:
+        StoreError: There is none.
+        CorruptStoreError: It is damaged or something else.
+        EncoderMismatchError: It holds latents of another encoder.
+    """
+    if not path.is_file():
+        raise StoreError(f"there is no snapshot {path}")
+    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        files.check(connection, str(path))
+        try:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            words = dict(opened(connection.execute(GET_META).fetchall(), f"snapshot {path}: the word"))
+        except sqlite3.DatabaseError as error:
+            raise CorruptStoreError(f"snapshot {path} is damaged: {error}") from error
+    if verdict != "ok":
+        raise CorruptStoreError(f"snapshot {path} is damaged: {verdict}")
+    theirs = words.get("encoder_id", "")
+    if encoder_id and theirs and theirs != encoder_id:
+        raise EncoderMismatchError(f"snapshot {path} is of encoder {theirs}, expected {encoder_id}")

@@ -1,0 +1,284 @@
+"""The durable memory: one SQLite file, WAL, every commit synced.
+
+Acknowledged is what was committed: after ``flush`` returned, or for states stamped at or before ``durable_until_ns``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from spatial_memory.index.columns import Rows
+from spatial_memory.store import files
+from spatial_memory.store.handle import Handle
+from spatial_memory.store.schema import (
+    DROP_RECORD,
+    DROP_SUCCESSORS,
+    GET_META,
+    GET_RECORDS,
+    GET_SESSIONS,
+    GET_SUCCESSORS,
+    GET_TALLY,
+    KEY_MODULUS,
+    PUT_META,
+    PUT_RECORD,
+    PUT_SESSION,
+    PUT_SUCCESSOR,
+    TABLES,
+    from_tuples,
+    opened,
+    pack_successor,
+    sealed,
+    to_tuples,
+    unpack_successors,
+)
+from spatial_memory.store.snapshots import check_snapshot, copy_to
+from spatial_memory.store.writer import Change, Writer
+from wm_core.memory.errors import CorruptStoreError
+from wm_core.memory.record import Successor
+
+_LOG = logging.getLogger(__name__)
+_CHUNK = 250_000
+
+
+class Store:
+    """Keeps records, successors, sessions and a few words about the memory in one file.
+
+    Reads wait for no write: they have a connection of their own. A path that cannot be written at the moment makes the
+    store degraded, not absent: changes wait in RAM and are written when the disk takes them.
+
+    Args:
+        path: The file, or ``:memory:``.
+        commit_every_s: Longest time a change waits before it is committed [s].
+
+    Raises:
+        StoreLockedError: Another process holds the file.
+        CorruptStoreError: The file is damaged or something else.
+    """
+
+    def __init__(self, path: str | Path = files.IN_MEMORY, commit_every_s: float = 0.2) -> None:
+        self._file = Handle(path)
+        self.path = self._file.path
+        self.in_memory = self._file.in_memory
+        self._damage: set[int] = set()
+        self._recent: dict[int, dict[float, Successor]] = {}
+        self._recent_guard = threading.Lock()
+        if self.in_memory:
+            self._writer = Writer(self._file.shared, commit_every_s, guard=self._file.guard)
+        else:
+            self._writer = Writer(self._file.connect, commit_every_s)
+
+    def close(self) -> None:
+        """Commit what is left, if the disk takes it, and let go of the file."""
+        self._writer.close()
+        self._file.release()
+
+    # ---------------------------------------------------------------- reading
+
+    def meta(self) -> dict[str, str]:
+        """Return the words about the memory."""
+        return dict(opened(self._file.read(GET_META), f"{self.path}: the word"))
+
+    def sessions(self) -> dict[str, int]:
+        """Return the number of each session."""
+        sessions = opened(self._file.read(GET_SESSIONS), f"{self.path}: session")
+        return {name: number for number, name in sessions}
+
+    def count(self) -> int:
+        """Return how many records are committed."""
+        rows = self._file.tally()
+        return rows[0][0] if rows else 0
+
+    def load(self, dim: int, action_dim: int) -> Iterator[Rows]:
+        """Yield all committed records, some at a time.
+
+        Raises:
+            CorruptStoreError: The file or a record in it is damaged, or rows are missing or stand in the wrong place.
+        """
+        for tuples in self._all("record", GET_RECORDS, "id"):
+            yield from_tuples(tuples, dim, action_dim)
+
+    def all_successors(self) -> Iterator[list[tuple[int, bytes]]]:
+        """Yield the committed successors of all records, packed, some at a time.
+
+        Raises:
+            CorruptStoreError: Rows are missing or stand in the wrong place.
+        """
+        return self._all("successor", GET_SUCCESSORS, "record")
+
+    def _all(self, table: str, sql: str, key: str) -> Iterator[list[tuple[int, bytes]]]:
+        """Yield all rows of a table, and compare their number and keys with what the database counted itself."""
+        last, count, keys = -(2**63), 0, 0
+        while rows := self._file.read(f"{sql} WHERE {key} > ? ORDER BY {key} LIMIT {_CHUNK}", (last,)):
+            last = rows[-1][0]
+            count += len(rows)
+            keys += sum([row[0] % KEY_MODULUS for row in rows])
+            yield rows
+        expected = self._file.read(GET_TALLY, (table,))
+        if (expected or count) and expected != [(count, keys)]:
+            text = f"{table}: {count} rows and key sum {keys}, expected {expected}"
+            raise CorruptStoreError(files.damage_text(self.path, text))
+
+    def successors(
+        self, ids: Sequence[int], dim: int, held: Sequence[tuple[int, bytes]] = ()
+    ) -> dict[int, tuple[Successor, ...]]:
+        """Return the successors of records, nearest in time first, whether committed yet or not.
+
+        One that is damaged is left out, logged, and told by ``trouble`` from then on.
+
+        Args:
+            ids: Whose to read.
+            dim: Latent size D.
+            held: Ids of other records, and their successors, packed.
+        """
+        with self._recent_guard:
+            recent = {record_id: dict(self._recent[record_id]) for record_id in ids if record_id in self._recent}
+        rows = [*held]
+        if ids:
+            rows += self._file.read(f"{GET_SUCCESSORS} WHERE record IN ({','.join('?' * len(ids))})", ids)
+        packed, damaged = unpack_successors(rows, dim)
+        for record_id in damaged:
+            self._damage.add(record_id)
+            _LOG.error("%s: a successor of record %d is damaged", self.path, record_id)
+        found = {record_id: _in_time(successors) for record_id, successors in packed.items()}
+        for record_id, by_horizon in recent.items():
+            found[record_id] = _in_time([*found.get(record_id, ()), *by_horizon.values()])
+        return found
+
+    # ---------------------------------------------------------------- writing
+
+    def put(self, rows: Rows, *, known: bool = False) -> None:
+        """Keep records; ``known`` ones are there already and only changed."""
+        oldest_ns = None if known else int(rows.stamp_N.min())
+        self._writer.put(Change([(PUT_RECORD, to_tuples(rows))], oldest_ns, len(rows)))
+
+    def put_meta(self, **words: object) -> None:
+        """Keep words about the memory."""
+        self._writer.put(Change([(PUT_META, [sealed(key, str(value)) for key, value in words.items()])]))
+
+    def put_session(self, name: str, number: int) -> None:
+        """Keep the number of a session."""
+        self._writer.put(Change([(PUT_SESSION, [sealed(number, name)])]))
+
+    def put_successors(self, links: Sequence[tuple[int, Successor]]) -> None:
+        """Keep successors of records."""
+        with self._recent_guard:
+            for record_id, successor in links:
+                self._recent.setdefault(record_id, {})[successor.horizon_s] = successor
+        values = [(record_id, pack_successor(record_id, successor)) for record_id, successor in links]
+        self._writer.put(Change([(PUT_SUCCESSOR, values)], None, len(links), lambda: self._committed(links)))
+
+    def _committed(self, links: Sequence[tuple[int, Successor]]) -> None:
+        with self._recent_guard:
+            for record_id, successor in links:
+                by_horizon = self._recent.get(record_id, {})
+                if by_horizon.get(successor.horizon_s) is successor:
+                    del by_horizon[successor.horizon_s]
+                    if not by_horizon:
+                        del self._recent[record_id]
+
+    def drop(self, ids: Sequence[int]) -> None:
+        """Forget records and their successors."""
+        with self._recent_guard:
+            for record_id in ids:
+                self._recent.pop(record_id, None)
+        keys = [(record_id,) for record_id in ids]
+        self._writer.put(Change([(DROP_RECORD, keys), (DROP_SUCCESSORS, keys)], None, 2 * len(ids)))
+
+    def replace(self, parts: Sequence[Rows], **words: object) -> None:
+        """Rewrite records, and words about the memory, in one transaction."""
+        every = itertools.chain.from_iterable(to_tuples(part) for part in parts)
+        meta = [sealed(key, str(value)) for key, value in words.items()]
+        self._writer.put(Change([(PUT_RECORD, list(every)), (PUT_META, meta)], None, sum(map(len, parts))))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._recent_guard:
+            self._recent.clear()
+        self._writer.put(Change([(f"DELETE FROM {table}", [()]) for table in TABLES]))
+
+    def flush(self, timeout_s: float = 30.0) -> None:
+        """Return once everything so far is durable.
+
+        Raises:
+            StoreError: It is not, and why.
+        """
+        self._writer.flush(timeout_s)
+
+    # ---------------------------------------------------------------- whole files
+
+    def snapshot(self, path: Path, timeout_s: float = 600.0) -> int:
+        """Write everything so far to one file, atomically, and return how many records that is; reads go on.
+
+        Raises:
+            StoreError: It cannot be written, and why.
+        """
+        self.flush(timeout_s)
+        if self.in_memory:
+            with self._file.guard:
+                return copy_to(self._file.shared(), path)
+        connection = files.connect(self.path)
+        try:
+            return copy_to(connection, path)
+        finally:
+            connection.close()
+
+    def restore(self, path: Path, encoder_id: str, timeout_s: float = 600.0) -> None:
+        """Replace everything by what a snapshot holds, in one transaction.
+
+        Raises:
+            StoreError: The snapshot is damaged, of another encoder, or the disk does not take it.
+        """
+        check_snapshot(path, encoder_id)
+        with self._recent_guard:
+            self._recent.clear()
+        statements: list[tuple[str, list[tuple]]] = []
+        for table in TABLES:
+            statements += [(f"DELETE FROM {table}", [()])]
+            statements += [(f"INSERT INTO {table} SELECT * FROM snapshot.{table}", [()])]
+        self._writer.put(Change(statements, attach=path))
+        self.flush(timeout_s)
+
+    # ---------------------------------------------------------------- state
+
+    @property
+    def trouble(self) -> str | None:
+        """Why changes are not durable at present, or None."""
+        return self._writer.trouble
+
+    @property
+    def damage(self) -> str | None:
+        """What was found damaged since the file was opened, or None."""
+        return f"successors of {len(self._damage)} records are damaged" if self._damage else None
+
+    @property
+    def pending_count(self) -> int:
+        """Changes that are not durable yet."""
+        return self._writer.pending_count
+
+    def durable_until_ns(self, newest_ns: int) -> int:
+        """Return the newest stamp up to which all states are durable [ns].
+
+        Args:
+            newest_ns: The newest stamp that was ever put.
+        """
+        oldest = self._writer.oldest_pending_ns()
+        return newest_ns if oldest is None else min(newest_ns, oldest - 1)
+
+    def disk_bytes(self) -> int:
+        """Return the size of the file and its log."""
+        if self.in_memory:
+            return 0
+        parts = (Path(self.path), Path(f"{self.path}-wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())
+
+
+def _in_time(successors: Sequence[Successor]) -> tuple[Successor, ...]:
+    """Return successors nearest in time first, the latest of those that stand for the same horizon."""
+    if len(successors) < 2 or (len(successors) == 2 and successors[0].horizon_s < successors[1].horizon_s):
+        return tuple(successors)
+    by_horizon = {successor.horizon_s: successor for successor in successors}
+    return tuple(by_horizon[horizon] for horizon in sorted(by_horizon))

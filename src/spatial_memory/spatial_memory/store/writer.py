@@ -1,0 +1,203 @@
+"""The thread that makes changes durable, off the query path."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wm_core.memory.errors import StoreError
+
+_RETRY_S = (0.5, 1.0, 2.0, 5.0)
+_BATCH_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Change:
+    """Statements that become durable together.
+
+    Attributes:
+        statements: SQL and the rows to run it with; no rows: run it once.
+        oldest_ns: Oldest stamp among the states it inserts [ns]; None: inserts none.
+        row_count: About how much work it is.
+        done: Called once it is durable, on the writer's thread.
+        attach: File that its statements read from as ``snapshot``; such a change has a transaction of its own.
+    """
+
+    statements: Sequence[tuple[str, Iterable[tuple]]]
+    oldest_ns: int | None = None
+    row_count: int = 1
+    done: Callable[[], None] | None = None
+    attach: Path | None = None
+
+
+class Writer:
+    """Collects changes for a moment and commits them in order, a few transactions a second.
+
+    When the disk refuses, changes stay in order in RAM and are tried again, with a pause that grows to 5 s.
+
+    Args:
+        connect: Opens the connection to write with; raises ``sqlite3.Error`` or ``OSError`` while that fails.
+        commit_every_s: Longest time a change waits before its transaction [s].
+        guard: Held while a transaction runs, where the connection is shared.
+    """
+
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], commit_every_s: float, guard: threading.Lock | None = None
+    ) -> None:
+        self._connect = connect
+        self._commit_every_s = commit_every_s
+        self._guard = guard or threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._condition = threading.Condition()
+        self._pending: deque[Change] = deque()
+        self._put = 0
+        self._committed = 0
+        self._urgent = False
+        self._closing = False
+        self._trouble: str | None = None
+        self._failures = 0
+        self._thread = threading.Thread(target=self._run, name="memory-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why changes are not durable at present, or None."""
+        return self._trouble
+
+    @property
+    def pending_count(self) -> int:
+        """Changes that are not durable yet."""
+        return self._put - self._committed
+
+    def oldest_pending_ns(self) -> int | None:
+        """Return the oldest stamp among states that are not durable yet [ns], or None where all are."""
+        with self._condition:
+            return min((change.oldest_ns for change in self._pending if change.oldest_ns is not None), default=None)
+
+    def put(self, change: Change) -> None:
+        """Hand over a change; returns at once."""
+        with self._condition:
+            self._pending.append(change)
+            self._put += 1
+            if len(self._pending) == 1:
+                self._condition.notify_all()
+
+    def flush(self, timeout_s: float) -> None:
+        """Return once everything handed over so far is durable.
+
+        Raises:
+            StoreError: It is not, and why.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._condition:
+            wanted = self._put
+            failures = self._failures
+            self._urgent = True
+            self._condition.notify_all()
+            while self._committed < wanted:
+                if self._trouble is not None and self._failures > failures:
+                    raise StoreError(f"not durable: {self._trouble}")
+                left_s = deadline - time.monotonic()
+                if left_s <= 0 or not self._thread.is_alive():
+                    raise StoreError(f"not durable after {timeout_s} s: {self._trouble or 'the disk is slow'}")
+                self._condition.wait(left_s)
+
+    def close(self) -> None:
+        """Commit what is left, if the disk takes it, and end the thread."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+        self._thread.join()
+        if self._connection is not None:
+            self._connection.close()  # closing one twice does no harm, where it is shared
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while not self._pending and not self._closing:
+                    self._condition.wait()
+                if not self._pending:
+                    return
+                if not self._urgent and not self._closing and self._trouble is None:
+                    self._condition.wait_for(lambda: self._urgent or self._closing, self._commit_every_s)
+                changes = self._next_batch()
+                self._urgent = False
+            try:
+                self._commit(changes)
+            except (sqlite3.Error, OSError) as error:
+                if self._rest(error):
+                    return
+                continue
+            self._settle(changes)
+
+    def _next_batch(self) -> list[Change]:
+        """Return the oldest pending changes, as many as one transaction should hold; they stay pending."""
+        batch: list[Change] = []
+        rows = 0
+        for change in self._pending:
+            if batch and (change.attach or batch[-1].attach):
+                break
+            batch.append(change)
+            rows += change.row_count
+            if rows >= _BATCH_ROWS:
+                break
+        return batch
+
+    def _commit(self, changes: list[Change]) -> None:
+        with self._guard:
+            if self._connection is None:
+                self._connection = self._connect()
+            attach = changes[0].attach
+            if attach is not None:
+                self._connection.execute("ATTACH ? AS snapshot", (str(attach),))
+            try:
+                _transact(self._connection, changes)
+            finally:
+                if attach is not None:
+                    self._connection.execute("DETACH snapshot")
+
+    def _settle(self, changes: list[Change]) -> None:
+        for change in changes:
+            if change.done is not None:
+                change.done()
+        with self._condition:
+            for _ in changes:
+                self._pending.popleft()
+            self._committed += len(changes)
+            self._trouble = None
+            self._failures = 0
+            if self._pending and self._committed < self._put:
+                self._urgent = self._urgent or len(self._pending) > 1
+            self._condition.notify_all()
+
+    def _rest(self, error: Exception) -> bool:
+        """Note that the disk refused and wait before the next try; True when it is time to give up."""
+        with self._condition:
+            self._trouble = str(error)
+            self._failures += 1
+            self._condition.notify_all()
+            if self._closing:
+                return True
+            pause_s = _RETRY_S[min(self._failures, len(_RETRY_S)) - 1]
+            self._urgent = False
+            self._condition.wait_for(lambda: self._closing or self._urgent, pause_s)
+        return False
+
+
+def _transact(connection: sqlite3.Connection, changes: list[Change]) -> None:
+    """Run changes in one transaction; none of them where one fails."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for change in changes:
+            for sql, rows in change.statements:
+                connection.executemany(sql, rows)
+        connection.execute("COMMIT")
+    except (sqlite3.Error, OSError):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,168 @@
+"""Alignment against results worked out by hand, and against a late, noisy stream of poses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wm_core.alignment import ActionStatus, ActionTrack, PoseStatus, PoseTrack
+from wm_core.errors import AlignmentError
+from wm_core.se3 import slerp
+from wm_core.timeline import NS_PER_S, Pacer, Passage, Timeline
+
+IDENTITY = np.array([0.0, 0.0, 0.0, 1.0])
+
+
+def turned(yaw_rad: float) -> np.ndarray:
+    return np.array([0.0, 0.0, np.sin(yaw_rad / 2), np.cos(yaw_rad / 2)])
+
+
+def ns(time_s: float) -> int:
+    return round(time_s * NS_PER_S)
+
+
+def test_interpolates_position_and_turn():
+    track = PoseTrack()
+    track.insert(ns(1.0), np.array([0.0, 0.0, 0.0]), turned(0.0))
+    track.insert(ns(1.1), np.array([1.0, 2.0, 0.0]), turned(0.4))
+    pose = track.at(ns(1.025))
+    assert pose.status == PoseStatus.INTERPOLATED
+    np.testing.assert_allclose(pose.position, [0.25, 0.5, 0.0])
+    np.testing.assert_allclose(pose.quaternion, turned(0.1), atol=1e-9)
+
+
+def test_turns_the_short_way_round():
+    np.testing.assert_allclose(np.abs(slerp(turned(3.1), turned(-3.1), 0.5) @ turned(np.pi)), 1.0, atol=1e-9)
+
+
+def test_extrapolates_over_a_baseline_so_that_noise_is_not_magnified():
+    track = PoseTrack(baseline_s=0.05)
+    for step in range(21):  # 200 Hz, 1 m/s, the newest pose 5 mm off
+        offset = 0.005 if step == 20 else 0.0
+        track.insert(ns(step * 0.005), np.array([step * 0.005 + offset, 0.0, 0.0]), IDENTITY)
+    pose = track.at(ns(0.2))
+    assert pose.status == PoseStatus.EXTRAPOLATED
+    np.testing.assert_allclose(pose.position[0], 0.105 + 0.1 * (0.055 / 0.05), atol=1e-9)
+
+
+def test_absent_and_too_old_carry_no_pose():
+    track = PoseTrack(max_age_s=0.25)
+    assert track.at(0).status == PoseStatus.ABSENT
+    track.insert(ns(1.0), np.zeros(3), IDENTITY)
+    assert track.at(ns(1.1)).status == PoseStatus.EXTRAPOLATED  # held: one pose has no velocity
+    old = track.at(ns(1.26))
+    assert old.status == PoseStatus.TOO_OLD
+    assert old.position is None
+    assert track.at(ns(0.7)).status == PoseStatus.TOO_OLD
+
+
+def test_a_wide_gap_is_not_bridged():
+    track = PoseTrack(max_gap_s=1.0)
+    track.insert(ns(1.0), np.zeros(3), IDENTITY)
+    track.insert(ns(2.5), np.ones(3), IDENTITY)
+    assert track.at(ns(1.6)).status == PoseStatus.TOO_OLD
+
+
+def test_late_poses_find_their_place_and_loops_restart():
+    track = PoseTrack()
+    for time_s in (1.0, 1.2, 1.1):
+        track.insert(ns(time_s), np.array([time_s, 0.0, 0.0]), IDENTITY)
+    np.testing.assert_allclose(track.at(ns(1.15)).position[0], 1.15)
+    track.insert(ns(1.0) - 50 * NS_PER_S, np.zeros(3), IDENTITY)
+    assert len(track) == 1
+
+
+@pytest.mark.parametrize(
+    ("position", "quaternion"),
+    [
+        ([np.nan, 0, 0], IDENTITY),
+        ([0, 0, np.inf], IDENTITY),
+        ([0, 0, 0], [0, 0, 0, 0]),
+        ([0, 0, 0], [0, 0, 0, 1.1]),
+        ([0, 0, 0], [0, 0, 0, np.nan]),
+    ],
+)
+def test_impossible_poses_are_refused(position, quaternion):
+    track = PoseTrack()
+    with pytest.raises(AlignmentError, match="pose"):
+        track.insert(0, np.array(position, float), np.array(quaternion, float))
+    assert len(track) == 0
+
+
+@pytest.mark.parametrize("rate_hz", [7.0, 50.0, 200.0])
+@pytest.mark.parametrize("late_ms", [0, 30, 100])
+def test_a_circle_is_followed_at_any_rate_and_lateness(rate_hz, late_ms):
+    """A robot on a circle (1 m/s, radius 2 m); frames at 20 Hz ask 20 ms after their stamp, poses come late."""
+    track, stamps = PoseTrack(), [ns(i / rate_hz) for i in range(int(3 * rate_hz))]
+    inserted = 0
+    worst = 0.0
+    for frame in range(20, 50):
+        asked = ns(frame * 0.05 + 0.02)
+        while inserted < len(stamps) and stamps[inserted] + late_ms * 1_000_000 <= asked:
+            angle = stamps[inserted] / NS_PER_S / 2.0
+            track.insert(
+                stamps[inserted], 2.0 * np.array([np.cos(angle), np.sin(angle), 0.0]), turned(angle + np.pi / 2)
+            )
+            inserted += 1
+        pose = track.at(ns(frame * 0.05))
+        newest_is_later = track.newest_ns >= ns(frame * 0.05)
+        assert pose.status == (PoseStatus.INTERPOLATED if newest_is_later else PoseStatus.EXTRAPOLATED)
+        angle = frame * 0.05 / 2.0
+        worst = max(worst, float(np.linalg.norm(pose.position[:2] - 2.0 * np.array([np.cos(angle), np.sin(angle)]))))
+    furthest_s = late_ms * 1e-3 + 1.0 / rate_hz
+    # The chord of a circle strays by a (t + baseline) t / 2 when it is drawn on; a = v^2 / r = 0.5 m/s^2.
+    assert worst <= 0.25 * furthest_s * (furthest_s + max(0.05, 1.0 / rate_hz)) + 0.25 / 8 / rate_hz**2 + 1e-3
+
+
+def test_action_in_force_is_held_until_the_next():
+    track = ActionTrack(2, max_age_s=0.5, tolerance_s=0.025)
+    assert track.at(ns(1.0)).status == ActionStatus.ABSENT
+    track.insert(ns(1.0), np.array([1.0, 0.0]))
+    track.insert(ns(1.05), np.array([2.0, 0.0]))
+    assert track.at(ns(1.02)).values[0] == 1.0
+    assert track.at(ns(1.03)).values[0] == 2.0  # arrives 20 ms later: taken at this frame
+    assert track.at(ns(1.5)).values[0] == 2.0
+    assert track.at(ns(1.56)).status == ActionStatus.TOO_OLD
+    assert track.at(ns(0.9)).status == ActionStatus.ABSENT
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0, 2.0, 3.0], [np.nan, 0.0], []])
+def test_wrong_actions_are_refused(values):
+    with pytest.raises(AlignmentError, match="action"):
+        ActionTrack(2).insert(0, np.array(values))
+
+
+@pytest.mark.parametrize(("camera_hz", "expected"), [(10, 10), (20, 20), (30, 20), (60, 20), (100, 20)])
+def test_pacer_keeps_the_rate(camera_hz, expected):
+    pacer, jitter = Pacer(20.0), np.random.default_rng(0)
+    stamps = [ns(i / camera_hz + jitter.uniform(-0.2, 0.2) / camera_hz) for i in range(100 * camera_hz)]
+    assert sum(pacer.is_due(stamp) for stamp in stamps) == pytest.approx(100 * expected, abs=2)
+
+
+def test_pacer_survives_time_going_backwards():
+    pacer = Pacer(20.0)
+    assert pacer.is_due(ns(100.0))
+    assert not pacer.is_due(ns(100.01))
+    assert pacer.is_due(ns(5.0))
+    assert pacer.is_due(ns(5.05))
+
+
+def test_timeline_starts_anew_on_a_loop_and_doubts_one_broken_stamp():
+    timeline = Timeline(ahead_s=5.0, back_s=1.0)
+    assert timeline.check(ns(50.0), ns(0.0)) is Passage.FOLLOWS
+    assert timeline.check(ns(3650.0), ns(0.05)) is Passage.AHEAD
+    assert timeline.check(ns(50.1), ns(0.1)) is Passage.FOLLOWS
+    assert timeline.check(ns(1.0), ns(0.15)) is Passage.JUMPS_BACK
+    assert timeline.check(ns(1.05), ns(0.2)) is Passage.FOLLOWS
+    assert timeline.check(ns(500.0), ns(0.25)) is Passage.AHEAD
+    assert timeline.check(ns(500.05), ns(0.3)) is Passage.JUMPS_AHEAD
+    assert timeline.check(ns(500.1), ns(0.35)) is Passage.FOLLOWS
+
+
+def test_timeline_lets_a_silent_camera_come_back():
+    timeline = Timeline(ahead_s=5.0)
+    timeline.check(ns(1.0), ns(0.0))
+    assert timeline.check(ns(61.0), ns(60.0)) is Passage.FOLLOWS
+    assert timeline.check(ns(60.95), ns(60.1)) is Passage.OUT_OF_ORDER
+    assert timeline.check(ns(61.0), ns(60.15)) is Passage.REPEATED
+    assert timeline.check(ns(61.05), ns(60.2)) is Passage.FOLLOWS

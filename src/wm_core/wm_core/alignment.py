@@ -1,0 +1,224 @@
+"""Poses, actions and frames brought to one time: the same code in the live node and in the conversion of bags.
+
+Times are integer nanoseconds of the data's own clock; quaternions are x, y, z, w. Nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+import enum
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+
+import numpy as np
+
+from wm_core.errors import AlignmentError
+from wm_core.se3 import slerp
+from wm_core.timeline import NS_PER_S
+
+
+class PoseStatus(enum.IntEnum):
+    """How a pose at a time came about; the numbers are ``LatentState``'s."""
+
+    ABSENT = 0
+    INTERPOLATED = 1
+    EXTRAPOLATED = 2
+    TOO_OLD = 3
+
+
+class ActionStatus(enum.IntEnum):
+    """How an action at a time came about; the numbers are ``LatentState``'s."""
+
+    ABSENT = 0
+    HELD = 1
+    TOO_OLD = 2
+
+
+@dataclass(frozen=True)
+class AlignedPose:
+    """Pose at a time.
+
+    Attributes:
+        status: How it came about.
+        position: [3] in metres, None unless interpolated or extrapolated.
+        quaternion: [4] x, y, z, w, likewise.
+    """
+
+    status: PoseStatus
+    position: np.ndarray | None = None
+    quaternion: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class AlignedAction:
+    """Action in force at a time: how it came about, and its values [A] if held."""
+
+    status: ActionStatus
+    values: np.ndarray | None = None
+
+
+class PoseTrack:
+    """The last poses, and the pose at any time near them.
+
+    Between two poses the position is linear and the turn a slerp. Beyond the newest (or before the oldest) the motion
+    between it and one at least ``baseline_s`` away goes on: two poses 5 ms apart would magnify their noise twentyfold.
+
+    Args:
+        max_age_s: Furthest that is extrapolated [s].
+        max_gap_s: Widest gap that is interpolated [s].
+        keep_s: How far back poses are kept [s]; a pose older than that restarts the track (a bag that loops).
+        baseline_s: Least time between the two poses that give the velocity, where there are such [s].
+    """
+
+    def __init__(
+        self, max_age_s: float = 0.25, max_gap_s: float = 1.0, keep_s: float = 5.0, baseline_s: float = 0.05
+    ) -> None:
+        for name, value in (("max_age_s", max_age_s), ("max_gap_s", max_gap_s), ("keep_s", keep_s)):
+            if not value > 0:
+                raise AlignmentError(f"{name} = {value} s, expected more than 0")
+        self._max_age_ns, self._max_gap_ns = int(max_age_s * NS_PER_S), int(max_gap_s * NS_PER_S)
+        self._keep_ns, self._baseline_ns = int(keep_s * NS_PER_S), int(baseline_s * NS_PER_S)
+        self._stamps: list[int] = []
+        self._positions: list[np.ndarray] = []
+        self._quaternions: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(self._stamps)
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Time of the newest pose."""
+        return self._stamps[-1] if self._stamps else None
+
+    def clear(self) -> None:
+        """Forgets all poses."""
+        self._stamps, self._positions, self._quaternions = [], [], []
+
+    def insert(self, stamp_ns: int, position: np.ndarray, quaternion: np.ndarray) -> None:
+        """Adds a pose; late ones find their place, one of the same time replaces the former.
+
+        Args:
+            stamp_ns: Time of the pose.
+            position: [3] in metres.
+            quaternion: [4] x, y, z, w, unit length.
+
+        Raises:
+            AlignmentError: Values are not finite, or the quaternion's length is not 1 within 1 %.
+        """
+        position, quaternion = np.asarray(position, float), np.asarray(quaternion, float)
+        norm = float(np.linalg.norm(quaternion))
+        if not np.isfinite(position).all() or not abs(norm - 1.0) <= 0.01:
+            raise AlignmentError(f"pose {position.tolist()} m, quaternion length {norm:.4f}: expected finite and 1")
+        newest = self.newest_ns
+        if newest is not None and abs(stamp_ns - newest) > self._keep_ns:
+            self.clear()
+        at = bisect_left(self._stamps, stamp_ns)
+        if at < len(self._stamps) and self._stamps[at] == stamp_ns:
+            self._positions[at], self._quaternions[at] = position, quaternion / norm
+            return
+        self._stamps.insert(at, stamp_ns)
+        self._positions.insert(at, position)
+        self._quaternions.insert(at, quaternion / norm)
+        self._forget_old()
+
+    def at(self, stamp_ns: int) -> AlignedPose:
+        """Returns the pose at a time."""
+        if not self._stamps:
+            return AlignedPose(PoseStatus.ABSENT)
+        after = bisect_left(self._stamps, stamp_ns)
+        if after < len(self._stamps) and self._stamps[after] == stamp_ns:
+            return AlignedPose(PoseStatus.INTERPOLATED, self._positions[after], self._quaternions[after])
+        if 0 < after < len(self._stamps):
+            if self._stamps[after] - self._stamps[after - 1] > self._max_gap_ns:
+                return AlignedPose(PoseStatus.TOO_OLD)
+            return AlignedPose(PoseStatus.INTERPOLATED, *self._along(after - 1, after, stamp_ns))
+        return self._beyond(stamp_ns, newest=after > 0)
+
+    def _beyond(self, stamp_ns: int, newest: bool) -> AlignedPose:
+        end = len(self._stamps) - 1 if newest else 0
+        if abs(stamp_ns - self._stamps[end]) > self._max_age_ns:
+            return AlignedPose(PoseStatus.TOO_OLD)
+        if newest:
+            other = bisect_right(self._stamps, self._stamps[end] - self._baseline_ns) - 1
+            other = max(other, 0)
+        else:
+            other = bisect_left(self._stamps, self._stamps[0] + self._baseline_ns)
+            other = min(other, len(self._stamps) - 1)
+        if other == end or abs(self._stamps[other] - self._stamps[end]) > self._max_gap_ns:
+            return AlignedPose(PoseStatus.EXTRAPOLATED, self._positions[end], self._quaternions[end])
+        first, second = min(other, end), max(other, end)
+        return AlignedPose(PoseStatus.EXTRAPOLATED, *self._along(first, second, stamp_ns))
+
+    def _along(self, first: int, second: int, stamp_ns: int) -> tuple[np.ndarray, np.ndarray]:
+        part = (stamp_ns - self._stamps[first]) / (self._stamps[second] - self._stamps[first])
+        start, end = self._positions[first], self._positions[second]
+        return start + part * (end - start), slerp(self._quaternions[first], self._quaternions[second], part)
+
+    def _forget_old(self) -> None:
+        keep = bisect_left(self._stamps, self._stamps[-1] - self._keep_ns)
+        if keep:
+            del self._stamps[:keep], self._positions[:keep], self._quaternions[:keep]
+
+
+class ActionTrack:
+    """The last actions, and the one in force at any time.
+
+    An action holds until the next. Actions carry no stamp of their own and are timed on arrival, so one that arrives
+    up to ``tolerance_s`` after a frame counts as taken at that frame; half a step rounds to the nearest step.
+
+    Args:
+        size: Values per action A.
+        max_age_s: An action older than this is not in force any more [s].
+        tolerance_s: How much later than the time asked for an action may be [s].
+        keep_s: How far back actions are kept [s]; one older than that restarts the track.
+    """
+
+    def __init__(self, size: int, max_age_s: float = 0.5, tolerance_s: float = 0.025, keep_s: float = 5.0) -> None:
+        if size < 1:
+            raise AlignmentError(f"action size {size}, expected at least 1")
+        self._size = size
+        self._max_age_ns, self._tolerance_ns = int(max_age_s * NS_PER_S), int(tolerance_s * NS_PER_S)
+        self._keep_ns = int(keep_s * NS_PER_S)
+        self._stamps: list[int] = []
+        self._values: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(self._stamps)
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Time of the newest action."""
+        return self._stamps[-1] if self._stamps else None
+
+    def clear(self) -> None:
+        """Forgets all actions."""
+        self._stamps, self._values = [], []
+
+    def insert(self, stamp_ns: int, values: np.ndarray) -> None:
+        """Adds an action [A].
+
+        Raises:
+            AlignmentError: Wrong length, or values not finite.
+        """
+        values = np.asarray(values, np.float32)
+        if values.shape != (self._size,):
+            raise AlignmentError(f"action of {values.size} values, expected {self._size}")
+        if not np.isfinite(values).all():
+            raise AlignmentError(f"action {values.tolist()} is not finite")
+        newest = self.newest_ns
+        if newest is not None and abs(stamp_ns - newest) > self._keep_ns:
+            self.clear()
+        at = bisect_right(self._stamps, stamp_ns)
+        self._stamps.insert(at, stamp_ns)
+        self._values.insert(at, values)
+        keep = bisect_left(self._stamps, self._stamps[-1] - self._keep_ns)
+        if keep:
+            del self._stamps[:keep], self._values[:keep]
+
+    def at(self, stamp_ns: int) -> AlignedAction:
+        """Returns the action in force at a time."""
+        index = bisect_right(self._stamps, stamp_ns + self._tolerance_ns) - 1
+        if index < 0:
+            return AlignedAction(ActionStatus.ABSENT)
+        if stamp_ns - self._stamps[index] > self._max_age_ns:
+            return AlignedAction(ActionStatus.TOO_OLD)
+        return AlignedAction(ActionStatus.HELD, self._values[index])

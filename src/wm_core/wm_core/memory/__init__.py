@@ -1,0 +1,1 @@
+"""What a memory is: which states are kept, what followed them, and what is near."""

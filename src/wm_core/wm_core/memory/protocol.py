@@ -1,0 +1,129 @@
+"""What every backend of the memory does, so that one suite can hold them all to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from wm_core.memory.errors import ForgetError
+from wm_core.memory.query import Box, Matches, Query
+from wm_core.memory.record import MemoryRecord, Successor
+from wm_core.se2 import wrap_angle
+
+
+@dataclass(frozen=True)
+class Forget:
+    """What to delete: whatever matches all criteria given.
+
+    Attributes:
+        ids: These.
+        box: Inside this box.
+        session: Of this session.
+        older_than_s: Older than the newest memory by more than this [s].
+    """
+
+    ids: tuple[int, ...] = ()
+    box: Box | None = None
+    session: str = ""
+    older_than_s: float = 0.0
+
+    def check(self) -> None:
+        """Refuse criteria that make no sense.
+
+        Raises:
+            ForgetError: None were given, or one is no number.
+        """
+        if not (self.ids or self.box or self.session or self.older_than_s):
+            raise ForgetError("no criterion given, so nothing was deleted")
+        if not 0 <= self.older_than_s < float("inf"):
+            raise ForgetError(f"older_than_s is {self.older_than_s}, expected a finite number >= 0")
+        if self.box is not None and any(value != value for value in self.box):
+            raise ForgetError(f"box {tuple(self.box)} is not a number")
+
+
+@dataclass(frozen=True)
+class Rigid:
+    """Turns by ``yaw`` [rad] about the map's origin, then moves by x, y, z [m]."""
+
+    x: float
+    y: float
+    z: float
+    yaw: float
+
+    def apply(self, x_N: np.ndarray, y_N: np.ndarray, z_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the places moved [N each]."""
+        cosine, sine = np.cos(self.yaw), np.sin(self.yaw)
+        return cosine * x_N - sine * y_N + self.x, sine * x_N + cosine * y_N + self.y, z_N + self.z
+
+    def apply_one(self, x: float, y: float, z: float, heading: float) -> tuple[float, float, float, float]:
+        """Return one place and its heading moved."""
+        x_N, y_N, z_N = self.apply(np.array([x]), np.array([y]), np.array([z]))
+        return float(x_N[0]), float(y_N[0]), float(z_N[0]), float(np.float32(wrap_angle(heading + self.yaw)))
+
+
+@dataclass(frozen=True)
+class Stats:
+    """How a memory is doing; mirrors ``wm_interfaces/srv/MemoryStats``."""
+
+    memory_count: int = 0
+    capacity: int = 0
+    cell_count: int = 0
+    encoder_id: str = ""
+    backend: str = ""
+    durable_until_ns: int = 0
+    pending_writes: int = 0
+    ram_bytes: int = 0
+    disk_bytes: int = 0
+    degraded: tuple[str, ...] = field(default_factory=tuple)
+
+
+class Memory(Protocol):
+    """Remembers states and finds them again. Every method may be called from any thread."""
+
+    def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
+        """Keep records and return their ids; all or none.
+
+        Raises:
+            RecordError: The first one that cannot be kept, by its place in the list.
+        """
+
+    def link(self, record_id: int, successor: Successor) -> bool:
+        """Add what followed a record; False where it is forgotten already."""
+
+    def set_surprise(self, record_id: int, surprise: float) -> bool:
+        """Say how surprising a record was; False where it is forgotten already."""
+
+    def query_batch(self, queries: Sequence[Query]) -> list[Matches]:
+        """Answer queries, each exactly.
+
+        Raises:
+            QueryError: The first one that cannot be answered as asked.
+        """
+
+    def delete(self, what: Forget) -> int:
+        """Forget what matches and return how many that were."""
+
+    def transform(self, rigid: Rigid, session: str = "") -> int:
+        """Move the records of a session, or all, and return how many; all or none."""
+
+    def clear(self) -> None:
+        """Forget everything, the encoder included."""
+
+    def snapshot(self, path: Path) -> int:
+        """Write everything to one file, atomically, and return how many records it holds."""
+
+    def restore(self, path: Path) -> int:
+        """Replace everything by what a snapshot holds and return how many records that are."""
+
+    def flush(self, timeout_s: float = 30.0) -> None:
+        """Return once everything so far is durable; ``StoreError`` says why it is not."""
+
+    def stats(self) -> Stats:
+        """Return how the memory is doing."""
+
+    def close(self) -> None:
+        """Make durable what is left, if the disk takes it, and let go."""

@@ -1,0 +1,273 @@
+"""The slow, plain reference: what every backend has to agree with. One loop over all records, no index, no tricks."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from wm_core.memory.errors import EncoderMismatchError, QueryError, RecordError, StoreError
+from wm_core.memory.frames import Grid
+from wm_core.memory.protocol import Forget, Rigid, Stats
+from wm_core.memory.query import Matches, Query
+from wm_core.memory.record import MemoryRecord, Successor, action_size, check_record, check_successor
+from wm_core.se2 import wrap_angle
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A record that passed every filter, with what it is ranked by."""
+
+    distance: float
+    latent_distance: float
+    pose_distance: float
+    record: MemoryRecord
+
+
+class BruteMemory:
+    """A memory in a dictionary; keeps nothing beyond the process but its snapshots.
+
+    Args:
+        grid: Cuts the map into cells.
+        capacity: Most records to hold.
+        surprise_weight: How much surprise counts against recency when forgetting.
+    """
+
+    def __init__(self, grid: Grid, capacity: int = 1_000_000, surprise_weight: float = 1.0) -> None:
+        self._grid = grid
+        self._capacity = capacity
+        self._surprise_weight = surprise_weight
+        self._records: dict[int, MemoryRecord] = {}
+        self._encoder_id: str | None = None
+        self._dim = 0
+        self._action_dim = -1
+        self._next_id = 1
+
+    def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
+        """Keep records and return their ids; all or none."""
+        if not records:
+            return []
+        first = records[0]
+        encoder_id = first.encoder_id if self._encoder_id is None else self._encoder_id
+        dim = self._dim or first.latent_D.size
+        action_dim = self._action_dim
+        if action_dim < 0:
+            action_dim = next((size for record in records if (size := action_size(record))), -1)
+        cells = []
+        taken: set[int] = set()
+        for record in records:
+            if record.encoder_id != encoder_id:
+                raise EncoderMismatchError(f"{record.encoder_id}, expected {encoder_id}")
+            check_record(record, dim, action_dim)
+            if record.id and (record.id in self._records or record.id in taken):
+                raise RecordError("id-taken", f"id {record.id} is held already")
+            taken.add(record.id)
+            cells.append(self._grid.cell_of(record.x, record.y))
+        self._encoder_id, self._dim, self._action_dim = encoder_id, dim, action_dim
+        self._next_id = max(self._next_id, *(record.id + 1 for record in records))
+        ids = []
+        for record, cell in zip(records, cells):
+            record_id = record.id or self._next_id
+            self._next_id = max(self._next_id, record_id + 1)
+            ids.append(record_id)
+            ordered = tuple(sorted(record.successors, key=lambda item: item.horizon_s))
+            self._records[record_id] = replace(
+                record, id=record_id, h3_cell=cell, successors=ordered,
+                heading=float(np.float32(_heading(record.heading))), surprise=float(np.float32(record.surprise)),
+                latent_D=np.asarray(record.latent_D, np.float32),
+            )  # fmt: skip
+        while len(self._records) > self._capacity:
+            del self._records[self._least_worth()]
+        return ids
+
+    def _least_worth(self) -> int:
+        """Return the record to forget: the least worth in the most crowded cell, of those the longest unvisited."""
+        cells: dict[int, list[MemoryRecord]] = defaultdict(list)
+        for record in self._records.values():
+            cells[record.h3_cell].append(record)
+        crowded = min(cells, key=lambda cell: (-len(cells[cell]), max(r.stamp_ns for r in cells[cell]), cell))
+        held = cells[crowded]
+
+        def surprise(record: MemoryRecord) -> float:
+            return -1.0 if math.isnan(record.surprise) else record.surprise
+
+        by_time = sorted(held, key=lambda record: (record.stamp_ns, record.id))
+        by_surprise = sorted(held, key=lambda record: (surprise(record), record.stamp_ns, record.id))
+        worth = {record.id: float(at) for at, record in enumerate(by_time)}
+        for at, record in enumerate(by_surprise):
+            worth[record.id] += self._surprise_weight * at
+        return min(worth, key=lambda record_id: (worth[record_id], record_id))
+
+    def link(self, record_id: int, successor: Successor) -> bool:
+        """Add what followed a record; False where it is forgotten already."""
+        check_successor(successor, self._dim)
+        record = self._records.get(record_id)
+        if record is None:
+            return False
+        others = [item for item in record.successors if item.horizon_s != successor.horizon_s]
+        ordered = sorted([*others, successor], key=lambda item: item.horizon_s)
+        self._records[record_id] = replace(record, successors=tuple(ordered))
+        return True
+
+    def set_surprise(self, record_id: int, surprise: float) -> bool:
+        """Say how surprising a record was; False where it is forgotten already."""
+        if record_id in self._records:
+            self._records[record_id] = replace(self._records[record_id], surprise=float(np.float32(surprise)))
+        return record_id in self._records
+
+    def query_batch(self, queries: Sequence[Query]) -> list[Matches]:
+        """Answer queries, each exactly."""
+        return [self._answer(query) for query in queries]
+
+    def _answer(self, query: Query) -> Matches:
+        scored = self.scored(query)
+        best = scored[: query.k]
+        records = [each.record if query.successors else replace(each.record, successors=()) for each in best]
+        return Matches(
+            records,
+            np.array([each.distance for each in best]),
+            np.array([each.latent_distance for each in best]),
+            np.array([each.pose_distance for each in best]),
+            len(scored),
+        )
+
+    def scored(self, query: Query) -> list[Scored]:
+        """Return all that passes every filter, nearest first, equal ones by id."""
+        query.check(self._dim, self._action_dim, self._encoder_id or "")
+        if query.place is not None:
+            try:
+                self._grid.cell_of(query.place.x, query.place.y)
+            except RecordError as error:
+                raise QueryError(str(error)) from error
+        newest = max((record.stamp_ns for record in self._records.values()), default=0)
+        bounds = query.time_bounds(newest)
+        held = self._records.values()
+        found = [self._score(query, record) for record in held if self._passes(query, record, bounds)]
+        return sorted(found, key=lambda each: (each.distance, each.record.id))
+
+    def _passes(self, query: Query, record: MemoryRecord, bounds: tuple[int | None, int | None]) -> bool:
+        oldest_ns, newest_ns = bounds
+        return (
+            (not query.session or record.session == query.session)
+            and (oldest_ns is None or record.stamp_ns >= oldest_ns)
+            and (newest_ns is None or record.stamp_ns <= newest_ns)
+            and self._is_near(query, record)
+            and (query.box is None or _inside(query.box, record))
+            and self._acts_alike(query, record)
+        )
+
+    def _is_near(self, query: Query, record: MemoryRecord) -> bool:
+        place = query.place
+        if place is None:
+            return True
+        if query.radius_m > 0 and self._distance2(query, record) > query.radius_m**2:
+            return False
+        if query.heading_tolerance_rad > 0:
+            turn = abs(wrap_angle(record.heading - place.heading))
+            if turn > query.heading_tolerance_rad:
+                return False
+        if query.z_tolerance_m > 0 and abs(record.z - place.z) > query.z_tolerance_m:
+            return False
+        if query.ring_count > 0:
+            near = self._grid.within_rings(self._grid.cell_of(place.x, place.y), query.ring_count)
+            return record.h3_cell in near.tolist()
+        return True
+
+    def _distance2(self, query: Query, record: MemoryRecord) -> float:
+        assert query.place is not None
+        at = np.array([record.x]), np.array([record.y])
+        return float(self._grid.map.distance2(*at, query.place.x, query.place.y)[0])
+
+    def _acts_alike(self, query: Query, record: MemoryRecord) -> bool:
+        if query.action_A is None or not np.size(query.action_A):
+            return True
+        if record.action_A.size != np.size(query.action_A):
+            return False
+        squares = (np.asarray(record.action_A, np.float64) - np.asarray(query.action_A)) ** 2
+        return bool(squares.sum() <= query.action_distance**2)
+
+    def _score(self, query: Query, record: MemoryRecord) -> Scored:
+        latent = pose = math.nan
+        if query.latent_D is not None:
+            mine, wanted = record.latent_D.astype(np.float64), np.asarray(query.latent_D, np.float64)
+            scale = float(np.linalg.norm(mine) * np.linalg.norm(wanted))
+            cosine = 1.0 - (float(mine @ wanted) / scale if scale else 0.0)
+            latent = float(np.linalg.norm(mine - wanted)) if query.metric == "l2" else cosine
+        if query.place is not None:
+            turn = abs(wrap_angle(record.heading - query.place.heading)) * query.heading_weight_m
+            pose = math.sqrt(self._distance2(query, record) + turn**2)
+        both = latent**2 + query.pose_weight * pose**2
+        return Scored({"latent": latent, "pose": pose, "both": both}[query.rank], latent, pose, record)
+
+    def delete(self, what: Forget) -> int:
+        """Forget what matches and return how many that were."""
+        what.check()
+        newest = max((record.stamp_ns for record in self._records.values()), default=0)
+        gone = [
+            record.id
+            for record in self._records.values()
+            if (not what.ids or record.id in what.ids)
+            and (what.box is None or _inside(what.box, record))
+            and (not what.session or record.session == what.session)
+            and (not what.older_than_s or record.stamp_ns < newest - round(what.older_than_s * 1e9))
+        ]
+        for record_id in gone:
+            del self._records[record_id]
+        return len(gone)
+
+    def transform(self, rigid: Rigid, session: str = "") -> int:
+        """Move the records of a session, or all, and return how many; all or none."""
+        moved = {}
+        for record in self._records.values():
+            if session and record.session != session:
+                continue
+            x, y, z, heading = rigid.apply_one(record.x, record.y, record.z, record.heading)
+            moved[record.id] = replace(record, x=x, y=y, z=z, heading=heading, h3_cell=self._grid.cell_of(x, y))
+        self._records.update(moved)
+        return len(moved)
+
+    def clear(self) -> None:
+        """Forget everything, the encoder included."""
+        self._records.clear()
+        self._encoder_id, self._dim, self._action_dim = None, 0, -1
+
+    def snapshot(self, path: Path) -> int:
+        """Write everything to one file and return how many records it holds."""
+        path.write_bytes(pickle.dumps((self._records, self._encoder_id, self._dim, self._action_dim, self._next_id)))
+        return len(self._records)
+
+    def restore(self, path: Path) -> int:
+        """Replace everything by what a snapshot holds and return how many records that are."""
+        if not path.is_file():
+            raise StoreError(f"there is no snapshot {path}")
+        records, encoder_id, dim, action_dim, next_id = pickle.loads(path.read_bytes())
+        if self._encoder_id is not None and encoder_id != self._encoder_id:
+            raise EncoderMismatchError(f"snapshot of {encoder_id}, expected {self._encoder_id}")
+        self._records, self._encoder_id, self._dim, self._action_dim = records, encoder_id, dim, action_dim
+        self._next_id = max(self._next_id, next_id)
+        return len(self._records)
+
+    def flush(self, timeout_s: float = 30.0) -> None:
+        """Return at once: there is nothing to wait for."""
+
+    def stats(self) -> Stats:
+        """Return how the memory is doing."""
+        cells = {record.h3_cell for record in self._records.values()}
+        return Stats(len(self._records), self._capacity, len(cells), self._encoder_id or "", "brute")
+
+    def close(self) -> None:
+        """Let go of nothing."""
+
+
+def _heading(heading: float) -> float:
+    return heading if -math.pi <= heading <= math.pi else wrap_angle(heading)
+
+
+def _inside(box: tuple[float, ...], record: MemoryRecord) -> bool:
+    place = (record.x, record.y, record.z)
+    return all(low <= value <= high for low, value, high in zip(box[:3], place, box[3:]))

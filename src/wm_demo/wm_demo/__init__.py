@@ -1,0 +1,1 @@
+"""The demo: run the whole graph, watch it, judge it."""

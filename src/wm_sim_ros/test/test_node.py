@@ -1,0 +1,122 @@
+"""The node in process, heard through its topics."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float32MultiArray
+
+from wm_core.se3 import yaw_of
+from wm_ros import ParameterError, image_from_msg, qos, stamp_ns
+from wm_sim import EXACT, STILL, simulate
+from wm_sim_ros.node import ACTIONS, CAMERA, POSE, SimulatedRobot
+from wm_sim_ros.params import WmSimParams
+from wm_testing.nodes import ros_context, spin_until  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("ros_context")
+QUIET = {
+    **{name: 0.0 for name in ("daylight_swing", "lamp_std", "lamp_switch_interval_s", "move_interval_s")},
+    **{"walker_count": 0, "image_noise_std": 0.0, "pose_position_std_m": 0.0, "pose_heading_std_rad": 0.0},
+    **{"pose_drift_std_m": 0.0, "pose_drift_std_rad": 0.0, "pose_latency_s": 0.0, "pose_latency_jitter_s": 0.0},
+}
+
+
+def robot(**values):
+    sent, ends = [], []
+    node = SimulatedRobot(
+        on_sent=lambda *what: sent.append(what),
+        on_finished=lambda: ends.append(True),
+        parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
+    )
+    return node, sent, ends
+
+
+class Listener:
+    def __init__(self):
+        self.node = Node("listener")
+        self.got = {topic: [] for topic in (CAMERA, POSE, ACTIONS, "/camera/depth/image_raw", "/proprioception")}
+        kinds = (Image, PoseStamped, Float32MultiArray, Image, Float32MultiArray)
+        for (topic, into), kind in zip(self.got.items(), kinds):
+            self.node.create_subscription(kind, topic, into.append, qos.STREAM)
+
+
+def test_topics_carry_the_run_and_the_node_ends_by_itself():
+    listener = Listener()
+    node, sent, ends = robot(
+        **QUIET, seed=3, width=32, height=24, duration_s=1.0, depth=True, proprioception=True,
+        wait_for_camera_subscriber=True,
+    )  # fmt: skip
+    try:
+        spin_until(lambda: bool(ends), node, listener.node)
+        assert node.finished
+        assert node.frames_sent == 20
+        spin_until(lambda: len(listener.got[CAMERA]) >= 15, listener.node)
+        steps = {round(s.stamp_s, 6): s for s in simulate(3, 1.0, image_size=(24, 32), changes=STILL, pose_noise=EXACT)}
+        first_ns = min(stamp for topic, stamp, _ in sent if topic == CAMERA)
+        for msg in listener.got[CAMERA]:
+            assert msg.header.frame_id == "camera"
+            step = steps[round((stamp_ns(msg.header.stamp) - first_ns) * 1e-9, 6)]
+            assert np.array_equal(image_from_msg(msg), step.image_HWC)
+        for msg in listener.got[POSE]:
+            assert msg.header.frame_id == "map"
+            step = steps[round((stamp_ns(msg.header.stamp) - first_ns) * 1e-9, 6)]
+            turn = msg.pose.orientation
+            heading = yaw_of((turn.x, turn.y, turn.z, turn.w))
+            assert (msg.pose.position.x, msg.pose.position.y, heading) == pytest.approx(step.true_pose)
+        assert all(len(msg.data) == 2 for msg in listener.got[ACTIONS] + listener.got["/proprioception"])
+        assert listener.got["/proprioception"]
+        assert all(msg.encoding == "32FC1" for msg in listener.got["/camera/depth/image_raw"])
+    finally:
+        node.destroy_node()
+        listener.node.destroy_node()
+
+
+def test_every_message_is_reported_with_its_stamp_on_schedule():
+    node, sent, ends = robot(**QUIET, width=16, height=16, rate_hz=50.0, pose_rate_hz=20.0, duration_s=1.0)
+    try:
+        spin_until(lambda: bool(ends), node)
+    finally:
+        node.destroy_node()
+    stamps = {topic: np.array([stamp for name, stamp, _ in sent if name == topic]) for topic in (CAMERA, POSE, ACTIONS)}
+    assert {topic: len(found) for topic, found in stamps.items()} == {CAMERA: 50, POSE: 20, ACTIONS: 20}
+    assert np.diff(stamps[CAMERA]) == pytest.approx(20_000_000, abs=1)
+    steady = np.array([at for _, _, at in sent])
+    assert (np.diff(steady) >= 0).all()
+
+
+def test_counts_appear_in_diagnostics():
+    node, _, ends = robot(width=16, height=16, duration_s=0.5)
+    try:
+        spin_until(lambda: bool(ends), node)
+        values = {value.key: value.value for value in node._health.status().values}
+        assert values["frames_sent"] == "10"
+        assert values["frames_skipped"] == "0"
+    finally:
+        node.destroy_node()
+
+
+def test_destroying_the_node_stops_the_robot():
+    node, sent, _ = robot(width=16, height=16)
+    spin_until(lambda: len(sent) > 5, node)
+    node.destroy_node()
+    count = len(sent)
+    assert node.finished
+    assert len(sent) == count
+
+
+@pytest.mark.parametrize(("name", "value"), [("rate_hz", 0.0), ("widht", 64), ("pose_latency_s", -1.0), ("seed", "x")])
+def test_wrong_parameter_is_named(name, value):
+    with pytest.raises(ParameterError, match=name):
+        robot(**{name: value})
+
+
+def test_config_file_lists_every_parameter_with_its_default():
+    file = Path(__file__).parents[3] / "config" / "wm_sim.yaml"
+    values = yaml.safe_load(file.read_text())["wm_sim"]["ros__parameters"]
+    assert values == dataclasses.asdict(WmSimParams())

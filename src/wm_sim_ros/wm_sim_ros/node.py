@@ -1,0 +1,176 @@
+"""The node ``wm_sim``: the simulated robot's camera, poses and actions on ROS topics, in real time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float32MultiArray
+
+from wm_core.se3 import quaternion_of
+from wm_ros import Health, declare_params, float_array_msg, image_to_msg, pose_to_msg, qos, run_node, stamp_msg
+from wm_sim.settings import Driving
+from wm_sim.simulation import Simulation
+from wm_sim.timeline import ActionEvent, Event, FrameEvent, PoseEvent, Timeline
+from wm_sim_ros.params import WmSimParams
+
+CAMERA, DEPTH, POSE, ACTIONS = "/camera/image_raw", "/camera/depth/image_raw", "/pose", "/actions"
+PROPRIOCEPTION = "/proprioception"
+_SUPERVISE_PERIOD_S = 0.2
+_MOST_BEHIND_S = 0.5
+OnSent = Callable[[str, int, int], None]
+
+
+class SimulatedRobot(Node):
+    """Drive a simulated robot and publish what it senses, each message when it is due on the steady clock.
+
+    Publishes ``/camera/image_raw`` (sensor_msgs/Image, rgb8), ``/pose`` (geometry_msgs/PoseStamped; the stamp is the
+    true time of the measurement, publication comes later by the latency), ``/actions`` (std_msgs/Float32MultiArray:
+    forward speed [m/s], yaw rate [rad/s]) and, on request, ``/camera/depth/image_raw`` and ``/proprioception``.
+
+    A thread of its own renders and publishes, so a busy executor does not disturb the rates. A machine too slow for
+    the rate loses whole frames, which are counted.
+
+    Args:
+        on_sent: Called just before each message with its topic, stamp [ns] and the steady clock's time [ns], from the
+            publishing thread.
+        on_finished: Called from the executor after ``duration_s``.
+        node_options: As for ``rclpy.node.Node``.
+
+    Raises:
+        ParameterError: A parameter is unknown, of the wrong type or out of range.
+    """
+
+    def __init__(
+        self,
+        on_sent: OnSent | None = None,
+        on_finished: Callable[[], None] | None = None,
+        **node_options: Any,
+    ) -> None:
+        super().__init__("wm_sim", **node_options)
+        self._params = declare_params(self, WmSimParams)
+        self._on_sent = on_sent or (lambda topic, stamp_ns, steady_ns: None)
+        self._on_finished = on_finished or (lambda: None)
+        self._timeline = Timeline(_simulation(self._params), self._params.rate_hz, self._params.pose_rate_hz)
+        self._health = Health(self)
+        self._counts = dict.fromkeys(("frames_sent", "poses_sent", "actions_sent", "frames_skipped"), 0)
+        self._reported = dict(self._counts)
+        self._camera_publisher = self.create_publisher(Image, CAMERA, qos.STREAM)
+        self._pose_publisher = self.create_publisher(PoseStamped, POSE, qos.STREAM)
+        self._action_publisher = self.create_publisher(Float32MultiArray, ACTIONS, qos.STREAM)
+        if self._params.depth:
+            self._depth_publisher = self.create_publisher(Image, DEPTH, qos.STREAM)
+        if self._params.proprioception:
+            self._proprioception_publisher = self.create_publisher(Float32MultiArray, PROPRIOCEPTION, qos.STREAM)
+        self._stop = threading.Event()
+        self._was_finished = False
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wm_sim")
+        self._driving = self._thread.submit(self._drive)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._supervisor = self.create_timer(_SUPERVISE_PERIOD_S, self._supervise, clock=steady)
+
+    @property
+    def frames_sent(self) -> int:
+        """How many camera frames were published so far."""
+        return self._counts["frames_sent"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether ``duration_s`` is over and the last message is out."""
+        return self._driving.done()
+
+    def destroy_node(self) -> None:
+        """Stop driving, then destroy the node."""
+        self._stop.set()
+        self._thread.shutdown(wait=True)
+        super().destroy_node()
+
+    def _drive(self) -> None:
+        """Publish every event when it is due, until the duration is over or the node is destroyed."""
+        while self._params.wait_for_camera_subscriber and not self._camera_publisher.get_subscription_count():
+            if self._stop.wait(0.02):
+                return
+        start_ns, start_steady_ns = self.get_clock().now().nanoseconds, time.monotonic_ns()
+        while not self._stop.is_set():
+            event = self._timeline.next()
+            if self._params.duration_s and event.stamp_s >= self._params.duration_s:
+                return
+            behind_s = (time.monotonic_ns() - start_steady_ns) * 1e-9 - event.due_s
+            if behind_s < 0 and self._stop.wait(-behind_s):
+                return
+            if not self.context.ok():
+                return
+            self._publish(event, start_ns + round(event.stamp_s * 1e9))
+            if behind_s > _MOST_BEHIND_S:
+                self._counts["frames_skipped"] += self._timeline.skip_frames(event.due_s + behind_s)
+
+    def _publish(self, event: Event, stamp_ns: int) -> None:
+        if isinstance(event, FrameEvent):
+            self._publish_frame(event, stamp_ns)
+        elif isinstance(event, PoseEvent):
+            x, y, heading = event.pose
+            msg = PoseStamped(pose=pose_to_msg((x, y, 0.0), quaternion_of(heading)))
+            msg.header.stamp, msg.header.frame_id = stamp_msg(stamp_ns), self._params.map_frame
+            self._send(self._pose_publisher, POSE, msg, stamp_ns)
+            self._counts["poses_sent"] += 1
+        elif isinstance(event, ActionEvent):
+            action_A = np.array(event.action_2, np.float32)
+            self._send(self._action_publisher, ACTIONS, float_array_msg(action_A, "action"), stamp_ns)
+            self._counts["actions_sent"] += 1
+
+    def _publish_frame(self, event: FrameEvent, stamp_ns: int) -> None:
+        # What belongs to a frame goes first: a reader that has the frame has it all.
+        if self._params.proprioception:
+            msg = float_array_msg(np.array(event.motion_2, np.float32), "motion")
+            self._send(self._proprioception_publisher, PROPRIOCEPTION, msg, stamp_ns)
+        stamp, frame = stamp_msg(stamp_ns), self._params.camera_frame
+        if event.depth_HW is not None:
+            msg = image_to_msg(event.depth_HW, stamp, frame, "32FC1")
+            self._send(self._depth_publisher, DEPTH, msg, stamp_ns)
+        self._send(self._camera_publisher, CAMERA, image_to_msg(event.image_HWC, stamp, frame), stamp_ns)
+        self._counts["frames_sent"] += 1
+
+    def _send(self, publisher: Any, topic: str, msg: Any, stamp_ns: int) -> None:
+        self._on_sent(topic, stamp_ns, time.monotonic_ns())
+        publisher.publish(msg)
+
+    def _supervise(self) -> None:
+        """Pass on counts, and what went wrong in the thread: here, because health belongs to the executor's thread."""
+        for name, count in self._counts.items():
+            self._health.count(name, count - self._reported[name])
+            if name == "frames_skipped":
+                is_behind = count > self._reported[name]
+                self._health.degrade("rate", f"cannot render {self._params.rate_hz} Hz" if is_behind else None)
+            self._reported[name] = count
+        if self._driving.done() and not self._was_finished:
+            self._was_finished = True
+            self._driving.result()
+            self.get_logger().info(f"drove to the end: {self._counts}")
+            self._on_finished()
+
+
+def _simulation(params: WmSimParams) -> Simulation:
+    return Simulation(
+        params.seed,
+        building_seed=None if params.building_seed < 0 else params.building_seed,
+        rate_hz=params.rate_hz,
+        image_size=(params.height, params.width),
+        changes=params.changes,
+        pose_noise=params.pose_noise,
+        depth=params.depth,
+        driving=Driving(speed_m_s=params.speed_m_s, detour_probability=params.detour_probability),
+    )
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node until its duration is over or a signal comes."""
+    raise SystemExit(run_node(lambda: SimulatedRobot(on_finished=rclpy.try_shutdown), args))

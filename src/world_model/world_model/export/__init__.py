@@ -1,0 +1,1 @@
+"""From trained modules to files that a robot loads."""

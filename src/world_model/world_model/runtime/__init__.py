@@ -1,0 +1,1 @@
+"""All that a node imports: artifacts, predictor, motion model, features."""

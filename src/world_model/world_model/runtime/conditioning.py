@@ -1,0 +1,120 @@
+"""What the transition is told about retrieved memories; one function for training and for the live predictor.
+
+Shape suffixes: ... = any leading dimensions, K = memories, 3 = (x, y, heading), F = features.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from wm_core.memory.keyframes import EXCLUDE_RECENT_S
+from world_model.errors import ArtifactError
+
+SPOT_FEATURES = 6
+TWIN_FEATURES = 7
+MOTION_FEATURES = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieval:
+    """Which memories a prediction asks for, as the artifact was trained with them.
+
+    Attributes:
+        spot_k: Memories nearest in pose to where the robot will be, per horizon.
+        twin_k: Memories nearest in latent among those around where the robot is.
+        radius_m: Planar limit of both.
+        heading_tolerance_rad: Heading limit of both.
+        heading_weight_m: Metres that one radian of heading counts in the ranking by pose.
+        exclude_recent_s: Only memories at least this much older than the present.
+        length_scale_m: Length that offsets are divided by before the network sees them.
+    """
+
+    spot_k: int = 8
+    twin_k: int = 4
+    radius_m: float = 1.5
+    heading_tolerance_rad: float = 0.7
+    heading_weight_m: float = 1.0
+    exclude_recent_s: float = EXCLUDE_RECENT_S
+    length_scale_m: float = 1.0
+
+    @classmethod
+    def from_manifest(cls, entries: Mapping[str, Any]) -> "Retrieval":
+        """Return the settings a manifest lists.
+
+        Raises:
+            ArtifactError: An entry is unknown.
+        """
+        unknown = sorted(set(entries) - {f.name for f in fields(cls)})
+        if unknown:
+            raise ArtifactError(f"manifest: memory has unknown entries: {', '.join(unknown)}")
+        return cls(**entries)
+
+    @property
+    def scale_3(self) -> np.ndarray:
+        """What displacements (forward [m], left [m], turn [rad]) are divided by before the network sees them."""
+        return np.array([self.length_scale_m, self.length_scale_m, 1.0])
+
+    def to_manifest(self) -> dict[str, Any]:
+        """Return the settings as JSON-ready entries."""
+        return asdict(self)
+
+
+def offsets_in_frame(memory_K3: np.ndarray, frame_3: np.ndarray) -> np.ndarray:
+    """Return memory poses [..., K, 3] in the frame of a pose [..., 3]: (forward, left, heading in -pi..pi)."""
+    frame_13 = frame_3[..., None, :]
+    dx_K, dy_K = memory_K3[..., 0] - frame_13[..., 0], memory_K3[..., 1] - frame_13[..., 1]
+    cosine, sine = np.cos(frame_13[..., 2]), np.sin(frame_13[..., 2])
+    turn_K = memory_K3[..., 2] - frame_13[..., 2]
+    turn_K = (turn_K + np.pi) % (2 * np.pi) - np.pi
+    return np.stack([dx_K * cosine + dy_K * sine, dy_K * cosine - dx_K * sine, turn_K], axis=-1)
+
+
+def motion_features(moved_3: np.ndarray, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
+    """Return the features of an expected displacement, [..., MOTION_FEATURES]; where none is known they are all 0.
+
+    Args:
+        moved_3: Displacement (forward [m], left [m], turn [rad]) in the present frame; NaN where not known.
+        std_3: Its standard error, in the same units.
+        retrieval: Settings of the artifact.
+    """
+    known = np.isfinite(moved_3).all(axis=-1, keepdims=True)
+    features = np.concatenate([moved_3 / retrieval.scale_3, np.ones(known.shape), std_3 / retrieval.scale_3], axis=-1)
+    return np.where(known, features, 0.0).astype(np.float32)
+
+
+def spot_features(offset_K3: np.ndarray, age_s_K: np.ndarray, retrieval: Retrieval) -> np.ndarray:
+    """Return the features of memories near where the robot will be, [..., K, SPOT_FEATURES].
+
+    Args:
+        offset_K3: Memory poses in the forecast frame.
+        age_s_K: Present minus memory stamp [s].
+        retrieval: Settings of the artifact.
+    """
+    scaled_K3 = offset_K3 * np.array([1 / retrieval.length_scale_m, 1 / retrieval.length_scale_m, 1.0])
+    distance_K = np.hypot(scaled_K3[..., 0], scaled_K3[..., 1])
+    return np.stack(
+        [*np.moveaxis(scaled_K3, -1, 0), np.sqrt(distance_K), np.abs(scaled_K3[..., 2]), _log_age(age_s_K)], axis=-1
+    ).astype(np.float32)
+
+
+def twin_features(
+    offset_K3: np.ndarray, age_s_K: np.ndarray, action_difference_K: np.ndarray, retrieval: Retrieval
+) -> np.ndarray:
+    """Return the features of memories that resemble the present, [..., K, TWIN_FEATURES].
+
+    Args:
+        offset_K3: Memory poses in the present frame.
+        age_s_K: Present minus memory stamp [s].
+        action_difference_K: Distance between the action taken there and the present one, NaN if unknown.
+        retrieval: Settings of the artifact.
+    """
+    unknown_K = ~np.isfinite(action_difference_K)
+    difference_K = np.where(unknown_K, 1.0, action_difference_K)
+    spot_KF = spot_features(offset_K3, age_s_K, retrieval)
+    return np.concatenate([spot_KF, np.tanh(difference_K)[..., None]], axis=-1).astype(np.float32)
+
+
+def _log_age(age_s_K: np.ndarray) -> np.ndarray:
+    return np.log1p(np.maximum(age_s_K, 0.0) / 20.0) / 3.0

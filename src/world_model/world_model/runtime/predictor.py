@@ -1,0 +1,327 @@
+"""The online predictor that the graph and offline evaluation both run, one observation at a time.
+
+Per latent: ``observe`` advances the context and says which memories it wants; whoever has a memory answers;
+``predict`` forecasts each horizon with what came (or without).
+
+Shape suffixes: D = latent size, A = action size, H = horizons, K = memories, S = steps ahead, N = history values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from wm_core.memory.keyframes import REVISIT_HEADING_RAD, REVISIT_RADIUS_M
+from wm_core.se2 import Pose2
+from world_model.errors import ObservationError
+from world_model.runtime.artifacts import Artifact
+from world_model.runtime.conditioning import Retrieval, motion_features
+from world_model.runtime.evidence import Evidence
+from world_model.runtime.motion import MotionModel, MotionTracker, expected_error
+from world_model.runtime.retrieved import Memory, MemoryRequest, Present, plain_copy, spot_arrays, twin_arrays
+
+HISTORY_EMBEDDINGS = 4
+HISTORY_SIZE = 224
+# A hole this long (a camera that stalls, a bag that is cut) ends the context.
+GAP_S = 0.5
+# Beside the network's forecast: the one without memories, a plain copy of memories, and what is usual.
+_CANDIDATES = 3
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One latent with the pose and action that belong to its stamp."""
+
+    stamp_ns: int
+    latent_D: np.ndarray
+    pose: Pose2 | None = None
+    action_A: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The latent expected ``horizon_s`` ahead.
+
+    ``gate`` is 0 when memories had no say and 1 when they alone spoke. ``revisit`` tells whether one of them lies
+    within 1 m and 30 degrees of the expected pose. ``network_D`` is what the network made of the memories before recent
+    evidence had its say (``world_model.runtime.evidence``), ``copied_D`` what they say without any network (``None``
+    where they are not of this place).
+    """
+
+    horizon_s: float
+    latent_D: np.ndarray
+    network_D: np.ndarray
+    copied_D: np.ndarray | None
+    without_memory_D: np.ndarray
+    persistence_D: np.ndarray
+    gate: float
+    memory_ids: tuple[int, ...]
+    memory_poses: tuple[Pose2, ...]
+    pose: Pose2 | None
+    revisit: bool
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The forecasts made from one observation, ordered by horizon."""
+
+    stamp_ns: int
+    forecasts: tuple[Forecast, ...]
+
+
+class Predictor:
+    """Context, motion model and transition of one artifact, run online.
+
+    Args:
+        artifact: Loaded artifact.
+        top_k: Memories per horizon; default: as trained.
+        horizons_s: Times ahead [s]; default: one step and the artifact's far horizon.
+        use_memory: False runs the network that was trained without memory, for comparison.
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        top_k: int | None = None,
+        horizons_s: Sequence[float] | None = None,
+        use_memory: bool = True,
+    ) -> None:
+        manifest = artifact.manifest
+        self._manifest = manifest
+        self._device = artifact.device
+        self._transition = artifact.transition() if use_memory else artifact.without_memory()
+        self._retrieval = Retrieval.from_manifest(manifest.memory)
+        self._spot_k = top_k or self._retrieval.spot_k
+        self.horizons_s = tuple(sorted(horizons_s or (manifest.step_s, manifest.horizon_s)))
+        self._steps = [max(round(h / manifest.step_s), 1) for h in self.horizons_s]
+        model = MotionModel.from_manifest(manifest.motion)
+        self._motion = MotionTracker(model, manifest.step_s, manifest.action_dim)
+        self._known_std_H3 = expected_error(model, self.horizons_s)
+        self._usual_D = np.array(manifest.latent_mean, np.float32)
+        self.reset()
+        self._warm_up()
+
+    def reset(self) -> None:
+        """Forget the context and what recent forecasts taught; the next observation starts anew."""
+        manifest = self._manifest
+        variance_D = np.array(manifest.latent_variance)
+        self._evidence = [Evidence(_CANDIDATES, variance_D, manifest.step_s) for _ in self.horizons_s]
+        self._restart()
+
+    def _restart(self) -> None:
+        """Forget the context: what comes next does not follow from what came before."""
+        for evidence in self._evidence:
+            evidence.forget_waiting()
+        with torch.inference_mode():
+            self._state_1C = self._transition.initial(1)
+        self._motion.reset()
+        self._last: Observation | None = None
+        self._moved_H3: np.ndarray | None = None
+        self._std_H3 = self._known_std_H3
+
+    def observe(self, observation: Observation, plan_SA: np.ndarray | None = None) -> list[MemoryRequest]:
+        """Advance the context by one observation.
+
+        Args:
+            observation: The newest latent. A gap or a stamp that goes back starts a new context.
+            plan_SA: Actions that will follow, if they are known (a recording); else the present one is held.
+
+        Returns:
+            One request per horizon by pose, then one by latent; empty without a pose.
+
+        Raises:
+            ObservationError: A latent or action of the wrong size, or values that are not finite.
+        """
+        self._check(observation)
+        if self._last is not None:
+            elapsed_s = (observation.stamp_ns - self._last.stamp_ns) * 1e-9
+            if elapsed_s <= 0 or elapsed_s > GAP_S:
+                self._restart()
+        self._last = observation
+        for evidence in self._evidence:
+            evidence.observe(observation.stamp_ns, observation.latent_D)
+        with torch.inference_mode():
+            self._state_1C = self._transition.observe(
+                self._row(observation.latent_D), self._action_row(observation), self._state_1C
+            )
+        self._motion.update(observation.stamp_ns, observation.pose, observation.action_A)
+        self._moved_H3, self._std_H3 = self._expected_motion(observation, plan_SA)
+        return self._requests(observation)
+
+    def predict(
+        self, memories: Sequence[Sequence[Memory]] | None, history_N: np.ndarray | None = None, history_count: int = 0
+    ) -> Prediction:
+        """Return the forecasts from the last observation.
+
+        Args:
+            memories: One sequence per request that ``observe`` returned; ``None`` when the memory did not answer.
+            history_N: Visual history, oldest first, left-padded; ``None`` without one.
+            history_count: Real entries in it.
+
+        Raises:
+            ObservationError: Nothing was observed yet, or the answers do not fit the requests.
+        """
+        if self._last is None:
+            raise ObservationError("predict was called before any observation")
+        expected = len(self.horizons_s) + 1
+        if memories is not None and len(memories) not in (0, expected):
+            raise ObservationError(f"{len(memories)} memory answers, expected {expected}")
+        spots = list(memories[:-1]) if memories else [[] for _ in self.horizons_s]
+        twins = list(memories[-1]) if memories else []
+        latent_HD, base_HD, gate_H = self._forward(spots, twins, history_N, history_count)
+        forecasts = tuple(
+            self._forecast(i, latent_HD[i], base_HD[i], float(gate_H[i]), spots[i]) for i in range(len(spots))
+        )
+        return Prediction(self._last.stamp_ns, forecasts)
+
+    def _check(self, observation: Observation) -> None:
+        latent_D, size = observation.latent_D, self._manifest.z_dim
+        if latent_D.shape != (size,) or not np.all(np.isfinite(latent_D)):
+            raise ObservationError(f"latent has shape {list(latent_D.shape)}, expected {size} finite values")
+        action_A, size = observation.action_A, self._manifest.action_dim
+        if action_A is not None and (action_A.shape != (size,) or not np.all(np.isfinite(action_A))):
+            raise ObservationError(f"action is {action_A.tolist()}, expected {size} finite values")
+
+    def _expected_motion(
+        self, observation: Observation, plan_SA: np.ndarray | None
+    ) -> tuple[np.ndarray | None, np.ndarray]:
+        """Return the displacement at each horizon, if anything is known of it, and its standard error, [H, 3] each."""
+        moved_S3 = self._motion.displacements(max(self._steps), plan_SA)
+        if moved_S3 is None:
+            return None, self._known_std_H3
+        moved_H3 = moved_S3[[step - 1 for step in self._steps]]
+        if plan_SA is not None:
+            return moved_H3, self._known_std_H3
+        # The action is held for want of a better guess: the network knows how drives usually go on, and how surely.
+        scale_3 = self._retrieval.scale_3
+        with torch.inference_mode():
+            said_1H6 = self._transition.foresee_path(
+                self._state_1C,
+                self._row(observation.latent_D),
+                self._action_row(observation),
+                self._tensor(motion_features(moved_H3, self._known_std_H3, self._retrieval)[None]),
+                self._tensor(np.array([self.horizons_s], np.float32)),
+            )
+        said_H6 = said_1H6[0].cpu().numpy()
+        return moved_H3 + said_H6[:, :3] * scale_3, said_H6[:, 3:] * scale_3
+
+    def _requests(self, observation: Observation) -> list[MemoryRequest]:
+        present = self._motion.pose
+        if present is None or self._moved_H3 is None:
+            return []
+        retrieval = self._retrieval
+
+        def request(horizon_s: float, pose: Pose2, latent_D: np.ndarray | None, k: int) -> MemoryRequest:
+            return MemoryRequest(
+                horizon_s=horizon_s,
+                pose=pose,
+                latent_D=latent_D,
+                rank="pose" if latent_D is None else "latent",
+                radius_m=retrieval.radius_m,
+                heading_tolerance_rad=retrieval.heading_tolerance_rad,
+                heading_weight_m=retrieval.heading_weight_m,
+                k=k,
+                exclude_recent_s=retrieval.exclude_recent_s,
+                stamp_ns=observation.stamp_ns,
+                successors=latent_D is not None,
+            )
+
+        expected = [present.moved(moved_3) for moved_3 in self._moved_H3]
+        spots = [request(h, pose, None, self._spot_k) for h, pose in zip(self.horizons_s, expected)]
+        return [*spots, request(0.0, present, observation.latent_D, retrieval.twin_k)]
+
+    def _expected_pose(self, index: int) -> Pose2 | None:
+        present = self._motion.pose
+        return None if present is None or self._moved_H3 is None else present.moved(self._moved_H3[index])
+
+    def _forward(
+        self, spots: list[Sequence[Memory]], twins: list[Memory], history_N: np.ndarray | None, history_count: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        last = self._last
+        assert last is not None
+        present = Present(last.stamp_ns, self._motion.pose, last.action_A)
+        size, retrieval = self._manifest.z_dim, self._retrieval
+        expected = [self._expected_pose(row) for row in range(len(spots))]
+        spot = spot_arrays(spots, expected, present, self._spot_k, size, retrieval)
+        twin = twin_arrays(twins, present, self.horizons_s, retrieval.twin_k, size, retrieval)
+        history_1N = np.zeros((1, HISTORY_EMBEDDINGS * HISTORY_SIZE), np.float32)
+        if history_N is not None and history_count > 0:
+            history_1N[0] = history_N
+        count_1 = np.array([history_count if history_N is not None else 0], np.int64)
+        with torch.inference_mode():
+            latent_1HD, base_1HD, gate_1H = self._transition.forecast(
+                self._state_1C,
+                self._row(last.latent_D),
+                self._action_row(last),
+                self._tensor(self._motion_features()),
+                self._tensor(np.array([self.horizons_s], np.float32)),
+                *(self._tensor(array) for array in (*spot, *twin, history_1N, count_1)),
+            )
+        return latent_1HD[0].cpu().numpy(), base_1HD[0].cpu().numpy(), gate_1H[0].cpu().numpy()
+
+    def _motion_features(self) -> np.ndarray:
+        moved_H3 = np.full((len(self._steps), 3), np.nan) if self._moved_H3 is None else self._moved_H3
+        return motion_features(moved_H3, self._std_H3, self._retrieval)[None]
+
+    def _forecast(
+        self, index: int, latent_D: np.ndarray, base_D: np.ndarray, gate: float, found: Sequence[Memory]
+    ) -> Forecast:
+        last = self._last
+        assert last is not None
+        pose = self._expected_pose(index)
+        poses = tuple(memory.pose for memory in found)
+        revisit = pose is not None and is_revisit(pose, poses)
+        combined_D, copied_D, gate = latent_D, None, gate if found else 0.0
+        if revisit and pose is not None:
+            # What is true of places seen before says nothing of others.
+            evidence, horizon_ns = self._evidence[index], round(self.horizons_s[index] * 1e9)
+            copied_D = plain_copy(found, pose, self._std_H3[index], self._retrieval)
+            candidate_CD = np.stack([base_D, copied_D, self._usual_D])
+            combined_D = evidence.combine(latent_D, candidate_CD)
+            evidence.expect(last.stamp_ns + horizon_ns, latent_D, candidate_CD)
+            gate = gate * float(1.0 - evidence.share_C.sum()) + float(evidence.share_C[1])
+        return Forecast(
+            horizon_s=self.horizons_s[index],
+            latent_D=combined_D,
+            network_D=latent_D,
+            copied_D=copied_D,
+            without_memory_D=base_D,
+            persistence_D=last.latent_D,
+            gate=gate,
+            memory_ids=tuple(memory.id for memory in found),
+            memory_poses=poses,
+            pose=pose,
+            revisit=revisit,
+        )
+
+    def _row(self, values_D: np.ndarray) -> torch.Tensor:
+        return self._tensor(np.array(values_D, np.float32)[None])
+
+    def _action_row(self, observation: Observation) -> torch.Tensor:
+        # NaN tells the transition that the action is not known.
+        unknown_A = np.full(self._manifest.action_dim, np.nan, np.float32)
+        return self._row(unknown_A if observation.action_A is None else observation.action_A)
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+    def _warm_up(self) -> None:
+        """Run a few dummy steps, so that the first real one is not slowed down by compilation."""
+        latent_D = np.zeros(self._manifest.z_dim, np.float32)
+        for step in range(3):
+            stamp_ns = int(step * self._manifest.step_s * 1e9)
+            self.observe(Observation(stamp_ns, latent_D, Pose2(0.0, 0.0, 0.0, 0.0)))
+            memory = Memory(0, 0, latent_D, Pose2(0.0, 0.0, 0.0, 0.0))
+            self.predict([[memory]] * (len(self.horizons_s) + 1))
+            self.predict(None)
+        self.reset()
+
+
+def is_revisit(pose: Pose2, memory_poses: Sequence[Pose2]) -> bool:
+    """Return whether one of the remembered poses lies within 1 m and 30 degrees of ``pose``."""
+    for other in memory_poses:
+        forward, left, turn = other.relative_to(pose)
+        if forward * forward + left * left <= REVISIT_RADIUS_M**2 and abs(turn) <= REVISIT_HEADING_RAD:
+            return True
+    return False
