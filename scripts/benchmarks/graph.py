@@ -80,7 +80,7 @@ class Driver(Node):
         return self._images.get_subscription_count() > 0
 
     def send(self, index: int) -> None:
-        """Publishes one frame with its pose and action; the robot drives a circle of 2 m radius at 1 m/s."""
+        """Publishes one frame with its pose and action; the robot episodes a circle of 2 m radius at 1 m/s."""
         now = self.get_clock().now()
         stamp = now.to_msg()
         picture = self._images_HW3[index % len(self._images_HW3)].copy()
@@ -140,7 +140,7 @@ def ros(domain_id: int):
         rclpy.try_shutdown()
 
 
-def drive(driver: Driver, seconds: float, is_ready: Callable[[], bool], warm_up_s: float = 2.0) -> None:
+def episode(driver: Driver, seconds: float, is_ready: Callable[[], bool], warm_up_s: float = 2.0) -> None:
     """Sends frames at 20 Hz for some time after the other end listens; what came while warming up is not counted."""
     executor = SingleThreadedExecutor()
     executor.add_node(driver)
@@ -182,7 +182,7 @@ def bare_hops(size: tuple[int, int], seconds: float, domain_id: int, seed: int) 
         driver.create_subscription(Float32MultiArray, "/bench/floats", on_floats, qos.STREAM)
         echo = subprocess.Popen([sys.executable, __file__, "--echo"], stdin=subprocess.DEVNULL)
         try:
-            drive(driver, seconds, driver.is_heard)
+            episode(driver, seconds, driver.is_heard)
         finally:
             echo.terminate()
             echo.wait(timeout=10)
@@ -212,7 +212,7 @@ def graph_ages(
         driver = Driver(size, seed)
         graph = Graph(commands, scratch)
         try:
-            drive_graph(driver, graph, seconds)
+            episode_graph(driver, graph, seconds)
             cpu_percent = graph.cpu_percent()
         finally:
             graph.stop()
@@ -221,8 +221,8 @@ def graph_ages(
     return *ages, cpu_percent
 
 
-def drive_graph(driver: Driver, graph: Graph, seconds: float) -> None:
-    """Drives the graph once it listens, and measures its processor time meanwhile."""
+def episode_graph(driver: Driver, graph: Graph, seconds: float) -> None:
+    """Episodes the graph once it listens, and measures its processor time meanwhile."""
 
     def is_ready() -> bool:
         if (trouble := graph.trouble()) is not None:
@@ -234,7 +234,7 @@ def drive_graph(driver: Driver, graph: Graph, seconds: float) -> None:
             graph.start_measuring()
         return bool(heard)
 
-    drive(driver, seconds, is_ready)
+    episode(driver, seconds, is_ready)
 
 
 def forward_ms(size: tuple[int, int], repeats: int = 100) -> list[float]:

@@ -73,7 +73,7 @@ def _rows(world: mw.World, part: np.ndarray, cells: CellGrid) -> Rows:
     x_N, y_N = world.x_N[part], world.y_N[part]
     action_NA = np.tile(np.array([0.5, 0.1], np.float32), (count, 1))
     return Rows(
-        part + 1, part * STEP_NS, x_N, y_N, np.zeros(count), world.heading_N[part], np.ones(count, np.int32),
+        part + 1, part * STEP_NS, x_N, y_N, np.zeros(count), world.yaw_N[part], np.ones(count, np.int32),
         np.full(count, 0.5, np.float32), action_NA, action_NA, cells.cells_of(x_N, y_N), world.latent_ND[part],
     )  # fmt: skip
 
@@ -108,7 +108,7 @@ def ours(size: int, path: Path, queries: mw.Queries, planner: mw.Queries) -> dic
     result |= {"disk_bytes_per_record": round(memory.stats().disk_bytes / size, 1)}
     variants = {
         "pose": {"rank_by": "pose", "latent_D": None},
-        "latent_heading_old": {"heading_tolerance_rad": 0.52, "exclude_recent_s": 20.0},
+        "latent_heading_old": {"yaw_tolerance_rad": 0.52, "exclude_recent_s": 20.0},
         "both": {"rank_by": "both"},
     }
     for name, fields in variants.items():

@@ -1,7 +1,7 @@
 """The worlds of ``scripts/bench memory``: trajectories, queries and the truth, the same for every system.
 
 A robot wanders in a square whose area grows with the number of states, so that about as many lie near a query in a
-world of ten million as in one of ten thousand. Latents are smooth in place and heading, with noise.
+world of ten million as in one of ten thousand. Latents are smooth in place and yaw, with noise.
 
 Shape suffixes: N = states, Q = queries, D = latent size, K = neighbours.
 """
@@ -25,7 +25,7 @@ class World:
 
     x_N: np.ndarray
     y_N: np.ndarray
-    heading_N: np.ndarray
+    yaw_N: np.ndarray
     latent_ND: np.ndarray
     successor_ND: np.ndarray
     later_ND: np.ndarray
@@ -47,22 +47,22 @@ def make_world(count: int, seed: int = 0) -> World:
     """Return a trajectory of 0.1 m steps that turns gently and bounces off the walls of its square."""
     rng = np.random.default_rng(seed)
     side = np.sqrt(count * np.pi * RADIUS_M**2 / NEAR)
-    heading_N = np.cumsum(rng.normal(0.0, 0.05, count))
+    yaw_N = np.cumsum(rng.normal(0.0, 0.05, count))
     # Folding a free walk back into the square is a reflection at its walls.
-    x_N = _folded(np.cumsum(0.1 * np.cos(heading_N)) + rng.uniform(0, side), side)
-    y_N = _folded(np.cumsum(0.1 * np.sin(heading_N)) + rng.uniform(0, side), side)
+    x_N = _folded(np.cumsum(0.1 * np.cos(yaw_N)) + rng.uniform(0, side), side)
+    y_N = _folded(np.cumsum(0.1 * np.sin(yaw_N)) + rng.uniform(0, side), side)
     latent_ND = np.empty((count, DIM), np.float32)
     wave_3D = rng.normal(0.0, 1.0, (3, DIM)) * np.array([[0.4], [0.4], [1.0]])
     phase_D = rng.uniform(0, 2 * np.pi, DIM)
     for start in range(0, count, 500_000):
         part = slice(start, min(count, start + 500_000))
-        seen = np.stack((x_N[part], y_N[part], heading_N[part]), axis=1)
+        seen = np.stack((x_N[part], y_N[part], yaw_N[part]), axis=1)
         noise = rng.standard_normal((seen.shape[0], DIM), dtype=np.float32) * np.float32(0.2)
         latent_ND[part] = np.sin(seen @ wave_3D + phase_D) + noise
-    heading_N = (heading_N + np.pi) % (2 * np.pi) - np.pi
+    yaw_N = (yaw_N + np.pi) % (2 * np.pi) - np.pi
     step = np.minimum(np.arange(count) + 1, count - 1)
     second = np.minimum(np.arange(count) + 10, count - 1)
-    return World(x_N - side / 2, y_N - side / 2, heading_N.astype(np.float32), latent_ND, step, second)
+    return World(x_N - side / 2, y_N - side / 2, yaw_N.astype(np.float32), latent_ND, step, second)
 
 
 def _folded(walk_N: np.ndarray, side: float) -> np.ndarray:
@@ -98,7 +98,7 @@ def make_queries(world: World, count: int, seed: int = 1, spread_m: float | None
         best = np.argsort(distance, kind="stable")[:K]
         truth_QK[at, : len(best)] = near[best] + 1
         candidates_Q[at] = len(near)
-    return Queries(x_Q, y_Q, world.heading_N[states_Q], latent_QD.astype(np.float32), truth_QK, candidates_Q)
+    return Queries(x_Q, y_Q, world.yaw_N[states_Q], latent_QD.astype(np.float32), truth_QK, candidates_Q)
 
 
 def recall(found: list[list[int]], truth_QK: np.ndarray) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import torch
 
-from wm_testing.drives import circling_set
+from wm_testing.episodes import circling_set
 from world_model.commands.train import CONFIGS
 from world_model.export.quantise import quantise_artifact
 from world_model.export.torchscript import example_inputs, export_artifact

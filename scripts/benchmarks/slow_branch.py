@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from graph import SIZES, Driver, drive, ros
+from graph import SIZES, Driver, episode, ros
 
 from wm_bringup.configuration import NODES, config_directory, ros_arguments
 from wm_demo.graph import Graph, executable
@@ -60,7 +60,7 @@ def run(form: str, slow: bool, size: tuple[int, int], seconds: float, domain_id:
             return bool(ready)
 
         try:
-            drive(driver, seconds, is_ready)
+            episode(driver, seconds, is_ready)
             cpu_percent = graph.cpu_percent()
         finally:
             graph.stop()

@@ -31,7 +31,7 @@ _METRICS = {MemoryQuery.METRIC_L2: "l2", MemoryQuery.METRIC_COSINE: "cosine"}
 
 
 def place_from_msg(pose: Pose) -> Place:
-    """Return position and heading of a pose.
+    """Return position and yaw of a pose.
 
     Raises:
         MessageError: The pose is not finite or its quaternion not of unit length.
@@ -56,7 +56,7 @@ def state_from_msg(msg: LatentState) -> State:
     )
 
 
-def query_from_msg(msg: MemoryQuery, top_k: int, heading_weight_m: float, pose_weight: float) -> Query:
+def query_from_msg(msg: MemoryQuery, top_k: int, yaw_weight_m: float, pose_weight: float) -> Query:
     """Return a query, with the node's defaults where the message leaves a field open.
 
     Raises:
@@ -75,7 +75,7 @@ def query_from_msg(msg: MemoryQuery, top_k: int, heading_weight_m: float, pose_w
         radius_m=msg.radius_m,
         ring_count=msg.ring_count,
         box=box_from_msg(msg.box_min, msg.box_max) if msg.has_box else None,
-        heading_tolerance_rad=msg.heading_tolerance_rad,
+        yaw_tolerance_rad=msg.heading_tolerance_rad,
         z_tolerance_m=msg.z_tolerance_m,
         time_min_ns=stamp_ns(msg.time_min) if msg.has_time_min else None,
         time_max_ns=stamp_ns(msg.time_max) if msg.has_time_max else None,
@@ -84,7 +84,7 @@ def query_from_msg(msg: MemoryQuery, top_k: int, heading_weight_m: float, pose_w
         session=msg.session,
         action_A=np.array(msg.action, np.float32) if len(msg.action) else None,
         action_distance=msg.action_distance,
-        heading_weight_m=msg.heading_weight_m or heading_weight_m,
+        yaw_weight_m=msg.heading_weight_m or yaw_weight_m,
         pose_weight=msg.pose_weight or pose_weight,
         successors=msg.successors,
     )
@@ -115,7 +115,7 @@ def record_to_msg(record: records.MemoryRecord) -> MemoryRecord:
         encoder_id=record.encoder_id,
         latent=floats(record.latent_D),
         position=Point(x=record.x, y=record.y, z=record.z),
-        heading=record.heading,
+        heading=record.yaw,
         h3_cell=record.h3_cell,
         previous_action=floats(record.previous_action_A),
         action=floats(record.action_A),
@@ -136,7 +136,7 @@ def records_from_msgs(msgs: Sequence[MemoryRecord]) -> list[records.MemoryRecord
             x=msg.position.x,
             y=msg.position.y,
             z=msg.position.z,
-            heading=msg.heading,
+            yaw=msg.heading,
             session=msg.session,
             encoder_id=msg.encoder_id,
             previous_action_A=np.array(msg.previous_action, np.float32),

@@ -40,7 +40,7 @@ class World:
             "x": float(x),
             "y": float(y),
             "z": float(rng.integers(0, 3)) * 3.0,
-            "heading": float(rng.uniform(-math.pi, math.pi)),
+            "yaw": float(rng.uniform(-math.pi, math.pi)),
             "session": str(rng.choice(["a", "b", "c"])),
             "encoder_id": "e",
             "previous_action_A": self.action(),
@@ -76,7 +76,7 @@ class World:
             "radius_m": maybe(0.6, float(rng.choice([0.3, 1.0, 2.5, 5.0, 30.0])), 0.0),
             "ring_count": maybe(0.2, int(rng.integers(1, 6)), 0),
             "box": maybe(0.2, Box(*low, *high), None),
-            "heading_tolerance_rad": maybe(0.3, float(rng.uniform(0.1, 3.0)), 0.0),
+            "yaw_tolerance_rad": maybe(0.3, float(rng.uniform(0.1, 3.0)), 0.0),
             "z_tolerance_m": maybe(0.2, 1.5, 0.0),
             "time_min_ns": maybe(0.2, int(rng.integers(0, 150)) * 100_000_000, None),
             "time_max_ns": maybe(0.2, int(rng.integers(50, 200)) * 100_000_000, None),
@@ -85,7 +85,7 @@ class World:
             "session": maybe(0.2, str(rng.choice(["a", "b", "nobody"])), ""),
             "action_A": maybe(0.2, rng.integers(-2, 3, 2).astype(np.float32), None),
             "action_distance": float(rng.integers(0, 3)),
-            "heading_weight_m": float(rng.choice([0.0, 0.5, 1.0])),
+            "yaw_weight_m": float(rng.choice([0.0, 0.5, 1.0])),
             "pose_weight": float(rng.choice([0.1, 1.0])),
             "successors": bool(rng.random() < 0.5),
         }
@@ -103,7 +103,7 @@ class World:
                 "k": int(self.rng.integers(1, 12)),
                 "radius_m": float(self.rng.uniform(0.5, 3.0)),
                 "latent_D": self.latent(),
-                "heading_tolerance_rad": float(self.rng.choice([0.0, 1.0])),
+                "yaw_tolerance_rad": float(self.rng.choice([0.0, 1.0])),
                 "exclude_recent_s": float(self.rng.choice([0.0, 5.0])),
             }
             queries.append(Query(place=place, rank_by=rank, successors=True, **fields))
@@ -116,7 +116,7 @@ def assert_same_record(mine: MemoryRecord, theirs: MemoryRecord) -> None:
     np.testing.assert_array_equal(
         [mine.x, mine.y, mine.z, mine.surprise], [theirs.x, theirs.y, theirs.z, theirs.surprise]
     )
-    assert mine.heading == pytest.approx(theirs.heading, abs=1e-6)
+    assert mine.yaw == pytest.approx(theirs.yaw, abs=1e-6)
     for name in ("latent_D", "action_A", "previous_action_A"):
         np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
     assert [(s.horizon_s, s.dt_s) for s in mine.successors] == [(s.horizon_s, s.dt_s) for s in theirs.successors]

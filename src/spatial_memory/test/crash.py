@@ -37,7 +37,7 @@ def record_of(number: int) -> MemoryRecord:
         latent_D=rng.normal(size=DIM).astype(np.float32),
         x=float(rng.uniform(-20, 20)),
         y=float(rng.uniform(-20, 20)),
-        heading=float(np.float32(rng.uniform(-3, 3))),
+        yaw=float(np.float32(rng.uniform(-3, 3))),
         session=f"run-{number % 3}",
         encoder_id="e",
         action_A=rng.normal(size=2).astype(np.float32),
@@ -124,7 +124,7 @@ def _compare(path: Path, acknowledged: int, put: dict[int, float], killed_at: fl
 
 
 def _is_same(mine: MemoryRecord, other: MemoryRecord) -> bool:
-    names = ("id", "stamp_ns", "x", "y", "heading", "session", "encoder_id", "surprise")
+    names = ("id", "stamp_ns", "x", "y", "yaw", "session", "encoder_id", "surprise")
     return (
         all(getattr(mine, name) == getattr(other, name) for name in names)
         and np.array_equal(mine.latent_D, other.latent_D)

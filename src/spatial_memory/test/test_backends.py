@@ -30,7 +30,7 @@ from spatial_memory import (
     StoreError,
     Successor,
 )
-from spatial_memory.index.forgetting import worth
+from spatial_memory.index.eviction import worth
 from wm_core.memory.reference import BruteMemory
 
 from .conftest import World, assert_agree

@@ -26,13 +26,13 @@ DIRECTORY = CellDirectory(CellGrid(LocalMap(), 15))
 def columns_of(rng: np.random.Generator, latent_ND: np.ndarray, step: float = 0.1) -> Columns:
     """Return pages of records on a grid of places, a third of them removed again."""
     count, dim = latent_ND.shape
-    columns = Columns(dim, 0, 4, sketched=True)
+    columns = Columns(dim, 0, 4, coded=True)
     for _ in range(count // PAGE):
         columns.new_page(0, 0)
     place_N2 = np.round(rng.uniform(-3.0, 3.0, (count, 2)) / step) * step
     numbers_N, zeros_N, none_NA = np.arange(count), np.zeros(count), np.empty((count, 0), np.float32)
-    heading_N = rng.uniform(-math.pi, math.pi, count).astype(np.float32)
-    rows = Rows(numbers_N, numbers_N, *place_N2.T, zeros_N, heading_N, zeros_N, zeros_N, none_NA, none_NA,
+    yaw_N = rng.uniform(-math.pi, math.pi, count).astype(np.float32)
+    rows = Rows(numbers_N, numbers_N, *place_N2.T, zeros_N, yaw_N, zeros_N, zeros_N, none_NA, none_NA,
                 zeros_N, latent_ND)  # fmt: skip
     columns.write(numbers_N, rows)
     for slot in rng.choice(count, count // 3, replace=False).tolist():
@@ -95,9 +95,9 @@ def test_the_nearest_are_never_left_out(dim, rank):
         wanted_D = latent_ND[100] if at % 3 == 0 else rng.normal(size=dim)
         place = Place(*rng.uniform(-3, 3, 2).tolist(), 0.0, float(rng.uniform(-4, 4)))
         k = int(rng.integers(1, 40))
-        query = Query(k=k, place=place, latent_D=wanted_D, rank_by=rank, heading_weight_m=0.7, pose_weight=2.0)
+        query = Query(k=k, place=place, latent_D=wanted_D, rank_by=rank, yaw_weight_m=0.7, pose_weight=2.0)
         latent2_N = latent_distance(latent_ND[slots_N], np.float32(wanted_D), cosine=False) ** 2
-        turn_N = np.abs(columns.flat("heading")[slots_N].astype(float) - wrap_angle(place.heading))
+        turn_N = np.abs(columns.flat("yaw")[slots_N].astype(float) - wrap_angle(place.yaw))
         pose2_N = (columns.flat("x")[slots_N] - place.x) ** 2 + (columns.flat("y")[slots_N] - place.y) ** 2
         pose2_N += (0.7 * np.minimum(turn_N, 2 * math.pi - turn_N)) ** 2
         score_N = {"latent": latent2_N, "pose": pose2_N, "both": latent2_N + 2.0 * pose2_N}[rank]

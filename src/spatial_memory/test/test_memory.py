@@ -10,7 +10,7 @@ import pytest
 
 from spatial_memory import Box, CellGrid, CellMemory, Forget, LocalMap, MemoryRecord, Place, Query, Store
 from spatial_memory.index.columns import Columns
-from spatial_memory.index.forgetting import worth
+from spatial_memory.index.eviction import worth
 from spatial_memory.index.idmap import IdMap
 from spatial_memory.index.ranking import smallest
 

@@ -221,7 +221,7 @@ def _forecast_msg(forecast: Forecast, begin_ns: int, z_m: float) -> LatentForeca
     msg.latent = floats(forecast.latent_D)
     if forecast.pose is not None:
         msg.has_pose = True
-        msg.pose = pose_to_msg((forecast.pose.x, forecast.pose.y, z_m), quaternion_of(forecast.pose.heading))
+        msg.pose = pose_to_msg((forecast.pose.x, forecast.pose.y, z_m), quaternion_of(forecast.pose.yaw))
     return msg
 
 

@@ -11,29 +11,29 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Pose2:
-    """A pose in a gravity-aligned map: position [m] and heading [rad], REP-103."""
+    """A pose in a gravity-aligned map: position [m] and yaw [rad], REP-103."""
 
     x: float
     y: float
     z: float
-    heading: float
+    yaw: float
 
     def moved(self, displacement_3: Sequence[float] | np.ndarray) -> Pose2:
-        """Return the pose after a displacement (forward [m], left [m], heading [rad]) in this pose's frame."""
+        """Return the pose after a displacement (forward [m], left [m], yaw [rad]) in this pose's frame."""
         forward, left, turn = (float(value) for value in displacement_3)
-        cosine, sine = math.cos(self.heading), math.sin(self.heading)
+        cosine, sine = math.cos(self.yaw), math.sin(self.yaw)
         return Pose2(
             self.x + forward * cosine - left * sine,
             self.y + forward * sine + left * cosine,
             self.z,
-            wrap_angle(self.heading + turn),
+            wrap_angle(self.yaw + turn),
         )
 
     def relative_to(self, origin: Pose2) -> tuple[float, float, float]:
-        """Return this pose in ``origin``'s frame: (forward [m], left [m], heading [rad] in -pi..pi)."""
+        """Return this pose in ``origin``'s frame: (forward [m], left [m], yaw [rad] in -pi..pi)."""
         dx, dy = self.x - origin.x, self.y - origin.y
-        cosine, sine = math.cos(origin.heading), math.sin(origin.heading)
-        return dx * cosine + dy * sine, dy * cosine - dx * sine, wrap_angle(self.heading - origin.heading)
+        cosine, sine = math.cos(origin.yaw), math.sin(origin.yaw)
+        return dx * cosine + dy * sine, dy * cosine - dx * sine, wrap_angle(self.yaw - origin.yaw)
 
 
 def wrap_angle(angle_rad: float) -> float:

@@ -25,11 +25,11 @@ def slerp(start: np.ndarray, end: np.ndarray, part: float) -> np.ndarray:
 
 
 def yaw_of(quaternion: Sequence[float] | np.ndarray) -> float:
-    """Returns the heading of a quaternion x, y, z, w about z [rad], -pi..pi (REP-103)."""
+    """Returns the yaw of a quaternion x, y, z, w about z [rad], -pi..pi (REP-103)."""
     x, y, z, w = quaternion
     return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
 
 def quaternion_of(yaw_rad: float) -> tuple[float, float, float, float]:
-    """Returns the quaternion x, y, z, w of a heading about z."""
+    """Returns the quaternion x, y, z, w of a yaw about z."""
     return 0.0, 0.0, math.sin(yaw_rad / 2.0), math.cos(yaw_rad / 2.0)

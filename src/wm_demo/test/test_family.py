@@ -14,7 +14,7 @@ from std_msgs.msg import Float32MultiArray
 
 from bag_player.sent_log import SentLog
 from wm_demo.graph import executable
-from wm_testing.drives import circling_set
+from wm_testing.episodes import circling_set
 from wm_testing.system import listening, make_bag, play, wait_until
 from world_model.commands.train import main as train
 from world_model.runtime.artifacts import load_artifact

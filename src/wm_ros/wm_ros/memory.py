@@ -19,13 +19,13 @@ def query_to_msg(request: MemoryRequest, encoder_id: str) -> MemoryQuery:
     """Returns the query message of one request."""
     pose = request.pose
     msg = MemoryQuery(rank_by=_RANKS[request.rank], k=request.k, has_pose=True, encoder_id=encoder_id)
-    msg.pose = pose_to_msg((pose.x, pose.y, pose.z), quaternion_of(pose.heading))
+    msg.pose = pose_to_msg((pose.x, pose.y, pose.z), quaternion_of(pose.yaw))
     if request.latent_D is not None:
         msg.latent = floats(request.latent_D)
     msg.radius_m = float(request.radius_m)
     # A tolerance of half a turn or more is none; 0 in the message means the same.
-    msg.heading_tolerance_rad = float(request.heading_tolerance_rad) if request.heading_tolerance_rad < math.pi else 0.0
-    msg.heading_weight_m = float(request.heading_weight_m)
+    msg.heading_tolerance_rad = float(request.yaw_tolerance_rad) if request.yaw_tolerance_rad < math.pi else 0.0
+    msg.heading_weight_m = float(request.yaw_weight_m)
     msg.stamp = stamp_msg(request.stamp_ns)
     msg.exclude_recent_s = float(request.exclude_recent_s)
     msg.successors = request.successors
@@ -43,7 +43,7 @@ def _memory(record: MemoryRecord) -> Memory:
         id=record.id,
         stamp_ns=stamp_ns(record.stamp),
         latent_D=np.array(record.latent, np.float32),
-        pose=Pose2(place.x, place.y, place.z, record.heading),
+        pose=Pose2(place.x, place.y, place.z, record.yaw),
         action_A=np.array(record.action, np.float32) if len(record.action) else None,
         successors=tuple((each.horizon_s, each.dt_s, np.array(each.latent, np.float32)) for each in record.successors),
     )

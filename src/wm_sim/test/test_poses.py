@@ -29,7 +29,7 @@ def test_white_noise_has_its_standard_deviation_and_no_memory():
 
 
 def test_drift_has_its_standard_deviation_and_forgets_in_its_time():
-    noise = PoseNoise(position_std_m=0, heading_std_rad=0, drift_std_m=0.5, drift_std_rad=0.1, drift_time_s=2.0)
+    noise = PoseNoise(position_std_m=0, yaw_std_rad=0, drift_std_m=0.5, drift_std_rad=0.1, drift_time_s=2.0)
     error, _ = measured(noise, count=40000)
     assert error.std(axis=0) == pytest.approx([0.5, 0.5, 0.1], rel=0.1)
     lag = round(noise.drift_time_s / 0.05)
@@ -38,7 +38,7 @@ def test_drift_has_its_standard_deviation_and_forgets_in_its_time():
 
 
 def test_drift_does_not_depend_on_the_rate_of_poses():
-    noise = PoseNoise(position_std_m=0, heading_std_rad=0, drift_std_m=0.5, drift_time_s=2.0)
+    noise = PoseNoise(position_std_m=0, yaw_std_rad=0, drift_std_m=0.5, drift_time_s=2.0)
     error, _ = measured(noise, count=20000, period_s=0.2)
     assert error[:, 0].std() == pytest.approx(0.5, rel=0.1)
 
@@ -54,6 +54,6 @@ def test_latency_is_as_stated_and_keeps_the_order():
 
 
 def test_heading_stays_within_half_a_turn():
-    sensor = PoseSensor(PoseNoise(heading_std_rad=1.0), 1)
-    headings = [sensor.measure(k * 0.05, (0.0, 0.0, 3.1))[0][2] for k in range(200)]
-    assert max(np.abs(headings)) <= np.pi
+    sensor = PoseSensor(PoseNoise(yaw_std_rad=1.0), 1)
+    yaws = [sensor.measure(k * 0.05, (0.0, 0.0, 3.1))[0][2] for k in range(200)]
+    assert max(np.abs(yaws)) <= np.pi

@@ -41,10 +41,10 @@ def marched(building, x, y, angle, step_m=0.002):
 
 def test_rays_end_where_marching_through_the_grid_ends(empty_building):
     renderer = renderer_of(empty_building)
-    for x, y, heading in poses_in(empty_building):
-        angles = heading + np.linspace(-0.6, 0.6, 9)
+    for x, y, yaw in poses_in(empty_building):
+        angles = yaw + np.linspace(-0.6, 0.6, 9)
         rays = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        forward = np.array([math.cos(heading), math.sin(heading)])
+        forward = np.array([math.cos(yaw), math.sin(yaw)])
         _, depth, share = renderer.cast(np.array([x, y]), forward, rays)
         expected = [marched(empty_building, x, y, angle) for angle in angles]
         assert depth == pytest.approx(expected, abs=0.05)
@@ -56,12 +56,12 @@ def test_depth_of_wall_floor_and_ceiling_by_hand(empty_building):
     ways = np.diff(empty_building.edges_E22, axis=1)[:, 0]
     straight = next(i for i in range(len(ways) - 2) if np.allclose(ways[i], ways[i + 1]))
     x, y = empty_building.edges_E22[straight, 0]
-    heading = math.atan2(ways[straight, 1], ways[straight, 0])
-    _, depth = renderer.render((x, y, heading), LIGHT, *NOBODY, depth=True)
+    yaw = math.atan2(ways[straight, 1], ways[straight, 0])
+    _, depth = renderer.render((x, y, yaw), LIGHT, *NOBODY, depth=True)
     # Rows look down by (row + 0.5 - 32) / 32 * tan(64.4 deg / 2): 0.6199 at the last one.
     assert depth[63, 32] == pytest.approx(0.7 / 0.6199, rel=1e-3)
     assert depth[0, 32] == pytest.approx(1.7 / 0.6199, rel=1e-3)
-    wall = marched(empty_building, x, y, heading + math.atan(-0.5 / 32 * math.tan(math.radians(40))))
+    wall = marched(empty_building, x, y, yaw + math.atan(-0.5 / 32 * math.tan(math.radians(40))))
     assert depth[31:33, 32] == pytest.approx([wall, wall], abs=0.05)
 
 

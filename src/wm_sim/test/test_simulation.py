@@ -122,7 +122,7 @@ def frame_at(seed, pose, times_s, changes):
     images = []
     for time_s in times_s:
         world.advance(time_s, (-50.0, -50.0))
-        images.append(renderer.render(pose, world.light_YX3, world.position_N2, world.heading_N)[0].astype(int))
+        images.append(renderer.render(pose, world.light_YX3, world.position_N2, world.yaw_N)[0].astype(int))
     return images
 
 

@@ -39,7 +39,7 @@ class LivingWorld:
         self._move_rng = np.random.default_rng([seed, 12])
         self._things = things
         self.position_N2 = things.position_N2.copy()
-        self.heading_N = things.heading_N.copy()
+        self.yaw_N = things.yaw_N.copy()
         first_walker = things.furniture_count + things.movable_count
         self._walkers = [
             _Walker(building, changes.walker_speed_m_s, np.random.default_rng([seed, 13, index]))
@@ -75,11 +75,11 @@ class LivingWorld:
             taken = np.linalg.norm(self.position_N2[: self._first_walker] - place_2, axis=1).min() < 0.3
             if far and not taken:
                 self.position_N2[body] = place_2
-                self.heading_N[body] = turn[index]
+                self.yaw_N[body] = turn[index]
 
     def _place_walkers(self, time_s: float) -> None:
         for index, walker in enumerate(self._walkers, start=self._first_walker):
-            self.position_N2[index], self.heading_N[index] = walker.at(time_s)
+            self.position_N2[index], self.yaw_N[index] = walker.at(time_s)
 
 
 class _Lights:
@@ -166,7 +166,7 @@ class _Walker:
         return self._points[self._to] + _WALK_OFFSET_M * (right_2 if is_straight else right_2 + next_right_2)
 
     def at(self, time_s: float) -> tuple[np.ndarray, float]:
-        """Return position [m] and heading [rad] at a time not before the last asked for."""
+        """Return position [m] and yaw [rad] at a time not before the last asked for."""
         walked_m = time_s * self._speed_m_s
         while walked_m - self._walked_m >= math.dist(*self._leg):
             self._walked_m += math.dist(*self._leg)

@@ -39,7 +39,7 @@ class Robot:
         self._route = _Route(building, driving.detour_probability, np.random.default_rng([seed, 22]))
         start_2, way_2 = self._route.start()
         self.x, self.y = start_2
-        self.heading = math.atan2(way_2[1], way_2[0])
+        self.yaw = math.atan2(way_2[1], way_2[0])
         self.speed_m_s = self.yaw_rate_rad_s = 0.0
         self.command = (0.0, 0.0)
         self._acting = (0.0, 0.0)
@@ -62,11 +62,11 @@ class Robot:
         return self._step_count * STEP_S
 
     def pose_at(self, time_s: float) -> tuple[float, float, float]:
-        """Return x, y [m] and heading [rad] at a time less than a step after the last one simulated."""
+        """Return x, y [m] and yaw [rad] at a time less than a step after the last one simulated."""
         rest_s = time_s - self.time_s
         if abs(rest_s) < 1e-9:
-            return self.x, self.y, self.heading
-        return _moved(self.x, self.y, self.heading, self.speed_m_s * rest_s, self.yaw_rate_rad_s * rest_s)
+            return self.x, self.y, self.yaw
+        return _moved(self.x, self.y, self.yaw, self.speed_m_s * rest_s, self.yaw_rate_rad_s * rest_s)
 
     def _step(self) -> None:
         while self._pending and self._pending[0][0] <= self._step_count:
@@ -74,8 +74,8 @@ class Robot:
         share = 1.0 - math.exp(-STEP_S / self._driving.lag_s) if self._driving.lag_s else 1.0
         self.speed_m_s += share * (self._acting[0] - self.speed_m_s)
         self.yaw_rate_rad_s += share * (self._acting[1] - self.yaw_rate_rad_s)
-        self.x, self.y, self.heading = _moved(
-            self.x, self.y, self.heading, self.speed_m_s * STEP_S, self.yaw_rate_rad_s * STEP_S
+        self.x, self.y, self.yaw = _moved(
+            self.x, self.y, self.yaw, self.speed_m_s * STEP_S, self.yaw_rate_rad_s * STEP_S
         )
         self._step_count += 1
         if self._step_count % _CONTROL_STEPS == 0:
@@ -95,7 +95,7 @@ class Robot:
         if driving.pause_interval_s and chance < CONTROL_PERIOD_S / driving.pause_interval_s:
             self._pause_left_s = float(length_s)
         goal_x, goal_y = self._route.look_ahead(self.x, self.y, _LOOK_AHEAD_M, driving.lateral_std_m * self._wander[0])
-        bearing = math.remainder(math.atan2(goal_y - self.y, goal_x - self.x) - self.heading, 2 * math.pi)
+        bearing = math.remainder(math.atan2(goal_y - self.y, goal_x - self.x) - self.yaw, 2 * math.pi)
         speed = driving.speed_m_s * (1.0 + driving.speed_std * self._wander[1]) * max(0.5, 1.0 - 0.7 * abs(bearing))
         if self._pause_left_s > 0:
             speed = 0.0
@@ -106,10 +106,10 @@ class Robot:
         self._pending.append((self._step_count + self._delay_steps, self.command))
 
 
-def _moved(x: float, y: float, heading: float, way_m: float, turn_rad: float) -> tuple[float, float, float]:
-    """Return the pose after a short arc (midpoint rule), heading within -pi to pi."""
-    middle = heading + turn_rad / 2
-    turned = math.remainder(heading + turn_rad, 2 * math.pi)
+def _moved(x: float, y: float, yaw: float, way_m: float, turn_rad: float) -> tuple[float, float, float]:
+    """Return the pose after a short arc (midpoint rule), yaw within -pi to pi."""
+    middle = yaw + turn_rad / 2
+    turned = math.remainder(yaw + turn_rad, 2 * math.pi)
     return x + way_m * math.cos(middle), y + way_m * math.sin(middle), turned
 
 

@@ -21,7 +21,7 @@ class PoseSensor:
         self._noise = noise
         self._rng = np.random.default_rng([seed, 31])
         self._drift_std_3 = np.array([noise.drift_std_m, noise.drift_std_m, noise.drift_std_rad])
-        self._white_std_3 = np.array([noise.position_std_m, noise.position_std_m, noise.heading_std_rad])
+        self._white_std_3 = np.array([noise.position_std_m, noise.position_std_m, noise.yaw_std_rad])
         self._drift_3 = self._drift_std_3 * self._rng.normal(size=3)
         self._time_s: float | None = None
         self._arrival_s = -math.inf
@@ -36,5 +36,5 @@ class PoseSensor:
         error_3 = self._drift_3 + self._white_std_3 * self._rng.normal(size=3)
         late_s = self._noise.latency_s + self._noise.latency_jitter_s * float(self._rng.normal())
         self._arrival_s = max(time_s + max(late_s, 0.0), self._arrival_s)
-        heading = math.remainder(pose[2] + float(error_3[2]), 2 * math.pi)
-        return (pose[0] + float(error_3[0]), pose[1] + float(error_3[1]), heading), self._arrival_s
+        yaw = math.remainder(pose[2] + float(error_3[2]), 2 * math.pi)
+        return (pose[0] + float(error_3[0]), pose[1] + float(error_3[1]), yaw), self._arrival_s

@@ -78,20 +78,20 @@ class Renderer:
         pose: tuple[float, float, float],
         light_YX3: np.ndarray,
         position_N2: np.ndarray,
-        heading_N: np.ndarray,
+        yaw_N: np.ndarray,
         depth: bool = False,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return what the camera sees: RGB uint8 [H, W, 3] and, on request, depth along its axis [m], float32 [H, W].
 
         Args:
-            pose: Camera x, y [m] and heading [rad] in the map.
+            pose: Camera x, y [m] and yaw [rad] in the map.
             light_YX3: Light grid, ``LIGHT_UNIT`` is plain.
             position_N2: Where the bodies are [m].
-            heading_N: Where they face [rad].
+            yaw_N: Where they face [rad].
             depth: Whether the depth picture is wanted.
         """
-        x, y, heading = pose
-        forward_2 = np.array([math.cos(heading), math.sin(heading)])
+        x, y, yaw = pose
+        forward_2 = np.array([math.cos(yaw), math.sin(yaw)])
         right_2 = np.array([forward_2[1], -forward_2[0]])
         ray_W2 = forward_2 + self._slope_W[:, None] * right_2
         wall_W, depth_W, share_W = self.cast(np.array([x, y]), forward_2, ray_W2)
@@ -108,7 +108,7 @@ class Renderer:
             borderMode=cv2.BORDER_REPLICATE,
         )
         image = cv2.multiply(image, light_HW3, scale=1.0 / LIGHT_UNIT)
-        self._draw_things(image, depth_HW, depth_W, pose, light_YX3, position_N2, heading_N, depth)
+        self._draw_things(image, depth_HW, depth_W, pose, light_YX3, position_N2, yaw_N, depth)
         return image, (depth_HW if depth else None)
 
     def cast(
@@ -174,12 +174,12 @@ class Renderer:
         pose: tuple[float, float, float],
         light_YX3: np.ndarray,
         position_N2: np.ndarray,
-        heading_N: np.ndarray,
+        yaw_N: np.ndarray,
         write_depth: bool,
     ) -> None:
         """Draw the bodies that are in view and not behind walls, the farthest first."""
-        x, y, heading = pose
-        cosine, sine = math.cos(heading), math.sin(heading)
+        x, y, yaw = pose
+        cosine, sine = math.cos(yaw), math.sin(yaw)
         ahead_N = (position_N2[:, 0] - x) * cosine + (position_N2[:, 1] - y) * sine
         aside_N = (position_N2[:, 0] - x) * sine - (position_N2[:, 1] - y) * cosine
         edge = self._slope_W[-1]
@@ -194,7 +194,7 @@ class Renderer:
                 continue
             cell_y, cell_x = (int(value * LIGHT_CELLS_PER_M) for value in position_N2[index, ::-1])
             light_3 = light_YX3[min(cell_y, light_YX3.shape[0] - 1), min(cell_x, light_YX3.shape[1] - 1)]
-            bearing = math.atan2(y - position_N2[index, 1], x - position_N2[index, 0]) - float(heading_N[index])
+            bearing = math.atan2(y - position_N2[index, 1], x - position_N2[index, 0]) - float(yaw_N[index])
             self._draw_body(image, depth_HW, (left, right), (ahead, aside, int(index)), bearing, light_3, write_depth)
 
     def _draw_body(

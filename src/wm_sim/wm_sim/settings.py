@@ -126,7 +126,7 @@ class PoseNoise:
     """
 
     position_std_m: float = 0.02
-    heading_std_rad: float = 0.01
+    yaw_std_rad: float = 0.01
     drift_std_m: float = 0.05
     drift_std_rad: float = 0.01
     drift_time_s: float = 60.0
@@ -138,7 +138,7 @@ class PoseNoise:
             self,
             {
                 "position_std_m": "m",
-                "heading_std_rad": "rad",
+                "yaw_std_rad": "rad",
                 "drift_std_m": "m",
                 "drift_std_rad": "rad",
                 "drift_time_s": "s",
@@ -146,7 +146,7 @@ class PoseNoise:
                 "latency_jitter_s": "s",
             },
             low={"drift_time_s": 0.1},
-            high={"heading_std_rad": math.pi, "drift_std_rad": math.pi, "latency_s": 10.0, "latency_jitter_s": 10.0},
+            high={"yaw_std_rad": math.pi, "drift_std_rad": math.pi, "latency_s": 10.0, "latency_jitter_s": 10.0},
         )
 
 
@@ -163,7 +163,7 @@ STILL = Changes(
 DEFAULT_POSE_NOISE = PoseNoise()
 EXACT = PoseNoise(
     position_std_m=0.0,
-    heading_std_rad=0.0,
+    yaw_std_rad=0.0,
     drift_std_m=0.0,
     drift_std_rad=0.0,
     latency_s=0.0,

@@ -27,7 +27,7 @@ class SimStep:
 
     ``pose`` is the measured pose of time ``stamp_s``, and a live system has it from ``pose_arrival_s`` on.
     ``action_A`` is the command in force at ``stamp_s``: forward speed [m/s], yaw rate [rad/s]. ``motion_2`` is what the
-    robot really does: the same two, measured. Poses are x, y [m], heading [rad] in the map. ``depth_HW`` is metres
+    robot really does: the same two, measured. Poses are x, y [m], yaw [rad] in the map. ``depth_HW`` is metres
     along the camera's axis, None unless asked for.
     """
 
@@ -111,7 +111,7 @@ class Simulation:
         pose = self.robot.pose_at(time_s)
         self._world.advance(time_s, pose[:2])
         image, depth = self._renderer.render(
-            pose, self._world.light_YX3, self._world.position_N2, self._world.heading_N, self._depth
+            pose, self._world.light_YX3, self._world.position_N2, self._world.yaw_N, self._depth
         )
         return self._noise.add_to(image), depth
 

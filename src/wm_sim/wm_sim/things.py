@@ -49,7 +49,7 @@ class Things:
     height_N: np.ndarray
     skin_NKK4: np.ndarray
     position_N2: np.ndarray
-    heading_N: np.ndarray
+    yaw_N: np.ndarray
     furniture_count: int
     seats_MP2: np.ndarray
 
@@ -74,8 +74,8 @@ def make_things(building: Building, config: WorldConfig, walker_count: int) -> T
         np.stack([_skin(kind, rng) for kind in kinds]) if kinds else np.zeros((0, SKIN_SIZE, SKIN_SIZE, 4), np.uint8)
     )
     position_N2 = np.concatenate([seats[:furniture], seats_MP2[:, 0], np.zeros((walker_count, 2))])
-    heading_N = rng.uniform(-np.pi, np.pi, len(kinds))
-    return Things(size_N2[:, 0], size_N2[:, 1], skins, position_N2, heading_N, furniture, seats_MP2)
+    yaw_N = rng.uniform(-np.pi, np.pi, len(kinds))
+    return Things(size_N2[:, 0], size_N2[:, 1], skins, position_N2, yaw_N, furniture, seats_MP2)
 
 
 def _free_seats(building: Building, rng: np.random.Generator) -> np.ndarray:

@@ -67,8 +67,8 @@ def test_topics_carry_the_run_and_the_node_ends_by_itself():
             assert msg.header.frame_id == "map"
             step = steps[round((stamp_ns(msg.header.stamp) - first_ns) * 1e-9, 6)]
             turn = msg.pose.orientation
-            heading = yaw_of((turn.x, turn.y, turn.z, turn.w))
-            assert (msg.pose.position.x, msg.pose.position.y, heading) == pytest.approx(step.true_pose)
+            yaw = yaw_of((turn.x, turn.y, turn.z, turn.w))
+            assert (msg.pose.position.x, msg.pose.position.y, yaw) == pytest.approx(step.true_pose)
         assert all(len(msg.data) == 2 for msg in listener.got[ACTIONS] + listener.got["/proprioception"])
         assert listener.got["/proprioception"]
         assert all(msg.encoding == "32FC1" for msg in listener.got["/camera/depth/image_raw"])

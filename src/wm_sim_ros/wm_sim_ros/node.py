@@ -117,8 +117,8 @@ class SimulatedRobot(Node):
         if isinstance(event, FrameEvent):
             self._publish_frame(event, stamp_ns)
         elif isinstance(event, PoseEvent):
-            x, y, heading = event.pose
-            msg = PoseStamped(pose=pose_to_msg((x, y, 0.0), quaternion_of(heading)))
+            x, y, yaw = event.pose
+            msg = PoseStamped(pose=pose_to_msg((x, y, 0.0), quaternion_of(yaw)))
             msg.header.stamp, msg.header.frame_id = stamp_msg(stamp_ns), self._params.map_frame
             self._send(self._pose_publisher, POSE, msg, stamp_ns)
             self._counts["poses_sent"] += 1

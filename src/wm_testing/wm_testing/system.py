@@ -143,9 +143,9 @@ def _header(store, stamp_ns: int, frame_id: str):
 
 def _pose(store, stamp_ns: int, angle: float):
     types = store.types
-    heading = angle + np.pi / 2
+    yaw = angle + np.pi / 2
     point = types["geometry_msgs/msg/Point"](2 * float(np.cos(angle)), 2 * float(np.sin(angle)), 0.0)
-    turn = types["geometry_msgs/msg/Quaternion"](0.0, 0.0, float(np.sin(heading / 2)), float(np.cos(heading / 2)))
+    turn = types["geometry_msgs/msg/Quaternion"](0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2)))
     pose = types["geometry_msgs/msg/Pose"](point, turn)
     return types["geometry_msgs/msg/PoseStamped"](_header(store, stamp_ns, "map"), pose)
 

@@ -3,10 +3,10 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from wm_testing.drives import circling_drive, circling_set
+from wm_testing.episodes import circling_episode, circling_set
 from world_model.commands.data import main, parse_seeds
 from world_model.data.bags import BagOptions, read_bag
-from world_model.data.drives import DatasetManifest, DriveSet, DriveWriter, split_places
+from world_model.data.episodes import DatasetManifest, EpisodeSet, EpisodeWriter, split_places
 from world_model.data.stream import ActionEvent, PoseEvent, align
 from world_model.errors import DataError
 
@@ -58,18 +58,18 @@ def make_image(types, header, level, compressed, encoding):
     [(StoragePlugin.SQLITE3, False, "rgb8"), (StoragePlugin.MCAP, False, "bgr8"), (StoragePlugin.MCAP, True, "")],
 )
 def test_a_recording_comes_back_frame_by_frame(tmp_path, storage, compressed, encoding):
-    drive = read_bag(write_bag(tmp_path / "bag", storage, compressed, encoding), BagOptions(image_size=8))
-    assert len(drive) == 20
-    assert drive.image_TSSC[:, 3, 3].tolist() == [[i, 0, 0] for i in range(20)]
-    assert drive.pose_T4[:, 0].tolist() == list(range(20))
-    assert drive.action_TA[:, 1].tolist() == [-i for i in range(20)]
+    episode = read_bag(write_bag(tmp_path / "bag", storage, compressed, encoding), BagOptions(image_size=8))
+    assert len(episode) == 20
+    assert episode.image_TSSC[:, 3, 3].tolist() == [[i, 0, 0] for i in range(20)]
+    assert episode.pose_T4[:, 0].tolist() == list(range(20))
+    assert episode.action_TA[:, 1].tolist() == [-i for i in range(20)]
 
 
 def test_a_lower_rate_takes_every_other_frame(tmp_path):
     bag = write_bag(tmp_path / "bag", StoragePlugin.SQLITE3)
-    drive = read_bag(bag, BagOptions(image_size=8, rate_hz=10.0))
+    episode = read_bag(bag, BagOptions(image_size=8, rate_hz=10.0))
     # The pacer lets the second frame pass, half a period early, and keeps to every other from then on.
-    assert np.diff(drive.pose_T4[1:, 0]).tolist() == [2.0] * 9
+    assert np.diff(episode.pose_T4[1:, 0]).tolist() == [2.0] * 9
 
 
 def test_a_missing_topic_is_named_with_those_there(tmp_path):
@@ -84,8 +84,8 @@ def test_the_command_line_converts_and_goes_on(tmp_path):
     bag = write_bag(tmp_path / "lap", StoragePlugin.SQLITE3)
     arguments = ["bag", str(bag), str(tmp_path / "set"), "--image-size", "8", "--to-s", "0.5"]
     assert main(arguments) == 0
-    drive = next(DriveSet(tmp_path / "set").drives("train"))
-    assert (drive.name, len(drive)) == ("lap", 10)
+    episode = next(EpisodeSet(tmp_path / "set").episodes("train"))
+    assert (episode.name, len(episode)) == ("lap", 10)
     assert main(["bag", str(tmp_path / "none"), str(tmp_path / "set")]) == 2
 
 
@@ -101,13 +101,13 @@ def test_late_poses_are_extrapolated_as_the_node_does():
 
 def test_a_set_is_read_back_and_refuses_other_settings(tmp_path):
     circling_set(tmp_path, seconds=2.0)
-    drives = DriveSet(tmp_path)
-    assert (drives.names("train"), drives.names("valid")) == (["a"], ["b"])
-    assert np.array_equal(drives.drive("b").image_TSSC, circling_drive("b", 2.0, seed=1).image_TSSC)
+    episodes = EpisodeSet(tmp_path)
+    assert (episodes.names("train"), episodes.names("valid")) == (["a"], ["b"])
+    assert np.array_equal(episodes.episode("b").image_TSSC, circling_episode("b", 2.0, seed=1).image_TSSC)
     with pytest.raises(DataError, match="image_size"):
-        DriveWriter(tmp_path, DatasetManifest(image_size=32, step_s=0.05, action_dim=2))
+        EpisodeWriter(tmp_path, DatasetManifest(image_size=32, step_s=0.05, action_dim=2))
     with pytest.raises(DataError, match="not a converted set"):
-        DriveSet(tmp_path / "drives")
+        EpisodeSet(tmp_path / "drives")
 
 
 def test_places_are_never_split():

@@ -12,10 +12,10 @@ pytest.importorskip("onnxscript", reason="the training extra, requirements/train
 import onnx
 
 from wm_core.se2 import Pose2
-from wm_testing.drives import circling_drive, circling_set
+from wm_testing.episodes import circling_episode, circling_set
 from world_model.commands.export import describe
 from world_model.commands.export import main as export_main
-from world_model.data.drives import DatasetManifest, Drive, DriveWriter
+from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
 from world_model.errors import ArtifactError, DataError
 from world_model.export.onnx_export import TOLERANCE, convert_tensorrt, export_onnx, tensorrt_shapes
 from world_model.export.quantise import quantise_artifact
@@ -24,8 +24,8 @@ from world_model.models.factory import make_decoder, make_encoder, make_transiti
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.retrieved import Memory
+from world_model.training.clips import encoder_inputs, latents_of
 from world_model.training.config import ModelConfig, TrainConfig
-from world_model.training.films import encoder_inputs, latents_of
 from world_model.training.stages import set_statistics
 
 SIZE = 32
@@ -43,13 +43,15 @@ KINDS = {
 }
 
 
-def make_artifact(model: ModelConfig, path: Path, drive: Drive | None = None) -> Path:
-    """Write an artifact with random weights, open gates and the configuration in its manifest; scaled to a drive."""
+def make_artifact(model: ModelConfig, path: Path, episode: Episode | None = None) -> Path:
+    """Write an artifact with random weights, open gates and the configuration in its manifest; scaled to an episode."""
     torch.manual_seed(0)
     transition = make_transition(model, 2)
     torch.nn.init.constant_(transition.memory.alpha, 0.5)
     encoder = make_encoder(model, SIZE).eval()
-    latent_ND = np.random.default_rng(0).normal(size=(100, 8)) if drive is None else latents_of(encoder, drive, model)
+    latent_ND = (
+        np.random.default_rng(0).normal(size=(100, 8)) if episode is None else latents_of(encoder, episode, model)
+    )
     set_statistics(transition, [latent_ND], [np.zeros((1, 2), np.float32)])
     entries = {"name": model.encoder, "z_dim": 8, "action_dim": 2, "image_size": SIZE, "step_s": 0.05, "horizon_s": 1.0}
     entries |= {"top_k": 8, "motion": {}, "memory": {}}
@@ -129,12 +131,12 @@ def test_a_slow_branch_is_carried_over_byte_by_byte(tmp_path):
 
 @pytest.mark.parametrize("kind", ["resnet", "tiny"])
 def test_eight_bits_stay_near_and_are_served_like_any_artifact(kind, tmp_path):
-    drive = circling_drive("a", 8.0, size=SIZE)
-    depth_T1SS = (drive.image_TSSC[..., :1].transpose(0, 3, 1, 2) / 50.0).astype(np.float16)
-    drive = replace(drive, depth_T1SS=depth_T1SS, proprio_TP=np.zeros((len(drive), 3), np.float32))
-    writer = DriveWriter(tmp_path / "set", DatasetManifest(image_size=SIZE, step_s=0.05, action_dim=2))
-    writer.write(drive, "train")
-    source = make_artifact(KINDS[kind][0], tmp_path / "source", drive)
+    episode = circling_episode("a", 8.0, size=SIZE)
+    depth_T1SS = (episode.image_TSSC[..., :1].transpose(0, 3, 1, 2) / 50.0).astype(np.float16)
+    episode = replace(episode, depth_T1SS=depth_T1SS, proprio_TP=np.zeros((len(episode), 3), np.float32))
+    writer = EpisodeWriter(tmp_path / "set", DatasetManifest(image_size=SIZE, step_s=0.05, action_dim=2))
+    writer.write(episode, "train")
+    source = make_artifact(KINDS[kind][0], tmp_path / "source", episode)
     # Pictures hardly move the latents of random weights, so rounding weighs more than it does in a trained network.
     manifest, cost = quantise_artifact(str(source), tmp_path / "set", tmp_path / "int8", largest_nmse=0.3)
     assert "MB became" in describe(manifest, cost)

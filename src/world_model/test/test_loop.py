@@ -9,8 +9,8 @@ from torch import nn
 
 pytest.importorskip("lightning_fabric", reason="the training extra, requirements/train.txt, is not installed")
 
-from wm_testing.drives import circling_set
-from world_model.data.drives import DriveSet
+from wm_testing.episodes import circling_set
+from world_model.data.episodes import EpisodeSet
 from world_model.errors import ConfigError
 from world_model.models.factory import make_transition
 from world_model.models.residual import ResidualBlock
@@ -21,7 +21,7 @@ from world_model.training.distributed import fit_transition
 from world_model.training.loop import Loop, divide
 from world_model.training.losses import horizon_weights
 from world_model.training.outcomes import OutcomeSampler, outcomes_of
-from world_model.training.preparation import make_episodes
+from world_model.training.preparation import make_sequences
 from world_model.training.recompute import recomputed
 from world_model.training.report import Report
 from world_model.training.stages import prepare
@@ -38,16 +38,16 @@ CONFIG = TrainConfig(
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Return stages and episodes of one short drive."""
-    drives = DriveSet(circling_set(tmp_path_factory.mktemp("set"), names=("a",), seconds=40.0))
+    """Return stages and sequences of one short episode."""
+    episodes = EpisodeSet(circling_set(tmp_path_factory.mktemp("set"), names=("a",), seconds=40.0))
     torch.manual_seed(0)
-    stages = prepare(CONFIG, drives, ["a"], tmp_path_factory.mktemp("run"))
-    return stages, make_episodes(CONFIG, drives, ["a"], stages, 1)
+    stages = prepare(CONFIG, episodes, ["a"], tmp_path_factory.mktemp("run"))
+    return stages, make_sequences(CONFIG, episodes, ["a"], stages, 1)
 
 
-def columns_of(episodes, count, outcomes=None):
+def columns_of(sequences, count, outcomes=None):
     o = CONFIG.optimiser
-    sampler = OutcomeSampler(episodes, CONFIG.horizons, o.sequence, o.burn_in, o.positions, 0, outcomes or {})
+    sampler = OutcomeSampler(sequences, CONFIG.horizons, o.sequence, o.burn_in, o.positions, 0, outcomes or {})
     return sampler.columns(count)
 
 
@@ -78,19 +78,19 @@ def agree(first, second, tolerance=1e-6):
         assert torch.allclose(first[name], second[name], atol=tolerance, rtol=1e-4), name
 
 
-def after_one_step(stages, episodes, folder, **settings):
+def after_one_step(stages, sequences, folder, **settings):
     """Return weights and mean gradients after one step, divided as the settings say, and its losses."""
     model = fresh(stages)
     config = replace(CONFIG, optimiser=replace(CONFIG.optimiser, steps=1, **settings))
-    losses = fit_transition(config, model, folder, 0.05, model.latent_std.square(), {}, episodes, [], Report())
+    losses = fit_transition(config, model, folder, 0.05, model.latent_std.square(), {}, sequences, [], Report())
     optimiser = torch.load(folder / "last.pt", weights_only=True)["optimiser"]
     moments = {str(key): 10.0 * entry["exp_avg"] for key, entry in optimiser["state"].items()}
     return model.state_dict(), moments, losses
 
 
 def test_two_halves_give_the_gradients_of_the_whole(prepared, tmp_path):
-    stages, episodes = prepared
-    columns = columns_of(episodes, 8)
+    stages, sequences = prepared
+    columns = columns_of(sequences, 8)
     found = []
     for accumulate in (1, 2):
         settings = replace(CONFIG.optimiser, accumulate=accumulate, batch=8 // accumulate)
@@ -106,9 +106,9 @@ def test_two_halves_give_the_gradients_of_the_whole(prepared, tmp_path):
 
 @pytest.mark.timeout(120)
 def test_two_processes_take_the_step_of_one_with_twice_the_batch(prepared, tmp_path):
-    stages, episodes = prepared
-    weights, moments, losses = after_one_step(stages, episodes, tmp_path / "alone", batch=8)
-    shared_weights, shared_moments, _ = after_one_step(stages, episodes, tmp_path / "shared", batch=4, devices=2)
+    stages, sequences = prepared
+    weights, moments, losses = after_one_step(stages, sequences, tmp_path / "alone", batch=8)
+    shared_weights, shared_moments, _ = after_one_step(stages, sequences, tmp_path / "shared", batch=4, devices=2)
     agree(moments, shared_moments)
     assert max(float(moment.abs().max()) for moment in moments.values()) > 1e-3
     # The first step of AdamW has one length whatever the gradient's: more than one step would show.
@@ -121,9 +121,9 @@ def test_two_processes_take_the_step_of_one_with_twice_the_batch(prepared, tmp_p
 
 
 def test_half_precision_stays_near(prepared, tmp_path):
-    stages, episodes = prepared
-    exact, _, exact_losses = after_one_step(stages, episodes, tmp_path / "exact", batch=8)
-    rough, _, rough_losses = after_one_step(stages, episodes, tmp_path / "rough", batch=8, precision="bf16-mixed")
+    stages, sequences = prepared
+    exact, _, exact_losses = after_one_step(stages, sequences, tmp_path / "exact", batch=8)
+    rough, _, rough_losses = after_one_step(stages, sequences, tmp_path / "rough", batch=8, precision="bf16-mixed")
     assert rough_losses == pytest.approx(exact_losses, rel=0.05)
     assert rough_losses != exact_losses
     assert all(value.dtype == exact[name].dtype for name, value in rough.items())
@@ -131,8 +131,8 @@ def test_half_precision_stays_near(prepared, tmp_path):
 
 @pytest.mark.parametrize("context", ["gru", "rssm"])
 def test_computing_activations_again_changes_no_gradient(prepared, context):
-    stages, episodes = prepared
-    columns, found = columns_of(episodes, 4), []
+    stages, sequences = prepared
+    columns, found = columns_of(sequences, 4), []
     for recompute in (False, True):
         model = fresh(stages, context)
         torch.manual_seed(2)
@@ -155,41 +155,41 @@ def test_layers_that_compute_again_count_a_batch_once():
 
 
 def test_rssm_losses_by_name_and_outcomes_where_known(prepared):
-    stages, episodes = prepared
+    stages, sequences = prepared
     model = fresh(stages, "rssm")
-    terms = losses_of(model)(*columns_of(episodes, 4))
+    terms = losses_of(model)(*columns_of(sequences, 4))
     assert set(terms) == {"prediction", "prediction_memory", "kl"}
     assert terms["kl"].item() >= 1.0 - 1e-6  # free nats
     terms["kl"].backward()
     assert model.context.prior_net.weight.grad is not None
-    outcome_T2 = np.full((len(episodes[0].stamp_T), 2), np.nan, np.float32)
-    nothing = losses_of(model)(*columns_of(episodes, 4, {"a": outcome_T2}))
+    outcome_T2 = np.full((len(sequences[0].stamp_T), 2), np.nan, np.float32)
+    nothing = losses_of(model)(*columns_of(sequences, 4, {"a": outcome_T2}))
     assert nothing["reward"].item() == nothing["goes_on"].item() == 0.0
     model.zero_grad()
     sum(nothing.values()).backward()
     assert not model.context.reward.weight.grad.any()
     outcome_T2[:, 0], outcome_T2[::2, 1] = 2.0, 1.0
-    terms = losses_of(model)(*columns_of(episodes, 4, {"a": outcome_T2}))
+    terms = losses_of(model)(*columns_of(sequences, 4, {"a": outcome_T2}))
     (terms["reward"] + terms["goes_on"]).backward()
     assert model.context.reward.bias.grad.item() < 0
     assert model.context.carries_on.bias.grad.item() < 0
 
 
 def test_drives_may_carry_outcomes(tmp_path):
-    drives = DriveSet(circling_set(tmp_path, names=("a",), seconds=8.0))
-    assert outcomes_of(drives, ["a"]) == {}
+    episodes = EpisodeSet(circling_set(tmp_path, names=("a",), seconds=8.0))
+    assert outcomes_of(episodes, ["a"]) == {}
     np.save(tmp_path / "drives" / "a" / "reward.npy", np.arange(160, dtype=np.float32))
-    outcome_T2 = outcomes_of(drives, ["a"])["a"]
+    outcome_T2 = outcomes_of(episodes, ["a"])["a"]
     assert outcome_T2[3, 0] == 3.0
     assert np.isnan(outcome_T2[:, 1]).all()
-    assert drives.drive("a").cut(1.0, 2.0).reward_T.tolist() == list(range(20, 40))
+    assert episodes.episode("a").cut(1.0, 2.0).reward_T.tolist() == list(range(20, 40))
 
 
 def test_validation_changes_nothing(prepared, tmp_path):
-    stages, episodes = prepared
+    stages, sequences = prepared
     trainer = Trainer(CONFIG, model := fresh(stages), tmp_path, 0.05)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert set(trainer.validate(episodes)) == {"prediction", "prediction_memory"}
+    assert set(trainer.validate(sequences)) == {"prediction", "prediction_memory"}
     agree(before, model.state_dict(), 0.0)
 
 

@@ -36,7 +36,7 @@ def test_an_action_acts_after_its_delay():
     tracker = MotionTracker(MotionModel(weights=UNICYCLE, delay_steps=2, residual_share=(0, 0, 0)), STEP_S, 2)
     for speed in (0.0, 0.0, 0.0, 1.0):
         tracker.update(0, None, np.array([speed, 0.0]))
-    # The new command was given now, and drives from two steps ahead on.
+    # The new command was given now, and episodes from two steps ahead on.
     assert tracker.displacements(4)[:, 0] == pytest.approx([0.0, 0.0, 0.05, 0.10])
 
 
@@ -92,7 +92,7 @@ def test_fitting_finds_a_lag_between_those_it_tries_first(lag):
     )
     pose, rows = Pose2(0.0, 0.0, 0.0, 0.0), []
     for step in range(count):
-        rows.append((pose.x, pose.y, pose.z, pose.heading))
+        rows.append((pose.x, pose.y, pose.z, pose.yaw))
         robot.update(int(step * STEP_S * 1e9), None, action_TA[step])
         pose = pose.moved(robot.displacements(1)[0])
     stamp_T = (np.arange(count) * STEP_S * 1e9).astype(np.int64)
@@ -114,7 +114,7 @@ def smoothed(model, pose_T4, action_TA):
     tracker, rows = MotionTracker(model, STEP_S, 2), []
     for t, (row_4, action_A) in enumerate(zip(pose_T4, action_TA)):
         tracker.update(round(t * STEP_S * 1e9), Pose2(*row_4), action_A)
-        rows.append((tracker.pose.x, tracker.pose.y, tracker.pose.heading))
+        rows.append((tracker.pose.x, tracker.pose.y, tracker.pose.yaw))
     return np.array(rows)
 
 
@@ -124,7 +124,7 @@ def test_white_noise_of_poses_is_smoothed_away():
     pose_T3 = smoothed(MotionModel(weights=UNICYCLE, pose_gain=(0.1, 0.1)), measured_T4, action_TA)
     missed_T = np.linalg.norm(pose_T3[100:, :2] - true_T4[100:, :2], axis=1)
     raw_T = np.linalg.norm(measured_T4[100:, :2] - true_T4[100:, :2], axis=1)
-    # In theory sqrt(gain / (2 - gain)) = 0.23 of the noise of a position, and a little for the heading's.
+    # In theory sqrt(gain / (2 - gain)) = 0.23 of the noise of a position, and a little for the yaw's.
     assert np.sqrt(np.mean(missed_T**2)) < 0.35 * np.sqrt(np.mean(raw_T**2))
     with_all_believed_T3 = smoothed(MotionModel(weights=UNICYCLE), measured_T4, action_TA)
     assert with_all_believed_T3[:, :2] == pytest.approx(measured_T4[:, :2])
@@ -152,7 +152,7 @@ def test_the_fit_believes_exact_poses_and_doubts_noisy_ones():
     model = MotionModel(weights=UNICYCLE, residual_share=(0, 0, 0))
     tracker, pose, rows = MotionTracker(model, STEP_S, 2), Pose2(0.0, 0.0, 0.0, 0.0), []
     for action_A in action_TA:
-        rows.append((pose.x, pose.y, 0.0, pose.heading))
+        rows.append((pose.x, pose.y, 0.0, pose.yaw))
         tracker.update(0, None, action_A)
         pose = pose.moved(tracker.displacements(1)[0])
     stamp_T, true_T4 = (np.arange(600) * 50_000_000).astype(np.int64), np.array(rows)

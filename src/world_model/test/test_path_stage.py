@@ -1,4 +1,4 @@
-"""Path foresight on drives whose next turn the latent tells, surely in one half of them and not at all in the other."""
+"""Path foresight on episodes whose next turn the latent tells, surely in one half and not at all in the other."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from world_model.training.path_stage import (
 HORIZONS_S = (0.5, 1.0)
 
 
-def make_drive(seed, spread=0.3, count=400):
+def make_episode(seed, spread=0.3, count=400):
     """The first latent is by how much the turn is missed; the second says whether noise comes on top of it."""
     rng = np.random.default_rng(seed)
     latent_TD = np.zeros((count, 4), np.float32)
@@ -35,18 +35,18 @@ def make_drive(seed, spread=0.3, count=400):
 def trained():
     torch.manual_seed(0)
     model = Transition(4, 2, GruContext(6, 8), width=16, memory_width=16)
-    train_path(model, [make_drive(seed) for seed in range(8)], HORIZONS_S, steps=250)
+    train_path(model, [make_episode(seed) for seed in range(8)], HORIZONS_S, steps=250)
     return model
 
 
-def said(model, drive):
-    return path_corrections(model, drive.latent_TD, drive.action_TA, drive.moved_TH3, HORIZONS_S)[10:-20]
+def said(model, episode):
+    return path_corrections(model, episode.latent_TD, episode.action_TA, episode.moved_TH3, HORIZONS_S)[10:-20]
 
 
 def test_foresight_knows_the_turn_and_how_surely(trained):
-    drive = make_drive(100)
-    said_TH6, missed_T = said(trained, drive), drive.missed_TH3[10:-20, 1, 2]
-    unsure_T = drive.latent_TD[10:-20, 1] > 0
+    episode = make_episode(100)
+    said_TH6, missed_T = said(trained, episode), episode.missed_TH3[10:-20, 1, 2]
+    unsure_T = episode.latent_TD[10:-20, 1] > 0
     left_T = missed_T - said_TH6[:, 1, 2]
     assert np.std(left_T[~unsure_T]) < 0.4 * np.std(missed_T[~unsure_T])
     sure, unsure = (np.median(said_TH6[mask, 1, 5]) for mask in (~unsure_T, unsure_T))
@@ -55,22 +55,22 @@ def test_foresight_knows_the_turn_and_how_surely(trained):
 
 
 def test_caution_is_what_drives_not_learned_from_ask_for(trained):
-    drives = [make_drive(seed, spread=0.9) for seed in (200, 201)]
-    before = said(trained, drives[0])[..., 5]
-    fit_caution(trained, drives, HORIZONS_S)
+    episodes = [make_episode(seed, spread=0.9) for seed in (200, 201)]
+    before = said(trained, episodes[0])[..., 5]
+    fit_caution(trained, episodes, HORIZONS_S)
     factor = float(trained.path.caution[2])
     assert 1.5 < factor < 4.0
-    assert said(trained, drives[0])[..., 5] == pytest.approx(factor * before, rel=1e-4)
+    assert said(trained, episodes[0])[..., 5] == pytest.approx(factor * before, rel=1e-4)
     # Where less is missed than feared nothing is taken back.
-    fit_caution(trained, [make_drive(300, spread=0.0)], HORIZONS_S)
+    fit_caution(trained, [make_episode(300, spread=0.0)], HORIZONS_S)
     assert (trained.path.caution >= 1.0).all()
 
 
 def test_the_last_part_is_the_last_part():
-    drive = make_drive(0)
-    first, last = last_part(drive, 0.25)
+    episode = make_episode(0)
+    first, last = last_part(episode, 0.25)
     assert (len(first.latent_TD), len(last.latent_TD)) == (300, 100)
-    assert np.array_equal(last.latent_TD, drive.latent_TD[300:])
+    assert np.array_equal(last.latent_TD, episode.latent_TD[300:])
 
 
 def test_what_is_missed_is_seen_from_the_smoothed_pose():

@@ -10,16 +10,16 @@ import torch
 
 pytest.importorskip("lightning_fabric", reason="the training extra, requirements/train.txt, is not installed")
 
-from wm_testing.drives import STEP_S, circling_drive
-from world_model.data.drives import DatasetManifest, DriveSet, DriveWriter
-from world_model.data.encoding import encode_drive
+from wm_testing.episodes import STEP_S, circling_episode
+from world_model.data.encoding import encode_episode
+from world_model.data.episodes import DatasetManifest, EpisodeSet, EpisodeWriter
 from world_model.errors import ConfigError, DataError
 from world_model.evaluation.report import EvaluationOptions, evaluate
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.training.checkpoints import load_checkpoint
+from world_model.training.clips import ClipSampler, check_inputs, latents_of
 from world_model.training.config import LossConfig, ModelConfig, OptimiserConfig, PictureConfig, TrainConfig
-from world_model.training.films import FilmSampler, check_inputs, latents_of
 from world_model.training.picture_stage import PictureLosses, Pictures, PictureTrainer
 from world_model.training.pipeline import run_training
 from world_model.training.report import Report
@@ -52,19 +52,19 @@ DRIVING = replace(
 )
 
 
-def full_drive(name, seconds=24.0, seed=0):
-    drive = circling_drive(name, seconds, size=SIZE, seed=seed)
-    depth_T1SS = (drive.image_TSSC[..., :1].transpose(0, 3, 1, 2) / 50.0).astype(np.float16)
-    proprio_TP = np.column_stack([drive.action_TA, drive.pose_T4[:, 0]]).astype(np.float32)
-    return replace(drive, depth_T1SS=depth_T1SS, proprio_TP=proprio_TP)
+def full_episode(name, seconds=24.0, seed=0):
+    episode = circling_episode(name, seconds, size=SIZE, seed=seed)
+    depth_T1SS = (episode.image_TSSC[..., :1].transpose(0, 3, 1, 2) / 50.0).astype(np.float16)
+    proprio_TP = np.column_stack([episode.action_TA, episode.pose_T4[:, 0]]).astype(np.float32)
+    return replace(episode, depth_T1SS=depth_T1SS, proprio_TP=proprio_TP)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("set")
-    writer = DriveWriter(path, DatasetManifest(image_size=SIZE, step_s=STEP_S, action_dim=2, source={"kind": "test"}))
-    writer.write(full_drive("a"), "train")
-    writer.write(full_drive("b", 8.0, seed=1), "valid")
+    writer = EpisodeWriter(path, DatasetManifest(image_size=SIZE, step_s=STEP_S, action_dim=2, source={"kind": "test"}))
+    writer.write(full_episode("a"), "train")
+    writer.write(full_episode("b", 8.0, seed=1), "valid")
     return path
 
 
@@ -74,7 +74,7 @@ def fresh(config):
 
 
 def columns(config, count=2):
-    return FilmSampler([full_drive("a", 8.0)], config.model, config.pictures.sequence, 0).columns(count)
+    return ClipSampler([full_episode("a", 8.0)], config.model, config.pictures.sequence, 0).columns(count)
 
 
 def losses(pictures, config, perceptual=None):
@@ -124,7 +124,7 @@ def test_a_perceptual_term_from_weights_on_disk(tmp_path):
     config = replace(CONFIG, losses=LossConfig(perceptual=0.5, perceptual_path=str(tmp_path)))
     config = replace(config, pictures=replace(config.pictures, steps=1, warm_up=0, batch=1))
     pictures = fresh(config)
-    terms = PictureTrainer(config, pictures, tmp_path / "run", STEP_S).fit([full_drive("a", 8.0)])
+    terms = PictureTrainer(config, pictures, tmp_path / "run", STEP_S).fit([full_episode("a", 8.0)])
     assert terms["perceptual"] > 0
     assert not any("perceptual" in name for name in torch.load(tmp_path / "run/last.pt", weights_only=True)["model"])
 
@@ -133,7 +133,7 @@ def test_a_perceptual_term_from_weights_on_disk(tmp_path):
 def test_pictures_come_back_better_than_before(config, tmp_path):
     pictures = fresh(config)
     before = losses(pictures, config)["reconstruction"].item()
-    PictureTrainer(config, pictures, tmp_path, STEP_S).fit([full_drive("a")])
+    PictureTrainer(config, pictures, tmp_path, STEP_S).fit([full_episode("a")])
     assert losses(pictures.train(), config)["reconstruction"].item() < before
 
 
@@ -143,7 +143,7 @@ def test_losses_are_the_golden_ones(tmp_path):
     for name, config in (("resnet", CONFIG), ("driving", DRIVING)):
         # Few and small steps: with more, another order of sums would show.
         config = replace(config, pictures=replace(config.pictures, steps=3, learning_rate=3e-4))
-        PictureTrainer(config, pictures := fresh(config), tmp_path / name, STEP_S).fit([full_drive("a")])
+        PictureTrainer(config, pictures := fresh(config), tmp_path / name, STEP_S).fit([full_episode("a")])
         found[name] = {key: round(value.item(), 4) for key, value in losses(pictures.train(), config).items()}
     if not GOLDEN.exists():
         GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
@@ -164,14 +164,14 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
             self.taken += 1
             return super().one_step(sampler)
 
-    config, drives = replace(CONFIG, validate_every=3), [full_drive("a", 8.0)]
+    config, episodes = replace(CONFIG, validate_every=3), [full_episode("a", 8.0)]
     with pytest.raises(KilledError):
-        Killed(config, fresh(config), tmp_path, STEP_S).fit(drives)
+        Killed(config, fresh(config), tmp_path, STEP_S).fit(episodes)
     saved = load_checkpoint(tmp_path / "last.pt")
     assert saved["step"] == 3
     steps = []
     again = PictureTrainer(config, pictures := fresh(config), tmp_path, STEP_S)
-    again.fit(drives, progress=lambda progress: steps.append(progress.step))
+    again.fit(episodes, progress=lambda progress: steps.append(progress.step))
     assert steps == [4, 5, 6]
     assert int(pictures.encoder.trunk.net[1].num_batches_tracked) == 6
 
@@ -195,7 +195,7 @@ def test_half_precision_stays_near(tmp_path):
     for precision in ("32-true", "bf16-mixed"):
         settings = replace(CONFIG.pictures, precision=precision, steps=1, warm_up=0)
         config = replace(CONFIG, pictures=settings)
-        terms[precision] = PictureTrainer(config, fresh(config), tmp_path / precision, STEP_S).fit([full_drive("a")])
+        terms[precision] = PictureTrainer(config, fresh(config), tmp_path / precision, STEP_S).fit([full_episode("a")])
     assert terms["bf16-mixed"]["reconstruction"] == pytest.approx(terms["32-true"]["reconstruction"], rel=0.05)
     assert terms["bf16-mixed"] != terms["32-true"]
 
@@ -219,34 +219,34 @@ def test_from_drives_to_an_artifact_that_takes_depth_and_proprioception(data, tm
     assert any(line.startswith("pictures 6/6 reconstruction") for line in lines)
     log = (tmp_path / "pictures" / "log.csv").read_text()
     assert {"train", "valid"} <= {row.split(",")[1] for row in log.splitlines()[1:]}
-    drive = DriveSet(data).drive("b")
+    episode = EpisodeSet(data).episode("b")
     encoder = artifact.encoder()
-    image = torch.from_numpy(np.array(drive.image_TSSC[:4]))
-    depth = torch.from_numpy(np.array(drive.depth_T1SS[:4], np.float32))
-    proprio = torch.from_numpy(np.array(drive.proprio_TP[:4]))
-    expected = latents_of(encoder, drive, CONFIG.model)[:4]
+    image = torch.from_numpy(np.array(episode.image_TSSC[:4]))
+    depth = torch.from_numpy(np.array(episode.depth_T1SS[:4], np.float32))
+    proprio = torch.from_numpy(np.array(episode.proprio_TP[:4]))
+    expected = latents_of(encoder, episode, CONFIG.model)[:4]
     assert np.allclose(encoder(image, depth, proprio).numpy(), expected, atol=1e-5)
     assert not np.allclose(encoder(image, torch.zeros_like(depth), proprio).numpy(), expected, atol=1e-5)
     assert artifact.decoder()(torch.from_numpy(expected)).shape == (4, SIZE, SIZE, 3)
-    # Evaluation gives it all it takes, and says what a drive lacks.
+    # Evaluation gives it all it takes, and says what an episode lacks.
     evaluated, (first, *_), _ = evaluate(
         str(tmp_path / "artifact"), EvaluationOptions(data=str(data), horizons=(1, 20))
     )
     assert np.isfinite(evaluated["ours"]["20"]["first"])
     assert evaluated["cost"]["encode_ms"] > 0
     with pytest.raises(DataError, match="has no depth, the encoder takes depth of size 1"):
-        encode_drive(encoder, replace(first, depth_T1SS=None), artifact.manifest.inputs)
+        encode_episode(encoder, replace(first, depth_T1SS=None), artifact.manifest.inputs)
     # A second call finds the stage done.
     before = load_artifact(tmp_path / "artifact").manifest.encoder_id
     assert run_training(CONFIG, data, tmp_path, workers=1).encoder_id == before
 
 
 def test_what_does_not_go_together_is_refused(data, tmp_path):
-    drives = DriveSet(data)
+    episodes = EpisodeSet(data)
     with pytest.raises(DataError, match=r"3 values of proprioception, model\.proprio_dim is 5"):
-        check_inputs(drives, ["a"], replace(CONFIG.model, proprio_dim=5))
+        check_inputs(episodes, ["a"], replace(CONFIG.model, proprio_dim=5))
     with pytest.raises(DataError, match="expected at least 900"):
-        FilmSampler([drives.drive("a")], CONFIG.model, 900, 0)
+        ClipSampler([episodes.episode("a")], CONFIG.model, 900, 0)
     for changed, named in (
         ({"decoder": "linear"}, "expected transposed or pixel_shuffle"),
         ({"encoder": "conv"}, "expected linear"),

@@ -26,7 +26,7 @@ def observation(step, seed=None, pose=True):
     return Observation(step * STEP_NS, latent_D, where, np.array([1.0, 0.0], np.float32))
 
 
-def drive(predictor, steps):
+def episode(predictor, steps):
     predictor.reset()
     for step in steps:
         requests = predictor.observe(observation(step))
@@ -38,7 +38,7 @@ def memory(id=7, x=1.0, stamp_ns=0):
 
 
 def test_requests_ask_where_the_robot_will_be(predictor):
-    one_step, one_second, present = drive(predictor, range(10))
+    one_step, one_second, present = episode(predictor, range(10))
     assert (one_step.horizon_s, one_second.horizon_s, present.horizon_s) == (0.05, 1.0, 0.0)
     assert one_step.pose.x == pytest.approx(0.45 + 0.05)
     assert one_second.pose.x == pytest.approx(0.45 + 1.0)
@@ -58,7 +58,7 @@ def test_without_a_pose_nothing_is_asked_but_all_is_forecast(predictor):
 
 
 def test_a_fresh_network_gives_the_same_bits_with_and_without_memories(predictor):
-    drive(predictor, range(10))
+    episode(predictor, range(10))
     without = predictor.predict(None)
     for answers in ([[], [], []], [[memory()], [memory(x=1.45)], [memory()]]):
         prediction = predictor.predict(answers)
@@ -68,7 +68,7 @@ def test_a_fresh_network_gives_the_same_bits_with_and_without_memories(predictor
 
 
 def test_memories_are_named_and_make_a_revisit(predictor):
-    drive(predictor, range(10))
+    episode(predictor, range(10))
     prediction = predictor.predict([[memory(3, x=9.0)], [memory(4, x=1.5), memory(5, x=2.0)], []])
     assert prediction.forecasts[0].memory_ids == (3,)
     assert not prediction.forecasts[0].revisit
@@ -79,7 +79,7 @@ def test_memories_are_named_and_make_a_revisit(predictor):
 
 @pytest.mark.parametrize("jump", [-5, 40])
 def test_a_jump_in_time_starts_a_new_context(predictor, jump):
-    drive(predictor, range(10))
+    episode(predictor, range(10))
     predictor.observe(observation(9 + jump, seed=1))
     after_jump = predictor.predict(None).forecasts[1].latent_D
     predictor.reset()
@@ -105,7 +105,7 @@ def test_wrong_input_is_refused(predictor):
 def test_the_same_drive_gives_the_same_forecasts(predictor):
     results = []
     for _ in range(2):
-        drive(predictor, range(20))
+        episode(predictor, range(20))
         results.append(predictor.predict(None).forecasts[1].latent_D)
     assert np.array_equal(*results)
 
@@ -143,7 +143,7 @@ def test_the_bank_keeps_links_and_finds_exactly():
     assert kept[1].stamp_ns == 2 * STEP_NS  # 0.05 m a step: every second one is 0.1 m away
     request = MemoryRequest(
         horizon_s=1.0, pose=Pose2(3.0, 0.1, 0.0, 0.0), latent_D=None, rank="pose", radius_m=1.0,
-        heading_tolerance_rad=0.7, heading_weight_m=1.0, k=5,
+        yaw_tolerance_rad=0.7, yaw_weight_m=1.0, k=5,
         exclude_recent_s=20.0, stamp_ns=899 * STEP_NS, successors=True,
     )  # fmt: skip
     found = bank.answer([request])[0]

@@ -1,4 +1,4 @@
-"""The whole path on a drive drawn by a formula: train, resume, export, evaluate; and the loss it must reach."""
+"""The whole path on an episode drawn by a formula: train, resume, export, evaluate; and the loss it must reach."""
 
 import json
 from dataclasses import replace
@@ -10,13 +10,13 @@ import torch
 
 pytest.importorskip("lightning_fabric", reason="the training extra, requirements/train.txt, is not installed")
 
-from wm_testing.drives import circling_drive, circling_set
+from wm_testing.episodes import circling_episode, circling_set
 from world_model.commands.evaluate import main as evaluate_main
-from world_model.data.drives import DriveSet
-from world_model.data.encoding import encode_drive
+from world_model.data.encoding import encode_episode
+from world_model.data.episodes import EpisodeSet
 from world_model.errors import ArtifactError, ConfigError
 from world_model.evaluation.bank import MemoryBank
-from world_model.evaluation.runner import forecast_drive
+from world_model.evaluation.runner import forecast_episode
 from world_model.evaluation.scores import score
 from world_model.models.factory import make_transition
 from world_model.runtime.artifacts import load_artifact
@@ -28,7 +28,7 @@ from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfi
 from world_model.training.loop import rate_at
 from world_model.training.motion_fit import pose_or_none
 from world_model.training.pipeline import run_training
-from world_model.training.preparation import make_episodes
+from world_model.training.preparation import make_sequences
 from world_model.training.stages import prepare
 from world_model.training.transition_stage import Trainer
 
@@ -76,21 +76,21 @@ def test_a_second_call_finds_everything_done(run, data):
 def test_losses_are_the_golden_ones(data, tmp_path):
     """Renew with: rm test/golden_losses.json and run this test once."""
     config = replace(CONFIG, model=replace(CONFIG.model, encoder="linear"))
-    drives = DriveSet(data)
+    episodes = EpisodeSet(data)
     torch.manual_seed(0)
-    stages = prepare(config, drives, drives.names("train"), tmp_path)
-    episodes = make_episodes(config, drives, drives.names("train"), stages, 1)
-    losses = Trainer(config, stages.transition, tmp_path / "run", 0.05).fit(episodes)
+    stages = prepare(config, episodes, episodes.names("train"), tmp_path)
+    sequences = make_sequences(config, episodes, episodes.names("train"), stages, 1)
+    losses = Trainer(config, stages.transition, tmp_path / "run", 0.05).fit(sequences)
     if not GOLDEN.exists():
         GOLDEN.write_text(json.dumps({name: round(value, 4) for name, value in losses.items()}) + "\n")
     assert losses == pytest.approx(json.loads(GOLDEN.read_text()), rel=0.02)
 
 
 def test_a_killed_run_goes_on_where_it_was(data, tmp_path):
-    drives = DriveSet(data)
+    episodes = EpisodeSet(data)
     config = replace(CONFIG, model=replace(CONFIG.model, encoder="linear"), validate_every=10)
-    stages = prepare(config, drives, drives.names("train"), tmp_path)
-    episodes = make_episodes(config, drives, drives.names("train"), stages, 1)
+    stages = prepare(config, episodes, episodes.names("train"), tmp_path)
+    sequences = make_sequences(config, episodes, episodes.names("train"), stages, 1)
 
     class KilledError(Exception):
         pass
@@ -105,16 +105,16 @@ def test_a_killed_run_goes_on_where_it_was(data, tmp_path):
             return super().one_step(sampler)
 
     with pytest.raises(KilledError):
-        Killed(config, stages.transition, tmp_path / "run", 0.05).fit(episodes)
+        Killed(config, stages.transition, tmp_path / "run", 0.05).fit(sequences)
     assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 20
     again = make_transition(config.model, 2)
-    Trainer(config, again, tmp_path / "run", 0.05).fit(episodes)
+    Trainer(config, again, tmp_path / "run", 0.05).fit(sequences)
     assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 40
     rows = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert rows[0] == "step,kind,term,value"
     other = replace(config, optimiser=replace(config.optimiser, learning_rate=0.5))
     with pytest.raises(ConfigError, match=r"optimiser\.learning_rate"):
-        Trainer(other, again, tmp_path / "run", 0.05).fit(episodes)
+        Trainer(other, again, tmp_path / "run", 0.05).fit(sequences)
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):
@@ -151,18 +151,18 @@ def test_evaluation_reports_every_predictor(run, tmp_path):
 
 def test_errors_tracked_live_are_those_that_evaluation_reports(run):
     artifact = load_artifact(run / "artifact")
-    drive = circling_drive("live", 26.0, seed=3)
+    episode = circling_episode("live", 26.0, seed=3)
     variance_D = np.array(artifact.manifest.latent_variance)
     predictor, bank, tracker = Predictor(artifact), MemoryBank(), ErrorTracker(variance_D)
     scored = []
-    for t, latent_D in enumerate(encode_drive(artifact.encoder(), drive)):
-        item = Observation(int(drive.stamp_T[t]), latent_D, pose_or_none(drive.pose_T4[t]), drive.action_TA[t])
+    for t, latent_D in enumerate(encode_episode(artifact.encoder(), episode)):
+        item = Observation(int(episode.stamp_T[t]), latent_D, pose_or_none(episode.pose_T4[t]), episode.action_TA[t])
         scored += tracker.observe(item)
         requests = predictor.observe(item)
         tracker.expect(predictor.predict(bank.answer(requests) if requests else None))
         bank.observe(item)
-    offline = forecast_drive(drive, artifact, (1, 20), known_future=False, burn_in=0)
-    scores = score([offline], [drive.image_TSSC], variance_D, None)
+    offline = forecast_episode(episode, artifact, (1, 20), known_future=False, burn_in=0)
+    scores = score([offline], [episode.image_TSSC], variance_D, None)
     for column, horizon_s in enumerate((0.05, 1.0)):
         for revisit in (True, False):
             live = [s.error for s in scored if s.forecast.horizon_s == horizon_s and s.revisit == revisit]

@@ -8,7 +8,7 @@ import torch
 
 from wm_core.se2 import Pose2
 from wm_testing.artifacts import make_random_artifact
-from world_model.data.drives import Drive
+from world_model.data.episodes import Episode
 from world_model.models.forecaster import HistoryGate
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE, Observation, Prediction, Predictor
@@ -25,7 +25,7 @@ STEP_NS = 50_000_000
 
 
 def forecasts(folder: Path, with_history: bool) -> list[Prediction]:
-    """Drive thirty steps, memories included, and return every prediction."""
+    """Episode thirty steps, memories included, and return every prediction."""
     rng = np.random.default_rng(5)
     predictor = Predictor(load_artifact(folder))
     history_N = rng.normal(size=HISTORY_EMBEDDINGS * HISTORY_SIZE).astype(np.float32)
@@ -100,13 +100,13 @@ def test_a_gap_empties_the_history_and_frames_before_the_first_tick_have_none() 
     assert count_T.tolist() == [0, 1, 1, 1]
 
 
-def flicker_drive(name: str, seconds: float = 20.0) -> Drive:
+def flicker_episode(name: str, seconds: float = 20.0) -> Episode:
     """A robot that stands still before a wall whose brightness wanders."""
     frames = round(seconds * 20)
     level_T = 128 + 60 * np.sin(np.arange(frames) / 40.0)
     image = np.tile(level_T[:, None, None, None], (1, 64, 64, 3)).astype(np.uint8)
     stamp_T, still_TA = np.arange(frames) * STEP_NS, np.zeros((frames, 2), np.float32)
-    return Drive(name, name, image, stamp_T, np.zeros((frames, 4)), still_TA)
+    return Episode(name, name, image, stamp_T, np.zeros((frames, 4)), still_TA)
 
 
 def test_opening_the_gate_changes_nothing_but_the_gate_and_is_measured(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_opening_the_gate_changes_nothing_but_the_gate_and_is_measured(tmp_path:
     make_random_artifact(tmp_path)
     artifact = load_artifact(tmp_path)
     transition = torch.jit.load(str(tmp_path / "transition.pt"))
-    frames = [judged_frames(artifact, transition, flicker_drive(name), (1.0, 2.0)) for name in "ab"]
+    frames = [judged_frames(artifact, transition, flicker_episode(name), (1.0, 2.0)) for name in "ab"]
     before = {name: value.clone() for name, value in transition.state_dict().items()}
     closed = measure_gate(transition, frames, np.ones(32), (1.0, 2.0))
     assert [row[kind]["ratio"] for row in closed.values() for kind in row] == [1.0] * 4

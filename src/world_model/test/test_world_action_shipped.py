@@ -2,7 +2,7 @@
 
 import pytest
 
-from world_model.data.simulated import SimulatedRun, simulate_drive
+from world_model.data.simulated import SimulatedRun, simulate_episode
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.motion import MotionModel
 from world_model.runtime.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE
@@ -21,7 +21,7 @@ def test_its_sizes_are_those_of_the_topics() -> None:
 
 
 def test_it_foresees_better_than_stays_the_same_in_a_new_building() -> None:
-    drive = simulate_drive(SimulatedRun(seed=91_234, duration_s=90.0, step_s=0.5))
-    _, rows = evaluate(load_artifact("artifact://tiny"), [drive], 0.5, motion=MotionModel())
+    episode = simulate_episode(SimulatedRun(seed=91_234, duration_s=90.0, step_s=0.5))
+    _, rows = evaluate(load_artifact("artifact://tiny"), [episode], 0.5, motion=MotionModel())
     ratios = [rows[horizon_s]["ours/same"]["ratio"] for horizon_s in ("1", "2", "3", "4")]
     assert max(ratios) < 0.8, ratios

@@ -1,4 +1,4 @@
-"""Ticks, baselines, training, export and the commands of the slow branch, on drives whose answers are known."""
+"""Ticks, baselines, training, export and the commands of the slow branch, on episodes whose answers are known."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wm_testing.artifacts import make_random_artifact
-from world_model.data.drives import DatasetManifest, Drive, DriveWriter
+from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
 from world_model.errors import ConfigError, DataError
 from world_model.models.encoders import ConvEncoder
 from world_model.runtime.artifacts import load_artifact
@@ -51,7 +51,7 @@ def stamps(*seconds: float) -> np.ndarray:
     return np.array([round(second * SECOND) for second in seconds], np.int64)
 
 
-def lap_drive(name: str, seconds: float = 60.0, step_s: float = 0.1, offset: float = 0.0) -> Drive:
+def lap_episode(name: str, seconds: float = 60.0, step_s: float = 0.1, offset: float = 0.0) -> Episode:
     """A robot on a circle of 10 s a lap, whose camera shows two bright bars that turn with it."""
     time_T = np.arange(0.0, seconds, step_s)
     angle_T = 2 * np.pi * time_T / LAP_S + offset
@@ -62,11 +62,11 @@ def lap_drive(name: str, seconds: float = 60.0, step_s: float = 0.1, offset: flo
     image[:, :8, :, 0] = bar_TS[:, None]
     image[:, 8:, :, 1] = bar2_TS[:, None]
     radius = 3.0
-    heading = np.angle(np.exp(1j * (angle_T + np.pi / 2)))
-    pose = np.stack([radius * np.cos(angle_T), radius * np.sin(angle_T), 0 * angle_T, heading], 1)
+    yaw = np.angle(np.exp(1j * (angle_T + np.pi / 2)))
+    pose = np.stack([radius * np.cos(angle_T), radius * np.sin(angle_T), 0 * angle_T, yaw], 1)
     turn = 2 * np.pi / LAP_S
     action = np.tile(np.float32([radius * turn, turn]), (len(time_T), 1))
-    return Drive(name, name, image, stamps(*time_T), pose, action)
+    return Episode(name, name, image, stamps(*time_T), pose, action)
 
 
 def test_tick_rows_by_hand() -> None:
@@ -75,13 +75,13 @@ def test_tick_rows_by_hand() -> None:
     assert [rows.tolist() for rows in tick_rows(twenty, 1.0, phase_s=0.5)] == [[10, 30, 50]]
 
 
-def test_a_gap_splits_a_drive() -> None:
+def test_a_gap_splits_a_episode() -> None:
     rows = tick_rows(stamps(0.0, 1.0, 2.0, 5.0, 6.0), 1.0)
     assert [part.tolist() for part in rows] == [[0, 1, 2], [3, 4]]
 
 
 def test_rows_follow_what_the_live_history_does() -> None:
-    """Training cuts a drive where the live history begins anew."""
+    """Training cuts an episode where the live history begins anew."""
     rng = np.random.default_rng(3)
     stamp_T = np.cumsum(rng.choice([0.05, 0.3, 2.5], p=[0.9, 0.09, 0.01], size=3000) * SECOND).astype(np.int64)
     history, starts = VisualHistory(4, 1), []
@@ -99,22 +99,22 @@ def test_windows_by_hand() -> None:
     assert windows(1, 3, 2)[0].shape == (0, 3)
 
 
-def test_windows_never_cross_drives() -> None:
-    table = tabulate([lap_drive("a", 5.0), lap_drive("b", 7.0)], 1.0, past=4, future=4)
+def test_windows_never_cross_episodes() -> None:
+    table = tabulate([lap_episode("a", 5.0), lap_episode("b", 7.0)], 1.0, past=4, future=4)
     assert len(table.stamp) == 12
     for rows in (table.past, table.future):
-        owner = np.where(rows >= 0, table.drive[rows], -1)
+        owner = np.where(rows >= 0, table.episode[rows], -1)
         assert all(len(set(line[line >= 0])) == 1 for line in owner)
     assert table.past.shape == (4 + 6, 4)
 
 
 def test_drives_too_short_for_two_ticks_are_refused() -> None:
     with pytest.raises(DataError, match="two ticks"):
-        tabulate([lap_drive("a", 0.5)], 1.0, 4, 4)
+        tabulate([lap_episode("a", 0.5)], 1.0, 4, 4)
 
 
 def test_standardised_embeddings_have_mean_zero_and_variance_one() -> None:
-    images = torch.from_numpy(lap_drive("a").image_TSSC)
+    images = torch.from_numpy(lap_episode("a").image_TSSC)
     encoder = served(SMALL).encoder
     standardise(encoder, images)
     embeddings = embed_all(encoder, images)
@@ -123,24 +123,24 @@ def test_standardised_embeddings_have_mean_zero_and_variance_one() -> None:
 
 
 def test_forecast_poses_follow_the_circle() -> None:
-    drive = lap_drive("a")
-    expected = forecast_poses(drive, np.array([100]), [1.0, 2.0], MotionModel(), 0.1)
-    truth = drive.pose_T4[[110, 120]][:, [0, 1, 3]]
+    episode = lap_episode("a")
+    expected = forecast_poses(episode, np.array([100]), [1.0, 2.0], MotionModel(), 0.1)
+    truth = episode.pose_T4[[110, 120]][:, [0, 1, 3]]
     np.testing.assert_allclose(expected[0], truth, atol=0.02)
 
 
 def test_retrieval_finds_what_was_seen_there_a_lap_ago() -> None:
-    drive = lap_drive("a")
-    embedding = drive.pose_T4[:, :2].astype(np.float32)
+    episode = lap_episode("a")
+    embedding = episode.pose_T4[:, :2].astype(np.float32)
     expect = Expectation(MotionModel(), 0.1, Retrieval(exclude_recent_s=5.0))
-    found = retrieve(drive, embedding, np.array([30, 300]), [1.0, 4.0], expect)
+    found = retrieve(episode, embedding, np.array([30, 300]), [1.0, 4.0], expect)
     assert np.isnan(found.embedding[0]).all()  # first lap: nothing is old enough
     np.testing.assert_allclose(found.embedding[1], embedding[[310, 340]], atol=0.15)
     assert found.revisit.tolist() == [[False, False], [True, True]]
 
 
 def test_errors_by_hand() -> None:
-    table = tabulate([lap_drive("a", 6.0)], 1.0, past=2, future=1)
+    table = tabulate([lap_episode("a", 6.0)], 1.0, past=2, future=1)
     features = torch.arange(6.0)[:, None].repeat(1, 2)  # each tick one more
     errors = forecast_errors(lambda history, count: history[:, -1:] + 0.5, features, np.array([1.0, 4.0]), table)
     np.testing.assert_allclose(errors.error["same"][:, 0], (1.0 + 0.25) / 2)
@@ -149,16 +149,16 @@ def test_errors_by_hand() -> None:
 
 
 def test_a_single_drive_is_resampled_in_stretches_of_eight_seconds() -> None:
-    table = tabulate([lap_drive("a", 20.0)], 1.0, 4, 4)
+    table = tabulate([lap_episode("a", 20.0)], 1.0, 4, 4)
     assert np.bincount(resampling_units(table)).tolist() == [8, 8, 3]
-    both = tabulate([lap_drive("a", 20.0), lap_drive("b", 20.0)], 1.0, 4, 4)
+    both = tabulate([lap_episode("a", 20.0), lap_episode("b", 20.0)], 1.0, 4, 4)
     assert np.bincount(resampling_units(both)).tolist() == [19, 19]
 
 
-def test_intervals_come_from_whole_drives() -> None:
+def test_intervals_come_from_whole_episodes() -> None:
     ours = np.array([[1.0], [1.0], [3.0], [3.0]])
-    same, drive = np.full((4, 1), 2.0), np.array([0, 0, 1, 1])
-    errors = ForecastErrors({"ours": ours, "same": same}, drive, np.zeros((4, 1), bool))
+    same, episode = np.full((4, 1), 2.0), np.array([0, 0, 1, 1])
+    errors = ForecastErrors({"ours": ours, "same": same}, episode, np.zeros((4, 1), bool))
     result = ratio_with_interval(errors, "ours", "same", 0)
     assert (result["ratio"], result["low"], result["high"], result["units"]) == (1.0, 0.5, 1.5, 2)
     nothing = ratio_with_interval(errors, "ours", "same", 0, among=np.zeros(4, bool))
@@ -167,14 +167,14 @@ def test_intervals_come_from_whole_drives() -> None:
 
 @pytest.fixture(scope="module")
 def trained() -> tuple:
-    table = tabulate([lap_drive(str(n), offset=0.3 * n) for n in range(4)], 1.0, 4, 4, phases=4)
+    table = tabulate([lap_episode(str(n), offset=0.3 * n) for n in range(4)], 1.0, 4, 4, phases=4)
     entries: list[dict] = []
     return train(SMALL, SHORT, table, entries.append), table, entries
 
 
 def test_training_learns_to_foresee(trained: tuple) -> None:
     module, _, entries = trained
-    held_out = tabulate([lap_drive("new", offset=2.0)], 1.0, 4, 4)
+    held_out = tabulate([lap_episode("new", offset=2.0)], 1.0, 4, 4)
     features = embed_all(module.encoder, torch.from_numpy(held_out.image))
     errors = forecast_errors(module.foresee, features, np.ones(16), held_out)
     for tick in range(4):
@@ -270,7 +270,7 @@ def test_targets_are_compared_in_pixels(trained: tuple) -> None:
 def test_evaluation_reports_every_baseline(trained: tuple, tmp_path: Path) -> None:
     make_random_artifact(tmp_path)
     export(tmp_path, trained[0], SMALL)
-    _, rows = evaluate(load_artifact(tmp_path), [lap_drive("new"), lap_drive("other", offset=1.0)], 0.1)
+    _, rows = evaluate(load_artifact(tmp_path), [lap_episode("new"), lap_episode("other", offset=1.0)], 0.1)
     assert list(rows) == ["1", "2", "3", "4"]
     assert rows["1"]["ours/same"]["ratio"] < 0.5
     assert rows["1"]["retrieval/same revisit"]["ratio"] < 0.2
@@ -278,9 +278,9 @@ def test_evaluation_reports_every_baseline(trained: tuple, tmp_path: Path) -> No
 
 
 def test_commands_from_drives_to_a_report(tmp_path: Path) -> None:
-    writer = DriveWriter(tmp_path / "data", DatasetManifest(image_size=16, step_s=0.1, action_dim=2))
+    writer = EpisodeWriter(tmp_path / "data", DatasetManifest(image_size=16, step_s=0.1, action_dim=2))
     for index, split in enumerate(("train", "train", "test")):
-        writer.write(lap_drive(f"d{index}", 30.0), split)
+        writer.write(lap_episode(f"d{index}", 30.0), split)
     make_random_artifact(tmp_path / "artifact")
     default = WorldActionConfig().to_dict()
     changed = {name: value for name, value in SMALL.to_dict().items() if value != default[name]}

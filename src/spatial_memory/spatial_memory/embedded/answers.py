@@ -14,9 +14,9 @@ import numpy as np
 from spatial_memory.embedded.table import Catalogue, records_of
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import CellIndex
-from spatial_memory.index.held import recall
 from spatial_memory.index.ranking import Shortlist, rank
 from spatial_memory.index.search import search
+from spatial_memory.index.successors import recall
 from spatial_memory.store.store import Store
 from wm_core.memory.filters import Limits
 from wm_core.memory.query import Matches, Query, check_queries, no_matches

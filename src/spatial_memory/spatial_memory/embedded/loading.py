@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-from spatial_memory.embedded.table import Catalogue, grid_words
+from spatial_memory.embedded.table import Catalogue, grid_meta
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import CellIndex
 from spatial_memory.index.columns import Rows, room_for
@@ -35,8 +35,8 @@ def load(
         CorruptStoreError: The store is damaged.
         PlaceError: Records lie outside the map as it is cut now.
     """
-    words = store.meta()
-    catalogue = Catalogue.from_words(words, store.sessions())
+    meta = store.meta()
+    catalogue = Catalogue.from_meta(meta, store.sessions())
     total = store.count()
     if catalogue.dim == 0:
         if total:
@@ -44,12 +44,12 @@ def load(
         return catalogue, None, 0
     started = time.monotonic()
     index = CellIndex(catalogue.dim, max(catalogue.action_dim, 0), grid, room_for(total, capacity))
-    is_recut = words.get("grid") != grid_words(grid)
+    is_recut = meta.get("grid") != grid_meta(grid)
     with _collector_paused():
         recut = _fill(index, store, catalogue, total, progress, is_recut=is_recut)
     if is_recut:
-        store.replace(recut, grid=grid_words(grid))
-        _LOG.info("cut %d memories into new cells: %s, before %s", len(index), grid_words(grid), words.get("grid"))
+        store.replace(recut, grid=grid_meta(grid))
+        _LOG.info("cut %d memories into new cells: %s, before %s", len(index), grid_meta(grid), meta.get("grid"))
     _LOG.info("loaded %d memories in %.2f s", len(index), time.monotonic() - started)
     return catalogue, index, index.newest_ns()
 

@@ -19,7 +19,7 @@ from spatial_memory.embedded.table import Catalogue, checked_cells, records_of, 
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import CellIndex
 from spatial_memory.index.columns import Rows, room_for
-from spatial_memory.index.forgetting import Forgetting
+from spatial_memory.index.eviction import Forgetting
 from spatial_memory.store.schema import pack_successor
 from spatial_memory.store.store import Store
 from wm_core.memory.protocol import Forget, Rigid, Stats
@@ -36,8 +36,8 @@ class CellMemory:
     Args:
         store: What is durable; all of it is read at once.
         grid: Cuts the map into cells; a store that was cut differently is cut anew.
-        capacity: Most records to hold; the policy of ``forgetting`` chooses what goes.
-        surprise_weight: How much surprise counts against recency when forgetting.
+        capacity: Most records to hold; the policy of ``eviction`` chooses what goes.
+        surprise_weight: How much surprise counts against recency when eviction.
         progress: Called with records read and records in all while reading.
 
     Raises:
@@ -96,7 +96,7 @@ class CellMemory:
                 self._forgetting = Forgetting(self._index, self._surprise_weight)
             elif catalogue.action_dim != self._catalogue.action_dim:
                 self._index.columns.adopt_actions(catalogue.action_dim)
-            self._store.put_meta(**catalogue.words(self._grid))
+            self._store.put_meta(**catalogue.meta(self._grid))
         self._catalogue = catalogue
 
     def _new_index(self, catalogue: Catalogue) -> CellIndex:
@@ -185,7 +185,7 @@ class CellMemory:
             ids = np.sort(self._index.columns.flat("id")[self._index.slots()]).tolist()
             return [record for at in range(0, len(ids), _CHUNK) for record in self.get(ids[at : at + _CHUNK])]
 
-    # ---------------------------------------------------------------- forgetting
+    # ---------------------------------------------------------------- eviction
 
     def delete(self, what: Forget) -> int:
         """Forget what matches and return how many that were.

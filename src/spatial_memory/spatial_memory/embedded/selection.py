@@ -45,7 +45,7 @@ def moved_rows(rows: Rows, rigid: Rigid, grid: CellGrid) -> Rows:
         PlaceError: One of them would lie nowhere.
     """
     rows.x_N, rows.y_N, rows.z_N = rigid.apply(rows.x_N, rows.y_N, rows.z_N)
-    turned_N = rows.heading_N.astype(np.float64) + rigid.yaw
-    rows.heading_N = ((turned_N + np.pi) % (2.0 * np.pi) - np.pi).astype(np.float32)
+    turned_N = rows.yaw_N.astype(np.float64) + rigid.yaw
+    rows.yaw_N = ((turned_N + np.pi) % (2.0 * np.pi) - np.pi).astype(np.float32)
     rows.cell_N = grid.cells_of(rows.x_N, rows.y_N)
     return rows

@@ -85,18 +85,18 @@ class Catalogue:
             self._names = {number: name for name, number in self.sessions.items()}
         return self._names
 
-    def words(self, grid: CellGrid) -> dict[str, object]:
+    def meta(self, grid: CellGrid) -> dict[str, object]:
         """Return what the store keeps of this."""
         return {
             "encoder_id": self.encoder_id,
             "dim": self.dim,
             "action_dim": self.action_dim,
             "next_id": self.next_id,
-            "grid": grid_words(grid),
+            "grid": grid_meta(grid),
         }
 
     @staticmethod
-    def from_words(words: Mapping[str, str], sessions: dict[str, int]) -> Catalogue:
+    def from_meta(meta: Mapping[str, str], sessions: dict[str, int]) -> Catalogue:
         """Return what the store kept.
 
         Raises:
@@ -104,17 +104,17 @@ class Catalogue:
         """
         try:
             return Catalogue(
-                words.get("encoder_id", ""),
-                int(words.get("dim", 0)),
-                int(words.get("action_dim", -1)),
-                int(words.get("next_id", 1)),
+                meta.get("encoder_id", ""),
+                int(meta.get("dim", 0)),
+                int(meta.get("action_dim", -1)),
+                int(meta.get("next_id", 1)),
                 sessions,
             )
         except ValueError as error:
             raise CorruptStoreError(f"the store's description is damaged: {error}") from error
 
 
-def grid_words(grid: CellGrid) -> str:
+def grid_meta(grid: CellGrid) -> str:
     """Return how the map is cut, as one line."""
     datum = (getattr(grid.map, "datum_lat", 0.0), getattr(grid.map, "datum_lng", 0.0))
     return f"{grid.map.name} {datum[0]!r} {datum[1]!r} {grid.resolution}"
@@ -135,7 +135,7 @@ def rows_of(
         np.array([record.x for record in records], np.float64),
         np.array([record.y for record in records], np.float64),
         np.array([record.z for record in records], np.float64),
-        np.array([_heading(record.heading) for record in records], np.float32),
+        np.array([_yaw(record.yaw) for record in records], np.float32),
         np.array([catalogue.session_number(record.session, put_session) for record in records], np.int32),
         np.array([record.surprise for record in records], np.float32),
         _actions([record.action_A for record in records], action_dim),
@@ -145,8 +145,8 @@ def rows_of(
     )
 
 
-def _heading(heading: float) -> float:
-    return heading if -math.pi <= heading <= math.pi else wrap_angle(heading)
+def _yaw(yaw: float) -> float:
+    return yaw if -math.pi <= yaw <= math.pi else wrap_angle(yaw)
 
 
 def _actions(actions: Sequence[np.ndarray], action_dim: int) -> np.ndarray:
@@ -172,12 +172,12 @@ def records_of(
     encoder_id = catalogue.encoder_id
     nothing = no_action()
     action_NA, previous_NA, latent_ND = rows.action_NA, rows.previous_action_NA, rows.latent_ND
-    columns = (rows.id_N, rows.stamp_N, rows.x_N, rows.y_N, rows.z_N, rows.heading_N, rows.session_N, rows.surprise_N,
+    columns = (rows.id_N, rows.stamp_N, rows.x_N, rows.y_N, rows.z_N, rows.yaw_N, rows.session_N, rows.surprise_N,
                rows.cell_N, _are_known(action_NA), _are_known(previous_NA))  # fmt: skip
     values = list(zip(*(column.tolist() for column in columns)))
     records = []
     for at in which:
-        record_id, stamp, x, y, z, heading, session, surprise, cell, known, before = values[at]
+        record_id, stamp, x, y, z, yaw, session, surprise, cell, known, before = values[at]
         # The constructor of a frozen dataclass sets one field at a time and costs more than ranking does.
         record = MemoryRecord.__new__(MemoryRecord)
         record.__dict__.update(
@@ -186,7 +186,7 @@ def records_of(
             x=x,
             y=y,
             z=z,
-            heading=heading,
+            yaw=yaw,
             session=names[session],
             encoder_id=encoder_id,
             previous_action_A=previous_NA[at] if before else nothing,

@@ -34,7 +34,7 @@ static inline double box_distance2(const double *box, double x, double y) {
 /* What a query asks for; places in a metric map. */
 typedef struct {
     double x, y, radius2;
-    double heading, heading_weight, pose_weight; /* score: latent_weight * latent distance^2 + pose_weight * ..., */
+    double yaw, yaw_weight, pose_weight; /* score: latent_weight * latent distance^2 + pose_weight * ..., */
     double latent_weight;                        /* 0 or 1 */
     double k;
 } ask;
@@ -60,7 +60,7 @@ typedef struct {
     const uint16_t *live;   /* [P] one bit per slot in use */
     const double *box;      /* [P, 4] as list_box, of each page */
     const double *x, *y;    /* [P, 16] */
-    const float *heading;   /* [P, 16] */
+    const float *yaw;   /* [P, 16] */
     const int8_t *code;     /* [P, dim, 16] latents, each value within half a scale of its code; dim is even */
     const float *scale;     /* [P, 16] */
     int64_t dim;
@@ -198,8 +198,8 @@ static void replace_top(double *heap, int64_t size, double value) {
     heap[at] = value;
 }
 
-/* Squared distances of a page's sketched latents to the one wanted; dim is even, the last value may be padding. */
-static inline __attribute__((always_inline)) void sketched(const int8_t *code, const float *scale, int64_t dim,
+/* Squared distances of a page's coded latents to the one wanted; dim is even, the last value may be padding. */
+static inline __attribute__((always_inline)) void coded(const int8_t *code, const float *scale, int64_t dim,
                                                            const float *wanted, float *out) {
     float decoded[DIMS * PAGE];
     lanes factor = *(const lanes *)scale, even = {0}, odd = {0};
@@ -223,7 +223,7 @@ EACH_CPU
 int64_t wm_nearest(const view *v, int64_t queries, const ask *asked, const float *wanted) {
     const int64_t *pages = v->pages, *page_end = v->page_end, dim = v->dim;
     const double *x = v->x, *y = v->y;
-    const float *heading = v->heading, *scale = v->scale;
+    const float *yaw = v->yaw, *scale = v->scale;
     const int8_t *code = v->code;
     double *heap = v->heap, *lowers = v->lowers;
     int64_t *slots = v->slots;
@@ -250,7 +250,7 @@ int64_t wm_nearest(const view *v, int64_t queries, const ask *asked, const float
                     __builtin_prefetch(code + PAGE * dim * later + line);
                 __builtin_prefetch(scale + PAGE * later);
                 if (!left) continue;
-                sketched(code + PAGE * dim * page, factor, dim, wanted + dim * g, latent2);
+                coded(code + PAGE * dim * page, factor, dim, wanted + dim * g, latent2);
                 /* Most pages hold nothing that is near enough for the k nearest so far. */
                 float reach = (float)(sqrt(heap[0]) * (1 + 4 * rounding));
                 lanes limit = reach + (float)(half_diagonal * 1.001) * *(const lanes *)factor;
@@ -266,8 +266,8 @@ int64_t wm_nearest(const view *v, int64_t queries, const ask *asked, const float
                 }
                 if (q.pose_weight > 0) {
                     double dx = x[PAGE * page + j] - q.x, dy = y[PAGE * page + j] - q.y;
-                    double turn = fabs(heading[PAGE * page + j] - q.heading);
-                    turn = smaller(turn, TAU - turn) * q.heading_weight;
+                    double turn = fabs(yaw[PAGE * page + j] - q.yaw);
+                    turn = smaller(turn, TAU - turn) * q.yaw_weight;
                     double pose2 = q.pose_weight * (turn * turn + (dx * dx + dy * dy));
                     lower += pose2 * (1 - 1e-12), upper += pose2 * (1 + 1e-12);
                 }

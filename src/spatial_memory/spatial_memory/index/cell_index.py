@@ -12,10 +12,10 @@ import numpy as np
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.columns import PAGE, Columns, Rows, bits_of, mask_of, slots_of
 from spatial_memory.index.directory import CellDirectory
-from spatial_memory.index.held import hold, hold_all, hold_more
 from spatial_memory.index.idmap import IdMap
 from spatial_memory.index.kernels import Scanner, load
 from spatial_memory.index.ranking import Shortlist, latent_scores, smallest
+from spatial_memory.index.successors import hold, hold_all, hold_more
 from spatial_memory.store.schema import successor_size
 from wm_core.memory.filters import Limits, Measures, has_more_filters, latent_distance, passing
 from wm_core.memory.query import Query
@@ -27,7 +27,7 @@ class CellIndex:
     """Exact nearest neighbours under filters among the records near a place.
 
     One list of pages per H3 cell. A query looks up the cells it may touch, narrows their pages to what passes every
-    filter, and compares only those latents: first by their sketches, which bound every distance, then exactly.
+    filter, and compares only those latents: first by their codes, which bound every distance, then exactly.
     Not thread-safe: the owner locks.
 
     Args:
@@ -44,7 +44,7 @@ class CellIndex:
         self.dim = dim
         self.grid = grid
         self.columns = Columns(
-            dim, action_dim, page_count, sketched=KERNELS is not None, successor_size=successor_size(dim)
+            dim, action_dim, page_count, coded=KERNELS is not None, successor_size=successor_size(dim)
         )
         self.directory = CellDirectory(grid)
         self._scanner = Scanner(KERNELS, self.columns, self.directory) if KERNELS is not None else None
@@ -166,7 +166,7 @@ class CellIndex:
             flat("x")[slots_N],
             flat("y")[slots_N],
             flat("z")[slots_N],
-            flat("heading")[slots_N],
+            flat("yaw")[slots_N],
             flat("session")[slots_N],
             flat("surprise")[slots_N],
             flat("action")[slots_N],

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from spatial_memory.index.sketch import PAGE, Sketch
+from spatial_memory.index.sq8 import PAGE, SQ8Codes
 
 __all__ = ["PAGE", "Columns", "Rows"]
 
@@ -30,7 +30,7 @@ class Rows:
     x_N: np.ndarray
     y_N: np.ndarray
     z_N: np.ndarray
-    heading_N: np.ndarray
+    yaw_N: np.ndarray
     session_N: np.ndarray
     surprise_N: np.ndarray
     action_NA: np.ndarray
@@ -57,7 +57,7 @@ _TYPES = {
     "x": np.float64,
     "y": np.float64,
     "z": np.float64,
-    "heading": np.float32,
+    "yaw": np.float32,
     "session": np.int32,
     "surprise": np.float32,
 }
@@ -75,7 +75,7 @@ class Columns:
         dim: Latent size D.
         action_dim: Action size A; 0 where no action was ever given.
         page_count: Pages to make room for; untouched room costs no memory.
-        sketched: Keep a sketch of the latents too, as the compiled search needs it.
+        coded: Keep a codes of the latents too, as the compiled search needs it.
         successor_size: Bytes of a packed successor; see ``held.py``.
 
     Attributes:
@@ -89,7 +89,7 @@ class Columns:
     """
 
     def __init__(
-        self, dim: int, action_dim: int, page_count: int = 64, *, sketched: bool = False, successor_size: int = 0
+        self, dim: int, action_dim: int, page_count: int = 64, *, coded: bool = False, successor_size: int = 0
     ) -> None:
         self.dim = dim
         self.page_count = 0
@@ -103,7 +103,7 @@ class Columns:
         self.columns["successor_count"] = np.zeros((page_count, PAGE), np.uint8)
         self.columns["successors"] = np.zeros((page_count, PAGE, HELD * successor_size), np.uint8)
         self.successor_size = successor_size
-        self.sketch = Sketch(dim, page_count) if sketched else None
+        self.codes = SQ8Codes(dim, page_count) if coded else None
         self.live_P = np.zeros(page_count, np.uint16)
         self.box_P4 = np.zeros((page_count, 4))
         self.page_list = np.full(page_count, -1, np.int32)
@@ -113,14 +113,14 @@ class Columns:
         self._locate()
 
     @property
-    def sketched_dim(self) -> int:
-        """Values per latent in the sketch."""
-        return self.sketch.even_dim if self.sketch is not None else 0
+    def coded_dim(self) -> int:
+        """Values per latent in the codes."""
+        return self.codes.even_dim if self.codes is not None else 0
 
     def _locate(self) -> None:
         arrays = {**self.columns, "live": self.live_P, "box": self.box_P4, "next": self.next_P}
-        if self.sketch is not None:
-            arrays |= {"code": self.sketch.code, "scale": self.sketch.scale}
+        if self.codes is not None:
+            arrays |= {"code": self.codes.code, "scale": self.codes.scale}
         slots = self._room * PAGE
         self._flat = {name: array.reshape(slots, *array.shape[2:]) for name, array in self.columns.items()}
         self.addresses = {name: address(array) for name, array in arrays.items()}
@@ -178,8 +178,8 @@ class Columns:
         for name in (*_TYPES, *_ACTIONS, "latent"):
             self.flat(name)[slots_N] = getattr(rows, name + _suffix(name))
         self.flat("successor_count")[slots_N] = 0
-        if self.sketch is not None:
-            self.sketch.write(slots_N, self.flat("latent")[slots_N])
+        if self.codes is not None:
+            self.codes.write(slots_N, self.flat("latent")[slots_N])
         pages_N = slots_N // PAGE
         if len(pages_N) == 1:
             page = int(pages_N[0])
@@ -202,8 +202,8 @@ class Columns:
         for name in self.columns:
             column = self.flat(name)
             column[target] = column[source]
-        if self.sketch is not None:
-            self.sketch.move(source, target)
+        if self.codes is not None:
+            self.codes.move(source, target)
         self._mark(target // PAGE, target % PAGE)
         self.clear(source)
 
@@ -214,9 +214,9 @@ class Columns:
     def _grow(self, room: int) -> None:
         for name, column in self.columns.items():
             self.columns[name] = _enlarged(column, room)
-        if self.sketch is not None:
-            self.sketch.code = _enlarged(self.sketch.code, room)
-            self.sketch.scale = _enlarged(self.sketch.scale, room)
+        if self.codes is not None:
+            self.codes.code = _enlarged(self.codes.code, room)
+            self.codes.scale = _enlarged(self.codes.scale, room)
         self.live_P, self.box_P4 = _enlarged(self.live_P, room), _enlarged(self.box_P4, room)
         self.page_list, self.page_rank = _enlarged(self.page_list, room), _enlarged(self.page_rank, room)
         self.next_P = _enlarged(self.next_P, room)
@@ -227,8 +227,8 @@ class Columns:
     def nbytes(self) -> int:
         """Bytes of the pages in use."""
         arrays = [*self.columns.values(), self.live_P, self.box_P4, self.page_list, self.page_rank, self.next_P]
-        if self.sketch is not None:
-            arrays += [self.sketch.code, self.sketch.scale]
+        if self.codes is not None:
+            arrays += [self.codes.code, self.codes.scale]
         return self.page_count * sum(array.nbytes for array in arrays) // max(1, self._room)
 
 

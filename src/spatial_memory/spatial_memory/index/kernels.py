@@ -26,7 +26,7 @@ MOST_PAGES = 1 << 18
 """Most pages that several queries look at together."""
 _LOG = logging.getLogger(__name__)
 _READ = ("table_cell", "table_list", "table_places", "table_shift", "list_box", "first", "size", "next", "live", "box",
-         "x", "y", "heading", "code", "scale", "dim", "columns", "column_count")  # fmt: skip
+         "x", "y", "yaw", "code", "scale", "dim", "columns", "column_count")  # fmt: skip
 _WRITTEN = ("pages", "bits", "border", "slots", "lowers", "heap", "room", "page_end", "found", "slot_end")
 
 
@@ -41,7 +41,7 @@ class Scanner:
 
     Args:
         library: As ``load`` returned it.
-        columns: With a sketch of the latents.
+        columns: With a codes of the latents.
         directory: Which cells they lie in.
 
     Attributes:
@@ -77,7 +77,7 @@ class Scanner:
     def _make_query_room(self, queries: int) -> None:
         self._ask_G8, self._wanted_GE = (
             np.empty((queries, 8)),
-            np.zeros((queries, self._columns.sketched_dim), np.float32),
+            np.zeros((queries, self._columns.coded_dim), np.float32),
         )
         self._cell_end_G, self.page_end_G = np.empty(queries, np.int64), np.empty(queries, np.int64)
         self.found_G, self.slot_end_G = np.empty(queries, np.int64), np.empty(queries, np.int64)
@@ -104,9 +104,9 @@ class Scanner:
         for field, array in zip(("table_cell", "table_list", "list_box", "first", "size", "columns"), seen):
             setattr(view, field, address(array))
         view.table_places, view.table_shift, view.column_count = len(table.cell_T), table.shift, len(seen[-1])
-        for name in ("next", "live", "box", "x", "y", "heading", "code", "scale"):
+        for name in ("next", "live", "box", "x", "y", "yaw", "code", "scale"):
             setattr(view, name, columns.addresses[name])
-        view.dim = columns.sketched_dim
+        view.dim = columns.coded_dim
         self._seen = seen
 
     def ask(self, queries: Sequence[Query]) -> None:
@@ -175,11 +175,11 @@ def _is(one: object, other: object) -> bool:
 
 def _fields(query: Query) -> tuple[float, ...]:
     """Return ``ask`` of ``_kernels.c``."""
-    x, y, _, heading = query.place if query.place is not None else (0.0, 0.0, 0.0, 0.0)
+    x, y, _, yaw = query.place if query.place is not None else (0.0, 0.0, 0.0, 0.0)
     pose_weight = {"latent": 0.0, "pose": 1.0}.get(query.rank, query.pose_weight)
     latent_weight = 0.0 if query.rank == "pose" else 1.0
-    radius2, weight_m = query.radius_m**2, query.heading_weight_m
-    return (x, y, radius2, wrap_angle(heading), weight_m, pose_weight, latent_weight, query.k)
+    radius2, weight_m = query.radius_m**2, query.yaw_weight_m
+    return (x, y, radius2, wrap_angle(yaw), weight_m, pose_weight, latent_weight, query.k)
 
 
 def load() -> ctypes.CDLL | None:

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 
 from spatial_memory.index.columns import Rows
-from wm_core.memory.filters import heading_difference, latent_distance
+from wm_core.memory.filters import latent_distance, yaw_difference
 from wm_core.memory.frames import Map
 from wm_core.memory.query import Query
 from wm_core.se2 import wrap_angle
@@ -40,7 +40,7 @@ class Shortlisted(NamedTuple):
     id_N: np.ndarray
     x_N: np.ndarray
     y_N: np.ndarray
-    heading_N: np.ndarray
+    yaw_N: np.ndarray
     latent_ND: np.ndarray
 
 
@@ -120,8 +120,8 @@ def _rank_one(listed: Shortlisted | Rows, query: Query, map_frame: Map) -> Ranki
         latent_N = latent_distance(listed.latent_ND, query.latent_D, cosine=query.metric == "cosine")
     if query.place is not None:
         pose2_N = map_frame.distance2(listed.x_N, listed.y_N, query.place.x, query.place.y)
-        if query.heading_weight_m > 0:
-            turn_N = heading_difference(listed.heading_N, wrap_angle(query.place.heading)) * query.heading_weight_m
+        if query.yaw_weight_m > 0:
+            turn_N = yaw_difference(listed.yaw_N, wrap_angle(query.place.yaw)) * query.yaw_weight_m
             pose2_N = turn_N * turn_N + pose2_N
         pose_N = np.sqrt(pose2_N)
     if latent_N is None or pose_N is None:
@@ -156,12 +156,12 @@ def _pose_distances(
     nowhere = (np.nan, np.nan, np.nan)
     place_Q3 = np.array(
         [
-            nowhere if query.place is None else (query.place.x, query.place.y, wrap_angle(query.place.heading))
+            nowhere if query.place is None else (query.place.x, query.place.y, wrap_angle(query.place.yaw))
             for query in queries
         ]
     )
-    x_N, y_N, heading_N = place_Q3[asker_N].T
-    weight_N = np.array([query.heading_weight_m for query in queries])[asker_N]
+    x_N, y_N, yaw_N = place_Q3[asker_N].T
+    weight_N = np.array([query.yaw_weight_m for query in queries])[asker_N]
     distance2_N = map_frame.distance2(listed.x_N, listed.y_N, x_N, y_N)
-    turn_N = heading_difference(listed.heading_N, heading_N) * weight_N
+    turn_N = yaw_difference(listed.yaw_N, yaw_N) * weight_N
     return np.sqrt(turn_N * turn_N + distance2_N)

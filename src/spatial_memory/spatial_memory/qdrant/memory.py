@@ -21,7 +21,7 @@ from qdrant_client import QdrantClient, models
 
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.qdrant import points
-from spatial_memory.qdrant.forgetting import trim
+from spatial_memory.qdrant.eviction import trim
 from spatial_memory.qdrant.outbox import Operation, Outbox
 from spatial_memory.qdrant.search import Held
 from spatial_memory.qdrant.server import QdrantServer
@@ -48,7 +48,7 @@ class QdrantMemory:
         outbox_path: SQLite file of what is on its way, or ``:memory:``.
         commit_every_s: Longest time an insertion waits before it is durable [s].
         capacity: Most records of this robot; 0: any number.
-        surprise_weight: How much surprise counts against recency when forgetting.
+        surprise_weight: How much surprise counts against recency when eviction.
         indexed: Make payload indexes; the client's own local mode has none.
 
     Raises:
@@ -141,7 +141,7 @@ class QdrantMemory:
         if record.encoder_id != encoder_id:
             raise EncoderMismatchError(f"latent of encoder {record.encoder_id}, the memory holds {encoder_id}")
         check_record(record, dim, action_dim)
-        whole = replace(record, heading=wrap_angle(record.heading)) if abs(record.heading) > np.pi else record
+        whole = replace(record, yaw=wrap_angle(record.yaw)) if abs(record.yaw) > np.pi else record
         return points.payload_of(whole, record_id, self._robot_id, self._grid)
 
     def _put(self, ids: Sequence[int], vectors: Sequence[Sequence[float]], payloads: Sequence[dict]) -> None:
@@ -188,7 +188,7 @@ class QdrantMemory:
     def _held(self) -> Held:
         return Held(self._server, self._collection, self._dim, self._grid)
 
-    # ---------------------------------------------------------------- forgetting and moving
+    # ---------------------------------------------------------------- eviction and moving
 
     def delete(self, what: Forget) -> int:
         """Forget what matches of this robot's and return how many that were.
@@ -232,9 +232,9 @@ class QdrantMemory:
         held = [record for record in self._mine() if not session or record.session == session]
         moved = []
         for record in held:
-            x, y, z, heading = rigid.apply_one(record.x, record.y, record.z, record.heading)
+            x, y, z, yaw = rigid.apply_one(record.x, record.y, record.z, record.yaw)
             cells = points.cells_of(self._grid.cell_of(x, y), self._grid)
-            moved.append({"x": x, "y": y, "z": z, "heading": heading, **cells})
+            moved.append({"x": x, "y": y, "z": z, "yaw": yaw, **cells})
         self._outbox.put(
             [
                 ("set", {"collection": self._collection, "id": self._point(record.id), "payload": payload})

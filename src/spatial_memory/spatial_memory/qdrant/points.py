@@ -1,7 +1,7 @@
 """Records as Qdrant points, queries as Qdrant filters.
 
 A filter lets through all that a query wants and little else; what a server cannot compare exactly (circles in a metric
-map, headings, nanoseconds) is compared here afterwards, before the k best are chosen.
+map, yaws, nanoseconds) is compared here afterwards, before the k best are chosen.
 
 Shape suffixes: N = records, D = latent size, A = action size.
 """
@@ -31,7 +31,7 @@ INDEXES = {
     "z": models.PayloadSchemaType.FLOAT,
 }
 """Payload indexes besides one per cell level; all made before the first upload, so that every segment has them."""
-COMPARED = ("id", "session", "stamp", "x", "y", "z", "heading", "surprise", "action")
+COMPARED = ("id", "session", "stamp", "x", "y", "z", "yaw", "surprise", "action")
 """What of a payload is needed to compare a record, without successors, which are most of it."""
 _NAMESPACE = uuid.UUID("6f1f5f0e-4d2b-5a0c-9d53-2f6f7c1b8a11")
 _SLACK_NS = 2_000
@@ -65,7 +65,7 @@ def payload_of(record: MemoryRecord, record_id: int, robot: str, grid: CellGrid)
         "x": record.x,
         "y": record.y,
         "z": record.z,
-        "heading": float(np.float32(record.heading)),
+        "yaw": float(np.float32(record.yaw)),
         "surprise": None if math.isnan(record.surprise) else float(np.float32(record.surprise)),
         "action": np.asarray(record.action_A, np.float32).tolist(),
         "previous_action": np.asarray(record.previous_action_A, np.float32).tolist(),
@@ -95,7 +95,7 @@ def record_of(payload: Mapping[str, Any], vector: Sequence[float] | None) -> Mem
         x=payload["x"],
         y=payload["y"],
         z=payload["z"],
-        heading=payload["heading"],
+        yaw=payload["yaw"],
         session=payload["session"],
         encoder_id=payload.get("encoder_id", ""),
         previous_action_A=np.array(payload.get("previous_action", ()), np.float32),
@@ -124,7 +124,7 @@ def rows_of(records: Sequence[MemoryRecord], sessions: dict[str, int], dim: int)
         np.array([record.x for record in records], np.float64),
         np.array([record.y for record in records], np.float64),
         np.array([record.z for record in records], np.float64),
-        np.array([record.heading for record in records], np.float32),
+        np.array([record.yaw for record in records], np.float32),
         np.array([sessions.setdefault(record.session, len(sessions)) for record in records], np.int32),
         np.array([record.surprise for record in records], np.float32),
         action_NA,
@@ -140,7 +140,7 @@ def is_exact(query: Query) -> bool:
     """Return whether the server itself compares all that a query filters by exactly: session and rings, no more."""
     return not (
         query.radius_m > 0
-        or query.heading_tolerance_rad > 0
+        or query.yaw_tolerance_rad > 0
         or query.z_tolerance_m > 0
         or query.box is not None
         or query.time_min_ns is not None

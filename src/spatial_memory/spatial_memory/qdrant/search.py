@@ -62,7 +62,7 @@ class Held:
         rows, mask_N = self.passing(query, held, bounds)
         chosen = np.flatnonzero(mask_N)
         shortlist = Shortlist(chosen, count)
-        columns = (rows.id_N, rows.x_N, rows.y_N, rows.heading_N, rows.latent_ND)
+        columns = (rows.id_N, rows.x_N, rows.y_N, rows.yaw_N, rows.latent_ND)
         listed = Shortlisted(*(column[chosen] for column in columns))
         ranking = rank(listed, [query], [shortlist], self.grid.map)[0]
         found = [held[chosen[at]] for at in ranking.order_K]
@@ -76,7 +76,7 @@ class Held:
         sessions: dict[str, int] = {}
         rows = points.rows_of(held, sessions, self.dim)
         session = sessions.get(query.session, -1) if query.session else None
-        columns = {name: getattr(rows, f"{name}_N") for name in ("x", "y", "z", "heading", "stamp", "session")}
+        columns = {name: getattr(rows, f"{name}_N") for name in ("x", "y", "z", "yaw", "stamp", "session")}
         columns["action"] = rows.action_NA
         limits = Limits(*bounds, session)
         measures = Measures(query, columns.__getitem__, self.grid.map) if query.place is not None else None

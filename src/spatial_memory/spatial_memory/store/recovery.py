@@ -63,9 +63,9 @@ def recover(path: Path) -> int:
 
 def _salvage(source: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> int:
     try:
-        words = opened(source.execute(GET_META).fetchall(), "the word")
+        meta = opened(source.execute(GET_META).fetchall(), "the word")
         sessions = opened(source.execute(GET_SESSIONS).fetchall(), "session")
-        dim, action_dim = int(dict(words)["dim"]), int(dict(words)["action_dim"])
+        dim, action_dim = int(dict(meta)["dim"]), int(dict(meta)["action_dim"])
     except (sqlite3.DatabaseError, KeyError, ValueError) as error:
         raise CorruptStoreError(f"{path} cannot be recovered: its description is unreadable ({error})") from error
     kept: set[int] = set()

@@ -63,7 +63,7 @@ GET_META = "SELECT key, value, checksum FROM meta"
 GET_SESSIONS = "SELECT number, name, checksum FROM session"
 
 
-def sealed(*values: object) -> tuple:
+def checksummed(*values: object) -> tuple:
     """Return a small row with the checksum of what it says."""
     return (*values, zlib.crc32(repr(values).encode()))
 
@@ -122,7 +122,7 @@ def opened(rows: list[tuple], what: str) -> list[tuple]:
         CorruptStoreError: One of them does not say what was written.
     """
     for row in rows:
-        if sealed(*row[:-1]) != row:
+        if checksummed(*row[:-1]) != row:
             raise CorruptStoreError(f"{what} {row[0]!r} is damaged: its checksum does not match")
     return [row[:-1] for row in rows]
 
@@ -132,7 +132,7 @@ def _layout(dim: int, action_dim: int) -> np.dtype:
     return np.dtype(
         [
             ("id", "<i8"), ("stamp", "<i8"), ("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("cell", "<u8"),
-            ("session", "<i4"), ("heading", "<f4"), ("surprise", "<f4"),
+            ("session", "<i4"), ("yaw", "<f4"), ("surprise", "<f4"),
             ("latent", "<f4", (dim,)), ("action", "<f4", (action_dim,)), ("previous_action", "<f4", (action_dim,)),
         ]
     )  # fmt: skip
@@ -156,7 +156,7 @@ def from_tuples(tuples: Sequence[tuple[int, bytes]], dim: int, action_dim: int) 
     Raises:
         CorruptStoreError: A row that is not what was written.
     """
-    layout = _sealed_layout(dim, action_dim)
+    layout = _checksummed_layout(dim, action_dim)
     keys, bodies = zip(*tuples)
     if not _are_whole(bodies, layout.itemsize):
         bodies = tuple(_checked(key, body, layout.itemsize, action_dim) for key, body in tuples)
@@ -164,12 +164,12 @@ def from_tuples(tuples: Sequence[tuple[int, bytes]], dim: int, action_dim: int) 
     if not np.array_equal(packed_N["id"], np.array(keys)):
         raise CorruptStoreError(f"records {tuples[0][0]}..{tuples[-1][0]} do not stand under their ids")
     return Rows(
-        *(np.ascontiguousarray(packed_N[name]) for name in ("id", "stamp", "x", "y", "z", "heading", "session")),
+        *(np.ascontiguousarray(packed_N[name]) for name in ("id", "stamp", "x", "y", "z", "yaw", "session")),
         *(np.ascontiguousarray(packed_N[name]) for name in ("surprise", "action", "previous_action", "cell", "latent")),
     )
 
 
-def _sealed_layout(dim: int, action_dim: int) -> np.dtype:
+def _checksummed_layout(dim: int, action_dim: int) -> np.dtype:
     return np.dtype([*_layout(dim, action_dim).descr, ("checksum", "<u4")])
 
 

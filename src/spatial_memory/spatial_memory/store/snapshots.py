@@ -51,11 +51,11 @@ def check_snapshot(path: Path, encoder_id: str) -> None:
         files.check(connection, str(path))
         try:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            words = dict(opened(connection.execute(GET_META).fetchall(), f"snapshot {path}: the word"))
+            meta = dict(opened(connection.execute(GET_META).fetchall(), f"snapshot {path}: the word"))
         except sqlite3.DatabaseError as error:
             raise CorruptStoreError(f"snapshot {path} is damaged: {error}") from error
     if verdict != "ok":
         raise CorruptStoreError(f"snapshot {path} is damaged: {verdict}")
-    theirs = words.get("encoder_id", "")
+    theirs = meta.get("encoder_id", "")
     if encoder_id and theirs and theirs != encoder_id:
         raise EncoderMismatchError(f"snapshot {path} is of encoder {theirs}, expected {encoder_id}")

@@ -28,10 +28,10 @@ from spatial_memory.store.schema import (
     PUT_SESSION,
     PUT_SUCCESSOR,
     TABLES,
+    checksummed,
     from_tuples,
     opened,
     pack_successor,
-    sealed,
     to_tuples,
     unpack_successors,
 )
@@ -45,7 +45,7 @@ _CHUNK = 250_000
 
 
 class Store:
-    """Keeps records, successors, sessions and a few words about the memory in one file.
+    """Keeps records, successors, sessions and a few meta about the memory in one file.
 
     Reads wait for no write: they have a connection of their own. A path that cannot be written at the moment makes the
     store degraded, not absent: changes wait in RAM and are written when the disk takes them.
@@ -79,7 +79,7 @@ class Store:
     # ---------------------------------------------------------------- reading
 
     def meta(self) -> dict[str, str]:
-        """Return the words about the memory."""
+        """Return the meta about the memory."""
         return dict(opened(self._file.read(GET_META), f"{self.path}: the word"))
 
     def sessions(self) -> dict[str, int]:
@@ -155,13 +155,13 @@ class Store:
         oldest_ns = None if known else int(rows.stamp_N.min())
         self._writer.put(Change([(PUT_RECORD, to_tuples(rows))], oldest_ns, len(rows)))
 
-    def put_meta(self, **words: object) -> None:
-        """Keep words about the memory."""
-        self._writer.put(Change([(PUT_META, [sealed(key, str(value)) for key, value in words.items()])]))
+    def put_meta(self, **meta: object) -> None:
+        """Keep meta about the memory."""
+        self._writer.put(Change([(PUT_META, [checksummed(key, str(value)) for key, value in meta.items()])]))
 
     def put_session(self, name: str, number: int) -> None:
         """Keep the number of a session."""
-        self._writer.put(Change([(PUT_SESSION, [sealed(number, name)])]))
+        self._writer.put(Change([(PUT_SESSION, [checksummed(number, name)])]))
 
     def put_successors(self, links: Sequence[tuple[int, Successor]]) -> None:
         """Keep successors of records."""
@@ -188,10 +188,10 @@ class Store:
         keys = [(record_id,) for record_id in ids]
         self._writer.put(Change([(DROP_RECORD, keys), (DROP_SUCCESSORS, keys)], None, 2 * len(ids)))
 
-    def replace(self, parts: Sequence[Rows], **words: object) -> None:
-        """Rewrite records, and words about the memory, in one transaction."""
+    def replace(self, parts: Sequence[Rows], **meta: object) -> None:
+        """Rewrite records, and meta about the memory, in one transaction."""
         every = itertools.chain.from_iterable(to_tuples(part) for part in parts)
-        meta = [sealed(key, str(value)) for key, value in words.items()]
+        meta = [checksummed(key, str(value)) for key, value in meta.items()]
         self._writer.put(Change([(PUT_RECORD, list(every)), (PUT_META, meta)], None, sum(map(len, parts))))
 
     def clear(self) -> None:

@@ -35,10 +35,10 @@ class Limits(NamedTuple):
 _NO_LIMITS = Limits()
 
 
-def heading_difference(heading_N: np.ndarray, heading: float | np.ndarray) -> np.ndarray:
-    """Return by how much headings differ, 0..pi [rad]; all within -pi..pi."""
-    turn_N = heading_N.astype(np.float64)
-    turn_N -= heading
+def yaw_difference(yaw_N: np.ndarray, yaw: float | np.ndarray) -> np.ndarray:
+    """Return by how much yaws differ, 0..pi [rad]; all within -pi..pi."""
+    turn_N = yaw_N.astype(np.float64)
+    turn_N -= yaw
     np.abs(turn_N, out=turn_N)
     return np.minimum(turn_N, TAU - turn_N, out=turn_N)
 
@@ -55,7 +55,7 @@ class Measures:
     def __init__(self, query: Query, column: Callable[[str], np.ndarray], map_frame: Map) -> None:
         assert query.place is not None
         self._place = query.place
-        self._weight_m = query.heading_weight_m
+        self._weight_m = query.yaw_weight_m
         self._map = map_frame
         self.column = column
 
@@ -66,11 +66,11 @@ class Measures:
 
     @cached_property
     def turn(self) -> np.ndarray:
-        """Differences in heading [rad]."""
-        return heading_difference(self.column("heading"), wrap_angle(self._place.heading))
+        """Differences in yaw [rad]."""
+        return yaw_difference(self.column("yaw"), wrap_angle(self._place.yaw))
 
     def pose_distance2(self) -> np.ndarray:
-        """Return squared pose distances: planar metres, each radian of heading counted as ``heading_weight_m``."""
+        """Return squared pose distances: planar metres, each radian of yaw counted as ``yaw_weight_m``."""
         if self._weight_m == 0:
             return self.distance2.copy()
         turn_N = self.turn * self._weight_m
@@ -104,8 +104,8 @@ def passing(
     if query.place is not None and measures is not None:
         if query.radius_m > 0 and not within_radius:
             mask_N &= measures.distance2 <= query.radius_m**2
-        if query.heading_tolerance_rad > 0:
-            mask_N &= measures.turn <= query.heading_tolerance_rad
+        if query.yaw_tolerance_rad > 0:
+            mask_N &= measures.turn <= query.yaw_tolerance_rad
         if query.z_tolerance_m > 0:
             mask_N &= np.abs(column("z") - query.place.z) <= query.z_tolerance_m
     if limits.oldest_ns is not None:
@@ -122,7 +122,7 @@ def passing(
 def has_more_filters(query: Query, limits: Limits) -> bool:
     """Return whether anything but the radius and the H3 rings narrows what a query may find."""
     return (
-        query.heading_tolerance_rad > 0
+        query.yaw_tolerance_rad > 0
         or query.z_tolerance_m > 0
         or query.box is not None
         or query.action_A is not None

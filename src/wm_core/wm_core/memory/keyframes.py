@@ -17,7 +17,7 @@ SPACING_ANGLE_RAD = math.radians(10.0)
 SPACING_TIME_S = 1.0
 EXCLUDE_RECENT_S = 20.0
 REVISIT_RADIUS_M = 1.0
-REVISIT_HEADING_RAD = math.radians(30.0)
+REVISIT_YAW_RAD = math.radians(30.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Spacing:
         last_ns, last_pose = last
         elapsed_s = (stamp_ns - last_ns) * 1e-9
         moved_m = math.hypot(pose.x - last_pose.x, pose.y - last_pose.y)
-        turned_rad = abs(wrap_angle(pose.heading - last_pose.heading))
+        turned_rad = abs(wrap_angle(pose.yaw - last_pose.yaw))
         # The small slack keeps "every 0.1 m" from depending on the last bit of a coordinate.
         return (
             elapsed_s < 0
@@ -50,7 +50,7 @@ def select_states(stamp_T: np.ndarray, pose_T4: np.ndarray, spacing: Spacing | N
 
     Args:
         stamp_T: Stamps, int64 nanoseconds, ascending.
-        pose_T4: (x, y, z, heading); rows that are not finite have no pose and are never kept.
+        pose_T4: (x, y, z, yaw); rows that are not finite have no pose and are never kept.
         spacing: Default: the node's.
     """
     spacing = spacing or Spacing()
@@ -70,7 +70,7 @@ def select_states(stamp_T: np.ndarray, pose_T4: np.ndarray, spacing: Spacing | N
 class StateTable:
     """Remembered states as arrays, oldest first.
 
-    Shape suffixes: N = states, D = latent size, A = action size, H = successor horizons, 4 = (x, y, z, heading).
+    Shape suffixes: N = states, D = latent size, A = action size, H = successor horizons, 4 = (x, y, z, yaw).
     """
 
     stamp_N: np.ndarray
@@ -100,8 +100,8 @@ def nearest_states(
     k: int,
     *,
     radius_m: float,
-    heading_tolerance_rad: float,
-    heading_weight_m: float,
+    yaw_tolerance_rad: float,
+    yaw_weight_m: float,
     exclude_recent_s: float,
     both_ways: bool = False,
     latent_QD: np.ndarray | None = None,
@@ -111,12 +111,12 @@ def nearest_states(
 
     Args:
         table: The memory.
-        pose_Q3: Query poses (x, y, heading); a row that is not finite finds nothing.
+        pose_Q3: Query poses (x, y, yaw); a row that is not finite finds nothing.
         stamp_Q: Query stamps, int64 ns.
         k: Neighbours per query.
         radius_m: Planar distance limit.
-        heading_tolerance_rad: Heading limit.
-        heading_weight_m: Metres that one radian of heading counts in the ranking by pose.
+        yaw_tolerance_rad: Yaw limit.
+        yaw_weight_m: Metres that one radian of yaw counts in the ranking by pose.
         exclude_recent_s: Only states at least this much older than the query.
         both_ways: States that much later count too; for practice within one drive.
         latent_QD: Rank by distance to this latent instead of by pose.
@@ -137,11 +137,11 @@ def nearest_states(
         turn_QN = pose_Q3[rows, None, 2] - table.pose_N4[:, 3]
         turn_QN = np.abs(turn_QN - 2 * np.pi * np.round(turn_QN / (2 * np.pi)))
         with np.errstate(invalid="ignore"):
-            allowed_QN = (planar_QN <= radius_m**2) & (turn_QN <= heading_tolerance_rad)
+            allowed_QN = (planar_QN <= radius_m**2) & (turn_QN <= yaw_tolerance_rad)
         age_QN = stamp_Q[rows, None] - table.stamp_N
         allowed_QN &= (np.abs(age_QN) if both_ways else age_QN) >= int(exclude_recent_s * 1e9)
         if latent_QD is None:
-            rank_QN = planar_QN + (heading_weight_m * turn_QN) ** 2
+            rank_QN = planar_QN + (yaw_weight_m * turn_QN) ** 2
         else:
             rank_QN = _squared_distances(latent_QD[rows], table.latent_ND)
         rank_QN = np.where(allowed_QN, rank_QN, np.inf)

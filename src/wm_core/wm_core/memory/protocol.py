@@ -59,10 +59,10 @@ class Rigid:
         cosine, sine = np.cos(self.yaw), np.sin(self.yaw)
         return cosine * x_N - sine * y_N + self.x, sine * x_N + cosine * y_N + self.y, z_N + self.z
 
-    def apply_one(self, x: float, y: float, z: float, heading: float) -> tuple[float, float, float, float]:
-        """Return one place and its heading moved."""
+    def apply_one(self, x: float, y: float, z: float, yaw: float) -> tuple[float, float, float, float]:
+        """Return one place and its yaw moved."""
         x_N, y_N, z_N = self.apply(np.array([x]), np.array([y]), np.array([z]))
-        return float(x_N[0]), float(y_N[0]), float(z_N[0]), float(np.float32(wrap_angle(heading + self.yaw)))
+        return float(x_N[0]), float(y_N[0]), float(z_N[0]), float(np.float32(wrap_angle(yaw + self.yaw)))
 
 
 @dataclass(frozen=True)

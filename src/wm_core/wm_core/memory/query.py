@@ -23,12 +23,12 @@ METRICS = ("l2", "cosine")
 
 
 class Place(NamedTuple):
-    """A pose in the map frame: x, y, z [m] and heading [rad]."""
+    """A pose in the map frame: x, y, z [m] and yaw [rad]."""
 
     x: float
     y: float
     z: float = 0.0
-    heading: float = 0.0
+    yaw: float = 0.0
 
 
 class Box(NamedTuple):
@@ -56,7 +56,7 @@ class Query:
         radius_m: Within this planar distance of ``place`` [m].
         ring_count: Within this many H3 rings around the cell of ``place``.
         box: Inside this box.
-        heading_tolerance_rad: Heading within this of the place's [rad].
+        yaw_tolerance_rad: Yaw within this of the place's [rad].
         z_tolerance_m: Height within this of the place's [m].
         time_min_ns: Seen at or after [ns].
         time_max_ns: Seen at or before [ns].
@@ -65,7 +65,7 @@ class Query:
         session: Empty: all.
         action_A: Empty or None: any; else the action taken there lies within ``action_distance`` of it (L2).
         action_distance: See ``action_A``.
-        heading_weight_m: Metres that 1 rad of heading counts in the pose distance.
+        yaw_weight_m: Metres that 1 rad of yaw counts in the pose distance.
         pose_weight: ``both`` ranks by latent distance^2 + ``pose_weight`` * pose distance^2.
         successors: Send successors along.
     """
@@ -79,7 +79,7 @@ class Query:
     radius_m: float = 0.0
     ring_count: int = 0
     box: Box | None = None
-    heading_tolerance_rad: float = 0.0
+    yaw_tolerance_rad: float = 0.0
     z_tolerance_m: float = 0.0
     time_min_ns: int | None = None
     time_max_ns: int | None = None
@@ -88,7 +88,7 @@ class Query:
     session: str = ""
     action_A: np.ndarray | None = None
     action_distance: float = 0.0
-    heading_weight_m: float = 1.0
+    yaw_weight_m: float = 1.0
     pose_weight: float = 1.0
     successors: bool = False
 
@@ -135,11 +135,11 @@ class Query:
     def _check_numbers(self) -> None:
         for name in (
             "radius_m",
-            "heading_tolerance_rad",
+            "yaw_tolerance_rad",
             "z_tolerance_m",
             "exclude_recent_s",
             "action_distance",
-            "heading_weight_m",
+            "yaw_weight_m",
             "pose_weight",
             "ring_count",
         ):
@@ -155,7 +155,7 @@ class Query:
 
     def _check_needs_place(self) -> None:
         if self.place is None:
-            for name in ("radius_m", "ring_count", "heading_tolerance_rad", "z_tolerance_m"):
+            for name in ("radius_m", "ring_count", "yaw_tolerance_rad", "z_tolerance_m"):
                 if getattr(self, name) > 0:
                     raise QueryError(f"{name} needs a pose")
 
@@ -194,7 +194,7 @@ class Matches:
         records: K complete records.
         distances_K: What was ranked by.
         latent_distances_K: NaN without a latent in the query.
-        pose_distances_K: Planar distance with heading weighted in [m]; NaN without a pose in the query.
+        pose_distances_K: Planar distance with yaw weighted in [m]; NaN without a pose in the query.
         candidate_count: Memories that passed every filter.
     """
 

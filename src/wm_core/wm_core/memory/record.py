@@ -45,7 +45,7 @@ class MemoryRecord:
         x: Position in the map frame [m] (degrees of longitude in a ``wgs84`` map).
         y: Position in the map frame [m] (degrees of latitude in a ``wgs84`` map).
         z: Height [m].
-        heading: Where the robot looked [rad, -pi..pi].
+        yaw: Where the robot looked [rad, -pi..pi].
         session: One run of one robot; successors never cross it.
         encoder_id: Which encoder made the latent.
         previous_action_A: Led here; empty if unknown.
@@ -61,7 +61,7 @@ class MemoryRecord:
     x: float
     y: float
     z: float = 0.0
-    heading: float = 0.0
+    yaw: float = 0.0
     session: str = ""
     encoder_id: str = ""
     previous_action_A: np.ndarray = field(default_factory=no_action)
@@ -121,7 +121,7 @@ def check_record(record: MemoryRecord, dim: int, action_dim: int) -> None:
     check_action(record.previous_action_A, action_dim, "previous_action")
     if record.action_A.size and record.previous_action_A.size and record.action_A.size != record.previous_action_A.size:
         raise RecordError("wrong-action-size", "action and previous_action differ in size")
-    for name in ("x", "y", "z", "heading"):
+    for name in ("x", "y", "z", "yaw"):
         value = getattr(record, name)
         if not math.isfinite(value):
             raise RecordError("not-finite", f"{name} is {value}")

@@ -57,7 +57,7 @@ class Spacing:
         assert place is not None
         return (
             math.hypot(place.x - last.x, place.y - last.y) >= self.distance_m
-            or abs(wrap_angle(place.heading - last.heading)) >= self.angle_rad
+            or abs(wrap_angle(place.yaw - last.yaw)) >= self.angle_rad
             or state.stamp_ns - last.stamp_ns >= round(self.time_s * _NS)
         )
 
@@ -152,7 +152,7 @@ class Recorder:
             x=state.place.x,
             y=state.place.y,
             z=state.place.z,
-            heading=state.place.heading,
+            yaw=state.place.yaw,
             session=self.session,
             encoder_id=state.encoder_id,
             previous_action_A=self._action_before(state, last),

@@ -35,7 +35,7 @@ class BruteMemory:
     Args:
         grid: Cuts the map into cells.
         capacity: Most records to hold.
-        surprise_weight: How much surprise counts against recency when forgetting.
+        surprise_weight: How much surprise counts against recency when eviction.
     """
 
     def __init__(self, grid: Grid, capacity: int = 1_000_000, surprise_weight: float = 1.0) -> None:
@@ -78,7 +78,7 @@ class BruteMemory:
             ordered = tuple(sorted(record.successors, key=lambda item: item.horizon_s))
             self._records[record_id] = replace(
                 record, id=record_id, h3_cell=cell, successors=ordered,
-                heading=float(np.float32(_heading(record.heading))), surprise=float(np.float32(record.surprise)),
+                yaw=float(np.float32(_yaw(record.yaw))), surprise=float(np.float32(record.surprise)),
                 latent_D=np.asarray(record.latent_D, np.float32),
             )  # fmt: skip
         while len(self._records) > self._capacity:
@@ -167,9 +167,9 @@ class BruteMemory:
             return True
         if query.radius_m > 0 and self._distance2(query, record) > query.radius_m**2:
             return False
-        if query.heading_tolerance_rad > 0:
-            turn = abs(wrap_angle(record.heading - place.heading))
-            if turn > query.heading_tolerance_rad:
+        if query.yaw_tolerance_rad > 0:
+            turn = abs(wrap_angle(record.yaw - place.yaw))
+            if turn > query.yaw_tolerance_rad:
                 return False
         if query.z_tolerance_m > 0 and abs(record.z - place.z) > query.z_tolerance_m:
             return False
@@ -199,7 +199,7 @@ class BruteMemory:
             cosine = 1.0 - (float(mine @ wanted) / scale if scale else 0.0)
             latent = float(np.linalg.norm(mine - wanted)) if query.metric == "l2" else cosine
         if query.place is not None:
-            turn = abs(wrap_angle(record.heading - query.place.heading)) * query.heading_weight_m
+            turn = abs(wrap_angle(record.yaw - query.place.yaw)) * query.yaw_weight_m
             pose = math.sqrt(self._distance2(query, record) + turn**2)
         both = latent**2 + query.pose_weight * pose**2
         return Scored({"latent": latent, "pose": pose, "both": both}[query.rank], latent, pose, record)
@@ -226,8 +226,8 @@ class BruteMemory:
         for record in self._records.values():
             if session and record.session != session:
                 continue
-            x, y, z, heading = rigid.apply_one(record.x, record.y, record.z, record.heading)
-            moved[record.id] = replace(record, x=x, y=y, z=z, heading=heading, h3_cell=self._grid.cell_of(x, y))
+            x, y, z, yaw = rigid.apply_one(record.x, record.y, record.z, record.yaw)
+            moved[record.id] = replace(record, x=x, y=y, z=z, yaw=yaw, h3_cell=self._grid.cell_of(x, y))
         self._records.update(moved)
         return len(moved)
 
@@ -264,8 +264,8 @@ class BruteMemory:
         """Let go of nothing."""
 
 
-def _heading(heading: float) -> float:
-    return heading if -math.pi <= heading <= math.pi else wrap_angle(heading)
+def _yaw(yaw: float) -> float:
+    return yaw if -math.pi <= yaw <= math.pi else wrap_angle(yaw)
 
 
 def _inside(box: tuple[float, ...], record: MemoryRecord) -> bool:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from wm_core.errors import CoreError
 from world_model.data.bags import BagOptions, read_bag
-from world_model.data.drives import DatasetManifest, DriveWriter
+from world_model.data.episodes import DatasetManifest, EpisodeWriter
 from world_model.data.simulated import SimulatedRun, generate
 from world_model.errors import DataError
 
@@ -52,10 +52,10 @@ def parse_seeds(text: str) -> list[int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="wm-data", description=__doc__)
     sources = parser.add_subparsers(dest="source", required=True)
-    sim = sources.add_parser("sim", help="simulated drives; more may be added to a set, done ones are skipped")
+    sim = sources.add_parser("sim", help="simulated episodes; more may be added to a set, done ones are skipped")
     sim.add_argument("out", type=Path)
     sim.add_argument("--seeds", required=True, help="buildings, e.g. 1000-1031,1048")
-    sim.add_argument("--seconds", type=float, default=120.0, help="length of each drive")
+    sim.add_argument("--seconds", type=float, default=120.0, help="length of each episode")
     sim.add_argument("--still", action="store_true", help="nothing changes in the buildings, poses are exact")
     sim.add_argument("--image-size", type=int, default=64)
     sim.add_argument("--depth", action="store_true")
@@ -119,24 +119,24 @@ def _convert(options: argparse.Namespace, bar: Progress) -> None:
         rate_hz=options.rate_hz,
         image_size=options.image_size,
     )
-    writer: DriveWriter | None = None
+    writer: EpisodeWriter | None = None
     for path in options.bags:
         name = path.resolve().name if path.resolve().name != "bag" else path.resolve().parent.name
         if writer is not None and writer.has(name):
             continue
         task = bar.add_task(name, total=None)
-        drive = read_bag(path, bag_options, name=name, progress=partial(_advance, bar, task)).cut(
+        episode = read_bag(path, bag_options, name=name, progress=partial(_advance, bar, task)).cut(
             options.from_s, options.to_s
         )
         if writer is None:
             manifest = DatasetManifest(
                 image_size=options.image_size,
                 step_s=1.0 / options.rate_hz,
-                action_dim=drive.action_TA.shape[1],
+                action_dim=episode.action_TA.shape[1],
                 source={"kind": "bag", "from_s": options.from_s, "to_s": min(options.to_s, 1e9)},
             )
-            writer = DriveWriter(options.out, manifest)
-        writer.write(drive, options.split)
+            writer = EpisodeWriter(options.out, manifest)
+        writer.write(episode, options.split)
 
 
 if __name__ == "__main__":

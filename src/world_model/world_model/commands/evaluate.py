@@ -1,4 +1,4 @@
-"""``wm-evaluate``: does the memory pay? Errors of an artifact and of every baseline on the same drives."""
+"""``wm-evaluate``: does the memory pay? Errors of an artifact and of every baseline on the same episodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write all numbers here")
     parser.add_argument("--report", type=Path, help="write a folder with figures, pictures and numbers here")
     parser.add_argument("--still", action="store_true", help="simulated buildings do not change, poses are exact")
-    parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of each simulated drive")
+    parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of each simulated episode")
     parser.add_argument("--start-s", type=float, default=0.0, help="frames before this are remembered, not judged")
     parser.add_argument("--horizons", type=int, nargs="+", default=list(defaults.horizons), help="steps ahead")
     parser.add_argument("--workers", type=int, default=1)
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = Console(highlight=False, width=240)
     try:
-        result, drives, forecasts = evaluate(
+        result, episodes, forecasts = evaluate(
             options.artifact,
             EvaluationOptions(
                 data=options.data,
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             write_json(result, options.json)
         if options.report:
-            write_report(options.report, result, options.artifact, drives, forecasts)
+            write_report(options.report, result, options.artifact, episodes, forecasts)
     except CoreError as error:
         Console(stderr=True, highlight=False).print(f"wm-evaluate: {error}", markup=False)
         return 2

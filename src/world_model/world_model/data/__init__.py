@@ -1,1 +1,1 @@
-"""Converting drives from bags and the simulator, and reading them."""
+"""Converting episodes from bags and the simulator, and reading them."""

@@ -1,4 +1,4 @@
-"""rosbag2 recordings (sqlite3 or mcap) to drives, without a ROS installation.
+"""rosbag2 recordings (sqlite3 or mcap) to episodes, without a ROS installation.
 
 Shape suffixes: T = frames, S = image side, H, W = camera image sides.
 """
@@ -18,7 +18,7 @@ from rosbags.typesys import Stores, get_typestore
 from wm_core.errors import FrameError
 from wm_core.images import prepare_image
 from wm_core.timeline import Pacer
-from world_model.data.drives import Drive
+from world_model.data.episodes import Episode
 from world_model.data.stream import ActionEvent, PoseEvent, align
 from world_model.errors import DataError
 
@@ -74,13 +74,13 @@ def read_bag(
     *,
     name: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Drive:
-    """Return one recording as a drive, aligned as the live node aligns it.
+) -> Episode:
+    """Return one recording as an episode, aligned as the live node aligns it.
 
     Args:
         path: rosbag2 folder.
         options: Topics, rate and sizes.
-        name: Name of the drive; default: the folder's.
+        name: Name of the episode; default: the folder's.
         progress: Called with (messages read, messages in all).
 
     Raises:
@@ -100,7 +100,7 @@ def read_bag(
     stamp_T, keep = _ascending(np.array(events.stamps, np.int64))
     aligned = align(stamp_T, np.array(events.arrivals, np.int64)[keep], events.poses, events.actions, action_dim)
     name = name or Path(path).name
-    return Drive(name, name, np.stack(events.images)[keep], stamp_T, aligned.pose_T4, aligned.action_TA)
+    return Episode(name, name, np.stack(events.images)[keep], stamp_T, aligned.pose_T4, aligned.action_TA)
 
 
 def decode_image(msg: Any) -> np.ndarray:

@@ -1,233 +1,27 @@
-"""Converted drives: a folder of memory-mapped arrays with a manifest, written drive by drive so that it can resume.
-
-    DATASET/manifest.json           what it is, its drives and how they are split
-    DATASET/drives/NAME/*.npy       one folder per drive, renamed into place when complete
-
-Shape suffixes: T = frames, S = image side, A = action size, P = proprioception size, 4 = (x, y, z, heading).
-"""
+"""The former names of ``world_model.data.episodes``, for one release."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
-import numpy as np
+from world_model.data.episodes import Episode as Drive
+from world_model.data.episodes import EpisodeSet, EpisodeWriter
 
-from world_model.errors import DataError
+__all__ = ["Drive", "DriveSet", "DriveWriter"]
 
-FORMAT = "world-model-drives-1"
-_ARRAYS = ("image", "stamp", "pose", "action")
-_OPTIONAL = ("depth", "proprio", "reward", "goes_on")
-
-
-@dataclass(frozen=True)
-class Drive:
-    """One run of one robot at one place, frame by frame; poses and actions already belong to the frames' stamps.
-
-    Attributes:
-        name: Unique within its set.
-        place: Which building or track; splits never divide a place.
-        image_TSSC: uint8 [T, S, S, 3].
-        stamp_T: int64 nanoseconds, ascending.
-        pose_T4: (x, y, z [m], heading [rad]); NaN where there is no pose.
-        action_TA: NaN where there is no action.
-        depth_T1SS: float16 metres, or None.
-        proprio_TP: float32, or None.
-        reward_T: float32, of the action taken at the frame, NaN where not known, or None.
-        goes_on_T: float32, 1 where the drive goes on after the frame and 0 where it ends, or None.
-    """
-
-    name: str
-    place: str
-    image_TSSC: np.ndarray
-    stamp_T: np.ndarray
-    pose_T4: np.ndarray
-    action_TA: np.ndarray
-    depth_T1SS: np.ndarray | None = None
-    proprio_TP: np.ndarray | None = None
-    reward_T: np.ndarray | None = None
-    goes_on_T: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.stamp_T)
-
-    def __post_init__(self) -> None:
-        """Refuse arrays of different lengths and stamps that do not ascend."""
-        lengths = {len(self.image_TSSC), len(self.stamp_T), len(self.pose_T4), len(self.action_TA)}
-        if len(lengths) != 1:
-            raise DataError(f"drive {self.name}: arrays of different lengths {sorted(lengths)}")
-        if len(self.stamp_T) > 1 and not np.all(np.diff(self.stamp_T) > 0):
-            raise DataError(f"drive {self.name}: stamps do not ascend")
-
-    def cut(self, start_s: float, end_s: float, name: str | None = None) -> Drive:
-        """Return the part whose stamps lie in [start_s, end_s) after the first frame."""
-        second_T = (self.stamp_T - self.stamp_T[0]) * 1e-9
-        rows = slice(int(np.searchsorted(second_T, start_s)), int(np.searchsorted(second_T, end_s)))
-        extra = (self.depth_T1SS, self.proprio_TP, self.reward_T, self.goes_on_T)
-        return Drive(
-            name or self.name,
-            self.place,
-            self.image_TSSC[rows],
-            self.stamp_T[rows],
-            self.pose_T4[rows],
-            self.action_TA[rows],
-            *(None if array is None else array[rows] for array in extra),
-        )
+DriveWriter = EpisodeWriter
 
 
-@dataclass(kw_only=True)
-class DatasetManifest:
-    """What a converted set is. ``drives``: name -> {place, frames, split}."""
-
-    format: str = FORMAT
-    image_size: int
-    step_s: float
-    action_dim: int
-    source: dict[str, Any] = field(default_factory=dict)
-    drives: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-class DriveSet:
-    """A converted set on disk, read through memory maps.
-
-    Args:
-        path: Folder that ``DriveWriter`` filled.
-
-    Raises:
-        DataError: No manifest there, or one of another format.
-    """
+class DriveSet(EpisodeSet):
+    """An ``EpisodeSet`` that answers to the former names as well."""
 
     def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        self.manifest = _read_manifest(self.path)
-
-    def names(self, split: str | None = None) -> list[str]:
-        """Return the drives of one split (all without one), sorted."""
-        drives = self.manifest.drives
-        return sorted(name for name, entry in drives.items() if split is None or entry["split"] == split)
-
-    def drive(self, name: str) -> Drive:
-        """Return one drive; its arrays are memory-mapped.
-
-        Raises:
-            DataError: No such drive, or a damaged one.
-        """
-        if name not in self.manifest.drives:
-            raise DataError(f"no drive '{name}' in {self.path}")
-        folder = self.path / "drives" / name
-        try:
-            arrays = {key: np.load(folder / f"{key}.npy", mmap_mode="r") for key in _ARRAYS}
-            extra = {
-                key: np.load(folder / f"{key}.npy", mmap_mode="r") if (folder / f"{key}.npy").is_file() else None
-                for key in _OPTIONAL
-            }
-        except (OSError, ValueError) as error:
-            raise DataError(f"drive '{name}' in {self.path} is damaged: {error}") from error
-        place = self.manifest.drives[name]["place"]
-        required = (arrays[key] for key in _ARRAYS)
-        return Drive(name, place, *required, *(extra[key] for key in _OPTIONAL))
+        super().__init__(path)
+        named = SimpleNamespace(**vars(self.manifest), drives=self.manifest.episodes)
+        self.manifest = named  # type: ignore[assignment]
 
     def drives(self, split: str | None = None) -> Iterator[Drive]:
-        """Yield the drives of one split."""
-        for name in self.names(split):
-            yield self.drive(name)
-
-
-class DriveWriter:
-    """Fills a converted set, one finished drive at a time; what is there already is skipped.
-
-    Args:
-        path: Folder, made if missing.
-        manifest: What the set is to be; must agree with what is there.
-
-    Raises:
-        DataError: The folder holds a set with other settings.
-    """
-
-    def __init__(self, path: Path, manifest: DatasetManifest) -> None:
-        self.path = Path(path)
-        self._manifest = manifest
-        if (self.path / "manifest.json").is_file():
-            found = _read_manifest(self.path)
-            for key in ("image_size", "step_s", "action_dim", "source"):
-                if getattr(found, key) != getattr(manifest, key):
-                    raise DataError(
-                        f"{self.path} holds a set with {key} {getattr(found, key)}, not {getattr(manifest, key)}"
-                    )
-            self._manifest = found
-        (self.path / "drives").mkdir(parents=True, exist_ok=True)
-        self._save()
-
-    def has(self, name: str) -> bool:
-        """Return whether this drive is complete."""
-        return name in self._manifest.drives
-
-    def write(self, drive: Drive, split: str) -> None:
-        """Store one drive; it counts from the moment the manifest names it."""
-        store_drive(self.path, drive)
-        self.register(drive.name, drive.place, len(drive), split)
-
-    def register(self, name: str, place: str, frames: int, split: str) -> None:
-        """Name a drive whose arrays ``store_drive`` has written (possibly in another process)."""
-        self._manifest.drives[name] = {"place": place, "frames": frames, "split": split}
-        self._save()
-
-    def _save(self) -> None:
-        partial = self.path / "manifest.json.partial"
-        partial.write_text(json.dumps(asdict(self._manifest), indent=1) + "\n")
-        partial.replace(self.path / "manifest.json")
-
-
-def store_drive(path: Path, drive: Drive) -> None:
-    """Write one drive's arrays below a set's folder, complete or not at all."""
-    partial = path / "drives" / f".{drive.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    arrays: dict[str, np.ndarray | None] = {
-        "image": drive.image_TSSC,
-        "stamp": drive.stamp_T,
-        "pose": drive.pose_T4,
-        "action": drive.action_TA,
-    }
-    arrays |= {"depth": drive.depth_T1SS, "proprio": drive.proprio_TP}
-    arrays |= {"reward": drive.reward_T, "goes_on": drive.goes_on_T}
-    for key, array in arrays.items():
-        if array is not None:
-            np.save(partial / f"{key}.npy", array)
-    final = path / "drives" / drive.name
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
-
-
-def split_places(places: Sequence[str], valid_share: float, test_share: float) -> dict[str, str]:
-    """Return the split of each place: whole places only, the last ones (sorted) for test, those before for validation.
-
-    Raises:
-        DataError: Shares that leave nothing for training.
-    """
-    ordered = sorted(set(places))
-    test, valid = round(len(ordered) * test_share), round(len(ordered) * valid_share)
-    if len(ordered) - test - valid < 1:
-        raise DataError(f"{len(ordered)} places cannot give {test} to test and {valid} to validation")
-    splits = ["train"] * (len(ordered) - test - valid) + ["valid"] * valid + ["test"] * test
-    return dict(zip(ordered, splits))
-
-
-def concatenate_images(drives: Iterable[Drive], stride: int) -> np.ndarray:
-    """Return every ``stride``-th image of the drives in one array."""
-    return np.concatenate([np.asarray(drive.image_TSSC[::stride]) for drive in drives])
-
-
-def _read_manifest(path: Path) -> DatasetManifest:
-    try:
-        entries = json.loads((path / "manifest.json").read_text())
-        manifest = DatasetManifest(**entries)
-    except (OSError, TypeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} is not a converted set: {error}") from error
-    if manifest.format != FORMAT:
-        raise DataError(f"{path} has format {manifest.format}, this code reads {FORMAT}")
-    return manifest
+        """Yield the episodes of one split."""
+        return self.episodes(split)

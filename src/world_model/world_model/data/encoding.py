@@ -1,4 +1,4 @@
-"""Drives seen through an encoder: everything it takes, frame by frame, to latents.
+"""Episodes seen through an encoder: everything it takes, frame by frame, to latents.
 
 Shape suffixes: B = frames at a time, T = frames, S = image side, P = proprioception size, D = latent size.
 """
@@ -10,48 +10,50 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from world_model.data.drives import Drive
+from world_model.data.episodes import Episode
 from world_model.errors import DataError
 
 
-def encode_drive(
-    encoder: torch.nn.Module, drive: Drive, inputs: Mapping[str, int] | None = None, batch: int = 256
+def encode_episode(
+    encoder: torch.nn.Module, episode: Episode, inputs: Mapping[str, int] | None = None, batch: int = 256
 ) -> np.ndarray:
-    """Return the latents of a drive's frames, float32 [T, D].
+    """Return the latents of an episode's frames, float32 [T, D].
 
     Args:
         encoder: Runs where its parameters lie; a frozen one has none left and runs on the processor.
-        drive: What it sees.
+        episode: What it sees.
         inputs: Name -> size of what it takes, as the manifest lists it; default: the image alone.
         batch: Frames at a time.
 
     Raises:
-        DataError: The drive lacks something the encoder takes.
+        DataError: The episode lacks something the encoder takes.
     """
     device, rows = next(encoder.parameters(), torch.empty(0)).device, []
     with torch.inference_mode():
-        for start in range(0, len(drive), batch):
-            frames = frames_of(drive, slice(start, start + batch), inputs)
+        for start in range(0, len(episode), batch):
+            frames = frames_of(episode, slice(start, start + batch), inputs)
             latent_BD = encoder(*(None if values is None else values.to(device) for values in frames))
             rows.append(latent_BD.float().cpu().numpy())
     return np.concatenate(rows)
 
 
 def frames_of(
-    drive: Drive, window: slice, inputs: Mapping[str, int] | None = None
+    episode: Episode, window: slice, inputs: Mapping[str, int] | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
     """Return images [B, S, S, 3], depth [B, 1, S, S] and proprioception [B, P] of some frames; None where not taken.
 
     Raises:
-        DataError: The drive lacks something that is taken.
+        DataError: The episode lacks something that is taken.
     """
-    arrays = {"depth": drive.depth_T1SS, "proprioception": drive.proprio_TP}
+    arrays = {"depth": episode.depth_T1SS, "proprioception": episode.proprio_TP}
     given: list[torch.Tensor | None] = []
     for name, array in arrays.items():
         size = (inputs or {}).get(name, 0)
         found = 0 if array is None else array.shape[1]
         if size and found != size:
-            raise DataError(f"drive {drive.name} has {found or 'no'} {name}, the encoder takes {name} of size {size}")
+            raise DataError(
+                f"episode {episode.name} has {found or 'no'} {name}, the encoder takes {name} of size {size}"
+            )
         given.append(None if not size or array is None else torch.from_numpy(np.array(array[window], np.float32)))
     # Copied: torch wants arrays that could be written to.
-    return torch.from_numpy(np.array(drive.image_TSSC[window])), given[0], given[1]
+    return torch.from_numpy(np.array(episode.image_TSSC[window])), given[0], given[1]

@@ -1,4 +1,4 @@
-"""Drives of the simulated robot, generated in parallel, each driven long enough to come back."""
+"""Episodes of the simulated robot, generated in parallel, each driven long enough to come back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from world_model.data.drives import DatasetManifest, Drive, DriveSet, DriveWriter, split_places, store_drive
+from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter, split_places, store_episode
 from world_model.data.stream import ActionEvent, PoseEvent, align
 from world_model.errors import DataError
 
@@ -23,7 +23,7 @@ SHORTEST_S = 70.0
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedRun:
-    """What one simulated drive is.
+    """What one simulated episode is.
 
     Attributes:
         seed: Building and run.
@@ -51,8 +51,8 @@ class SimulatedRun:
         return f"sim-{self.seed:05d}" + ("-still" if self.still else "") + ("-exact" if self.exact_pose else "")
 
 
-def simulate_drive(run: SimulatedRun) -> Drive:
-    """Return one simulated drive with its poses and actions aligned as the live node aligns them.
+def simulate_episode(run: SimulatedRun) -> Episode:
+    """Return one simulated episode with its poses and actions aligned as the live node aligns them.
 
     Raises:
         DataError: Too short to come back anywhere.
@@ -61,7 +61,7 @@ def simulate_drive(run: SimulatedRun) -> Drive:
     from wm_sim import DEFAULT_CHANGES, DEFAULT_POSE_NOISE, EXACT, STILL, simulate
 
     if run.duration_s < SHORTEST_S:
-        raise DataError(f"a simulated drive of {run.duration_s} s has no revisits, expected at least {SHORTEST_S} s")
+        raise DataError(f"a simulated episode of {run.duration_s} s has no revisits, expected at least {SHORTEST_S} s")
     cv2.setNumThreads(1)
     steps = simulate(
         run.seed,
@@ -75,8 +75,8 @@ def simulate_drive(run: SimulatedRun) -> Drive:
     images, stamps, poses, actions, depths, motions = [], [], [], [], [], []
     for step in steps:
         stamp_ns = round(step.stamp_s * 1e9)
-        x, y, heading = step.pose
-        quaternion = (0.0, 0.0, math.sin(heading / 2), math.cos(heading / 2))
+        x, y, yaw = step.pose
+        quaternion = (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
         poses.append(PoseEvent(round(step.pose_arrival_s * 1e9), stamp_ns, (x, y, 0.0), quaternion))
         actions.append(ActionEvent(stamp_ns, step.action_A))
         images.append(step.image_HWC)
@@ -86,7 +86,7 @@ def simulate_drive(run: SimulatedRun) -> Drive:
             depths.append(step.depth_HW.astype(np.float16)[None])
     stamp_T = np.array(stamps, np.int64)
     aligned = align(stamp_T, stamp_T, poses, actions, ACTION_DIM)
-    return Drive(
+    return Episode(
         run.name,
         f"building-{run.seed:05d}",
         np.stack(images),
@@ -106,8 +106,8 @@ def generate(
     valid_share: float = 0.1,
     test_share: float = 0.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> DriveSet:
-    """Generate drives into a converted set; those already there are kept, so a killed run goes on where it was.
+) -> EpisodeSet:
+    """Generate episodes into a converted set; those already there are kept, so a killed run goes on where it was.
 
     Args:
         path: Folder of the set.
@@ -115,7 +115,7 @@ def generate(
         workers: Processes.
         valid_share: Share of the buildings held out for validation.
         test_share: Share of the buildings held out for test.
-        progress: Called with (done, total) drives.
+        progress: Called with (done, total) episodes.
 
     Raises:
         DataError: No runs, or runs of different sizes.
@@ -125,7 +125,7 @@ def generate(
     manifest = DatasetManifest(
         image_size=runs[0].image_size, step_s=runs[0].step_s, action_dim=ACTION_DIM, source={"kind": "wm_sim"}
     )
-    writer = DriveWriter(path, manifest)
+    writer = EpisodeWriter(path, manifest)
     splits = split_places([f"building-{run.seed:05d}" for run in runs], valid_share, test_share)
     missing = [run for run in runs if not writer.has(run.name)]
     progress(len(runs) - len(missing), len(runs))
@@ -136,10 +136,10 @@ def generate(
             place = f"building-{run.seed:05d}"
             writer.register(run.name, place, frames, splits[place])
             progress(done, len(runs))
-    return DriveSet(path)
+    return EpisodeSet(path)
 
 
 def _generate_one(path: Path, run: SimulatedRun) -> int:
-    drive = simulate_drive(run)
-    store_drive(path, drive)
-    return len(drive)
+    episode = simulate_episode(run)
+    store_episode(path, episode)
+    return len(episode)

@@ -35,7 +35,7 @@ class ActionEvent:
 
 @dataclass(frozen=True)
 class Aligned:
-    """Poses (x, y, z, heading) and actions at the frames' stamps, NaN where there is none: [T, 4], [T, A]."""
+    """Poses (x, y, z, yaw) and actions at the frames' stamps, NaN where there is none: [T, 4], [T, A]."""
 
     pose_T4: np.ndarray
     action_TA: np.ndarray
@@ -75,15 +75,15 @@ def align(
             next_action += 1
         pose = pose_track.at(stamp_ns)
         if pose.position is not None and pose.quaternion is not None:
-            pose_T4[row] = (*pose.position, heading_of(pose.quaternion))
+            pose_T4[row] = (*pose.position, yaw_of_record(pose.quaternion))
         action = action_track.at(stamp_ns)
         if action.status is ActionStatus.HELD:
             action_TA[row] = action.values
     return Aligned(pose_T4, action_TA)
 
 
-def heading_of(quaternion: np.ndarray | tuple[float, ...]) -> float:
-    """Return the heading [rad] of a quaternion x, y, z, w."""
+def yaw_of_record(quaternion: np.ndarray | tuple[float, ...]) -> float:
+    """Return the yaw [rad] of a quaternion x, y, z, w."""
     x, y, z, w = (float(value) for value in quaternion)
     return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
@@ -92,7 +92,7 @@ def _insert_pose(track: PoseTrack, event: PoseEvent) -> None:
     try:
         track.insert(event.stamp_ns, np.array(event.position), np.array(event.quaternion))
     except AlignmentError:
-        # The node counts and drops these; a drive keeps its other poses just the same.
+        # The node counts and drops these; an episode keeps its other poses just the same.
         return
 
 

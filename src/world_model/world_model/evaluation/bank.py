@@ -1,6 +1,6 @@
 """A plain exact memory in numpy that answers the predictor's requests: the slow reference beside the ROS memory.
 
-Shape suffixes: N = stored states, D = latent size, 4 = (x, y, z, heading).
+Shape suffixes: N = stored states, D = latent size, 4 = (x, y, z, yaw).
 """
 
 import math
@@ -64,7 +64,7 @@ class MemoryBank:
             self._stamp_N = np.resize(self._stamp_N, self._capacity)
             self._latent_ND = np.resize(self._latent_ND, (self._capacity, self._latent_ND.shape[1]))
         row = self._size
-        self._pose_N4[row] = (pose.x, pose.y, pose.z, pose.heading)
+        self._pose_N4[row] = (pose.x, pose.y, pose.z, pose.yaw)
         self._stamp_N[row] = observation.stamp_ns
         self._latent_ND[row] = observation.latent_D
         self._action.append(observation.action_A)
@@ -94,13 +94,13 @@ class MemoryBank:
         pose_N4 = self._pose_N4[: self._size]
         pose = request.pose
         planar_N = (pose_N4[:, 0] - pose.x) ** 2 + (pose_N4[:, 1] - pose.y) ** 2
-        turn_N = pose_N4[:, 3] - pose.heading
+        turn_N = pose_N4[:, 3] - pose.yaw
         turn_N = np.abs(turn_N - 2 * math.pi * np.round(turn_N / (2 * math.pi)))
         oldest_ns = request.stamp_ns - int(request.exclude_recent_s * 1e9)
-        allowed_N = (planar_N <= request.radius_m**2) & (turn_N <= request.heading_tolerance_rad)
+        allowed_N = (planar_N <= request.radius_m**2) & (turn_N <= request.yaw_tolerance_rad)
         row_M = np.flatnonzero(allowed_N & (self._stamp_N[: self._size] <= oldest_ns))
         if request.latent_D is None:
-            rank_M = planar_N[row_M] + (request.heading_weight_m * turn_N[row_M]) ** 2
+            rank_M = planar_N[row_M] + (request.yaw_weight_m * turn_N[row_M]) ** 2
         else:
             rank_M = np.sum((self._latent_ND[row_M] - request.latent_D) ** 2, axis=1)
         best_M = row_M[np.argsort(rank_M, kind="stable")[: request.k]]

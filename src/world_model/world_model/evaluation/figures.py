@@ -14,10 +14,10 @@ import matplotlib
 import numpy as np
 import torch
 
-from world_model.data.drives import Drive
-from world_model.data.encoding import encode_drive
+from world_model.data.encoding import encode_episode
+from world_model.data.episodes import Episode
 from world_model.evaluation.report import table, write_json
-from world_model.evaluation.runner import DriveForecasts
+from world_model.evaluation.runner import EpisodeForecasts
 from world_model.runtime.artifacts import Artifact, load_artifact
 
 matplotlib.use("Agg")
@@ -29,14 +29,18 @@ _MAP_STATES = 1500
 
 
 def write_report(
-    folder: Path, result: dict[str, Any], model_path: str, drives: Sequence[Drive], forecasts: Sequence[DriveForecasts]
+    folder: Path,
+    result: dict[str, Any],
+    model_path: str,
+    episodes: Sequence[Episode],
+    forecasts: Sequence[EpisodeForecasts],
 ) -> None:
     """Write ``report.md``, ``numbers.json`` and the figures into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     artifact = load_artifact(model_path)
     plot_horizons(result, folder / "error_over_horizon.png")
-    quality = plot_futures(artifact, drives[0], forecasts[0], folder / "futures.png")
-    plot_map(artifact, drives[0], folder / "latent_map.png")
+    quality = plot_futures(artifact, episodes[0], forecasts[0], folder / "futures.png")
+    plot_map(artifact, episodes[0], folder / "latent_map.png")
     result["decoded"] = quality
     write_json(result, folder / "numbers.json")
     (folder / "report.md").write_text(_markdown(result))
@@ -60,8 +64,8 @@ def plot_horizons(result: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def plot_futures(artifact: Artifact, drive: Drive, forecasts: DriveForecasts, path: Path) -> dict[str, float]:
-    """Draw decoded futures 1 s ahead beside the truth; return the PSNR [dB] of each kind over the drive's revisits."""
+def plot_futures(artifact: Artifact, episode: Episode, forecasts: EpisodeForecasts, path: Path) -> dict[str, float]:
+    """Draw decoded futures 1 s ahead beside the truth; return the PSNR [dB] of each kind over its revisits."""
     column = int(np.argmin(np.abs(np.arange(forecasts.gate_TH.shape[1]) - 3)))
     names = [name for name in ("ours", "without memory") if name in forecasts.forecast]
     rows = np.flatnonzero(
@@ -71,7 +75,7 @@ def plot_futures(artifact: Artifact, drive: Drive, forecasts: DriveForecasts, pa
         return {}
     rows = rows[np.linspace(0, len(rows) - 1, min(200, len(rows))).astype(int)]
     decoder = artifact.decoder()
-    truth_NSSC = np.array(drive.image_TSSC[forecasts.target_row_TH[rows, column]])
+    truth_NSSC = np.array(episode.image_TSSC[forecasts.target_row_TH[rows, column]])
     pictures = {"truth": truth_NSSC, "truth, decoded": _decode(decoder, forecasts.target_THD[rows, column])}
     pictures |= {name: _decode(decoder, forecasts.forecast[name][rows, column]) for name in names}
     shown = np.linspace(0, len(rows) - 1, _PICTURES).astype(int)
@@ -95,25 +99,25 @@ def psnr(image_NSSC: np.ndarray, truth_NSSC: np.ndarray) -> float:
     return float(10 * np.log10(255.0**2 / max(error, 1e-9)))
 
 
-def plot_map(artifact: Artifact, drive: Drive, path: Path) -> None:
-    """Draw a t-SNE map of the latents, coloured by place along x, along y, and by heading."""
+def plot_map(artifact: Artifact, episode: Episode, path: Path) -> None:
+    """Draw a t-SNE map of the latents, coloured by place along x, along y, and by yaw."""
     # Only reports need scikit-learn.
     from sklearn.manifold import TSNE
 
-    rows = np.flatnonzero(np.isfinite(drive.pose_T4).all(axis=1))
+    rows = np.flatnonzero(np.isfinite(episode.pose_T4).all(axis=1))
     rows = rows[:: max(len(rows) // _MAP_STATES, 1)]
     if len(rows) < 50:
         return
-    latent_ND = encode_drive(artifact.encoder(), drive, artifact.manifest.inputs)[rows]
+    latent_ND = encode_episode(artifact.encoder(), episode, artifact.manifest.inputs)[rows]
     point_N2 = TSNE(init="pca", random_state=0, perplexity=30).fit_transform(latent_ND)
-    pose_N4 = np.asarray(drive.pose_T4)[rows]
+    pose_N4 = np.asarray(episode.pose_T4)[rows]
     figure, axes = plt.subplots(1, 3, figsize=(13, 4))
     for axis, (name, value, colours) in zip(
         axes,
         (
             ("x [m]", pose_N4[:, 0], "viridis"),
             ("y [m]", pose_N4[:, 1], "viridis"),
-            ("heading [rad]", pose_N4[:, 3], "twilight"),
+            ("yaw [rad]", pose_N4[:, 3], "twilight"),
         ),
     ):
         dots = axis.scatter(*point_N2.T, c=value, cmap=colours, s=4)

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 
 from world_model.data.bags import BagOptions, read_bag
-from world_model.data.drives import Drive, DriveSet
-from world_model.data.encoding import encode_drive, frames_of
-from world_model.data.simulated import SimulatedRun, simulate_drive
+from world_model.data.encoding import encode_episode, frames_of
+from world_model.data.episodes import Episode, EpisodeSet
+from world_model.data.simulated import SimulatedRun, simulate_episode
 from world_model.errors import DataError
 from world_model.evaluation.bank import MemoryBank
-from world_model.evaluation.runner import DriveForecasts, forecast_drive
+from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
 from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
 from world_model.evaluation.spaces import PixelSpace
 from world_model.runtime.artifacts import REFERENCE_NAME, Artifact, load_artifact
@@ -51,7 +51,7 @@ class EvaluationOptions:
     Attributes:
         data: A rosbag2 folder, a converted set, or ``sim:SEEDS``.
         still: Simulated buildings do not change and poses are exact.
-        seconds: Length of a simulated drive [s].
+        seconds: Length of a simulated episode [s].
         start_s: Frames before this are remembered but not judged [s].
         horizons: Steps ahead.
         workers: Processes.
@@ -70,8 +70,8 @@ class EvaluationOptions:
 
 def evaluate(
     model_path: str, options: EvaluationOptions, say: Callable[[str], None] = lambda _: None
-) -> tuple[dict[str, Any], list[Drive], list[DriveForecasts]]:
-    """Return the evaluation as JSON-ready entries, the drives, and the forecasts with recorded future actions.
+) -> tuple[dict[str, Any], list[Episode], list[EpisodeForecasts]]:
+    """Return the evaluation as JSON-ready entries, the episodes, and the forecasts with recorded future actions.
 
     The top level holds, by predictor, then horizon in steps, then ``revisit | first``, the mean NMSE in the latent
     space with recorded future actions; ``details`` holds both kinds of future, all spaces,
@@ -83,19 +83,19 @@ def evaluate(
     """
     started = time.monotonic()
     artifact = load_artifact(model_path)
-    drives = load_drives(options, artifact)
-    jobs = [(index, known) for known in (True, False) for index in range(len(drives))]
-    work = partial(_forecast, model_path, options, drives)
-    say(f"{len(drives)} drive(s), {sum(len(drive) for drive in drives)} frames, two kinds of future")
+    episodes = load_episodes(options, artifact)
+    jobs = [(index, known) for known in (True, False) for index in range(len(episodes))]
+    work = partial(_forecast, model_path, options, episodes)
+    say(f"{len(episodes)} episode(s), {sum(len(episode) for episode in episodes)} frames, two kinds of future")
     if options.workers > 1 and len(jobs) > 1:
         with ProcessPoolExecutor(options.workers, mp_context=torch.multiprocessing.get_context("spawn")) as pool:
             runs = list(pool.map(work, jobs))
     else:
         runs = [work(job) for job in jobs]
-    recorded, held = runs[: len(drives)], runs[len(drives) :]
+    recorded, held = runs[: len(episodes)], runs[len(episodes) :]
     space = pixel_space(artifact)
     variance_D = np.array(artifact.manifest.latent_variance)
-    images = [drive.image_TSSC for drive in drives]
+    images = [episode.image_TSSC for episode in episodes]
     details = {}
     for kind, forecasts in (("recorded", recorded), ("held", held)):
         scores = score(forecasts, images, variance_D, space)
@@ -105,13 +105,13 @@ def evaluate(
         for name, by_step in details["recorded"]["latent"].items()
     }
     result["details"] = details
-    result["cost"] = cost(artifact, drives[0])
-    result["about"] = _about(artifact, options, drives, time.monotonic() - started)
-    return result, drives, recorded
+    result["cost"] = cost(artifact, episodes[0])
+    result["about"] = _about(artifact, options, episodes, time.monotonic() - started)
+    return result, episodes, recorded
 
 
-def load_drives(options: EvaluationOptions, artifact: Artifact) -> list[Drive]:
-    """Return the drives that ``data`` names.
+def load_episodes(options: EvaluationOptions, artifact: Artifact) -> list[Episode]:
+    """Return the episodes that ``data`` names.
 
     Raises:
         DataError: Nothing there that can be evaluated.
@@ -135,10 +135,10 @@ def load_drives(options: EvaluationOptions, artifact: Artifact) -> list[Drive]:
             for seed in parse_seeds(options.data.removeprefix("sim:"))
         ]
         with ProcessPoolExecutor(max(options.workers, 1)) as pool:
-            return list(pool.map(simulate_drive, runs))
+            return list(pool.map(simulate_episode, runs))
     path = Path(options.data)
     if (path / "manifest.json").is_file():
-        drives = list(DriveSet(path).drives("test")) or list(DriveSet(path).drives())
+        episodes = list(EpisodeSet(path).episodes("test")) or list(EpisodeSet(path).episodes())
     elif (path / "metadata.yaml").is_file():
         topics = BagOptions(
             image_topic=options.image_topic,
@@ -148,16 +148,17 @@ def load_drives(options: EvaluationOptions, artifact: Artifact) -> list[Drive]:
             image_size=manifest.image_size,
             action_dim=manifest.action_dim,
         )
-        drives = [read_bag(path, topics)]
+        episodes = [read_bag(path, topics)]
     else:
         raise DataError(f"{options.data} is neither a rosbag2 recording, nor a converted set, nor sim:SEEDS")
-    for drive in drives:
-        if drive.image_TSSC.shape[1] != manifest.image_size or drive.action_TA.shape[1] != manifest.action_dim:
+    for episode in episodes:
+        if episode.image_TSSC.shape[1] != manifest.image_size or episode.action_TA.shape[1] != manifest.action_dim:
             raise DataError(
-                f"drive {drive.name} has images of {drive.image_TSSC.shape[1]} px and {drive.action_TA.shape[1]} "
-                f"actions, artifact '{manifest.name}' takes {manifest.image_size} px and {manifest.action_dim}"
+                f"episode {episode.name} has images of {episode.image_TSSC.shape[1]} px and "
+                f"{episode.action_TA.shape[1]} actions, artifact '{manifest.name}' takes {manifest.image_size} px and "
+                f"{manifest.action_dim}"
             )
-    return drives
+    return episodes
 
 
 def pixel_space(artifact: Artifact) -> PixelSpace | None:
@@ -165,18 +166,18 @@ def pixel_space(artifact: Artifact) -> PixelSpace | None:
     return PixelSpace.load(artifact.path / REFERENCE_NAME) if REFERENCE_NAME in artifact.manifest.files else None
 
 
-def cost(artifact: Artifact, drive: Drive, frames: int = 400) -> dict[str, float]:
+def cost(artifact: Artifact, episode: Episode, frames: int = 400) -> dict[str, float]:
     """Return medians in milliseconds on one thread: encoder, context, retrieval, forecast with and without."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     encoder, predictor, bank = artifact.encoder(), Predictor(artifact), MemoryBank()
     times: dict[str, list[float]] = {n: [] for n in ("encode", "observe", "retrieve", "predict", "predict_without")}
     inputs = artifact.manifest.inputs
-    latent_TD = encode_drive(encoder, drive, inputs)
-    frame = frames_of(drive, slice(1), inputs)
-    first = max(len(drive) - frames, 0)
-    for t in range(len(drive)):
-        observation = Observation(int(drive.stamp_T[t]), latent_TD[t], pose_or_none(drive.pose_T4[t]), None)
+    latent_TD = encode_episode(encoder, episode, inputs)
+    frame = frames_of(episode, slice(1), inputs)
+    first = max(len(episode) - frames, 0)
+    for t in range(len(episode)):
+        observation = Observation(int(episode.stamp_T[t]), latent_TD[t], pose_or_none(episode.pose_T4[t]), None)
         if t < first:
             bank.observe(observation)
             continue
@@ -225,13 +226,13 @@ def table(result: dict[str, Any], future: str, space: str) -> str:
 
 
 def _forecast(
-    model_path: str, options: EvaluationOptions, drives: Sequence[Drive], job: tuple[int, bool]
-) -> DriveForecasts:
+    model_path: str, options: EvaluationOptions, episodes: Sequence[Episode], job: tuple[int, bool]
+) -> EpisodeForecasts:
     torch.set_num_threads(1)
     index, known_future = job
     artifact = load_artifact(model_path)
-    return forecast_drive(
-        drives[index],
+    return forecast_episode(
+        episodes[index],
         artifact,
         options.horizons,
         ridge_HFD=_ridge(artifact, options.horizons),
@@ -266,7 +267,9 @@ def _details(scores: Scores, horizons: Sequence[int]) -> dict[str, Any]:
     return details
 
 
-def _about(artifact: Artifact, options: EvaluationOptions, drives: Sequence[Drive], seconds: float) -> dict[str, Any]:
+def _about(
+    artifact: Artifact, options: EvaluationOptions, episodes: Sequence[Episode], seconds: float
+) -> dict[str, Any]:
     folder = Path(__file__).parent
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=False)
     return {
@@ -274,7 +277,7 @@ def _about(artifact: Artifact, options: EvaluationOptions, drives: Sequence[Driv
         "encoder_id": artifact.manifest.encoder_id,
         "files": artifact.manifest.files,
         "options": asdict(options),
-        "frames": {drive.name: len(drive) for drive in drives},
+        "frames": {episode.name: len(episode) for episode in episodes},
         "commit": commit.stdout.strip() or "unknown",
         "machine": f"{platform.machine()}, {platform.system()}",
         "seconds": round(seconds, 1),

@@ -1,4 +1,4 @@
-"""One drive through the online predictor and through every baseline, frame by frame, as the graph would see it.
+"""One episode through the online predictor and through every baseline, frame by frame, as the graph would see it.
 
 Shape suffixes: T = frames, H = horizons, D = latent size, A = action size, F = regression features.
 """
@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from world_model.data.drives import Drive
-from world_model.data.encoding import encode_drive
+from world_model.data.encoding import encode_episode
+from world_model.data.episodes import Episode
 from world_model.evaluation.bank import MemoryBank
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.retrieved import Memory
-from world_model.training.episodes import revisits, state_table
 from world_model.training.motion_fit import pose_or_none
+from world_model.training.sequences import revisits, state_table
 
 NOISE_M = 0.1
 NOISE_RAD = 0.05
@@ -26,8 +26,8 @@ MEAN_COUNT = 4
 
 
 @dataclass(frozen=True)
-class DriveForecasts:
-    """What each predictor said of one drive. Arrays of forecasts are [T, H, D], NaN where a drive ends or has a gap.
+class EpisodeForecasts:
+    """What each predictor said of one episode. Arrays of forecasts are [T, H, D], NaN where it ends or has a gap.
 
     Attributes:
         target_THD: What really came.
@@ -46,8 +46,8 @@ class DriveForecasts:
     judged_T: np.ndarray
 
 
-def forecast_drive(
-    drive: Drive,
+def forecast_episode(
+    episode: Episode,
     artifact: Artifact,
     horizons: Sequence[int],
     *,
@@ -56,11 +56,11 @@ def forecast_drive(
     start_s: float = 0.0,
     burn_in: int = 20,
     noise_seed: int = 0,
-) -> DriveForecasts:
-    """Return every predictor's forecasts of one drive.
+) -> EpisodeForecasts:
+    """Return every predictor's forecasts of one episode.
 
     Args:
-        drive: Aligned drive.
+        episode: Aligned episode.
         artifact: Ours.
         horizons: Steps ahead.
         ridge_HFD: Ridge regression weights per horizon, on ``ridge_features``.
@@ -70,12 +70,12 @@ def forecast_drive(
         noise_seed: Seed of the run with extra pose noise.
 
     Raises:
-        DataError: The drive lacks something the encoder takes.
+        DataError: The episode lacks something the encoder takes.
     """
     step_s = artifact.manifest.step_s
-    latent_TD = encode_drive(artifact.encoder(), drive, artifact.manifest.inputs)
-    runs = {"ours": run_online(drive, latent_TD, artifact, horizons, known_future)}
-    runs["ours, pose noise"] = run_online(with_noise(drive, noise_seed), latent_TD, artifact, horizons, known_future)
+    latent_TD = encode_episode(artifact.encoder(), episode, artifact.manifest.inputs)
+    runs = {"ours": run_online(episode, latent_TD, artifact, horizons, known_future)}
+    runs["ours, pose noise"] = run_online(with_noise(episode, noise_seed), latent_TD, artifact, horizons, known_future)
     forecast = {
         "ours": runs["ours"].latent_THD,
         "ours, network alone": runs["ours"].network_THD,
@@ -89,17 +89,17 @@ def forecast_drive(
     }
     if artifact.has("without_memory"):
         forecast["without memory"] = run_online(
-            drive, latent_TD, artifact, horizons, known_future, use_memory=False
+            episode, latent_TD, artifact, horizons, known_future, use_memory=False
         ).latent_THD
     if ridge_HFD is not None:
-        feature_TF = ridge_features(latent_TD, np.asarray(drive.action_TA))
+        feature_TF = ridge_features(latent_TD, np.asarray(episode.action_TA))
         forecast["ridge regression"] = np.einsum("tf,hfd->thd", feature_TF, ridge_HFD).astype(np.float32)
-    row_TH = target_rows(np.asarray(drive.stamp_T), horizons, step_s)
+    row_TH = target_rows(np.asarray(episode.stamp_T), horizons, step_s)
     target_THD = np.where((row_TH >= 0)[..., None], latent_TD[row_TH], np.nan)
-    second_T = (np.asarray(drive.stamp_T) - int(drive.stamp_T[0])) * 1e-9
-    judged_T = (second_T >= start_s) & (np.arange(len(drive)) >= burn_in)
-    revisit_TH = _revisits(drive, latent_TD, row_TH)
-    return DriveForecasts(drive.name, target_THD, row_TH, forecast, runs["ours"].gate_TH, revisit_TH, judged_T)
+    second_T = (np.asarray(episode.stamp_T) - int(episode.stamp_T[0])) * 1e-9
+    judged_T = (second_T >= start_s) & (np.arange(len(episode)) >= burn_in)
+    revisit_TH = _revisits(episode, latent_TD, row_TH)
+    return EpisodeForecasts(episode.name, target_THD, row_TH, forecast, runs["ours"].gate_TH, revisit_TH, judged_T)
 
 
 @dataclass(frozen=True)
@@ -121,28 +121,28 @@ class OnlineRun:
 
 
 def run_online(
-    drive: Drive,
+    episode: Episode,
     latent_TD: np.ndarray,
     artifact: Artifact,
     horizons: Sequence[int],
     known_future: bool,
     use_memory: bool = True,
 ) -> OnlineRun:
-    """Return one pass of the online predictor and a plain exact memory along a drive.
+    """Return one pass of the online predictor and a plain exact memory along an episode.
 
     Without ``use_memory`` it is the network that was trained without, and nothing is asked.
     """
     step_s = artifact.manifest.step_s
     predictor = Predictor(artifact, horizons_s=[step * step_s for step in horizons], use_memory=use_memory)
     bank = MemoryBank()
-    shape = (len(drive), len(horizons), latent_TD.shape[1])
+    shape = (len(episode), len(horizons), latent_TD.shape[1])
     latent, network, copied, without, nearest, mean, knn = (np.empty(shape, np.float32) for _ in range(7))
     gate_TH = np.zeros(shape[:2], np.float32)
-    action_TA = np.asarray(drive.action_TA)
-    row_of = {int(stamp): row for row, stamp in enumerate(drive.stamp_T)}
-    for t in range(len(drive)):
+    action_TA = np.asarray(episode.action_TA)
+    row_of = {int(stamp): row for row, stamp in enumerate(episode.stamp_T)}
+    for t in range(len(episode)):
         action_A = action_TA[t] if np.isfinite(action_TA[t]).all() else None
-        observation = Observation(int(drive.stamp_T[t]), latent_TD[t], pose_or_none(drive.pose_T4[t]), action_A)
+        observation = Observation(int(episode.stamp_T[t]), latent_TD[t], pose_or_none(episode.pose_T4[t]), action_A)
         plan_SA = _plan(action_TA, t, max(horizons)) if known_future else None
         requests = predictor.observe(observation, plan_SA)
         answers = bank.answer(requests) if use_memory and requests else None
@@ -165,11 +165,11 @@ def ridge_features(latent_TD: np.ndarray, action_TA: np.ndarray) -> np.ndarray:
     return np.column_stack([latent_TD, before_TD, np.nan_to_num(action_TA), np.ones(len(latent_TD))]).astype(np.float32)
 
 
-def with_noise(drive: Drive, seed: int) -> Drive:
-    """Return the drive with white noise added to every pose (0.1 m, 0.05 rad)."""
+def with_noise(episode: Episode, seed: int) -> Episode:
+    """Return the episode with white noise added to every pose (0.1 m, 0.05 rad)."""
     rng = np.random.default_rng(seed)
-    noise_T4 = rng.normal(size=(len(drive), 4)) * np.array([NOISE_M, NOISE_M, 0.0, NOISE_RAD])
-    return replace(drive, pose_T4=np.asarray(drive.pose_T4) + noise_T4)
+    noise_T4 = rng.normal(size=(len(episode), 4)) * np.array([NOISE_M, NOISE_M, 0.0, NOISE_RAD])
+    return replace(episode, pose_T4=np.asarray(episode.pose_T4) + noise_T4)
 
 
 def target_rows(stamp_T: np.ndarray, horizons: Sequence[int], step_s: float) -> np.ndarray:
@@ -211,12 +211,12 @@ def _successors(
     return latent_TD[[min(start + step, t) for step in horizons]]
 
 
-def _revisits(drive: Drive, latent_TD: np.ndarray, row_TH: np.ndarray) -> np.ndarray:
-    table = state_table(drive, latent_TD)
-    pose_T3 = np.asarray(drive.pose_T4)[:, [0, 1, 3]]
+def _revisits(episode: Episode, latent_TD: np.ndarray, row_TH: np.ndarray) -> np.ndarray:
+    table = state_table(episode, latent_TD)
+    pose_T3 = np.asarray(episode.pose_T4)[:, [0, 1, 3]]
     columns = []
     for column in range(row_TH.shape[1]):
         rows = row_TH[:, column]
         there_T3 = np.where((rows >= 0)[:, None], pose_T3[rows], np.nan)
-        columns.append(revisits(table, there_T3, np.asarray(drive.stamp_T), 20.0))
+        columns.append(revisits(table, there_T3, np.asarray(episode.stamp_T), 20.0))
     return np.stack(columns, axis=1)

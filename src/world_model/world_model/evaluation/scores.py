@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from world_model.evaluation.runner import DriveForecasts
+from world_model.evaluation.runner import EpisodeForecasts
 from world_model.evaluation.spaces import PixelSpace
 from world_model.runtime.metrics import nmse
 
@@ -32,16 +32,16 @@ class Scores:
 
 
 def score(
-    runs: Sequence[DriveForecasts],
+    runs: Sequence[EpisodeForecasts],
     images: Sequence[np.ndarray],
     variance_D: np.ndarray,
     space: PixelSpace | None,
 ) -> Scores:
-    """Return the errors of all judged frames of some drives.
+    """Return the errors of all judged frames of some episodes.
 
     Args:
-        runs: Forecasts of each drive.
-        images: Each drive's images, for the space of pixels.
+        runs: Forecasts of each episode.
+        images: Each episode's images, for the space of pixels.
         variance_D: Training variance of the latents.
         space: Fixed space; ``None`` reports latents only.
     """

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from world_model.data.drives import Drive, DriveSet
+from world_model.data.episodes import Episode, EpisodeSet
 from world_model.errors import ArtifactError, DataError
 from world_model.export.onnx_export import eager_parts
 from world_model.export.torchscript import example_inputs
@@ -96,33 +96,35 @@ def quantise_artifact(
 
 
 def _frames(artifact: Artifact, data: Path) -> list[_Frame]:
-    """Return frames spread evenly over the drives of a set, one by one, as the encoder takes them."""
-    manifest, drives = artifact.manifest, DriveSet(data)
-    if drives.manifest.image_size != manifest.image_size:
-        sizes = f"{drives.manifest.image_size} px, the artifact takes {manifest.image_size} px"
+    """Return frames spread evenly over the episodes of a set, one by one, as the encoder takes them."""
+    manifest, episodes = artifact.manifest, EpisodeSet(data)
+    if episodes.manifest.image_size != manifest.image_size:
+        sizes = f"{episodes.manifest.image_size} px, the artifact takes {manifest.image_size} px"
         raise DataError(f"images of {data} are {sizes}")
-    names = drives.names()
-    frames = [frame for name in names for frame in _of_drive(drives.drive(name), manifest, -(-_FRAMES // len(names)))]
+    names = episodes.names()
+    frames = [
+        frame for name in names for frame in _of_episode(episodes.episode(name), manifest, -(-_FRAMES // len(names)))
+    ]
     if len(frames) < _FRAMES // 2:
         raise DataError(f"{data} has {len(frames)} frames, expected at least {_FRAMES // 2}")
     return frames
 
 
-def _of_drive(drive: Drive, manifest: Manifest, count: int) -> list[_Frame]:
+def _of_episode(episode: Episode, manifest: Manifest, count: int) -> list[_Frame]:
     def at(array: np.ndarray | None, row: int, name: str) -> Tensor | None:
         if name not in manifest.inputs:
             return None
         if array is None:
-            raise DataError(f"drive {drive.name} has no {name}, which the encoder takes")
+            raise DataError(f"episode {episode.name} has no {name}, which the encoder takes")
         return torch.from_numpy(np.array(array[row : row + 1], np.float32))
 
     return [
         (
-            torch.from_numpy(np.array(drive.image_TSSC[row : row + 1])),
-            at(drive.depth_T1SS, row, "depth"),
-            at(drive.proprio_TP, row, "proprioception"),
+            torch.from_numpy(np.array(episode.image_TSSC[row : row + 1])),
+            at(episode.depth_T1SS, row, "depth"),
+            at(episode.proprio_TP, row, "proprioception"),
         )
-        for row in np.unique(np.linspace(0, len(drive) - 1, count).astype(int)).tolist()
+        for row in np.unique(np.linspace(0, len(episode) - 1, count).astype(int)).tolist()
     ]
 
 

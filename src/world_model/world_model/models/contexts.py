@@ -34,7 +34,7 @@ class GruContext(nn.Module):
         return state_BC[:, -self.hidden_dim :]
 
 
-class FilmGruContext(nn.Module):
+class ClipGruContext(nn.Module):
     """A GRU of several residual layers with layer norm, whose input the action scales and shifts (FiLM).
 
     The last ``action_dim`` inputs are the action.
@@ -48,16 +48,16 @@ class FilmGruContext(nn.Module):
         self.action_dim = action_dim
         self.state_dim = hidden_dim * layer_count
         self.enter = nn.Linear(input_dim - action_dim, hidden_dim)
-        self.film = nn.Linear(action_dim, 2 * hidden_dim)
+        self.clip = nn.Linear(action_dim, 2 * hidden_dim)
         self.cells = nn.ModuleList(nn.GRUCell(hidden_dim, hidden_dim) for _ in range(layer_count))
         self.norms = nn.ModuleList(nn.LayerNorm(hidden_dim) for _ in range(layer_count))
-        nn.init.zeros_(self.film.weight)
-        nn.init.zeros_(self.film.bias)
+        nn.init.zeros_(self.clip.weight)
+        nn.init.zeros_(self.clip.bias)
 
     def step(self, input_BI: Tensor, state_BC: Tensor) -> Tensor:
         """Return the state after one more input."""
         split = input_BI.size(1) - self.action_dim
-        scale_BF, shift_BF = self.film(input_BI[:, split:]).chunk(2, dim=1)
+        scale_BF, shift_BF = self.clip(input_BI[:, split:]).chunk(2, dim=1)
         value_BF = self.enter(input_BI[:, :split]) * (1.0 + scale_BF) + shift_BF
         states: list[Tensor] = []
         for index, (cell, norm) in enumerate(zip(self.cells, self.norms)):
@@ -182,7 +182,7 @@ class RssmContext(nn.Module):
         return logits.view(-1, self.groups, self.classes)
 
     def heads(self, state_BC: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the expected reward [B] and the logit that the drive goes on [B]."""
+        """Return the expected reward [B] and the logit that the episode goes on [B]."""
         return self.reward(state_BC).squeeze(1), self.carries_on(state_BC).squeeze(1)
 
     def summary(self, state_BC: Tensor) -> Tensor:

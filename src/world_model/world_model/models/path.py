@@ -37,7 +37,7 @@ class PathForesight(nn.Module):
         self.error_scale: Tensor
         self.caution: Tensor
         self.register_buffer("error_scale", torch.tensor(ERROR_SCALE))
-        # Factor on the standard errors, measured where nothing was learned: on the drives learned from all fits better.
+        # Factor on the standard errors, measured where nothing was learned: where it was, all fits better.
         self.register_buffer("caution", torch.ones(3))
         self.net = nn.Sequential(nn.Linear(size, 128), nn.SiLU(), nn.Dropout(0.1), nn.Linear(128, 128), nn.SiLU(), last)
 

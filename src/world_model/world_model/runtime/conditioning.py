@@ -1,6 +1,6 @@
 """What the transition is told about retrieved memories; one function for training and for the live predictor.
 
-Shape suffixes: ... = any leading dimensions, K = memories, 3 = (x, y, heading), F = features.
+Shape suffixes: ... = any leading dimensions, K = memories, 3 = (x, y, yaw), F = features.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,10 @@ TWIN_FEATURES = 7
 MOTION_FEATURES = 7
 
 
+_FORMER_NAMES = {"heading_tolerance_rad": "yaw_tolerance_rad", "heading_weight_m": "yaw_weight_m"}
+"""What manifests of format 2 called some settings."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Retrieval:
     """Which memories a prediction asks for, as the artifact was trained with them.
@@ -25,8 +29,8 @@ class Retrieval:
         spot_k: Memories nearest in pose to where the robot will be, per horizon.
         twin_k: Memories nearest in latent among those around where the robot is.
         radius_m: Planar limit of both.
-        heading_tolerance_rad: Heading limit of both.
-        heading_weight_m: Metres that one radian of heading counts in the ranking by pose.
+        yaw_tolerance_rad: Yaw limit of both.
+        yaw_weight_m: Metres that one radian of yaw counts in the ranking by pose.
         exclude_recent_s: Only memories at least this much older than the present.
         length_scale_m: Length that offsets are divided by before the network sees them.
     """
@@ -34,8 +38,8 @@ class Retrieval:
     spot_k: int = 8
     twin_k: int = 4
     radius_m: float = 1.5
-    heading_tolerance_rad: float = 0.7
-    heading_weight_m: float = 1.0
+    yaw_tolerance_rad: float = 0.7
+    yaw_weight_m: float = 1.0
     exclude_recent_s: float = EXCLUDE_RECENT_S
     length_scale_m: float = 1.0
 
@@ -46,6 +50,7 @@ class Retrieval:
         Raises:
             ArtifactError: An entry is unknown.
         """
+        entries = {_FORMER_NAMES.get(name, name): value for name, value in entries.items()}
         unknown = sorted(set(entries) - {f.name for f in fields(cls)})
         if unknown:
             raise ArtifactError(f"manifest: memory has unknown entries: {', '.join(unknown)}")
@@ -62,7 +67,7 @@ class Retrieval:
 
 
 def offsets_in_frame(memory_K3: np.ndarray, frame_3: np.ndarray) -> np.ndarray:
-    """Return memory poses [..., K, 3] in the frame of a pose [..., 3]: (forward, left, heading in -pi..pi)."""
+    """Return memory poses [..., K, 3] in the frame of a pose [..., 3]: (forward, left, yaw in -pi..pi)."""
     frame_13 = frame_3[..., None, :]
     dx_K, dy_K = memory_K3[..., 0] - frame_13[..., 0], memory_K3[..., 1] - frame_13[..., 1]
     cosine, sine = np.cos(frame_13[..., 2]), np.sin(frame_13[..., 2])

@@ -1,6 +1,6 @@
 """Weighs what memories say by how well it came true lately.
 
-A network learns how far to trust memories from the drives it was trained on; on another robot, with another camera
+A network learns how far to trust memories from the episodes it was trained on; on another robot, with another camera
 and another localisation, something else may be right. Beside its forecast stand plain candidates; those that would
 have made the forecasts whose time has come better get a share of the next one.
 

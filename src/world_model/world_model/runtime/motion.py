@@ -1,6 +1,6 @@
 """From actions to where the robot will be: the motion model that says at which pose to ask the memory.
 
-Shape suffixes: S = steps ahead, A = action size, 3 = (forward [m], left [m], heading [rad]) in the robot's frame.
+Shape suffixes: S = steps ahead, A = action size, 3 = (forward [m], left [m], yaw [rad]) in the robot's frame.
 """
 
 import math
@@ -34,7 +34,7 @@ class MotionModel:
         lag_steps: Time constant with which the twist follows it, in steps.
         residual_share: Share (0..1, per twist component) of measured minus modelled velocity that is carried on.
         window_s: Time over which the poses' velocity is measured [s].
-        pose_gain: Share (0..1; position, heading) of what a measured pose says beyond the expected one that is
+        pose_gain: Share (0..1; position, yaw) of what a measured pose says beyond the expected one that is
             believed; 1 takes poses as they are measured.
         error_horizons_s: Times ahead [s], ascending, of the rows of ``error_std``.
         error_std: Standard errors (forward [m], left [m], turn [rad]) of the displacement when the actions that follow
@@ -139,7 +139,7 @@ class Whiteness:
 
 
 class MotionTracker:
-    """The motion model run along one drive, one observation at a time.
+    """The motion model run along one episode, one observation at a time.
 
     Args:
         model: Fitted parameters.
@@ -220,8 +220,8 @@ class MotionTracker:
 
     def _smoothed(self, stamp_ns: int, measured: Pose2) -> Pose2:
         """Return the measured pose less its white noise: a Kalman filter at its steady state, driven by actions."""
-        position_gain, heading_gain = self._model.pose_gain
-        if self._pose is None or not self._started or position_gain == heading_gain == 1.0:
+        position_gain, yaw_gain = self._model.pose_gain
+        if self._pose is None or not self._started or position_gain == yaw_gain == 1.0:
             return measured
         last_ns, last = self._pose
         elapsed_s = (stamp_ns - last_ns) * 1e-9
@@ -231,13 +231,11 @@ class MotionTracker:
         if not 0.0 < elapsed_s < _SMOOTHED_GAP_S or math.hypot(forward, left) > _JUMP_M:
             return measured
         # A model of another robot would pull the pose along with it: what it misses then looks alike each time.
-        position, heading = (
-            doubt.update(*values) for doubt, values in zip(self._doubt, ((forward, left), (turn, 0.0)))
-        )
+        position, yaw = (doubt.update(*values) for doubt, values in zip(self._doubt, ((forward, left), (turn, 0.0))))
         position_gain += position * (1.0 - position_gain)
-        heading_gain += heading * (1.0 - heading_gain)
-        moved = expected.moved((position_gain * forward, position_gain * left, heading_gain * turn))
-        return Pose2(moved.x, moved.y, measured.z, moved.heading)
+        yaw_gain += yaw * (1.0 - yaw_gain)
+        moved = expected.moved((position_gain * forward, position_gain * left, yaw_gain * turn))
+        return Pose2(moved.x, moved.y, measured.z, moved.yaw)
 
     def _command(self, action_TA: np.ndarray) -> np.ndarray:
         return action_features(action_TA) @ self._weights_F3

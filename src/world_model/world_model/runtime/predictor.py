@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from wm_core.memory.keyframes import REVISIT_HEADING_RAD, REVISIT_RADIUS_M
+from wm_core.memory.keyframes import REVISIT_RADIUS_M, REVISIT_YAW_RAD
 from wm_core.se2 import Pose2
 from world_model.errors import ObservationError
 from world_model.runtime.artifacts import Artifact
@@ -193,7 +193,7 @@ class Predictor:
         moved_H3 = moved_S3[[step - 1 for step in self._steps]]
         if plan_SA is not None:
             return moved_H3, self._known_std_H3
-        # The action is held for want of a better guess: the network knows how drives usually go on, and how surely.
+        # The action is held for want of a better guess: the network knows how episodes usually go on, and how surely.
         scale_3 = self._retrieval.scale_3
         with torch.inference_mode():
             said_1H6 = self._transition.foresee_path(
@@ -219,8 +219,8 @@ class Predictor:
                 latent_D=latent_D,
                 rank="pose" if latent_D is None else "latent",
                 radius_m=retrieval.radius_m,
-                heading_tolerance_rad=retrieval.heading_tolerance_rad,
-                heading_weight_m=retrieval.heading_weight_m,
+                yaw_tolerance_rad=retrieval.yaw_tolerance_rad,
+                yaw_weight_m=retrieval.yaw_weight_m,
                 k=k,
                 exclude_recent_s=retrieval.exclude_recent_s,
                 stamp_ns=observation.stamp_ns,
@@ -322,6 +322,6 @@ def is_revisit(pose: Pose2, memory_poses: Sequence[Pose2]) -> bool:
     """Return whether one of the remembered poses lies within 1 m and 30 degrees of ``pose``."""
     for other in memory_poses:
         forward, left, turn = other.relative_to(pose)
-        if forward * forward + left * left <= REVISIT_RADIUS_M**2 and abs(turn) <= REVISIT_HEADING_RAD:
+        if forward * forward + left * left <= REVISIT_RADIUS_M**2 and abs(turn) <= REVISIT_YAW_RAD:
             return True
     return False

@@ -33,8 +33,8 @@ class MemoryRequest:
     latent_D: np.ndarray | None
     rank: str
     radius_m: float
-    heading_tolerance_rad: float
-    heading_weight_m: float
+    yaw_tolerance_rad: float
+    yaw_weight_m: float
     k: int
     exclude_recent_s: float
     stamp_ns: int
@@ -155,8 +155,8 @@ def plain_copy(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, retr
 
 
 def _offsets(memories: Sequence[Memory], frame: Pose2) -> np.ndarray:
-    pose_K3 = np.array([(m.pose.x, m.pose.y, m.pose.heading) for m in memories])
-    return offsets_in_frame(pose_K3, np.array([frame.x, frame.y, frame.heading]))
+    pose_K3 = np.array([(m.pose.x, m.pose.y, m.pose.yaw) for m in memories])
+    return offsets_in_frame(pose_K3, np.array([frame.x, frame.y, frame.yaw]))
 
 
 def _ages_s(memories: Sequence[Memory], present: Present) -> np.ndarray:

@@ -130,7 +130,7 @@ class PictureConfig(OptimiserConfig):
     _where: ClassVar[str] = "pictures"
 
     def __post_init__(self) -> None:
-        """Refuse films of which nothing is seen."""
+        """Refuse clips of which nothing is seen."""
         super().__post_init__()
         if self.burn_in < 1:
             raise ConfigError(f"pictures.burn_in is {self.burn_in}, expected 1 or more")
@@ -145,7 +145,7 @@ class LossConfig:
         perceptual: Of the difference between features of decoded and real pictures (LPIPS).
         prediction: Of the squared error of imagined latents.
         kl: Of the divergence between what an RSSM expects and what it sees.
-        outcome: Of an RSSM's reward and of whether the drive goes on, where the data has them.
+        outcome: Of an RSSM's reward and of whether the episode goes on, where the data has them.
         regularisation: Of magnitude, variance and covariance of the latents, each.
         perceptual_path: Folder with ``backbone.pth`` and ``lin.pth``; needed when ``perceptual`` is positive.
     """
@@ -196,14 +196,14 @@ class TrainConfig:
         path_steps: Optimiser steps of the path foresight; its schedule needs more than ten.
         view_steps: Optimiser steps of the view warp before the transition uses it; 0 leaves it all to the transition.
         validate_every: Steps between validations.
-        practice_gap_s: When positive, the memory of a drive too short to come back anywhere is all of that drive except
-            what lies nearer than this in time to what is to be forecast [s].
-        practice_copies: Episodes per drive and kind of future when practising, each with pose errors of its own.
+        practice_gap_s: When positive, the memory of an episode too short to come back anywhere is all of that
+            episode except what lies nearer than this in time to what is to be forecast [s].
+        practice_copies: Episodes per episode and kind of future when practising, each with pose errors of its own.
         practice_noise_m: Spread of the position errors of the remembered poses when practising [m].
-        practice_noise_rad: Spread of the heading errors of the remembered poses when practising [rad].
-        extra_error_m: Largest standard error added to the expected position of every second drive, so that the network
-            learns what to do when it is told that the pose is bad [m].
-        extra_error_rad: The same of the heading [rad].
+        practice_noise_rad: Spread of the yaw errors of the remembered poses when practising [rad].
+        extra_error_m: Largest standard error added to the expected position of every second episode, so that the
+            network learns what to do when it is told that the pose is bad [m].
+        extra_error_rad: The same of the yaw [rad].
         freeze_memory: Leave the memory branch as the source trained it.
         memory_shrink: Factor on the corrections that the source's memory branch makes to what it copies.
         start_from: Artifact or checkpoint folder to fine-tune from; empty: from scratch.

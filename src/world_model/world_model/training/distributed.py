@@ -13,14 +13,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from world_model.data.drives import DriveSet
+from world_model.data.episodes import EpisodeSet
 from world_model.models.transition import Transition
 from world_model.training.checkpoints import load_checkpoint
 from world_model.training.config import OptimiserConfig, TrainConfig
-from world_model.training.episodes import Episode
 from world_model.training.loop import Progress, Terms, make_fabric
 from world_model.training.picture_stage import Pictures, PictureTrainer
 from world_model.training.report import Report
+from world_model.training.sequences import TrainingSequence
 from world_model.training.transition_stage import Trainer
 
 _Model = TypeVar("_Model", bound=torch.nn.Module)
@@ -34,8 +34,8 @@ def fit_transition(
     step_s: float,
     variance_D: Tensor,
     outcomes: Mapping[str, np.ndarray],
-    train: Sequence[Episode],
-    valid: Sequence[Episode],
+    train: Sequence[TrainingSequence],
+    valid: Sequence[TrainingSequence],
     report: Report,
 ) -> Terms:
     """Train a transition in place, see ``Trainer``, and return its last losses."""
@@ -73,8 +73,8 @@ def _transition(
     step_s: float,
     variance_D: Tensor,
     outcomes: Mapping[str, np.ndarray],
-    train: Sequence[Episode],
-    valid: Sequence[Episode],
+    train: Sequence[TrainingSequence],
+    valid: Sequence[TrainingSequence],
     report: Report,
     fabric: Fabric | None,
 ) -> Terms:
@@ -87,9 +87,9 @@ def _pictures(
     config: TrainConfig, pictures: Pictures, data: Path, folder: Path, report: Report, fabric: Fabric | None
 ) -> Terms:
     torch.set_num_threads(config.threads)
-    drives = DriveSet(data)
-    trainer = PictureTrainer(config, _own(pictures, config.seed, fabric), folder, drives.manifest.step_s, fabric)
-    train, valid = (list(drives.drives(split)) for split in ("train", "valid"))
+    episodes = EpisodeSet(data)
+    trainer = PictureTrainer(config, _own(pictures, config.seed, fabric), folder, episodes.manifest.step_s, fabric)
+    train, valid = (list(episodes.episodes(split)) for split in ("train", "valid"))
     return trainer.fit(train, valid, partial(_tell, report, folder.name))
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from wm_core.memory.keyframes import StateTable, nearest_states, select_states
-from world_model.data.drives import Drive
+from world_model.data.episodes import Episode
 from world_model.models.encoders import ConvEncoder, LinearEncoder
 from world_model.models.forecaster import ViewWarp
 from world_model.runtime.conditioning import offsets_in_frame
@@ -34,16 +34,16 @@ _OTHER_VISIT_SHARE = 0.75
 
 @dataclass(frozen=True)
 class PairSource:
-    """One drive and, per frame, frames of other visits seen from nearby (-1 where there are fewer), [T, K]."""
+    """One episode and, per frame, frames of other visits seen from nearby (-1 where there are fewer), [T, K]."""
 
     image_TSSC: np.ndarray
     pose_T3: np.ndarray
     other_TK: np.ndarray
 
 
-def pair_source(drive: Drive) -> PairSource:
-    """Return the pairs that a drive offers."""
-    pose_T4, stamp_T = np.asarray(drive.pose_T4), np.asarray(drive.stamp_T)
+def pair_source(episode: Episode) -> PairSource:
+    """Return the pairs that an episode offers."""
+    pose_T4, stamp_T = np.asarray(episode.pose_T4), np.asarray(episode.stamp_T)
     kept_N = select_states(stamp_T, pose_T4)
     blank = np.zeros((len(kept_N), 1), np.float32)
     empty = np.zeros((len(kept_N), 0, 1), np.float32)
@@ -54,13 +54,13 @@ def pair_source(drive: Drive) -> PairSource:
         stamp_T,
         _CANDIDATES,
         radius_m=_NEAR_M,
-        heading_tolerance_rad=_NEAR_RAD,
-        heading_weight_m=1.0,
+        yaw_tolerance_rad=_NEAR_RAD,
+        yaw_weight_m=1.0,
         exclude_recent_s=20.0,
         chunk=256,
     ).index_QK
     other_TK = np.where(found_TK >= 0, kept_N[found_TK], -1) if len(kept_N) else found_TK
-    return PairSource(drive.image_TSSC, pose_T4[:, [0, 1, 3]], other_TK)
+    return PairSource(episode.image_TSSC, pose_T4[:, [0, 1, 3]], other_TK)
 
 
 def train_encoder(

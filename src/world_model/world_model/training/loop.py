@@ -40,7 +40,7 @@ def make_fabric(settings: OptimiserConfig) -> Fabric:
     """Return Fabric for the configured devices and precision; several devices get a process each."""
     strategy: str | DDPStrategy = "auto"
     if settings.devices > 1:
-        # Losses of a drive without rewards leave heads unused: their gradients must not be waited for.
+        # Losses of an episode without rewards leave heads unused: their gradients must not be waited for.
         strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True)
     return Fabric(
         accelerator=settings.accelerator,

@@ -84,7 +84,7 @@ def reward_loss(expected_X: Tensor, reward_X: Tensor) -> Tensor:
 
 
 def goes_on_loss(logit_X: Tensor, goes_on_X: Tensor) -> Tensor:
-    """Return the cross-entropy of whether a drive goes on (1) or ends (0) over the frames where it is known."""
+    """Return the cross-entropy of whether an episode goes on (1) or ends (0) over the frames where it is known."""
     known_X = torch.isfinite(goes_on_X)
     truth_X = torch.where(known_X, goes_on_X, torch.zeros_like(goes_on_X))
     cost_X = functional.binary_cross_entropy_with_logits(logit_X, truth_X, reduction="none")

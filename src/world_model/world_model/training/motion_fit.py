@@ -1,4 +1,4 @@
-"""Fits the motion model to recorded drives: which delay, lag and gains turn actions into displacement.
+"""Fits the motion model to recorded episodes: which delay, lag and gains turn actions into displacement.
 
 Shape suffixes: T = frames, A = action size, F = action features, 3 = (forward, left, turn).
 """
@@ -29,7 +29,7 @@ _REACH = 2
 
 @dataclass(frozen=True)
 class Track:
-    """Aligned poses and actions of one drive: stamps [T] ns, (x, y, z, heading) [T, 4], actions [T, A]."""
+    """Aligned poses and actions of one episode: stamps [T] ns, (x, y, z, yaw) [T, 4], actions [T, A]."""
 
     stamp_T: np.ndarray
     pose_T4: np.ndarray
@@ -37,19 +37,19 @@ class Track:
 
 
 def fit_motion(tracks: Sequence[Track], step_s: float, horizon_s: float = 1.0) -> MotionModel:
-    """Return the motion model that best foretells where these drives were ``horizon_s`` later.
+    """Return the motion model that best foretells where these episodes were ``horizon_s`` later.
 
     Args:
-        tracks: Drives; frames without a pose or an action are left out.
+        tracks: Episodes; frames without a pose or an action are left out.
         step_s: Time between frames [s].
         horizon_s: Time ahead to be good at [s].
 
     Raises:
-        DataError: No drive has both poses and actions for long enough.
+        DataError: No episode has both poses and actions for long enough.
     """
     usable = [track for track in tracks if np.isfinite(track.pose_T4).all(axis=1).sum() > 4 * horizon_s / step_s]
     if not usable:
-        raise DataError(f"no drive has poses for {4 * horizon_s} s: the motion model cannot be fitted")
+        raise DataError(f"no episode has poses for {4 * horizon_s} s: the motion model cannot be fitted")
     candidates = [MotionModel()]
     if all(np.isfinite(track.action_TA).all(axis=1).mean() > 0.5 for track in usable):
         candidates.append(_fit_driven(usable, step_s, horizon_s))
@@ -59,7 +59,7 @@ def fit_motion(tracks: Sequence[Track], step_s: float, horizon_s: float = 1.0) -
         for linear, turning, window_s in itertools.product(_SHARES, _SHARES, _WINDOWS_S)
         if candidate.weights or linear == turning == 1.0
     ]
-    # Translation and turn share the window only; on few frames of few drives every combination is affordable.
+    # Translation and turn share the window only; on few frames of few episodes every combination is affordable.
     sample = usable[:: max(len(usable) // 4, 1)][:4]
 
     def misses(model: MotionModel) -> float:
@@ -79,7 +79,7 @@ def displacement_error(
     """Return the mean squared error of the expected pose, in square metres (1 rad counts as 1 m).
 
     Args:
-        track: Drive to run along.
+        track: Episode to run along.
         model: Motion model.
         step_s: Time between frames [s].
         horizon_s: Time ahead [s].
@@ -146,7 +146,7 @@ def _missed(track: Track, model: MotionModel, step_s: float, steps: Sequence[int
 
 
 def pose_or_none(row_4: np.ndarray) -> Pose2 | None:
-    """Return the pose in a row (x, y, z, heading), or None where it is not finite."""
+    """Return the pose in a row (x, y, z, yaw), or None where it is not finite."""
     return Pose2(*(float(value) for value in row_4)) if np.isfinite(row_4).all() else None
 
 

@@ -1,8 +1,8 @@
-"""Trains the path foresight: where drives go on to, beyond holding the present action.
+"""Trains the path foresight: where episodes go on to, beyond holding the present action.
 
 It comes before the rest, because it decides at which poses the memory is asked.
 
-Shape suffixes: B = sequences, L = frames, T = frames of a drive, H = horizons, D = latent size, 3 = displacement.
+Shape suffixes: B = sequences, L = frames, T = frames of an episode, H = horizons, D = latent size, 3 = displacement.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SURENESS = 0.2
 
 @dataclass(frozen=True)
 class PathData:
-    """One drive: latents, actions, held displacement (scaled) [T, H, 3] and what it missed [T, H, 3] (NaN: unknown)."""
+    """Of one episode: latents, actions, held displacement (scaled) and what it missed (NaN: unknown) [T, H, 3]."""
 
     latent_TD: np.ndarray
     action_TA: np.ndarray
@@ -68,7 +68,7 @@ def train_path(
 
     Args:
         model: Transition with its statistics set.
-        data: Drives.
+        data: Episodes.
         horizons_s: Times ahead [s].
         steps: Optimiser steps.
         batch: Sequences per step.
@@ -106,12 +106,12 @@ def train_path(
 
 
 def fit_caution(model: Transition, data: Sequence[PathData], horizons_s: Sequence[float]) -> None:
-    """Set by how much the standard errors are too small, at least not at all, on drives that were not learned from."""
+    """Set by how much the standard errors are too small, at least 1, on episodes that were not learned from."""
     model.path.caution.fill_(1.0)
     squares = []
-    for drive in data:
-        said_TH6 = path_corrections(model, drive.latent_TD, drive.action_TA, drive.moved_TH3, horizons_s)
-        missed_TH3 = drive.missed_TH3 - said_TH6[..., :3]
+    for episode in data:
+        said_TH6 = path_corrections(model, episode.latent_TD, episode.action_TA, episode.moved_TH3, horizons_s)
+        missed_TH3 = episode.missed_TH3 - said_TH6[..., :3]
         squares.append(np.square(missed_TH3 / said_TH6[..., 3:])[np.isfinite(missed_TH3).all(axis=2)])
     square_N3 = np.concatenate(squares)
     if len(square_N3):
@@ -120,10 +120,10 @@ def fit_caution(model: Transition, data: Sequence[PathData], horizons_s: Sequenc
         model.path.caution.copy_(torch.from_numpy(np.maximum(factor_3, 1.0)))
 
 
-def last_part(drive: PathData, share: float) -> tuple[PathData, PathData]:
-    """Return a drive divided in time; the last part has this share of it."""
-    cut = round(len(drive.latent_TD) * (1.0 - share))
-    columns = (drive.latent_TD, drive.action_TA, drive.moved_TH3, drive.missed_TH3)
+def last_part(episode: PathData, share: float) -> tuple[PathData, PathData]:
+    """Return an episode divided in time; the last part has this share of it."""
+    cut = round(len(episode.latent_TD) * (1.0 - share))
+    columns = (episode.latent_TD, episode.action_TA, episode.moved_TH3, episode.missed_TH3)
     return PathData(*(column[:cut] for column in columns)), PathData(*(column[cut:] for column in columns))
 
 
@@ -131,7 +131,7 @@ def last_part(drive: PathData, share: float) -> tuple[PathData, PathData]:
 def path_corrections(
     model: Transition, latent_TD: np.ndarray, action_TA: np.ndarray, moved_TH3: np.ndarray, horizons_s: Sequence[float]
 ) -> np.ndarray:
-    """Return what the trained path foresight adds along one drive and its standard error then, [T, H, 6], scaled."""
+    """Return what the trained path foresight adds along one episode and its standard error then, [T, H, 6], scaled."""
     code_1HC = horizon_features(torch.tensor([list(horizons_s)], dtype=torch.float32))
     tensors = (torch.from_numpy(np.array(a, np.float32))[None] for a in (latent_TD, action_TA, moved_TH3))
     latent_1TD, action_1TA, moved_1TH3 = tensors
@@ -164,8 +164,10 @@ def _run(model: Transition, latent_BLD: Tensor, action_BLA: Tensor, moved_BLH3: 
 def _draw(data: Sequence[PathData], batch: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
     parts = []
     for index in rng.integers(len(data), size=batch):
-        drive = data[index]
-        start = int(rng.integers(max(len(drive.latent_TD) - _SEQUENCE, 1)))
+        episode = data[index]
+        start = int(rng.integers(max(len(episode.latent_TD) - _SEQUENCE, 1)))
         window = slice(start, start + _SEQUENCE)
-        parts.append([array[window] for array in (drive.latent_TD, drive.action_TA, drive.moved_TH3, drive.missed_TH3)])
+        parts.append(
+            [array[window] for array in (episode.latent_TD, episode.action_TA, episode.moved_TH3, episode.missed_TH3)]
+        )
     return tuple(torch.from_numpy(np.stack(column).astype(np.float32)) for column in zip(*parts))

@@ -1,11 +1,11 @@
 """Trains a residual encoder together with the decoder of its pictures: latents that can be shown and foreseen.
 
-Short films are encoded; each latent must give its picture back, and from the first frames of a film the latents of the
+Short clips are encoded; each latent must give its picture back, and from the first frames of a clip the latents of the
 others must be imagined, by a forecaster that is only there for this: the transition is trained later, on the latents as
 they then are. What is imagined is compared with latents that get no gradient from it, or the easiest to foresee would
 be latents that all say the same.
 
-Shape suffixes: B = films, L = frames, X = B * L pictures, S = image side, D = latent size, A = action size,
+Shape suffixes: B = clips, L = frames, X = B * L pictures, S = image side, D = latent size, A = action size,
 N = imagined frames.
 """
 
@@ -20,13 +20,13 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from world_model.data.drives import Drive
+from world_model.data.episodes import Episode
 from world_model.models.contexts import RssmContext
 from world_model.models.factory import make_decoder, make_encoder, make_transition
 from world_model.models.residual import ResidualBlock
 from world_model.runtime.conditioning import MOTION_FEATURES
+from world_model.training.clips import ClipSampler, optional_inputs
 from world_model.training.config import TrainConfig
-from world_model.training.films import FilmSampler, optional_inputs
 from world_model.training.loop import Loop, Progress, Terms, divide
 from world_model.training.losses import (
     covariance_loss,
@@ -64,7 +64,7 @@ class Pictures(nn.Module):
 
 
 class PictureLosses(nn.Module):
-    """The networks of this stage with their losses around them: tensors of films in, named terms out.
+    """The networks of this stage with their losses around them: tensors of clips in, named terms out.
 
     Terms: ``reconstruction``, ``prediction``, ``magnitude``, ``variance``, ``covariance``; ``kl`` for an RSSM and
     ``perceptual`` where it has a weight.
@@ -88,7 +88,7 @@ class PictureLosses(nn.Module):
         self.register_buffer("weight_N", horizon_weights(imagined, config.pictures.horizon_weight))
 
     def forward(self, image_BLSSC: Tensor, action_BLA: Tensor, *extra: Tensor) -> dict[str, Tensor]:
-        """Return the named losses of films, see ``FilmSampler.columns``."""
+        """Return the named losses of clips, see ``ClipSampler.columns``."""
         render: Any = self.pictures.decoder.render
         layers = self.pictures.layers() if self._settings.checkpoint_activations and self.training else ()
         with recomputed(layers):
@@ -161,14 +161,14 @@ class PictureTrainer:
 
     def fit(
         self,
-        train: Sequence[Drive],
-        valid: Sequence[Drive] = (),
+        train: Sequence[Episode],
+        valid: Sequence[Episode] = (),
         progress: Callable[[Progress], None] = lambda _: None,
     ) -> Terms:
         """Train to the configured number of steps and return the last validation's (or last step's) losses.
 
         Raises:
-            DataError: A drive is shorter than a film.
+            DataError: A episode is shorter than a clip.
         """
         loop = self._loop
         loop.resume()
@@ -176,16 +176,16 @@ class PictureTrainer:
         check = partial(self.validate, valid) if len(valid) else None
         return loop.run(lambda: self.one_step(sampler), check, progress)
 
-    def one_step(self, sampler: FilmSampler) -> Terms:
-        """Take one optimiser step on fresh films and return its losses."""
+    def one_step(self, sampler: ClipSampler) -> Terms:
+        """Take one optimiser step on fresh clips and return its losses."""
         count = self._loop.parts_count
         return self._loop.take_step(divide(sampler.columns(self._config.pictures.batch * count), count))
 
-    def validate(self, drives: Sequence[Drive]) -> Terms:
-        """Return the mean losses over fixed films of held-out drives."""
-        sampler = self._sampler(drives, 12345)
+    def validate(self, episodes: Sequence[Episode]) -> Terms:
+        """Return the mean losses over fixed clips of held-out episodes."""
+        sampler = self._sampler(episodes, 12345)
         batch = self._config.pictures.batch
         return self._loop.mean_terms([sampler.columns(batch) for _ in range(_VALIDATION_BATCHES)])
 
-    def _sampler(self, drives: Sequence[Drive], seed: int) -> FilmSampler:
-        return FilmSampler(drives, self._config.model, self._config.pictures.sequence, seed)
+    def _sampler(self, episodes: Sequence[Episode], seed: int) -> ClipSampler:
+        return ClipSampler(episodes, self._config.model, self._config.pictures.sequence, seed)

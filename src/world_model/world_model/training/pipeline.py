@@ -1,4 +1,4 @@
-"""From converted drives to an artifact: encoder, motion, path, transition with and without memory, export.
+"""From converted episodes to an artifact: encoder, motion, path, transition with and without memory, export.
 
 Each stage leaves its result in the run's folder and is skipped when that is there, so a killed run goes on.
 """
@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from world_model.data.drives import DriveSet
+from world_model.data.episodes import EpisodeSet
 from world_model.errors import DataError
 from world_model.export.torchscript import export_artifact
 from world_model.models.factory import make_transition
 from world_model.models.transition import Transition
 from world_model.runtime.artifacts import Manifest
+from world_model.training.clips import encoder_inputs
 from world_model.training.config import TrainConfig
 from world_model.training.distributed import fit_transition
-from world_model.training.episodes import Episode
-from world_model.training.films import encoder_inputs
 from world_model.training.outcomes import outcomes_of
-from world_model.training.preparation import make_episodes, write_reference
+from world_model.training.preparation import make_sequences, write_reference
 from world_model.training.report import Report
+from world_model.training.sequences import TrainingSequence
 from world_model.training.stages import Stages, prepare, source_state
 
 
@@ -40,7 +40,7 @@ def run_training(
         config: The run.
         data: Converted set.
         out: Folder of the run; what is there already is used.
-        workers: Processes that prepare episodes.
+        workers: Processes that prepare sequences.
         report: Told what happens.
 
     Returns:
@@ -48,27 +48,27 @@ def run_training(
 
     Raises:
         ConfigError: Parts that do not go together, or another configuration than the one of what is there already.
-        DataError: No training drives, or drives that lack what the encoder takes.
+        DataError: No training episodes, or episodes that lack what the encoder takes.
     """
     started, report = time.monotonic(), report or Report()
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     out.mkdir(parents=True, exist_ok=True)
-    drives = DriveSet(data)
-    names = drives.names("train")
+    episodes = EpisodeSet(data)
+    names = episodes.names("train")
     if not names:
         raise DataError(f"{data} has no training drives")
-    stages = prepare(config, drives, names, out, report)
+    stages = prepare(config, episodes, names, out, report)
     report.say(f"preparing {len(names)} drives")
-    episodes = make_episodes(config, drives, names, stages, workers)
-    valid = make_episodes(config, drives, drives.names("valid"), stages, workers)
-    without_memory = make_without_memory(config, stages, drives.manifest.action_dim)
-    losses = train_transitions(config, drives, stages, without_memory, episodes, valid, out, report)
+    sequences = make_sequences(config, episodes, names, stages, workers)
+    valid = make_sequences(config, episodes, episodes.names("valid"), stages, workers)
+    without_memory = make_without_memory(config, stages, episodes.manifest.action_dim)
+    losses = train_transitions(config, episodes, stages, without_memory, sequences, valid, out, report)
     path = out / "artifact"
     path.mkdir(exist_ok=True)
-    write_reference(path, config, drives, names, stages.latents, episodes[1::2])
-    account = _account(config, drives, names, losses, time.monotonic() - started)
-    entries = manifest_entries(config, drives, stages, account)
+    write_reference(path, config, episodes, names, stages.latents, sequences[1::2])
+    account = _account(config, episodes, names, losses, time.monotonic() - started)
+    entries = manifest_entries(config, episodes, stages, account)
     manifest = export_artifact(path, stages.encoder, stages.decoder, stages.transition, entries, without_memory)
     report.say(f"artifact {manifest.encoder_id} in {path} after {time.monotonic() - started:.0f} s")
     return manifest
@@ -91,11 +91,11 @@ def make_without_memory(config: TrainConfig, stages: Stages, action_dim: int) ->
 
 def train_transitions(
     config: TrainConfig,
-    drives: DriveSet,
+    episodes: EpisodeSet,
     stages: Stages,
     without_memory: Transition,
-    episodes: Sequence[Episode],
-    valid: Sequence[Episode],
+    sequences: Sequence[TrainingSequence],
+    valid: Sequence[TrainingSequence],
     out: Path,
     report: Report,
 ) -> dict[str, float]:
@@ -103,7 +103,7 @@ def train_transitions(
 
     Path foresight and a view warp that had a stage of its own stay as they are.
     """
-    outcomes = outcomes_of(drives, drives.names())
+    outcomes = outcomes_of(episodes, episodes.names())
     losses = []
     for name, model in (("memory", stages.transition), ("without_memory", without_memory)):
         model.path.requires_grad_(False)
@@ -111,8 +111,8 @@ def train_transitions(
         if config.view_steps:
             # It was learned from far more pairs than the transition sees, and would learn its buildings by heart here.
             model.memory.warp.requires_grad_(False)
-        step_s, variance_D = drives.manifest.step_s, latent_variance(stages)
-        losses.append(fit_transition(config, model, out / name, step_s, variance_D, outcomes, episodes, valid, report))
+        step_s, variance_D = episodes.manifest.step_s, latent_variance(stages)
+        losses.append(fit_transition(config, model, out / name, step_s, variance_D, outcomes, sequences, valid, report))
     return losses[0]
 
 
@@ -121,14 +121,16 @@ def latent_variance(stages: Stages) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(list(stages.latents.values())).var(axis=0) + 1e-9)
 
 
-def manifest_entries(config: TrainConfig, drives: DriveSet, stages: Stages, account: dict[str, Any]) -> dict[str, Any]:
+def manifest_entries(
+    config: TrainConfig, episodes: EpisodeSet, stages: Stages, account: dict[str, Any]
+) -> dict[str, Any]:
     """Return what the artifact's manifest says of this run."""
-    latent_ND, step_s = np.concatenate(list(stages.latents.values())), drives.manifest.step_s
+    latent_ND, step_s = np.concatenate(list(stages.latents.values())), episodes.manifest.step_s
     return {
         "name": config.name,
         "z_dim": config.model.latent_dim,
-        "action_dim": drives.manifest.action_dim,
-        "image_size": drives.manifest.image_size,
+        "action_dim": episodes.manifest.action_dim,
+        "image_size": episodes.manifest.image_size,
         "inputs": encoder_inputs(config.model),
         "step_s": step_s,
         "horizon_s": max(1.0, step_s),
@@ -142,12 +144,12 @@ def manifest_entries(config: TrainConfig, drives: DriveSet, stages: Stages, acco
 
 
 def _account(
-    config: TrainConfig, drives: DriveSet, names: Sequence[str], losses: dict[str, float], seconds: float
+    config: TrainConfig, episodes: EpisodeSet, names: Sequence[str], losses: dict[str, float], seconds: float
 ) -> dict[str, Any]:
-    frames = sum(drives.manifest.drives[name]["frames"] for name in names)
+    frames = sum(episodes.manifest.episodes[name]["frames"] for name in names)
     return {
         "config": json.loads(json.dumps(config.to_json())),
-        "data": {"source": drives.manifest.source, "drives": len(names), "frames": frames},
+        "data": {"source": episodes.manifest.source, "drives": len(names), "frames": frames},
         "seconds": round(seconds),
         "machine": f"{platform.machine()}, {config.threads} thread(s)",
         "last_losses": {name: round(value, 5) for name, value in losses.items()},

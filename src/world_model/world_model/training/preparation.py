@@ -1,4 +1,4 @@
-"""Drives made ready for the transition, in parallel, and what evaluation later compares with."""
+"""Episodes made ready for the transition, in parallel, and what evaluation later compares with."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from world_model.data.drives import DriveSet
+from world_model.data.episodes import EpisodeSet
 from world_model.evaluation.runner import ridge_features
 from world_model.evaluation.spaces import fit_pixel_space
 from world_model.models.transition import Transition
 from world_model.runtime.artifacts import REFERENCE_NAME
 from world_model.runtime.motion import MotionModel
+from world_model.training.clips import latents_of
 from world_model.training.config import TrainConfig
-from world_model.training.episodes import Episode, ExtraErrors, build_episode, state_table, with_pose_errors
-from world_model.training.films import latents_of
+from world_model.training.sequences import ExtraErrors, TrainingSequence, build_sequence, state_table, with_pose_errors
 from world_model.training.stages import Stages, sample_images, sample_rows
 
 _RIDGE = 1e-3
 _Job = tuple[str, bool, int, np.ndarray]
 
 
-def make_episodes(
-    config: TrainConfig, drives: DriveSet, names: Sequence[str], stages: Stages, workers: int
-) -> list[Episode]:
-    """Return two episodes per drive: with the recorded future actions, and with the last action held."""
+def make_sequences(
+    config: TrainConfig, episodes: EpisodeSet, names: Sequence[str], stages: Stages, workers: int
+) -> list[TrainingSequence]:
+    """Return two sequences per episode: with the recorded future actions, and with the last action held."""
     latents = {
         name: stages.latents[name]
         if name in stages.latents
-        else latents_of(stages.encoder, drives.drive(name), config.model)
+        else latents_of(stages.encoder, episodes.episode(name), config.model)
         for name in names
     }
     copies = config.practice_copies if config.practice_gap_s else 1
     jobs = [(name, known, copy, latents[name]) for name in names for copy in range(copies) for known in (True, False)]
-    work = partial(_make_episode, config, drives.path, stages.motion, stages.transition)
+    work = partial(_make_sequence, config, episodes.path, stages.motion, stages.transition)
     if workers <= 1:
         return [work(job) for job in jobs]
     with ProcessPoolExecutor(workers, mp_context=torch.multiprocessing.get_context("spawn")) as pool:
         return list(pool.map(work, jobs))
 
 
-def fit_ridge(episodes: Sequence[Episode], steps: Sequence[int]) -> np.ndarray:
+def fit_ridge(sequences: Sequence[TrainingSequence], steps: Sequence[int]) -> np.ndarray:
     """Return the regression baseline's weights per horizon, [H, F, D]."""
     weights = []
     for step in steps:
-        feature_NF = np.concatenate([ridge_features(e.latent_TD, e.action_TA)[:-step] for e in episodes])
-        target_ND = np.concatenate([e.latent_TD[step:] for e in episodes])
+        feature_NF = np.concatenate([ridge_features(e.latent_TD, e.action_TA)[:-step] for e in sequences])
+        target_ND = np.concatenate([e.latent_TD[step:] for e in sequences])
         gram_FF = feature_NF.T.astype(np.float64) @ feature_NF
         gram_FF += _RIDGE * len(feature_NF) * np.eye(len(gram_FF))
         weights.append(np.linalg.solve(gram_FF, feature_NF.T @ target_ND))
@@ -60,35 +60,39 @@ def fit_ridge(episodes: Sequence[Episode], steps: Sequence[int]) -> np.ndarray:
 def write_reference(
     path: Path,
     config: TrainConfig,
-    drives: DriveSet,
+    episodes: EpisodeSet,
     names: Sequence[str],
     latents: dict[str, np.ndarray],
-    episodes: Sequence[Episode],
+    sequences: Sequence[TrainingSequence],
 ) -> None:
     """Write what evaluation compares with: the fixed pixel space and the regression weights."""
-    latent_ND = np.concatenate([latents[name][sample_rows(drives.drive(name), len(names))] for name in names])
-    space = fit_pixel_space(sample_images(drives, names), latent_ND)
-    space.save(path / REFERENCE_NAME, ridge=fit_ridge(episodes, config.horizons), ridge_steps=np.array(config.horizons))
+    latent_ND = np.concatenate([latents[name][sample_rows(episodes.episode(name), len(names))] for name in names])
+    space = fit_pixel_space(sample_images(episodes, names), latent_ND)
+    space.save(
+        path / REFERENCE_NAME, ridge=fit_ridge(sequences, config.horizons), ridge_steps=np.array(config.horizons)
+    )
 
 
-def _make_episode(config: TrainConfig, data: Path, motion: MotionModel, transition: Transition, job: _Job) -> Episode:
+def _make_sequence(
+    config: TrainConfig, data: Path, motion: MotionModel, transition: Transition, job: _Job
+) -> TrainingSequence:
     torch.set_num_threads(1)
     name, known_future, copy, latent_TD = job
-    drives = DriveSet(data)
-    drive = drives.drive(name)
+    episodes = EpisodeSet(data)
+    episode = episodes.episode(name)
     table = None
     if config.practice_gap_s:
         table = with_pose_errors(
-            state_table(drive, latent_TD), config.practice_noise_m, config.practice_noise_rad, config.seed + copy
+            state_table(episode, latent_TD), config.practice_noise_m, config.practice_noise_rad, config.seed + copy
         )
     extra = extra_errors(config, name) if known_future else None
-    return build_episode(
-        drive,
+    return build_sequence(
+        episode,
         latent_TD,
         motion,
         config.retrieval,
         config.horizons,
-        drives.manifest.step_s,
+        episodes.manifest.step_s,
         path=transition,
         known_future=known_future,
         practice_gap_s=config.practice_gap_s,
@@ -98,7 +102,7 @@ def _make_episode(config: TrainConfig, data: Path, motion: MotionModel, transiti
 
 
 def extra_errors(config: TrainConfig, name: str) -> ExtraErrors | None:
-    """Return how much worse the expected pose of a drive is made while its actions are known: of every second drive."""
+    """Return how much worse the expected pose is made while the actions are known: of every second episode."""
     seed = zlib.crc32(name.encode()) + config.seed
     rng = np.random.default_rng(seed)
     if not (config.extra_error_m or config.extra_error_rad) or rng.random() < 0.5:

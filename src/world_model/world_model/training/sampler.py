@@ -1,4 +1,4 @@
-"""Batches of sequences from episodes, with what the memory answers at the judged frames.
+"""Batches of sequences from sequences, with what the memory answers at the judged frames.
 
 Shape suffixes: B = sequences, L = frames of a sequence, R = judged frames of all sequences, H = horizons, K = memories.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from world_model.training.episodes import Episode
+from world_model.training.sequences import TrainingSequence
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Batch:
 
 
 class Sampler:
-    """Draws sequences uniformly from all episodes.
+    """Draws sequences uniformly from all sequences.
 
     Args:
-        episodes: Non-empty.
+        sequences: Non-empty.
         steps: Horizons in steps.
         sequence: Frames per sequence L.
         burn_in: First frames that are never judged.
@@ -48,13 +48,19 @@ class Sampler:
     """
 
     def __init__(
-        self, episodes: Sequence[Episode], steps: Sequence[int], sequence: int, burn_in: int, positions: int, seed: int
+        self,
+        sequences: Sequence[TrainingSequence],
+        steps: Sequence[int],
+        sequence: int,
+        burn_in: int,
+        positions: int,
+        seed: int,
     ) -> None:
-        self._episodes = list(episodes)
+        self._sequences = list(sequences)
         self._steps = np.array(steps)
         self._sequence, self._burn_in, self._positions = sequence, burn_in, positions
         self._rng = np.random.default_rng(seed)
-        lengths = np.array([len(e.stamp_T) - sequence - max(steps) for e in self._episodes], float)
+        lengths = np.array([len(e.stamp_T) - sequence - max(steps) for e in self._sequences], float)
         self._share = np.maximum(lengths, 0) / np.maximum(lengths, 0).sum()
 
     def draw(self, batch: int, memory_dropout: float = 0.0) -> Batch:
@@ -64,10 +70,10 @@ class Sampler:
             batch: Sequences.
             memory_dropout: Probability that a judged frame's memory gives no answer.
         """
-        chosen = self._rng.choice(len(self._episodes), size=batch, p=self._share)
+        chosen = self._rng.choice(len(self._sequences), size=batch, p=self._share)
         parts = []
         for row, index in enumerate(chosen):
-            episode = self._episodes[index]
+            episode = self._sequences[index]
             start = int(self._rng.integers(len(episode.stamp_T) - self._sequence - self._steps.max()))
             offset = self._rng.choice(np.arange(self._burn_in, self._sequence), size=self._positions, replace=False)
             parts.append(self._cut(episode, row, start, np.sort(offset)))
@@ -78,7 +84,7 @@ class Sampler:
                 columns[column] = columns[column] & ~lost_R.reshape(-1, *[1] * (columns[column].ndim - 1))
         return Batch(*(torch.from_numpy(np.ascontiguousarray(column)) for column in columns))
 
-    def _cut(self, episode: Episode, row: int, start: int, offset: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _cut(self, episode: TrainingSequence, row: int, start: int, offset: np.ndarray) -> tuple[np.ndarray, ...]:
         frame_R = start + offset
         window = slice(start, start + self._sequence)
         answers = answers_at(episode, frame_R)
@@ -92,7 +98,7 @@ class Sampler:
         )
 
 
-def answers_at(episode: Episode, frame_R: np.ndarray) -> tuple[np.ndarray, ...]:
+def answers_at(episode: TrainingSequence, frame_R: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return motion and what the memory answers at some frames, in the order ``Batch`` lists them."""
     spot_RHK, twin_RK = episode.spot_index_THK[frame_R], episode.twin_index_TK[frame_R]
     table = episode.table

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from world_model.data.drives import Drive, DriveSet
+from world_model.data.episodes import Episode, EpisodeSet
 from world_model.errors import ConfigError
 from world_model.models.encoders import ConvEncoder, LinearDecoder, LinearEncoder
 from world_model.models.factory import make_encoder, make_transition
@@ -18,21 +18,21 @@ from world_model.models.transition import Transition
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.motion import MotionModel
 from world_model.training.checkpoints import load_checkpoint
+from world_model.training.clips import PICTURE_ENCODERS, check_inputs, latents_of
 from world_model.training.config import TrainConfig
 from world_model.training.distributed import fit_pictures
 from world_model.training.encoder_stage import pair_source, train_encoder
-from world_model.training.episodes import expected_motion
-from world_model.training.films import PICTURE_ENCODERS, check_inputs, latents_of
 from world_model.training.loop import uses_cuda
 from world_model.training.motion_fit import Track, fit_motion, with_measured_errors
 from world_model.training.path_stage import PathData, fit_caution, last_part, missed_displacement, train_path
 from world_model.training.picture_stage import Pictures
 from world_model.training.report import Report
+from world_model.training.sequences import expected_motion
 from world_model.training.view_stage import train_views, view_pairs
 
 _SAMPLE_IMAGES = 6000
 _SAMPLE_TRACKS = 12
-# From so many drives on one in so many can be spared to measure on.
+# From so many episodes on one in so many can be spared to measure on.
 _MANY_DRIVES = 10
 
 
@@ -48,27 +48,27 @@ class Stages:
 
 
 def prepare(
-    config: TrainConfig, drives: DriveSet, names: Sequence[str], out: Path, report: Report | None = None
+    config: TrainConfig, episodes: EpisodeSet, names: Sequence[str], out: Path, report: Report | None = None
 ) -> Stages:
     """Return encoder, motion model, view warp and path foresight, trained or as an earlier call left them in ``out``.
 
     Raises:
         ConfigError: Encoder and decoder do not go together.
-        DataError: Drives lack what the encoder takes, or the motion model cannot be fitted.
+        DataError: Episodes lack what the encoder takes, or the motion model cannot be fitted.
     """
     report = report or Report()
     check_parts(config)
     if config.model.encoder in PICTURE_ENCODERS:
-        encoder, decoder = train_pictures(config, drives, names, out, report)
-        latents = encode_all(config, encoder, drives, names, report)
+        encoder, decoder = train_pictures(config, episodes, names, out, report)
+        latents = encode_all(config, encoder, episodes, names, report)
     else:
-        encoder = find_encoder(config, drives, names, out, report)
-        latents = encode_all(config, encoder, drives, names, report)
-        decoder = fit_decoder(config, drives, names, latents)
+        encoder = find_encoder(config, episodes, names, out, report)
+        latents = encode_all(config, encoder, episodes, names, report)
+        decoder = fit_decoder(config, episodes, names, latents)
     report.say("fitting the motion model")
-    motion = find_motion(config, drives, names)
-    transition = make_transition(config.model, drives.manifest.action_dim)
-    actions = [np.asarray(drives.drive(name).action_TA) for name in names]
+    motion = find_motion(config, episodes, names)
+    transition = make_transition(config.model, episodes.manifest.action_dim)
+    actions = [np.asarray(episodes.episode(name).action_TA) for name in names]
     set_statistics(transition, list(latents.values()), actions)
     if config.start_from:
         # Latents stay normalised as the source's memory branch knows them; actions may mean something else here.
@@ -76,8 +76,8 @@ def prepare(
         kept = {name: value for name, value in transition.state_dict().items() if name.startswith("action_")}
         transition.load_state_dict({**source, **kept})
         shrink_corrections(transition, config.memory_shrink)
-    train_view_stage(config, transition, drives, latents, out, report)
-    train_path_stage(config, transition, drives, latents, motion, out, report)
+    train_view_stage(config, transition, episodes, latents, out, report)
+    train_path_stage(config, transition, episodes, latents, motion, out, report)
     return Stages(encoder, decoder, motion, transition, latents)
 
 
@@ -96,13 +96,15 @@ def check_parts(config: TrainConfig) -> None:
         raise ConfigError(f"start_from is set, but fine-tuning keeps a linear or conv encoder, not '{encoder}'")
 
 
-def find_encoder(config: TrainConfig, drives: DriveSet, names: Sequence[str], out: Path, report: Report) -> nn.Module:
+def find_encoder(
+    config: TrainConfig, episodes: EpisodeSet, names: Sequence[str], out: Path, report: Report
+) -> nn.Module:
     """Return a linear or convolutional encoder: of the run's source, of an earlier call, or trained now.
 
     Raises:
         ConfigError: An unknown encoder.
     """
-    image_size, path = drives.manifest.image_size, out / "encoder.pt"
+    image_size, path = episodes.manifest.image_size, out / "encoder.pt"
     encoder = make_encoder(config.model, image_size)
     if config.start_from:
         encoder.load_state_dict(source_state(config, "encoder"))
@@ -112,9 +114,9 @@ def find_encoder(config: TrainConfig, drives: DriveSet, names: Sequence[str], ou
         is_conv = isinstance(encoder, ConvEncoder)
         components = encoder.components if is_conv else encoder
         assert isinstance(components, LinearEncoder)
-        components.fit(torch.from_numpy(sample_images(drives, names)))
+        components.fit(torch.from_numpy(sample_images(episodes, names)))
         if is_conv:
-            sources = [pair_source(drives.drive(name)) for name in names]
+            sources = [pair_source(episodes.episode(name)) for name in names]
             encoder = train_encoder(
                 components,
                 sources,
@@ -128,52 +130,52 @@ def find_encoder(config: TrainConfig, drives: DriveSet, names: Sequence[str], ou
 
 
 def train_pictures(
-    config: TrainConfig, drives: DriveSet, names: Sequence[str], out: Path, report: Report
+    config: TrainConfig, episodes: EpisodeSet, names: Sequence[str], out: Path, report: Report
 ) -> tuple[nn.Module, nn.Module]:
     """Return a residual encoder and its decoder, trained; an earlier call's work is taken up from ``out/pictures``.
 
     Raises:
-        DataError: A drive lacks what the encoder takes.
+        DataError: An episode lacks what the encoder takes.
     """
-    check_inputs(drives, [*names, *drives.names("valid")], config.model)
-    pictures = Pictures(config, drives.manifest.image_size, drives.manifest.action_dim)
-    fit_pictures(config, pictures, drives.path, out / "pictures", report)
+    check_inputs(episodes, [*names, *episodes.names("valid")], config.model)
+    pictures = Pictures(config, episodes.manifest.image_size, episodes.manifest.action_dim)
+    fit_pictures(config, pictures, episodes.path, out / "pictures", report)
     return pictures.encoder.eval(), pictures.decoder.eval()
 
 
 def encode_all(
-    config: TrainConfig, encoder: nn.Module, drives: DriveSet, names: Sequence[str], report: Report
+    config: TrainConfig, encoder: nn.Module, episodes: EpisodeSet, names: Sequence[str], report: Report
 ) -> dict[str, np.ndarray]:
-    """Return the latents of each drive, float32 [T, D]."""
+    """Return the latents of each episode, float32 [T, D]."""
     latents = {}
     is_residual = config.model.encoder in PICTURE_ENCODERS
     encoder.to(torch.device("cuda" if is_residual and uses_cuda(config.pictures) else "cpu"))
     for done, name in enumerate(names, start=1):
-        latents[name] = latents_of(encoder, drives.drive(name), config.model)
+        latents[name] = latents_of(encoder, episodes.episode(name), config.model)
         report.advance("encoding", done, len(names))
     encoder.cpu()
     return latents
 
 
 def fit_decoder(
-    config: TrainConfig, drives: DriveSet, names: Sequence[str], latents: dict[str, np.ndarray]
+    config: TrainConfig, episodes: EpisodeSet, names: Sequence[str], latents: dict[str, np.ndarray]
 ) -> LinearDecoder:
-    """Return the linear decoder that fits the drives' pictures best."""
-    decoder = LinearDecoder(drives.manifest.image_size, config.model.latent_dim)
-    latent_ND = np.concatenate([latents[name][sample_rows(drives.drive(name), len(names))] for name in names])
-    decoder.fit(torch.from_numpy(sample_images(drives, names)), torch.from_numpy(latent_ND))
+    """Return the linear decoder that fits the episodes' pictures best."""
+    decoder = LinearDecoder(episodes.manifest.image_size, config.model.latent_dim)
+    latent_ND = np.concatenate([latents[name][sample_rows(episodes.episode(name), len(names))] for name in names])
+    decoder.fit(torch.from_numpy(sample_images(episodes, names)), torch.from_numpy(latent_ND))
     return decoder
 
 
-def find_motion(config: TrainConfig, drives: DriveSet, names: Sequence[str]) -> MotionModel:
-    """Return the motion model that fits the drives, and how much it errs.
+def find_motion(config: TrainConfig, episodes: EpisodeSet, names: Sequence[str]) -> MotionModel:
+    """Return the motion model that fits the episodes, and how much it errs.
 
     Raises:
         DataError: The motion model cannot be fitted.
     """
-    # A dozen drives determine a dozen numbers.
+    # A dozen episodes determine a dozen numbers.
     sample = names[:: max(len(names) // _SAMPLE_TRACKS, 1)][:_SAMPLE_TRACKS]
-    tracks, step_s = [_track(drives.drive(name)) for name in sample], drives.manifest.step_s
+    tracks, step_s = [_track(episodes.episode(name)) for name in sample], episodes.manifest.step_s
     motion = fit_motion(tracks, step_s)
     return with_measured_errors(motion, tracks, step_s, [step * step_s for step in config.horizons])
 
@@ -181,7 +183,7 @@ def find_motion(config: TrainConfig, drives: DriveSet, names: Sequence[str]) -> 
 def train_view_stage(
     config: TrainConfig,
     model: Transition,
-    drives: DriveSet,
+    episodes: EpisodeSet,
     latents: dict[str, np.ndarray],
     out: Path,
     report: Report,
@@ -193,7 +195,7 @@ def train_view_stage(
     if path.is_file():
         model.memory.warp.load_state_dict(load_checkpoint(path)["model"])
         return
-    pairs = [view_pairs(drives.drive(name), latent_TD, config.retrieval) for name, latent_TD in latents.items()]
+    pairs = [view_pairs(episodes.episode(name), latent_TD, config.retrieval) for name, latent_TD in latents.items()]
     train_views(
         model.memory.warp,
         pairs,
@@ -209,7 +211,7 @@ def train_view_stage(
 def train_path_stage(
     config: TrainConfig,
     model: Transition,
-    drives: DriveSet,
+    episodes: EpisodeSet,
     latents: dict[str, np.ndarray],
     motion: MotionModel,
     out: Path,
@@ -220,15 +222,15 @@ def train_path_stage(
     if path.is_file():
         model.path.load_state_dict(load_checkpoint(path)["model"])
         return
-    step_s, steps = drives.manifest.step_s, config.horizons
+    step_s, steps = episodes.manifest.step_s, config.horizons
     scale_3 = config.retrieval.scale_3
     data = []
     for name, latent_TD in latents.items():
-        drive = drives.drive(name)
-        moved_TH3, smooth_T3, known_T = expected_motion(drive, motion, steps, step_s)
-        missed_TH3 = missed_displacement(np.asarray(drive.pose_T4), smooth_T3, moved_TH3, steps)
+        episode = episodes.episode(name)
+        moved_TH3, smooth_T3, known_T = expected_motion(episode, motion, steps, step_s)
+        missed_TH3 = missed_displacement(np.asarray(episode.pose_T4), smooth_T3, moved_TH3, steps)
         missed_TH3[~known_T] = np.nan
-        data.append(PathData(latent_TD, np.asarray(drive.action_TA), moved_TH3 / scale_3, missed_TH3 / scale_3))
+        data.append(PathData(latent_TD, np.asarray(episode.action_TA), moved_TH3 / scale_3, missed_TH3 / scale_3))
     horizons_s = [step * step_s for step in steps]
 
     def train(learned: Sequence[PathData]) -> None:
@@ -242,12 +244,12 @@ def train_path_stage(
         )
 
     if len(data) >= _MANY_DRIVES:
-        train([drive for row, drive in enumerate(data) if row % _MANY_DRIVES])
+        train([episode for row, episode in enumerate(data) if row % _MANY_DRIVES])
         fit_caution(model, data[::_MANY_DRIVES], horizons_s)
     else:
-        # Every part of so little is needed: what is missed is measured first, without the last part of each drive.
+        # Every part of so little is needed: what is missed is measured first, without the last part of each episode.
         before = {name: value.clone() for name, value in model.path.state_dict().items()}
-        parts = [last_part(drive, 0.25) for drive in data]
+        parts = [last_part(episode, 0.25) for episode in data]
         train([learned for learned, _ in parts])
         fit_caution(model, [held_out for _, held_out in parts], horizons_s)
         caution_3 = model.path.caution.clone()
@@ -282,16 +284,16 @@ def set_statistics(model: Transition, latents: Sequence[np.ndarray], actions: Se
     model.set_statistics(*(torch.tensor(value, dtype=torch.float32) for value in values))
 
 
-def sample_images(drives: DriveSet, names: Sequence[str]) -> np.ndarray:
-    """Return a few thousand images spread evenly over the drives, uint8 [N, S, S, 3]."""
+def sample_images(episodes: EpisodeSet, names: Sequence[str]) -> np.ndarray:
+    """Return a few thousand images spread evenly over the episodes, uint8 [N, S, S, 3]."""
     return np.concatenate(
-        [np.asarray(drive.image_TSSC[sample_rows(drive, len(names))]) for drive in map(drives.drive, names)]
+        [np.asarray(episode.image_TSSC[sample_rows(episode, len(names))]) for episode in map(episodes.episode, names)]
     )
 
 
-def sample_rows(drive: Drive, drive_count: int) -> slice:
-    """Return which frames of a drive ``sample_images`` takes."""
-    return slice(0, None, max(len(drive) * drive_count // _SAMPLE_IMAGES, 1))
+def sample_rows(episode: Episode, episode_count: int) -> slice:
+    """Return which frames of an episode ``sample_images`` takes."""
+    return slice(0, None, max(len(episode) * episode_count // _SAMPLE_IMAGES, 1))
 
 
 def source_state(config: TrainConfig, part: str) -> dict[str, torch.Tensor]:
@@ -300,5 +302,5 @@ def source_state(config: TrainConfig, part: str) -> dict[str, torch.Tensor]:
     return torch.jit.load(str(artifact.path / f"{part}.pt")).state_dict()
 
 
-def _track(drive: Drive) -> Track:
-    return Track(np.asarray(drive.stamp_T), np.asarray(drive.pose_T4), np.asarray(drive.action_TA))
+def _track(episode: Episode) -> Track:
+    return Track(np.asarray(episode.stamp_T), np.asarray(episode.pose_T4), np.asarray(episode.action_TA))

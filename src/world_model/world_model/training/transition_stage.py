@@ -20,11 +20,11 @@ from torch.utils.checkpoint import checkpoint
 from world_model.models.contexts import RssmContext
 from world_model.models.transition import Transition
 from world_model.training.config import TrainConfig
-from world_model.training.episodes import Episode
 from world_model.training.loop import Loop, Progress, Terms, divide
 from world_model.training.losses import balanced_kl, goes_on_loss, horizon_weights, prediction_loss, reward_loss
 from world_model.training.outcomes import OutcomeSampler
 from world_model.training.sampler import Batch
+from world_model.training.sequences import TrainingSequence
 
 # A share of the judged frames hears nothing from the memory, as when it is late.
 MEMORY_DROPOUT = 0.05
@@ -169,7 +169,7 @@ class Trainer:
         folder: Where checkpoints and logs go.
         step_s: Time between frames [s].
         variance_D: Variance of the latents, the unit of errors; default: what the network normalises with.
-        outcomes: Drive -> reward and whether it goes on [T, 2], for an RSSM; NaN where not known.
+        outcomes: Episode -> reward and whether it goes on [T, 2], for an RSSM; NaN where not known.
         fabric: Devices and precision; default: as configured.
     """
 
@@ -196,8 +196,8 @@ class Trainer:
 
     def fit(
         self,
-        train: Sequence[Episode],
-        valid: Sequence[Episode] = (),
+        train: Sequence[TrainingSequence],
+        valid: Sequence[TrainingSequence] = (),
         progress: Callable[[Progress], None] = lambda _: None,
     ) -> Terms:
         """Train to the configured number of steps and return the last validation's (or last step's) losses."""
@@ -212,12 +212,14 @@ class Trainer:
         columns = sampler.columns(self._config.optimiser.batch * count, MEMORY_DROPOUT)
         return self._loop.take_step(parts_of(columns, count))
 
-    def validate(self, episodes: Sequence[Episode]) -> Terms:
-        """Return the mean losses over fixed batches of held-out episodes."""
-        sampler = self._sampler(episodes, 12345)
+    def validate(self, sequences: Sequence[TrainingSequence]) -> Terms:
+        """Return the mean losses over fixed batches of held-out sequences."""
+        sampler = self._sampler(sequences, 12345)
         batch = self._config.optimiser.batch
         return self._loop.mean_terms([sampler.columns(batch) for _ in range(_VALIDATION_BATCHES)])
 
-    def _sampler(self, episodes: Sequence[Episode], seed: int) -> OutcomeSampler:
+    def _sampler(self, sequences: Sequence[TrainingSequence], seed: int) -> OutcomeSampler:
         o = self._config.optimiser
-        return OutcomeSampler(episodes, self._config.horizons, o.sequence, o.burn_in, o.positions, seed, self._outcomes)
+        return OutcomeSampler(
+            sequences, self._config.horizons, o.sequence, o.burn_in, o.positions, seed, self._outcomes
+        )

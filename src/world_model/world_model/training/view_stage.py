@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from wm_core.memory.keyframes import nearest_states
-from world_model.data.drives import Drive
+from world_model.data.episodes import Episode
 from world_model.models.forecaster import ViewWarp
 from world_model.runtime.conditioning import Retrieval, offsets_in_frame
-from world_model.training.episodes import state_table
+from world_model.training.sequences import state_table
 
 _MEMORIES = 4
 _NEAR_M = 0.5
@@ -27,18 +27,20 @@ _RATE = 3e-3
 _BATCH = 512
 
 
-def view_pairs(drive: Drive, latent_TD: np.ndarray, retrieval: Retrieval) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def view_pairs(
+    episode: Episode, latent_TD: np.ndarray, retrieval: Retrieval
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return remembered latents [N, D], latents seen from nearby on a later visit [N, D], and offsets [N, 3]."""
-    table = state_table(drive, latent_TD)
-    pose_T3 = np.asarray(drive.pose_T4)[:, [0, 1, 3]]
+    table = state_table(episode, latent_TD)
+    pose_T3 = np.asarray(episode.pose_T4)[:, [0, 1, 3]]
     found_TK = nearest_states(
         table,
         pose_T3,
-        np.asarray(drive.stamp_T),
+        np.asarray(episode.stamp_T),
         _MEMORIES,
         radius_m=_NEAR_M * retrieval.length_scale_m,
-        heading_tolerance_rad=_NEAR_RAD,
-        heading_weight_m=retrieval.heading_weight_m,
+        yaw_tolerance_rad=_NEAR_RAD,
+        yaw_weight_m=retrieval.yaw_weight_m,
         exclude_recent_s=retrieval.exclude_recent_s,
         chunk=256,
     ).index_QK
@@ -63,7 +65,7 @@ def train_views(
 
     Args:
         warp: Of normalised latents.
-        pairs: What ``view_pairs`` gives for each drive; without any pair nothing is trained.
+        pairs: What ``view_pairs`` gives for each episode; without any pair nothing is trained.
         mean_D: Of the latents.
         std_D: Of the latents.
         steps: Optimiser steps, more than ten.

@@ -1,4 +1,4 @@
-"""``python -m world_model.world_action``: the slow branch from converted drives to an artifact, and how good it is."""
+"""``python -m world_model.world_action``: the slow branch from episodes to an artifact, and how good it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from wm_core.errors import CoreError
-from world_model.data.drives import DriveSet
+from world_model.data.episodes import EpisodeSet
 from world_model.errors import ConfigError
 from world_model.runtime.artifacts import load_artifact, resolve_model_path
 from world_model.runtime.motion import MotionModel
@@ -70,15 +70,17 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--motion", choices=("artifact", "velocity"), default="artifact", help="how retrieval expects to move"
             )
-            command.add_argument("--from-s", type=float, default=0.0, help="judge only what comes later in a drive [s]")
+            command.add_argument(
+                "--from-s", type=float, default=0.0, help="judge only what comes later in an episode [s]"
+            )
         else:
             command.add_argument("--log", type=Path, help="one JSON object per logged step")
-            command.add_argument("--phases", type=int, default=2, help="starts per tick from each training drive")
+            command.add_argument("--phases", type=int, default=2, help="starts per tick from each training episode")
             command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting")
         if name in ("compare", "targets", "gate"):
             command.add_argument("--test", type=Path, help="set whose test split judges; default: valid of --data")
         if name == "gate":
-            command.add_argument("--drives", type=int, default=1000, help="most training drives used")
+            command.add_argument("--drives", type=int, default=1000, help="most training episodes used")
             command.add_argument("--horizons", type=float, nargs="+", default=HORIZONS_S, help="times ahead [s]")
             command.add_argument("--steps", type=int, default=1500, help="optimiser steps")
     return parser
@@ -86,14 +88,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(args: argparse.Namespace) -> int:
     config, how = settings(args.set)
-    drives = list(DriveSet(args.data).drives("train"))
-    table = tabulate(drives, config.tick_s, config.history, config.future, args.phases)
+    episodes = list(EpisodeSet(args.data).episodes("train"))
+    table = tabulate(episodes, config.tick_s, config.history, config.future, args.phases)
     fast_encoder = None
     if config.backbone == "encoder":
         fast_encoder = torch.jit.load(str(resolve_model_path(args.artifact) / "encoder.pt"))
     with _logger(args.log) as log:
         module = train(config, how, table, log, fast_encoder)
-    trained = {**how.to_dict(), "drives": len(drives), "ticks": len(table.stamp), "windows": len(table.past)}
+    trained = {**how.to_dict(), "drives": len(episodes), "ticks": len(table.stamp), "windows": len(table.past)}
     manifest = export(resolve_model_path(args.artifact), module, config, training=trained)
     _report({"world_action": manifest.files["world_action.pt"], "training": trained}, args.json)
     return 0
@@ -103,8 +105,8 @@ def _adapt(args: argparse.Namespace) -> int:
     folder = resolve_model_path(args.artifact)
     module, config = restore(folder)
     _, how = settings(args.set)
-    data = DriveSet(args.data)
-    table = tabulate(data.drives("train"), config.tick_s, config.history, config.future, args.phases)
+    data = EpisodeSet(args.data)
+    table = tabulate(data.episodes("train"), config.tick_s, config.history, config.future, args.phases)
     with _logger(args.log) as log:
         adapt(module, how, table, log)
     trained = {**how.to_dict(), "adapted_to": data.path.name, "ticks": len(table.stamp)}
@@ -114,10 +116,10 @@ def _adapt(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    artifact, data = load_artifact(args.artifact), DriveSet(args.data)
-    drives = list(data.drives(None if args.split == "all" else args.split))
+    artifact, data = load_artifact(args.artifact), EpisodeSet(args.data)
+    episodes = list(data.episodes(None if args.split == "all" else args.split))
     motion = MotionModel() if args.motion == "velocity" else None
-    _, rows = evaluate(artifact, drives, data.manifest.step_s, args.phases, args.from_s, motion)
+    _, rows = evaluate(artifact, episodes, data.manifest.step_s, args.phases, args.from_s, motion)
     model_id = artifact.manifest.files["world_action.pt"][:16]
     _report({"model": model_id, "data": args.data.name, "split": args.split, "horizons_s": rows}, args.json)
     return 0
@@ -126,10 +128,10 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _compare(args: argparse.Namespace) -> int:
     module, config = restore(resolve_model_path(args.artifact))
     _, how = settings(args.set)
-    data = DriveSet(args.data)
+    data = EpisodeSet(args.data)
     size = (config.tick_s, config.history, config.future)
-    training = tabulate(data.drives("train"), *size, args.phases)
-    test = tabulate(DriveSet(args.test).drives("test") if args.test else data.drives("valid"), *size)
+    training = tabulate(data.episodes("train"), *size, args.phases)
+    test = tabulate(EpisodeSet(args.test).episodes("test") if args.test else data.episodes("valid"), *size)
     with _logger(args.log) as log:
         if args.command == "targets":
             results = compare_targets(module, config, how, training, test, log)
@@ -142,13 +144,13 @@ def _compare(args: argparse.Namespace) -> int:
 def _gate(args: argparse.Namespace) -> int:
     artifact = load_artifact(args.artifact)
     path, variance_D = str(artifact.path / "transition.pt"), np.array(artifact.manifest.latent_variance)
-    drives = list(DriveSet(args.data).drives("train"))[: args.drives]
-    test = DriveSet(args.test).drives("test") if args.test else DriveSet(args.data).drives("valid")
+    episodes = list(EpisodeSet(args.data).episodes("train"))[: args.episodes]
+    test = EpisodeSet(args.test).episodes("test") if args.test else EpisodeSet(args.data).episodes("valid")
     plain = torch.jit.load(path)
     horizons_s = tuple(args.horizons)
-    learnt = [judged_frames(artifact, plain, drive, horizons_s) for drive in drives]
-    judged = [judged_frames(artifact, plain, drive, horizons_s) for drive in test]
-    results: dict[str, Any] = {"transition": artifact.manifest.files["transition.pt"][:16], "drives": len(drives)}
+    learnt = [judged_frames(artifact, plain, episode, horizons_s) for episode in episodes]
+    judged = [judged_frames(artifact, plain, episode, horizons_s) for episode in test]
+    results: dict[str, Any] = {"transition": artifact.manifest.files["transition.pt"][:16], "drives": len(episodes)}
     controls = (with_foreign_history(learnt), with_foreign_history(judged))
     with _logger(args.log) as log:
         for name, (training, judging) in {"history": (learnt, judged), "foreign history": controls}.items():

@@ -1,6 +1,6 @@
 """Does the slow branch foresee? Against "stays the same" and against the memory nearest to where the robot will be.
 
-Shape suffixes: K = ticks, W = windows, N = past ticks, F = future ticks, E = embedding size, D = drives, T = frames.
+Shape suffixes: K = ticks, W = windows, N = past ticks, F = future ticks, E = embedding size, D = episodes, T = frames.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from world_model.data.drives import Drive
+from world_model.data.episodes import Episode
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.motion import MotionModel
@@ -30,8 +30,8 @@ class ForecastErrors:
 
     Attributes:
         error: Name of a predictor -> [W, F], NaN where a window has no target (or the predictor nothing to say).
-        unit: [W], what intervals resample, because windows of one drive are not independent: the drive; of a single
-            drive, which eight seconds of it.
+        unit: [W], what intervals resample, because windows of one episode are not independent: the episode; of a single
+            episode, which eight seconds of it.
         revisit: bool [W, F]; the place had been seen before. All False where poses were not asked for.
     """
 
@@ -69,14 +69,14 @@ def resampling_units(table: TickTable) -> np.ndarray:
     """Return what each window belongs to when intervals are made; see ``ForecastErrors.unit``."""
     now_W = table.past[:, -1]
     if len(table.names) > 1:
-        return table.drive[now_W]
+        return table.episode[now_W]
     return (table.stamp[now_W] - table.stamp[now_W].min()) // (BLOCK_S * 1_000_000_000)
 
 
 def ratio_with_interval(
     errors: ForecastErrors, name: str, baseline: str, horizon: int, among: np.ndarray | None = None, seed: int = 0
 ) -> dict[str, Any]:
-    """Return mean error over the baseline's mean error, with a 95 % interval from resampling whole drives.
+    """Return mean error over the baseline's mean error, with a 95 % interval from resampling whole episodes.
 
     Args:
         errors: From ``forecast_errors``.
@@ -111,7 +111,7 @@ def ratio_with_interval(
 
 @torch.no_grad()
 def embed_frames(module: Any, image_TSSC: np.ndarray, batch: int = 256) -> np.ndarray:
-    """Return the embeddings of a drive's frames, [T, E]."""
+    """Return the embeddings of an episode's frames, [T, E]."""
     parts = []
     for start in range(0, len(image_TSSC), batch):
         images = torch.from_numpy(np.array(image_TSSC[start : start + batch]))[:, None]
@@ -121,39 +121,39 @@ def embed_frames(module: Any, image_TSSC: np.ndarray, batch: int = 256) -> np.nd
 
 def evaluate(
     artifact: Artifact,
-    drives: Sequence[Drive],
+    episodes: Sequence[Episode],
     step_s: float,
     phases: int = 1,
     from_s: float = 0.0,
     motion: MotionModel | None = None,
 ) -> tuple[ForecastErrors, dict[str, Any]]:
-    """Return the errors of an artifact's slow branch on drives, and the report of them.
+    """Return the errors of an artifact's slow branch on episodes, and the report of them.
 
     Args:
         artifact: With a slow branch.
-        drives: Dense frames; those without poses count, but not for retrieval.
+        episodes: Dense frames; those without poses count, but not for retrieval.
         step_s: Time between their frames [s].
-        phases: Starts per tick; more of them use more frames of a short drive.
-        from_s: Only windows at least this long after the drive's start are judged [s].
-        motion: Says where retrieval looks; by default the artifact's when the drives have its step, else the measured
+        phases: Starts per tick; more of them use more frames of a short episode.
+        from_s: Only windows at least this long after the episode's start are judged [s].
+        motion: Says where retrieval looks; by default the artifact's when the episodes have its step, else the measured
             velocity held (right for another robot than the artifact's too).
     """
     manifest, module = artifact.manifest, artifact.world_action()
     sizes = manifest.world_action
     assert sizes is not None
-    table = tabulate(drives, float(sizes["tick_s"]), int(sizes["history"]), int(sizes["future"]), phases)
-    dense = [embed_frames(module, drive.image_TSSC) for drive in drives]
-    features_KE = torch.from_numpy(np.stack([dense[owner][row] for owner, row in zip(table.drive, table.row)]))
+    table = tabulate(episodes, float(sizes["tick_s"]), int(sizes["history"]), int(sizes["future"]), phases)
+    dense = [embed_frames(module, episode.image_TSSC) for episode in episodes]
+    features_KE = torch.from_numpy(np.stack([dense[owner][row] for owner, row in zip(table.episode, table.row)]))
     variance_E = np.ones(int(sizes["embedding_dim"]))  # embeddings are standardised on the training set
     errors = forecast_errors(module.foresee, features_KE, variance_E, table)
     known = abs(step_s - manifest.step_s) < 1e-6
     motion = motion or (MotionModel.from_manifest(manifest.motion) if known else MotionModel())
     expect = Expectation(motion, step_s, Retrieval.from_manifest(manifest.memory))
     horizons_s = [float(sizes["tick_s"]) * (tick + 1) for tick in range(int(sizes["future"]))]
-    _add_retrieval(errors, drives, dense, table, horizons_s, expect)
+    _add_retrieval(errors, episodes, dense, table, horizons_s, expect)
     now_W = table.past[:, -1]
-    began_ns = np.array([int(drive.stamp_T[0]) for drive in drives])
-    early_W = (table.stamp[now_W] - began_ns[table.drive[now_W]]) * 1e-9 < from_s
+    began_ns = np.array([int(episode.stamp_T[0]) for episode in episodes])
+    early_W = (table.stamp[now_W] - began_ns[table.episode[now_W]]) * 1e-9 < from_s
     for values in errors.error.values():
         values[early_W] = np.nan
     return errors, report(errors, horizons_s)
@@ -161,7 +161,7 @@ def evaluate(
 
 def _add_retrieval(
     errors: ForecastErrors,
-    drives: Sequence[Drive],
+    episodes: Sequence[Episode],
     dense: Sequence[np.ndarray],
     table: TickTable,
     horizons_s: Sequence[float],
@@ -171,9 +171,9 @@ def _add_retrieval(
     now_W, variance_E = table.past[:, -1], np.ones(dense[0].shape[1])
     for name, neighbours in (("retrieval", 1), ("retrieval4", 4)):
         errors.error[name] = np.full(table.future.shape, np.nan)
-        for owner, drive in enumerate(drives):
-            windows_W = np.flatnonzero(table.drive[now_W] == owner)
-            found = retrieve(drive, dense[owner], table.row[now_W[windows_W]], horizons_s, expect, neighbours)
+        for owner, episode in enumerate(episodes):
+            windows_W = np.flatnonzero(table.episode[now_W] == owner)
+            found = retrieve(episode, dense[owner], table.row[now_W[windows_W]], horizons_s, expect, neighbours)
             seen_WFE = dense[owner][table.row[np.maximum(table.future[windows_W], 0)]]
             error_WF = normalised_error(found.embedding, seen_WFE, variance_E)
             errors.error[name][windows_W] = np.where(table.future[windows_W] < 0, np.nan, error_WF)

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from world_model.data.drives import Drive
-from world_model.data.encoding import encode_drive
+from world_model.data.encoding import encode_episode
+from world_model.data.episodes import Episode
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.metrics import nmse
 from world_model.runtime.motion import MotionModel
-from world_model.training.episodes import build_episode
 from world_model.training.losses import prediction_loss
 from world_model.training.sampler import answers_at
+from world_model.training.sequences import build_sequence
 from world_model.world_action.evaluation import ForecastErrors, embed_frames, ratio_with_interval
 from world_model.world_action.history import VisualHistory
 from world_model.world_action.ticks import tick_rows
@@ -38,7 +38,7 @@ _GATE = ("history.alpha", "history.proj.weight", "history.proj.bias")
 
 @dataclass(frozen=True)
 class JudgedFrames:
-    """Frames of one drive at which the transition forecasts, with all it is told there.
+    """Frames of one episode at which the transition forecasts, with all it is told there.
 
     Attributes:
         inputs: Arguments of ``forecast`` up to the history, each [R, ...].
@@ -75,25 +75,25 @@ def history_along(
     return values_TN, count_T
 
 
-def judged_frames(artifact: Artifact, transition: Any, drive: Drive, horizons_s: Sequence[float]) -> JudgedFrames:
-    """Return what a drive gives to judge the transition by; every quarter of a second one frame."""
+def judged_frames(artifact: Artifact, transition: Any, episode: Episode, horizons_s: Sequence[float]) -> JudgedFrames:
+    """Return what an episode gives to judge the transition by; every quarter of a second one frame."""
     manifest = artifact.manifest
     sizes = manifest.world_action
     assert sizes is not None
     steps = [round(horizon_s / manifest.step_s) for horizon_s in horizons_s]
-    drive = replace(drive, action_TA=np.array(drive.action_TA))  # torch wants what it may write to
-    latent_TD = encode_drive(artifact.encoder(), drive)
+    episode = replace(episode, action_TA=np.array(episode.action_TA))  # torch wants what it may write to
+    latent_TD = encode_episode(artifact.encoder(), episode)
     motion, retrieval = MotionModel.from_manifest(manifest.motion), Retrieval.from_manifest(manifest.memory)
-    episode = build_episode(drive, latent_TD, motion, retrieval, steps, manifest.step_s, path=transition)
+    training_sequence = build_sequence(episode, latent_TD, motion, retrieval, steps, manifest.step_s, path=transition)
     every, first = round(_JUDGED_EVERY_S / manifest.step_s), round(_WARM_UP_S / manifest.step_s)
-    frame_R = np.arange(first, len(drive) - max(steps), every)
+    frame_R = np.arange(first, len(episode) - max(steps), every)
     tick_s, ticks = float(sizes["tick_s"]), int(sizes["history"])
-    rows_K = np.concatenate(tick_rows(np.asarray(drive.stamp_T), tick_s))
-    embedding_KE = embed_frames(artifact.world_action(), np.asarray(drive.image_TSSC[rows_K]))
-    history_TN, count_T = history_along(np.asarray(drive.stamp_T), embedding_KE, rows_K, ticks, tick_s)
-    states = _states(transition, latent_TD, np.asarray(drive.action_TA))
-    present = (states[frame_R], latent_TD[frame_R], np.asarray(drive.action_TA)[frame_R])
-    motion_RHM, *answers = answers_at(episode, frame_R)
+    rows_K = np.concatenate(tick_rows(np.asarray(episode.stamp_T), tick_s))
+    embedding_KE = embed_frames(artifact.world_action(), np.asarray(episode.image_TSSC[rows_K]))
+    history_TN, count_T = history_along(np.asarray(episode.stamp_T), embedding_KE, rows_K, ticks, tick_s)
+    states = _states(transition, latent_TD, np.asarray(episode.action_TA))
+    present = (states[frame_R], latent_TD[frame_R], np.asarray(episode.action_TA)[frame_R])
+    motion_RHM, *answers = answers_at(training_sequence, frame_R)
     horizon_RH = np.tile(np.array(horizons_s, np.float32), (len(frame_R), 1))
     arrays = (*present, motion_RHM, horizon_RH, *answers)
     return JudgedFrames(
@@ -120,7 +120,7 @@ def open_gate(
 
     Args:
         transition: ``transition.pt``, not frozen by ``torch.jit.freeze``.
-        frames: Of the training drives.
+        frames: Of the training episodes.
         variance_D: Unit of the errors.
         log: Takes one entry now and then.
         steps: Optimiser steps.
@@ -173,13 +173,13 @@ def with_foreign_history(frames: Sequence[JudgedFrames], seed: int = 0) -> list[
 def measure_gate(
     transition: Any, frames: Sequence[JudgedFrames], variance_D: np.ndarray, horizons_s: Sequence[float] = HORIZONS_S
 ) -> dict[str, Any]:
-    """Return the error with the history over the error without, per horizon, with 95 % intervals over drives."""
+    """Return the error with the history over the error without, per horizon, with 95 % intervals over episodes."""
     made: dict[str, list[np.ndarray]] = {}
-    for drive in frames:
-        for name, count in (("on", drive.count), ("off", torch.zeros_like(drive.count))):
-            memory_RHD, blind_RHD, _ = transition.forecast(*drive.inputs, drive.history, count)
+    for episode in frames:
+        for name, count in (("on", episode.count), ("off", torch.zeros_like(episode.count))):
+            memory_RHD, blind_RHD, _ = transition.forecast(*episode.inputs, episode.history, count)
             for kind, forecast in (("memory", memory_RHD), ("blind", blind_RHD)):
-                errors_RH = nmse((forecast - drive.target).numpy(), variance_D)
+                errors_RH = nmse((forecast - episode.target).numpy(), variance_D)
                 made.setdefault(f"{kind} {name}", []).append(errors_RH)
     owner = np.concatenate([np.full(len(each.count), index) for index, each in enumerate(frames)])
     errors = {name: np.concatenate(parts) for name, parts in made.items()}

@@ -1,6 +1,6 @@
 """The baseline to beat without learning: what was seen before at the place where the robot will be.
 
-Shape suffixes: T = frames of a drive, W = windows, F = future ticks, E = embedding size, S = steps ahead.
+Shape suffixes: T = frames of an episode, W = windows, F = future ticks, E = embedding size, S = steps ahead.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wm_core.memory.keyframes import REVISIT_HEADING_RAD, REVISIT_RADIUS_M, StateTable, nearest_states
+from wm_core.memory.keyframes import REVISIT_RADIUS_M, REVISIT_YAW_RAD, StateTable, nearest_states
 from wm_core.se2 import Pose2
-from world_model.data.drives import Drive
+from world_model.data.episodes import Episode
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.motion import MotionModel, MotionTracker
 
@@ -23,8 +23,8 @@ class Expectation:
 
     Attributes:
         motion: Motion model fitted at ``step_s``.
-        step_s: Time between a drive's frames [s].
-        settings: Radius, heading and age limits.
+        step_s: Time between an episode's frames [s].
+        settings: Radius, yaw and age limits.
     """
 
     motion: MotionModel
@@ -46,29 +46,29 @@ class Retrieved:
 
 
 def forecast_poses(
-    drive: Drive, rows_W: np.ndarray, horizons_s: Sequence[float], motion: MotionModel, step_s: float
+    episode: Episode, rows_W: np.ndarray, horizons_s: Sequence[float], motion: MotionModel, step_s: float
 ) -> np.ndarray:
     """Return where the robot is expected after each horizon with its last action held, [W, F, 3]; NaN if unknown."""
     steps = [round(horizon_s / step_s) for horizon_s in horizons_s]
-    tracker = MotionTracker(motion, step_s, drive.action_TA.shape[1])
+    tracker = MotionTracker(motion, step_s, episode.action_TA.shape[1])
     wanted = {int(row): position for position, row in enumerate(rows_W)}
     pose_WF3 = np.full((len(rows_W), len(steps), 3), np.nan)
-    for row in range(len(drive)):
-        pose_4, action_A = drive.pose_T4[row], drive.action_TA[row]
+    for row in range(len(episode)):
+        pose_4, action_A = episode.pose_T4[row], episode.action_TA[row]
         pose = Pose2(*pose_4.tolist()) if np.isfinite(pose_4).all() else None
-        tracker.update(int(drive.stamp_T[row]), pose, action_A if np.isfinite(action_A).all() else None)
+        tracker.update(int(episode.stamp_T[row]), pose, action_A if np.isfinite(action_A).all() else None)
         if row not in wanted or pose is None:
             continue
         moved_S3 = tracker.displacements(max(steps))
         if moved_S3 is not None:
             for column, step in enumerate(steps):
                 there = pose.moved(moved_S3[step - 1])
-                pose_WF3[wanted[row], column] = (there.x, there.y, there.heading)
+                pose_WF3[wanted[row], column] = (there.x, there.y, there.yaw)
     return pose_WF3
 
 
 def retrieve(
-    drive: Drive,
+    episode: Episode,
     embedding_TE: np.ndarray,
     rows_W: np.ndarray,
     horizons_s: Sequence[float],
@@ -78,18 +78,18 @@ def retrieve(
     """Return the mean embedding of the earlier frames nearest in pose to where the robot will be.
 
     Args:
-        drive: Dense frames with poses.
+        episode: Dense frames with poses.
         embedding_TE: Their embeddings.
         rows_W: The frames from which is foreseen.
         horizons_s: Times ahead [s].
         expect: Where to look.
         neighbours: Frames averaged.
     """
-    table, settings = _remember(drive, embedding_TE), expect.settings
-    expected_WF3 = forecast_poses(drive, rows_W, horizons_s, expect.motion, expect.step_s)
+    table, settings = _remember(episode, embedding_TE), expect.settings
+    expected_WF3 = forecast_poses(episode, rows_W, horizons_s, expect.motion, expect.step_s)
     found_WFE = np.full((*expected_WF3.shape[:2], embedding_TE.shape[1]), np.nan, np.float32)
     revisit_WF = np.zeros(expected_WF3.shape[:2], bool)
-    stamp_W = drive.stamp_T[rows_W]
+    stamp_W = episode.stamp_T[rows_W]
     for column, horizon_s in enumerate(horizons_s):
         near = nearest_states(
             table,
@@ -97,35 +97,35 @@ def retrieve(
             stamp_W,
             neighbours,
             radius_m=settings.radius_m,
-            heading_tolerance_rad=settings.heading_tolerance_rad,
-            heading_weight_m=settings.heading_weight_m,
+            yaw_tolerance_rad=settings.yaw_tolerance_rad,
+            yaw_weight_m=settings.yaw_weight_m,
             exclude_recent_s=settings.exclude_recent_s,
         ).index_QK
         for window, indices in enumerate(near):
             if indices[0] >= 0:
                 found_WFE[window, column] = table.latent_ND[indices[indices >= 0]].mean(0)
-        revisit_WF[:, column] = _revisits(drive, table, rows_W, round(horizon_s / expect.step_s), settings)
+        revisit_WF[:, column] = _revisits(episode, table, rows_W, round(horizon_s / expect.step_s), settings)
     return Retrieved(found_WFE, revisit_WF)
 
 
-def _remember(drive: Drive, embedding_TE: np.ndarray) -> StateTable:
-    usable_T = np.isfinite(drive.pose_T4).all(1)
+def _remember(episode: Episode, embedding_TE: np.ndarray) -> StateTable:
+    usable_T = np.isfinite(episode.pose_T4).all(1)
     nothing = np.zeros((int(usable_T.sum()), 0), np.float32)
-    stamp_N, pose_N4 = drive.stamp_T[usable_T], drive.pose_T4[usable_T]
-    action_NA = drive.action_TA[usable_T]
+    stamp_N, pose_N4 = episode.stamp_T[usable_T], episode.pose_T4[usable_T]
+    action_NA = episode.action_TA[usable_T]
     return StateTable(stamp_N, pose_N4, embedding_TE[usable_T], action_NA, nothing[:, None], nothing, stamp_N)
 
 
-def _revisits(drive: Drive, table: StateTable, rows_W: np.ndarray, steps: int, settings: Retrieval) -> np.ndarray:
-    reached_W = np.minimum(rows_W + steps, len(drive) - 1)
+def _revisits(episode: Episode, table: StateTable, rows_W: np.ndarray, steps: int, settings: Retrieval) -> np.ndarray:
+    reached_W = np.minimum(rows_W + steps, len(episode) - 1)
     near = nearest_states(
         table,
-        drive.pose_T4[reached_W][:, [0, 1, 3]],
-        drive.stamp_T[rows_W],
+        episode.pose_T4[reached_W][:, [0, 1, 3]],
+        episode.stamp_T[rows_W],
         1,
         radius_m=REVISIT_RADIUS_M,
-        heading_tolerance_rad=REVISIT_HEADING_RAD,
-        heading_weight_m=settings.heading_weight_m,
+        yaw_tolerance_rad=REVISIT_YAW_RAD,
+        yaw_weight_m=settings.yaw_weight_m,
         exclude_recent_s=settings.exclude_recent_s,
     )
     return near.index_QK[:, 0] >= 0

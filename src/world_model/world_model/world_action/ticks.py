@@ -1,6 +1,6 @@
-"""The slow branch's view of converted drives: one frame per tick, and the windows that training and evaluation use.
+"""The slow branch's view of converted episodes: one frame per tick, and the windows that training and evaluation use.
 
-Shape suffixes: T = frames of a drive, K = ticks, W = windows, N = past ticks, F = future ticks.
+Shape suffixes: T = frames of an episode, K = ticks, W = windows, N = past ticks, F = future ticks.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from world_model.data.drives import Drive
+from world_model.data.episodes import Episode
 from world_model.errors import DataError
 from world_model.world_action.history import NANOSECONDS
 
@@ -19,23 +19,23 @@ GAP_TICKS = 1.5
 
 @dataclass(frozen=True)
 class TickTable:
-    """Every tick of a set of drives.
+    """Every tick of a set of episodes.
 
     Attributes:
         image: uint8 [K, S, S, 3].
         stamp: int64 [K], ns.
-        pose: [K, 4] (x, y, z, heading), NaN where unknown.
-        drive: [K] index of the drive each tick belongs to.
-        row: [K] row of its frame in that drive.
-        names: Names of the drives.
+        pose: [K, 4] (x, y, z, yaw), NaN where unknown.
+        episode: [K] index of the episode each tick belongs to.
+        row: [K] row of its frame in that episode.
+        names: Names of the episodes.
         past: [W, N] row of each past tick of each window, oldest first; -1 is padding.
-        future: [W, F] row of each future tick; -1 where the drive ends or has a gap.
+        future: [W, F] row of each future tick; -1 where the episode ends or has a gap.
     """
 
     image: np.ndarray
     stamp: np.ndarray
     pose: np.ndarray
-    drive: np.ndarray
+    episode: np.ndarray
     row: np.ndarray
     names: tuple[str, ...]
     past: np.ndarray
@@ -88,21 +88,21 @@ def windows(length: int, past: int, future: int) -> tuple[np.ndarray, np.ndarray
     return np.where(past_WN >= 0, past_WN, -1), np.where(future_WF < length, future_WF, -1)
 
 
-def tabulate(drives: Iterable[Drive], tick_s: float, past: int, future: int, phases: int = 1) -> TickTable:
-    """Return the ticks of drives, each begun at ``phases`` different offsets within a tick.
+def tabulate(episodes: Iterable[Episode], tick_s: float, past: int, future: int, phases: int = 1) -> TickTable:
+    """Return the ticks of episodes, each begun at ``phases`` different offsets within a tick.
 
     Raises:
-        DataError: No drive has two ticks in a row.
+        DataError: No episode has two ticks in a row.
     """
-    columns: list[list[np.ndarray]] = [[], [], [], [], []]  # image, stamp, pose, drive, row
+    columns: list[list[np.ndarray]] = [[], [], [], [], []]  # image, stamp, pose, episode, row
     pasts: list[np.ndarray] = []
     futures: list[np.ndarray] = []
     names, count = [], 0
-    for owner, drive in enumerate(drives):
-        names.append(drive.name)
+    for owner, episode in enumerate(episodes):
+        names.append(episode.name)
         for phase in range(phases):
-            for rows in tick_rows(drive.stamp_T, tick_s, phase * tick_s / phases):
-                arrays = (drive.image_TSSC, drive.stamp_T, drive.pose_T4)
+            for rows in tick_rows(episode.stamp_T, tick_s, phase * tick_s / phases):
+                arrays = (episode.image_TSSC, episode.stamp_T, episode.pose_T4)
                 parts = [*(np.asarray(array[rows]) for array in arrays), np.full(len(rows), owner), rows]
                 for part, column in zip(parts, columns):
                     column.append(part)
@@ -110,6 +110,6 @@ def tabulate(drives: Iterable[Drive], tick_s: float, past: int, future: int, pha
                     into.append(np.where(positions >= 0, positions + count, -1))
                 count += len(rows)
     if not any(len(part) for part in pasts):
-        raise DataError("no drive has two ticks in a row")
-    image, stamp, pose, drive_K, row = (np.concatenate(column) for column in columns)
-    return TickTable(image, stamp, pose, drive_K, row, tuple(names), np.concatenate(pasts), np.concatenate(futures))
+        raise DataError("no episode has two ticks in a row")
+    image, stamp, pose, episode_K, row = (np.concatenate(column) for column in columns)
+    return TickTable(image, stamp, pose, episode_K, row, tuple(names), np.concatenate(pasts), np.concatenate(futures))

@@ -179,7 +179,7 @@ def train_predictor(
 ) -> None:
     """Teach a predictor to foresee frozen features [K, ...] from the windows of the table.
 
-    Histories are cut to a random length half of the time, so that the first seconds of a drive are served as well.
+    Histories are cut to a random length half of the time, so that the first seconds of an episode are served as well.
     """
     generator = torch.Generator().manual_seed(how.seed)
     past_WN, future_WF = torch.from_numpy(table.past), torch.from_numpy(table.future)

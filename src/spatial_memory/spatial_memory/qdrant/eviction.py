@@ -1,4 +1,4 @@
-"""What a robot's part of a Qdrant collection forgets when it is full: the policy of ``forgetting``, cell by cell.
+"""What a robot's part of a Qdrant collection forgets when it is full: the policy of ``eviction``, cell by cell.
 
 The crowd of every cell comes from the server's facets. The most crowded cells give up records until those that gave are
 alike; equally crowded ones go by their number, not by when they were visited. Within a cell the record of the least
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from qdrant_client import models
 
-from spatial_memory.index.forgetting import worth
+from spatial_memory.index.eviction import worth
 from spatial_memory.qdrant import points
 from spatial_memory.qdrant.server import QdrantServer
 

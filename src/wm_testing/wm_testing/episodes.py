@@ -1,4 +1,4 @@
-"""A drive with real revisits in no time: circles past coloured walls, drawn by a formula."""
+"""An episode with real revisits in no time: circles past coloured walls, drawn by a formula."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from world_model.data.drives import DatasetManifest, Drive, DriveWriter
+from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
 
 STEP_S = 0.05
 LAP_S = 8.0
 
 
-def circling_drive(name: str = "circle", seconds: float = 40.0, size: int = 16, seed: int = 0) -> Drive:
-    """Return a drive around a circle of 2 m; what is seen depends on pose alone, plus a little noise."""
+def circling_episode(name: str = "circle", seconds: float = 40.0, size: int = 16, seed: int = 0) -> Episode:
+    """Return an episode around a circle of 2 m; what is seen depends on pose alone, plus a little noise."""
     rng = np.random.default_rng(seed)
     count = int(seconds / STEP_S)
     angle_T = np.arange(count) * STEP_S * 2 * np.pi / LAP_S
@@ -30,12 +30,12 @@ def circling_drive(name: str = "circle", seconds: float = 40.0, size: int = 16, 
     action_TA = np.tile(np.array([4 * np.pi / LAP_S, 2 * np.pi / LAP_S], np.float32), (count, 1))
     action_TA += rng.normal(0, 0.01, action_TA.shape).astype(np.float32)
     stamp_T = (np.arange(count) * STEP_S * 1e9).astype(np.int64)
-    return Drive(name, name, np.clip(image, 0, 255).astype(np.uint8), stamp_T, pose_T4, action_TA)
+    return Episode(name, name, np.clip(image, 0, 255).astype(np.uint8), stamp_T, pose_T4, action_TA)
 
 
 def circling_set(path: Path, names: Sequence[str] = ("a", "b"), seconds: float = 30.0, size: int = 16) -> Path:
-    """Write a converted set of such drives; the last is for validation."""
-    writer = DriveWriter(path, DatasetManifest(image_size=size, step_s=STEP_S, action_dim=2, source={"kind": "test"}))
+    """Write a converted set of such episodes; the last is for validation."""
+    writer = EpisodeWriter(path, DatasetManifest(image_size=size, step_s=STEP_S, action_dim=2, source={"kind": "test"}))
     for seed, name in enumerate(names):
-        writer.write(circling_drive(name, seconds, size, seed), "valid" if name == names[-1] and seed else "train")
+        writer.write(circling_episode(name, seconds, size, seed), "valid" if name == names[-1] and seed else "train")
     return path

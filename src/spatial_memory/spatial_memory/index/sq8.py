@@ -15,7 +15,7 @@ _SMALLEST = np.float32(1e-30)
 _AT_ONCE = 4096  # what fits into a processor's cache
 
 
-class Sketch:
+class SQ8Codes:
     """Codes of latents, page by page, one column of 16 records per value.
 
     Args:

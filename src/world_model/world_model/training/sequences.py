@@ -1,8 +1,8 @@
-"""Drives turned into what the transition is trained on: latents, expected motion, and what the memory would answer.
+"""Episodes turned into what the transition is trained on: latents, expected motion, and what the memory would answer.
 
 The retrieval is the predictor's: same spacing, same motion model, same requests; a test holds both together.
 
-Shape suffixes: T = frames, H = horizons, K = memories, D = latent size, A = action size, 3 = (x, y, heading).
+Shape suffixes: T = frames, H = horizons, K = memories, D = latent size, A = action size, 3 = (x, y, yaw).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 from scipy.signal import lfilter
 
 from wm_core.memory.keyframes import (
-    REVISIT_HEADING_RAD,
     REVISIT_RADIUS_M,
+    REVISIT_YAW_RAD,
     Spacing,
     StateTable,
     nearest_states,
     select_states,
     successors_of,
 )
-from world_model.data.drives import Drive
+from world_model.data.episodes import Episode
 from world_model.models.transition import Transition
 from world_model.runtime.conditioning import Retrieval, motion_features, offsets_in_frame, spot_features, twin_features
 from world_model.runtime.motion import MotionModel, MotionTracker, expected_error
@@ -35,8 +35,8 @@ SUCCESSOR_HORIZONS_S = (0.05, 1.0)
 
 
 @dataclass(frozen=True)
-class Episode:
-    """One drive, ready to be sampled. Index arrays are -1 where there is no memory."""
+class TrainingSequence:
+    """One episode, ready to be sampled. Index arrays are -1 where there is no memory."""
 
     name: str
     latent_TD: np.ndarray
@@ -56,49 +56,49 @@ class Episode:
 
 
 def expected_motion(
-    drive: Drive, model: MotionModel, steps: Sequence[int], step_s: float, known_future: bool = False
+    episode: Episode, model: MotionModel, steps: Sequence[int], step_s: float, known_future: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return displacements [T, H, 3] in the present frame, smoothed present poses [T, 3], and what is known [T].
 
     Args:
-        drive: Aligned drive.
+        episode: Aligned episode.
         model: Motion model.
         steps: Horizons in steps.
         step_s: Time between frames [s].
         known_future: Use the recorded actions that follow instead of holding the present one.
     """
-    tracker = MotionTracker(model, step_s, drive.action_TA.shape[1])
-    moved_TH3 = np.zeros((len(drive), len(steps), 3))
-    pose_T3 = np.full((len(drive), 3), np.nan)
-    known_T = np.zeros(len(drive), bool)
+    tracker = MotionTracker(model, step_s, episode.action_TA.shape[1])
+    moved_TH3 = np.zeros((len(episode), len(steps), 3))
+    pose_T3 = np.full((len(episode), 3), np.nan)
+    known_T = np.zeros(len(episode), bool)
     rows = [step - 1 for step in steps]
-    for t in range(len(drive)):
-        action_A = np.asarray(drive.action_TA[t])
+    for t in range(len(episode)):
+        action_A = np.asarray(episode.action_TA[t])
         tracker.update(
-            int(drive.stamp_T[t]), pose_or_none(drive.pose_T4[t]), action_A if np.isfinite(action_A).all() else None
+            int(episode.stamp_T[t]), pose_or_none(episode.pose_T4[t]), action_A if np.isfinite(action_A).all() else None
         )
         if tracker.pose is not None:
-            pose_T3[t] = tracker.pose.x, tracker.pose.y, tracker.pose.heading
-        plan_SA = drive.action_TA[t + 1 : t + max(steps)] if known_future else None
+            pose_T3[t] = tracker.pose.x, tracker.pose.y, tracker.pose.yaw
+        plan_SA = episode.action_TA[t + 1 : t + max(steps)] if known_future else None
         moved_S3 = tracker.displacements(max(steps), plan_SA)
         if moved_S3 is not None:
             moved_TH3[t], known_T[t] = moved_S3[rows], True
     return moved_TH3, pose_T3, known_T
 
 
-def state_table(drive: Drive, latent_TD: np.ndarray, spacing: Spacing | None = None) -> StateTable:
-    """Return what the memory has kept of a drive when it is over."""
-    stamp_T = np.asarray(drive.stamp_T)
-    kept_N = select_states(stamp_T, np.asarray(drive.pose_T4), spacing)
+def state_table(episode: Episode, latent_TD: np.ndarray, spacing: Spacing | None = None) -> StateTable:
+    """Return what the memory has kept of an episode when it is over."""
+    stamp_T = np.asarray(episode.stamp_T)
+    kept_N = select_states(stamp_T, np.asarray(episode.pose_T4), spacing)
     if not len(kept_N):
         # One state without a pose, which no query finds, keeps every array indexable.
         kept_N = np.array([0])
     successor_NHD, dt_NH = successors_of(stamp_T, latent_TD, kept_N, SUCCESSOR_HORIZONS_S, SUCCESSOR_TOLERANCE_S)
     return StateTable(
         stamp_T[kept_N],
-        np.asarray(drive.pose_T4)[kept_N],
+        np.asarray(episode.pose_T4)[kept_N],
         latent_TD[kept_N],
-        np.asarray(drive.action_TA)[kept_N],
+        np.asarray(episode.action_TA)[kept_N],
         successor_NHD,
         dt_NH,
         stamp_T[kept_N] + int(max(SUCCESSOR_HORIZONS_S) * 1e9),
@@ -139,15 +139,15 @@ class ExtraErrors:
         return share_H[:, None] * np.array(self.std_3)
 
     def draw(self, count: int, step_s: float, correlation_s: float = 0.5) -> np.ndarray:
-        """Return errors of unit variance that change slowly along a drive, [T, 3]."""
+        """Return errors of unit variance that change slowly along an episode, [T, 3]."""
         kick_T3 = np.random.default_rng(self.seed).normal(size=(count, 3))
         keep = np.exp(-step_s / correlation_s)
         kick_T3[1:] *= np.sqrt(1.0 - keep**2)
         return lfilter([1.0], [1.0, -keep], kick_T3, axis=0)
 
 
-def build_episode(
-    drive: Drive,
+def build_sequence(
+    episode: Episode,
     latent_TD: np.ndarray,
     motion: MotionModel,
     retrieval: Retrieval,
@@ -159,11 +159,11 @@ def build_episode(
     practice_gap_s: float = 0.0,
     table: StateTable | None = None,
     extra: ExtraErrors | None = None,
-) -> Episode:
-    """Return a drive with everything its memory would have answered, frame by frame.
+) -> TrainingSequence:
+    """Return an episode with everything its memory would have answered, frame by frame.
 
     Args:
-        drive: Aligned drive.
+        episode: Aligned episode.
         latent_TD: Its latents.
         motion: Motion model.
         retrieval: Which memories are asked for.
@@ -172,25 +172,25 @@ def build_episode(
         path: Network whose path foresight corrects the expected motion where the future is not known.
         known_future: See ``expected_motion``.
         practice_gap_s: See ``TrainConfig``.
-        table: What is remembered; default: what this drive leaves behind.
+        table: What is remembered; default: what this episode leaves behind.
         extra: Errors added to the expected pose.
     """
-    moved_TH3, smooth_T3, known_T = expected_motion(drive, motion, steps, step_s, known_future)
+    moved_TH3, smooth_T3, known_T = expected_motion(episode, motion, steps, step_s, known_future)
     scale_3, horizons_s = retrieval.scale_3, [step * step_s for step in steps]
     std_TH3 = np.broadcast_to(expected_error(motion, horizons_s), moved_TH3.shape)
     if path is not None and not known_future:
-        said_TH6 = path_corrections(path, latent_TD, np.asarray(drive.action_TA), moved_TH3 / scale_3, horizons_s)
+        said_TH6 = path_corrections(path, latent_TD, np.asarray(episode.action_TA), moved_TH3 / scale_3, horizons_s)
         moved_TH3, std_TH3 = moved_TH3 + said_TH6[..., :3] * scale_3, said_TH6[..., 3:] * scale_3
     if extra is not None:
         extra_H3 = extra.told(steps, step_s)
-        moved_TH3 = moved_TH3 + extra_H3 * extra.draw(len(drive), step_s)[:, None]
+        moved_TH3 = moved_TH3 + extra_H3 * extra.draw(len(episode), step_s)[:, None]
         std_TH3 = np.sqrt(std_TH3**2 + extra_H3**2)
-    table = table or state_table(drive, latent_TD)
-    stamp_T = np.asarray(drive.stamp_T)
-    pose_T4 = np.asarray(drive.pose_T4)
+    table = table or state_table(episode, latent_TD)
+    stamp_T = np.asarray(episode.stamp_T)
+    pose_T4 = np.asarray(episode.pose_T4)
     pose_T3 = np.where(known_T[:, None], smooth_T3, np.nan)
     expected_TH3 = _moved(pose_T3, moved_TH3)
-    spot_THK = np.full((len(drive), len(steps), retrieval.spot_k), -1, np.int64)
+    spot_THK = np.full((len(episode), len(steps), retrieval.spot_k), -1, np.int64)
     for column in range(len(steps)):
         ahead_ns = round(steps[column] * step_s * 1e9) if practice_gap_s else 0
         spot_THK[:, column] = _search(
@@ -198,14 +198,14 @@ def build_episode(
         )
     twin_TK = _search(table, pose_T3, stamp_T, retrieval, latent_TD, practice_gap_s)
     spot_feature = _spot_features(table, spot_THK, expected_TH3, stamp_T, retrieval)
-    twin_feature = _twin_features(table, twin_TK, pose_T3, stamp_T, np.asarray(drive.action_TA), retrieval)
+    twin_feature = _twin_features(table, twin_TK, pose_T3, stamp_T, np.asarray(episode.action_TA), retrieval)
     follow_HND, follow_valid_HN = _followers(table, horizons_s)
     motion_THM = motion_features(np.where(known_T[:, None, None], moved_TH3, np.nan), std_TH3, retrieval)
-    return Episode(
-        drive.name,
+    return TrainingSequence(
+        episode.name,
         latent_TD,
-        np.array(drive.action_TA),
-        np.array(drive.stamp_T),
+        np.array(episode.action_TA),
+        np.array(episode.stamp_T),
         pose_T4,
         motion_THM,
         expected_TH3,
@@ -216,7 +216,7 @@ def build_episode(
         twin_feature,
         follow_HND,
         follow_valid_HN,
-        revisits(table, pose_T3, np.asarray(drive.stamp_T), retrieval.exclude_recent_s),
+        revisits(table, pose_T3, np.asarray(episode.stamp_T), retrieval.exclude_recent_s),
     )
 
 
@@ -228,8 +228,8 @@ def revisits(table: StateTable, pose_T3: np.ndarray, stamp_T: np.ndarray, exclud
         stamp_T,
         1,
         radius_m=REVISIT_RADIUS_M,
-        heading_tolerance_rad=REVISIT_HEADING_RAD,
-        heading_weight_m=1.0,
+        yaw_tolerance_rad=REVISIT_YAW_RAD,
+        yaw_weight_m=1.0,
         exclude_recent_s=exclude_recent_s,
     )
     return found.index_QK[:, 0] >= 0
@@ -249,8 +249,8 @@ def _search(
         np.asarray(stamp_T),
         retrieval.spot_k if latent_TD is None else retrieval.twin_k,
         radius_m=retrieval.radius_m,
-        heading_tolerance_rad=retrieval.heading_tolerance_rad,
-        heading_weight_m=retrieval.heading_weight_m,
+        yaw_tolerance_rad=retrieval.yaw_tolerance_rad,
+        yaw_weight_m=retrieval.yaw_weight_m,
         exclude_recent_s=practice_gap_s or retrieval.exclude_recent_s,
         both_ways=practice_gap_s > 0,
         latent_QD=latent_TD,
@@ -290,7 +290,7 @@ def _twin_features(
 
 
 def _age_s(stamp: np.ndarray, memory: np.ndarray, retrieval: Retrieval) -> np.ndarray:
-    """Return ages; in practice within one drive they may be less than any real one, and then count as the least."""
+    """Return ages; in practice within one episode they may be less than any real one, and then count as the least."""
     return np.maximum((stamp - memory) * 1e-9, retrieval.exclude_recent_s)
 
 

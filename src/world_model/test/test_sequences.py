@@ -3,16 +3,16 @@ import pytest
 import torch
 
 from wm_testing.artifacts import make_random_artifact
-from world_model.data.drives import Drive
+from world_model.data.episodes import Episode
 from world_model.evaluation.bank import MemoryBank
 from world_model.models import GruContext, Transition
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.motion import MotionModel
 from world_model.runtime.predictor import Observation, Predictor
-from world_model.training.episodes import ExtraErrors, build_episode
 from world_model.training.motion_fit import pose_or_none
 from world_model.training.sampler import Sampler, answers_at
+from world_model.training.sequences import ExtraErrors, build_sequence
 
 STEPS = (1, 20)
 MOTION = MotionModel(weights=((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0)))
@@ -20,7 +20,7 @@ MOTION = MotionModel(weights=((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0), (0.0, 
 
 @pytest.fixture(scope="module")
 def circling():
-    """A drive of 40 s around a circle of 10 s, so everything is seen four times."""
+    """A episode of 40 s around a circle of 10 s, so everything is seen four times."""
     count = 800
     rng = np.random.default_rng(0)
     angle_T = np.arange(count) * 0.05 * 2 * np.pi / 10
@@ -31,15 +31,15 @@ def circling():
     action_TA = np.tile(np.float32([4 * np.pi / 10, 2 * np.pi / 10]), (count, 1))
     action_TA[:3] = np.nan
     image = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
-    drive = Drive("circle", "circle", image, (np.arange(count) * 50_000_000).astype(np.int64), pose_T4, action_TA)
+    episode = Episode("circle", "circle", image, (np.arange(count) * 50_000_000).astype(np.int64), pose_T4, action_TA)
     latent_TD = rng.normal(size=(count, 32)).astype(np.float32)
-    return drive, latent_TD
+    return episode, latent_TD
 
 
 @pytest.mark.parametrize("known_future", [True, False])
 def test_training_sees_what_the_live_predictor_sees(circling, tmp_path, known_future):
     """The arrays a batch holds equal what the online predictor hands to the transition, frame by frame."""
-    drive, latent_TD = circling
+    episode, latent_TD = circling
     make_random_artifact(tmp_path, motion=MOTION.to_manifest())
     predictor = Predictor(load_artifact(tmp_path))
     transition = Transition(32, 2, GruContext(34, 16), width=16, memory_width=16)
@@ -57,17 +57,17 @@ def test_training_sees_what_the_live_predictor_sees(circling, tmp_path, known_fu
 
     predictor._transition = Spy()
     bank = MemoryBank()
-    for t in range(len(drive)):
-        action_A = drive.action_TA[t] if np.isfinite(drive.action_TA[t]).all() else None
-        item = Observation(int(drive.stamp_T[t]), latent_TD[t], pose_or_none(drive.pose_T4[t]), action_A)
-        plan_SA = drive.action_TA[t + 1 : t + 20] if known_future and t >= 3 else None
+    for t in range(len(episode)):
+        action_A = episode.action_TA[t] if np.isfinite(episode.action_TA[t]).all() else None
+        item = Observation(int(episode.stamp_T[t]), latent_TD[t], pose_or_none(episode.pose_T4[t]), action_A)
+        plan_SA = episode.action_TA[t + 1 : t + 20] if known_future and t >= 3 else None
         predictor.predict(bank.answer(predictor.observe(item, plan_SA)))
         bank.observe(item)
-    episode = build_episode(
-        drive, latent_TD, MOTION, Retrieval(), STEPS, 0.05, path=transition, known_future=known_future
+    sequence = build_sequence(
+        episode, latent_TD, MOTION, Retrieval(), STEPS, 0.05, path=transition, known_future=known_future
     )
     frames = np.array([10, 300, 450, 601, 799])
-    built = answers_at(episode, frames)
+    built = answers_at(sequence, frames)
     motion, spot, spot_feature, spot_valid, twin, twin_feature, twin_valid, follow, follow_valid = built
     live = [np.stack(column) for column in zip(*(handed[t] for t in frames))]
     assert live[0] == pytest.approx(motion, abs=1e-5)
@@ -82,37 +82,39 @@ def test_training_sees_what_the_live_predictor_sees(circling, tmp_path, known_fu
 
 
 def test_the_memory_holds_only_the_past(circling):
-    drive, latent_TD = circling
-    episode = build_episode(drive, latent_TD, MOTION, Retrieval(), STEPS, 0.05)
-    age_s = (episode.stamp_T[:, None, None] - episode.table.stamp_N[episode.spot_index_THK]) * 1e-9
-    assert age_s[episode.spot_index_THK >= 0].min() >= 20.0
-    assert not episode.revisit_T[:390].any()
-    assert episode.revisit_T[420:].all()
+    episode, latent_TD = circling
+    sequence = build_sequence(episode, latent_TD, MOTION, Retrieval(), STEPS, 0.05)
+    age_s = (sequence.stamp_T[:, None, None] - sequence.table.stamp_N[sequence.spot_index_THK]) * 1e-9
+    assert age_s[sequence.spot_index_THK >= 0].min() >= 20.0
+    assert not sequence.revisit_T[:390].any()
+    assert sequence.revisit_T[420:].all()
 
 
 def test_a_drive_without_poses_has_no_memories(circling):
-    drive, latent_TD = circling
-    lost = Drive("lost", "x", drive.image_TSSC, drive.stamp_T, np.full_like(drive.pose_T4, np.nan), drive.action_TA)
-    episode = build_episode(lost, latent_TD, MOTION, Retrieval(), STEPS, 0.05)
-    assert (episode.spot_index_THK < 0).all()
-    batch = Sampler([episode], STEPS, 24, 6, 4, 0).draw(3)
+    episode, latent_TD = circling
+    lost = Episode(
+        "lost", "x", episode.image_TSSC, episode.stamp_T, np.full_like(episode.pose_T4, np.nan), episode.action_TA
+    )
+    sequence = build_sequence(lost, latent_TD, MOTION, Retrieval(), STEPS, 0.05)
+    assert (sequence.spot_index_THK < 0).all()
+    batch = Sampler([sequence], STEPS, 24, 6, 4, 0).draw(3)
     assert not batch.spot_valid_RHK.any()
     assert torch.isfinite(batch.spot_RHKD).all()
 
 
 def test_the_same_seed_draws_the_same_batch(circling):
-    drive, latent_TD = circling
-    episode = build_episode(drive, latent_TD, MOTION, Retrieval(), STEPS, 0.05)
-    first, second = (Sampler([episode], STEPS, 24, 6, 4, 5).draw(4) for _ in range(2))
+    episode, latent_TD = circling
+    sequence = build_sequence(episode, latent_TD, MOTION, Retrieval(), STEPS, 0.05)
+    first, second = (Sampler([sequence], STEPS, 24, 6, 4, 5).draw(4) for _ in range(2))
     assert torch.equal(first.target_RHD, second.target_RHD)
     assert torch.equal(first.spot_RHKD, second.spot_RHKD)
 
 
 def test_extra_errors_are_added_and_told(circling):
-    drive, latent_TD = circling
-    plain = build_episode(drive, latent_TD, MOTION, Retrieval(), STEPS, 0.05, known_future=True)
+    episode, latent_TD = circling
+    plain = build_sequence(episode, latent_TD, MOTION, Retrieval(), STEPS, 0.05, known_future=True)
     extra = ExtraErrors((0.2, 0.1, 0.3), seed=3)
-    worse = build_episode(drive, latent_TD, MOTION, Retrieval(), STEPS, 0.05, known_future=True, extra=extra)
+    worse = build_sequence(episode, latent_TD, MOTION, Retrieval(), STEPS, 0.05, known_future=True, extra=extra)
     told_H3 = extra.told(STEPS, 0.05)
     assert told_H3[1] == pytest.approx([0.2, 0.1, 0.3])
     assert (told_H3[0] < told_H3[1]).all()
