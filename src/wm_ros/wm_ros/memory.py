@@ -43,7 +43,7 @@ def _memory(record: MemoryRecord) -> Memory:
         id=record.id,
         stamp_ns=stamp_ns(record.stamp),
         latent_D=np.array(record.latent, np.float32),
-        pose=Pose2(place.x, place.y, place.z, record.yaw),
+        pose=Pose2(place.x, place.y, place.z, record.heading),
         action_A=np.array(record.action, np.float32) if len(record.action) else None,
         successors=tuple((each.horizon_s, each.dt_s, np.array(each.latent, np.float32)) for each in record.successors),
     )

@@ -178,7 +178,7 @@ def test_rssm_losses_by_name_and_outcomes_where_known(prepared):
 def test_drives_may_carry_outcomes(tmp_path):
     episodes = EpisodeSet(circling_set(tmp_path, names=("a",), seconds=8.0))
     assert outcomes_of(episodes, ["a"]) == {}
-    np.save(tmp_path / "drives" / "a" / "reward.npy", np.arange(160, dtype=np.float32))
+    np.save(tmp_path / "episodes" / "a" / "reward.npy", np.arange(160, dtype=np.float32))
     outcome_T2 = outcomes_of(episodes, ["a"])["a"]
     assert outcome_T2[3, 0] == 3.0
     assert np.isnan(outcome_T2[:, 1]).all()

@@ -1,7 +1,7 @@
 """Converted episodes: a folder of memory-mapped arrays with a manifest, written one by one so that it can resume.
 
     DATASET/manifest.json           what it is, its episodes and how they are split
-    DATASET/drives/NAME/*.npy       one folder per episode, renamed into place when complete
+    DATASET/episodes/NAME/*.npy     one folder per episode, renamed into place when complete
 
 Shape suffixes: T = frames, S = image side, A = action size, P = proprioception size, 4 = (x, y, z, yaw).
 """
