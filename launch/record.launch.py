@@ -8,12 +8,12 @@ import os
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
 
-from wm_bringup.launching import topic_arguments
+from wm_bringup.launching import is_true, namespace_argument, resolved, topic_arguments
 
 
 def _recorder(context: LaunchContext) -> list[ExecuteProcess]:
     given = context.launch_configurations
-    camera = given["camera"] + ("/compressed" if given["compressed"].lower() == "true" else "")
+    camera = given["camera"] + ("/compressed" if is_true(context, "compressed") else "")
     topics = [camera, given["pose"], given["actions"], *given["more_topics"].split()]
     command = ["ros2", "bag", "record"]
     command += ["--output", given["out"]] if given["out"] else []
@@ -21,7 +21,8 @@ def _recorder(context: LaunchContext) -> list[ExecuteProcess]:
     ends = [Shutdown(reason="the recorder has ended")]
     # Humble takes topics as they are, newer distributions under an option.
     command += [] if os.environ.get("ROS_DISTRO") == "humble" else ["--topics"]
-    return [ExecuteProcess(cmd=[*command, *topics], output="screen", on_exit=ends)]
+    command += [resolved(context, topic) for topic in topics]
+    return [ExecuteProcess(cmd=command, output="screen", on_exit=ends)]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -32,8 +33,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("compressed", default_value="false", description="record TOPIC/compressed instead"),
         DeclareLaunchArgument(
             "more_topics",
-            default_value="/camera/depth/image_raw /proprioception",
+            default_value="camera/depth/image_raw proprioception",
             description="further topics by spaces; one that nobody publishes costs nothing",
         ),
     ]
-    return LaunchDescription([*own, *topic_arguments(), OpaqueFunction(function=_recorder)])
+    return LaunchDescription([*own, namespace_argument(), *topic_arguments(), OpaqueFunction(function=_recorder)])

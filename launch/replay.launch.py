@@ -4,10 +4,10 @@ ros2 launch wm_bringup replay.launch.py bag:=/path/to/bag topics:="/front/image_
 """
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument
 from launch_ros.actions import Node
 
-from wm_bringup.launching import graph_arguments, include_graph, is_true
+from wm_bringup.launching import graph_arguments, is_true, launch_description, source_node
 
 
 def _player(context: LaunchContext) -> list[Node]:
@@ -17,10 +17,8 @@ def _player(context: LaunchContext) -> list[Node]:
     arguments += ["--subscribers", "2" if is_true(context, "slow_branch") else "1"]
     if given["topics"]:
         arguments += ["--topics", *given["topics"].split()]
-    ends = [Shutdown(reason="the recording has ended")]
-    return [
-        Node(package="bag_player", executable="bag_player_node", arguments=arguments, output="screen", on_exit=ends)
-    ]
+    ends = "the recording has ended"
+    return [source_node(context, "bag_player", "bag_player_node", ends, arguments=arguments)]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -31,6 +29,4 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("loop", default_value="1", description="how often to play; 0: until stopped"),
         DeclareLaunchArgument("topics", default_value="", description="recorded topic:=topic of the graph, by spaces"),
     ]
-    return LaunchDescription(
-        [*own, *graph_arguments(use_sim_time="true"), include_graph(), OpaqueFunction(function=_player)]
-    )
+    return launch_description([*own, *graph_arguments(use_sim_time="true", memory="replay")], _player)

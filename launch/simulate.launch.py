@@ -4,28 +4,21 @@ ros2 launch wm_bringup simulate.launch.py seed:=3 rviz:=true
 """
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument
 from launch_ros.actions import Node
 
 from wm_bringup.configuration import config_directory
-from wm_bringup.launching import graph_arguments, include_graph
+from wm_bringup.launching import graph_arguments, integer, launch_description, source_node
 
 
 def _robot(context: LaunchContext) -> list[Node]:
-    seed = context.launch_configurations["seed"]
-    return [
-        Node(
-            package="wm_sim_ros",
-            executable="wm_sim_node",
-            name="wm_sim",
-            parameters=[str(config_directory() / "wm_sim.yaml"), *([{"seed": int(seed)}] if seed else [])],
-            output="screen",
-            on_exit=[Shutdown(reason="the simulated robot has ended")],
-        )
-    ]
+    seed = integer(context, "seed")
+    parameters = [str(config_directory() / "wm_sim.yaml"), *([] if seed is None else [{"seed": seed}])]
+    ends = "the simulated robot has ended"
+    return [source_node(context, "wm_sim_ros", "wm_sim_node", ends, name="wm_sim", parameters=parameters)]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Returns the graph and the simulated robot."""
     seed = DeclareLaunchArgument("seed", default_value="", description="which building; empty: as wm_sim.yaml says")
-    return LaunchDescription([seed, *graph_arguments(), include_graph(), OpaqueFunction(function=_robot)])
+    return launch_description([seed, *graph_arguments(memory="simulated")], _robot)

@@ -4,11 +4,10 @@ ros2 launch wm_bringup world_model.launch.py camera:=/front/image_raw pose:=/amc
 """
 
 from launch import LaunchDescription
-from launch.actions import OpaqueFunction
 
-from wm_bringup.launching import graph_actions, graph_arguments
+from wm_bringup.launching import graph_arguments, launch_description
 
 
 def generate_launch_description() -> LaunchDescription:
     """Returns the graph's nodes, as one process or several."""
-    return LaunchDescription([*graph_arguments(), OpaqueFunction(function=graph_actions)])
+    return launch_description(graph_arguments())

@@ -95,7 +95,9 @@ class BagPlayer(Node):
         if kind in IMAGE_TYPES:
             qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         topic = f"{target}/compressed" if kind == IMAGE_TYPES[1] and not target.endswith("/compressed") else target
-        return self.create_publisher(MESSAGE_TYPES[kind], topic, qos)
+        # What the graph hears is named within its namespace.
+        name = topic.lstrip("/") if target in TAKES else topic
+        return self.create_publisher(MESSAGE_TYPES[kind], name, qos)
 
     def _goes_on(self) -> bool:
         return self.context.ok() and not self._stop.is_set()

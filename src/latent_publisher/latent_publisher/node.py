@@ -77,18 +77,18 @@ class LatentPublisher(Node):
         self._open_topics()
 
     def _open_topics(self) -> None:
-        self._latent_publisher = self.create_publisher(Float32MultiArray, "/latent", qos.STREAM)
-        self._state_publisher = self.create_publisher(LatentState, "/latent/state", qos.STREAM)
+        self._latent_publisher = self.create_publisher(Float32MultiArray, "latent", qos.STREAM)
+        self._state_publisher = self.create_publisher(LatentState, "latent/state", qos.STREAM)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._deadline = self.create_timer(max(self._params.pose_wait_s, 1e-3), self._on_deadline, clock=steady)
         self._deadline.cancel()
-        self.create_subscription(PoseStamped, "/pose", self._on_pose, qos.INPUT)
-        self.create_subscription(Float32MultiArray, "/actions", self._on_action, qos.INPUT)
+        self.create_subscription(PoseStamped, "pose", self._on_pose, qos.INPUT)
+        self.create_subscription(Float32MultiArray, "actions", self._on_action, qos.INPUT)
         if self._encoder.wants_depth:
-            self.create_subscription(Image, "/camera/depth/image_raw", self._on_depth, qos.SENSOR)
+            self.create_subscription(Image, "camera/depth/image_raw", self._on_depth, qos.SENSOR)
         if self._encoder.proprioception_dim:
-            self.create_subscription(Float32MultiArray, "/proprioception", self._on_proprioception, qos.INPUT)
-        self._camera = CameraSubscription(self, "/camera/image_raw", self._on_image, self._params.image_transport)
+            self.create_subscription(Float32MultiArray, "proprioception", self._on_proprioception, qos.INPUT)
+        self._camera = CameraSubscription(self, "camera/image_raw", self._on_image, self._params.image_transport)
 
     def _on_image(self, msg: FrameMsg) -> None:
         self._health.count("frames_received")

@@ -63,12 +63,20 @@ class SpatialMemory(Node):
             self._grid: CellGrid = make_grid(
                 params.map, params.datum_lat, params.datum_lng, params.usual_radius_m, params.h3_resolution
             )
-            self._memory: Memory = memory or open_memory(params.memory_settings(), self._grid, self._log_progress)
+            self._memory: Memory = memory or open_memory(
+                params.memory_settings(self.get_namespace()), self._grid, self._log_progress
+            )
         except SpatialMemoryError as error:
             raise ConfigurationError(f"{self.get_name()}: {error}") from error
         spacing = Spacing(params.store_distance_m, math.radians(params.store_angle_deg), params.store_time_s)
         horizons = (params.step_s, params.horizon_s)
-        self._recorder = Recorder(self._memory, _session_name(params.robot_id), spacing, horizons, params.session_gap_s)
+        self._recorder = Recorder(
+            self._memory,
+            _session_name(params.robot_name(self.get_namespace())),
+            spacing,
+            horizons,
+            params.session_gap_s,
+        )
         self._frame_id = "map"
         self._last_stamp_ns = 0
         self._trail: deque[tuple[float, float, float]] = deque(maxlen=_TRAIL)
@@ -81,8 +89,8 @@ class SpatialMemory(Node):
         self._open_topics()
 
     def _open_topics(self) -> None:
-        self.create_subscription(LatentState, "/latent/state", self._on_state, qos.STREAM)
-        self.create_subscription(PredictionError, "/prediction_error", self._on_error, qos.STREAM)
+        self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
+        self.create_subscription(PredictionError, "prediction_error", self._on_error, qos.STREAM)
         services: tuple[tuple[type, str, Callable], ...] = (
             (QueryMemory, "query", self._on_query),
             (QueryMemoryBatch, "query_batch", self._on_query_batch),
@@ -95,11 +103,11 @@ class SpatialMemory(Node):
             (Trigger, "clear", self._on_clear),
         )
         for kind, name, callback in services:
-            self.create_service(kind, f"/spatial_memory/{name}", callback)
+            self.create_service(kind, f"spatial_memory/{name}", callback)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.5, self._on_gauges, clock=steady)
         if self._params.marker_rate > 0:
-            self._markers = self.create_publisher(MarkerArray, "/spatial_memory/markers", qos.LATCHED)
+            self._markers = self.create_publisher(MarkerArray, "spatial_memory/markers", qos.LATCHED)
             self.create_timer(1.0 / self._params.marker_rate, self._on_markers, clock=steady)
 
     def destroy_node(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from spatial_memory.factory import MemorySettings
 from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
+from spatial_memory.store.files import IN_MEMORY
 from wm_ros import param
 
 
@@ -15,8 +16,8 @@ from wm_ros import param
 class SpatialMemoryParams:
     """Parameters of ``spatial_memory``."""
 
-    db_path: str = param("", "SQLite file; empty: ~/.ros/world_model/memory.sqlite3, under ROS_HOME where set; "
-                         ":memory: keeps nothing.")  # fmt: skip
+    db_path: str = param("", "SQLite file, or the name of one in ~/.ros/world_model/NAMESPACE (or ROS_HOME); "
+                         "empty: memory; :memory: keeps nothing.")  # fmt: skip
     on_corrupt: str = param("refuse", "A damaged file: refuse to start, or recover what can be read.",
                             choices=("refuse", "recover"))  # fmt: skip
     backend: str = param("faiss", "Where memories are searched.", choices=("faiss", "qdrant"))
@@ -25,7 +26,7 @@ class SpatialMemoryParams:
     qdrant_api_key: str = param("", "API key of the Qdrant server; empty: none.", env="QDRANT_API_KEY")
     qdrant_tls: bool = param(False, "Talk to the Qdrant server over TLS.")
     qdrant_collection: str = param("world_model_memory", "Collection that robots share.")
-    robot_id: str = param("robot", "Name of this robot; sessions begin with it.")
+    robot_id: str = param("", "Name of this robot; sessions begin with it. Empty: the namespace, or robot.")
 
     capacity: int = param(1_000_000, "Most memories held; beyond it the least worth is forgotten.", low=1,
                           high=100_000_000)  # fmt: skip
@@ -55,14 +56,20 @@ class SpatialMemoryParams:
                                low=0.0, high=1e6)  # fmt: skip
     marker_rate: float = param(1.0, "Markers per second [Hz], while somebody listens; 0: never.", low=0.0, high=20.0)
 
-    def path(self) -> str:
-        """Return the file that holds the memory."""
-        if self.db_path:
-            return self.db_path
+    def path(self, namespace: str = "") -> str:
+        """Return the file that holds the memory of a robot; two robots on a machine have two."""
+        name = self.db_path or "memory"
+        if name == IN_MEMORY or "/" in name or Path(name).suffix:
+            return name
         home = os.environ.get("ROS_HOME") or str(Path.home() / ".ros")
-        return str(Path(home) / "world_model" / "memory.sqlite3")
+        return str(Path(home) / "world_model" / namespace.strip("/") / f"{name}.sqlite3")
 
-    def memory_settings(self) -> MemorySettings:
+    def robot_name(self, namespace: str = "") -> str:
+        """Return the name that this robot's sessions begin with."""
+        return self.robot_id or namespace.strip("/") or "robot"
+
+    def memory_settings(self, namespace: str = "") -> MemorySettings:
         """Return the parameters that the memory itself has to know."""
-        names = [field.name for field in fields(MemorySettings) if field.name != "path"]
-        return MemorySettings(path=self.path(), **{name: getattr(self, name) for name in names})
+        own = {"path": self.path(namespace), "robot_id": self.robot_name(namespace)}
+        names = [field.name for field in fields(MemorySettings) if field.name not in own]
+        return MemorySettings(**own, **{name: getattr(self, name) for name in names})

@@ -81,15 +81,15 @@ class TransitionPredictor(Node):
         self._open_topics()
 
     def _open_topics(self) -> None:
-        self._next_publisher = self.create_publisher(Float32MultiArray, "/latent_next", qos.STREAM)
-        self._state_publisher = self.create_publisher(LatentPrediction, "/latent_next/state", qos.STREAM)
-        self._error_publisher = self.create_publisher(PredictionError, "/prediction_error", qos.STREAM)
-        self._memory: Client = self.create_client(QueryMemoryBatch, "/spatial_memory/query_batch")
+        self._next_publisher = self.create_publisher(Float32MultiArray, "latent_next", qos.STREAM)
+        self._state_publisher = self.create_publisher(LatentPrediction, "latent_next/state", qos.STREAM)
+        self._error_publisher = self.create_publisher(PredictionError, "prediction_error", qos.STREAM)
+        self._memory: Client = self.create_client(QueryMemoryBatch, "spatial_memory/query_batch")
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._deadline = self.create_timer(self._params.memory_deadline_s, self._on_deadline, clock=steady)
         self._deadline.cancel()
-        self.create_subscription(LatentState, "/latent/state", self._on_state, qos.STREAM)
-        self.create_subscription(VisualHistory, "/visual_history/state", self._on_history, qos.STREAM)
+        self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
+        self.create_subscription(VisualHistory, "visual_history/state", self._on_history, qos.STREAM)
 
     def _on_state(self, msg: LatentState) -> None:
         begin_s = perf_counter()

@@ -31,13 +31,13 @@ def test_the_environment_comes_after_shipped_files_and_before_the_users(
     mine = tmp_path / "mine.yaml"
     mine.write_text("{}")
 
-    files = files_of(ros_arguments(tmp_path, files=[mine]))
+    files = files_of(ros_arguments(tmp_path, files=[mine], options={"device": "cpu"}))
 
-    assert files[-1] == mine
-    said = yaml.safe_load(files[-2].read_text())
-    assert said["transition_predictor"]["ros__parameters"]["top_k"] == 5
-    assert said["spatial_memory"]["ros__parameters"]["qdrant_port"] == 7000
-    assert said["world_action"]["ros__parameters"]["model_path"] == "artifact://other"
+    assert files[-2] == mine
+    said = yaml.safe_load(files[-3].read_text())
+    assert said["/**/transition_predictor"]["ros__parameters"]["top_k"] == 5
+    assert said["/**/spatial_memory"]["ros__parameters"]["qdrant_port"] == 7000
+    assert said["/**/world_action"]["ros__parameters"]["model_path"] == "artifact://other"
 
 
 def test_an_environment_variable_of_the_wrong_type_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -48,16 +48,18 @@ def test_an_environment_variable_of_the_wrong_type_is_named(tmp_path: Path, monk
 
 
 def test_options_go_to_the_nodes_that_have_them(tmp_path: Path):
-    arguments = ros_arguments(tmp_path, options={"model_path": "/a b", "device": ""})
+    given = yaml.safe_load(
+        files_of(ros_arguments(tmp_path, options={"model_path": "/a b", "device": ""}))[-1].read_text()
+    )
 
-    assert 'latent_publisher:model_path:="/a b"' in arguments
-    assert not any("device" in word for word in arguments)
+    assert given["/**/latent_publisher"] == {"ros__parameters": {"model_path": "/a b"}}
+    assert "/**/spatial_memory" not in given
     assert option_values("spatial_memory", {"model_path": "x"}) == {}
 
 
 def test_every_node_has_a_shipped_file_that_names_it():
     for node in [*NODES, "wm_sim"]:
-        assert list(yaml.safe_load((config_directory() / f"{node}.yaml").read_text())) == [node]
+        assert list(yaml.safe_load((config_directory() / f"{node}.yaml").read_text())) == [f"/**/{node}"]
 
 
 def test_the_profile_holds_large_images():

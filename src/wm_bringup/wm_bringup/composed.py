@@ -14,7 +14,7 @@ from rclpy.node import Node
 from latent_publisher.node import LatentPublisher
 from spatial_memory.node import SpatialMemory
 from transition_predictor.node import TransitionPredictor
-from wm_bringup.configuration import ros_arguments
+from wm_bringup.configuration import namespace_of, ros_arguments
 from wm_ros import ConfigurationError, run_nodes
 from wm_ros.command_line import split_ros_args
 from world_action.node import WorldAction
@@ -43,6 +43,7 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--model-path", default="", help="artifact folder, artifact://NAME or an encoder.pt")
     parser.add_argument("--device", default="", help="where the models run, as torch names it")
+    parser.add_argument("--memory", default="", help="SQLite file, or the name of one in ~/.ros/world_model")
     parser.add_argument("--use-sim-time", action="store_true", help="follow /clock")
     parser.add_argument("--executor", choices=EXECUTORS, default="single", help="threads that serve the nodes")
     parser.add_argument("--no-slow-branch", dest="slow_branch", action="store_false", help="leave world_action out")
@@ -59,8 +60,9 @@ def main(args: Sequence[str] | None = None) -> int:
                 Path(scratch),
                 directory=options.config_dir,
                 files=options.params_file,
-                options={"model_path": options.model_path, "device": options.device},
+                options={"model_path": options.model_path, "device": options.device, "db_path": options.memory},
                 use_sim_time=options.use_sim_time,
+                namespace=namespace_of(for_ros),
             )
         except ConfigurationError as error:
             print(f"world_model: {error}", file=sys.stderr)  # noqa: T201

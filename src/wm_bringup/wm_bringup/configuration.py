@@ -7,7 +7,6 @@ environment variables need a place of their own after them.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +52,42 @@ def shipped_file(node: str, directory: Path | None = None) -> Path:
     return path
 
 
+def parameters_for(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns {node: {parameter: value}} as a ROS parameter file that reaches the nodes in whatever namespace.
+
+    ``NODE:`` as a key, and ``-p NODE:NAME:=VALUE`` on a command line, reach a node without a namespace only.
+    """
+    return {f"/**/{node}": {"ros__parameters": dict(given)} for node, given in values.items() if given}
+
+
+def check_user_file(path: Path, namespace: str = "") -> None:
+    """Refuses a parameter file that is missing, or whose entries none of the nodes would see.
+
+    Raises:
+        ConfigurationError: Says why, and what to write instead.
+    """
+    if not path.is_file():
+        raise ConfigurationError(f"no parameter file '{path}'")
+    try:
+        entries = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"parameter file '{path}': {' '.join(str(error).split())}") from error
+    if entries is not None and not isinstance(entries, dict):
+        raise ConfigurationError(f"parameter file '{path}' holds no nodes with parameters")
+    unseen = [str(key) for key in entries or {} if str(key).lstrip("/") in NODES] if namespace.strip("/") else []
+    if unseen:
+        raise ConfigurationError(
+            f"parameter file '{path}': '{unseen[0]}' is no node in namespace '/{namespace.strip('/')}'; "
+            f"write '/**/{unseen[0].lstrip('/')}'"
+        )
+
+
+def namespace_of(arguments: Sequence[str]) -> str:
+    """Returns the namespace that a command line's ROS arguments give to all nodes, or ""."""
+    rules = [word.partition(":=") for word in arguments]
+    return next((value for name, _, value in reversed(rules) if name in ("__ns", "-r__ns")), "")
+
+
 def ros_arguments(
     scratch: Path,
     *,
@@ -61,35 +96,43 @@ def ros_arguments(
     files: Sequence[Path] = (),
     options: Mapping[str, Any] | None = None,
     use_sim_time: bool = False,
+    namespace: str = "",
 ) -> list[str]:
     """Returns the command line that gives some nodes their parameters; further ROS arguments may follow.
 
     Args:
-        scratch: Where to write what the environment says; must outlive the start of the nodes.
+        scratch: Where to write what the environment and the options say; must outlive the start of the nodes.
         nodes: Which nodes.
         directory: Where their parameter files lie; as shipped if None.
         files: Parameter files of the user, which come after environment variables.
         options: Values for every node that has such a parameter, which come last.
         use_sim_time: Follow ``/clock``.
+        namespace: In which the nodes will be.
 
     Raises:
-        ConfigurationError: A parameter file is missing, or an environment variable is wrong.
+        ConfigurationError: A parameter file is missing or reaches nobody, or an environment variable is wrong.
     """
-    chain = [shipped_file(node, directory) for node in nodes]
-    from_environment = {node: values for node in nodes if (values := environment_overrides(NODES[node]))}
-    if from_environment:
-        path = scratch / "environment.yaml"
-        path.write_text(yaml.safe_dump({node: {"ros__parameters": v} for node, v in from_environment.items()}))
-        chain.append(path)
     for path in files:
-        if not path.is_file():
-            raise ConfigurationError(f"no parameter file '{path}'")
+        check_user_file(path, namespace)
+    environment = {node: environment_overrides(NODES[node]) for node in nodes}
+    chosen = {node: option_values(node, options or {}) for node in nodes}
+    chain = [
+        *(shipped_file(node, directory) for node in nodes),
+        *_written(scratch / "environment.yaml", environment),
+        *files,
+        *_written(scratch / "options.yaml", chosen),
+    ]
     arguments = ["--ros-args"]
-    for path in [*chain, *files]:
+    for path in chain:
         arguments += ["--params-file", str(path)]
-    for node in nodes:
-        for name, value in option_values(node, options or {}).items():
-            arguments += ["-p", f"{node}:{name}:={json.dumps(value)}"]
     if use_sim_time:
         arguments += ["-p", "use_sim_time:=true"]
     return [*arguments, "--"]
+
+
+def _written(path: Path, values: Mapping[str, Mapping[str, Any]]) -> list[Path]:
+    """Returns a parameter file of these values, or none where there are none."""
+    entries = parameters_for(values)
+    if entries:
+        path.write_text(yaml.safe_dump(entries))
+    return [path] if entries else []

@@ -1,30 +1,37 @@
-"""What the launch files have in common: their arguments, and the actions that start the graph.
+"""What the launch files have in common: their arguments, the checks before anything starts, and the graph's actions.
 
 Needs ``launch`` and ``launch_ros``; nothing else in this package does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ament_index_python.packages import get_package_share_directory
-from launch import LaunchContext
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch import LaunchContext, LaunchDescription
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown
 from launch_ros.actions import Node
 
-from wm_bringup.configuration import NODES, config_directory, option_values, shipped_file
-from wm_ros import environment_overrides
+from wm_bringup.configuration import (
+    NODES,
+    check_user_file,
+    config_directory,
+    option_values,
+    shipped_file,
+)
+from wm_ros import ConfigurationError, environment_overrides
 
 TOPICS = {
-    "camera": ("/camera/image_raw", "sensor_msgs/Image, or CompressedImage on TOPIC/compressed"),
-    "pose": ("/pose", "geometry_msgs/PoseStamped, metric map frame"),
-    "actions": ("/actions", "std_msgs/Float32MultiArray"),
+    "camera": ("camera/image_raw", "sensor_msgs/Image, or CompressedImage on TOPIC/compressed"),
+    "pose": ("pose", "geometry_msgs/PoseStamped, metric map frame"),
+    "actions": ("actions", "std_msgs/Float32MultiArray"),
 }
 """{launch argument: (topic of the graph, what it carries)}."""
+
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 def topic_arguments() -> list[DeclareLaunchArgument]:
@@ -32,15 +39,23 @@ def topic_arguments() -> list[DeclareLaunchArgument]:
     return [DeclareLaunchArgument(n, default_value=t, description=what) for n, (t, what) in TOPICS.items()]
 
 
-def graph_arguments(use_sim_time: str = "false") -> list[DeclareLaunchArgument]:
+def namespace_argument() -> DeclareLaunchArgument:
+    """Returns the argument that keeps robots apart."""
+    text = "of all nodes and their topics; one for each robot"
+    return DeclareLaunchArgument("namespace", default_value="", description=text)
+
+
+def graph_arguments(use_sim_time: str = "false", memory: str = "") -> list[DeclareLaunchArgument]:
     """Returns the arguments of everything that starts the graph.
 
     Args:
         use_sim_time: Default of the argument of that name.
+        memory: Default of the argument of that name.
     """
     described = [
         ("model_path", "", "artifact folder, artifact://NAME or an encoder.pt; empty: as the parameter files say"),
         ("device", "", "where the models run, as torch names it; empty: as the parameter files say"),
+        ("memory", memory, "SQLite file, or the name of one in ~/.ros/world_model/NAMESPACE; empty: as the files say"),
         ("params_file", "", "ROS parameter file, read after the shipped ones"),
         ("use_sim_time", use_sim_time, "follow /clock"),
         ("composed", "true", "all nodes in one process; false: each a process of its own"),
@@ -48,16 +63,25 @@ def graph_arguments(use_sim_time: str = "false") -> list[DeclareLaunchArgument]:
         ("rviz", "false", "start rviz2 with config/world_model.rviz"),
     ]
     plain = [DeclareLaunchArgument(n, default_value=value, description=text) for n, value, text in described]
-    return [*plain, *topic_arguments()]
+    return [namespace_argument(), *plain, *topic_arguments()]
 
 
-def include_graph() -> IncludeLaunchDescription:
-    """Returns the action that starts the graph with the arguments of the including file."""
-    path = Path(get_package_share_directory("wm_bringup")) / "launch" / "world_model.launch.py"
-    names = [argument.name for argument in graph_arguments()]
-    return IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(path)), launch_arguments=[(n, LaunchConfiguration(n)) for n in names]
-    )
+def launch_description(
+    arguments: Sequence[DeclareLaunchArgument], source: Callable[[LaunchContext], list[Node]] | None = None
+) -> LaunchDescription:
+    """Returns the graph, and what feeds it; nothing starts unless all that was asked for can be.
+
+    Args:
+        arguments: Of the launch file.
+        source: Makes the nodes that feed the graph; raises ``ConfigurationError`` where they cannot be made.
+    """
+
+    def start(context: LaunchContext) -> list[Action]:
+        # Made before any of them starts: a failure later would leave a graph behind that holds the memory.
+        fed_by = source(context) if source else []
+        return [*graph_actions(context), *fed_by]
+
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])
 
 
 def remappings(context: LaunchContext) -> list[tuple[str, str]]:
@@ -65,37 +89,110 @@ def remappings(context: LaunchContext) -> list[tuple[str, str]]:
     pairs = []
     for argument, (ours, _) in TOPICS.items():
         theirs = context.launch_configurations[argument]
-        if theirs != ours:
+        if theirs.lstrip("/") != ours or (theirs.startswith("/") and namespace(context)):
             pairs += [(ours, theirs), (f"{ours}/compressed", f"{theirs}/compressed")]
     return pairs
 
 
+def namespace(context: LaunchContext) -> str:
+    """Returns the namespace of all nodes, without slashes around it."""
+    return context.launch_configurations["namespace"].strip("/")
+
+
+def resolved(context: LaunchContext, topic: str) -> str:
+    """Returns the full name of a topic of the namespace."""
+    return topic if topic.startswith("/") else "/".join(["", *filter(None, [namespace(context), topic])])
+
+
 def is_true(context: LaunchContext, argument: str) -> bool:
-    """Returns a launch argument as a truth value."""
-    return context.launch_configurations[argument].lower() in ("true", "1", "yes", "on")
+    """Returns a launch argument as a truth value.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    value = context.launch_configurations[argument].lower()
+    if value not in (*_TRUE, *_FALSE):
+        raise ConfigurationError(f"{argument}:={value}: expected true or false")
+    return value in _TRUE
+
+
+def integer(context: LaunchContext, argument: str) -> int | None:
+    """Returns a launch argument as a whole number, None where it is empty.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    value = context.launch_configurations[argument]
+    try:
+        return int(value) if value else None
+    except ValueError as error:
+        raise ConfigurationError(f"{argument}:={value}: expected a whole number") from error
+
+
+def source_node(context: LaunchContext, package: str, executable: str, ends: str, **options: Any) -> Node:
+    """Returns a node that feeds the graph, on the graph's own topics; its end ends the launch.
+
+    Args:
+        context: With the launch arguments.
+        package: Its package.
+        executable: Its executable.
+        ends: Why the launch ends with it.
+        **options: Passed to ``launch_ros.actions.Node``.
+    """
+    return Node(
+        package=package,
+        executable=executable,
+        namespace=namespace(context),
+        remappings=remappings(context),
+        output="screen",
+        on_exit=[Shutdown(reason=ends)],
+        **options,
+    )
 
 
 def graph_actions(context: LaunchContext) -> list[Action]:
-    """Returns the nodes of the graph and, if wanted, rviz."""
+    """Returns the nodes of the graph and, if wanted, rviz.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+    """
+    if context.launch_configurations["params_file"]:
+        check_user_file(Path(context.launch_configurations["params_file"]), namespace(context))
     composed = is_true(context, "composed")
     nodes = [node for node in NODES if node != "world_action" or is_true(context, "slow_branch")]
     actions: list[Action] = [_composed(context)] if composed else [_separate(context, node) for node in nodes]
-    if is_true(context, "rviz"):
-        view = config_directory() / "world_model.rviz"
-        simulated = {"use_sim_time": is_true(context, "use_sim_time")}
-        actions.append(Node(package="rviz2", executable="rviz2", arguments=["-d", str(view)], parameters=[simulated]))
-    return actions
+    return [*actions, *_rviz(context)] if is_true(context, "rviz") else actions
+
+
+def _rviz(context: LaunchContext) -> list[Action]:
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        return [LogInfo(msg="WARNING: rviz2 is not installed, so rviz:=true shows nothing; install package rviz2")]
+    view = config_directory() / "world_model.rviz"
+    return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            namespace=namespace(context),
+            remappings=remappings(context),
+            arguments=["-d", str(view)],
+            parameters=[{"use_sim_time": is_true(context, "use_sim_time")}],
+        )
+    ]
 
 
 def _options(context: LaunchContext) -> dict[str, Any]:
-    return {name: context.launch_configurations[name] for name in ("model_path", "device")}
+    given = context.launch_configurations
+    return {"model_path": given["model_path"], "device": given["device"], "db_path": given["memory"]}
 
 
 def _composed(context: LaunchContext) -> Node:
     # No name and no parameter dictionary: both would reach all four nodes.
     arguments = []
-    for option, value in {**_options(context), "params_file": context.launch_configurations["params_file"]}.items():
-        arguments += [f"--{option.replace('_', '-')}", value] if value else []
+    for name in ("model_path", "device", "memory", "params_file"):
+        value = context.launch_configurations[name]
+        arguments += [f"--{name.replace('_', '-')}", value] if value else []
     if is_true(context, "use_sim_time"):
         arguments.append("--use-sim-time")
     if not is_true(context, "slow_branch"):
@@ -103,6 +200,7 @@ def _composed(context: LaunchContext) -> Node:
     return Node(
         package="wm_bringup",
         executable="world_model",
+        namespace=namespace(context),
         arguments=arguments,
         remappings=remappings(context),
         output="screen",
@@ -124,6 +222,7 @@ def _separate(context: LaunchContext, node: str) -> Node:
         package=node,
         executable=f"{node}_node",
         name=node,
+        namespace=namespace(context),
         parameters=[each for each in parameters if each],
         remappings=remappings(context),
         output="screen",

@@ -70,10 +70,10 @@ def main(args: Sequence[str] | None = None) -> int:
     log = SentLog(options.log_fd)
 
     def on_sent(topic: str, stamp_ns: int, steady_ns: int) -> None:
-        if topic == CAMERA:
-            log.frame(topic, stamp_ns, steady_ns)
+        if (name := f"/{topic}") == CAMERA:
+            log.frame(name, stamp_ns, steady_ns)
         else:
-            log.other(topic)
+            log.other(name)
 
     stop = stop_on_signal()
     rclpy.init(args=for_ros, signal_handler_options=SignalHandlerOptions.NO)

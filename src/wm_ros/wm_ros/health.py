@@ -22,7 +22,7 @@ class Health:
     report. Values are strings, keys as the methods say.
 
     Args:
-        node: Its name becomes the status name.
+        node: Its name, with its namespace, becomes the status name.
         period_s: Time between reports [s], on the steady clock, so a paused simulation still reports.
     """
 
@@ -91,7 +91,9 @@ class Health:
     def status(self) -> DiagnosticStatus:
         """Returns the present status, as it would be published."""
         self._check_expected()
-        status = DiagnosticStatus(name=self._node.get_name(), hardware_id="world_model", message="ok")
+        status = DiagnosticStatus(
+            name=self._node.get_fully_qualified_name().lstrip("/"), hardware_id="world_model", message="ok"
+        )
         dropped = sum(self._drops.values())
         notes = list(self._degraded.values())
         if dropped > self._drops_reported:

@@ -40,7 +40,7 @@ def robot(**values):
 class Listener:
     def __init__(self):
         self.node = Node("listener")
-        self.got = {topic: [] for topic in (CAMERA, POSE, ACTIONS, "/camera/depth/image_raw", "/proprioception")}
+        self.got = {topic: [] for topic in (CAMERA, POSE, ACTIONS, "camera/depth/image_raw", "proprioception")}
         kinds = (Image, PoseStamped, Float32MultiArray, Image, Float32MultiArray)
         for (topic, into), kind in zip(self.got.items(), kinds):
             self.node.create_subscription(kind, topic, into.append, qos.STREAM)
@@ -69,8 +69,8 @@ def test_topics_carry_the_run_and_the_node_ends_by_itself():
             turn = msg.pose.orientation
             yaw = yaw_of((turn.x, turn.y, turn.z, turn.w))
             assert (msg.pose.position.x, msg.pose.position.y, yaw) == pytest.approx(step.true_pose)
-        assert all(len(msg.data) == 2 for msg in listener.got[ACTIONS] + listener.got["/proprioception"])
-        assert listener.got["/proprioception"]
+        assert all(len(msg.data) == 2 for msg in listener.got[ACTIONS] + listener.got["proprioception"])
+        assert listener.got["proprioception"]
         assert all(msg.encoding == "32FC1" for msg in listener.got["/camera/depth/image_raw"])
     finally:
         node.destroy_node()
@@ -118,5 +118,5 @@ def test_wrong_parameter_is_named(name, value):
 
 def test_config_file_lists_every_parameter_with_its_default():
     file = Path(__file__).parents[3] / "config" / "wm_sim.yaml"
-    values = yaml.safe_load(file.read_text())["wm_sim"]["ros__parameters"]
+    values = yaml.safe_load(file.read_text())["/**/wm_sim"]["ros__parameters"]
     assert values == dataclasses.asdict(WmSimParams())

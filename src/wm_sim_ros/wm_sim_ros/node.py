@@ -23,8 +23,8 @@ from wm_sim.simulation import Simulation
 from wm_sim.timeline import ActionEvent, Event, FrameEvent, PoseEvent, Timeline
 from wm_sim_ros.params import WmSimParams
 
-CAMERA, DEPTH, POSE, ACTIONS = "/camera/image_raw", "/camera/depth/image_raw", "/pose", "/actions"
-PROPRIOCEPTION = "/proprioception"
+CAMERA, DEPTH, POSE, ACTIONS = "camera/image_raw", "camera/depth/image_raw", "pose", "actions"
+PROPRIOCEPTION = "proprioception"
 _SUPERVISE_PERIOD_S = 0.2
 _MOST_BEHIND_S = 0.5
 OnSent = Callable[[str, int, int], None]

@@ -47,7 +47,7 @@ def spin_until(predicate: Callable[[], bool], *nodes: Node, timeout_s: float = 2
 
 def assert_file_sets_every_parameter(path: Path, node_name: str, params: type) -> None:
     """Asserts that a parameter file sets each parameter of a node, none else, each with a reason beside it."""
-    given = yaml.safe_load(path.read_text())[node_name]["ros__parameters"]
+    given = yaml.safe_load(path.read_text())[f"/**/{node_name}"]["ros__parameters"]
     assert set(given) == {field.name for field in dataclasses.fields(params)}
     for line in path.read_text().splitlines():
         if line.split(":")[0].strip() in given:

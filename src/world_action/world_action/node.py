@@ -84,9 +84,9 @@ class WorldAction(Node):
             self._params.image_topics, tick_s, self._params.match_tolerance_s, self._params.match_wait_s
         )
         self._gate = FrameGate(tick_s)
-        self._state_publisher = self.create_publisher(VisualHistoryMsg, "/visual_history/state", qos.STREAM)
-        self._publisher = self.create_publisher(Float32MultiArray, "/visual_history", qos.STREAM)
-        self._surprise_publisher = self.create_publisher(Float32, "/visual_history/surprise", qos.STREAM)
+        self._state_publisher = self.create_publisher(VisualHistoryMsg, "visual_history/state", qos.STREAM)
+        self._publisher = self.create_publisher(Float32MultiArray, "visual_history", qos.STREAM)
+        self._surprise_publisher = self.create_publisher(Float32, "visual_history/surprise", qos.STREAM)
         self._health.expect("visual_history", 5.0 * max(tick_s, 1.0))
         # Held while the guard condition is triggered, so it cannot be destroyed under the worker's hands.
         self._guard_lock = Lock()

@@ -11,7 +11,7 @@ from wm_ros import TRANSPORTS, ModelParams, param
 class WorldActionParams(ModelParams):
     """Everything that may differ between two deployments of this node."""
 
-    image_topics: list[str] = param(["/camera/image_raw"], "Camera views; more than one are pooled into one embedding.")
+    image_topics: list[str] = param(["camera/image_raw"], "Camera views; more than one are pooled into one embedding.")
     image_transport: str = param(
         "auto",
         "raw, compressed (TOPIC/compressed), or auto: raw unless only compressed images are published.",

@@ -1,0 +1,106 @@
+"""Every launch file, run against stand-ins for launch: what would start, in which namespace, with which topics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wm_bringup.configuration import NODES
+from wm_ros import ConfigurationError
+from wm_testing.launch_stubs import LogInfo, Node, stand_ins, started
+
+FOLDER = Path(__file__).parents[3] / "launch"
+FILES = sorted(FOLDER.glob("*.launch.py"))
+NEEDED = {"replay.launch.py": {"bag": "some_bag"}}
+GRAPH_FILES = [path for path in FILES if path.name != "record.launch.py"]
+
+
+def actions_of(path: Path, **arguments: str) -> list:
+    """Returns what a launch file starts."""
+    with stand_ins():
+        return started(path, NEEDED.get(path.name, {}) | arguments)
+
+
+def nodes_of(path: Path, **arguments: str) -> list[Node]:
+    """Returns the nodes that a launch file starts."""
+    return [action for action in actions_of(path, **arguments) if type(action).__name__ == "Node"]
+
+
+def ids(path: Path) -> str:
+    return path.name
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_it_starts_something_with_its_defaults(path: Path):
+    assert actions_of(path)
+
+
+@pytest.mark.parametrize("composed", ["true", "false"])
+@pytest.mark.parametrize("path", GRAPH_FILES, ids=ids)
+def test_all_nodes_stand_in_the_namespace_and_hear_the_robots_topics(path: Path, composed: str):
+    nodes = nodes_of(path, namespace="/robot1/", composed=composed, camera="/front/image", pose="odom_pose")
+
+    assert len(nodes) == (1 if composed == "true" else len(NODES)) + (path.name != "world_model.launch.py")
+    for node in nodes:
+        assert node.namespace == "robot1"
+        assert node.remappings == [
+            ("camera/image_raw", "/front/image"),
+            ("camera/image_raw/compressed", "/front/image/compressed"),
+            ("pose", "odom_pose"),
+            ("pose/compressed", "odom_pose/compressed"),
+        ]
+
+
+@pytest.mark.parametrize("path", GRAPH_FILES, ids=ids)
+def test_nothing_is_remapped_by_default(path: Path):
+    assert all(node.remappings == [] and node.namespace == "" for node in nodes_of(path))
+
+
+def test_recording_is_of_the_namespaces_topics():
+    (recorder,) = actions_of(FOLDER / "record.launch.py", namespace="robot1", camera="/front/image", compressed="true")
+    assert recorder.cmd[-5:] == [
+        "/front/image/compressed", "/robot1/pose", "/robot1/actions", "/robot1/camera/depth/image_raw",
+        "/robot1/proprioception",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("world_model", {"params_file": "/nowhere.yaml"}, "no parameter file '/nowhere.yaml'"),
+        ("world_model", {"params_file": "/nowhere.yaml", "composed": "false"}, "no parameter file '/nowhere.yaml'"),
+        ("world_model", {"rviz": "maybe"}, "rviz:=maybe"),
+        ("simulate", {"seed": "abc"}, "seed:=abc"),
+        ("simulate", {"params_file": "/nowhere.yaml"}, "no parameter file '/nowhere.yaml'"),
+        ("replay", {"slow_branch": "2"}, "slow_branch:=2"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_starts(name: str, arguments: dict[str, str], said: str):
+    with pytest.raises(ConfigurationError, match=said):
+        actions_of(FOLDER / f"{name}.launch.py", **arguments)
+
+
+def test_a_parameter_file_that_no_node_in_the_namespace_would_see_is_refused(tmp_path: Path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("latent_publisher:\n  ros__parameters: {publish_rate: 10.0}\n")
+    assert actions_of(FOLDER / "world_model.launch.py", params_file=str(mine))
+    with pytest.raises(ConfigurationError, match=r"write '/\*\*/latent_publisher'"):
+        actions_of(FOLDER / "world_model.launch.py", params_file=str(mine), namespace="robot1")
+    mine.write_text("/**/latent_publisher:\n  ros__parameters: {publish_rate: 10.0}\n")
+    assert actions_of(FOLDER / "world_model.launch.py", params_file=str(mine), namespace="robot1")
+
+
+def test_a_missing_rviz2_is_a_warning():
+    actions = actions_of(FOLDER / "world_model.launch.py", rviz="true")
+    said = [action.msg for action in actions if type(action).__name__ == LogInfo.__name__]
+    rviz = [node for node in actions if type(node).__name__ == "Node" and node.package == "rviz2"]
+    assert len(actions) == 2
+    assert bool(said) != bool(rviz)
+
+
+@pytest.mark.parametrize(("name", "memory"), [("world_model", ""), ("simulate", "simulated"), ("replay", "replay")])
+def test_simulator_recordings_and_robot_have_memories_of_their_own(name: str, memory: str):
+    graph = nodes_of(FOLDER / f"{name}.launch.py")[0]
+    assert ("--memory" in graph.arguments) == bool(memory)
+    assert not memory or graph.arguments[graph.arguments.index("--memory") + 1] == memory
