@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,25 @@ from hypothesis import strategies as st
 
 from spatial_memory import CellGrid, CellMemory, Forget, LocalMap, Rigid, Store, Successor, Wgs84Map
 from spatial_memory.index import cell_index as index
+from wm_core.memory.record import LAST_FOLLOWED_ID, MAX_ID
 from wm_core.memory.reference import BruteMemory
 
 from .conftest import World, assert_agree
 
 QUIET = settings(deadline=None, max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
-STEPS = ("insert", "insert", "query", "batch", "delete", "transform", "link", "surprise", "restart", "snapshot")
+STEPS = (
+    "insert",
+    "insert",
+    "mixed",
+    "query",
+    "batch",
+    "delete",
+    "transform",
+    "link",
+    "surprise",
+    "restart",
+    "snapshot",
+)
 
 
 @pytest.fixture(autouse=True, params=["compiled", "portable"])
@@ -48,6 +62,19 @@ class Pair:
 
     def insert(self) -> None:
         records = self.world.records(int(self.rng.integers(1, 60)))
+        ids = self.memory.insert(records)
+        assert ids == self.twin.insert(records)
+        self.ids += ids
+
+    def mixed(self) -> None:
+        """Insert records of which some bring their ids, up to the largest there is."""
+        records = self.world.records(12)
+        for at in self.rng.choice(12, 4, replace=False).tolist():
+            record_id = int(self.rng.choice([10**6, LAST_FOLLOWED_ID - 20, MAX_ID - 40])) + int(
+                self.rng.integers(0, 41)
+            )
+            if not self.memory.get([record_id]) and all(record.id != record_id for record in records):
+                records[at] = replace(records[at], id=record_id)
         ids = self.memory.insert(records)
         assert ids == self.twin.insert(records)
         self.ids += ids

@@ -31,6 +31,7 @@ from spatial_memory import (
     Successor,
 )
 from spatial_memory.index.eviction import worth
+from wm_core.memory.record import LAST_FOLLOWED_ID
 from wm_core.memory.reference import BruteMemory
 
 from .conftest import World, assert_agree
@@ -109,6 +110,7 @@ def test_ids_are_new_unless_given(memory):
     chosen = memory.insert([world.record(), world.record()])
     assert given == [7]
     assert len({7, *chosen}) == 3
+    memory.flush()
 
 
 def test_successors_and_surprise_join_later(memory, twin):
@@ -170,6 +172,83 @@ def test_snapshot_and_restore(memory, twin, tmp_path):
     assert_agree(memory, twin, [world.query() for _ in range(10)])
     with pytest.raises(StoreError, match="no snapshot"):
         memory.restore(tmp_path / "none")
+
+
+@pytest.mark.parametrize("largest", [2**63 - 1, 2**63 - 2, LAST_FOLLOWED_ID])
+def test_the_largest_ids_leave_ids_to_choose(memory, largest):
+    world = World(21)
+    ids = memory.insert([world.record(), world.record(id=largest), world.record()])
+    ids += [memory.insert([world.record()])[0] for _ in range(3)]
+    memory.flush()
+    assert ids[1] == largest
+    assert len(set(ids)) == memory.stats().memory_count == 6
+    assert memory.delete(Forget(ids=(largest - 500, 2**64 - 1))) == 0
+    assert memory.delete(Forget(ids=(largest, 2**64 - 1))) == 1
+    assert memory.stats().memory_count == 5
+
+
+def test_ids_that_are_held_are_refused(memory, twin):
+    world = World(22)
+    fill(memory, twin, world, 5)
+    for ids in ((7, 7), (0, 1003)):
+        with pytest.raises(RecordError, match="is held already") as refused:
+            memory.insert([world.record(id=record_id) for record_id in ids])
+        assert refused.value.reason == "id-taken"
+    memory.delete(Forget(ids=(1003,)))
+    assert memory.insert([world.record(id=1003)]) == [1003]
+    memory.flush()
+    assert memory.stats().memory_count == 5
+
+
+@pytest.mark.parametrize("kind", ["flipped", "cut", "text", "empty", "encoder", "dim", "actions"])
+def test_a_snapshot_that_is_refused_changes_nothing(memory, twin, grid, tmp_path, kind):
+    world, path = World(23), tmp_path / "snapshot"
+    fill(memory, twin, world, 60)
+    memory.snapshot(path)
+    content = path.read_bytes()
+    if kind in ("encoder", "dim", "actions"):
+        fields = {"encoder": {"encoder_id": "f"}, "actions": {"action_A": np.ones(3), "previous_action_A": np.ones(3)}}
+        usual = {"successors": (), "latent_D": np.ones(5 if kind == "dim" else 6, np.float32)}
+        other = BruteMemory(grid) if isinstance(memory, BruteMemory) else CellMemory(Store(), grid)
+        other.insert([World(24).record(**usual, **fields.get(kind, {}))])
+        other.snapshot(path)
+        other.close()
+    elif kind == "flipped":
+        latent = twin._records[1050].latent_D.tobytes()
+        at = content.index(latent) if latent in content else len(content) // 2
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    else:
+        path.write_bytes({"cut": content[:3000], "text": b"something else", "empty": b""}[kind])
+    with pytest.raises((StoreError, EncoderMismatchError), match="snapshot"):
+        memory.restore(path)
+    memory.flush()
+    assert memory.stats().memory_count == 60
+    assert_agree(memory, twin, [world.query() for _ in range(5)])
+
+
+def test_a_size_that_the_server_does_not_hold_is_refused(grid, twin, tmp_path):
+    from spatial_memory.qdrant.memory import QdrantMemory
+
+    memory = QdrantMemory(local_client(), grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
+    fill(memory, twin, World(26), 5)
+    memory.clear()
+    with pytest.raises(RecordError, match="has 3 values, the memory holds 6"):
+        memory.insert([World(26).record(latent_D=np.ones(3, np.float32), successors=())])
+    memory.insert([World(26).record()])
+    memory.flush()
+    assert memory.stats().memory_count == 1
+    memory.close()
+
+
+@pytest.mark.parametrize("surprise", [float("inf"), -1e39])
+def test_a_surprise_that_cannot_be_kept_is_refused(memory, twin, surprise):
+    ids = fill(memory, twin, World(25), 5)
+    with pytest.raises(RecordError, match="single precision"):
+        memory.set_surprise(ids[0], surprise)
+    memory.set_surprise(ids[0], float("nan"))
+    twin.set_surprise(ids[0], float("nan"))
+    memory.flush()
+    assert_agree(memory, twin, [Query(k=5, place=Place(0.0, 0.0))])
 
 
 def test_clear_forgets_the_encoder_too(memory, twin):
@@ -370,5 +449,62 @@ def test_a_transform_that_is_interrupted_happens_once(grid, twin, tmp_path):
     again = QdrantMemory(Flaky(server), grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
     again._outbox.drain(30.0)
     assert twin.transform(rigid) == 30
+    assert_agree(again, twin, [world.query() for _ in range(10)])
+    again.close()
+
+
+def test_a_restore_that_the_outbox_does_not_take_changes_nothing(grid, twin, tmp_path):
+    from spatial_memory.qdrant.memory import QdrantMemory
+
+    client, world = Flaky(local_client()), World(18)
+    memory = QdrantMemory(client, grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
+    fill(memory, twin, world, 30)
+    memory.snapshot(tmp_path / "snapshot")
+    more = [world.record(id=7000 + at) for at in range(5)]
+    memory.insert(more)
+    twin.insert(more)
+    memory.flush()
+    with memory._outbox._guard:
+        memory._outbox._connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(StoreError, match="not durable"):
+        memory.restore(tmp_path / "snapshot")
+    with memory._outbox._guard:
+        memory._outbox._connection.execute("PRAGMA query_only = OFF")
+    client.away = True
+    with pytest.raises(BackendAwayError):
+        memory.restore(tmp_path / "snapshot")
+    client.away = False
+    memory.flush()
+    assert memory.stats().pending_writes == 0
+    assert_agree(memory, twin, [world.query() for _ in range(5)])
+    assert memory.restore(tmp_path / "snapshot") == 30
+    twin.delete(Forget(ids=tuple(record.id for record in more)))
+    assert_agree(memory, twin, [world.query() for _ in range(5)])
+    memory.close()
+
+
+def test_a_restore_that_is_interrupted_happens_whole(grid, twin, tmp_path):
+    from spatial_memory.qdrant.memory import QdrantMemory
+
+    server, world = local_client(), World(19)
+    client = Flaky(server)
+    memory = QdrantMemory(client, grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
+    fill(memory, twin, world, 600)
+    memory.snapshot(tmp_path / "snapshot")
+    memory.delete(Forget(session="a"))
+    upsert = server.upsert
+
+    def goes_away(*args, **fields):
+        client.away = True
+        return upsert(*args, **fields)
+
+    server.upsert = goes_away
+    with pytest.raises(BackendAwayError):
+        memory.restore(tmp_path / "snapshot")
+    memory._outbox.close()
+    server.upsert = upsert
+    again = QdrantMemory(Flaky(server), grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
+    again._outbox.drain(30.0)
+    assert again.stats().memory_count == 600
     assert_agree(again, twin, [world.query() for _ in range(10)])
     again.close()

@@ -190,6 +190,34 @@ def test_snapshot_and_restore(graph, tmp_path):
     assert "no snapshot" in answer.message
 
 
+def test_a_refused_restore_leaves_the_memory_as_it_was(graph, tmp_path):
+    graph.drive(4)
+    path = tmp_path / "snapshot"
+    assert graph.call(SnapshotMemory, "snapshot", SnapshotMemory.Request(path=str(path))).success
+    content = path.read_bytes()
+    graph.drive(3, start_ns=2 * 10**9)
+    for damaged in (content[:-5000], content.replace(b"CREATE TABLE record", b"CREATE TABLE recerd"), b""):
+        path.write_bytes(damaged)
+        answer = graph.call(RestoreMemory, "restore", RestoreMemory.Request(path=str(path)))
+        assert not answer.success
+        assert str(path) in answer.message
+        assert graph.call(MemoryStats, "stats", MemoryStats.Request()).memory_count == 7
+    path.write_bytes(content)
+    assert graph.call(RestoreMemory, "restore", RestoreMemory.Request(path=str(path))).memory_count == 4
+
+
+def test_the_largest_id_ends_nothing(ros_context, tmp_path):
+    for start in range(2):
+        graph = Graph(db_path=str(tmp_path / "memory.sqlite3"))
+        record = MemoryRecord(encoder_id="e1", latent=floats([1.0, 0.0, 0.0, 0.0]), session="s")
+        largest = MemoryRecord(id=2**63 - 1 - start, encoder_id="e1", latent=record.latent, session="s")
+        answer = graph.call(InsertMemory, "insert", InsertMemory.Request(records=[record, largest, record]))
+        assert answer.success, answer.message
+        graph.drive(2)
+        assert graph.call(MemoryStats, "stats", MemoryStats.Request()).memory_count == 5 * (start + 1)
+        graph.close()
+
+
 def test_markers_have_stable_ids(graph):
     received: list[MarkerArray] = []
     graph.talker.create_subscription(MarkerArray, "/spatial_memory/markers", received.append, qos.LATCHED)

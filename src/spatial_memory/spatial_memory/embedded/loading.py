@@ -8,12 +8,16 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
+import h3.api.numpy_int as h3
+import numpy as np
+
 from spatial_memory.embedded.table import Catalogue, grid_meta
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import CellIndex
 from spatial_memory.index.columns import Rows, room_for
 from spatial_memory.store.store import Store
 from wm_core.memory.errors import CorruptStoreError
+from wm_core.memory.record import LAST_FOLLOWED_ID
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,7 +51,7 @@ def load(
     is_recut = meta.get("grid") != grid_meta(grid)
     with _collector_paused():
         recut = _fill(index, store, catalogue, total, progress, is_recut=is_recut)
-    if is_recut:
+    if is_recut or recut:
         store.replace(recut, grid=grid_meta(grid))
         _LOG.info("cut %d memories into new cells: %s, before %s", len(index), grid_meta(grid), meta.get("grid"))
     _LOG.info("loaded %d memories in %.2f s", len(index), time.monotonic() - started)
@@ -69,15 +73,23 @@ def _fill(
     for rows in store.load(catalogue.dim, max(catalogue.action_dim, 0)):
         if not known.issuperset(set(rows.session_N.tolist())):
             raise CorruptStoreError(f"{store.path} holds records of a session it does not name")
-        if is_recut:
+        if is_recut or not _are_cells(rows.cell_N, index.grid):
             rows.cell_N = index.grid.cells_of(rows.x_N, rows.y_N)
             recut.append(rows)
         index.add(rows)
-        catalogue.reserve_ids(int(rows.id_N.max()))
+        followed_N = rows.id_N[rows.id_N <= LAST_FOLLOWED_ID]
+        catalogue.reserve_ids(int(followed_N.max(initial=0)))
         if progress is not None:
             progress(len(index), total)
     index.hold_all_successors(store.all_successors())
     return recut
+
+
+def _are_cells(cell_N: np.ndarray, grid: CellGrid) -> bool:
+    """Return whether all are cells of the grid's resolution."""
+    return all(
+        h3.is_valid_cell(cell) and h3.get_resolution(cell) == grid.resolution for cell in np.unique(cell_N).tolist()
+    )
 
 
 @contextlib.contextmanager

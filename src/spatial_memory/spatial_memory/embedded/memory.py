@@ -15,6 +15,7 @@ import numpy as np
 from spatial_memory.embedded.answers import answer, limits_of
 from spatial_memory.embedded.loading import load
 from spatial_memory.embedded.selection import matching_slots, moved_rows
+from spatial_memory.embedded.staging import check_fits, staged
 from spatial_memory.embedded.table import Catalogue, checked_cells, records_of, rows_of
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import CellIndex
@@ -24,7 +25,7 @@ from spatial_memory.store.schema import pack_successor
 from spatial_memory.store.store import Store
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query, no_matches
-from wm_core.memory.record import MemoryRecord, Successor, check_successor
+from wm_core.memory.record import MemoryRecord, Successor, check_successor, check_surprise
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 1_000
@@ -53,6 +54,7 @@ class CellMemory:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._lock = threading.RLock()
+        self._restoring = threading.Lock()
         self._store = store
         self._grid = grid
         self._capacity = capacity
@@ -76,8 +78,8 @@ class CellMemory:
         with self._lock:
             catalogue = self._catalogue.adopting(records)
             cells_N = checked_cells(records, catalogue, self._grid, self._index)
-            self._adopt(catalogue, records)
-            ids = [record.id or self._catalogue.new_id() for record in records]
+            ids = catalogue.ids_for(records, self._index)
+            self._adopt(catalogue)
             rows = rows_of(records, ids, cells_N, self._catalogue, self._store.put_session)
             self._add(rows)
             links = [(key, successor) for key, record in zip(ids, records) for successor in record.successors]
@@ -87,10 +89,9 @@ class CellMemory:
             self._evict()
             return ids
 
-    def _adopt(self, catalogue: Catalogue, records: Sequence[MemoryRecord]) -> None:
+    def _adopt(self, catalogue: Catalogue) -> None:
         """Take encoder and sizes from what comes in, where they were open."""
-        catalogue.reserve_ids(max(record.id for record in records))
-        if catalogue != self._catalogue or self._index is None:
+        if self._index is None or not catalogue.is_alike(self._catalogue):
             if self._index is None:
                 self._index = self._new_index(catalogue)
                 self._forgetting = Forgetting(self._index, self._surprise_weight)
@@ -137,7 +138,12 @@ class CellMemory:
             return True
 
     def set_surprise(self, record_id: int, surprise: float) -> bool:
-        """Say how surprising a record was; False where it is forgotten already."""
+        """Say how surprising a record was; False where it is forgotten already.
+
+        Raises:
+            RecordError: A surprise that cannot be kept.
+        """
+        check_surprise(surprise)
         with self._lock:
             if self._index is None or not self._index.set_surprise(record_id, surprise):
                 return False
@@ -237,8 +243,7 @@ class CellMemory:
             self._catalogue = Catalogue(next_id=next_id)
             self._index = self._forgetting = None
             self._newest_ns = self._put_newest_ns = 0
-            self._store.clear()
-            self._store.put_meta(next_id=next_id)
+            self._store.clear(next_id=next_id)
 
     # ---------------------------------------------------------------- whole memory
 
@@ -281,20 +286,23 @@ class CellMemory:
     def restore(self, path: Path) -> int:
         """Replace everything by what a snapshot holds and return how many records that are.
 
+        Queries go on while the snapshot is read and checked. Ids that were chosen before are not chosen again.
+
         Raises:
-            StoreError: The snapshot is damaged, or the disk does not take it; then nothing changed.
-            EncoderMismatchError: It holds latents of another encoder than the memory.
+            StoreError: The snapshot is absent, damaged or something else, or the disk does not take it; then nothing
+                changed.
+            EncoderMismatchError: It holds latents of another encoder than the memory; then nothing changed.
+            PlaceError: Records lie outside the map; then nothing changed.
         """
-        with self._lock:
-            self._store.restore(path, self._catalogue.encoder_id)
-            next_id = self._catalogue.next_id
-            self._catalogue, self._index, self._newest_ns = load(self._store, self._grid, self._capacity, None)
-            self._catalogue.reserve_ids(next_id - 1)
-            self._store.put_meta(next_id=self._catalogue.next_id)
-            self._put_newest_ns = self._newest_ns
+        with self._restoring, staged(path, self._store.path, self._grid, self._capacity) as snapshot, self._lock:
+            check_fits(str(path), snapshot.catalogue, self._catalogue)
+            snapshot.catalogue.reserve_ids(self._catalogue.next_id - 1)
+            self._store.restore(snapshot.path, next_id=snapshot.catalogue.next_id)
+            self._catalogue, self._index = snapshot.catalogue, snapshot.index
+            self._newest_ns = self._put_newest_ns = snapshot.newest_ns
             self._forgetting = Forgetting(self._index, self._surprise_weight) if self._index is not None else None
             self._evict()
-            return 0 if self._index is None else len(self._index)
+            return len(self)
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return once everything so far is durable.

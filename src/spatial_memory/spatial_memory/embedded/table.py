@@ -5,8 +5,9 @@ Shape suffixes: N = records, D = latent size, A = action size.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,8 +16,20 @@ from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import CellIndex
 from spatial_memory.index.columns import Rows
 from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, RecordError
-from wm_core.memory.record import MemoryRecord, Successor, action_size, check_record, no_action
+from wm_core.memory.record import (
+    LAST_FOLLOWED_ID,
+    MAX_ID,
+    MIN_FREE_IDS,
+    MemoryRecord,
+    Successor,
+    action_size,
+    check_record,
+    no_action,
+)
 from wm_core.se2 import wrap_angle
+
+_LOG = logging.getLogger(__name__)
+_MAX_SESSION = 2**31 - 1
 
 
 @dataclass
@@ -62,20 +75,41 @@ class Catalogue:
                 "clear it or give it another db_path"
             )
 
-    def new_id(self) -> int:
-        """Return an id that was never given."""
+    def ids_for(self, records: Sequence[MemoryRecord], held: CellIndex | None) -> list[int]:
+        """Return the ids that records are kept under: those given, and new ones, never chosen before, for the others.
+
+        Args:
+            records: What is to be kept; their own ids are known to be free.
+            held: Where the ids that are taken stand; None: none are.
+
+        Raises:
+            RecordError: No id is left to choose.
+        """
+        given = {record.id for record in records}
+        self.reserve_ids(max((key for key in given if key <= LAST_FOLLOWED_ID), default=0))
+        return [record.id or self._new_id(given, held) for record in records]
+
+    def _new_id(self, given: Container[int], held: CellIndex | None) -> int:
+        while self.next_id in given or (held is not None and self.next_id in held):
+            self.next_id += 1
+        if self.next_id > MAX_ID:
+            raise RecordError("no-id-left", f"no id up to {MAX_ID} is left to choose: clear the memory")
         self.next_id += 1
         return self.next_id - 1
 
     def reserve_ids(self, record_id: int) -> None:
-        """Never give an id up to this one."""
+        """Never choose an id up to this one."""
         self.next_id = max(self.next_id, record_id + 1)
+
+    def is_alike(self, other: Catalogue) -> bool:
+        """Return whether encoder and sizes are the same."""
+        return (self.encoder_id, self.dim, self.action_dim) == (other.encoder_id, other.dim, other.action_dim)
 
     def session_number(self, name: str, put_session: Callable[[str, int], None]) -> int:
         """Return the number of a session; a new one gets the next and is kept."""
         number = self.sessions.get(name)
         if number is None:
-            number = self.sessions[name] = len(self.sessions) + 1
+            number = self.sessions[name] = max(self.sessions.values(), default=0) + 1
             put_session(name, number)
         return number
 
@@ -99,19 +133,28 @@ class Catalogue:
     def from_meta(meta: Mapping[str, str], sessions: dict[str, int]) -> Catalogue:
         """Return what the store kept.
 
+        A counter that a given id pushed to where hardly an id is left goes on where none was ever chosen.
+
         Raises:
-            CorruptStoreError: Words are missing or no numbers.
+            CorruptStoreError: Words are no numbers, or none that can be.
         """
+        if not all(isinstance(text, str) for text in (*meta.values(), *sessions)):
+            raise CorruptStoreError("the store's description is damaged: a word is no text")
+        if not all(0 < number <= _MAX_SESSION for number in sessions.values()):
+            raise CorruptStoreError("the store's description is damaged: a session has an impossible number")
         try:
-            return Catalogue(
-                meta.get("encoder_id", ""),
-                int(meta.get("dim", 0)),
-                int(meta.get("action_dim", -1)),
-                int(meta.get("next_id", 1)),
-                sessions,
+            dim, action_dim, next_id = (
+                int(meta.get(name, usual)) for name, usual in (("dim", 0), ("action_dim", -1), ("next_id", 1))
             )
         except ValueError as error:
             raise CorruptStoreError(f"the store's description is damaged: {error}") from error
+        if dim < 0 or action_dim < -1 or next_id < 1:
+            text = f"dim {dim}, action_dim {action_dim}, next_id {next_id}"
+            raise CorruptStoreError(f"the store's description is damaged: {text}")
+        if next_id > MAX_ID - MIN_FREE_IDS:
+            _LOG.warning("next_id %d leaves hardly an id to choose: going on at %d", next_id, LAST_FOLLOWED_ID + 1)
+            next_id = LAST_FOLLOWED_ID + 1
+        return Catalogue(meta.get("encoder_id", ""), dim, action_dim, next_id, sessions)
 
 
 def grid_meta(grid: CellGrid) -> str:

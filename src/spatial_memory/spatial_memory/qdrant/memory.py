@@ -8,10 +8,12 @@ Shape suffix: N = records.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 import numpy as np
 from qdrant_client import QdrantClient, models
 
+from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.qdrant import points
 from spatial_memory.qdrant.eviction import trim
@@ -27,10 +30,10 @@ from spatial_memory.qdrant.search import Held
 from spatial_memory.qdrant.server import QdrantServer
 from spatial_memory.qdrant.transfer import read_snapshot, write_snapshot
 from spatial_memory.store.files import IN_MEMORY
-from wm_core.memory.errors import BackendAwayError, EncoderMismatchError, RecordError
+from wm_core.memory.errors import BackendAwayError, EncoderMismatchError, RecordError, SpatialMemoryError
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query, check_queries
-from wm_core.memory.record import MemoryRecord, Successor, action_size, check_record, check_successor
+from wm_core.memory.record import MemoryRecord, Successor, action_size, check_record, check_successor, check_surprise
 from wm_core.se2 import wrap_angle
 
 _PAGE = 1000
@@ -80,6 +83,8 @@ class QdrantMemory:
         self._surprise_weight = surprise_weight
         # 20 bits of the robot's name, then milliseconds: this robot gives no id twice, whatever was lost.
         self._next_id = ((zlib.crc32(robot_id.encode()) & 0xFFFFF) << 43) + int(time.time() * 1000)
+        # Given ids that this counter has yet to pass.
+        self._given: set[int] = set()
         self._newest_put_ns = 0
         try:
             self._adopt_collection()
@@ -118,22 +123,31 @@ class QdrantMemory:
             return []
         with self._lock:
             encoder_id = records[0].encoder_id if self._encoder_id is None else self._encoder_id
-            dim = self._dim or int(np.size(records[0].latent_D))
+            dim = self._dim or self._size_for(encoder_id) or int(np.size(records[0].latent_D))
             action_dim = self._action_dim
             if action_dim < 0:
                 action_dim = next((size for record in records if (size := action_size(record))), -1)
             payloads = []
-            ids = [record.id or self._new_id() for record in records]
+            given = {record.id for record in records}
+            ids = [record.id or self._new_id(given) for record in records]
             for at, (key, record) in enumerate(zip(ids, records)):
                 try:
                     payloads.append(self._payload(record, key, encoder_id, dim, action_dim))
                 except RecordError as error:
                     error.args = (f"record {at}: {error}",)
                     raise
+            self._check_free([record.id for record in records])
             self._encoder_id, self._dim, self._action_dim = encoder_id, dim, action_dim
+            self._given.update(key for key in given if key > self._next_id)
             self._put(ids, [np.asarray(record.latent_D, np.float32).tolist() for record in records], payloads)
             self._newest_put_ns = max(self._newest_put_ns, *(record.stamp_ns for record in records))
             return ids
+
+    def _size_for(self, encoder_id: str) -> int:
+        """Return the latent size that the server holds of an encoder; 0: none, or unknown while it is away."""
+        with contextlib.suppress(BackendAwayError):
+            return self._server.size_of(f"{self._prefix}-{encoder_id or 'unnamed'}")
+        return 0
 
     def _payload(
         self, record: MemoryRecord, record_id: int, encoder_id: str, dim: int, action_dim: int
@@ -144,19 +158,43 @@ class QdrantMemory:
         whole = replace(record, yaw=wrap_angle(record.yaw)) if abs(record.yaw) > np.pi else record
         return points.payload_of(whole, record_id, self._robot_id, self._grid)
 
+    def _check_free(self, ids: Sequence[int]) -> None:
+        """Refuse ids that were given, 0 aside, and are held; while the server is away only what is on its way is known.
+
+        Raises:
+            RecordError: The first one, by its place in the list.
+        """
+        points_N = {self._point(key): at for at, key in enumerate(ids) if key}
+        taken = [at for at, key in enumerate(ids) if key and points_N[self._point(key)] != at]
+        if points_N and not taken:
+            last = self._outbox.last_of(points_N)
+            taken = [points_N[point] for point, kind in last.items() if kind == "put"]
+            with contextlib.suppress(BackendAwayError):
+                held = self._server.held(self._collection, [point for point in points_N if point not in last])
+                taken += [points_N[point] for point in held]
+        if taken:
+            at = min(taken)
+            raise RecordError("id-taken", f"record {at}: id {ids[at]} is held already")
+
     def _put(self, ids: Sequence[int], vectors: Sequence[Sequence[float]], payloads: Sequence[dict]) -> None:
+        self._outbox.put(self._puts(ids, vectors, payloads), min(payload["stamp"] for payload in payloads))
+
+    def _puts(
+        self, ids: Sequence[int], vectors: Sequence[Sequence[float]], payloads: Sequence[dict]
+    ) -> list[Operation]:
         base = {"collection": self._collection}
-        operations = [
+        return [
             ("put", {**base, "id": self._point(key), "vector": vector, "payload": payload})
             for key, vector, payload in zip(ids, vectors, payloads)
         ]
-        self._outbox.put(operations, min(payload["stamp"] for payload in payloads))
 
     def _point(self, record_id: int) -> str:
         return points.point_id(self._robot_id, record_id)
 
-    def _new_id(self) -> int:
+    def _new_id(self, given: Container[int]) -> int:
         self._next_id += 1
+        while self._next_id in given or self._next_id in self._given:
+            self._next_id += 1
         return self._next_id
 
     def link(self, record_id: int, successor: Successor) -> bool:
@@ -166,7 +204,8 @@ class QdrantMemory:
 
     def set_surprise(self, record_id: int, surprise: float) -> bool:
         """Say how surprising a record was; one that was forgotten meanwhile stays forgotten."""
-        return self._set(record_id, {"surprise": float(np.float32(surprise))})
+        check_surprise(surprise)
+        return self._set(record_id, {"surprise": None if math.isnan(surprise) else float(np.float32(surprise))})
 
     def _set(self, record_id: int, payload: dict[str, Any]) -> bool:
         self._outbox.put([("set", {"collection": self._collection, "id": self._point(record_id), "payload": payload})])
@@ -204,7 +243,8 @@ class QdrantMemory:
         held = list(self._held.scroll(condition, vectors=False, keys=points.COMPARED))
         mask_N = self._held.passing(query, held, (None, None))[1]
         if what.ids:
-            mask_N &= np.isin([record.id for record in held], what.ids)
+            chosen = frozenset(what.ids)  # ids beyond 63 bits would make an array of rounded ones
+            mask_N &= np.array([record.id in chosen for record in held], bool)
         if what.older_than_s > 0:
             oldest = self._held.newest_ns() - round(what.older_than_s * 1e9)
             mask_N &= np.array([record.stamp_ns < oldest for record in held], bool)
@@ -263,14 +303,47 @@ class QdrantMemory:
         return write_snapshot(path, self._mine(vectors=True), self._grid)
 
     def restore(self, path: Path) -> int:
-        """Replace everything of this robot by what a snapshot holds and return how many records that are."""
-        records = read_snapshot(path, self._encoder_id or "", self._grid)
-        if self._dim:
-            self.clear()
-        for start in range(0, len(records), _PAGE):
-            self.insert(records[start : start + _PAGE])
+        """Replace everything of this robot by what a snapshot holds and return how many records that are.
+
+        What is dropped and what is put goes to the outbox in one transaction, once every record was checked.
+
+        Raises:
+            StoreError: The snapshot is absent or damaged, or the outbox does not take it; then nothing changed.
+            EncoderMismatchError: It is of another encoder, or of other sizes; then nothing changed.
+            RecordError: One of its records cannot be kept; then nothing changed.
+            BackendAwayError: The server went away before that was noted; then nothing changed. Or after: then all of
+                it will have happened when the server has taken what waits, and ``stats`` says how much does.
+        """
+        mine = Catalogue(self._encoder_id or "", self._dim, self._action_dim)
+        records = read_snapshot(path, mine, self._grid)
+        with self._lock:
+            self.flush()
+            points_N = [self._point(record.id) for record in self._mine()]
+            operations: list[Operation] = []
+            if points_N:
+                operations.append(("drop", {"collection": self._collection, "ids": points_N}))
+            before = self._encoder_id, self._dim, self._action_dim
+            try:
+                operations += self._adopting(records)
+                self._outbox.put_now(operations)
+            except SpatialMemoryError:
+                self._encoder_id, self._dim, self._action_dim = before
+                raise
+            self._given.update(record.id for record in records if record.id > self._next_id)
+            self._newest_put_ns = max((record.stamp_ns for record in records), default=0)
         self.flush()
         return len(records)
+
+    def _adopting(self, records: Sequence[MemoryRecord]) -> list[Operation]:
+        """Take encoder and sizes from a snapshot's records and return the operations that put them."""
+        self._encoder_id = records[0].encoder_id if records else None
+        self._dim = (self._size_for(records[0].encoder_id) or records[0].latent_D.size) if records else 0
+        self._action_dim = next((size for record in records if (size := action_size(record))), -1)
+        payloads = [
+            self._payload(record, record.id, self._encoder_id or "", self._dim, self._action_dim) for record in records
+        ]
+        vectors = [np.asarray(record.latent_D, np.float32).tolist() for record in records]
+        return self._puts([record.id for record in records], vectors, payloads)
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return once everything so far can be found by all.

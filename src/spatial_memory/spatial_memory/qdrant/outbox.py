@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from wm_core.memory.errors import BackendAwayError
 
 _CREATE = """CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,
                                                 body TEXT NOT NULL)"""
+_PUT = "INSERT INTO outbox (kind, body) VALUES (?,?)"
 _BATCH = 256
 _RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 Operation = tuple[str, Any]
@@ -74,8 +75,33 @@ class Outbox:
         rows = [(kind, json.dumps(body)) for kind, body in operations]
         with self._condition:
             self._unsent += len(rows)
-        sql = "INSERT INTO outbox (kind, body) VALUES (?,?)"
-        self._writer.put(Change([(sql, rows)], oldest_ns, len(rows), self._wake))
+        self._writer.put(Change([(_PUT, rows)], oldest_ns, len(rows), self._wake))
+
+    def put_now(self, operations: Sequence[Operation], timeout_s: float = 30.0) -> None:
+        """Make operations durable, together, before returning, or none of them.
+
+        Raises:
+            StoreError: They are not, will not be, and why.
+        """
+        rows = [(kind, json.dumps(body)) for kind, body in operations]
+
+        def count() -> None:
+            with self._condition:
+                self._unsent += len(rows)
+                self._condition.notify_all()
+
+        self._writer.run_now(Change([(_PUT, rows)], done=count), timeout_s)
+
+    def last_of(self, point_ids: Collection[str]) -> dict[str, str]:
+        """Return the kind of the last operation under way, put or drop, on each point that has one."""
+        self.flush(10.0)
+        with self._guard:
+            rows = self._connection.execute("SELECT kind, body FROM outbox WHERE kind != 'set' ORDER BY seq").fetchall()
+        last: dict[str, str] = {}
+        for kind, text in rows:
+            body = json.loads(text)
+            last.update((key, kind) for key in body.get("ids", (body.get("id"),)) if key in point_ids)
+        return last
 
     def _wake(self) -> None:
         with self._condition:

@@ -87,7 +87,7 @@ def successor_item(successor: Successor) -> tuple[str, list[Any]]:
 
 def record_of(payload: Mapping[str, Any], vector: Sequence[float] | None) -> MemoryRecord:
     """Return a point as a record; one of which only what is ``COMPARED`` was asked for stays unknown in the rest."""
-    surprise = payload["surprise"]
+    surprise = payload.get("surprise")  # a server may leave out what is null
     successors = sorted(value for key, value in payload.items() if key.startswith("successor "))
     return MemoryRecord(
         stamp_ns=payload["stamp"],

@@ -78,6 +78,20 @@ class QdrantServer:
                 self._seen.add(name)
         return name in self._seen
 
+    def size_of(self, name: str) -> int:
+        """Return the latent size of a collection; 0 where there is none."""
+        if not self.exists(name):
+            return 0
+        with self._asked():
+            return self._client.get_collection(name).config.params.vectors.size  # type: ignore[union-attr]
+
+    def held(self, name: str, ids: list[str]) -> list[str]:
+        """Return which of some points a collection has."""
+        if not ids or not self.exists(name):
+            return []
+        with self._asked():
+            return [str(point.id) for point in self._client.retrieve(name, ids, with_payload=False)]
+
     def count(self, name: str) -> tuple[int, str | None]:
         """Return how many points a collection has, or had, and why that is not known.
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from spatial_memory.embedded.memory import CellMemory
+from spatial_memory.embedded.staging import check_fits, staged
+from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
-from spatial_memory.store.snapshots import check_snapshot
+from spatial_memory.store.files import IN_MEMORY
 from spatial_memory.store.store import Store
 from wm_core.memory.query import MAX_K
-from wm_core.memory.record import MemoryRecord
+from wm_core.memory.record import MemoryRecord, check_record
 
 
 def write_snapshot(path: Path, records: Sequence[MemoryRecord], grid: CellGrid) -> int:
@@ -30,18 +30,26 @@ def write_snapshot(path: Path, records: Sequence[MemoryRecord], grid: CellGrid) 
         memory.close()
 
 
-def read_snapshot(path: Path, encoder_id: str, grid: CellGrid) -> list[MemoryRecord]:
-    """Return all records of a snapshot.
+def read_snapshot(path: Path, mine: Catalogue, grid: CellGrid) -> list[MemoryRecord]:
+    """Return all records of a snapshot, each of which can be kept.
+
+    Args:
+        path: The file.
+        mine: Encoder and sizes of the memory that is to hold them.
+        grid: Cuts the map into cells.
 
     Raises:
         StoreError: It is absent or damaged.
-        EncoderMismatchError: It is of another encoder.
+        EncoderMismatchError: It is of another encoder, or of other sizes.
+        RecordError: One of them cannot be kept.
     """
-    check_snapshot(path, encoder_id)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = shutil.copy(path, Path(folder) / "snapshot")
-        memory = CellMemory(Store(copy), grid, capacity=10**9)
+    with staged(path, IN_MEMORY, grid, 10**9) as snapshot:
+        check_fits(str(path), snapshot.catalogue, mine)
+        memory = CellMemory(Store(snapshot.path), grid, capacity=10**9)
         try:
-            return memory.everything()
+            records = memory.everything()
         finally:
             memory.close()
+    for record in records:
+        check_record(record, snapshot.catalogue.dim, snapshot.catalogue.action_dim)
+    return records

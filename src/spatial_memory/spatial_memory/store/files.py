@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import functools
 import os
 import sqlite3
 from pathlib import Path
@@ -78,13 +80,35 @@ def check(connection: sqlite3.Connection, path: str) -> None:
     try:
         application_id = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        found = _tables(connection)
+        encoding = connection.execute("PRAGMA encoding").fetchone()[0]
     except sqlite3.DatabaseError as error:
-        raise CorruptStoreError(damage_text(path, error)) from error
+        raise CorruptStoreError(damage_text(path, error), str(error)) from error
     if application_id != APPLICATION_ID:
-        raise CorruptStoreError(f"{path} is not a spatial memory (application id {application_id:#x})")
+        text = f"is not a spatial memory (application id {application_id:#x})"
+        raise CorruptStoreError(f"{path} {text}", f"it {text}")
     if version != FORMAT_VERSION:
-        raise CorruptStoreError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")
+        text = f"has format version {version}, this program reads {FORMAT_VERSION}"
+        raise CorruptStoreError(f"{path} {text}", f"it {text}")
+    if strange := sorted(f"{kind} {name}" for kind, name, _ in found ^ _expected_tables()):
+        # A column, trigger or index that is not ours would refuse or change what is written later.
+        text = f"not the tables of a memory: {', '.join(dict.fromkeys(strange))}"
+        raise CorruptStoreError(damage_text(path, text), text)
+    if encoding != "UTF-8":
+        raise CorruptStoreError(damage_text(path, f"text in {encoding}"), f"text in {encoding}, expected UTF-8")
+
+
+def _tables(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    """Return kind, name and definition of all that a file defines, without what SQLite keeps for itself."""
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'")
+    return {(kind, name, " ".join(str(sql).split())) for kind, name, sql in rows}
+
+
+@functools.cache
+def _expected_tables() -> frozenset[tuple[str, str, str]]:
+    with contextlib.closing(sqlite3.connect(IN_MEMORY)) as connection:
+        connection.executescript(CREATE)
+        return frozenset(_tables(connection))
 
 
 def damage_text(path: str, error: object) -> str:

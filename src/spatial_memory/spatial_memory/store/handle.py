@@ -55,7 +55,7 @@ class Handle:
             return self._open()
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-                raise CorruptStoreError(files.damage_text(self.path, error)) from error
+                raise CorruptStoreError(files.damage_text(self.path, error), str(error)) from error
             _LOG.warning("%s cannot be written (%s): new memories live in RAM until it can", self.path, error)
             self._frozen = True
             return self._open_frozen(error) if Path(self.path).exists() else None
@@ -140,7 +140,7 @@ class Handle:
             except sqlite3.OperationalError as error:
                 raise StoreError(f"{self.path}: {error}") from error
             except sqlite3.DatabaseError as error:
-                raise CorruptStoreError(files.damage_text(self.path, error)) from error
+                raise CorruptStoreError(files.damage_text(self.path, error), str(error)) from error
 
     def tally(self) -> list[tuple]:
         """Return how many records are committed and the sum of their keys, in a list that is empty without a file."""

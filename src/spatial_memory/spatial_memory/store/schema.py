@@ -59,6 +59,7 @@ _TIMES = struct.Struct("<dd")
 # The CRC of something followed by its own CRC is always this.
 _WHOLE = 0x2144DF1C
 GET_TALLY = "SELECT rows, keys FROM tally WHERE name = ?"
+TALLY_DIFFERENCES = "SELECT name, rows, keys FROM tally EXCEPT SELECT name, rows, keys FROM snapshot.tally"
 GET_META = "SELECT key, value, checksum FROM meta"
 GET_SESSIONS = "SELECT number, name, checksum FROM session"
 
@@ -103,6 +104,24 @@ def unpack_successors(rows: Sequence[tuple[int, bytes]], dim: int) -> tuple[dict
             damaged.append(record_id)
         first = end
     return found, damaged
+
+
+def check_successors(rows: Sequence[tuple[int, bytes]], dim: int) -> None:
+    """Refuse successors of which not all are as they were written, or could have been.
+
+    Raises:
+        CorruptStoreError: Names the first record.
+    """
+    damaged = unpack_successors(rows, dim)[1]
+    if not damaged:
+        packed_N = np.frombuffer(b"".join([body for _, body in rows]), _successor_layout(dim))
+        times_N2 = np.stack([packed_N["horizon"], packed_N["dt"]], axis=1)
+        good_N = (np.isfinite(times_N2) & (times_N2 > 0)).all(axis=1) & np.isfinite(packed_N["latent"]).all(axis=1)
+        if good_N.all():
+            return
+        counts_N = [len(body) // successor_size(dim) for _, body in rows]
+        damaged = np.repeat([key for key, _ in rows], counts_N)[~good_N].tolist()
+    raise CorruptStoreError(f"a successor of record {damaged[0]} is damaged")
 
 
 def successor_size(dim: int) -> int:
@@ -163,10 +182,23 @@ def from_tuples(tuples: Sequence[tuple[int, bytes]], dim: int, action_dim: int) 
     packed_N = np.frombuffer(b"".join(bodies), layout)
     if not np.array_equal(packed_N["id"], np.array(keys)):
         raise CorruptStoreError(f"records {tuples[0][0]}..{tuples[-1][0]} do not stand under their ids")
+    _check_values(packed_N)
     return Rows(
         *(np.ascontiguousarray(packed_N[name]) for name in ("id", "stamp", "x", "y", "z", "yaw", "session")),
         *(np.ascontiguousarray(packed_N[name]) for name in ("surprise", "action", "previous_action", "cell", "latent")),
     )
+
+
+def _check_values(packed_N: np.ndarray) -> None:
+    """Refuse what no record can hold, whatever its checksum says."""
+    good_N = packed_N["id"] > 0
+    for name in ("x", "y", "z", "yaw", "latent"):
+        finite_N = np.isfinite(packed_N[name])
+        good_N &= finite_N if finite_N.ndim == 1 else finite_N.all(axis=1)
+    for name in ("action", "previous_action"):
+        good_N &= ~np.isinf(packed_N[name]).any(axis=1)
+    if not good_N.all():
+        raise CorruptStoreError(f"record {packed_N['id'][~good_N][0]} holds values that no record can have")
 
 
 def _checksummed_layout(dim: int, action_dim: int) -> np.dtype:

@@ -33,29 +33,33 @@ def copy_to(source: sqlite3.Connection, path: Path) -> int:
         raise StoreError(f"snapshot {path} cannot be written: {error}") from error
 
 
-def check_snapshot(path: Path, encoder_id: str) -> None:
-    """Refuse a snapshot that is damaged or of another encoder.
+def check_snapshot(path: Path, encoder_id: str, name: str = "") -> None:
+    """Refuse a file that is no snapshot, whose pages are damaged, or that is of another encoder.
 
     Args:
         path: The file.
         encoder_id: The encoder whose latents come in at present; empty: any.
+        name: What to call it.
 
     Raises:
         StoreError: There is none.
         CorruptStoreError: It is damaged or something else.
         EncoderMismatchError: It holds latents of another encoder.
     """
+    name = name or f"snapshot {path}"
     if not path.is_file():
         raise StoreError(f"there is no snapshot {path}")
     with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-        files.check(connection, str(path))
+        files.check(connection, name)
         try:
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            meta = dict(opened(connection.execute(GET_META).fetchall(), f"snapshot {path}: the word"))
+            verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            meta = dict(opened(connection.execute(GET_META).fetchall(), f"{name}: the word"))
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"{name} cannot be read: {error}") from error
         except sqlite3.DatabaseError as error:
-            raise CorruptStoreError(f"snapshot {path} is damaged: {error}") from error
+            raise CorruptStoreError(f"{name} is damaged: {error}", str(error)) from error
     if verdict != "ok":
-        raise CorruptStoreError(f"snapshot {path} is damaged: {verdict}")
+        raise CorruptStoreError(f"{name} is damaged: {verdict}", verdict)
     theirs = meta.get("encoder_id", "")
     if encoder_id and theirs and theirs != encoder_id:
-        raise EncoderMismatchError(f"snapshot {path} is of encoder {theirs}, expected {encoder_id}")
+        raise EncoderMismatchError(f"{name} is of encoder {theirs}, expected {encoder_id}")

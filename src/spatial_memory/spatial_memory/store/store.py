@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from spatial_memory.store.schema import (
     PUT_SESSION,
     PUT_SUCCESSOR,
     TABLES,
+    TALLY_DIFFERENCES,
     checksummed,
     from_tuples,
     opened,
@@ -35,9 +37,9 @@ from spatial_memory.store.schema import (
     to_tuples,
     unpack_successors,
 )
-from spatial_memory.store.snapshots import check_snapshot, copy_to
+from spatial_memory.store.snapshots import copy_to
 from spatial_memory.store.writer import Change, Writer
-from wm_core.memory.errors import CorruptStoreError
+from wm_core.memory.errors import CorruptStoreError, StoreError
 from wm_core.memory.record import Successor
 
 _LOG = logging.getLogger(__name__)
@@ -120,7 +122,7 @@ class Store:
         expected = self._file.read(GET_TALLY, (table,))
         if (expected or count) and expected != [(count, keys)]:
             text = f"{table}: {count} rows and key sum {keys}, expected {expected}"
-            raise CorruptStoreError(files.damage_text(self.path, text))
+            raise CorruptStoreError(files.damage_text(self.path, text), text)
 
     def successors(
         self, ids: Sequence[int], dim: int, held: Sequence[tuple[int, bytes]] = ()
@@ -194,11 +196,13 @@ class Store:
         meta = [checksummed(key, str(value)) for key, value in meta.items()]
         self._writer.put(Change([(PUT_RECORD, list(every)), (PUT_META, meta)], None, sum(map(len, parts))))
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def clear(self, **meta: object) -> None:
+        """Forget everything but these meta about the memory."""
         with self._recent_guard:
             self._recent.clear()
-        self._writer.put(Change([(f"DELETE FROM {table}", [()]) for table in TABLES]))
+        statements: list[tuple[str, list[tuple[object, ...]]]] = [(f"DELETE FROM {table}", [()]) for table in TABLES]
+        statements.append((PUT_META, [checksummed(key, str(value)) for key, value in meta.items()]))
+        self._writer.put(Change(statements))
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return once everything so far is durable.
@@ -216,6 +220,9 @@ class Store:
         Raises:
             StoreError: It cannot be written, and why.
         """
+        own = {f"{self.path}{suffix}" for suffix in ("", "-wal", "-shm", ".lock")}
+        if not self.in_memory and os.path.realpath(path) in own:
+            raise StoreError(f"snapshot {path} cannot be written: that is the memory itself")
         self.flush(timeout_s)
         if self.in_memory:
             with self._file.guard:
@@ -226,21 +233,26 @@ class Store:
         finally:
             connection.close()
 
-    def restore(self, path: Path, encoder_id: str, timeout_s: float = 600.0) -> None:
-        """Replace everything by what a snapshot holds, in one transaction.
+    def restore(self, path: Path, timeout_s: float = 600.0, **meta: object) -> None:
+        """Replace everything by what a checked copy of a snapshot holds, in one transaction.
+
+        Args:
+            path: The copy, as ``staging`` makes it.
+            timeout_s: Longest time that what was put before may take [s].
+            **meta: Words about the memory that differ from the copy's.
 
         Raises:
-            StoreError: The snapshot is damaged, of another encoder, or the disk does not take it.
+            StoreError: The disk does not take it; then nothing changed.
         """
-        check_snapshot(path, encoder_id)
-        with self._recent_guard:
-            self._recent.clear()
-        statements: list[tuple[str, list[tuple]]] = []
+        statements: list[tuple[str, list[tuple[object, ...]]]] = []
         for table in TABLES:
             statements += [(f"DELETE FROM {table}", [()])]
             statements += [(f"INSERT INTO {table} SELECT * FROM snapshot.{table}", [()])]
-        self._writer.put(Change(statements, attach=path))
-        self.flush(timeout_s)
+        statements.append((PUT_META, [checksummed(key, str(value)) for key, value in meta.items()]))
+        self._writer.run_now(Change(statements, attach=path, differences=TALLY_DIFFERENCES), timeout_s)
+        with self._recent_guard:
+            self._recent.clear()
+        self._damage.clear()
 
     # ---------------------------------------------------------------- state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import time
@@ -25,7 +26,8 @@ class Change:
         oldest_ns: Oldest stamp among the states it inserts [ns]; None: inserts none.
         row_count: About how much work it is.
         done: Called once it is durable, on the writer's thread.
-        attach: File that its statements read from as ``snapshot``; such a change has a transaction of its own.
+        attach: File that its statements read from as ``snapshot``; only for ``run_now``.
+        differences: A query that must find nothing before the change is committed; empty: none is asked.
     """
 
     statements: Sequence[tuple[str, Iterable[tuple]]]
@@ -33,6 +35,7 @@ class Change:
     row_count: int = 1
     done: Callable[[], None] | None = None
     attach: Path | None = None
+    differences: str = ""
 
 
 class Writer:
@@ -107,6 +110,23 @@ class Writer:
                     raise StoreError(f"not durable after {timeout_s} s: {self._trouble or 'the disk is slow'}")
                 self._condition.wait(left_s)
 
+    def run_now(self, change: Change, timeout_s: float) -> None:
+        """Make a change durable, after all that were handed over before, or leave no trace of it.
+
+        It never waits in the queue, so that one which cannot be made blocks nothing. What other threads hand over
+        meanwhile comes before or after it.
+
+        Raises:
+            StoreError: It is not durable, will not be, and why.
+        """
+        self.flush(timeout_s)
+        try:
+            self._commit([change])
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"not durable: {error}") from error
+        if change.done is not None:
+            change.done()
+
     def close(self) -> None:
         """Commit what is left, if the disk takes it, and end the thread."""
         with self._condition:
@@ -140,8 +160,6 @@ class Writer:
         batch: list[Change] = []
         rows = 0
         for change in self._pending:
-            if batch and (change.attach or batch[-1].attach):
-                break
             batch.append(change)
             rows += change.row_count
             if rows >= _BATCH_ROWS:
@@ -153,12 +171,15 @@ class Writer:
             if self._connection is None:
                 self._connection = self._connect()
             attach = changes[0].attach
-            if attach is not None:
-                self._connection.execute("ATTACH ? AS snapshot", (str(attach),))
+            if attach is None:
+                _transact(self._connection, changes)
+                return
+            self._connection.execute("ATTACH ? AS snapshot", (str(attach),))
             try:
                 _transact(self._connection, changes)
             finally:
-                if attach is not None:
+                # What was committed stays committed, whatever becomes of the file it came from.
+                with contextlib.suppress(sqlite3.Error):
                     self._connection.execute("DETACH snapshot")
 
     def _settle(self, changes: list[Change]) -> None:
@@ -190,14 +211,22 @@ class Writer:
 
 
 def _transact(connection: sqlite3.Connection, changes: list[Change]) -> None:
-    """Run changes in one transaction; none of them where one fails."""
+    """Run changes in one transaction; none of them where one fails.
+
+    Raises:
+        StoreError: A change left other rows than it said.
+    """
+    if connection.in_transaction:  # rolling back failed the last time
+        connection.execute("ROLLBACK")
     try:
         connection.execute("BEGIN IMMEDIATE")
         for change in changes:
             for sql, rows in change.statements:
                 connection.executemany(sql, rows)
+            if change.differences and (found := connection.execute(change.differences).fetchone()):
+                raise StoreError(f"not durable: {found} is not as it was to be")
         connection.execute("COMMIT")
-    except (sqlite3.Error, OSError):
+    except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise

@@ -58,7 +58,11 @@ class StoreLockedError(StoreError):
 
 
 class CorruptStoreError(StoreError):
-    """A file that is torn, damaged, or not a memory at all."""
+    """A file that is torn, damaged, or not a memory at all; ``reason`` says what of it, without naming the file."""
+
+    def __init__(self, text: str, reason: str = "") -> None:
+        super().__init__(text)
+        self.reason = reason or text
 
 
 class BackendAwayError(StoreError):

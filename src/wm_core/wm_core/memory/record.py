@@ -14,6 +14,11 @@ import numpy as np
 from wm_core.memory.errors import RecordError
 
 MAX_ID = 2**63 - 1
+LAST_FOLLOWED_ID = 2**63 - 2**40
+"""Ids that the memory chooses follow the largest that was given up to this one, so that a trillion are always left."""
+MIN_FREE_IDS = 2**32
+"""A stored counter that leaves fewer than these was pushed there by a given id and is not followed."""
+_MAX_SURPRISE = float(np.finfo(np.float32).max)
 
 
 class Successor(NamedTuple):
@@ -105,6 +110,28 @@ def check_action(action_A: np.ndarray, dim: int, what: str) -> np.ndarray:
     return action_A
 
 
+def check_surprise(surprise: float) -> None:
+    """Refuse a surprise that single precision cannot hold; NaN is unknown.
+
+    Raises:
+        RecordError: It is infinite, or would be.
+    """
+    if abs(surprise) > _MAX_SURPRISE:
+        raise RecordError("not-finite", f"surprise is {surprise}, which single precision cannot hold")
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a text that cannot be stored.
+
+    Raises:
+        RecordError: It is no Unicode text.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise RecordError("impossible-text", f"{what} {name!r} is no Unicode text") from error
+
+
 def check_record(record: MemoryRecord, dim: int, action_dim: int) -> None:
     """Refuse a record that cannot be kept whole.
 
@@ -129,8 +156,9 @@ def check_record(record: MemoryRecord, dim: int, action_dim: int) -> None:
         raise RecordError("impossible-id", f"id {record.id} is not within 0..2**63-1")
     if not -(2**63) < record.stamp_ns < 2**63:
         raise RecordError("impossible-stamp", f"stamp {record.stamp_ns} ns does not fit 64 bits")
-    if math.isinf(record.surprise):
-        raise RecordError("not-finite", f"surprise is {record.surprise}")
+    check_surprise(record.surprise)
+    for name in ("session", "encoder_id"):
+        check_name(getattr(record, name), name)
     for successor in record.successors:
         check_successor(successor, latent_D.size)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
-from wm_core.memory.errors import EncoderMismatchError, QueryError, RecordError, StoreError
+from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, QueryError, RecordError, StoreError
 from wm_core.memory.frames import Grid
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query
-from wm_core.memory.record import MemoryRecord, Successor, action_size, check_record, check_successor
+from wm_core.memory.record import (
+    LAST_FOLLOWED_ID,
+    MemoryRecord,
+    Successor,
+    action_size,
+    check_record,
+    check_successor,
+    check_surprise,
+)
 from wm_core.se2 import wrap_angle
+
+_MAGIC = b"plain memory 1\n"
 
 
 @dataclass(frozen=True)
@@ -69,11 +80,14 @@ class BruteMemory:
             taken.add(record.id)
             cells.append(self._grid.cell_of(record.x, record.y))
         self._encoder_id, self._dim, self._action_dim = encoder_id, dim, action_dim
-        self._next_id = max(self._next_id, *(record.id + 1 for record in records))
+        self._next_id = max(self._next_id, *(record.id + 1 for record in records if record.id <= LAST_FOLLOWED_ID), 1)
         ids = []
         for record, cell in zip(records, cells):
-            record_id = record.id or self._next_id
-            self._next_id = max(self._next_id, record_id + 1)
+            record_id = record.id
+            while not record_id:
+                free = self._next_id not in self._records and self._next_id not in taken
+                record_id = self._next_id if free else 0
+                self._next_id += 1
             ids.append(record_id)
             ordered = tuple(sorted(record.successors, key=lambda item: item.horizon_s))
             self._records[record_id] = replace(
@@ -116,6 +130,7 @@ class BruteMemory:
 
     def set_surprise(self, record_id: int, surprise: float) -> bool:
         """Say how surprising a record was; False where it is forgotten already."""
+        check_surprise(surprise)
         if record_id in self._records:
             self._records[record_id] = replace(self._records[record_id], surprise=float(np.float32(surprise)))
         return record_id in self._records
@@ -238,16 +253,24 @@ class BruteMemory:
 
     def snapshot(self, path: Path) -> int:
         """Write everything to one file and return how many records it holds."""
-        path.write_bytes(pickle.dumps((self._records, self._encoder_id, self._dim, self._action_dim, self._next_id)))
+        body = pickle.dumps((self._records, self._encoder_id, self._dim, self._action_dim, self._next_id))
+        path.write_bytes(_MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
         return len(self._records)
 
     def restore(self, path: Path) -> int:
-        """Replace everything by what a snapshot holds and return how many records that are."""
+        """Replace everything by what a snapshot of this class holds and return how many records that are."""
         if not path.is_file():
             raise StoreError(f"there is no snapshot {path}")
-        records, encoder_id, dim, action_dim, next_id = pickle.loads(path.read_bytes())
-        if self._encoder_id is not None and encoder_id != self._encoder_id:
+        content = path.read_bytes()
+        head, body = content[: len(_MAGIC) + 4], content[len(_MAGIC) + 4 :]
+        if head != _MAGIC + zlib.crc32(body).to_bytes(4, "little"):
+            raise CorruptStoreError(f"snapshot {path} is damaged or something else")
+        records, encoder_id, dim, action_dim, next_id = pickle.loads(body)
+        if self._encoder_id and encoder_id and encoder_id != self._encoder_id:
             raise EncoderMismatchError(f"snapshot of {encoder_id}, expected {self._encoder_id}")
+        for mine, theirs in ((self._dim, dim), (self._action_dim, action_dim)):
+            if mine > 0 and theirs > 0 and mine != theirs:
+                raise EncoderMismatchError(f"snapshot of size {theirs}, expected {mine}")
         self._records, self._encoder_id, self._dim, self._action_dim = records, encoder_id, dim, action_dim
         self._next_id = max(self._next_id, next_id)
         return len(self._records)
