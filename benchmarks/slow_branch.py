@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-from graph import SIZES, Driver, episode, ros
 
+from benchmarks.graph import SIZES, Driver, drive, ros
 from wm_bringup.configuration import NODES, config_directory, ros_arguments
 from wm_demo.graph import Graph, executable
 from wm_ros import own_domain_id

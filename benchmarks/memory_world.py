@@ -8,6 +8,8 @@ Shape suffixes: N = states, Q = queries, D = latent size, K = neighbours.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,14 +115,25 @@ def percentiles(times_s: list[float]) -> dict[str, float]:
     return {"p50_ms": round(float(p50), 4), "p99_ms": round(float(p99), 4)}
 
 
+def timed(ask: Callable[[int], list[int]], count: int) -> tuple[list[list[int]], list[float]]:
+    """Return answers and times [s] of queries asked one after the other, after a few to warm up."""
+    for at in range(min(20, count)):
+        ask(at)
+    found, times = [], []
+    for at in range(count):
+        begin = time.perf_counter()
+        answer = ask(at)
+        times.append(time.perf_counter() - begin)
+        found.append(answer)
+    return found, times
+
+
 def read_bandwidth() -> float:
     """Return how fast one thread reads memory that is in no cache, best of several [bytes/s]."""
-    from time import perf_counter
-
     data = np.ones(1 << 26, np.float32)
     times = []
     for _ in range(12):
-        begin = perf_counter()
+        begin = time.perf_counter()
         data.dot(data)
-        times.append(perf_counter() - begin)
+        times.append(time.perf_counter() - begin)
     return data.nbytes / float(np.median(times))

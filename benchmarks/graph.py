@@ -26,6 +26,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray
 
+from benchmarks.processes import module_command
 from wm_bringup.configuration import NODES, ros_arguments
 from wm_core.images import prepare_image
 from wm_core.se3 import quaternion_of
@@ -180,7 +181,7 @@ def bare_hops(size: tuple[int, int], seconds: float, domain_id: int, seed: int) 
                 floats_ms.append((received - sent) * 1e-6)
 
         driver.create_subscription(Float32MultiArray, "/bench/floats", on_floats, qos.STREAM)
-        echo = subprocess.Popen([sys.executable, __file__, "--echo"], stdin=subprocess.DEVNULL)
+        echo = subprocess.Popen(module_command("benchmarks.graph", "--echo"), stdin=subprocess.DEVNULL)
         try:
             episode(driver, seconds, driver.is_heard)
         finally:

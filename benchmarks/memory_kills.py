@@ -8,7 +8,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-CRASH = Path(__file__).parents[2] / "src" / "spatial_memory" / "test" / "crash.py"
+CRASH = Path(__file__).resolve().parents[1] / "src" / "spatial_memory" / "test" / "crash.py"
 
 if __name__ == "__main__":
     runpy.run_path(str(CRASH), run_name="__main__")

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import h3.api.numpy_int as h3
-import memory_world as mw
 import numpy as np
 
+from benchmarks import memory_world as mw
 from spatial_memory import CellGrid, LocalMap, resolution_for
 
 Answer = Callable[[int], list[int]]

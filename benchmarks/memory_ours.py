@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import memory_world as mw
 import numpy as np
 import psutil
 
+from benchmarks import memory_world as mw
 from spatial_memory import (
     CellGrid,
     CellMemory,
@@ -87,8 +87,6 @@ def ask_of(queries: mw.Queries, at: int, **fields: Any) -> Query:
 
 def ours(size: int, path: Path, queries: mw.Queries, planner: mw.Queries) -> dict[str, Any]:
     """Open the store and measure."""
-    from memory import timed
-
     process = psutil.Process()
     before = process.memory_info().rss
     begin = time.perf_counter()
@@ -99,7 +97,7 @@ def ours(size: int, path: Path, queries: mw.Queries, planner: mw.Queries) -> dic
     def ask(at: int) -> list[int]:
         return [record.id for record in memory.query(ask_of(queries, at)).records]
 
-    found, times = timed(ask, len(queries.x_Q))
+    found, times = mw.timed(ask, len(queries.x_Q))
     checked = memory.query(ask_of(queries, 0)).records
     assert all(len(record.successors) == 2 and record.action_A.size for record in checked)
     result: dict[str, Any] = {**mw.percentiles(times), "recall": mw.recall(found, queries.truth_QK)}
@@ -112,7 +110,7 @@ def ours(size: int, path: Path, queries: mw.Queries, planner: mw.Queries) -> dic
         "both": {"rank_by": "both"},
     }
     for name, fields in variants.items():
-        times = timed(lambda at, fields=fields: bool(memory.query(ask_of(queries, at, **fields))), 200)[1]
+        times = mw.timed(lambda at, fields=fields: bool(memory.query(ask_of(queries, at, **fields))), 200)[1]
         result[f"query_{name}"] = mw.percentiles(times)
     result["batch"] = {
         f"{where}_{rank}": _batch(memory, asked, {} if rank == "latent" else variants["pose"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-SCRIPTS = Path(__file__).resolve().parents[1]
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 # What the graph calls a predictor, and what evaluation calls it.
 PREDICTORS = {"ours": "ours", "without_memory": "ours, memory emptied", "persistence": "persistence"}
 STEPS = {"0.05": "1", "1.0": "20"}

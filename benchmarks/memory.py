@@ -15,17 +15,18 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import memory_world as mw
 import numpy as np
-from memory_peers import PEERS
+
+from benchmarks import memory_world as mw
+from benchmarks.memory_peers import PEERS
+from benchmarks.processes import module_command
 
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
 QUIET = {"RUST_LOG": "error", "LANCE_LOG": "off"}
@@ -103,7 +104,7 @@ def measure(size: int, folder: Path, peer_limit: int, skip: Sequence[str]) -> di
 
 def run_worker(name: str, size: int, folder: Path) -> dict[str, Any]:
     """Run one system in a process of its own and return what it printed."""
-    command = [sys.executable, __file__, "--worker", name, str(size), str(folder)]
+    command = module_command("benchmarks.memory", "--worker", name, size, folder)
     environment = {**os.environ, **THREADS, **QUIET}
     try:
         done = subprocess.run(
@@ -122,11 +123,11 @@ def work(name: str, size: int, folder: Path) -> dict[str, Any]:
         return prepare(size, folder)
     queries = load_queries(folder / f"queries-{size}.npz")
     if name == "ours":
-        from memory_ours import ours
+        from benchmarks.memory_ours import ours
 
         return ours(size, folder / f"memory-{size}.sqlite3", queries, load_queries(folder / f"planner-{size}.npz"))
     if name == "ros":
-        from memory_ours import ros_round_trip
+        from benchmarks.memory_ours import ros_round_trip
 
         return ros_round_trip(folder / f"memory-{size}.sqlite3", queries)
     return peer(name, mw.make_world(size), queries)
@@ -134,7 +135,7 @@ def work(name: str, size: int, folder: Path) -> dict[str, Any]:
 
 def prepare(size: int, folder: Path) -> dict[str, Any]:
     """Write the store, the queries and the truth."""
-    from memory_ours import fill
+    from benchmarks.memory_ours import fill
 
     world = mw.make_world(size)
     path = folder / f"memory-{size}.sqlite3"
@@ -154,19 +155,6 @@ def load_queries(path: Path) -> mw.Queries:
     return mw.Queries(**dict(np.load(path)))
 
 
-def timed(ask: Callable[[int], list[int]], count: int) -> tuple[list[list[int]], list[float]]:
-    """Return answers and times [s] of queries asked one after the other, after a few to warm up."""
-    for at in range(min(20, count)):
-        ask(at)
-    found, times = [], []
-    for at in range(count):
-        begin = time.perf_counter()
-        answer = ask(at)
-        times.append(time.perf_counter() - begin)
-        found.append(answer)
-    return found, times
-
-
 def peer(name: str, world: mw.World, queries: mw.Queries) -> dict[str, Any]:
     """Build and ask one peer; slow ones are asked less often."""
     begin = time.perf_counter()
@@ -176,7 +164,7 @@ def peer(name: str, world: mw.World, queries: mw.Queries) -> dict[str, Any]:
     begin = time.perf_counter()
     ask(0)
     count = int(np.clip(30.0 / max(1e-6, time.perf_counter() - begin), 50, len(queries.x_Q)))
-    found, times = timed(ask, count)
+    found, times = mw.timed(ask, count)
     next(system, None)
     return {**mw.percentiles(times), "recall": mw.recall(found, queries.truth_QK), "build_s": round(build_s, 1)}
 

@@ -1,0 +1,1 @@
+"""Measurements, each run by ``scripts/bench NAME``: in medians and ratios within one run."""
