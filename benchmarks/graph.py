@@ -3,109 +3,47 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic, monotonic_ns
+from time import monotonic_ns
 from typing import Any
 
 import numpy as np
 import rclpy
 import torch
-from geometry_msgs.msg import PoseStamped
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray
 
+from benchmarks.against import graph_pairs, sides
+from benchmarks.driver import (
+    RATE_HZ,
+    SENSOR,
+    SIZES,
+    STREAM,
+    Driver,
+    StartError,
+    drive,
+    own_domain_id,
+    ros,
+    stamp_ns,
+    vector_msg,
+)
+from benchmarks.figures import machine, summary
 from benchmarks.processes import module_command
 from wm_bringup.configuration import NODES, ros_arguments
-from wm_core.images import prepare_image
-from wm_core.se3 import quaternion_of
-from wm_demo.graph import Graph, executable
-from wm_interfaces.msg import LatentPrediction, LatentState
-from wm_ros import float_array_msg, image_to_msg, own_domain_id, pose_to_msg, qos, stamp_ns
-from world_model.runtime.artifacts import load_artifact
+from wm_bringup.graph import Graph, executable
+from world_model.artifacts import load_artifact
+from world_model.images import prepare_image
 
-RATE_HZ = 20.0
-SIZES = {"160x120": (120, 160), "640x480": (480, 640)}
 FORMS = ("separate", "composed")
-START_DEADLINE_S = 60.0
-
-
-class Driver(Node):
-    """Plays camera, pose and actions at 20 Hz and notes when what comes back arrives.
-
-    Ages run from just before the camera's publication to the receipt, on the steady clock.
-    """
-
-    def __init__(self, size: tuple[int, int], seed: int) -> None:
-        super().__init__("bench_driver")
-        self._images_HW3 = np.random.default_rng(seed).integers(0, 256, (32, *size, 3), np.uint8)
-        self.sent: dict[int, int] = {}
-        self.latents: dict[bytes, int] = {}
-        self.nexts: list[int] = []
-        self.stamps_of: dict[bytes, int] = {}
-        self.next_stamps: list[int] = []
-        self.floats_back: list[tuple[int, int]] = []
-        self._images = self.create_publisher(Image, "/camera/image_raw", qos.SENSOR)
-        self._poses = self.create_publisher(PoseStamped, "/pose", 10)
-        self._actions = self.create_publisher(Float32MultiArray, "/actions", 10)
-        self.create_subscription(Float32MultiArray, "/latent", self._on_latent, qos.STREAM)
-        self.create_subscription(LatentState, "/latent/state", self._on_state, qos.STREAM)
-        self.create_subscription(Float32MultiArray, "/latent_next", self._on_next, qos.STREAM)
-        self.create_subscription(LatentPrediction, "/latent_next/state", self._on_next_state, qos.STREAM)
-
-    def _on_latent(self, msg: Float32MultiArray) -> None:
-        self.latents.setdefault(_key(msg.data), monotonic_ns())
-
-    def _on_state(self, msg: LatentState) -> None:
-        self.stamps_of.setdefault(_key(msg.latent), stamp_ns(msg.header.stamp))
-
-    def _on_next(self, msg: Float32MultiArray) -> None:
-        self.nexts.append(monotonic_ns())
-
-    def _on_next_state(self, msg: LatentPrediction) -> None:
-        self.next_stamps.append(stamp_ns(msg.header.stamp))
-
-    def is_heard(self) -> bool:
-        """Whether somebody listens to the camera."""
-        return self._images.get_subscription_count() > 0
-
-    def send(self, index: int) -> None:
-        """Publishes one frame with its pose and action; the robot episodes a circle of 2 m radius at 1 m/s."""
-        now = self.get_clock().now()
-        stamp = now.to_msg()
-        picture = self._images_HW3[index % len(self._images_HW3)].copy()
-        # No two frames alike, so that a latent tells which frame it is of.
-        picture[:64, :64] = np.random.default_rng(index).integers(0, 256, (64, 64, 3), np.uint8)
-        msg = image_to_msg(picture, stamp, "camera")
-        angle = index / RATE_HZ / 2.0
-        pose = PoseStamped()
-        pose.header.stamp, pose.header.frame_id = stamp, "map"
-        pose.pose = pose_to_msg((2 * np.sin(angle), 2 - 2 * np.cos(angle), 0.0), quaternion_of(angle))
-        self.sent[now.nanoseconds] = monotonic_ns()
-        self._images.publish(msg)
-        self._poses.publish(pose)
-        self._actions.publish(float_array_msg(np.array([1.0, 0.5]), "action"))
-
-    def latent_ages_ms(self) -> list[float]:
-        """Returns the age of each /latent at its receipt."""
-        pairs = ((self.stamps_of.get(key), received) for key, received in self.latents.items())
-        return [(received - self.sent[stamp]) * 1e-6 for stamp, received in pairs if stamp in self.sent]
-
-    def next_ages_ms(self) -> list[float]:
-        """Returns the age of each /latent_next at its receipt; it comes in the order of its states."""
-        pairs = zip(self.next_stamps, self.nexts)
-        return [(received - self.sent[stamp]) * 1e-6 for stamp, received in pairs if stamp in self.sent]
 
 
 class Echo(Node):
@@ -113,8 +51,8 @@ class Echo(Node):
 
     def __init__(self) -> None:
         super().__init__("bench_echo")
-        self._floats = self.create_publisher(Float32MultiArray, "/bench/floats", qos.STREAM)
-        self.create_subscription(Image, "/camera/image_raw", self._on_image, qos.SENSOR)
+        self._floats = self.create_publisher(Float32MultiArray, "/bench/floats", STREAM)
+        self.create_subscription(Image, "/camera/image_raw", self._on_image, SENSOR)
 
     def _on_image(self, msg: Image) -> None:
         received = monotonic_ns()
@@ -122,47 +60,7 @@ class Echo(Node):
         # Two steady times travel bit by bit in the floats' bytes: the image's receipt and this publication.
         values[:4] = np.frombuffer(np.array([stamp_ns(msg.header.stamp), received], np.int64).tobytes(), np.float32)
         values[4:6] = np.frombuffer(np.array([monotonic_ns()], np.int64).tobytes(), np.float32)
-        answer = float_array_msg(values)
-        self._floats.publish(answer)
-
-
-def _key(values: Any) -> bytes:
-    return hashlib.blake2b(np.asarray(values, np.float32).tobytes(), digest_size=16).digest()
-
-
-@contextmanager
-def ros(domain_id: int):
-    """Runs rclpy in a domain of its own."""
-    os.environ["ROS_DOMAIN_ID"] = str(domain_id)
-    rclpy.init(args=[])
-    try:
-        yield
-    finally:
-        rclpy.try_shutdown()
-
-
-def episode(driver: Driver, seconds: float, is_ready: Callable[[], bool], warm_up_s: float = 2.0) -> None:
-    """Sends frames at 20 Hz for some time after the other end listens; what came while warming up is not counted."""
-    executor = SingleThreadedExecutor()
-    executor.add_node(driver)
-    deadline = monotonic() + START_DEADLINE_S
-    while not is_ready():
-        if monotonic() > deadline:
-            raise SystemExit("bench: the other end did not come up")
-        executor.spin_once(timeout_sec=0.05)
-    begin, index, counting = monotonic(), 0, False
-    while (elapsed := monotonic() - begin) < warm_up_s + seconds:
-        if elapsed >= index / RATE_HZ:
-            if not counting and elapsed >= warm_up_s:
-                driver.sent.clear()
-                counting = True
-            driver.send(index)
-            index += 1
-        executor.spin_once(timeout_sec=max(0.0, min(0.01, index / RATE_HZ - elapsed)))
-    end = monotonic() + 0.5
-    while monotonic() < end:
-        executor.spin_once(timeout_sec=0.05)
-    executor.shutdown()
+        self._floats.publish(vector_msg(values, "z"))
 
 
 def bare_hops(size: tuple[int, int], seconds: float, domain_id: int, seed: int) -> tuple[list[float], list[float]]:
@@ -180,7 +78,7 @@ def bare_hops(size: tuple[int, int], seconds: float, domain_id: int, seed: int) 
                 images_ms.append((image_received - driver.sent[stamp]) * 1e-6)
                 floats_ms.append((received - sent) * 1e-6)
 
-        driver.create_subscription(Float32MultiArray, "/bench/floats", on_floats, qos.STREAM)
+        driver.create_subscription(Float32MultiArray, "/bench/floats", on_floats, STREAM)
         echo = subprocess.Popen(module_command("benchmarks.graph", "--echo"), stdin=subprocess.DEVNULL)
         try:
             episode(driver, seconds, driver.is_heard)
@@ -227,7 +125,7 @@ def episode_graph(driver: Driver, graph: Graph, seconds: float) -> None:
 
     def is_ready() -> bool:
         if (trouble := graph.trouble()) is not None:
-            raise SystemExit(f"bench: {trouble}")
+            raise StartError(trouble)
         heard = (
             driver.is_heard() and driver.count_publishers("/latent_next") and driver.count_publishers("/visual_history")
         )
@@ -259,27 +157,21 @@ def forward_ms(size: tuple[int, int], repeats: int = 100) -> list[float]:
     return times
 
 
-def summary(values_ms: Sequence[float]) -> dict[str, float]:
-    """Returns median, p99 and count."""
-    if not values_ms:
-        raise SystemExit("bench: nothing came back; is the graph up?")
-    p50, p99 = np.percentile(np.asarray(values_ms), [50, 99])
-    return {"p50": round(float(p50), 3), "p99": round(float(p99), 3), "n": len(values_ms)}
-
-
 def measure(name: str, seconds: float, rounds: int, domain_id: int) -> dict[str, Any]:
     """Returns all figures for one image size; the parts take turns, so a change of the machine hits them all."""
     size = SIZES[name]
     found: dict[str, list[float]] = {key: [] for key in ("forward", "image", "floats")}
-    ages = {form: ([], [], []) for form in FORMS}
+    ages: dict[str, tuple[list[float], list[float], list[float]]] = {form: ([], [], []) for form in FORMS}
     for turn in range(rounds):
         found["forward"] += forward_ms(size)
         images, floats = bare_hops(size, seconds / 2, domain_id, turn)
         found["image"] += images
         found["floats"] += floats
         for form in FORMS:
-            for kept, new in zip(ages[form], graph_ages(form, size, seconds, domain_id, turn)):
-                kept.extend(new if isinstance(new, list) else [new])
+            latents, nexts, cpu_percent = graph_ages(form, size, seconds, domain_id, turn)
+            ages[form][0].extend(latents)
+            ages[form][1].extend(nexts)
+            ages[form][2].append(cpu_percent)
         print(f"{name}: round {turn + 1} of {rounds} done", file=sys.stderr)
     result: dict[str, Any] = {
         f"{key}_ms" if key == "forward" else f"{key}_hop_ms": summary(found[key]) for key in found
@@ -308,31 +200,49 @@ def report(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def measure_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the figures of every size, and print them as a table."""
+    domain_id = own_domain_id()
+    names = (options.sizes or ",".join(SIZES)).split(",")
+    results = {name: measure(name, options.seconds, options.rounds, domain_id) for name in names}
+    print(report(results))
+    return results
+
+
+def compare_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the ratios of every size against another revision, and print them as a table."""
+    names = options.sizes.split(",") if options.sizes else graph_pairs.ALL_SIZES
+    both = sides.both(options.against, options.cache)
+    found = graph_pairs.compare(both, names, options.pairs, options.seconds, options.warm_up)
+    print(graph_pairs.report(found["ratios"]))
+    return {"against": {"rev": sides.short(options.against), **found["ratios"]}, "against_runs": found["runs"]}
+
+
 def main() -> None:
     """Parse the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/bench graph", description=__doc__)
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of one measurement [s]")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured")
-    parser.add_argument("--sizes", default=",".join(SIZES), help="image sizes, comma-separated")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured, without --against")
+    parser.add_argument(
+        "--sizes", help=f"image sizes, comma-separated: {', '.join(SIZES)}; with --against, simulator as well"
+    )
+    parser.add_argument("--warm-up", type=float, default=5.0, help="before a measurement counts, with --against [s]")
     parser.add_argument("--echo", action="store_true", help=argparse.SUPPRESS)
+    sides.add_arguments(parser)
     options = parser.parse_args()
     if options.echo:
         rclpy.init(args=[])
         with suppress(KeyboardInterrupt, ExternalShutdownException):
             rclpy.spin(Echo())
         return
-    domain_id = int(os.environ.get("ROS_DOMAIN_ID", own_domain_id()))
-    results = {name: measure(name, options.seconds, options.rounds, domain_id) for name in options.sizes.split(",")}
-    print(report(results))
+    try:
+        results = compare_all(options) if options.against else measure_all(options)
+    except (sides.SideError, StartError, ValueError) as error:
+        raise SystemExit(f"bench: {error}") from error
     if options.json:
-        machine = {
-            "cpu": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "python": sys.version.split()[0],
-        }
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        everything = {**results, "machine": machine, "ros_distro": os.environ.get("ROS_DISTRO", "")}
+        everything = {**results, "machine": machine(), "ros_distro": os.environ.get("ROS_DISTRO", "")}
         options.json.write_text(json.dumps(everything, indent=1) + "\n")
 
 

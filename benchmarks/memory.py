@@ -1,6 +1,6 @@
 """Spatial memory: latency, recall, size and start-up against its peers and the memory bandwidth.
 
-scripts/bench memory [--sizes 10k,100k,1m,10m] [--json PATH] [--plot PATH]
+scripts/bench memory [--sizes 10k,100k,1m,10m] [--json PATH] [--plot PATH] [--against REV]
 
 One thread. Every system gets the same trajectory and the same queries (k = 8 by latent within 5 m) in a process of its
 own; a peer whose package is not installed is skipped by name. Ours is measured at the public call, with complete
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import memory_world as mw
+from benchmarks.against import memory_pairs, sides
 from benchmarks.memory_peers import PEERS
 from benchmarks.processes import module_command
 
@@ -45,10 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--plot", type=Path, default=Path("out/bench/memory.png"), help="where the picture goes")
     parser.add_argument("--folder", type=Path, help="keep stores here instead of in a temporary folder")
     parser.add_argument("--worker", nargs=3, metavar=("NAME", "SIZE", "FOLDER"), help=argparse.SUPPRESS)
+    sides.add_arguments(parser)
     options = parser.parse_args(arguments)
     if options.worker:
         name, size, folder = options.worker
         print(json.dumps(work(name, int(size), Path(folder))))
+        return 0
+    if options.against:
+        write(options.json, {**compare_all(options), "setting": setting()})
         return 0
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -57,11 +62,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for size in map(parse_size, options.sizes.split(",")):
             results[str(size)] = measure(size, folder, parse_size(options.peer_limit), options.skip.split(","))
             report(size, results[str(size)])
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({**results, "setting": setting()}, indent=1))
+    write(options.json, {**results, "setting": setting()})
     plot(results, options.plot)
     return 0
+
+
+def write(path: Path | None, figures: dict[str, Any]) -> None:
+    """Write figures where asked."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(figures, indent=1))
+
+
+def compare_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the ratios of every size against another revision, and print them as a table."""
+    sizes = {name.strip(): parse_size(name) for name in options.sizes.split(",")}
+    try:
+        both = sides.both(options.against, options.cache)
+        found = memory_pairs.compare(both, sizes, options.pairs, QUERIES)
+    except (sides.SideError, ValueError) as error:
+        raise SystemExit(f"bench: {error}") from error
+    print(memory_pairs.report(found["ratios"]))
+    return {"against": {"rev": sides.short(options.against), **found["ratios"]}, "against_runs": found["runs"]}
 
 
 def parse_size(text: str) -> int:
@@ -114,7 +136,8 @@ def run_worker(name: str, size: int, folder: Path) -> dict[str, Any]:
         return {"failed": f"not finished after {LONGEST_S} s"}
     if done.returncode != 0:
         return {"failed": f"exit code {done.returncode}"}
-    return json.loads(done.stdout.splitlines()[-1])
+    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return printed
 
 
 def work(name: str, size: int, folder: Path) -> dict[str, Any]:
@@ -152,7 +175,7 @@ def prepare(size: int, folder: Path) -> dict[str, Any]:
 
 def load_queries(path: Path) -> mw.Queries:
     """Return queries that ``prepare`` wrote."""
-    return mw.Queries(**dict(np.load(path)))
+    return mw.Queries(**mw.load(path))
 
 
 def peer(name: str, world: mw.World, queries: mw.Queries) -> dict[str, Any]:

@@ -104,14 +104,12 @@ def ours(size: int, path: Path, queries: mw.Queries, planner: mw.Queries) -> dic
     result |= {"startup_s": round(startup_s, 2), "rss_bytes_per_record": round(rss / size, 1)}
     result |= {"rss_bytes": process.memory_info().rss, "peak_rss_bytes": peak_rss()}
     result |= {"disk_bytes_per_record": round(memory.stats().disk_bytes / size, 1)}
-    variants = {
+    variants: dict[str, dict[str, Any]] = {
         "pose": {"rank_by": "pose", "latent_D": None},
         "latent_heading_old": {"yaw_tolerance_rad": 0.52, "exclude_recent_s": 20.0},
         "both": {"rank_by": "both"},
     }
-    for name, fields in variants.items():
-        times = mw.timed(lambda at, fields=fields: bool(memory.query(ask_of(queries, at, **fields))), 200)[1]
-        result[f"query_{name}"] = mw.percentiles(times)
+    result |= {f"query_{name}": _variant(memory, queries, fields) for name, fields in variants.items()}
     result["batch"] = {
         f"{where}_{rank}": _batch(memory, asked, {} if rank == "latent" else variants["pose"])
         for where, asked in (("planner", planner), ("scattered", queries))
@@ -127,6 +125,15 @@ def peak_rss() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _variant(memory: CellMemory, queries: mw.Queries, fields: dict[str, Any]) -> dict[str, float]:
+    """Return what other kinds of queries cost."""
+
+    def ask(at: int) -> bool:
+        return bool(memory.query(ask_of(queries, at, **fields)))
+
+    return mw.percentiles(mw.timed(ask, 200)[1])
 
 
 def _batch(memory: CellMemory, queries: mw.Queries, fields: dict[str, Any]) -> dict[str, float]:
@@ -146,7 +153,7 @@ def _batch(memory: CellMemory, queries: mw.Queries, fields: dict[str, Any]) -> d
             "ratio": round(single_ms / batch_ms, 2), "same_answers": same}  # fmt: skip
 
 
-def _insert(memory: CellMemory, size: int) -> dict[str, float]:
+def _insert(memory: CellMemory, size: int) -> dict[str, Any]:
     """Return insertions per second, one by one as the node does and in lists of 1000, and the time of a flush."""
     rng = np.random.default_rng(3)
 
@@ -191,7 +198,7 @@ def ros_round_trip(path: Path, queries: mw.Queries) -> dict[str, Any]:
     given = {"db_path": str(path), "usual_radius_m": mw.RADIUS_M, "capacity": 20_000_000}
     node = SpatialMemory(parameter_overrides=[Parameter(name, value=value) for name, value in given.items()])
     asker = Node("asker")
-    client = asker.create_client(QueryMemory, "/spatial_memory/query")
+    client: Any = asker.create_client(QueryMemory, "/spatial_memory/query")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     executor.add_node(asker)
@@ -203,9 +210,10 @@ def ros_round_trip(path: Path, queries: mw.Queries) -> dict[str, Any]:
         future = client.call_async(QueryMemory.Request(query=msg))
         executor.spin_until_future_complete(future)
         times.append(time.perf_counter() - begin)
-        search.append(future.result().search_ms / 1e3)
-        assert len(future.result().matches.records) == mw.K
-    batch = asker.create_client(QueryMemoryBatch, "/spatial_memory/query_batch")
+        answer: Any = future.result()
+        search.append(answer.search_ms / 1e3)
+        assert len(answer.matches.records) == mw.K
+    batch: Any = asker.create_client(QueryMemoryBatch, "/spatial_memory/query_batch")
     batch.wait_for_service()
     begin = time.perf_counter()
     executor.spin_until_future_complete(batch.call_async(QueryMemoryBatch.Request(queries=msgs[:256])))

@@ -33,13 +33,15 @@ class _Cells:
         """Return the cells that a query's disc may touch."""
         cell = self.grid.cell_of(x, y)
         edge = 0.85 * h3.average_hexagon_edge_length(self.grid.resolution, "m")
-        return h3.grid_disk(cell, int(np.ceil((mw.RADIUS_M / edge + 0.5) / 1.5))).tolist()
+        found: list[int] = h3.grid_disk(cell, int(np.ceil((mw.RADIUS_M / edge + 0.5) / 1.5))).tolist()
+        return found
 
     def states_near(self, world: mw.World, x: float, y: float) -> np.ndarray:
         """Return the states within the radius."""
         parts = [self.states[cell] for cell in self.near(x, y) if cell in self.states]
-        near = np.concatenate(parts)
-        return near[(world.x_N[near] - x) ** 2 + (world.y_N[near] - y) ** 2 <= mw.RADIUS_M**2]
+        near: np.ndarray = np.concatenate(parts)
+        inside: np.ndarray = near[(world.x_N[near] - x) ** 2 + (world.y_N[near] - y) ** 2 <= mw.RADIUS_M**2]
+        return inside
 
 
 def faiss_flat(world: mw.World, queries: mw.Queries) -> Iterator[Any]:
@@ -56,15 +58,17 @@ def _faiss_flat(world: mw.World, queries: mw.Queries, selector: str) -> Iterator
     import faiss
 
     faiss.omp_set_num_threads(1)
-    select = getattr(faiss, selector)
+    select: Any = getattr(faiss, selector)
+    parameters: Any = faiss.SearchParameters
     cells = _Cells(world)
     index = faiss.IndexFlatL2(mw.DIM)
     index.add(world.latent_ND)
 
     def answer(at: int) -> list[int]:
         near = cells.states_near(world, queries.x_Q[at], queries.y_Q[at])
-        params = faiss.SearchParameters(sel=select(near))
-        return (index.search(queries.latent_QD[at : at + 1], mw.K, params=params)[1][0] + 1).tolist()
+        params = parameters(sel=select(near))
+        ids: list[int] = (index.search(queries.latent_QD[at : at + 1], mw.K, params=params)[1][0] + 1).tolist()
+        return ids
 
     yield answer
 
@@ -87,7 +91,8 @@ def hnswlib_filtered(world: mw.World, queries: mw.Queries) -> Iterator[Any]:
         mask_N[near] = True
         try:
             labels, _ = index.knn_query(queries.latent_QD[at], k=mw.K, filter=lambda label: bool(mask_N[label]))
-            return (labels[0].astype(np.int64) + 1).tolist()
+            ids: list[int] = (labels[0].astype(np.int64) + 1).tolist()
+            return ids
         except RuntimeError:  # it found fewer than k
             return []
         finally:
@@ -144,7 +149,7 @@ def qdrant_edge(world: mw.World, queries: mw.Queries) -> Iterator[Any]:
     shutil.rmtree(folder)
 
 
-def _filtered(shard: Any, qe: Any, latent: list[float], must: list, x: float, y: float) -> list[int]:
+def _filtered(shard: Any, qe: Any, latent: list[float], must: list[Any], x: float, y: float) -> list[int]:
     """Ask for more until k of the answers lie within the circle: the filter itself knows boxes only."""
     limit = 2 * mw.K
     while True:
@@ -183,7 +188,8 @@ def lancedb_prefilter(world: mw.World, queries: mw.Queries) -> Iterator[Any]:
         near = ",".join(map(str, cells.near(x, y)))
         where = f"cell IN ({near}) AND (x-({x}))*(x-({x}))+(y-({y}))*(y-({y})) <= {mw.RADIUS_M**2}"
         found = table.search(queries.latent_QD[at]).where(where, prefilter=True).limit(mw.K).select(["id"])
-        return found.to_arrow()["id"].to_pylist()
+        ids: list[int] = found.to_arrow()["id"].to_pylist()
+        return ids
 
     yield answer
     shutil.rmtree(folder)

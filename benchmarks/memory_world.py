@@ -11,9 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+Answer = TypeVar("Answer")
 DIM = 32
 RADIUS_M = 5.0
 K = 8
@@ -69,7 +72,7 @@ def make_world(count: int, seed: int = 0) -> World:
 
 def _folded(walk_N: np.ndarray, side: float) -> np.ndarray:
     inside_N = np.mod(walk_N, 2 * side)
-    return np.where(inside_N > side, 2 * side - inside_N, inside_N)
+    return np.asarray(np.where(inside_N > side, 2 * side - inside_N, inside_N))
 
 
 def make_queries(world: World, count: int, seed: int = 1, spread_m: float | None = None) -> Queries:
@@ -103,6 +106,12 @@ def make_queries(world: World, count: int, seed: int = 1, spread_m: float | None
     return Queries(x_Q, y_Q, world.yaw_N[states_Q], latent_QD.astype(np.float32), truth_QK, candidates_Q)
 
 
+def load(path: Path) -> dict[str, np.ndarray]:
+    """Return arrays by name, as ``np.savez`` wrote them."""
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
 def recall(found: list[list[int]], truth_QK: np.ndarray) -> float:
     """Return how many of the true neighbours were found."""
     hits = sum(len(set(mine) & set(truth[truth > 0].tolist())) for mine, truth in zip(found, truth_QK))
@@ -115,11 +124,12 @@ def percentiles(times_s: list[float]) -> dict[str, float]:
     return {"p50_ms": round(float(p50), 4), "p99_ms": round(float(p99), 4)}
 
 
-def timed(ask: Callable[[int], list[int]], count: int) -> tuple[list[list[int]], list[float]]:
+def timed(ask: Callable[[int], Answer], count: int) -> tuple[list[Answer], list[float]]:
     """Return answers and times [s] of queries asked one after the other, after a few to warm up."""
     for at in range(min(20, count)):
         ask(at)
-    found, times = [], []
+    found: list[Answer] = []
+    times: list[float] = []
     for at in range(count):
         begin = time.perf_counter()
         answer = ask(at)

@@ -33,10 +33,10 @@ PARTS = ("encoder", "transition", "decoder")
 
 def median_ms(call: Callable[[], Any], repeats: int, warm_up: int = 3) -> float:
     """Return the median time of a call in milliseconds, after some to warm up; waits for a GPU where there is one."""
-    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait: Callable[[], object] = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     for _ in range(warm_up):
         call()
-    times = []
+    times: list[float] = []
     for _ in range(repeats):
         wait()
         start = time.perf_counter()
@@ -61,7 +61,8 @@ def write_random(config: TrainConfig, image_size: int, action_dim: int, path: Pa
     entries |= {"latent_mean": [0.0] * z_dim, "latent_variance": [1.0] * z_dim}
     entries["training"] = {"config": config.to_json(), "parameters_million": million}
     export_artifact(path, modules["encoder"], modules["decoder"], transition, entries)
-    return example_inputs(transition, action_dim, batch=1)
+    inputs: dict[str, torch.Tensor] = example_inputs(transition, action_dim, batch=1)
+    return inputs
 
 
 class Frame:
@@ -126,19 +127,20 @@ def measure(
 def memory_mb(path: Path, inputs: dict[str, torch.Tensor]) -> int:
     """Return what loading an artifact and running one frame adds to a fresh process [MB]."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_added_mb, (path, {name: value.numpy() for name, value in inputs.items()}))
+        return int(pool.apply(_added_mb, (path, {name: value.numpy() for name, value in inputs.items()})))
 
 
 @torch.inference_mode()
 def _added_mb(path: Path, arrays: dict[str, np.ndarray]) -> int:
     torch.set_num_threads(1)
-    before = psutil.Process().memory_info().rss
+    before = int(psutil.Process().memory_info().rss)
     one = Frame(load_artifact(path), {name: torch.from_numpy(value) for name, value in arrays.items()})
     for _ in range(3):
         one.encode()
         one.predict()
         one.decode()
-    return round((psutil.Process().memory_info().rss - before) / 2**20)
+    added = int(psutil.Process().memory_info().rss) - before
+    return round(added / 2**20)
 
 
 def throughput(
@@ -210,7 +212,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--out", type=Path, help="Markdown table")
     options = parser.parse_args()
-    context, rows = multiprocessing.get_context("spawn"), {}
+    context = multiprocessing.get_context("spawn")
+    rows: dict[str, Any] = {}
     for name in options.configs:
         # A process per configuration; what goes wrong in it is raised here.
         with ProcessPoolExecutor(1, mp_context=context) as pool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,10 +12,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.graph import SIZES, Driver, drive, ros
+from benchmarks.driver import SIZES, Driver, StartError, drive, own_domain_id, ros
+from benchmarks.figures import machine
 from wm_bringup.configuration import NODES, config_directory, ros_arguments
-from wm_demo.graph import Graph, executable
-from wm_ros import own_domain_id
+from wm_bringup.graph import Graph, executable
 
 FAST_NODES = tuple(node for node in NODES if node != "world_action")
 FORMS = ("composed", "separate")
@@ -52,7 +50,7 @@ def run(form: str, slow: bool, size: tuple[int, int], seconds: float, domain_id:
 
         def is_ready() -> bool:
             if (trouble := graph.trouble()) is not None:
-                raise SystemExit(f"bench: {trouble}")
+                raise StartError(trouble)
             wanted = ["/latent_next", *(["/visual_history"] if slow else [])]
             ready = driver.is_heard() and all(driver.count_publishers(topic) for topic in wanted)
             if ready:
@@ -73,7 +71,7 @@ def summary(form: str, size: str, runs: list[tuple[dict[str, Any], dict[str, Any
     """Returns medians and p99 of all runs together, without and with the slow branch, and how much they rise."""
     result: dict[str, Any] = {"form": form, "image": size, "pairs": len(runs)}
     for topic in ("latent", "latent_next"):
-        rows = {}
+        rows: dict[str, Any] = {}
         for index, name in enumerate(("without", "with")):
             p50, p99 = np.percentile(np.concatenate([pair[index][topic] for pair in runs]), [50, 99])
             each = [round(float(np.median(pair[index][topic])), 3) for pair in runs]
@@ -98,7 +96,7 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="640x480", help="image size")
     parser.add_argument("--form", choices=FORMS, default="composed", help="one process or one per node")
     options = parser.parse_args()
-    domain_id = int(os.environ.get("ROS_DOMAIN_ID", own_domain_id()))
+    domain_id = own_domain_id()
     runs = []
     for pair in range(options.pairs):
         # Which comes first alternates, so a slow drift of the machine favours neither.
@@ -108,7 +106,7 @@ def main() -> None:
         medians = " / ".join(f"{np.median(found[slow]['latent_next']):.2f}" for slow in (False, True))
         print(f"pair {pair + 1} of {options.pairs}: /latent_next without / with {medians} ms", file=sys.stderr)
     result = summary(options.form, options.size, runs)
-    result["machine"] = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    result["machine"] = machine()
     result["seconds"] = options.seconds
     print(json.dumps(result, indent=1))
     if options.json:

@@ -1,0 +1,159 @@
+"""One run of one side's graph, in that side's environment: drives it, prints ages and processor time as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
+
+from benchmarks.against.sides import require_own
+from benchmarks.driver import SIZES, Driver, StartError, drive, own_domain_id, ros
+from benchmarks.figures import summary
+from benchmarks.processes import Processes
+
+SIMULATOR = "simulator"
+FORMS = ("separate", "composed")
+NODES = ("latent_publisher", "transition_predictor", "spatial_memory", "world_action")
+ROBOT_PACKAGES = ("wm_sim_ros", "wm_sim")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to measure.
+
+    Attributes:
+        form: ``separate``: a process per node; ``composed``: one for all.
+        size: Of the camera's picture, or ``simulator``: the side's own simulated robot.
+        seconds: How long frames count [s].
+        warm_up_s: For so long before, they do not [s].
+        seed: Of the pictures, or of the simulated building and drive.
+    """
+
+    form: str
+    size: str
+    seconds: float
+    warm_up_s: float
+    seed: int
+
+
+def executable(package: str, name: str) -> list[str]:
+    """Return the command that ``ros2 run PACKAGE NAME`` would start, in this interpreter.
+
+    Raises:
+        StartError: This side has none.
+    """
+    try:
+        path = Path(get_package_prefix(package)) / "lib" / package / name
+    except PackageNotFoundError as error:
+        raise StartError(f"no package {package} here") from error
+    if not path.exists():
+        raise StartError(f"no executable {path}")
+    return [sys.executable, str(path)]
+
+
+def shipped(node: str) -> list[str]:
+    """Return the arguments that give a node the parameter file shipped for it, if there is one."""
+    path = Path(get_package_share_directory("wm_bringup")) / "config" / f"{node}.yaml"
+    return ["--params-file", str(path)] if path.is_file() else []
+
+
+def graph_commands(form: str, scratch: Path) -> dict[str, list[str]]:
+    """Return the graph's processes, with a memory of their own.
+
+    Raises:
+        StartError: This side has no such executable.
+    """
+    db_path = str(scratch / "memory.sqlite3")
+    if form == "composed":
+        config = scratch / "bench.yaml"
+        config.write_text(json.dumps({"spatial_memory": {"ros__parameters": {"db_path": db_path}}}))
+        return {"world_model": [*executable("wm_bringup", "world_model"), "--params-file", str(config)]}
+    commands = {node: [*executable(node, f"{node}_node"), "--ros-args", *shipped(node)] for node in NODES}
+    commands["spatial_memory"] += ["-p", f"db_path:={db_path}"]
+    return commands
+
+
+def robot_command(seed: int) -> list[str]:
+    """Return the command of this side's simulated robot.
+
+    Raises:
+        StartError: This side has none.
+    """
+    for package in ROBOT_PACKAGES:
+        try:
+            command = executable(package, "wm_sim_node")
+        except StartError:
+            continue
+        given = ["-p", f"seed:={seed}", "-p", "wait_for_camera_subscriber:=true"]
+        return [*command, "--ros-args", *shipped("wm_sim"), *given]
+    raise StartError(f"no wm_sim_node in any of {ROBOT_PACKAGES}")
+
+
+def is_up(driver: Driver) -> bool:
+    """Whether every node of the graph is there."""
+    services = [name for name, _ in driver.get_service_names_and_types()]
+    return (
+        driver.is_heard()
+        and driver.count_publishers("/latent_next") > 0
+        and driver.count_publishers("/visual_history") > 0
+        and any(name.startswith("/spatial_memory/query") for name in services)
+    )
+
+
+def measure(run: Run) -> dict[str, object]:
+    """Return ages of /latent and /latent_next [ms] and the nodes' processor time [% of one core].
+
+    Raises:
+        StartError: Something did not come up, or ended.
+        ValueError: Nothing came back.
+    """
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="bench_against_")))
+        stack.enter_context(ros(own_domain_id()))
+        driver = Driver(SIZES.get(run.size), run.seed)
+        stack.callback(driver.destroy_node)
+        # The robot's processor time is not the graph's.
+        robot = {"robot": robot_command(run.seed)} if run.size == SIMULATOR else {}
+        parts = [stack.enter_context(Processes(each, scratch)) for each in (graph_commands(run.form, scratch), robot)]
+        began_s: list[float] = []
+
+        def is_ready() -> bool:
+            for part in parts:
+                if (trouble := part.trouble()) is not None:
+                    raise StartError(trouble)
+            return is_up(driver)
+
+        def start() -> None:
+            began_s.append(parts[0].cpu_s())
+
+        drive(driver, run.seconds, is_ready, run.warm_up_s, start)
+        cpu_s = parts[0].cpu_s() - began_s[0]
+        if not is_ready():
+            raise StartError("a node was gone at the end")
+        latents, nexts = summary(driver.latent_ages_ms()), summary(driver.next_ages_ms())
+    # Half a second of the end, in which the last frames come back, counts for both sides alike.
+    percent = round(100.0 * cpu_s / (run.seconds + 0.5), 2)
+    return {"latent_age_ms": latents, "latent_next_age_ms": nexts, "cpu_percent": percent}
+
+
+def main() -> None:
+    """Measure what the one argument, the JSON of a ``Run``, says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", help="JSON")
+    run = Run(**json.loads(parser.parse_args().run))
+    require_own(get_package_prefix("wm_bringup"))
+    try:
+        result = measure(run)
+    except (StartError, ValueError) as error:
+        raise SystemExit(f"{run.form}, {run.size}: {error}") from error
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
