@@ -11,6 +11,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from benchmarks.against.sides import require_own
 
 STEP_NS = 100_000_000
 CHUNK = 1_000
-SINGLE_INSERTS = 3_000
+INSERTS = 300
+ROUNDS = 10
 BATCHES = 5
 STORE = "memory.sqlite3"
 
@@ -95,27 +97,30 @@ def measure(size: int, folder: Path, queries: mw.Queries, planner: mw.Queries) -
         "startup_s": startup_s,
         "query_p50_ms": float(np.median(times_s)) * 1e3,
         "batch_ms": float(np.median(batch_s)) * 1e3,
-        "insert_ms": insert_s / SINGLE_INSERTS * 1e3,
+        "insert_ms": insert_s / INSERTS * 1e3,
         "rss_bytes": float(rss_bytes),
         "recall": mw.recall(found, queries.truth_QK),
     }
 
 
 def _insert_s(memory: Any, size: int) -> float:
+    """Return the median time of keeping ``INSERTS`` records one by one until they are durable [s]."""
     rng = np.random.default_rng(3)
-    latent_ND = rng.standard_normal((SINGLE_INSERTS, mw.DIM), dtype=np.float32)
-    xy_N2 = rng.uniform(-1, 1, (SINGLE_INSERTS, 2)).tolist()
+    count = INSERTS * ROUNDS
+    latent_ND = rng.standard_normal((count, mw.DIM), dtype=np.float32)
+    xy_N2 = rng.uniform(-1, 1, (count, 2)).tolist()
     followed = (sm.Successor(0.1, 0.1, np.zeros(mw.DIM, np.float32)),)
     records = [
         record((size + at + 1) * STEP_NS, latent_ND[at], (x, y, 0.0), followed) for at, (x, y) in enumerate(xy_N2)
     ]
 
-    def keep() -> None:
-        for each in records:
+    def keep(some: list[Any]) -> None:
+        for each in some:
             memory.insert([each])
         memory.flush()
 
-    return _seconds(keep)
+    rounds = [records[start : start + INSERTS] for start in range(0, count, INSERTS)]
+    return float(np.median([_seconds(partial(keep, some)) for some in rounds]))
 
 
 def _seconds(act: Callable[[], object]) -> float:
