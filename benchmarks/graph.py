@@ -23,14 +23,13 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray
 
 from benchmarks.against import graph_pairs, sides
-from benchmarks.driver import (
+from benchmarks.driver import (, drive
     RATE_HZ,
     SENSOR,
     SIZES,
     STREAM,
     Driver,
     StartError,
-    drive,
     own_domain_id,
     ros,
     stamp_ns,
@@ -39,9 +38,9 @@ from benchmarks.driver import (
 from benchmarks.figures import machine, summary
 from benchmarks.processes import module_command
 from wm_bringup.configuration import NODES, ros_arguments
-from wm_bringup.graph import Graph, executable
-from world_model.artifacts import load_artifact
-from world_model.images import prepare_image
+from wm_core.images import prepare_image
+from wm_demo.graph import Graph, executable
+from world_model.runtime.artifacts import load_artifact
 
 FORMS = ("separate", "composed")
 
@@ -81,7 +80,7 @@ def bare_hops(size: tuple[int, int], seconds: float, domain_id: int, seed: int) 
         driver.create_subscription(Float32MultiArray, "/bench/floats", on_floats, STREAM)
         echo = subprocess.Popen(module_command("benchmarks.graph", "--echo"), stdin=subprocess.DEVNULL)
         try:
-            episode(driver, seconds, driver.is_heard)
+            drive(driver, seconds, driver.is_heard)
         finally:
             echo.terminate()
             echo.wait(timeout=10)
@@ -133,7 +132,7 @@ def episode_graph(driver: Driver, graph: Graph, seconds: float) -> None:
             graph.start_measuring()
         return bool(heard)
 
-    episode(driver, seconds, is_ready)
+    drive(driver, seconds, is_ready)
 
 
 def forward_ms(size: tuple[int, int], repeats: int = 100) -> list[float]:

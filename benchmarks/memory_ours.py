@@ -30,8 +30,8 @@ from spatial_memory.store.schema import (
     PUT_RECORD,
     PUT_SESSION,
     PUT_SUCCESSOR,
+    checksummed,
     pack_successor,
-    sealed,
     to_tuples,
 )
 
@@ -52,9 +52,9 @@ def fill(path: Path, world: mw.World) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
-    words = Catalogue("bench", mw.DIM, 2, count + 1).words(cells)
-    connection.executemany(PUT_META, [sealed(key, str(value)) for key, value in words.items()])
-    connection.execute(PUT_SESSION, sealed(1, "bench"))
+    words = Catalogue("bench", mw.DIM, 2, count + 1).meta(cells)
+    connection.executemany(PUT_META, [checksummed(key, str(value)) for key, value in words.items()])
+    connection.execute(PUT_SESSION, checksummed(1, "bench"))
     for start in range(0, count, CHUNK):
         part = np.arange(start, min(count, start + CHUNK))
         connection.executemany(PUT_RECORD, to_tuples(_rows(world, part, cells)))
@@ -80,7 +80,7 @@ def _rows(world: mw.World, part: np.ndarray, cells: CellGrid) -> Rows:
 
 def ask_of(queries: mw.Queries, at: int, **fields: Any) -> Query:
     """Return one query as a user asks it, successors included."""
-    place = Place(float(queries.x_Q[at]), float(queries.y_Q[at]), 0.0, float(queries.heading_Q[at]))
+    place = Place(float(queries.x_Q[at]), float(queries.y_Q[at]), 0.0, float(queries.yaw_Q[at]))
     values: dict[str, Any] = {"rank_by": "latent", "latent_D": queries.latent_QD[at], "successors": True, **fields}
     return Query(k=mw.K, place=place, radius_m=mw.RADIUS_M, **values)
 
@@ -106,7 +106,7 @@ def ours(size: int, path: Path, queries: mw.Queries, planner: mw.Queries) -> dic
     result |= {"disk_bytes_per_record": round(memory.stats().disk_bytes / size, 1)}
     variants: dict[str, dict[str, Any]] = {
         "pose": {"rank_by": "pose", "latent_D": None},
-        "latent_heading_old": {"yaw_tolerance_rad": 0.52, "exclude_recent_s": 20.0},
+        "latent_yaw_old": {"yaw_tolerance_rad": 0.52, "exclude_recent_s": 20.0},
         "both": {"rank_by": "both"},
     }
     result |= {f"query_{name}": _variant(memory, queries, fields) for name, fields in variants.items()}
@@ -237,6 +237,6 @@ def _query_msg(queries: mw.Queries, at: int) -> Any:
     msg = MemoryQuery(has_pose=True, radius_m=mw.RADIUS_M, k=mw.K, rank_by=MemoryQuery.RANK_LATENT, successors=True)
     msg.pose.position.x, msg.pose.position.y = float(queries.x_Q[at]), float(queries.y_Q[at])
     turn = msg.pose.orientation
-    turn.x, turn.y, turn.z, turn.w = quaternion_of(float(queries.heading_Q[at]))
+    turn.x, turn.y, turn.z, turn.w = quaternion_of(float(queries.yaw_Q[at]))
     msg.latent = floats(queries.latent_QD[at])
     return msg

@@ -42,7 +42,7 @@ class Queries:
 
     x_Q: np.ndarray
     y_Q: np.ndarray
-    heading_Q: np.ndarray
+    yaw_Q: np.ndarray
     latent_QD: np.ndarray
     truth_QK: np.ndarray
     candidates_Q: np.ndarray

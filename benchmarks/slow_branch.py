@@ -15,7 +15,7 @@ import yaml
 from benchmarks.driver import SIZES, Driver, StartError, drive, own_domain_id, ros
 from benchmarks.figures import machine
 from wm_bringup.configuration import NODES, config_directory, ros_arguments
-from wm_bringup.graph import Graph, executable
+from wm_demo.graph import Graph, executable
 
 FAST_NODES = tuple(node for node in NODES if node != "world_action")
 FORMS = ("composed", "separate")
@@ -58,7 +58,7 @@ def run(form: str, slow: bool, size: tuple[int, int], seconds: float, domain_id:
             return bool(ready)
 
         try:
-            episode(driver, seconds, is_ready)
+            drive(driver, seconds, is_ready)
             cpu_percent = graph.cpu_percent()
         finally:
             graph.stop()

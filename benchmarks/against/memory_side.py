@@ -59,13 +59,13 @@ def fill(world: mw.World, folder: Path) -> None:
 def _state(world: mw.World, at: int) -> Any:
     followed = ((0.1, world.successor_ND[at]), (1.0, world.later_ND[at]))
     successors = tuple(sm.Successor(horizon_s, horizon_s, world.latent_ND[next_]) for horizon_s, next_ in followed)
-    place = (float(world.x_N[at]), float(world.y_N[at]), float(world.heading_N[at]))
+    place = (float(world.x_N[at]), float(world.y_N[at]), float(world.yaw_N[at]))
     return record((at + 1) * STEP_NS, world.latent_ND[at], place, successors)
 
 
 def query(queries: mw.Queries, at: int) -> Any:
     """Return one query as a predictor asks it: nearest by latent within the radius, successors included."""
-    place = sm.Place(float(queries.x_Q[at]), float(queries.y_Q[at]), 0.0, float(queries.heading_Q[at]))
+    place = sm.Place(float(queries.x_Q[at]), float(queries.y_Q[at]), 0.0, float(queries.yaw_Q[at]))
     return sm.Query(k=mw.K, place=place, radius_m=mw.RADIUS_M, rank_by="latent", latent_D=queries.latent_QD[at],
                     successors=True)  # fmt: skip
 
