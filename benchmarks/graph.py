@@ -23,13 +23,14 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray
 
 from benchmarks.against import graph_pairs, sides
-from benchmarks.driver import (, drive
+from benchmarks.driver import (
     RATE_HZ,
     SENSOR,
     SIZES,
     STREAM,
     Driver,
     StartError,
+    drive,
     own_domain_id,
     ros,
     stamp_ns,
