@@ -47,5 +47,6 @@ def moved(modules: Mapping[str, str]) -> None:
         modules: {old dotted name: new dotted name}.
     """
     if _FINDER not in sys.meta_path:
-        sys.meta_path.append(_FINDER)
+        # First: a module of the old package's new place may have the old module's name.
+        sys.meta_path.insert(0, _FINDER)
     _FINDER.moved.update(modules)

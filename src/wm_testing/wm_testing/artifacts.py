@@ -9,8 +9,8 @@ from world_model.models import GruContext, LinearDecoder, LinearEncoder, Transit
 from world_model.runtime.artifacts import Manifest, write_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.motion import MotionModel
-from world_model.world_action.export import manifest_entry, script, served
-from world_model.world_action.model import WorldActionConfig
+from world_model.export.world_action import manifest_entry, script, served
+from world_model.models.world_action import WorldActionConfig
 
 _SLOW = WorldActionConfig(width=8, hidden=24)
 

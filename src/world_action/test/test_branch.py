@@ -9,7 +9,7 @@ import torch
 from wm_core.errors import FrameError
 from world_action import SlowBranch
 from world_model.errors import ArtifactError
-from world_model.world_action import HistoryBreak
+from world_model.runtime.history import HistoryBreak
 
 SECOND = 1_000_000_000
 SIZES = {"image_size": 4, "embedding_dim": 2, "history": 3, "future": 2, "tick_s": 1.0}

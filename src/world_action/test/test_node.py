@@ -21,7 +21,7 @@ from world_action import SlowBranch
 from world_action.node import WorldAction
 from world_action.params import WorldActionParams
 from world_model.errors import ArtifactError
-from world_model.world_action import VisualHistory as Fifo
+from world_model.runtime.history import VisualHistory as Fifo
 
 MS = 1_000_000
 SIZES = {"image_size": 4, "embedding_dim": 2, "history": 3, "future": 2, "tick_s": 1.0}

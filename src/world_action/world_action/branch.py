@@ -17,7 +17,7 @@ import torch
 from wm_core.errors import FrameError
 from wm_core.images import prepare_image
 from world_model.errors import ArtifactError
-from world_model.world_action import HistoryBreak, VisualHistory
+from world_model.runtime.history import HistoryBreak, VisualHistory
 
 
 class Model(Protocol):

@@ -12,6 +12,7 @@ pytest.importorskip("lightning_fabric", reason="the training extra, requirements
 from wm_testing.episodes import circling_set
 from world_model.data.episodes import EpisodeSet
 from world_model.errors import ConfigError
+from world_model.extras.outcomes import OutcomeSampler, outcomes_of
 from world_model.models.factory import make_transition
 from world_model.models.residual import ResidualBlock
 from world_model.runtime.conditioning import Retrieval
@@ -20,7 +21,6 @@ from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfi
 from world_model.training.distributed import fit_transition
 from world_model.training.loop import Loop, divide
 from world_model.training.losses import horizon_weights
-from world_model.training.outcomes import OutcomeSampler, outcomes_of
 from world_model.training.preparation import make_sequences
 from world_model.training.recompute import recomputed
 from world_model.training.report import Report

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from world_model.extras.rssm_losses import balanced_kl
 from world_model.training.losses import (
-    balanced_kl,
     covariance_loss,
     horizon_weights,
     magnitude_loss,

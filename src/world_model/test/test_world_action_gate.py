@@ -9,17 +9,17 @@ import torch
 from wm_core.se2 import Pose2
 from wm_testing.artifacts import make_random_artifact
 from world_model.data.episodes import Episode
-from world_model.models.forecaster import HistoryGate
-from world_model.runtime.artifacts import load_artifact
-from world_model.runtime.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE, Observation, Prediction, Predictor
-from world_model.runtime.retrieved import Memory
-from world_model.world_action.history_gate import (
+from world_model.evaluation.history_gate import (
     history_along,
     judged_frames,
     measure_gate,
     open_gate,
     with_foreign_history,
 )
+from world_model.models.forecaster import HistoryGate
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE, Observation, Prediction, Predictor
+from world_model.runtime.retrieved import Memory
 
 STEP_NS = 50_000_000
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from world_model.world_action import HistoryBreak, VisualHistory
+from world_model.runtime.history import HistoryBreak, VisualHistory
 
 SECOND = 1_000_000_000
 

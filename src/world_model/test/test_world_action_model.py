@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from world_model.errors import ConfigError
-from world_model.world_action.collapse import CollapseWatch, Spread, spread
-from world_model.world_action.compress import FeatureCompressor
-from world_model.world_action.losses import forecast_loss
-from world_model.world_action.model import (
+from world_model.models.map_compressor import FeatureCompressor
+from world_model.models.target_encoder import TargetEncoder
+from world_model.models.world_action import (
     EmbeddingPredictor,
     MapPredictor,
     WorldActionConfig,
@@ -16,7 +15,8 @@ from world_model.world_action.model import (
     pool_views,
     real_ticks,
 )
-from world_model.world_action.target import TargetEncoder
+from world_model.training.collapse import CollapseWatch, Spread, spread
+from world_model.training.losses import forecast_loss
 
 SMALL = WorldActionConfig(image_size=32, embedding_dim=16, width=8, hidden=24, projected_channels=6)
 

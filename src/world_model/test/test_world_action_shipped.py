@@ -3,10 +3,10 @@
 import pytest
 
 from world_model.data.simulated import SimulatedRun, simulate_episode
+from world_model.evaluation.world_action import evaluate
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.motion import MotionModel
 from world_model.runtime.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE
-from world_model.world_action.evaluation import evaluate
 
 pytest.importorskip("wm_sim")
 

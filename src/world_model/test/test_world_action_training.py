@@ -9,28 +9,28 @@ import pytest
 import torch
 
 from wm_testing.artifacts import make_random_artifact
+from world_model.commands.slow import main, settings
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
+from world_model.data.ticks import tabulate, tick_rows, windows
 from world_model.errors import ConfigError, DataError
-from world_model.models.encoders import ConvEncoder
-from world_model.runtime.artifacts import load_artifact
-from world_model.runtime.conditioning import Retrieval
-from world_model.runtime.motion import MotionModel
-from world_model.world_action import VisualHistory
-from world_model.world_action.__main__ import main, settings
-from world_model.world_action.comparison import compare
-from world_model.world_action.evaluation import (
+from world_model.evaluation.pose_retrieval import Expectation, forecast_poses, retrieve
+from world_model.evaluation.predictor_variants import compare
+from world_model.evaluation.target_variants import CANDIDATES, compare_targets
+from world_model.evaluation.world_action import (
     ForecastErrors,
     evaluate,
     forecast_errors,
     ratio_with_interval,
     resampling_units,
 )
-from world_model.world_action.export import export, parity, restore, script, served
-from world_model.world_action.model import WorldActionConfig
-from world_model.world_action.retrieval import Expectation, forecast_poses, retrieve
-from world_model.world_action.targets import CANDIDATES, compare_targets
-from world_model.world_action.ticks import tabulate, tick_rows, windows
-from world_model.world_action.training import TrainingConfig, embed_all, standardise, train, train_joint
+from world_model.export.world_action import export, parity, restore, script, served
+from world_model.models.encoders import ConvEncoder
+from world_model.models.world_action import WorldActionConfig
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.history import VisualHistory
+from world_model.runtime.motion import MotionModel
+from world_model.training.world_action_stage import TrainingConfig, embed_all, standardise, train, train_joint
 
 SECOND = 1_000_000_000
 SMALL = WorldActionConfig(image_size=16, embedding_dim=16, width=8, hidden=32, projected_channels=4)

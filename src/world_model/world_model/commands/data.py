@@ -14,8 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from wm_core.errors import CoreError
 from world_model.data.bags import BagOptions, read_bag
 from world_model.data.episodes import DatasetManifest, EpisodeWriter
-from world_model.data.simulated import SimulatedRun, generate
-from world_model.errors import DataError
+from world_model.data.simulated import SimulatedRun, generate, parse_seeds
+
+__all__ = ["main", "parse_seeds"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,22 +32,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Console(stderr=True, highlight=False).print(f"wm-data: {error}", markup=False)
         return 2
     return 0
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Return the seeds of a text such as ``1000-1031,1048``.
-
-    Raises:
-        DataError: Not numbers and ranges.
-    """
-    seeds: list[int] = []
-    try:
-        for part in text.split(","):
-            first, _, last = part.partition("-")
-            seeds.extend(range(int(first), int(last or first) + 1))
-    except ValueError as error:
-        raise DataError(f"seeds '{text}': expected numbers and ranges such as 1000-1031,1048") from error
-    return seeds
 
 
 def _parser() -> argparse.ArgumentParser:

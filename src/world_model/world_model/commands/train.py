@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from wm_core.errors import CoreError
-from world_model.errors import ConfigError
 from world_model.export.torchscript import carry_slow_branch
 from world_model.training.config import load_config
 from world_model.training.pipeline import run_training
 from world_model.training.report import Report
+from world_model.typed_config import parse_override, parse_overrides
+
+__all__ = ["CONFIGS", "every_stage", "main", "parse_override", "report_on"]
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = path if path.suffix else CONFIGS / f"{options.config}.yaml"
     try:
         overrides = {} if options.steps is None else every_stage(options.steps)
-        config = load_config(path, overrides | dict(parse_override(text) for text in options.set))
+        config = load_config(path, overrides | parse_overrides(options.set))
         with Progress(*columns, console=Console(highlight=False)) as bar:
             run_training(config, options.data, options.out, workers=options.workers, report=report_on(bar))
         if options.slow_branch:
@@ -69,20 +71,6 @@ def report_on(bar: Progress) -> Report:
         bar.update(tasks[stage], completed=done, total=total)
 
     return Report(lambda text: bar.console.print(text, markup=False), advance)
-
-
-def parse_override(text: str) -> tuple[str, object]:
-    """Return key and value of ``KEY=VALUE``; the value is read as YAML.
-
-    Raises:
-        ConfigError: No ``=`` in it.
-    """
-    import yaml
-
-    key, sign, value = text.partition("=")
-    if not sign or not key:
-        raise ConfigError(f"--set {text}: expected KEY=VALUE")
-    return key, yaml.safe_load(value)
 
 
 if __name__ == "__main__":

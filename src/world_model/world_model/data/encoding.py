@@ -57,3 +57,9 @@ def frames_of(
         given.append(None if not size or array is None else torch.from_numpy(np.array(array[window], np.float32)))
     # Copied: torch wants arrays that could be written to.
     return torch.from_numpy(np.array(episode.image_TSSC[window])), given[0], given[1]
+
+
+def ridge_features(latent_TD: np.ndarray, action_TA: np.ndarray) -> np.ndarray:
+    """Return what the regression baseline sees: the last two latents, the action and one, [T, F]."""
+    before_TD = np.concatenate([latent_TD[:1], latent_TD[:-1]])
+    return np.column_stack([latent_TD, before_TD, np.nan_to_num(action_TA), np.ones(len(latent_TD))]).astype(np.float32)

@@ -143,3 +143,19 @@ def _generate_one(path: Path, run: SimulatedRun) -> int:
     episode = simulate_episode(run)
     store_episode(path, episode)
     return len(episode)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds of a text such as ``1000-1031,1048``.
+
+    Raises:
+        DataError: Not numbers and ranges.
+    """
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            seeds.extend(range(int(first), int(last or first) + 1))
+    except ValueError as error:
+        raise DataError(f"seeds '{text}': expected numbers and ranges such as 1000-1031,1048") from error
+    return seeds

@@ -22,12 +22,12 @@ import torch
 from world_model.data.bags import BagOptions, read_bag
 from world_model.data.encoding import encode_episode, frames_of
 from world_model.data.episodes import Episode, EpisodeSet
-from world_model.data.simulated import SimulatedRun, simulate_episode
+from world_model.data.pixel_space import PixelSpace
+from world_model.data.simulated import SimulatedRun, parse_seeds, simulate_episode
 from world_model.errors import DataError
 from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
 from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
-from world_model.evaluation.spaces import PixelSpace
 from world_model.runtime.artifacts import REFERENCE_NAME, Artifact, load_artifact
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.training.motion_fit import pose_or_none
@@ -118,9 +118,6 @@ def load_episodes(options: EvaluationOptions, artifact: Artifact) -> list[Episod
     """
     manifest = artifact.manifest
     if options.data.startswith("sim:"):
-        # The command line parses seeds the same way; here they come as text too.
-        from world_model.commands.data import parse_seeds
-
         runs = [
             SimulatedRun(
                 seed=seed,

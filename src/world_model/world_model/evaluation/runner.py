@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
-from world_model.data.encoding import encode_episode
+from world_model.data.encoding import encode_episode, ridge_features
 from world_model.data.episodes import Episode
 from world_model.evaluation.bank import MemoryBank
 from world_model.runtime.artifacts import Artifact
@@ -159,12 +158,6 @@ def run_online(
     return OnlineRun(latent, network, copied, without, nearest, mean, knn, gate_TH)
 
 
-def ridge_features(latent_TD: np.ndarray, action_TA: np.ndarray) -> np.ndarray:
-    """Return what the regression baseline sees: the last two latents, the action and one, [T, F]."""
-    before_TD = np.concatenate([latent_TD[:1], latent_TD[:-1]])
-    return np.column_stack([latent_TD, before_TD, np.nan_to_num(action_TA), np.ones(len(latent_TD))]).astype(np.float32)
-
-
 def with_noise(episode: Episode, seed: int) -> Episode:
     """Return the episode with white noise added to every pose (0.1 m, 0.05 rad)."""
     rng = np.random.default_rng(seed)
@@ -183,11 +176,6 @@ def target_rows(stamp_T: np.ndarray, horizons: Sequence[int], step_s: float) -> 
         fits_T = np.abs(stamp_T[chosen_T] - wanted_T) <= step_s * 0.5e9
         row_TH[:, column] = np.where(fits_T, chosen_T, -1)
     return row_TH
-
-
-def set_threads(count: int) -> None:
-    """Use this many CPU threads for the networks."""
-    torch.set_num_threads(count)
 
 
 def _plan(action_TA: np.ndarray, t: int, steps: int) -> np.ndarray | None:

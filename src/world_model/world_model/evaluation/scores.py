@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from world_model.data.pixel_space import PixelSpace
 from world_model.evaluation.runner import EpisodeForecasts
-from world_model.evaluation.spaces import PixelSpace
 from world_model.runtime.metrics import nmse
 
 # Errors of neighbouring frames are alike: 2 s at 20 Hz are resampled as one.

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from world_model.errors import ArtifactError
 from world_model.export.torchscript import example_frames, example_inputs, latent_unit
+from world_model.models.config import ModelConfig
 from world_model.models.factory import make_decoder, make_encoder, make_transition
 from world_model.models.transition import Transition
 from world_model.runtime.artifacts import Artifact, load_artifact
-from world_model.training.config import ModelConfig, config_from
+from world_model.typed_config import config_from
 
 # Another runtime orders its sums differently. Latents count in their standard deviations.
 TOLERANCE = 1e-4

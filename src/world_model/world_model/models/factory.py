@@ -7,18 +7,21 @@ from collections.abc import Callable
 from torch import nn
 
 from world_model.errors import ConfigError
-from world_model.models.contexts import ClipGruContext, GruContext, RssmContext, TransformerContext
+from world_model.models.config import ModelConfig
+from world_model.models.contexts import FilmGruContext, GruContext
 from world_model.models.decoders import PixelShuffleDecoder, TransposedDecoder
 from world_model.models.encoders import ConvEncoder, LinearDecoder, LinearEncoder
 from world_model.models.residual import DrivingEncoder, ResNetEncoder
 from world_model.models.transition import Transition
-from world_model.training.config import ModelConfig
+from world_model.optional import extra
 
 CONTEXTS: dict[str, Callable[[ModelConfig, int], nn.Module]] = {
     "gru": lambda c, actions: GruContext(c.latent_dim + actions, c.hidden_dim, c.layer_count),
-    "film_gru": lambda c, actions: ClipGruContext(c.latent_dim + actions, c.hidden_dim, c.layer_count, actions),
-    "transformer": lambda c, actions: TransformerContext(c.latent_dim + actions, c.hidden_dim, c.layer_count),
-    "rssm": lambda c, actions: RssmContext(c.latent_dim + actions, c.hidden_dim, c.layer_count),
+    "film_gru": lambda c, actions: FilmGruContext(c.latent_dim + actions, c.hidden_dim, c.layer_count, actions),
+    "transformer": lambda c, actions: extra("transformer").TransformerContext(
+        c.latent_dim + actions, c.hidden_dim, c.layer_count
+    ),
+    "rssm": lambda c, actions: extra("rssm").RssmContext(c.latent_dim + actions, c.hidden_dim, c.layer_count),
 }
 ENCODERS: dict[str, Callable[[ModelConfig, int], nn.Module]] = {
     "linear": lambda c, size: LinearEncoder(size, c.latent_dim),

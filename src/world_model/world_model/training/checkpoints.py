@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from world_model.errors import ArtifactError, ConfigError
-from world_model.training.config import TrainConfig, config_from
+from world_model.typed_config import config_from
+
+
+class RunConfig(Protocol):
+    """What a loop must know of the run that it belongs to; a dataclass that ``config_from`` can read back."""
+
+    @property
+    def validate_every(self) -> int:
+        """Steps between checkpoints."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as JSON-ready entries."""
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each loss by its name; one that is not named counts once."""
 
 
 def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
@@ -35,7 +49,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def check_same_run(found: Mapping[str, Any], wanted: TrainConfig) -> None:
+def check_same_run(found: Mapping[str, Any], wanted: RunConfig) -> None:
     """Refuse a checkpoint of another run; entries that it is too old to have count as their defaults.
 
     Args:
@@ -45,7 +59,7 @@ def check_same_run(found: Mapping[str, Any], wanted: TrainConfig) -> None:
     Raises:
         ConfigError: Names the first entry that differs, or one that is not known.
     """
-    _compare(config_from(TrainConfig, found, "configuration in the checkpoint").to_json(), wanted.to_json(), "")
+    _compare(config_from(type(wanted), found, "configuration in the checkpoint").to_json(), wanted.to_json(), "")
 
 
 def _compare(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from world_model.data.encoding import encode_episode
 from world_model.data.episodes import Episode, EpisodeSet
 from world_model.errors import DataError
-from world_model.training.config import ModelConfig
+from world_model.models.config import ModelConfig
 
 PICTURE_ENCODERS = ("resnet", "driving")
 

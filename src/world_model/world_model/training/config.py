@@ -3,69 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_type_hints
-
-import yaml
+from typing import Any, ClassVar
 
 from world_model.errors import ConfigError
+from world_model.models.config import ModelConfig
 from world_model.runtime.conditioning import Retrieval
+from world_model.typed_config import config_from, read_config
 
-_Config = TypeVar("_Config")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Sizes of the networks.
-
-    Attributes:
-        latent_dim: D.
-        encoder: Which encoder, by name.
-        context: Which context, by name.
-        hidden_dim: Context size.
-        layer_count: Context layers.
-        width: Hidden size of the forecast without memory.
-        memory_width: Hidden size of the memory branch.
-        decoder: Which decoder, by name.
-        decoder_width: Channels of a convolutional decoder's first map.
-        encoder_widths: Channels of a residual encoder's stages.
-        use_depth: The residual encoder takes a depth image too.
-        proprio_dim: Size of the proprioception the residual encoder takes; 0 takes none.
-    """
-
-    latent_dim: int = 32
-    encoder: str = "linear"
-    context: str = "gru"
-    hidden_dim: int = 96
-    layer_count: int = 1
-    width: int = 192
-    memory_width: int = 64
-    decoder: str = "linear"
-    decoder_width: int = 128
-    encoder_widths: tuple[int, ...] = (64, 128, 256, 512)
-    use_depth: bool = False
-    proprio_dim: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that are not positive."""
-        for name in ("latent_dim", "hidden_dim", "layer_count", "width", "memory_width"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"model.{name} is {getattr(self, name)}, expected 1 or more")
+__all__ = [
+    "LossConfig",
+    "ModelConfig",
+    "OptimiserConfig",
+    "PictureConfig",
+    "StageConfig",
+    "TrainConfig",
+    "config_from",
+    "load_config",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimiserConfig:
-    """How the weights are found.
+class StageConfig:
+    """How the weights of one stage are found.
 
     Attributes:
         steps: Optimiser steps.
-        batch: Sequences per step.
+        batch: What is drawn per step: sequences, pairs, pictures or windows.
         accumulate: Backward passes per optimiser step.
-        sequence: Frames per sequence.
-        burn_in: First frames of a sequence that are not judged.
-        positions: Frames judged per sequence.
-        learning_rate: Highest, reached after ``warm_up`` steps, then falling as a cosine.
+        learning_rate: Highest, reached after ``warm_up`` steps, then falling as ``schedule`` says.
         gate_rate: Factor on it for the gates that start at zero.
         warm_up: Steps of linear warm-up.
         weight_decay: Of AdamW.
@@ -73,15 +40,11 @@ class OptimiserConfig:
         precision: As Lightning Fabric names it.
         accelerator: As Lightning Fabric names it.
         devices: Processes that share a step, each with ``batch`` sequences of its own.
-        checkpoint_activations: Compute activations again in the backward pass instead of keeping them.
     """
 
     steps: int = 6000
     batch: int = 48
     accumulate: int = 1
-    sequence: int = 24
-    burn_in: int = 6
-    positions: int = 4
     learning_rate: float = 1.5e-3
     gate_rate: float = 10.0
     warm_up: int = 200
@@ -90,16 +53,38 @@ class OptimiserConfig:
     precision: str = "32-true"
     accelerator: str = "cpu"
     devices: int = 1
+
+    _where: ClassVar[str] = "stage"
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not positive."""
+        for name in ("steps", "batch", "accumulate", "devices"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{self._where}.{name} is {getattr(self, name)}, expected 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserConfig(StageConfig):
+    """How the weights of a network that sees sequences are found.
+
+    Attributes:
+        sequence: Frames per sequence.
+        burn_in: First frames of a sequence that are not judged.
+        positions: Frames judged per sequence.
+        checkpoint_activations: Compute activations again in the backward pass instead of keeping them.
+    """
+
+    sequence: int = 24
+    burn_in: int = 6
+    positions: int = 4
     checkpoint_activations: bool = False
 
     _where: ClassVar[str] = "optimiser"
 
     def __post_init__(self) -> None:
         """Refuse values that are not positive and pairs that contradict one another."""
+        super().__post_init__()
         where = self._where
-        for name in ("steps", "batch", "accumulate", "devices"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{where}.{name} is {getattr(self, name)}, expected 1 or more")
         if not 0 <= self.burn_in < self.sequence:
             raise ConfigError(f"{where}.burn_in {self.burn_in} must be less than sequence {self.sequence}")
         if self.positions > self.sequence - self.burn_in:
@@ -244,6 +229,10 @@ class TrainConfig:
         """Return the configuration as JSON-ready entries."""
         return asdict(self)
 
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each loss by its name."""
+        return self.losses.weights()
+
 
 def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
     """Return the configuration in a YAML file, with dotted overrides (``optimiser.steps``) on top.
@@ -251,43 +240,4 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Train
     Raises:
         ConfigError: Not readable, a key is unknown, a value has the wrong type, or values contradict one another.
     """
-    try:
-        entries = yaml.safe_load(Path(path).read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"configuration {path}: {error}") from error
-    for dotted, value in (overrides or {}).items():
-        target = entries
-        *parents, last = dotted.split(".")
-        for parent in parents:
-            target = target.setdefault(parent, {})
-        target[last] = value
-    return config_from(TrainConfig, entries, str(path))
-
-
-def config_from(kind: type[_Config], entries: Any, where: str) -> _Config:
-    """Return a configuration dataclass from nested entries.
-
-    Raises:
-        ConfigError: A key is unknown or a value has the wrong type; the text names it.
-    """
-    if not isinstance(entries, Mapping):
-        raise ConfigError(f"{where} is {entries!r}, expected keys and values")
-    hints = get_type_hints(kind)
-    unknown = sorted(set(entries) - {f.name for f in fields(kind)})  # type: ignore[arg-type]
-    if unknown:
-        raise ConfigError(f"{where}: unknown key {', '.join(unknown)}")
-    return kind(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in entries.items()})
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint):
-        return config_from(hint, value, where)  # type: ignore[arg-type]
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint in (int, float, str, bool):
-        if type(value) is not hint:
-            raise ConfigError(f"{where} is {value!r}, expected {hint.__name__}")
-        return value
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    raise ConfigError(f"{where} is {value!r}, expected a list")
+    return read_config(TrainConfig, path, overrides)

@@ -1,6 +1,6 @@
 """Losses as pure functions, each with a name of its own.
 
-Shape suffixes: B = batch, H = horizons, D = latent size; images are [B, 3, S, S] in 0..1.
+Shape suffixes: B = batch, H = horizons, F = future ticks, D = latent size; images are [B, 3, S, S] in 0..1.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from world_model.errors import ConfigError
+
+NORMS = ("l1", "l2")
 
 
 def horizon_weights(count: int, last_over_first: float) -> Tensor:
@@ -56,39 +59,31 @@ def covariance_loss(latent_BD: Tensor) -> Tensor:
     return off_DD.square().sum() / latent_BD.size(1)
 
 
-def balanced_kl(posterior_logits: Tensor, prior_logits: Tensor, share: float = 0.8, free_nats: float = 1.0) -> Tensor:
-    """Return the KL divergence between categorical posterior and prior [..., groups, classes], balanced.
+def forecast_loss(
+    foreseen_BF: Tensor, target_BF: Tensor, valid_BF: Tensor, norm: str = "l1", weight_F: Sequence[float] | None = None
+) -> Tensor:
+    """Return the mean error of the forecasts that have a target.
 
-    The prior is drawn to the posterior with weight ``share``, the posterior to the prior with the rest, and what
-    lies below ``free_nats`` costs nothing more.
+    Args:
+        foreseen_BF: [B, F, ...].
+        target_BF: Same shape; no gradient flows into it.
+        valid_BF: Which forecasts have a target, bool [B, F].
+        norm: ``l1`` or ``l2``.
+        weight_F: Weight of each future tick; all alike by default.
 
-    Source: DreamerV2/V3 (Hafner et al.), KL balancing and free bits.
+    Raises:
+        ConfigError: An unknown norm, or weights of another number than F.
     """
-
-    def kl(first: Tensor, second: Tensor) -> Tensor:
-        first_log, second_log = first.log_softmax(-1), second.log_softmax(-1)
-        value = (first_log.exp() * (first_log - second_log)).sum(-1).sum(-1)
-        return value.clamp(min=free_nats).mean()
-
-    return share * kl(posterior_logits.detach(), prior_logits) + (1 - share) * kl(
-        posterior_logits, prior_logits.detach()
-    )
-
-
-def reward_loss(expected_X: Tensor, reward_X: Tensor) -> Tensor:
-    """Return the mean squared error over the frames whose reward is known (not NaN), 0 where none is."""
-    known_X = torch.isfinite(reward_X)
-    # Replaced before the difference: what is not a number would spoil the gradient even where it is left out.
-    error_X = expected_X - torch.where(known_X, reward_X, expected_X.detach())
-    return error_X.square().sum() / known_X.sum().clamp(min=1)
-
-
-def goes_on_loss(logit_X: Tensor, goes_on_X: Tensor) -> Tensor:
-    """Return the cross-entropy of whether an episode goes on (1) or ends (0) over the frames where it is known."""
-    known_X = torch.isfinite(goes_on_X)
-    truth_X = torch.where(known_X, goes_on_X, torch.zeros_like(goes_on_X))
-    cost_X = functional.binary_cross_entropy_with_logits(logit_X, truth_X, reduction="none")
-    return (cost_X * known_X).sum() / known_X.sum().clamp(min=1)
+    if norm not in NORMS:
+        raise ConfigError(f"norm is {norm!r}, expected one of {NORMS}")
+    difference = foreseen_BF - target_BF.detach()
+    error_BF = (difference.abs() if norm == "l1" else difference.square()).flatten(2).mean(2)
+    weight_BF = valid_BF.to(error_BF.dtype)
+    if weight_F is not None:
+        if len(weight_F) != error_BF.shape[1]:
+            raise ConfigError(f"{len(weight_F)} weights for {error_BF.shape[1]} future ticks")
+        weight_BF = weight_BF * torch.tensor(weight_F, dtype=error_BF.dtype, device=error_BF.device)
+    return (error_BF * weight_BF).sum() / weight_BF.sum().clamp(min=1e-6)
 
 
 def total(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

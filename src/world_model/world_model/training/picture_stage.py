@@ -21,9 +21,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from world_model.data.episodes import Episode
-from world_model.models.contexts import RssmContext
 from world_model.models.factory import make_decoder, make_encoder, make_transition
 from world_model.models.residual import ResidualBlock
+from world_model.optional import extra
 from world_model.runtime.conditioning import MOTION_FEATURES
 from world_model.training.clips import ClipSampler, optional_inputs
 from world_model.training.config import TrainConfig
@@ -36,9 +36,8 @@ from world_model.training.losses import (
     reconstruction_loss,
     variance_loss,
 )
-from world_model.training.perceptual import PerceptualLoss, load_perceptual
 from world_model.training.recompute import recomputed
-from world_model.training.transition_stage import observe_all, rssm_terms
+from world_model.training.transition_stage import context_terms, observe_all
 
 _VALIDATION_BATCHES = 4
 # Variance below which a dimension's error is not divided by it: a fresh encoder hardly tells two frames apart.
@@ -66,8 +65,8 @@ class Pictures(nn.Module):
 class PictureLosses(nn.Module):
     """The networks of this stage with their losses around them: tensors of clips in, named terms out.
 
-    Terms: ``reconstruction``, ``prediction``, ``magnitude``, ``variance``, ``covariance``; ``kl`` for an RSSM and
-    ``perceptual`` where it has a weight.
+    Terms: ``reconstruction``, ``prediction``, ``magnitude``, ``variance``, ``covariance``; ``perceptual`` where it
+    has a weight, and what the context brings of its own.
 
     Args:
         pictures: The networks.
@@ -78,9 +77,7 @@ class PictureLosses(nn.Module):
 
     weight_N: Tensor
 
-    def __init__(
-        self, pictures: Pictures, config: TrainConfig, perceptual: PerceptualLoss | None, step_s: float
-    ) -> None:
+    def __init__(self, pictures: Pictures, config: TrainConfig, perceptual: nn.Module | None, step_s: float) -> None:
         super().__init__()
         self.pictures, self.perceptual = pictures, perceptual
         self._model, self._settings, self._step_s = config.model, config.pictures, step_s
@@ -122,9 +119,7 @@ class PictureLosses(nn.Module):
         truth_BND = latent_BLD[:, seen:].detach().float()
         variance_D = truth_BND.flatten(0, 1).var(dim=0).clamp(min=_LEAST_VARIANCE)
         terms = {"prediction": prediction_loss(imagined_BND.float(), truth_BND, variance_D, self.weight_N)}
-        if isinstance(model.context, RssmContext):
-            terms |= rssm_terms(model, latent_BLD[:, :seen], action_BLA[:, :seen], state_BLC)
-        return terms
+        return terms | context_terms(model, latent_BLD[:, :seen], action_BLA[:, :seen], state_BLC)
 
 
 def latent_terms(latent_XD: Tensor) -> dict[str, Tensor]:
@@ -155,7 +150,7 @@ class PictureTrainer:
     ) -> None:
         self._config = config
         wanted = config.losses.perceptual > 0
-        perceptual = load_perceptual(Path(config.losses.perceptual_path)) if wanted else None
+        perceptual = extra("perceptual").load_perceptual(Path(config.losses.perceptual_path)) if wanted else None
         losses = PictureLosses(pictures, config, perceptual, step_s)
         self._loop = Loop(config, config.pictures, pictures, losses, folder, fabric)
 

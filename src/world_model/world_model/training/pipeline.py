@@ -20,11 +20,11 @@ from world_model.errors import DataError
 from world_model.export.torchscript import export_artifact
 from world_model.models.factory import make_transition
 from world_model.models.transition import Transition
+from world_model.optional import extra
 from world_model.runtime.artifacts import Manifest
 from world_model.training.clips import encoder_inputs
 from world_model.training.config import TrainConfig
 from world_model.training.distributed import fit_transition
-from world_model.training.outcomes import outcomes_of
 from world_model.training.preparation import make_sequences, write_reference
 from world_model.training.report import Report
 from world_model.training.sequences import TrainingSequence
@@ -103,7 +103,8 @@ def train_transitions(
 
     Path foresight and a view warp that had a stage of its own stay as they are.
     """
-    outcomes = outcomes_of(episodes, episodes.names())
+    has_heads = config.model.context == "rssm"
+    outcomes = extra("outcomes").outcomes_of(episodes, episodes.names()) if has_heads else {}
     losses = []
     for name, model in (("memory", stages.transition), ("without_memory", without_memory)):
         model.path.requires_grad_(False)

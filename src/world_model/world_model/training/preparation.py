@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from world_model.data.encoding import ridge_features
 from world_model.data.episodes import EpisodeSet
-from world_model.evaluation.runner import ridge_features
-from world_model.evaluation.spaces import fit_pixel_space
+from world_model.data.pixel_space import fit_pixel_space
 from world_model.models.transition import Transition
 from world_model.runtime.artifacts import REFERENCE_NAME
 from world_model.runtime.motion import MotionModel

@@ -6,7 +6,7 @@ Shape suffixes: B = sequences, L = frames of a sequence, R = judged frames of al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -62,6 +62,11 @@ class Sampler:
         self._rng = np.random.default_rng(seed)
         lengths = np.array([len(e.stamp_T) - sequence - max(steps) for e in self._sequences], float)
         self._share = np.maximum(lengths, 0) / np.maximum(lengths, 0).sum()
+
+    def columns(self, batch: int, memory_dropout: float = 0.0) -> list[Tensor]:
+        """Return the tensors of a batch in the order of ``Batch``; arguments as ``draw``."""
+        drawn = self.draw(batch, memory_dropout)
+        return [getattr(drawn, f.name) for f in fields(Batch)]
 
     def draw(self, batch: int, memory_dropout: float = 0.0) -> Batch:
         """Return ``batch`` sequences.

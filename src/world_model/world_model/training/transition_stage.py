@@ -1,4 +1,4 @@
-"""Trains the transition: its named losses, among them those of a recurrent state-space model, and its batches.
+"""Trains the transition: its named losses and its batches.
 
 Shape suffixes: B = sequences, L = frames, R = judged frames, H = horizons, D = latent size, C = state size, X = B * L.
 """
@@ -17,13 +17,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from world_model.models.contexts import RssmContext
 from world_model.models.transition import Transition
+from world_model.optional import extra
 from world_model.training.config import TrainConfig
 from world_model.training.loop import Loop, Progress, Terms, divide
-from world_model.training.losses import balanced_kl, goes_on_loss, horizon_weights, prediction_loss, reward_loss
-from world_model.training.outcomes import OutcomeSampler
-from world_model.training.sampler import Batch
+from world_model.training.losses import horizon_weights, prediction_loss
+from world_model.training.sampler import Batch, Sampler
 from world_model.training.sequences import TrainingSequence
 
 # A share of the judged frames hears nothing from the memory, as when it is late.
@@ -81,38 +80,31 @@ def run_batch(
     )
 
 
-def rssm_terms(model: Transition, latent_BLD: Tensor, action_BLA: Tensor, state_BLC: Tensor) -> dict[str, Tensor]:
-    """Return the divergence ``kl`` between what the recurrent state-space model saw and what it had expected.
+def context_terms(
+    model: Transition, latent_BLD: Tensor, action_BLA: Tensor, state_BLC: Tensor, outcome_BL2: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Return the losses that a context brings of its own, by name; most bring none.
 
     Args:
-        model: With an ``RssmContext``.
+        model: Network.
         latent_BLD: What it observed.
         action_BLA: Actions taken there (NaN: unknown).
         state_BLC: After each of them.
+        outcome_BL2: Reward and whether the episode goes on, NaN where not known.
     """
-    context = model.context
+    terms_of = getattr(model.context, "terms", None)
+    if terms_of is None:
+        return {}
     z_BLD = (latent_BLD - model.latent_mean) / model.latent_std
-    input_XI = torch.cat([z_BLD, model.normalise_action(action_BLA)], dim=2).flatten(0, 1)
-    deterministic_XF = state_BLC[..., : context.deterministic_dim].flatten(0, 1)
-    return {"kl": balanced_kl(context.posterior(deterministic_XF, input_XI), context.prior(deterministic_XF))}
-
-
-def outcome_terms(model: Transition, state_BLC: Tensor, outcome_BL2: Tensor) -> dict[str, Tensor]:
-    """Return what the reward and continue heads miss, by name; ``outcome_BL2`` is NaN where nothing is known."""
-    context = model.context
-    reward_X, goes_on_X = context.heads(state_BLC[..., : context.state_dim].flatten(0, 1))
-    outcome_X2 = outcome_BL2.flatten(0, 1)
-    return {
-        "reward": reward_loss(reward_X, outcome_X2[:, 0]),
-        "goes_on": goes_on_loss(goes_on_X, outcome_X2[:, 1]),
-    }
+    input_BLI = torch.cat([z_BLD, model.normalise_action(action_BLA)], dim=2)
+    terms: dict[str, Tensor] = terms_of(input_BLI, state_BLC[..., : model.context.state_dim], outcome_BL2)
+    return terms
 
 
 class TransitionLosses(nn.Module):
     """The transition with its losses around it: tensors of a batch in, named terms out.
 
-    Terms are ``prediction`` without memory and ``prediction_memory`` with it; for an RSSM also ``kl`` and, where the
-    data has outcomes, ``reward`` and ``goes_on``.
+    Terms are ``prediction`` without memory and ``prediction_memory`` with it, and what the context brings of its own.
 
     Args:
         model: Network with its statistics set.
@@ -144,11 +136,8 @@ class TransitionLosses(nn.Module):
         terms = {"prediction": prediction_loss(without_RHD, batch.target_RHD, self.variance_D, self.weight_H)}
         if model.use_memory:
             terms["prediction_memory"] = prediction_loss(with_RHD, batch.target_RHD, self.variance_D, self.weight_H)
-        if isinstance(model.context, RssmContext):
-            terms |= rssm_terms(model, batch.latent_BLD, batch.action_BLA, state_BLC)
-            if len(columns) > _COLUMNS:
-                terms |= outcome_terms(model, state_BLC, columns[_COLUMNS])
-        return terms
+        outcome_BL2 = columns[_COLUMNS] if len(columns) > _COLUMNS else None
+        return terms | context_terms(model, batch.latent_BLD, batch.action_BLA, state_BLC, outcome_BL2)
 
 
 def parts_of(columns: Sequence[Tensor], parts: int) -> list[list[Tensor]]:
@@ -206,7 +195,7 @@ class Trainer:
         sampler = self._sampler(train, config.seed * 1000 + loop.step)
         return loop.run(lambda: self.one_step(sampler), partial(self.validate, valid) if len(valid) else None, progress)
 
-    def one_step(self, sampler: OutcomeSampler) -> Terms:
+    def one_step(self, sampler: Sampler) -> Terms:
         """Take one optimiser step on a fresh batch and return its losses."""
         count = self._loop.parts_count
         columns = sampler.columns(self._config.optimiser.batch * count, MEMORY_DROPOUT)
@@ -218,8 +207,10 @@ class Trainer:
         batch = self._config.optimiser.batch
         return self._loop.mean_terms([sampler.columns(batch) for _ in range(_VALIDATION_BATCHES)])
 
-    def _sampler(self, sequences: Sequence[TrainingSequence], seed: int) -> OutcomeSampler:
+    def _sampler(self, sequences: Sequence[TrainingSequence], seed: int) -> Sampler:
         o = self._config.optimiser
-        return OutcomeSampler(
-            sequences, self._config.horizons, o.sequence, o.burn_in, o.positions, seed, self._outcomes
-        )
+        shape = (self._config.horizons, o.sequence, o.burn_in, o.positions, seed)
+        if not self._outcomes:
+            return Sampler(sequences, *shape)
+        made: Sampler = extra("outcomes").OutcomeSampler(sequences, *shape, self._outcomes)
+        return made

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from world_model.errors import ArtifactError
+from world_model.models.world_action import EmbeddingPredictor, ServedWorldAction, WorldActionConfig, WorldActionEncoder
 from world_model.runtime.artifacts import Manifest, add_part, load_artifact
-from world_model.world_action.model import EmbeddingPredictor, ServedWorldAction, WorldActionConfig, WorldActionEncoder
 
 PART = "world_action"
 PARITY_TOLERANCE = 1e-4

@@ -3,8 +3,8 @@ import torch
 from torch.nn import functional
 
 from world_model.errors import ArtifactError, ConfigError
+from world_model.extras.perceptual import PerceptualLoss, load_perceptual
 from world_model.training.config import LossConfig
-from world_model.training.perceptual import PerceptualLoss, load_perceptual
 
 ALEXNET = {0: (4, 3, 11), 3: (6, 4, 5), 6: (6, 6, 3), 8: (5, 6, 3), 10: (4, 5, 3)}
 VGG = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from world_model.errors import ConfigError
-from world_model.world_action.model import COMPRESSIONS
+from world_model.models.world_action import COMPRESSIONS
 
 _LEAST_SPREAD = 1e-4
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from world_model.world_action.compress import FeatureCompressor
-from world_model.world_action.evaluation import ForecastErrors, forecast_errors, normalised_error, ratio_with_interval
-from world_model.world_action.model import EmbeddingPredictor, MapPredictor, WorldActionConfig, WorldActionEncoder
-from world_model.world_action.ticks import TickTable
-from world_model.world_action.training import Log, TrainingConfig, embed_all, maps_all, train_predictor
+from world_model.data.ticks import TickTable
+from world_model.evaluation.world_action import ForecastErrors, forecast_errors, normalised_error, ratio_with_interval
+from world_model.models.map_compressor import FeatureCompressor
+from world_model.models.world_action import EmbeddingPredictor, MapPredictor, WorldActionConfig, WorldActionEncoder
+from world_model.training.world_action_stage import Log, TrainingConfig, embed_all, maps_all, train_predictor
 
 CANDIDATES: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("pooled l1", {}, {}),

@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from world_model.world_action.collapse import spread
-from world_model.world_action.evaluation import (
+from world_model.data.ticks import TickTable
+from world_model.evaluation.world_action import (
     ForecastErrors,
     normalised_error,
     ratio_with_interval,
     resampling_units,
 )
-from world_model.world_action.export import served
-from world_model.world_action.model import EmbeddingPredictor, ServedWorldAction, WorldActionConfig
-from world_model.world_action.ticks import TickTable
-from world_model.world_action.training import (
+from world_model.export.world_action import served
+from world_model.models.world_action import EmbeddingPredictor, ServedWorldAction, WorldActionConfig
+from world_model.training.collapse import spread
+from world_model.training.world_action_stage import (
     Log,
     TrainingConfig,
     embed_all,

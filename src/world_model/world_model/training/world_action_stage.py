@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from world_model.data.ticks import TickTable
 from world_model.errors import ConfigError
-from world_model.world_action.collapse import CollapseWatch, spread
-from world_model.world_action.compress import FeatureCompressor
-from world_model.world_action.losses import NORMS, forecast_loss
-from world_model.world_action.model import (
+from world_model.models.map_compressor import FeatureCompressor
+from world_model.models.target_encoder import TARGETS, TargetEncoder
+from world_model.models.world_action import (
     EmbeddingPredictor,
     MapPredictor,
     ServedWorldAction,
@@ -26,8 +26,8 @@ from world_model.world_action.model import (
     WorldActionEncoder,
     share_trunk,
 )
-from world_model.world_action.target import TARGETS, TargetEncoder
-from world_model.world_action.ticks import TickTable
+from world_model.training.collapse import CollapseWatch, spread
+from world_model.training.losses import NORMS, forecast_loss
 
 Log = Callable[[dict[str, Any]], None]
 _LEAST_SCALE = 1e-2

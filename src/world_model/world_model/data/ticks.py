@@ -12,7 +12,7 @@ import numpy as np
 
 from world_model.data.episodes import Episode
 from world_model.errors import DataError
-from world_model.world_action.history import NANOSECONDS
+from world_model.runtime.history import NANOSECONDS
 
 GAP_TICKS = 1.5
 

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from world_model.data.episodes import Episode
+from world_model.data.ticks import TickTable, tabulate
+from world_model.evaluation.pose_retrieval import Expectation, retrieve
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.motion import MotionModel
-from world_model.world_action.retrieval import Expectation, retrieve
-from world_model.world_action.ticks import TickTable, tabulate
 
 RESAMPLES = 2000
 BLOCK_S = 8

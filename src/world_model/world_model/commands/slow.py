@@ -15,23 +15,23 @@ import torch
 
 from wm_core.errors import CoreError
 from world_model.data.episodes import EpisodeSet
+from world_model.data.ticks import tabulate
 from world_model.errors import ConfigError
-from world_model.runtime.artifacts import load_artifact, resolve_model_path
-from world_model.runtime.motion import MotionModel
-from world_model.world_action.comparison import compare
-from world_model.world_action.evaluation import evaluate
-from world_model.world_action.export import export, restore
-from world_model.world_action.history_gate import (
+from world_model.evaluation.history_gate import (
     HORIZONS_S,
     judged_frames,
     measure_gate,
     open_gate,
     with_foreign_history,
 )
-from world_model.world_action.model import WorldActionConfig
-from world_model.world_action.targets import compare_targets
-from world_model.world_action.ticks import tabulate
-from world_model.world_action.training import Log, TrainingConfig, adapt, train
+from world_model.evaluation.predictor_variants import compare
+from world_model.evaluation.target_variants import compare_targets
+from world_model.evaluation.world_action import evaluate
+from world_model.export.world_action import export, restore
+from world_model.models.world_action import WorldActionConfig
+from world_model.runtime.artifacts import load_artifact, resolve_model_path
+from world_model.runtime.motion import MotionModel
+from world_model.training.world_action_stage import Log, TrainingConfig, adapt, train
 
 ConfigT = TypeVar("ConfigT", WorldActionConfig, TrainingConfig)
 

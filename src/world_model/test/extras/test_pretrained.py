@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from world_model.errors import ArtifactError
-from world_model.models.pretrained import load_pretrained
+from world_model.extras.pretrained import load_pretrained
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 

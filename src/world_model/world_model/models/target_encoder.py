@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from world_model.errors import ConfigError
-from world_model.world_action.model import WorldActionEncoder, pool_views
+from world_model.models.world_action import WorldActionEncoder, pool_views
 
 TARGETS = ("frozen", "ema")
 

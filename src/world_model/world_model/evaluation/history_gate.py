@@ -18,17 +18,17 @@ from torch import Tensor
 
 from world_model.data.encoding import encode_episode
 from world_model.data.episodes import Episode
+from world_model.data.ticks import tick_rows
+from world_model.evaluation.world_action import ForecastErrors, embed_frames, ratio_with_interval
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.history import VisualHistory
 from world_model.runtime.metrics import nmse
 from world_model.runtime.motion import MotionModel
 from world_model.training.losses import prediction_loss
 from world_model.training.sampler import answers_at
 from world_model.training.sequences import build_sequence
-from world_model.world_action.evaluation import ForecastErrors, embed_frames, ratio_with_interval
-from world_model.world_action.history import VisualHistory
-from world_model.world_action.ticks import tick_rows
-from world_model.world_action.training import Log
+from world_model.training.world_action_stage import Log
 
 HORIZONS_S = (1.0, 2.0, 4.0)
 _JUDGED_EVERY_S = 0.25

@@ -6,14 +6,13 @@ Shape suffixes: B = sequences, L = frames, T = frames of an episode, 2 = (reward
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from world_model.data.episodes import Episode, EpisodeSet
-from world_model.training.sampler import Batch, Sampler
+from world_model.training.sampler import Sampler
 from world_model.training.sequences import TrainingSequence
 
 
@@ -65,8 +64,7 @@ class OutcomeSampler(Sampler):
     def columns(self, batch: int, memory_dropout: float = 0.0) -> list[Tensor]:
         """Return the tensors of a batch in the order of ``Batch``, then outcomes [B, L, 2] if there are any at all."""
         self._windows = []
-        drawn = self.draw(batch, memory_dropout)
-        columns = [getattr(drawn, f.name) for f in fields(Batch)]
+        columns = super().columns(batch, memory_dropout)
         if self._outcomes:
             columns.append(torch.from_numpy(np.stack(self._windows)))
         return columns

@@ -1,0 +1,46 @@
+"""Which networks, and how large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from world_model.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Sizes of the networks.
+
+    Attributes:
+        latent_dim: D.
+        encoder: Which encoder, by name.
+        context: Which context, by name.
+        hidden_dim: Context size.
+        layer_count: Context layers.
+        width: Hidden size of the forecast without memory.
+        memory_width: Hidden size of the memory branch.
+        decoder: Which decoder, by name.
+        decoder_width: Channels of a convolutional decoder's first map.
+        encoder_widths: Channels of a residual encoder's stages.
+        use_depth: The residual encoder takes a depth image too.
+        proprio_dim: Size of the proprioception the residual encoder takes; 0 takes none.
+    """
+
+    latent_dim: int = 32
+    encoder: str = "linear"
+    context: str = "gru"
+    hidden_dim: int = 96
+    layer_count: int = 1
+    width: int = 192
+    memory_width: int = 64
+    decoder: str = "linear"
+    decoder_width: int = 128
+    encoder_widths: tuple[int, ...] = (64, 128, 256, 512)
+    use_depth: bool = False
+    proprio_dim: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that are not positive."""
+        for name in ("latent_dim", "hidden_dim", "layer_count", "width", "memory_width"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"model.{name} is {getattr(self, name)}, expected 1 or more")
