@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from world_model.models import GruContext, Transition
+from world_model.training.config import TrainConfig
 from world_model.training.path_stage import (
     PathData,
     fit_caution,
@@ -35,7 +36,7 @@ def make_episode(seed, spread=0.3, count=400):
 def trained():
     torch.manual_seed(0)
     model = Transition(4, 2, GruContext(6, 8), width=16, memory_width=16)
-    train_path(model, [make_episode(seed) for seed in range(8)], HORIZONS_S, steps=250)
+    train_path(model, [make_episode(seed) for seed in range(8)], HORIZONS_S, TrainConfig(path_steps=250))
     return model
 
 

@@ -6,6 +6,7 @@ from world_model.data.episodes import EpisodeSet
 from world_model.models.forecaster import ViewWarp
 from world_model.runtime.conditioning import Retrieval
 from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
+from world_model.training.report import Report
 from world_model.training.stages import prepare
 from world_model.training.view_stage import train_views, view_pairs
 
@@ -43,15 +44,14 @@ def test_a_trained_warp_says_what_a_view_looks_like_from_nearby_in_a_drive_it_ne
         pairs.append(view_pairs(episode, latents_by_pose(episode), Retrieval()))
     torch.manual_seed(0)
     warp = ViewWarp(8, 32)
-    losses: list[float] = []
-    train_views(
-        warp, pairs[:-1], torch.zeros(8), torch.ones(8), steps=400, progress=lambda _, loss: losses.append(loss)
-    )
+    steps: list[int] = []
+    report = Report(advance=lambda stage, done, total: steps.append(done))
+    train_views(warp, pairs[:-1], torch.zeros(8), torch.ones(8), TrainConfig(view_steps=400), None, report)
     memory_ND, seen_ND, offset_N3 = (torch.from_numpy(column) for column in pairs[-1])
     with torch.no_grad():
         warped = (warp(memory_ND, offset_N3) - seen_ND).square().mean()
     copied = (memory_ND - seen_ND).square().mean()
-    assert len(losses) == 4
+    assert steps[-1] == 400
     assert warped < 0.5 * copied
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from world_model.data.episodes import EpisodeSet
 from world_model.models.transition import Transition
 from world_model.training.checkpoints import load_checkpoint
-from world_model.training.config import OptimiserConfig, TrainConfig
+from world_model.training.config import StageConfig, TrainConfig
 from world_model.training.loop import Progress, Terms, make_fabric
 from world_model.training.picture_stage import Pictures, PictureTrainer
 from world_model.training.report import Report
@@ -48,9 +48,7 @@ def fit_pictures(config: TrainConfig, pictures: Pictures, data: Path, folder: Pa
     return _run(config.pictures, partial(_pictures, config, pictures, data, folder), pictures, folder, report)
 
 
-def _run(
-    settings: OptimiserConfig, work: partial[Terms], model: torch.nn.Module, folder: Path, report: Report
-) -> Terms:
+def _run(settings: StageConfig, work: partial[Terms], model: torch.nn.Module, folder: Path, report: Report) -> Terms:
     if settings.devices == 1:
         terms = work(report, None)
         model.cpu()

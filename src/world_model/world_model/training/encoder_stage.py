@@ -9,9 +9,10 @@ Shape suffixes: B = pairs, T = frames, K = candidates, D = latent size, S = imag
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,9 +23,13 @@ from world_model.data.episodes import Episode
 from world_model.models.encoders import ConvEncoder, LinearEncoder
 from world_model.models.forecaster import ViewWarp
 from world_model.runtime.conditioning import offsets_in_frame
-from world_model.training.losses import covariance_loss, total
+from world_model.training.config import StageConfig, TrainConfig
+from world_model.training.loop import Draw, Loop, run_stage
+from world_model.training.losses import covariance_loss
+from world_model.training.report import QUIET, Report
 
 WEIGHTS = {"agreement": 1.0, "reconstruction": 1.0, "covariance": 0.05}
+_BATCH = 96
 _CANDIDATES = 6
 _NEAR_M = 0.35
 _NEAR_RAD = 0.3
@@ -67,74 +72,67 @@ def train_encoder(
     components: LinearEncoder,
     sources: Sequence[PairSource],
     image_size: int,
-    *,
-    steps: int = 1500,
-    batch: int = 96,
-    seed: int = 0,
-    weights: Mapping[str, float] | None = None,
-    progress: Callable[[int, Mapping[str, float]], None] = lambda step, terms: None,
+    config: TrainConfig,
+    folder: Path | None = None,
+    report: Report = QUIET,
 ) -> ConvEncoder:
-    """Return an encoder trained on pairs.
+    """Return an encoder trained on pairs; a run that was killed goes on from its last checkpoint.
 
     Args:
         components: Fitted principal components; they stay as they are, beside the convolutions.
         sources: Where pairs come from.
         image_size: Side of the images [px].
-        steps: Optimiser steps.
-        batch: Pairs per step.
-        seed: Of weights and draws.
-        weights: Of the named losses; default ``WEIGHTS``.
-        progress: Called with step and losses.
+        config: The run.
+        folder: Where checkpoint and log go; None keeps neither.
+        report: Told after each step.
     """
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    size = components.project.out_features
-    encoder = ConvEncoder(image_size, size)
-    encoder.components.load_state_dict(components.state_dict())
-    encoder.components.requires_grad_(False)
-    nn.init.eye_(encoder.skip.weight)
-    warp, read = ViewWarp(size), nn.Linear(size, size)
-    nn.init.eye_(read.weight)
-    parameters = [p for module in (encoder, warp, read) for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=1e-3)
-    variance_D = 1.0 / components.project.weight.detach().square().sum(dim=1)
-    # Between every component alike (all of them hard) and by variance (brightness alone): the root.
-    weight_D = variance_D.sqrt() / variance_D.sqrt().sum()
-    encoder.train()
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = (
-                2e-3 * min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-            )
-        terms = pair_terms(encoder, warp, read, weight_D, *draw_pairs(sources, batch, rng))
-        optimiser.zero_grad()
-        total(terms, weights or WEIGHTS).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        if step % 100 == 99:
-            progress(step + 1, {name: float(value.detach()) for name, value in terms.items()})
-    return encoder.eval()
+    torch.manual_seed(config.seed)
+    losses, steps = PairLosses(components, image_size), config.encoder_steps
+    settings = StageConfig(steps=steps, batch=_BATCH, learning_rate=2e-3, warm_up=min(100, steps - 1))
+    loop = Loop(config, settings, losses, losses, folder, weights=WEIGHTS)
+
+    def sampler(seed: int) -> Draw:
+        return partial(draw_pairs, sources, _BATCH, np.random.default_rng(seed))
+
+    run_stage(loop, sampler, config.seed, "encoder", report)
+    return losses.encoder.eval()
 
 
-def pair_terms(
-    encoder: ConvEncoder,
-    warp: ViewWarp,
-    read: nn.Linear,
-    weight_D: Tensor,
-    first_BSSC: Tensor,
-    second_BSSC: Tensor,
-    offset_B3: Tensor,
-) -> dict[str, Tensor]:
-    """Return the named losses of a batch of pairs; ``offset_B3`` is the second pose seen from the first."""
-    image_XSSC = torch.cat([first_BSSC, second_BSSC])
-    latent_XD = encoder(image_XSSC, None, None)
-    component_XD = encoder.components(image_XSSC, None, None)
-    first_BD, second_BD = latent_XD.chunk(2)
-    return {
-        "agreement": (warp(second_BD, offset_B3) - first_BD).square().mean(),
-        "reconstruction": ((read(latent_XD) - component_XD).square() * weight_D).sum(dim=1).mean(),
-        "covariance": covariance_loss(latent_XD),
-    }
+class PairLosses(nn.Module):
+    """Encoder, view warp and read-out with their losses around them: pairs in, named terms out.
+
+    Args:
+        components: Fitted principal components; they stay as they are, beside the convolutions.
+        image_size: Side of the images [px].
+    """
+
+    weight_D: Tensor
+
+    def __init__(self, components: LinearEncoder, image_size: int) -> None:
+        super().__init__()
+        size = components.project.out_features
+        self.encoder = ConvEncoder(image_size, size)
+        self.encoder.components.load_state_dict(components.state_dict())
+        self.encoder.components.requires_grad_(False)
+        nn.init.eye_(self.encoder.skip.weight)
+        self.warp, self.read = ViewWarp(size), nn.Linear(size, size)
+        nn.init.eye_(self.read.weight)
+        variance_D = 1.0 / components.project.weight.detach().square().sum(dim=1)
+        # Between every component alike (all of them hard) and by variance (brightness alone): the root.
+        self.register_buffer("weight_D", variance_D.sqrt() / variance_D.sqrt().sum())
+
+    def forward(self, first_BSSC: Tensor, second_BSSC: Tensor, offset_B3: Tensor) -> dict[str, Tensor]:
+        """Return the named losses of a batch of pairs; ``offset_B3`` is the second pose seen from the first."""
+        image_XSSC = torch.cat([first_BSSC, second_BSSC])
+        latent_XD = self.encoder(image_XSSC, None, None)
+        component_XD = self.encoder.components(image_XSSC, None, None)
+        first_BD, second_BD = latent_XD.chunk(2)
+        missed_XD = self.read(latent_XD) - component_XD
+        return {
+            "agreement": (self.warp(second_BD, offset_B3) - first_BD).square().mean(),
+            "reconstruction": (missed_XD.square() * self.weight_D).sum(dim=1).mean(),
+            "covariance": covariance_loss(latent_XD),
+        }
 
 
 def draw_pairs(sources: Sequence[PairSource], batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:

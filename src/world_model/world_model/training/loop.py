@@ -1,4 +1,4 @@
-"""The training loop of every stage with named losses: Fabric for devices and precision, checkpoints, logs as CSV.
+"""The training loop of every stage: Fabric for devices and precision, schedules, checkpoints, logs as CSV.
 
 A step's batch is drawn whole, the same in every process, and divided among the processes and their backward passes.
 So the gradients of a mean do not depend on how a batch is divided.
@@ -18,11 +18,16 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from world_model.training.checkpoints import check_same_run, load_checkpoint, save_checkpoint
-from world_model.training.config import OptimiserConfig, TrainConfig
+from world_model.training.checkpoints import RunConfig, check_same_run, load_checkpoint, save_checkpoint
+from world_model.training.config import StageConfig
 from world_model.training.losses import total
+from world_model.training.report import Report
 
 Terms = dict[str, float]
+Schedule = Callable[[torch.optim.Optimizer, int, StageConfig], None]
+"""Sets the rates of an optimiser for a step."""
+Draw = Callable[[], Sequence[Tensor]]
+"""Returns the tensors of a batch, as the losses take them."""
 _GATES = ("alpha", "sharpness", "ridge", "relocate")
 _LOG_EVERY = 100
 
@@ -36,7 +41,7 @@ class Progress:
     terms: Mapping[str, float]
 
 
-def make_fabric(settings: OptimiserConfig) -> Fabric:
+def make_fabric(settings: StageConfig) -> Fabric:
     """Return Fabric for the configured devices and precision; several devices get a process each."""
     strategy: str | DDPStrategy = "auto"
     if settings.devices > 1:
@@ -50,12 +55,12 @@ def make_fabric(settings: OptimiserConfig) -> Fabric:
     )
 
 
-def uses_cuda(settings: OptimiserConfig) -> bool:
+def uses_cuda(settings: StageConfig) -> bool:
     """Return whether this network is trained on CUDA devices."""
     return settings.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
 
 
-def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
+def make_optimiser(model: nn.Module, config: StageConfig) -> torch.optim.AdamW:
     """Return AdamW with a faster rate and no decay for the gates that start at zero."""
     fast = [p for name, p in model.named_parameters() if name.split(".")[-1] in _GATES]
     rest = [p for name, p in model.named_parameters() if name.split(".")[-1] not in _GATES]
@@ -66,12 +71,34 @@ def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Ada
     return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
-def rate_at(step: int, config: OptimiserConfig) -> float:
+def rate_at(step: int, config: StageConfig) -> float:
     """Return the learning rate of a step: linear warm-up, then a cosine down to 2 %."""
     if step < config.warm_up:
         return config.learning_rate * (step + 1) / config.warm_up
     part = (step - config.warm_up) / max(config.steps - config.warm_up, 1)
     return config.learning_rate * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(part, 1.0))))
+
+
+def warm_cosine(optimiser: torch.optim.Optimizer, step: int, settings: StageConfig) -> None:
+    """Set the rates of a step as ``rate_at`` says, faster for the gates."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate_at(step, settings) * group["factor"]
+
+
+def one_cycle(optimiser: torch.optim.Optimizer, step: int, settings: StageConfig) -> None:
+    """Set rate and first moment of a step: a tenth of the steps up from 1/25 of the rate, then down to nearly nothing.
+
+    Source: Smith & Topin 2018, "Super-Convergence"; the same values as ``torch.optim.lr_scheduler.OneCycleLR``.
+    """
+    highest, peak, last = settings.learning_rate, 0.1 * settings.steps - 1, settings.steps - 1
+    low, moment_high, moment_low = highest / 25.0, 0.95, 0.85
+    if step <= peak:
+        rate, moment = _along(low, highest, step / peak), _along(moment_high, moment_low, step / peak)
+    else:
+        part = (step - peak) / (last - peak)
+        rate, moment = _along(highest, low / 1e4, part), _along(moment_low, moment_high, part)
+    for group in optimiser.param_groups:
+        group["lr"], group["betas"] = rate, (moment, group["betas"][1])
 
 
 class Loop:
@@ -82,22 +109,29 @@ class Loop:
         settings: The part of it that is about this network.
         model: What is trained and saved.
         losses: Module around ``model`` that turns the tensors of a batch into named losses.
-        folder: Where checkpoint and log go.
+        folder: Where checkpoint and log go; None keeps neither.
         fabric: Devices and precision; default: as configured.
+        weights: Of the named losses; default: as configured.
+        schedule: Rates of each step.
     """
 
     def __init__(
         self,
-        config: TrainConfig,
-        settings: OptimiserConfig,
+        config: RunConfig,
+        settings: StageConfig,
         model: nn.Module,
         losses: nn.Module,
-        folder: Path,
+        folder: Path | None,
         fabric: Fabric | None = None,
+        *,
+        weights: Mapping[str, float] | None = None,
+        schedule: Schedule = warm_cosine,
     ) -> None:
-        self._config, self._settings, self._weights = config, settings, config.losses.weights()
-        self._folder = Path(folder)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._config, self._settings, self._schedule = config, settings, schedule
+        self._weights = config.weights() if weights is None else weights
+        self._folder = None if folder is None else Path(folder)
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
         self.fabric = fabric or make_fabric(settings)
         self._model = model
         self._losses, self._optimiser = self.fabric.setup(losses, make_optimiser(model, settings))
@@ -115,8 +149,8 @@ class Loop:
             ArtifactError: It cannot be read.
             ConfigError: It was made with another configuration.
         """
-        path = self._folder / "last.pt"
-        if path.is_file():
+        path = None if self._folder is None else self._folder / "last.pt"
+        if path is not None and path.is_file():
             checkpoint = load_checkpoint(path)
             check_same_run(checkpoint["config"], self._config)
             self._model.load_state_dict(checkpoint["model"])
@@ -163,8 +197,7 @@ class Loop:
             parts: The step's batch, divided into ``parts_count`` equal parts of the tensors that the losses take.
         """
         settings = self._settings
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate_at(self.step, settings) * group["factor"]
+        self._schedule(self._optimiser, self.step, settings)
         sums: Terms = {}
         mine = parts[self.fabric.global_rank :: self.fabric.world_size]
         for index, part in enumerate(mine):
@@ -190,7 +223,7 @@ class Loop:
 
     def save(self) -> None:
         """Write the checkpoint, complete or not at all."""
-        if self.fabric.global_rank == 0:
+        if self.fabric.global_rank == 0 and self._folder is not None:
             entries = {"config": self._config.to_json(), "step": self.step, "model": self._model.state_dict()}
             save_checkpoint(self._folder / "last.pt", {**entries, "optimiser": self._optimiser.state_dict()})
 
@@ -200,7 +233,7 @@ class Loop:
         return self.fabric.no_backward_sync(self._losses, enabled=not is_last)
 
     def _log(self, kind: str, terms: Mapping[str, float]) -> None:
-        if self.fabric.global_rank:
+        if self.fabric.global_rank or self._folder is None:
             return
         path = self._folder / "log.csv"
         is_new = not path.is_file()
@@ -209,6 +242,30 @@ class Loop:
             if is_new:
                 writer.writerow(["step", "kind", "term", "value"])
             writer.writerows([self.step, kind, name, f"{value:.6f}"] for name, value in terms.items())
+
+
+def run_stage(loop: Loop, sampler: Callable[[int], Draw], seed: int, name: str, report: Report) -> None:
+    """Train a small network in one process to the end, from its last checkpoint if there is one.
+
+    Args:
+        loop: Around the network.
+        sampler: Returns what draws batches, by its seed.
+        seed: Of the draws; a run that goes on draws others than it began with.
+        name: Of the stage, as it is reported.
+        report: Told after each step.
+    """
+    loop.resume()
+    draw = sampler(seed + 1000 * loop.step)
+
+    def tell(progress: Progress) -> None:
+        report.step(name, progress.step, progress.steps, progress.terms, _LOG_EVERY)
+
+    loop.run(lambda: loop.take_step(divide(draw(), loop.parts_count)), progress=tell)
+
+
+def _along(first: float, last: float, part: float) -> float:
+    """Return the value on a half cosine from the first (part 0) to the last (part 1)."""
+    return last + (first - last) / 2.0 * (math.cos(math.pi * part) + 1.0)
 
 
 def divide(columns: Sequence[Tensor], parts: int) -> list[list[Tensor]]:

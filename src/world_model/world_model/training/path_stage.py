@@ -7,20 +7,26 @@ Shape suffixes: B = sequences, L = frames, T = frames of an episode, H = horizon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from world_model.models.forecaster import horizon_features
 from world_model.models.path import ERROR_SCALE
 from world_model.models.transition import Transition
 from world_model.runtime.conditioning import MOTION_FEATURES
+from world_model.training.config import StageConfig, TrainConfig
+from world_model.training.loop import Loop, one_cycle, run_stage
+from world_model.training.report import QUIET, Report
 
 _SEQUENCE = 24
 _BURN_IN = 4
+_BATCH = 48
 # Weight of how well its standard errors fit, beside the errors themselves.
 _SURENESS = 0.2
 
@@ -58,51 +64,60 @@ def train_path(
     model: Transition,
     data: Sequence[PathData],
     horizons_s: Sequence[float],
-    *,
-    steps: int = 1500,
-    batch: int = 48,
-    seed: int = 0,
-    progress: Callable[[int, float], None] = lambda step, loss: None,
+    config: TrainConfig,
+    folder: Path | None = None,
+    report: Report = QUIET,
 ) -> None:
-    """Train ``model.path`` in place, and nothing else.
+    """Train ``model.path`` in place, and nothing else; a run that was killed goes on from its last checkpoint.
 
     Args:
         model: Transition with its statistics set.
         data: Episodes.
         horizons_s: Times ahead [s].
-        steps: Optimiser steps.
-        batch: Sequences per step.
-        seed: Of the draws.
-        progress: Called with step and loss.
+        config: The run.
+        folder: Where checkpoint and log go; None keeps neither.
+        report: Told after each step.
     """
-    rng = np.random.default_rng(seed)
-    optimiser = torch.optim.AdamW(model.path.parameters(), lr=2e-3, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=max(steps, 10), pct_start=0.1)
-    code_1HC = horizon_features(torch.tensor([list(horizons_s)], dtype=torch.float32))
-    # Errors of this size count alike: metres ahead and aside, radians.
-    scale_3 = torch.tensor(ERROR_SCALE)
-    model.path.train()
-    for step in range(steps):
-        latent_BLD, action_BLA, moved_BLH3, missed_BLH3 = _draw(data, batch, rng)
-        said_BLH6 = _run(model, latent_BLD, action_BLA, moved_BLH3, code_1HC)
+    settings = StageConfig(steps=config.path_steps, batch=_BATCH, learning_rate=2e-3, weight_decay=1e-2)
+    loop = Loop(config, settings, model.path, PathLosses(model, horizons_s), folder, schedule=one_cycle)
+    run_stage(loop, lambda seed: partial(_draw, data, _BATCH, np.random.default_rng(seed)), config.seed, "path", report)
+
+
+class PathLosses(nn.Module):
+    """The path foresight with its losses around it: sequences in, the named terms ``path`` and ``path_error`` out.
+
+    Args:
+        model: Transition with its statistics set.
+        horizons_s: Times ahead [s].
+    """
+
+    code_1HC: Tensor
+    scale_3: Tensor
+
+    def __init__(self, model: Transition, horizons_s: Sequence[float]) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("code_1HC", horizon_features(torch.tensor([list(horizons_s)], dtype=torch.float32)))
+        # Errors of this size count alike: metres ahead and aside, radians.
+        self.register_buffer("scale_3", torch.tensor(ERROR_SCALE))
+
+    def forward(
+        self, latent_BLD: Tensor, action_BLA: Tensor, moved_BLH3: Tensor, missed_BLH3: Tensor
+    ) -> dict[str, Tensor]:
+        """Return how far off the foresight is, and how well its standard errors fit."""
+        said_BLH6 = _run(self.model, latent_BLD, action_BLA, moved_BLH3, self.code_1HC)
         change_BLH3, std_BLH3 = said_BLH6[..., :3], said_BLH6[..., 3:]
         # Far horizons are allowed larger misses, or nothing else would be learned.
-        allowed_H1 = torch.sqrt(code_1HC[0, :, :1].clamp(min=0.05))
+        allowed_H1 = torch.sqrt(self.code_1HC[0, :, :1].clamp(min=0.05))
         # Masked before the difference: what is not a number would spoil the gradient even where it is left out.
         known_BLH3 = torch.isfinite(missed_BLH3)
         missed_BLH3 = torch.where(known_BLH3, missed_BLH3, change_BLH3.detach())
-        error = ((change_BLH3 - missed_BLH3) / scale_3 / allowed_H1)[:, _BURN_IN:]
-        loss = torch.nn.functional.huber_loss(error, torch.zeros_like(error))
-        std = (std_BLH3 / scale_3 / allowed_H1)[:, _BURN_IN:]
-        loss = loss + _SURENESS * _gaussian_nll(error.detach(), std, known_BLH3[:, _BURN_IN:])
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.path.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        if step % 100 == 99:
-            progress(step + 1, float(loss.detach()))
-    model.path.eval()
+        error = ((change_BLH3 - missed_BLH3) / self.scale_3 / allowed_H1)[:, _BURN_IN:]
+        std = (std_BLH3 / self.scale_3 / allowed_H1)[:, _BURN_IN:]
+        return {
+            "path": nn.functional.huber_loss(error, torch.zeros_like(error)),
+            "path_error": _SURENESS * _gaussian_nll(error.detach(), std, known_BLH3[:, _BURN_IN:]),
+        }
 
 
 def fit_caution(model: Transition, data: Sequence[PathData], horizons_s: Sequence[float]) -> None:

@@ -28,3 +28,6 @@ class Report:
         if done % say_every == 0 or done == total:
             words = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
             self.say(f"{stage} {done}/{total} {words}")
+
+
+QUIET = Report()

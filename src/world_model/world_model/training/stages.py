@@ -17,7 +17,7 @@ from world_model.models.factory import make_encoder, make_transition
 from world_model.models.transition import Transition
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.motion import MotionModel
-from world_model.training.checkpoints import load_checkpoint
+from world_model.training.checkpoints import load_checkpoint, save_checkpoint
 from world_model.training.clips import PICTURE_ENCODERS, check_inputs, latents_of
 from world_model.training.config import TrainConfig
 from world_model.training.distributed import fit_pictures
@@ -117,15 +117,8 @@ def find_encoder(
         components.fit(torch.from_numpy(sample_images(episodes, names)))
         if is_conv:
             sources = [pair_source(episodes.episode(name)) for name in names]
-            encoder = train_encoder(
-                components,
-                sources,
-                image_size,
-                steps=config.encoder_steps,
-                seed=config.seed,
-                progress=lambda step, terms: report.step("encoder", step, config.encoder_steps, terms),
-            )
-        torch.save({"config": config.to_json(), "step": config.encoder_steps, "model": encoder.state_dict()}, path)
+            encoder = train_encoder(components, sources, image_size, config, out / "encoder", report)
+        save_result(path, config, config.encoder_steps, encoder)
     return encoder.eval()
 
 
@@ -196,16 +189,8 @@ def train_view_stage(
         model.memory.warp.load_state_dict(load_checkpoint(path)["model"])
         return
     pairs = [view_pairs(episodes.episode(name), latent_TD, config.retrieval) for name, latent_TD in latents.items()]
-    train_views(
-        model.memory.warp,
-        pairs,
-        model.latent_mean,
-        model.latent_std,
-        steps=steps,
-        seed=config.seed,
-        progress=lambda step, loss: report.step("views", step, steps, {"loss": loss}, 500),
-    )
-    torch.save({"config": config.to_json(), "step": steps, "model": model.memory.warp.state_dict()}, path)
+    train_views(model.memory.warp, pairs, model.latent_mean, model.latent_std, config, out / "views", report)
+    save_result(path, config, steps, model.memory.warp)
 
 
 def train_path_stage(
@@ -222,8 +207,31 @@ def train_path_stage(
     if path.is_file():
         model.path.load_state_dict(load_checkpoint(path)["model"])
         return
-    step_s, steps = episodes.manifest.step_s, config.horizons
-    scale_3 = config.retrieval.scale_3
+    data = path_data(config, episodes, latents, motion)
+    horizons_s = [step * episodes.manifest.step_s for step in config.horizons]
+    if len(data) >= _MANY_DRIVES:
+        learned = [episode for row, episode in enumerate(data) if row % _MANY_DRIVES]
+        train_path(model, learned, horizons_s, config, out / "path", report)
+        fit_caution(model, data[::_MANY_DRIVES], horizons_s)
+    else:
+        # Every part of so little is needed: what is missed is measured first, without the last part of each episode.
+        before = {name: value.clone() for name, value in model.path.state_dict().items()}
+        parts = [last_part(episode, 0.25) for episode in data]
+        train_path(model, [learned for learned, _ in parts], horizons_s, config, out / "path_held_out", report)
+        fit_caution(model, [held_out for _, held_out in parts], horizons_s)
+        caution_3 = model.path.caution.clone()
+        model.path.load_state_dict(before)
+        train_path(model, data, horizons_s, config, out / "path", report)
+        model.path.caution.copy_(caution_3)
+    report.say(f"path foresight errs {', '.join(f'{v:.2f}' for v in model.path.caution.tolist())} times what it thinks")
+    save_result(path, config, config.path_steps, model.path)
+
+
+def path_data(
+    config: TrainConfig, episodes: EpisodeSet, latents: dict[str, np.ndarray], motion: MotionModel
+) -> list[PathData]:
+    """Return what the path foresight learns from, episode by episode."""
+    step_s, steps, scale_3 = episodes.manifest.step_s, config.horizons, config.retrieval.scale_3
     data = []
     for name, latent_TD in latents.items():
         episode = episodes.episode(name)
@@ -231,33 +239,12 @@ def train_path_stage(
         missed_TH3 = missed_displacement(np.asarray(episode.pose_T4), smooth_T3, moved_TH3, steps)
         missed_TH3[~known_T] = np.nan
         data.append(PathData(latent_TD, np.asarray(episode.action_TA), moved_TH3 / scale_3, missed_TH3 / scale_3))
-    horizons_s = [step * step_s for step in steps]
+    return data
 
-    def train(learned: Sequence[PathData]) -> None:
-        train_path(
-            model,
-            learned,
-            horizons_s,
-            steps=config.path_steps,
-            seed=config.seed,
-            progress=lambda step, loss: report.step("path", step, config.path_steps, {"loss": loss}),
-        )
 
-    if len(data) >= _MANY_DRIVES:
-        train([episode for row, episode in enumerate(data) if row % _MANY_DRIVES])
-        fit_caution(model, data[::_MANY_DRIVES], horizons_s)
-    else:
-        # Every part of so little is needed: what is missed is measured first, without the last part of each episode.
-        before = {name: value.clone() for name, value in model.path.state_dict().items()}
-        parts = [last_part(episode, 0.25) for episode in data]
-        train([learned for learned, _ in parts])
-        fit_caution(model, [held_out for _, held_out in parts], horizons_s)
-        caution_3 = model.path.caution.clone()
-        model.path.load_state_dict(before)
-        train(data)
-        model.path.caution.copy_(caution_3)
-    report.say(f"path foresight errs {', '.join(f'{v:.2f}' for v in model.path.caution.tolist())} times what it thinks")
-    torch.save({"config": config.to_json(), "step": config.path_steps, "model": model.path.state_dict()}, path)
+def save_result(path: Path, config: TrainConfig, steps: int, module: nn.Module) -> None:
+    """Write what a stage made, complete or not at all."""
+    save_checkpoint(path, {"config": config.to_json(), "step": steps, "model": module.state_dict()})
 
 
 @torch.no_grad()

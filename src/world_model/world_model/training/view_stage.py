@@ -8,16 +8,21 @@ Shape suffixes: N = pairs, K = memories per frame, D = latent size, 3 = (forward
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wm_core.memory.keyframes import nearest_states
 from world_model.data.episodes import Episode
 from world_model.models.forecaster import ViewWarp
 from world_model.runtime.conditioning import Retrieval, offsets_in_frame
+from world_model.training.config import StageConfig, TrainConfig
+from world_model.training.loop import Draw, Loop, one_cycle, run_stage
+from world_model.training.report import QUIET, Report
 from world_model.training.sequences import state_table
 
 _MEMORIES = 4
@@ -56,39 +61,49 @@ def train_views(
     pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     mean_D: Tensor,
     std_D: Tensor,
-    *,
-    steps: int,
-    seed: int = 0,
-    progress: Callable[[int, float], None] = lambda step, loss: None,
+    config: TrainConfig,
+    folder: Path | None = None,
+    report: Report = QUIET,
 ) -> None:
-    """Train a view warp in place.
+    """Train a view warp in place; a run that was killed goes on from its last checkpoint.
 
     Args:
         warp: Of normalised latents.
         pairs: What ``view_pairs`` gives for each episode; without any pair nothing is trained.
         mean_D: Of the latents.
         std_D: Of the latents.
-        steps: Optimiser steps, more than ten.
-        seed: Of the draws.
-        progress: Called with step and loss.
+        config: The run, whose ``view_steps`` are more than ten.
+        folder: Where checkpoint and log go; None keeps neither.
+        report: Told after each step.
     """
     columns = [torch.from_numpy(np.concatenate(column)) for column in zip(*pairs)]
     if not columns or not len(columns[0]):
         return
     memory_ND, seen_ND = ((latent_ND - mean_D) / std_D for latent_ND in columns[:2])
-    offset_N3 = columns[2]
-    optimiser = torch.optim.AdamW(warp.parameters(), lr=_RATE, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps, pct_start=0.1)
+    sampler = partial(_sampler, (memory_ND, columns[2], seen_ND))
+
+    settings = StageConfig(steps=config.view_steps, batch=_BATCH, learning_rate=_RATE, weight_decay=1e-2)
+    loop = Loop(config, settings, warp, ViewLosses(warp), folder, schedule=one_cycle)
+    run_stage(loop, sampler, config.seed, "views", report)
+
+
+def _sampler(columns: Sequence[Tensor], seed: int) -> Draw:
     generator = torch.Generator().manual_seed(seed)
-    warp.train()
-    for step in range(1, steps + 1):
-        row_B = torch.randint(len(memory_ND), (_BATCH,), generator=generator)
-        loss: Tensor = (warp(memory_ND[row_B], offset_N3[row_B]) - seen_ND[row_B]).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(warp.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        if step % 100 == 0:
-            progress(step, float(loss.detach()))
-    warp.eval()
+
+    def draw() -> list[Tensor]:
+        row_B = torch.randint(len(columns[0]), (_BATCH,), generator=generator)
+        return [column[row_B] for column in columns]
+
+    return draw
+
+
+class ViewLosses(nn.Module):
+    """A view warp with its loss around it: remembered latents, offsets and latents seen in, the term ``view`` out."""
+
+    def __init__(self, warp: ViewWarp) -> None:
+        super().__init__()
+        self.warp = warp
+
+    def forward(self, memory_BD: Tensor, offset_B3: Tensor, seen_BD: Tensor) -> dict[str, Tensor]:
+        """Return the mean squared error of the warped latents."""
+        return {"view": (self.warp(memory_BD, offset_B3) - seen_BD).square().mean()}
