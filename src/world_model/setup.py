@@ -12,7 +12,7 @@ setup(
         (f"share/{package_name}", ["package.xml"]),
     ],
     install_requires=["setuptools"],
-    extras_require={"test": ["pytest"]},
+    extras_require={"test": ["pytest"], "extras": ["transformers"]},
     zip_safe=False,
     maintainer="World model maintainers",
     maintainer_email="maintainers@example.com",
@@ -20,6 +20,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
+            "wm = world_model.cli:main",
             "wm-data = world_model.commands.data:main",
             "wm-train = world_model.commands.train:main",
             "wm-evaluate = world_model.commands.evaluate:main",

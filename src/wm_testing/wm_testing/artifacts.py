@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
+from world_model.export.world_action import manifest_entry, script
 from world_model.models import GruContext, LinearDecoder, LinearEncoder, Transition
+from world_model.models.world_action import WorldActionConfig, untrained
 from world_model.runtime.artifacts import Manifest, write_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.motion import MotionModel
-from world_model.export.world_action import manifest_entry, script, served
-from world_model.models.world_action import WorldActionConfig
 
 _SLOW = WorldActionConfig(width=8, hidden=24)
 
@@ -64,5 +64,5 @@ def make_random_artifact(
     parts: dict[str, torch.jit.ScriptModule] = {
         part: torch.jit.script(module.eval()) for part, module in modules.items()
     }
-    parts["world_action"] = script(served(_SLOW, seed))
+    parts["world_action"] = script(untrained(_SLOW, seed))
     return write_artifact(path, manifest, parts)

@@ -42,8 +42,8 @@ def test_an_extra_that_is_not_installed_is_named(monkeypatch):
 
 @pytest.mark.parametrize("name", ["", ".model", ".history", ".training", ".evaluation", ".export", ".ticks"])
 def test_former_modules_of_the_slow_branch_are_still_found(name):
+    sys.modules.pop(f"world_model.world_action{name}", None)
     with pytest.warns(FutureWarning, match="is now"):
-        sys.modules.pop(f"world_model.world_action{name}", None)
         module = importlib.import_module(f"world_model.world_action{name}")
     assert module is sys.modules[module.__spec__.name]
     assert not module.__spec__.name.startswith("world_model.world_action")

@@ -10,6 +10,7 @@ from wm_core.se2 import Pose2
 from wm_testing.artifacts import make_random_artifact
 from world_model.data.episodes import Episode
 from world_model.evaluation.history_gate import (
+    GateConfig,
     history_along,
     judged_frames,
     measure_gate,
@@ -20,6 +21,7 @@ from world_model.models.forecaster import HistoryGate
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE, Observation, Prediction, Predictor
 from world_model.runtime.retrieved import Memory
+from world_model.training.checkpoints import load_checkpoint
 
 STEP_NS = 50_000_000
 
@@ -122,10 +124,9 @@ def test_opening_the_gate_changes_nothing_but_the_gate_and_is_measured(tmp_path:
     assert not torch.equal(foreign[0].history, frames[0].history)
     pooled = torch.cat([f.history for f in frames]).sum(1)
     torch.testing.assert_close(torch.cat([f.history for f in foreign]).sum(1).sort()[0], pooled.sort()[0])
-    entries: list[dict] = []
-    open_gate(transition, frames, np.ones(32), entries.append, steps=60, batch=32)
+    open_gate(transition, frames, np.ones(32), GateConfig(steps=60, batch=32, validate_every=20), tmp_path / "run")
     changed = {name for name, value in transition.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"history.alpha", "history.proj.weight", "history.proj.bias"}
     opened = measure_gate(transition, frames, np.ones(32), (1.0, 2.0))
     assert opened["1"]["blind"]["ratio"] < 1.0
-    assert entries[-1]["loss"] < entries[0]["loss"]
+    assert load_checkpoint(tmp_path / "run" / "last.pt")["model"].keys() == {"alpha", "proj.weight", "proj.bias"}

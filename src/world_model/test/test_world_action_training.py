@@ -1,7 +1,9 @@
 """Ticks, baselines, training, export and the commands of the slow branch, on episodes whose answers are known."""
 
+import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from wm_testing.artifacts import make_random_artifact
-from world_model.commands.slow import main, settings
+from world_model.commands.slow import main
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
 from world_model.data.ticks import tabulate, tick_rows, windows
 from world_model.errors import ConfigError, DataError
@@ -23,18 +25,24 @@ from world_model.evaluation.world_action import (
     ratio_with_interval,
     resampling_units,
 )
-from world_model.export.world_action import export, parity, restore, script, served
+from world_model.export.world_action import export, parity, restore, script
 from world_model.models.encoders import ConvEncoder
-from world_model.models.world_action import WorldActionConfig
+from world_model.models.world_action import WorldActionConfig, untrained
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.history import VisualHistory
 from world_model.runtime.motion import MotionModel
-from world_model.training.world_action_stage import TrainingConfig, embed_all, standardise, train, train_joint
+from world_model.training.collapse import spread
+from world_model.training.report import Report
+from world_model.training.world_action_config import WorldActionTraining
+from world_model.training.world_action_stage import adapt, embed_all, standardise, train, train_joint
+from world_model.typed_config import parse_overrides, read_config
 
 SECOND = 1_000_000_000
 SMALL = WorldActionConfig(image_size=16, embedding_dim=16, width=8, hidden=32, projected_channels=4)
-SHORT = TrainingConfig(encoder_steps=60, predictor_steps=200, encoder_batch=32, predictor_batch=64, joint_steps=30)
+SHORT = WorldActionTraining(
+    model=SMALL, encoder_steps=60, predictor_steps=200, encoder_batch=32, predictor_batch=64, joint_steps=30
+)
 LAP_S = 10.0
 
 
@@ -115,7 +123,7 @@ def test_drives_too_short_for_two_ticks_are_refused() -> None:
 
 def test_standardised_embeddings_have_mean_zero_and_variance_one() -> None:
     images = torch.from_numpy(lap_episode("a").image_TSSC)
-    encoder = served(SMALL).encoder
+    encoder = untrained(SMALL).encoder
     standardise(encoder, images)
     embeddings = embed_all(encoder, images)
     torch.testing.assert_close(embeddings.mean(0), torch.zeros(16), atol=1e-3, rtol=0)
@@ -168,36 +176,81 @@ def test_intervals_come_from_whole_episodes() -> None:
 @pytest.fixture(scope="module")
 def trained() -> tuple:
     table = tabulate([lap_episode(str(n), offset=0.3 * n) for n in range(4)], 1.0, 4, 4, phases=4)
-    entries: list[dict] = []
-    return train(SMALL, SHORT, table, entries.append), table, entries
+    said: list[tuple] = []
+    report = Report(lambda text: said.append((text,)), lambda *step: said.append(step))
+    return train(SHORT, table, report=report), table, said
 
 
 def test_training_learns_to_foresee(trained: tuple) -> None:
-    module, _, entries = trained
+    module, _, said = trained
     held_out = tabulate([lap_episode("new", offset=2.0)], 1.0, 4, 4)
     features = embed_all(module.encoder, torch.from_numpy(held_out.image))
     errors = forecast_errors(module.foresee, features, np.ones(16), held_out)
     for tick in range(4):
         assert ratio_with_interval(errors, "ours", "same", tick)["ratio"] < 0.5
-    stages = {entry["stage"] for entry in entries}
-    assert stages == {"encoder", "embeddings", "predictor"}
-    assert all(np.isfinite(entry["rank"]) for entry in entries if "rank" in entry)
+    assert {entry[0] for entry in said if len(entry) == 3} == {"encoder", "predictor"}
+    assert any("effective rank" in entry[0] for entry in said)
 
 
-def test_a_joint_training_without_the_picture_is_seen_to_lose_rank_or_variance(trained: tuple) -> None:
+def test_a_joint_training_without_the_picture_is_seen_to_lose_rank(trained: tuple, tmp_path: Path) -> None:
     module, table, _ = trained
-    config = TrainingConfig(
-        target="ema", joint_steps=60, encoder_batch=16, learning_rate=1e-2, picture_weight=0.0, share_gradient=True
+    config = replace(
+        SHORT,
+        target="ema",
+        joint_steps=60,
+        encoder_batch=16,
+        learning_rate=1e-2,
+        picture_weight=0.0,
+        share_gradient=True,
+        validate_every=10,
     )
     start = restored_copy(module)
-    entries: list[dict] = []
-    train_joint(start.encoder, start.predictor, SMALL, config, table, entries.append)
-    assert entries[-1]["rank"] < entries[0]["rank"]
-    assert {"variance", "rank", "collapse", "forecast", "picture"} <= entries[-1].keys()
+    before = spread(embed_all(start.encoder, torch.from_numpy(table.image)))
+    train_joint(start.encoder, start.predictor, config, table, tmp_path)
+    with (tmp_path / "joint" / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["term"] for row in rows} == {"forecast", "picture", "variance", "rank"}
+    rank = [float(row["value"]) for row in rows if row["term"] == "rank"]
+    assert len(rank) == 6
+    assert rank[-1] < before.rank
+
+
+class KilledError(Exception):
+    """Stands for the end of a process."""
+
+
+def test_a_killed_run_goes_on_with_the_target_where_it_was(trained: tuple, tmp_path: Path) -> None:
+    module, table, _ = trained
+    config = replace(SHORT, target="ema", joint_steps=12, encoder_batch=8, validate_every=5)
+
+    def killed(stage: str, done: int, total: int) -> None:
+        if done == 8:
+            raise KilledError
+
+    start = restored_copy(module)
+    with pytest.raises(KilledError):
+        train_joint(start.encoder, start.predictor, config, table, tmp_path, Report(advance=killed))
+    steps: list[int] = []
+    again = restored_copy(module)
+    report = Report(advance=lambda stage, done, total: steps.append(done))
+    target = train_joint(again.encoder, again.predictor, config, table, tmp_path, report)
+    assert steps == list(range(6, 13))
+    assert int(target.done) == 12
+    with pytest.raises(ConfigError, match="joint_steps"):
+        train_joint(again.encoder, again.predictor, replace(config, joint_steps=13), table, tmp_path)
+
+
+def test_adapting_leaves_the_encoders_weights(trained: tuple) -> None:
+    module, table, _ = trained
+    copy = restored_copy(module)
+    adapt(copy, replace(SHORT, predictor_steps=2), table)
+    for name, value in module.encoder.backbone.state_dict().items():
+        assert torch.equal(copy.encoder.backbone.state_dict()[name], value)
+    assert not torch.equal(copy.predictor.leave.weight, module.predictor.leave.weight)
 
 
 def restored_copy(module: torch.nn.Module) -> torch.nn.Module:
-    copy = served(SMALL)
+    copy = untrained(SMALL)
     copy.load_state_dict(module.state_dict())
     return copy
 
@@ -207,10 +260,16 @@ def test_the_forecast_does_not_reach_the_encoder_unless_it_is_let_in(trained: tu
     for share in (False, True):
         start = restored_copy(module)
         before = [p.clone() for p in start.encoder.parameters()]
-        how = TrainingConfig(
-            target="ema", joint_steps=2, encoder_batch=8, picture_weight=0.0, share_gradient=share, weight_decay=0.0
+        config = replace(
+            SHORT,
+            target="ema",
+            joint_steps=2,
+            encoder_batch=8,
+            picture_weight=0.0,
+            share_gradient=share,
+            weight_decay=0.0,
         )
-        train_joint(start.encoder, start.predictor, SMALL, how, table, lambda entry: None)
+        train_joint(start.encoder, start.predictor, config, table)
         changed = any(not torch.equal(a, b) for a, b in zip(before, start.encoder.parameters()))
         assert changed is share
 
@@ -231,8 +290,8 @@ def test_export_computes_the_same_and_can_be_restored(trained: tuple, tmp_path: 
 def test_a_shared_backbone_is_the_fast_encoders_and_stays_as_it_is(trained: tuple, tmp_path: Path) -> None:
     fast = ConvEncoder(16, 8, channels=(4, 6, 8, 10))
     config = WorldActionConfig(**{**SMALL.to_dict(), "backbone": "encoder", "trunk": [4, 6, 8, 10]})
-    how = TrainingConfig(encoder_steps=3, predictor_steps=3, encoder_batch=4, predictor_batch=4)
-    module = train(config, how, trained[1], lambda entry: None, fast)
+    how = WorldActionTraining(model=config, encoder_steps=3, predictor_steps=3, encoder_batch=4, predictor_batch=4)
+    module = train(how, trained[1], fast_encoder=fast)
     trunk = module.encoder.get_submodule("backbone.net").state_dict()
     assert all(torch.equal(trunk[name], value) for name, value in fast.net.state_dict().items())
     images = torch.from_numpy(trained[1].image[:5])
@@ -243,14 +302,14 @@ def test_a_shared_backbone_is_the_fast_encoders_and_stays_as_it_is(trained: tupl
     export(tmp_path, module, config)
     assert restore(tmp_path)[1] == config
     with pytest.raises(ConfigError, match="no convolutions"):
-        train(config, how, trained[1], lambda entry: None, ConvEncoder(16, 8))
+        train(how, trained[1], fast_encoder=ConvEncoder(16, 8))
 
 
 def test_variants_are_compared_in_one_space(trained: tuple) -> None:
     module, table, _ = trained
-    how = TrainingConfig(predictor_steps=30, predictor_batch=32)
+    config = replace(SHORT, predictor_steps=30, predictor_batch=32)
     candidates = (("pooled", {}, {}), ("maps", {"granularity": "maps"}, {}))
-    results = compare(module.encoder, SMALL, how, table, table, lambda entry: None, candidates)
+    results = compare(module.encoder, config, table, table, candidates=candidates)
     assert set(results) == {"pooled", "maps"}
     baselines = {name: [r["baseline"] for r in result["ours/same"]] for name, result in results.items()}
     assert baselines["pooled"] == baselines["maps"]
@@ -258,8 +317,8 @@ def test_variants_are_compared_in_one_space(trained: tuple) -> None:
 
 def test_targets_are_compared_in_pixels(trained: tuple) -> None:
     module, table, _ = trained
-    how = TrainingConfig(predictor_steps=100, predictor_batch=64, joint_steps=5, encoder_batch=8)
-    results = compare_targets(module, SMALL, how, table, table, lambda entry: None)
+    config = replace(SHORT, predictor_steps=100, predictor_batch=64, joint_steps=5, encoder_batch=8)
+    results = compare_targets(module, config, table, table)
     assert list(results) == [name for name, _ in CANDIDATES]
     same = [[row["baseline"] for row in result["ours/same"]] for result in results.values()]
     assert all(each == same[0] for each in same)
@@ -284,27 +343,34 @@ def test_commands_from_drives_to_a_report(tmp_path: Path) -> None:
     make_random_artifact(tmp_path / "artifact")
     default = WorldActionConfig().to_dict()
     changed = {name: value for name, value in SMALL.to_dict().items() if value != default[name]}
-    shape = [f"{name}={value}" for name, value in changed.items()]
+    shape = [f"model.{name}={value}" for name, value in changed.items()]
     sets = [part for each in [*shape, "encoder_steps=5", "predictor_steps=5"] for part in ("--set", each)]
     common = ["--data", str(tmp_path / "data"), "--artifact", str(tmp_path / "artifact")]
-    log, report = tmp_path / "log.jsonl", tmp_path / "report.json"
-    assert main(["train", *common, *sets, "--log", str(log)]) == 0
+    run, report = tmp_path / "run", tmp_path / "report.json"
+    assert main(["train", *common, *sets, "--run", str(run)]) == 0
     before = load_artifact(tmp_path / "artifact").manifest.files
     assert main(["adapt", *common, "--set", "predictor_steps=5"]) == 0
     after = load_artifact(tmp_path / "artifact").manifest.files
     assert {name for name in after if after[name] != before[name]} == {"world_action.pt"}
     assert main(["evaluate", *common, "--json", str(report)]) == 0
     assert list(json.loads(report.read_text())["horizons_s"]) == ["1", "2", "3", "4"]
-    assert json.loads(log.read_text().splitlines()[0])["stage"] == "encoder"
+    assert (run / "encoder" / "log.csv").read_text().startswith("step,kind,term,value")
 
 
 def test_a_wrong_setting_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert settings(["norm=l2", "hidden=7", "input_noise=0"])[1].norm == "l2"
-    assert settings(["trunk=[1, 2, 3, 4]", "backbone=encoder"])[0].trunk == (1, 2, 3, 4)
+    def settings(*texts: str) -> WorldActionTraining:
+        return read_config(WorldActionTraining, None, parse_overrides(texts))
+
+    assert settings("norm=l2", "model.hidden=7", "input_noise=0") == WorldActionTraining(
+        norm="l2", model=WorldActionConfig(hidden=7), input_noise=0.0
+    )
+    assert settings("model.trunk=[1, 2, 3, 4]", "model.backbone=encoder").model.trunk == (1, 2, 3, 4)
     with pytest.raises(ConfigError, match="learning"):
-        settings(["learning=1"])
+        settings("learning=1")
     with pytest.raises(ConfigError, match="expected int"):
-        settings(["hidden=wide"])
+        settings("model.hidden=wide")
     code = main(["train", "--data", str(tmp_path), "--artifact", "artifact://tiny", "--set", "target=none"])
     assert code == 2
-    assert "target" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "wm slow train: target is 'none'" in error

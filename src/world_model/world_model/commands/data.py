@@ -1,4 +1,4 @@
-"""``wm-data``: recordings or simulated runs into a converted set."""
+"""``wm data``: recordings or simulated runs into a converted set."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from world_model.data.simulated import SimulatedRun, generate, parse_seeds
 __all__ = ["main", "parse_seeds"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "wm-data") -> int:
     """Run the command line and return its exit code: 0, or 2 when something asked for is wrong."""
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
     try:
         with _progress() as bar:
             if options.source == "sim":
@@ -29,13 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 _convert(options, bar)
     except CoreError as error:
-        Console(stderr=True, highlight=False).print(f"wm-data: {error}", markup=False)
+        Console(stderr=True, highlight=False).print(f"{prog}: {error}", markup=False)
         return 2
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="wm-data", description=__doc__)
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     sources = parser.add_subparsers(dest="source", required=True)
     sim = sources.add_parser("sim", help="simulated episodes; more may be added to a set, done ones are skipped")
     sim.add_argument("out", type=Path)

@@ -1,4 +1,4 @@
-"""``wm-evaluate``: does the memory pay? Errors of an artifact and of every baseline on the same episodes."""
+"""``wm evaluate``: does the memory pay? Errors of an artifact and of every baseline on the same episodes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wm_core.errors import CoreError
+from world_model.commands.common import guarded
 from world_model.evaluation.figures import write_report
 from world_model.evaluation.report import EvaluationOptions, evaluate, table, write_json
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> int:
     """Run the command line and return its exit code: 0, or 2 when something asked for is wrong."""
     defaults = EvaluationOptions(data="")
-    parser = argparse.ArgumentParser(prog="wm-evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("artifact", help="artifact folder, or artifact://NAME")
     parser.add_argument("data", help="rosbag2 folder, converted set, or sim:SEEDS (sim:9000-9003,9010)")
     parser.add_argument("--json", type=Path, help="write all numbers here")
@@ -30,35 +30,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for topic in ("image", "pose", "action"):
         parser.add_argument(f"--{topic}-topic", default=getattr(defaults, f"{topic}_topic"))
     options = parser.parse_args(arguments)
+    return guarded(prog, lambda: _evaluate(options))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
     console = Console(highlight=False, width=240)
-    try:
-        result, episodes, forecasts = evaluate(
-            options.artifact,
-            EvaluationOptions(
-                data=options.data,
-                still=options.still,
-                seconds=options.seconds,
-                start_s=options.start_s,
-                horizons=tuple(options.horizons),
-                workers=options.workers,
-                image_topic=options.image_topic,
-                pose_topic=options.pose_topic,
-                action_topic=options.action_topic,
-            ),
-            say=console.print,
-        )
-        if options.json:
-            write_json(result, options.json)
-        if options.report:
-            write_report(options.report, result, options.artifact, episodes, forecasts)
-    except CoreError as error:
-        Console(stderr=True, highlight=False).print(f"wm-evaluate: {error}", markup=False)
-        return 2
+    asked = EvaluationOptions(
+        data=options.data,
+        still=options.still,
+        seconds=options.seconds,
+        start_s=options.start_s,
+        horizons=tuple(options.horizons),
+        workers=options.workers,
+        image_topic=options.image_topic,
+        pose_topic=options.pose_topic,
+        action_topic=options.action_topic,
+    )
+    result, episodes, forecasts = evaluate(options.artifact, asked, say=console.print)
+    if options.json:
+        write_json(result, options.json)
+    if options.report:
+        write_report(options.report, result, options.artifact, episodes, forecasts)
     for future in ("recorded", "held"):
         console.print(f"\nNMSE of the latent, {future} future actions, by steps ahead:", markup=False)
         console.print(table(result, future, "latent"), markup=False)
     console.print(f"\nmilliseconds on one core: {result['cost']}", markup=False)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``wm-export``: an artifact's networks as ONNX (checked in onnxruntime) and TensorRT, or the artifact in 8 bits."""
+"""``wm export``: an artifact's networks as ONNX (checked in onnxruntime) and TensorRT, or the artifact in 8 bits."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wm_core.errors import CoreError
+from world_model.commands.common import guarded
 from world_model.export.onnx_export import convert_tensorrt, export_onnx
 from world_model.export.quantise import Cost, quantise_artifact
 from world_model.runtime.artifacts import Manifest
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "wm-export") -> int:
     """Run the command line and return its exit code: 0, or 2 when something asked for is wrong or absent."""
-    parser = argparse.ArgumentParser(prog="wm-export", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("artifact", help="artifact folder, or artifact://NAME")
     parser.add_argument("out", type=Path, help="folder for the files")
     kind = parser.add_mutually_exclusive_group()
@@ -30,20 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--batch", type=int, default=1, help="most frames at once in TensorRT (default: 1)")
     options = parser.parse_args(arguments)
+    return guarded(prog, lambda: _export(options))
+
+
+def _export(options: argparse.Namespace) -> None:
     console = Console(highlight=False)
-    try:
-        if options.int8 is not None:
-            console.print(describe(*quantise_artifact(options.artifact, options.int8, options.out)), markup=False)
-            return 0
-        for name, worst in export_onnx(options.artifact, options.out).items():
-            console.print(f"{name}.onnx: differs by at most {worst:.1e} in onnxruntime")
-        if options.tensorrt:
-            for engine in convert_tensorrt(options.out, options.batch):
-                console.print(str(engine))
-    except CoreError as error:
-        Console(stderr=True, highlight=False).print(f"wm-export: {error}", markup=False)
-        return 2
-    return 0
+    if options.int8 is not None:
+        console.print(describe(*quantise_artifact(options.artifact, options.int8, options.out)), markup=False)
+        return
+    for name, worst in export_onnx(options.artifact, options.out).items():
+        console.print(f"{name}.onnx: differs by at most {worst:.1e} in onnxruntime")
+    if options.tensorrt:
+        for engine in convert_tensorrt(options.out, options.batch):
+            console.print(str(engine))
 
 
 def describe(manifest: Manifest, cost: Cost) -> str:

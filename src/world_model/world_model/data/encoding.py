@@ -6,6 +6,7 @@ Shape suffixes: B = frames at a time, T = frames, S = image side, P = propriocep
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,3 +64,13 @@ def ridge_features(latent_TD: np.ndarray, action_TA: np.ndarray) -> np.ndarray:
     """Return what the regression baseline sees: the last two latents, the action and one, [T, F]."""
     before_TD = np.concatenate([latent_TD[:1], latent_TD[:-1]])
     return np.column_stack([latent_TD, before_TD, np.nan_to_num(action_TA), np.ones(len(latent_TD))]).astype(np.float32)
+
+
+@torch.no_grad()
+def embed_frames(module: Any, image_TSSC: np.ndarray, batch: int = 256) -> np.ndarray:
+    """Return the embeddings of an episode's frames, [T, E]."""
+    parts = []
+    for start in range(0, len(image_TSSC), batch):
+        images = torch.from_numpy(np.array(image_TSSC[start : start + batch]))[:, None]
+        parts.append(module.embed(images, torch.ones(len(images), 1, dtype=torch.bool)).numpy())
+    return np.concatenate(parts)

@@ -9,31 +9,63 @@ E = embedding size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from world_model.data.encoding import encode_episode
+from world_model.data.encoding import embed_frames, encode_episode
 from world_model.data.episodes import Episode
 from world_model.data.ticks import tick_rows
-from world_model.evaluation.world_action import ForecastErrors, embed_frames, ratio_with_interval
+from world_model.evaluation.world_action import ForecastErrors, ratio_with_interval
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.history import VisualHistory
 from world_model.runtime.metrics import nmse
 from world_model.runtime.motion import MotionModel
+from world_model.training.config import StageConfig
+from world_model.training.loop import Draw, Loop, run_stage
 from world_model.training.losses import prediction_loss
+from world_model.training.report import QUIET, Report
 from world_model.training.sampler import answers_at
 from world_model.training.sequences import build_sequence
-from world_model.training.world_action_stage import Log
 
 HORIZONS_S = (1.0, 2.0, 4.0)
 _JUDGED_EVERY_S = 0.25
 _WARM_UP_S = 1.0
-_GATE = ("history.alpha", "history.proj.weight", "history.proj.bias")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig:
+    """How the history gate is opened.
+
+    Attributes:
+        steps: Optimiser steps.
+        batch: Frames per step.
+        learning_rate: Highest; the gate's own scalar learns ten times as fast.
+        weight_decay: Of the projection.
+        validate_every: Steps between checkpoints.
+        seed: Of the batches.
+    """
+
+    steps: int = 1500
+    batch: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    validate_every: int = 500
+    seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as JSON-ready entries."""
+        return asdict(self)
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each loss by its name: all count once."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -104,17 +136,43 @@ def judged_frames(artifact: Artifact, transition: Any, episode: Episode, horizon
     )
 
 
+class GateLosses(nn.Module):
+    """A transition of which only the history gate learns, with its losses around it.
+
+    Terms are the errors ``with_memory`` and ``without_memory``.
+
+    Args:
+        transition: ``transition.pt``, not frozen by ``torch.jit.freeze``.
+        variance_D: Unit of the errors.
+    """
+
+    variance_D: Tensor
+
+    def __init__(self, transition: Any, variance_D: np.ndarray) -> None:
+        super().__init__()
+        self.transition = transition
+        for name, parameter in transition.named_parameters():
+            parameter.requires_grad_(name.startswith("history."))
+        self.register_buffer("variance_D", torch.from_numpy(variance_D).float())
+
+    def forward(self, *columns: Tensor) -> dict[str, Tensor]:
+        """Return the errors of judged frames: the inputs, history and count, then what came."""
+        with_RHD, without_RHD, _ = self.transition.forecast(*columns[:-1])
+        target_RHD = columns[-1]
+        weight_H = torch.ones(target_RHD.shape[1], device=target_RHD.device)
+        return {
+            "with_memory": prediction_loss(with_RHD, target_RHD, self.variance_D, weight_H),
+            "without_memory": prediction_loss(without_RHD, target_RHD, self.variance_D, weight_H),
+        }
+
+
 def open_gate(
     transition: Any,
     frames: Sequence[JudgedFrames],
     variance_D: np.ndarray,
-    log: Log,
-    *,
-    steps: int = 1500,
-    batch: int = 256,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 0.05,
-    seed: int = 0,
+    config: GateConfig,
+    folder: Path | None = None,
+    report: Report = QUIET,
 ) -> None:
     """Train the history gate, and nothing else, to lower the error with and without memories.
 
@@ -122,43 +180,30 @@ def open_gate(
         transition: ``transition.pt``, not frozen by ``torch.jit.freeze``.
         frames: Of the training episodes.
         variance_D: Unit of the errors.
-        log: Takes one entry now and then.
-        steps: Optimiser steps.
-        batch: Frames per step.
-        learning_rate: Highest; the gate's own scalar learns ten times as fast.
-        weight_decay: Of the projection.
-        seed: Of the batches.
+        config: The run.
+        folder: Where checkpoint and log go; None keeps neither.
+        report: Told after each step.
     """
-    optimiser = _gate_optimiser(transition, learning_rate, weight_decay)
-    alpha = dict(transition.named_parameters())[_GATE[0]]
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    inputs = [torch.cat(column) for column in zip(*(each.inputs for each in frames))]
-    history, count = torch.cat([f.history for f in frames]), torch.cat([f.count for f in frames])
-    target, unit_D = torch.cat([f.target for f in frames]), torch.from_numpy(variance_D).float()
-    weight_H = torch.ones(target.shape[1])
+    columns = [torch.cat(column) for column in zip(*((*f.inputs, f.history, f.count, f.target) for f in frames))]
+    settings = StageConfig(
+        steps=config.steps,
+        batch=config.batch,
+        learning_rate=config.learning_rate,
+        warm_up=0,
+        weight_decay=config.weight_decay,
+    )
+    loop = Loop(config, settings, transition.history, GateLosses(transition, variance_D), folder)
+    run_stage(loop, partial(_sampler, columns, config.batch), config.seed, "gate", report)
+
+
+def _sampler(columns: Sequence[Tensor], batch: int, seed: int) -> Draw:
     generator = torch.Generator().manual_seed(seed)
-    for step in range(steps):
-        rows = torch.randint(0, len(target), (batch,), generator=generator)
-        with_RHD, without_RHD, _ = transition.forecast(*(column[rows] for column in inputs), history[rows], count[rows])
-        error = prediction_loss(with_RHD, target[rows], unit_D, weight_H)
-        error = error + prediction_loss(without_RHD, target[rows], unit_D, weight_H)
-        optimiser.zero_grad()
-        error.backward()
-        optimiser.step()
-        schedule.step()
-        if step % 250 == 0 or step == steps - 1:
-            log({"stage": "gate", "step": step, "loss": float(error.detach()), "alpha": float(alpha.detach())})
 
+    def draw() -> list[Tensor]:
+        row_R = torch.randint(0, len(columns[-1]), (batch,), generator=generator)
+        return [column[row_R] for column in columns]
 
-def _gate_optimiser(transition: Any, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-    parts = dict(transition.named_parameters())
-    for name, parameter in parts.items():
-        parameter.requires_grad_(name in _GATE)
-    groups = [
-        {"params": [parts[_GATE[0]]], "lr": 10.0 * learning_rate, "weight_decay": 0.0},
-        {"params": [parts[name] for name in _GATE[1:]], "lr": learning_rate, "weight_decay": weight_decay},
-    ]
-    return torch.optim.AdamW(groups)
+    return draw
 
 
 def with_foreign_history(frames: Sequence[JudgedFrames], seed: int = 0) -> list[JudgedFrames]:

@@ -15,10 +15,13 @@ import numpy as np
 import torch
 
 from world_model.data.ticks import TickTable
-from world_model.evaluation.world_action import ForecastErrors, forecast_errors, normalised_error, ratio_with_interval
+from world_model.evaluation.world_action import ForecastErrors, forecast_errors, ratio_with_interval, ratios
 from world_model.models.map_compressor import FeatureCompressor
 from world_model.models.world_action import EmbeddingPredictor, MapPredictor, WorldActionConfig, WorldActionEncoder
-from world_model.training.world_action_stage import Log, TrainingConfig, embed_all, maps_all, train_predictor
+from world_model.runtime.metrics import nmse
+from world_model.training.report import QUIET, Report
+from world_model.training.world_action_config import WorldActionTraining
+from world_model.training.world_action_stage import embed_all, maps_all, train_predictor
 
 CANDIDATES: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("pooled l1", {}, {}),
@@ -33,16 +36,15 @@ CANDIDATES: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
 
 def compare(
     encoder: WorldActionEncoder,
-    config: WorldActionConfig,
-    how: TrainingConfig,
+    config: WorldActionTraining,
     train: TickTable,
     test: TickTable,
-    log: Log,
+    report: Report = QUIET,
     candidates: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = CANDIDATES,
 ) -> dict[str, Any]:
     """Train each candidate's predictor and return its ratio to "stays the same" per horizon, with intervals."""
     images_train, images_test = torch.from_numpy(train.image), torch.from_numpy(test.image)
-    size, kept = config.embedding_dim, config.projected_channels
+    size, kept = config.model.embedding_dim, config.model.projected_channels
     with torch.no_grad():
         sample = encoder.maps(images_train[:: max(len(images_train) // 4096, 1), None])[:, 0]
     judge = FeatureCompressor("projected", size, kept).fit(sample)
@@ -51,27 +53,28 @@ def compare(
     variance = judge.compress_pooled(pooled_train).var(0).numpy()
     results: dict[str, Any] = {}
     for name, shape, training in candidates:
-        shaped, trained = replace(config, **shape), replace(how, **training)
-        torch.manual_seed(how.seed)
+        shaped = replace(config.model, **shape)
+        trained = replace(config, model=shaped, **training)
+        torch.manual_seed(config.seed)
         started = perf_counter()
         if shaped.granularity == "pooled":
             predictor: Any = EmbeddingPredictor(shaped)
-            train_predictor(predictor, trained, pooled_train, train, log)
+            train_predictor(predictor, trained, pooled_train, train, report=report)
             errors = _judge(predictor, pooled_test, judge.compress_pooled, judged, variance, test)
         else:
             compressor = FeatureCompressor("projected", size, kept, shaped.stride).fit(sample)
             predictor = MapPredictor(shaped, compressor.out_channels)
             features = maps_all(encoder, compressor, images_train)
-            train_predictor(predictor, trained, features, train, log)
+            train_predictor(predictor, trained, features, train, report=report)
             seen = maps_all(encoder, compressor, images_test)
             errors = _judge(predictor, seen, lambda maps: maps.mean((-2, -1)), judged, variance, test)
         results[name] = {
             "parameters": sum(p.numel() for p in predictor.parameters()),
             "train_s": perf_counter() - started,
             "forward_ms": _forward_ms(predictor, shaped),
-            "ours/same": [ratio_with_interval(errors, "ours", "same", tick) for tick in range(config.future)],
+            "ours/same": [ratio_with_interval(errors, "ours", "same", tick) for tick in range(shaped.future)],
         }
-        log({"stage": "compare", "candidate": name, "ratio": [r["ratio"] for r in results[name]["ours/same"]]})
+        report.say(f"{name}: {ratios(results[name]['ours/same'])}")
     return results
 
 
@@ -88,7 +91,7 @@ def _judge(
     past_WN, future_WF = torch.from_numpy(table.past), torch.from_numpy(table.future)
     parts = [to_judged(predictor(features[rows.clamp(min=0)], (rows >= 0).sum(1))) for rows in past_WN.split(512)]
     plain = forecast_errors(lambda history, count: history[:, -1:], judged_KC, variance_C, table)
-    ours = normalised_error(torch.cat(parts).numpy(), judged_KC[future_WF.clamp(min=0)].numpy(), variance_C)
+    ours = nmse(torch.cat(parts).numpy() - judged_KC[future_WF.clamp(min=0)].numpy(), variance_C)
     ours[table.future < 0] = np.nan
     return ForecastErrors({**plain.error, "ours": ours}, plain.unit, plain.revisit)
 

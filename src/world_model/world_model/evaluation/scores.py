@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from world_model.data.pixel_space import PixelSpace
+from world_model.evaluation.intervals import block_sums, mean_interval, ratio_interval
 from world_model.evaluation.runner import EpisodeForecasts
 from world_model.runtime.metrics import nmse
 
 # Errors of neighbouring frames are alike: 2 s at 20 Hz are resampled as one.
 BLOCK = 40
-DRAWS = 1000
 SPACES = ("latent", "pixel_components", "pixel_components, prediction alone", "pixels")
 
 
@@ -80,7 +80,7 @@ def summary(scores: Scores, horizons: Sequence[int], space: str) -> dict[str, di
         result[name] = {}
         for column, step in enumerate(horizons):
             result[name][str(step)] = {
-                kind: _interval(error_NH[:, column], scores.revisit_NH[:, column] == flag, scores.block_N)
+                kind: mean_interval(error_NH[:, column], scores.revisit_NH[:, column] == flag, scores.block_N)
                 for kind, flag in (("revisit", True), ("first", False))
             }
     return result
@@ -96,8 +96,8 @@ def ratios(
         for kind, flag in (("revisit", True), ("first", False)):
             first, second = (scores.error[space][n][:, column] for n in (name, against))
             good = (scores.revisit_NH[:, column] == flag) & np.isfinite(first) & np.isfinite(second)
-            sums = _block_sums(np.column_stack([first, second])[good], scores.block_N[good])
-            result[str(step)][kind] = _ratio_interval(sums)
+            sums = block_sums(np.column_stack([first, second])[good], scores.block_N[good])
+            result[str(step)][kind] = ratio_interval(sums)
     return result
 
 
@@ -109,43 +109,3 @@ def _components(space: PixelSpace | None, image: np.ndarray) -> np.ndarray | Non
 
 def _masked(error: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return np.where(missing, np.nan, error).astype(np.float32)
-
-
-def _block_sums(value_NC: np.ndarray, block_N: np.ndarray) -> np.ndarray:
-    """Return per block the sums of each column and the count, [blocks, C + 1]."""
-    if not len(value_NC):
-        return np.zeros((0, value_NC.shape[1] + 1))
-    _, index_N = np.unique(block_N, return_inverse=True)
-    sums = np.zeros((index_N.max() + 1, value_NC.shape[1] + 1))
-    np.add.at(sums, index_N, np.column_stack([value_NC, np.ones(len(value_NC))]))
-    return sums
-
-
-def _interval(error_N: np.ndarray, chosen_N: np.ndarray, block_N: np.ndarray) -> dict[str, Any]:
-    chosen_N = chosen_N & np.isfinite(error_N)
-    if not chosen_N.any():
-        return {"mean": None, "low": None, "high": None, "n": 0}
-    sums = _block_sums(error_N[chosen_N, None], block_N[chosen_N])
-    drawn = _draw(sums)
-    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
-    return {
-        "mean": round(float(error_N[chosen_N].mean()), 5),
-        "low": round(float(low), 5),
-        "high": round(float(high), 5),
-        "n": int(chosen_N.sum()),
-    }
-
-
-def _ratio_interval(sums: np.ndarray) -> dict[str, float]:
-    if not len(sums):
-        return {}
-    drawn = _draw(sums)
-    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
-    total = sums.sum(axis=0)
-    return {"ratio": round(float(total[0] / total[1]), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
-
-
-def _draw(sums: np.ndarray) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    rows = rng.integers(len(sums), size=(DRAWS, len(sums)))
-    return sums[rows].sum(axis=1)

@@ -16,23 +16,13 @@ import torch
 from torch import Tensor
 
 from world_model.data.ticks import TickTable
-from world_model.evaluation.world_action import (
-    ForecastErrors,
-    normalised_error,
-    ratio_with_interval,
-    resampling_units,
-)
-from world_model.export.world_action import served
-from world_model.models.world_action import EmbeddingPredictor, ServedWorldAction, WorldActionConfig
+from world_model.evaluation.world_action import ForecastErrors, ratio_with_interval, ratios, resampling_units
+from world_model.models.world_action import EmbeddingPredictor, ServedWorldAction, untrained
+from world_model.runtime.metrics import nmse
 from world_model.training.collapse import spread
-from world_model.training.world_action_stage import (
-    Log,
-    TrainingConfig,
-    embed_all,
-    standardise,
-    train_joint,
-    train_predictor,
-)
+from world_model.training.report import QUIET, Report
+from world_model.training.world_action_config import WorldActionTraining
+from world_model.training.world_action_stage import embed_all, standardise, train_joint, train_predictor
 
 COMPONENTS = 32
 _RIDGE = 1.0
@@ -54,35 +44,34 @@ def pixel_components(image_KSSC: np.ndarray, count: int = COMPONENTS, seed: int 
 
 def compare_targets(
     module: ServedWorldAction,
-    config: WorldActionConfig,
-    how: TrainingConfig,
+    config: WorldActionTraining,
     train: TickTable,
     test: TickTable,
-    log: Log,
+    report: Report = QUIET,
 ) -> dict[str, Any]:
     """Train each kind of target from the same encoder; return pixel-space ratios to "stays the same" and the spread."""
     mean, basis = pixel_components(train.image)
     seen_train, seen_test = ((_pixels(table.image) - mean) @ basis for table in (train, test))
     results: dict[str, Any] = {}
     for name, changes in CANDIDATES:
-        encoder = served(config).encoder
+        encoder = untrained(config.model).encoder
         encoder.load_state_dict(module.encoder.state_dict())
-        torch.manual_seed(how.seed)
-        predictor = EmbeddingPredictor(config)
+        torch.manual_seed(config.seed)
+        predictor = EmbeddingPredictor(config.model)
         if changes is not None:
-            joint = replace(how, target="ema", **changes)
-            encoder = train_joint(encoder, predictor, config, joint, train, log).copy
+            joint = replace(config, target="ema", **changes)
+            encoder = train_joint(encoder, predictor, joint, train, report=report).copy
             standardise(encoder, torch.from_numpy(train.image))
         embedded = [embed_all(encoder, torch.from_numpy(table.image)) for table in (train, test)]
-        train_predictor(predictor, how, embedded[0], train, log)
+        train_predictor(predictor, config, embedded[0], train, report=report)
         readout = fit_readout(embedded[0], seen_train)
         errors = _errors(predictor, embedded[1], readout, seen_test, seen_train.var(0).numpy(), test)
         results[name] = {
             **asdict(spread(embedded[0][:: max(len(embedded[0]) // 4096, 1)])),
             "readout_error": float(np.mean(errors.error["readout"])),
-            "ours/same": [ratio_with_interval(errors, "ours", "same", tick) for tick in range(config.future)],
+            "ours/same": [ratio_with_interval(errors, "ours", "same", tick) for tick in range(config.model.future)],
         }
-        log({"stage": "targets", "candidate": name, "ratio": [r["ratio"] for r in results[name]["ours/same"]]})
+        report.say(f"{name}: {ratios(results[name]['ours/same'])}")
     return results
 
 
@@ -106,13 +95,13 @@ def _errors(
     foreseen = predictor(embedding_KE[past_WN.clamp(min=0)], (past_WN >= 0).sum(1))
     seen = seen_KP[future_WF.clamp(min=0)].numpy()
     error = {
-        "ours": normalised_error((foreseen @ readout[:-1] + readout[-1]).numpy(), seen, variance_P),
-        "same": normalised_error(seen_KP[past_WN[:, -1]].numpy()[:, None], seen, variance_P),
+        "ours": nmse((foreseen @ readout[:-1] + readout[-1]).numpy() - seen, variance_P),
+        "same": nmse(seen_KP[past_WN[:, -1]].numpy()[:, None] - seen, variance_P),
     }
     for values in error.values():
         values[table.future < 0] = np.nan
     read = (embedding_KE @ readout[:-1] + readout[-1]).numpy()
-    error["readout"] = normalised_error(read, seen_KP.numpy(), variance_P)[:, None]
+    error["readout"] = nmse(read - seen_KP.numpy(), variance_P)[:, None]
     return ForecastErrors(error, resampling_units(table), np.zeros(table.future.shape, bool))
 
 

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from world_model.data.encoding import embed_frames
 from world_model.data.episodes import Episode
 from world_model.data.ticks import TickTable, tabulate
+from world_model.evaluation.intervals import block_sums, ratio_interval
 from world_model.evaluation.pose_retrieval import Expectation, retrieve
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.metrics import nmse
 from world_model.runtime.motion import MotionModel
 
-RESAMPLES = 2000
 BLOCK_S = 8
 Foresee = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -40,12 +42,6 @@ class ForecastErrors:
     revisit: np.ndarray
 
 
-def normalised_error(foreseen_WFE: np.ndarray, seen_WFE: np.ndarray, variance_E: np.ndarray) -> np.ndarray:
-    """Return squared error over variance, mean over the dimensions: [W, F]."""
-    error = (foreseen_WFE - seen_WFE) ** 2 / np.maximum(variance_E, 1e-12)
-    return error.mean(-1)
-
-
 @torch.no_grad()
 def forecast_errors(
     foresee: Foresee, features_KE: torch.Tensor, variance_E: np.ndarray, table: TickTable
@@ -56,9 +52,9 @@ def forecast_errors(
     parts = [foresee(features_KE[rows.clamp(min=0)], (rows >= 0).sum(1)) for rows in past_WN.split(1024)]
     now = features_KE[past_WN[:, -1]].numpy()[:, None]
     error = {
-        "ours": normalised_error(torch.cat(parts).numpy(), seen, variance_E),
-        "same": normalised_error(now, seen, variance_E),
-        "mean": normalised_error(np.zeros_like(now), seen, variance_E),
+        "ours": nmse(torch.cat(parts).numpy() - seen, variance_E),
+        "same": nmse(now - seen, variance_E),
+        "mean": nmse(-seen, variance_E),
     }
     for values in error.values():
         values[table.future < 0] = np.nan
@@ -74,7 +70,7 @@ def resampling_units(table: TickTable) -> np.ndarray:
 
 
 def ratio_with_interval(
-    errors: ForecastErrors, name: str, baseline: str, horizon: int, among: np.ndarray | None = None, seed: int = 0
+    errors: ForecastErrors, name: str, baseline: str, horizon: int, among: np.ndarray | None = None
 ) -> dict[str, Any]:
     """Return mean error over the baseline's mean error, with a 95 % interval from resampling whole episodes.
 
@@ -84,39 +80,21 @@ def ratio_with_interval(
         baseline: Over whose.
         horizon: Index of the future tick.
         among: Windows that count, bool [W].
-        seed: Of the resampling.
     """
     ours_W, theirs_W = errors.error[name][:, horizon], errors.error[baseline][:, horizon]
     usable_W = np.isfinite(ours_W) & np.isfinite(theirs_W)
     if among is not None:
         usable_W &= among
-    units = np.unique(errors.unit[usable_W])
-    if len(units) == 0:
+    sums = block_sums(np.column_stack([ours_W, theirs_W])[usable_W], errors.unit[usable_W])
+    if not len(sums):
         return {"ratio": None, "low": None, "high": None, "ours": None, "baseline": None, "n": 0, "units": 0}
-    rows = [usable_W & (errors.unit == unit) for unit in units]
-    sums_U2 = np.array([[ours_W[row].sum(), theirs_W[row].sum()] for row in rows])
-    drawn = np.random.default_rng(seed).integers(0, len(units), (RESAMPLES, len(units)))
-    totals = np.maximum(sums_U2[drawn].sum(1), 1e-12)
-    low, high = np.percentile(totals[:, 0] / totals[:, 1], [2.5, 97.5])
     return {
-        "ratio": float(sums_U2[:, 0].sum() / max(sums_U2[:, 1].sum(), 1e-12)),
-        "low": float(low),
-        "high": float(high),
+        **ratio_interval(sums),
         "ours": float(ours_W[usable_W].mean()),
         "baseline": float(theirs_W[usable_W].mean()),
         "n": int(usable_W.sum()),
-        "units": len(units),
+        "units": len(sums),
     }
-
-
-@torch.no_grad()
-def embed_frames(module: Any, image_TSSC: np.ndarray, batch: int = 256) -> np.ndarray:
-    """Return the embeddings of an episode's frames, [T, E]."""
-    parts = []
-    for start in range(0, len(image_TSSC), batch):
-        images = torch.from_numpy(np.array(image_TSSC[start : start + batch]))[:, None]
-        parts.append(module.embed(images, torch.ones(len(images), 1, dtype=torch.bool)).numpy())
-    return np.concatenate(parts)
 
 
 def evaluate(
@@ -175,7 +153,7 @@ def _add_retrieval(
             windows_W = np.flatnonzero(table.episode[now_W] == owner)
             found = retrieve(episode, dense[owner], table.row[now_W[windows_W]], horizons_s, expect, neighbours)
             seen_WFE = dense[owner][table.row[np.maximum(table.future[windows_W], 0)]]
-            error_WF = normalised_error(found.embedding, seen_WFE, variance_E)
+            error_WF = nmse(found.embedding - seen_WFE, variance_E)
             errors.error[name][windows_W] = np.where(table.future[windows_W] < 0, np.nan, error_WF)
             errors.revisit[windows_W] = found.revisit
 
@@ -197,3 +175,8 @@ def report(errors: ForecastErrors, horizons_s: Sequence[float]) -> dict[str, Any
                 row[f"{name}/same revisit"] = ratio_with_interval(errors, name, "same", tick, revisit_W)
         rows[f"{horizon_s:g}"] = row
     return rows
+
+
+def ratios(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the ratios of some rows in words, next tick first."""
+    return "ours over same " + " ".join("-" if row["ratio"] is None else f"{row['ratio']:.3f}" for row in rows)

@@ -9,18 +9,11 @@ from typing import Any
 import torch
 
 from world_model.errors import ArtifactError
-from world_model.models.world_action import EmbeddingPredictor, ServedWorldAction, WorldActionConfig, WorldActionEncoder
+from world_model.models.world_action import ServedWorldAction, WorldActionConfig, untrained
 from world_model.runtime.artifacts import Manifest, add_part, load_artifact
 
 PART = "world_action"
 PARITY_TOLERANCE = 1e-4
-
-
-def served(config: WorldActionConfig, seed: int = 0) -> ServedWorldAction:
-    """Return an untrained slow branch, the same one for the same seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return ServedWorldAction(WorldActionEncoder(config), EmbeddingPredictor(config)).eval()
 
 
 def script(module: ServedWorldAction) -> torch.jit.ScriptModule:
@@ -39,7 +32,7 @@ def restore(folder: Path) -> tuple[ServedWorldAction, WorldActionConfig]:
     if entry is None or not artifact.has(PART):
         raise ArtifactError(f"artifact '{artifact.manifest.name}' at {folder} has no {PART}.pt")
     config = WorldActionConfig(**{f.name: entry[f.name] for f in fields(WorldActionConfig) if f.name in entry})
-    module = served(config)
+    module = untrained(config)
     module.load_state_dict(torch.jit.load(str(artifact.path / f"{PART}.pt")).state_dict())
     return module.eval(), config
 

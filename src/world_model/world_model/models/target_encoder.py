@@ -30,6 +30,8 @@ class TargetEncoder(nn.Module):
         ConfigError: An unknown kind, or a momentum outside 0..1.
     """
 
+    done: Tensor
+
     def __init__(
         self,
         encoder: WorldActionEncoder,
@@ -45,13 +47,14 @@ class TargetEncoder(nn.Module):
         self.kind = kind
         self._momentum = momentum
         self._steps = max(steps, 1)
-        self._done = 0
+        # A buffer, so that a checkpoint knows how far the momentum has risen.
+        self.register_buffer("done", torch.zeros((), dtype=torch.int64))
         self.copy = copy.deepcopy(encoder).requires_grad_(False)
 
     @property
     def momentum(self) -> float:
         """Momentum of the next update."""
-        part = min(self._done / self._steps, 1.0)
+        part = min(int(self.done) / self._steps, 1.0)
         first, last = self._momentum
         return last - (last - first) * (1.0 + math.cos(math.pi * part)) / 2.0
 
@@ -64,7 +67,7 @@ class TargetEncoder(nn.Module):
             mine.lerp_(theirs, 1.0 - self.momentum)
         for kept, now in zip(self.copy.buffers(), encoder.buffers()):
             kept.copy_(now)
-        self._done += 1
+        self.done += 1
 
     @torch.no_grad()
     def maps(self, image_BVHWC: Tensor) -> Tensor:

@@ -279,3 +279,10 @@ class ServedWorldAction(nn.Module):
     def foresee(self, history_BNE: Tensor, count_B: Tensor) -> Tensor:
         """Return the next F embeddings [B, F, E] after a left-padded history with ``count_B`` real entries."""
         return self.predictor(history_BNE, count_B)
+
+
+def untrained(config: WorldActionConfig, seed: int = 0) -> ServedWorldAction:
+    """Return an untrained slow branch, the same one for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ServedWorldAction(WorldActionEncoder(config), EmbeddingPredictor(config)).eval()

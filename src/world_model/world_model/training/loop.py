@@ -30,6 +30,7 @@ Draw = Callable[[], Sequence[Tensor]]
 """Returns the tensors of a batch, as the losses take them."""
 _GATES = ("alpha", "sharpness", "ridge", "relocate")
 _LOG_EVERY = 100
+_SAY_EVERY = 500
 
 
 @dataclass
@@ -244,7 +245,16 @@ class Loop:
             writer.writerows([self.step, kind, name, f"{value:.6f}"] for name, value in terms.items())
 
 
-def run_stage(loop: Loop, sampler: Callable[[int], Draw], seed: int, name: str, report: Report) -> None:
+def run_stage(
+    loop: Loop,
+    sampler: Callable[[int], Draw],
+    seed: int,
+    name: str,
+    report: Report,
+    *,
+    after_step: Callable[[], None] = lambda: None,
+    validate: Callable[[], Terms] | None = None,
+) -> None:
     """Train a small network in one process to the end, from its last checkpoint if there is one.
 
     Args:
@@ -253,14 +263,21 @@ def run_stage(loop: Loop, sampler: Callable[[int], Draw], seed: int, name: str, 
         seed: Of the draws; a run that goes on draws others than it began with.
         name: Of the stage, as it is reported.
         report: Told after each step.
+        after_step: Called after each step.
+        validate: Called when a checkpoint is due.
     """
     loop.resume()
     draw = sampler(seed + 1000 * loop.step)
 
-    def tell(progress: Progress) -> None:
-        report.step(name, progress.step, progress.steps, progress.terms, _LOG_EVERY)
+    def take() -> Terms:
+        terms = loop.take_step(divide(draw(), loop.parts_count))
+        after_step()
+        return terms
 
-    loop.run(lambda: loop.take_step(divide(draw(), loop.parts_count)), progress=tell)
+    def tell(progress: Progress) -> None:
+        report.step(name, progress.step, progress.steps, progress.terms, _SAY_EVERY)
+
+    loop.run(take, validate, tell)
 
 
 def _along(first: float, last: float, part: float) -> float:

@@ -1,0 +1,59 @@
+"""What the commands share: how a run is shown, how a configuration is found, and what wrong input ends with."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from wm_core.errors import CoreError
+from world_model.training.report import Report
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+WRONG_INPUT = 2
+
+
+def guarded(prog: str, work: Callable[[], None]) -> int:
+    """Do some work and return the exit code: 0, or 2 with one line when something asked for is wrong or absent."""
+    try:
+        work()
+    except CoreError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"{prog}: {error}", markup=False)
+        return WRONG_INPUT
+    return 0
+
+
+def add_set(parser: argparse.ArgumentParser) -> None:
+    """Add ``--set KEY=VALUE``, which may come several times; read it with ``typed_config.parse_overrides``."""
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any entry, VALUE as YAML: optimiser.steps=100"
+    )
+
+
+def config_path(name: str) -> Path:
+    """Return where a configuration lies: a file, or the name of one that ships."""
+    path = Path(name)
+    return path if path.suffix else CONFIGS / f"{name}.yaml"
+
+
+@contextmanager
+def reporting() -> Iterator[Report]:
+    """Give a report that shows a bar per stage on the standard error and prints lines above them."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bar, tasks = Progress(*columns, console=Console(stderr=True, highlight=False)), dict[str, TaskID]()
+
+    def advance(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            bar.start()
+            tasks[stage] = bar.add_task(stage, total=total)
+        bar.update(tasks[stage], completed=done, total=total)
+
+    try:
+        yield Report(lambda text: bar.console.print(text, markup=False), advance)
+    finally:
+        if tasks:  # without any it would print an empty line
+            bar.stop()
