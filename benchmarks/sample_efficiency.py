@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--buildings", type=int, nargs="+", default=[4, 8, 16, 32])
     parser.add_argument("--steps", type=int, default=1000, help="of the transition and the path; the views get twice")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data", default="sim:9000-9003", help="as wm-evaluate takes it; nothing trained on")
+    parser.add_argument("--data", default="sim:9000-9003", help="as wm evaluate takes it; nothing trained on")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path, default=Path("out/sample_efficiency.json"))
     options = parser.parse_args()

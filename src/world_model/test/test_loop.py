@@ -17,9 +17,9 @@ from world_model.models.factory import make_transition
 from world_model.models.residual import ResidualBlock
 from world_model.runtime.conditioning import Retrieval
 from world_model.training.checkpoints import check_same_run
-from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
+from world_model.training.config import ModelConfig, OptimiserConfig, StageConfig, TrainConfig
 from world_model.training.distributed import fit_transition
-from world_model.training.loop import Loop, divide
+from world_model.training.loop import Loop, divide, one_cycle, run_stage
 from world_model.training.losses import horizon_weights
 from world_model.training.preparation import make_sequences
 from world_model.training.recompute import recomputed
@@ -206,3 +206,45 @@ def test_a_checkpoint_older_than_a_setting_counts_as_having_its_default():
 def test_a_batch_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="3 rows cannot be divided into 2"):
         divide([torch.zeros(3)], 2)
+
+
+def test_one_cycle_is_that_of_torch():
+    settings = StageConfig(steps=40, learning_rate=3e-3)
+    mine, theirs = (torch.optim.AdamW(nn.Linear(2, 2).parameters()) for _ in range(2))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(theirs, 3e-3, total_steps=40, pct_start=0.1)
+    for step in range(40):
+        one_cycle(mine, step, settings)
+        for name in ("lr", "betas"):
+            assert mine.param_groups[0][name] == pytest.approx(theirs.param_groups[0][name], rel=1e-12)
+        if step < 39:
+            theirs.step()
+            schedule.step()
+
+
+def test_a_small_stage_goes_on_from_its_checkpoint(tmp_path):
+    config, settings = replace(CONFIG, validate_every=4), StageConfig(steps=9, batch=2, warm_up=0)
+
+    class Squares(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, value_BD):
+            return {"square": self.model(value_BD).square().mean()}
+
+    def run(stop_at, steps):
+        def advance(stage, done, total):
+            steps.append(done)
+            if done == stop_at:
+                raise InterruptedError
+
+        model = nn.Linear(3, 1)
+        loop = Loop(config, settings, model, Squares(model), tmp_path)
+        run_stage(loop, lambda seed: lambda: [torch.full((2, 3), float(seed + 1))], 0, "toy", Report(advance=advance))
+        return model
+
+    first, second = [], []
+    with pytest.raises(InterruptedError):
+        run(6, first)
+    run(None, second)
+    assert (first, second) == ([1, 2, 3, 4, 5, 6], [5, 6, 7, 8, 9])

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-data") -> int:
             else:
                 _convert(options, bar)
     except CoreError as error:
-        Console(stderr=True, highlight=False).print(f"{prog}: {error}", markup=False)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"{prog}: {error}", markup=False)
         return 2
     return 0
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -217,11 +217,6 @@ def split_places(places: Sequence[str], valid_share: float, test_share: float) -
         raise DataError(f"{len(ordered)} places cannot give {test} to test and {valid} to validation")
     splits = ["train"] * (len(ordered) - test - valid) + ["valid"] * valid + ["test"] * test
     return dict(zip(ordered, splits))
-
-
-def concatenate_images(episodes: Iterable[Episode], stride: int) -> np.ndarray:
-    """Return every ``stride``-th image of the episodes in one array."""
-    return np.concatenate([np.asarray(episode.image_TSSC[::stride]) for episode in episodes])
 
 
 def _read_manifest(path: Path) -> DatasetManifest:

@@ -41,15 +41,6 @@ class TickTable:
     past: np.ndarray
     future: np.ndarray
 
-    @property
-    def count(self) -> np.ndarray:
-        """Real past ticks of each window [W]."""
-        return (self.past >= 0).sum(1)
-
-    def complete(self) -> np.ndarray:
-        """Return which windows have all their past and all their future, bool [W]."""
-        return np.logical_and((self.past >= 0).all(1), (self.future >= 0).all(1))
-
 
 def tick_rows(stamp_T: np.ndarray, tick_s: float, phase_s: float = 0.0) -> list[np.ndarray]:
     """Return the rows of the frames that the node would look at, one array per stretch without a gap.

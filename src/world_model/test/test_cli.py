@@ -1,0 +1,61 @@
+"""``wm`` and its other names: what they offer, and how wrong input ends."""
+
+import ast
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from world_model.cli import COMMANDS, main
+from world_model.commands import data, evaluate, export, train
+
+WRONG = {
+    "data": ["sim", "out", "--seeds", "many"],
+    "train": ["nowhere", "out", "--set", "optimiser.steps=many"],
+    "evaluate": ["artifact://tiny", "nowhere"],
+    "export": ["artifact://none", "out"],
+    "slow": ["evaluate", "--data", "nowhere", "--artifact", "artifact://none"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: wm {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_wrong_input_is_one_line_and_code_2(command, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([command, *WRONG[command]]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"wm {command}")
+
+
+@pytest.mark.parametrize("arguments", [["oracle"], [], ["slow", "oracle"], ["data"]])
+def test_what_is_no_command_is_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", [data, train, evaluate, export])
+def test_other_names_are_still_there(module, capsys):
+    with pytest.raises(SystemExit) as ended:
+        module.main(["--help"])
+    assert ended.value.code == 0
+    assert f"usage: wm-{module.__name__.rsplit('.', 1)[1]}" in capsys.readouterr().out
+
+
+def test_every_installed_name_leads_somewhere():
+    tree = ast.parse((Path(__file__).parents[1] / "setup.py").read_text())
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    points = dict(text.split(" = ") for text in texts if " = " in text)
+    assert set(points) == {"wm", "wm-data", "wm-train", "wm-evaluate", "wm-export"}
+    for point in points.values():
+        module, _, function = point.partition(":")
+        assert callable(getattr(import_module(module), function))
