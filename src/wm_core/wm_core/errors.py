@@ -3,6 +3,7 @@
 * ``CoreError``: base of all
     * ``AlignmentError``: poses, actions or frames that cannot be brought to one time
     * ``FrameError``: an image the encoder cannot take
+    * ``MessageError``: one message that cannot be used, counted under its ``reason``
 
 What goes wrong with memories stands in ``wm_core.memory.errors``.
 """
@@ -18,3 +19,17 @@ class AlignmentError(CoreError):
 
 class FrameError(CoreError):
     """An image has a shape, type or size that the encoder cannot take."""
+
+
+class MessageError(CoreError):
+    """A message cannot be used; it costs that message and no other.
+
+    Args:
+        reason: Short kebab-case name, the same for all messages with this fault; counters use it.
+        detail: What was found, what was expected, with units.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail

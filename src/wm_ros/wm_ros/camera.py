@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-import numpy as np
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from wm_ros import qos
-from wm_ros.images import compressed_image_from_msg, image_from_msg
+from wm_ros.images import picture_from_msg
 
 FrameMsg: TypeAlias = Image | CompressedImage
 
+__all__ = ["TRANSPORTS", "CameraSubscription", "FrameMsg", "picture_from_msg"]
+
 TRANSPORTS = ("auto", "raw", "compressed")
 _LOOK_AGAIN_S = 0.2
-
-
-def picture_from_msg(msg: FrameMsg) -> np.ndarray:
-    """Returns the RGB picture [H, W, 3] uint8 of a raw or compressed message.
-
-    Raises:
-        MessageError: As ``image_from_msg`` and ``compressed_image_from_msg``.
-    """
-    return compressed_image_from_msg(msg) if isinstance(msg, CompressedImage) else image_from_msg(msg)
 
 
 class CameraSubscription:

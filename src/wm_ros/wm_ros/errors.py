@@ -6,6 +6,10 @@ message, which is counted under its ``reason``.
 
 from __future__ import annotations
 
+from wm_core.errors import MessageError
+
+__all__ = ["ConfigurationError", "MessageError", "ParameterError"]
+
 
 class ConfigurationError(ValueError):
     """What the node was given cannot work: said in one line, exit code 2."""
@@ -13,17 +17,3 @@ class ConfigurationError(ValueError):
 
 class ParameterError(ConfigurationError):
     """A parameter is misspelt, of the wrong type or out of range."""
-
-
-class MessageError(ValueError):
-    """A message cannot be used.
-
-    Args:
-        reason: Short kebab-case name, the same for all messages with this fault; counters use it.
-        detail: What was found, what was expected, with units.
-    """
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
-        self.detail = detail

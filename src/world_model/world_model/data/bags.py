@@ -10,29 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.typesys import Stores, get_typestore
 
-from wm_core.errors import FrameError
-from wm_core.images import prepare_image
+from wm_core.errors import FrameError, MessageError
+from wm_core.images import picture_from_msg, prepare_image
 from wm_core.timeline import Pacer
 from world_model.data.episodes import Episode
 from world_model.data.stream import ActionEvent, PoseEvent, align
 from world_model.errors import DataError
-
-_TO_RGB = {
-    "rgb8": (3, None),
-    "bgr8": (3, cv2.COLOR_BGR2RGB),
-    "rgba8": (4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, cv2.COLOR_GRAY2RGB),
-    "bayer_rggb8": (1, cv2.COLOR_BayerRGGB2RGB),
-    "bayer_bggr8": (1, cv2.COLOR_BayerBGGR2RGB),
-    "bayer_gbrg8": (1, cv2.COLOR_BayerGBRG2RGB),
-    "bayer_grbg8": (1, cv2.COLOR_BayerGRBG2RGB),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,30 +90,6 @@ def read_bag(
     return Episode(name, name, np.stack(events.images)[keep], stamp_T, aligned.pose_T4, aligned.action_TA)
 
 
-def decode_image(msg: Any) -> np.ndarray:
-    """Return RGB uint8 [H, W, 3] of a sensor_msgs Image or CompressedImage.
-
-    Raises:
-        FrameError: An encoding or compression that is not known, or too few bytes.
-    """
-    if hasattr(msg, "format"):
-        bgr = cv2.imdecode(np.frombuffer(msg.data, np.uint8), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise FrameError(f"compressed image of format '{msg.format}' cannot be decoded")
-        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    if msg.encoding not in _TO_RGB:
-        raise FrameError(f"image encoding '{msg.encoding}' is not one of {', '.join(_TO_RGB)}")
-    channels, conversion = _TO_RGB[msg.encoding]
-    step = msg.step or msg.width * channels
-    if step < msg.width * channels or len(msg.data) < step * msg.height or msg.height * msg.width == 0:
-        raise FrameError(f"image of {msg.width}x{msg.height} {msg.encoding}, step {step}, has {len(msg.data)} bytes")
-    rows = np.frombuffer(msg.data, np.uint8)[: step * msg.height].reshape(msg.height, step)
-    pixels = rows[:, : msg.width * channels].reshape(msg.height, msg.width, channels)
-    if conversion is None:
-        return pixels
-    return cv2.cvtColor(np.ascontiguousarray(pixels if channels > 1 else pixels[..., 0]), conversion)
-
-
 def _read(reader: AnyReader, options: BagOptions, events: _Events, progress: Callable[[int, int], None]) -> None:
     topics = {options.image_topic, options.pose_topic, options.action_topic}
     connections = [c for c in reader.connections if c.topic in topics]
@@ -152,8 +115,8 @@ def _take_image(msg: Any, arrival_ns: int, options: BagOptions, pacer: Pacer, ev
     if not pacer.is_due(stamp_ns):
         return
     try:
-        image = prepare_image(decode_image(msg), options.image_size)
-    except FrameError as error:
+        image = prepare_image(picture_from_msg(msg), options.image_size)
+    except (FrameError, MessageError) as error:
         events.skipped[str(error)] = events.skipped.get(str(error), 0) + 1
         return
     events.images.append(image)

@@ -46,4 +46,5 @@ def prepare_depth(depth_HW: np.ndarray, size: int) -> np.ndarray:
     metres_HW = depth_HW.astype(np.float32) * (0.001 if depth_HW.dtype == np.uint16 else 1.0)
     metres_HW = np.nan_to_num(metres_HW, nan=0.0, posinf=0.0, neginf=0.0)
     # Nearest: an average across an edge would be a surface that is not there.
-    return cv2.resize(metres_HW, (size, size), interpolation=cv2.INTER_NEAREST)[None]
+    resized: np.ndarray = cv2.resize(metres_HW, (size, size), interpolation=cv2.INTER_NEAREST)[None]
+    return resized

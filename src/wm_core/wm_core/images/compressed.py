@@ -1,0 +1,143 @@
+"""Compressed images to arrays, refused by their headers before they could fill the memory."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import cv2
+import numpy as np
+
+from wm_core.errors import MessageError
+from wm_core.images.raw import CompressedImageLike
+
+PIXEL_LIMIT = 100_000_000
+"""Most pixels that a compressed image may declare: beyond every camera, 300 MB once decoded."""
+
+_JPEG_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
+_JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_TIFF_SIDES = {256: "width", 257: "height"}
+
+
+def compressed_image_from_msg(msg: CompressedImageLike, pixel_limit: int = PIXEL_LIMIT) -> np.ndarray:
+    """Returns the RGB picture [H, W, 3] uint8 of a JPEG, PNG, WebP, BMP or TIFF.
+
+    Args:
+        msg: Compressed image.
+        pixel_limit: Most pixels that its header may declare.
+
+    Raises:
+        MessageError: ``image-empty``, ``image-encoding`` (depth, or a format whose size cannot be told),
+            ``image-too-large``, ``image-truncated``.
+    """
+    if "compressedDepth" in msg.format:
+        raise MessageError("image-encoding", f"'{msg.format}' is depth, expected a picture")
+    pixels = decode_file(msg.data, cv2.IMREAD_COLOR, msg.format, pixel_limit)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def decode_file(data: Any, flags: int, name: str, pixel_limit: int = PIXEL_LIMIT) -> np.ndarray:
+    """Returns what OpenCV reads of an image file, after its declared size was found acceptable.
+
+    Args:
+        data: Bytes of the file.
+        flags: Of ``cv2.imdecode``.
+        name: Of the format, for errors.
+        pixel_limit: Most pixels that its header may declare.
+
+    Raises:
+        MessageError: As ``compressed_image_from_msg``.
+    """
+    if len(data) == 0:
+        raise MessageError("image-empty", "compressed image of 0 bytes")
+    flat = np.frombuffer(data, np.uint8)
+    width, height = declared_size(flat.data)
+    if width <= 0 or height <= 0:
+        raise MessageError("image-truncated", f"'{name}' declares {width}x{height} pixels")
+    if width * height > pixel_limit:
+        raise MessageError("image-too-large", f"'{name}' declares {width}x{height} pixels, at most {pixel_limit} do")
+    try:
+        pixels = cv2.imdecode(flat, flags)
+    except cv2.error as error:
+        raise MessageError("image-truncated", f"{len(data)} bytes of '{name}': {error}") from error
+    if pixels is None:
+        raise MessageError("image-truncated", f"{len(data)} bytes of '{name}' do not decode")
+    return pixels
+
+
+def declared_size(data: memoryview) -> tuple[int, int]:
+    """Returns the width and height [px] that the header of an image file declares, without decoding it.
+
+    Raises:
+        MessageError: ``image-truncated`` when the header is incomplete, ``image-encoding`` for a format not known.
+    """
+    start = bytes(data[:16])
+    try:
+        for magic, sniff in _SNIFFERS.items():
+            if start.startswith(magic):
+                return sniff(data)
+    except (struct.error, IndexError) as error:
+        raise MessageError("image-truncated", f"{len(data)} bytes end within the image's header") from error
+    raise MessageError("image-encoding", f"data that begin with {start[:8].hex(' ')} are no JPEG, PNG, WebP, BMP, TIFF")
+
+
+def _jpeg_size(data: memoryview) -> tuple[int, int]:
+    at = 2
+    while True:
+        while data[at] != 0xFF:  # Decoders skip what stands between segments.
+            at += 1
+        while data[at] == 0xFF:
+            at += 1
+        marker, at = data[at], at + 1
+        if marker in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 3)
+            return width, height
+        if marker not in _JPEG_WITHOUT_LENGTH:
+            at += struct.unpack_from(">H", data, at)[0]
+
+
+def _png_size(data: memoryview) -> tuple[int, int]:
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
+
+
+def _bmp_size(data: memoryview) -> tuple[int, int]:
+    if struct.unpack_from("<I", data, 14)[0] == 12:
+        width, height = struct.unpack_from("<HH", data, 18)
+    else:
+        width, height = struct.unpack_from("<ii", data, 18)
+    return width, abs(height)
+
+
+def _webp_size(data: memoryview) -> tuple[int, int]:
+    kind = bytes(data[12:16])
+    if kind == b"VP8X":
+        low = struct.unpack_from("<HBHB", data, 24)
+        return 1 + low[0] + (low[1] << 16), 1 + low[2] + (low[3] << 16)
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _tiff_size(data: memoryview) -> tuple[int, int]:
+    order = "<" if data[0] == 0x49 else ">"
+    directory = struct.unpack_from(f"{order}I", data, 4)[0]
+    count = struct.unpack_from(f"{order}H", data, directory)[0]
+    sides = {"width": 0, "height": 0}
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", data, entry)
+        if tag in _TIFF_SIDES:
+            sides[_TIFF_SIDES[tag]] = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, entry + 8)[0]
+    return sides["width"], sides["height"]
+
+
+_SNIFFERS = {
+    b"\xff\xd8": _jpeg_size,
+    b"\x89PNG\r\n\x1a\n": _png_size,
+    b"RIFF": _webp_size,
+    b"BM": _bmp_size,
+    b"II*\x00": _tiff_size,
+    b"MM\x00*": _tiff_size,
+}
