@@ -114,6 +114,10 @@ class NearestInTime:
         """Adds a value."""
         self._values.append((stamp_ns, value))
 
+    def clear(self) -> None:
+        """Forgets all values."""
+        self._values.clear()
+
     def at(self, stamp_ns: int) -> np.ndarray | None:
         """Returns the value nearest to a time, or None when none is near enough."""
         if not self._values:

@@ -122,6 +122,8 @@ class LatentPublisher(Node):
         if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
             self._health.count(f"time_{passage.value}")
             self.get_logger().warning(f"the frames' time {passage.value} to {frame_ns * 1e-9:.3f} s: starting anew")
+            for gathered in (self._poses, self._actions, self._depth, self._proprioception):
+                gathered.clear()
         elif passage is Passage.REPEATED:
             self._health.drop("frame-repeated", f"stamp {frame_ns * 1e-9:.3f} s came before; is the camera stamped?")
             return False

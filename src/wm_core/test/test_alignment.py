@@ -166,3 +166,51 @@ def test_timeline_lets_a_silent_camera_come_back():
     assert timeline.check(ns(60.95), ns(60.1)) is Passage.OUT_OF_ORDER
     assert timeline.check(ns(61.0), ns(60.15)) is Passage.REPEATED
     assert timeline.check(ns(61.05), ns(60.2)) is Passage.FOLLOWS
+
+
+@pytest.mark.parametrize("frame_count", [2, 3, 5, 16])
+def test_each_round_of_a_short_recording_is_a_timeline(frame_count):
+    timeline, passages = Timeline(), []
+    for index in range(20 * frame_count):
+        passages.append(timeline.check(ns(100.0 + index % frame_count * 0.05), ns(index * 0.05)))
+    # Of a round of two frames the first cannot be told from one that was overtaken.
+    assert passages.count(Passage.OUT_OF_ORDER) <= (19 if frame_count < 6 else 0)
+    if frame_count > 2:
+        assert passages.count(Passage.JUMPS_BACK) == 19
+
+
+def test_a_frame_that_was_overtaken_starts_no_timeline():
+    timeline = Timeline()
+    order = [0, 1, 2, 4, 3, 5, 6, 8, 9, 7, 10]
+    passages = [timeline.check(ns(stamp * 0.05), ns(index * 0.05)) for index, stamp in enumerate(order)]
+    assert [order[i] for i, p in enumerate(passages) if p is Passage.OUT_OF_ORDER] == [3, 7]
+    assert Passage.JUMPS_BACK not in passages
+
+
+@pytest.mark.parametrize("step_s", [1.5, 3.02, 4.9, 60.0])
+def test_a_clock_that_steps_back_leaves_no_poses_and_actions_of_before(step_s):
+    """A robot at 1 m/s whose clock steps back at 6 s: no pose of the old timeline is given for the new one."""
+    track, actions = PoseTrack(), ActionTrack(1)
+    for index in range(280):
+        second = index / 20
+        told = 100.0 + second - (step_s if second >= 6.0 else 0.0)
+        assert track.insert(ns(told), np.array([second, 0.0, 0.0]), IDENTITY)
+        actions.insert(ns(told), np.array([second]))
+        pose, action = track.at(ns(told - 0.007)), actions.at(ns(told))
+        if pose.position is not None:
+            assert abs(pose.position[0] - second) < 0.1
+        assert action.values[0] == pytest.approx(second)
+
+
+def test_one_pose_far_ahead_is_left_out():
+    track = PoseTrack()
+    assert [track.insert(ns(t), np.array([t, 0, 0]), IDENTITY) for t in (1.0, 1.05, 3601.0, 1.1)] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    np.testing.assert_allclose(track.at(ns(1.075)).position[0], 1.075)
+    assert not track.insert(ns(500.0), np.zeros(3), IDENTITY)
+    assert track.insert(ns(500.05), np.zeros(3), IDENTITY)  # a second one agrees
+    assert len(track) == 1

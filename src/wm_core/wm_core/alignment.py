@@ -13,7 +13,7 @@ import numpy as np
 
 from wm_core.errors import AlignmentError
 from wm_core.se3 import slerp
-from wm_core.timeline import NS_PER_S
+from wm_core.timeline import NS_PER_S, Passage, Timeline
 
 
 class PoseStatus(enum.IntEnum):
@@ -59,13 +59,15 @@ class AlignedAction:
 class PoseTrack:
     """The last poses, and the pose at any time near them.
 
-    Between two poses the position is linear and the turn a slerp. Beyond the newest (or before the oldest) the motion
-    between it and one at least ``baseline_s`` away goes on: two poses 5 ms apart would magnify their noise twentyfold.
+    Poses come in the order of their arrival; a stamp that steps back by more than a second restarts the track (a bag
+    that loops, a clock that is set), and a single one far ahead is left out. Between two poses the position is linear
+    and the turn a slerp. Beyond the newest (or before the oldest) the motion between it and one at least
+    ``baseline_s`` away goes on: two poses 5 ms apart would magnify their noise twentyfold.
 
     Args:
         max_age_s: Furthest that is extrapolated [s].
         max_gap_s: Widest gap that is interpolated [s].
-        keep_s: How far back poses are kept [s]; a pose older than that restarts the track (a bag that loops).
+        keep_s: How far back poses are kept [s].
         baseline_s: Least time between the two poses that give the velocity, where there are such [s].
     """
 
@@ -77,6 +79,7 @@ class PoseTrack:
                 raise AlignmentError(f"{name} = {value} s, expected more than 0")
         self._max_age_ns, self._max_gap_ns = int(max_age_s * NS_PER_S), int(max_gap_s * NS_PER_S)
         self._keep_ns, self._baseline_ns = int(keep_s * NS_PER_S), int(baseline_s * NS_PER_S)
+        self._timeline = Timeline(ahead_s=keep_s, tells_loops=False)
         self._stamps: list[int] = []
         self._positions: list[np.ndarray] = []
         self._quaternions: list[np.ndarray] = []
@@ -91,15 +94,22 @@ class PoseTrack:
 
     def clear(self) -> None:
         """Forgets all poses."""
+        self._timeline.restart()
+        self._empty()
+
+    def _empty(self) -> None:
         self._stamps, self._positions, self._quaternions = [], [], []
 
-    def insert(self, stamp_ns: int, position: np.ndarray, quaternion: np.ndarray) -> None:
+    def insert(self, stamp_ns: int, position: np.ndarray, quaternion: np.ndarray) -> bool:
         """Adds a pose; late ones find their place, one of the same time replaces the former.
 
         Args:
             stamp_ns: Time of the pose.
             position: [3] in metres.
             quaternion: [4] x, y, z, w, unit length.
+
+        Returns:
+            Whether it was taken; one stamped far ahead of those before is not, until another agrees.
 
         Raises:
             AlignmentError: Values are not finite, or the quaternion's length is not 1 within 1 %.
@@ -108,17 +118,20 @@ class PoseTrack:
         norm = float(np.linalg.norm(quaternion))
         if not np.isfinite(position).all() or not abs(norm - 1.0) <= 0.01:
             raise AlignmentError(f"pose {position.tolist()} m, quaternion length {norm:.4f}: expected finite and 1")
-        newest = self.newest_ns
-        if newest is not None and abs(stamp_ns - newest) > self._keep_ns:
-            self.clear()
+        passage = self._timeline.check(stamp_ns, 0)
+        if passage is Passage.AHEAD:
+            return False
+        if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
+            self._empty()
         at = bisect_left(self._stamps, stamp_ns)
         if at < len(self._stamps) and self._stamps[at] == stamp_ns:
             self._positions[at], self._quaternions[at] = position, quaternion / norm
-            return
+            return True
         self._stamps.insert(at, stamp_ns)
         self._positions.insert(at, position)
         self._quaternions.insert(at, quaternion / norm)
         self._forget_old()
+        return True
 
     def at(self, stamp_ns: int) -> AlignedPose:
         """Returns the pose at a time."""
@@ -169,7 +182,7 @@ class ActionTrack:
         size: Values per action A.
         max_age_s: An action older than this is not in force any more [s].
         tolerance_s: How much later than the time asked for an action may be [s].
-        keep_s: How far back actions are kept [s]; one older than that restarts the track.
+        keep_s: How far back actions are kept [s].
     """
 
     def __init__(self, size: int, max_age_s: float = 0.5, tolerance_s: float = 0.025, keep_s: float = 5.0) -> None:
@@ -178,6 +191,7 @@ class ActionTrack:
         self._size = size
         self._max_age_ns, self._tolerance_ns = int(max_age_s * NS_PER_S), int(tolerance_s * NS_PER_S)
         self._keep_ns = int(keep_s * NS_PER_S)
+        self._timeline = Timeline(ahead_s=keep_s, tells_loops=False)
         self._stamps: list[int] = []
         self._values: list[np.ndarray] = []
 
@@ -191,10 +205,14 @@ class ActionTrack:
 
     def clear(self) -> None:
         """Forgets all actions."""
+        self._timeline.restart()
+        self._empty()
+
+    def _empty(self) -> None:
         self._stamps, self._values = [], []
 
-    def insert(self, stamp_ns: int, values: np.ndarray) -> None:
-        """Adds an action [A].
+    def insert(self, stamp_ns: int, values: np.ndarray) -> bool:
+        """Adds an action [A]; returns whether it was taken: one far ahead of those before is not, until another agrees.
 
         Raises:
             AlignmentError: Wrong length, or values not finite.
@@ -204,15 +222,18 @@ class ActionTrack:
             raise AlignmentError(f"action of {values.size} values, expected {self._size}")
         if not np.isfinite(values).all():
             raise AlignmentError(f"action {values.tolist()} is not finite")
-        newest = self.newest_ns
-        if newest is not None and abs(stamp_ns - newest) > self._keep_ns:
-            self.clear()
+        passage = self._timeline.check(stamp_ns, 0)
+        if passage is Passage.AHEAD:
+            return False
+        if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
+            self._empty()
         at = bisect_right(self._stamps, stamp_ns)
         self._stamps.insert(at, stamp_ns)
         self._values.insert(at, values)
         keep = bisect_left(self._stamps, self._stamps[-1] - self._keep_ns)
         if keep:
             del self._stamps[:keep], self._values[:keep]
+        return True
 
     def at(self, stamp_ns: int) -> AlignedAction:
         """Returns the action in force at a time."""

@@ -33,3 +33,25 @@ def yaw_of(quaternion: Sequence[float] | np.ndarray) -> float:
 def quaternion_of(yaw_rad: float) -> tuple[float, float, float, float]:
     """Returns the quaternion x, y, z, w of a yaw about z."""
     return 0.0, 0.0, math.sin(yaw_rad / 2.0), math.cos(yaw_rad / 2.0)
+
+
+def compose(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns the quaternion product [4]: the turn ``second`` in a frame that is itself turned by ``first``."""
+    x1, y1, z1, w1 = first
+    x2, y2, z2, w2 = second
+    return np.array(
+        [
+            w1 * x2 + x1 * w2 + y1 * z2 - z1 * y2,
+            w1 * y2 - x1 * z2 + y1 * w2 + z1 * x2,
+            w1 * z2 + x1 * y2 - y1 * x2 + z1 * w2,
+            w1 * w2 - x1 * x2 - y1 * y2 - z1 * z2,
+        ]
+    )
+
+
+def rotate(quaternion: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Returns a vector [3] turned by a unit quaternion [4]."""
+    axis, w = quaternion[:3], quaternion[3]
+    doubled = 2.0 * np.cross(axis, vector)
+    turned: np.ndarray = vector + w * doubled + np.cross(axis, doubled)
+    return turned

@@ -10,6 +10,10 @@ import enum
 from wm_core.errors import AlignmentError
 
 NS_PER_S = 1_000_000_000
+_OVERTAKEN = 4
+"""Intervals of a camera that a frame can be overtaken by."""
+_FASTEST_PLAYBACK = 20
+"""Times that a recording may be played faster than it was made; late frames in one burst are faster still."""
 
 
 class Pacer:
@@ -52,29 +56,45 @@ class Passage(enum.Enum):
 
 
 class Timeline:
-    """Tells a stamp that follows from one that jumps.
+    """Tells a stamp that follows from one that jumps: the one rule for frames, poses and actions.
 
-    A jump back starts a new timeline at once (a bag that loops). A jump ahead is held for an error (``AHEAD``) until
-    the next frame agrees with it (``JUMPS_AHEAD``): one frame with a broken stamp must not end a timeline.
+    A jump back starts a new timeline at once (a bag that loops, a clock that is set). A smaller step back is a frame
+    out of order, unless it is far beyond the camera's own intervals, or the next frame goes on from there as time
+    passes: then it is a jump as well (a recording of less than a second that loops). A jump ahead is held for an error
+    (``AHEAD``) until the next frame agrees with it (``JUMPS_AHEAD``): one frame with a broken stamp must not end a
+    timeline.
 
     Args:
         ahead_s: Furthest that stamps may run ahead of the time that passed between frames [s].
         back_s: How far back is a jump; less is a frame out of order [s].
+        tells_loops: Whether smaller steps back may be jumps; not for streams whose messages overtake each other.
     """
 
-    def __init__(self, ahead_s: float = 5.0, back_s: float = 1.0) -> None:
+    def __init__(self, ahead_s: float = 5.0, back_s: float = 1.0, tells_loops: bool = True) -> None:
         self._ahead_ns, self._back_ns = int(ahead_s * NS_PER_S), int(back_s * NS_PER_S)
+        self._tells_loops = tells_loops
         self._last: tuple[int, int] | None = None
         self._doubted: tuple[int, int] | None = None
+        self._late: tuple[int, int] | None = None
+        self._interval_ns = 0
 
     def check(self, stamp_ns: int, steady_ns: int) -> Passage:
         """Returns what the stamp of a frame received at ``steady_ns`` (a steady clock) does."""
         passage = self._judge(stamp_ns, steady_ns)
         if passage is Passage.AHEAD:
             self._doubted = (stamp_ns, steady_ns)
-        elif passage not in (Passage.REPEATED, Passage.OUT_OF_ORDER):
-            self._last, self._doubted = (stamp_ns, steady_ns), None
+        elif passage is Passage.OUT_OF_ORDER:
+            self._late = (stamp_ns, steady_ns)
+        elif passage is not Passage.REPEATED:
+            if passage is Passage.FOLLOWS and self._last is not None:
+                self._interval_ns = stamp_ns - self._last[0]
+            self._last, self._doubted, self._late = (stamp_ns, steady_ns), None, None
         return passage
+
+    def restart(self) -> None:
+        """Forgets what came before."""
+        self._last = self._doubted = self._late = None
+        self._interval_ns = 0
 
     def _judge(self, stamp_ns: int, steady_ns: int) -> Passage:
         if self._last is None:
@@ -82,6 +102,8 @@ class Timeline:
         if stamp_ns < self._last[0] - self._back_ns:
             return Passage.JUMPS_BACK
         if stamp_ns <= self._last[0]:
+            if self._tells_loops and stamp_ns < self._last[0] and self._loops(self._last, stamp_ns, steady_ns):
+                return Passage.JUMPS_BACK
             return Passage.REPEATED if stamp_ns == self._last[0] else Passage.OUT_OF_ORDER
         if not self._is_ahead(self._last, stamp_ns, steady_ns):
             return Passage.FOLLOWS
@@ -89,6 +111,15 @@ class Timeline:
         if doubted and stamp_ns >= doubted[0] and not self._is_ahead(doubted, stamp_ns, steady_ns):
             return Passage.JUMPS_AHEAD
         return Passage.AHEAD
+
+    def _loops(self, last: tuple[int, int], stamp_ns: int, steady_ns: int) -> bool:
+        """Returns whether a small step back is a new timeline."""
+        if 0 < self._interval_ns * _OVERTAKEN < last[0] - stamp_ns:
+            return True
+        if self._late is None:
+            return False
+        step_ns, passed_ns = stamp_ns - self._late[0], steady_ns - self._late[1]
+        return 0 < step_ns < _FASTEST_PLAYBACK * passed_ns
 
     def _is_ahead(self, before: tuple[int, int], stamp_ns: int, steady_ns: int) -> bool:
         return (stamp_ns - before[0]) - (steady_ns - before[1]) > self._ahead_ns

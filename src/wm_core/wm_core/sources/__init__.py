@@ -1,0 +1,20 @@
+"""What robots send, brought to what the graph takes: poses and actions of many message types, by the fields they have.
+
+The same code reads a message that rclpy delivered and one that was read from a recording.
+"""
+
+from wm_core.sources.actions import ACTION_TYPES, ActionSample, action_from_msg
+from wm_core.sources.poses import POSE_TYPES, PoseSample, pose_sample_from_msg, stamp_ns_of
+from wm_core.sources.transforms import TF_TYPE, TransformBuffer
+
+__all__ = [
+    "ACTION_TYPES",
+    "POSE_TYPES",
+    "TF_TYPE",
+    "ActionSample",
+    "PoseSample",
+    "TransformBuffer",
+    "action_from_msg",
+    "pose_sample_from_msg",
+    "stamp_ns_of",
+]

@@ -1,0 +1,114 @@
+"""Poses from the messages that carry one, with their standard errors where they tell them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wm_core.errors import MessageError
+from wm_core.se3 import compose
+
+POSE_TYPES = (
+    "geometry_msgs/msg/PoseStamped",
+    "geometry_msgs/msg/PoseWithCovarianceStamped",
+    "nav_msgs/msg/Odometry",
+    "geometry_msgs/msg/TransformStamped",
+)
+"""Types that carry a pose, the likelier to be in a map's frame first."""
+
+_UNIT_TOLERANCE = 0.01
+_OPTICAL = ("_optical_frame", "_optical")
+# REP-103: an optical frame looks along z with x to the right; a body looks along x with y to the left.
+_BODY_IN_OPTICAL = np.array([0.5, -0.5, 0.5, 0.5])
+
+
+@dataclass(frozen=True)
+class PoseSample:
+    """One pose of the robot.
+
+    Attributes:
+        stamp_ns: Of the message; 0 when it is not stamped.
+        position: [3] in metres.
+        quaternion: [4] x, y, z, w, unit length; the body's axes (x ahead), also where the message has an optical frame.
+        frame_id: In which it is told.
+        child_frame_id: What it is the pose of, "" where the message does not say.
+        position_se_m: Standard error of x and y, the larger; NaN where not told.
+        yaw_se_rad: Standard error of the yaw; NaN where not told.
+    """
+
+    stamp_ns: int
+    position: np.ndarray
+    quaternion: np.ndarray
+    frame_id: str = ""
+    child_frame_id: str = ""
+    position_se_m: float = math.nan
+    yaw_se_rad: float = math.nan
+
+
+def stamp_ns_of(msg: Any) -> int:
+    """Returns the stamp of a message's header [ns]; 0 without a header."""
+    header = getattr(msg, "header", None)
+    return 0 if header is None else int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+def pose_sample_from_msg(msg: Any) -> PoseSample:
+    """Returns the pose that a message of one of ``POSE_TYPES`` carries.
+
+    Raises:
+        MessageError: ``pose-type`` when it carries none, ``pose-not-finite``, or ``quaternion-not-unit`` when its
+            length is off by more than 1 %.
+    """
+    covariance: Sequence[float] = ()
+    transform, pose = getattr(msg, "transform", None), getattr(msg, "pose", None)
+    if transform is not None:
+        point, turn = transform.translation, transform.rotation
+    elif pose is not None:
+        if hasattr(pose, "covariance"):
+            covariance, pose = pose.covariance, pose.pose
+        point, turn = pose.position, pose.orientation
+    else:
+        raise MessageError("pose-type", f"a {type(msg).__name__} has neither pose nor transform")
+    child = str(getattr(msg, "child_frame_id", "")).lstrip("/")
+    position, quaternion = checked_pose((point.x, point.y, point.z), (turn.x, turn.y, turn.z, turn.w))
+    return PoseSample(
+        stamp_ns_of(msg),
+        position,
+        as_body(quaternion, child),
+        str(msg.header.frame_id).lstrip("/"),
+        child,
+        *_standard_errors(covariance),
+    )
+
+
+def checked_pose(point: Sequence[float], turn: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns position [3] in metres and unit quaternion [4] as x, y, z, w.
+
+    Raises:
+        MessageError: ``pose-not-finite`` or ``quaternion-not-unit``.
+    """
+    position, quaternion = np.array(point, np.float64), np.array(turn, np.float64)
+    if not (np.isfinite(position).all() and np.isfinite(quaternion).all()):
+        raise MessageError("pose-not-finite", f"position {position.tolist()} m, orientation {quaternion.tolist()}")
+    norm = float(np.linalg.norm(quaternion))
+    if abs(norm - 1.0) > _UNIT_TOLERANCE:
+        raise MessageError("quaternion-not-unit", f"length {norm:.4f} of {quaternion.tolist()}, expected 1")
+    return position, quaternion / norm
+
+
+def as_body(quaternion: np.ndarray, child_frame_id: str) -> np.ndarray:
+    """Returns a frame's orientation as a body's: turned where the frame's name says that it is an optical one."""
+    return compose(quaternion, _BODY_IN_OPTICAL) if child_frame_id.endswith(_OPTICAL) else quaternion
+
+
+def _standard_errors(covariance: Sequence[float]) -> tuple[float, float]:
+    """Returns standard errors of position [m] and yaw [rad] from a 6 x 6 covariance; NaN where it was not filled."""
+    if len(covariance) != 36:
+        return math.nan, math.nan
+    x, y, yaw = (float(covariance[index]) for index in (0, 7, 35))
+    # All zero is how drivers leave it out; a negative entry says "not known".
+    filled = x >= 0 and y >= 0 and x + y > 0
+    return math.sqrt(max(x, y)) if filled else math.nan, math.sqrt(yaw) if yaw > 0 else math.nan

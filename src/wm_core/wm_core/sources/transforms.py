@@ -1,0 +1,146 @@
+"""The robot's pose from tf: a tree of transforms, each with its own rate, composed to one pose."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from wm_core.errors import MessageError
+from wm_core.se3 import compose, rotate, slerp
+from wm_core.sources.poses import PoseSample, as_body, checked_pose, stamp_ns_of
+
+TF_TYPE = "tf2_msgs/msg/TFMessage"
+MAPS = ("map", "odom", "world")
+BODIES = ("base_link", "base_footprint")
+_HOLD_NS = 2_000_000_000
+_KEEP_NS = 10_000_000_000
+_BACK_NS = 1_000_000_000
+
+
+class _Edge:
+    """The transforms from one frame to its parent, ordered by time."""
+
+    def __init__(self, parent: str, is_static: bool) -> None:
+        self.parent, self.is_static = parent, is_static
+        self._stamps: list[int] = []
+        self._poses: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def insert(self, stamp_ns: int, position: np.ndarray, quaternion: np.ndarray) -> None:
+        if self._stamps and (stamp_ns < self._stamps[-1] - _BACK_NS or self.is_static):
+            self._stamps, self._poses = [], []
+        at = bisect_left(self._stamps, stamp_ns)
+        self._stamps.insert(at, stamp_ns)
+        self._poses.insert(at, (position, quaternion))
+        keep = bisect_left(self._stamps, self._stamps[-1] - _KEEP_NS)
+        del self._stamps[:keep], self._poses[:keep]
+
+    def at(self, stamp_ns: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns translation and rotation at a time; a slow one holds for a while, None beyond."""
+        if not self._stamps:
+            return None
+        after = bisect_left(self._stamps, stamp_ns)
+        if self.is_static or (after < len(self._stamps) and self._stamps[after] == stamp_ns):
+            return self._poses[-1 if self.is_static else after]
+        if 0 < after < len(self._stamps):
+            (start, turned), (end, turns) = self._poses[after - 1], self._poses[after]
+            part = (stamp_ns - self._stamps[after - 1]) / (self._stamps[after] - self._stamps[after - 1])
+            return start + part * (end - start), slerp(turned, turns, part)
+        end_at = -1 if after else 0
+        return self._poses[end_at] if abs(stamp_ns - self._stamps[end_at]) <= _HOLD_NS else None
+
+
+class TransformBuffer:
+    """Transforms received so far, and the pose of one frame in another at a time.
+
+    Args:
+        parent: Frame in which poses are wanted; "" takes the first of map, odom, world that is connected.
+        child: Frame whose pose is wanted; "" takes the first of base_link, base_footprint that is known.
+    """
+
+    def __init__(self, parent: str = "", child: str = "") -> None:
+        self._parents = (parent.lstrip("/"),) if parent else MAPS
+        self._children = (child.lstrip("/"),) if child else BODIES
+        self._edges: dict[str, _Edge] = {}
+
+    @property
+    def frames(self) -> dict[str, str]:
+        """{frame: its parent}."""
+        return {child: edge.parent for child, edge in self._edges.items()}
+
+    def insert(self, msg: Any, is_static: bool = False) -> list[PoseSample]:
+        """Adds a TFMessage; returns the poses that are new through it.
+
+        Raises:
+            MessageError: A transform's values cannot be one; those before it were taken.
+        """
+        moved: dict[str, int] = {}
+        for transform in msg.transforms:
+            child = str(transform.child_frame_id).lstrip("/")
+            stamp_ns = stamp_ns_of(transform)
+            shift, turn = transform.transform.translation, transform.transform.rotation
+            pose = checked_pose((shift.x, shift.y, shift.z), (turn.x, turn.y, turn.z, turn.w))
+            parent = str(transform.header.frame_id).lstrip("/")
+            edge = self._edges.get(child)
+            if edge is None or edge.parent != parent:
+                edge = self._edges[child] = _Edge(parent, is_static)
+            edge.insert(stamp_ns, *pose)
+            if not is_static:
+                moved[child] = stamp_ns
+        return self._news(moved)
+
+    def _news(self, moved: dict[str, int]) -> list[PoseSample]:
+        chain = self._chain()
+        if chain is None:
+            return []
+        # The part of the chain nearest to the body is the fastest one; the others are taken at its time.
+        leading = next((frame for frame in chain[0] if not self._edges[frame].is_static), None)
+        if leading not in moved:
+            return []
+        sample = self.lookup(moved[leading])
+        return [] if sample is None else [sample]
+
+    def lookup(self, stamp_ns: int) -> PoseSample | None:
+        """Returns the pose at a time, None where the frames are not connected or not known then."""
+        found = self._chain()
+        if found is None:
+            return None
+        chain, parent = found
+        position, quaternion = np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0])
+        for frame in chain:
+            step = self._edges[frame].at(stamp_ns)
+            if step is None:
+                return None
+            position = step[0] + rotate(step[1], position)
+            quaternion = compose(step[1], quaternion)
+        return PoseSample(stamp_ns, position, as_body(quaternion, chain[0]), parent, chain[0])
+
+    def _chain(self) -> tuple[list[str], str] | None:
+        """Returns the frames from the body up to below the map, and the map's name."""
+        for child in self._children:
+            way = list(self._up(child))
+            ends = [self._edges[frame].parent for frame in way]
+            for parent in self._parents:
+                if parent in ends:
+                    return way[: ends.index(parent) + 1], parent
+        return None
+
+    def _up(self, frame: str) -> Iterable[str]:
+        seen = set[str]()
+        while frame in self._edges and frame not in seen:
+            seen.add(frame)
+            yield frame
+            frame = self._edges[frame].parent
+
+    def why_not(self) -> str:
+        """Returns in words why no pose can be looked up."""
+        wanted = f"{' or '.join(self._parents)} -> {' or '.join(self._children)}"
+        known = ", ".join(f"{edge.parent} -> {child}" for child, edge in sorted(self._edges.items())) or "nothing"
+        return f"tf does not connect {wanted}; it has: {known}"
+
+
+def frames_error(buffer: TransformBuffer) -> MessageError:
+    """Returns the error for a lookup that cannot work."""
+    return MessageError("tf-not-connected", buffer.why_not())
