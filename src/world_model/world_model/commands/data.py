@@ -4,34 +4,48 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from wm_core.bags import Bag, find_bags
+from wm_core.bags.survey import Wishes
 from wm_core.errors import CoreError
-from world_model.data.bags import BagOptions, read_bag
-from world_model.data.episodes import DatasetManifest, EpisodeWriter
+from world_model.data.account import Account, exit_code
+from world_model.data.bags import BagOptions, read_recording
+from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
+from world_model.data.inspection import inspect_bag
 from world_model.data.simulated import SimulatedRun, generate, parse_seeds
 
-__all__ = ["main", "parse_seeds"]
+__all__ = ["main", "named_bags", "parse_seeds"]
+
+_SLOWER = 1.25
+"""Times the step asked for from which on the camera is slower than asked for."""
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-data") -> int:
-    """Run the command line and return its exit code: 0, or 2 when something asked for is wrong."""
+    """Run the command line and return its exit code.
+
+    0; 1 when more than a tenth of a recording's frames were lost to faults, unless ``--allow-partial``; 2 when what was
+    asked for is wrong, or nothing usable came.
+    """
     options = _parser(prog).parse_args(arguments)
     try:
         with _progress() as bar:
             if options.source == "sim":
                 _simulate(options, bar)
-            else:
-                _convert(options, bar)
+                return 0
+            if options.source == "inspect":
+                return _inspect(options, bar)
+            accounts = _convert(options, bar)
+        _say(line for account in accounts for line in account.lines())
+        return exit_code(accounts, options.allow_partial)
     except CoreError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"{prog}: {error}", markup=False)
         return 2
-    return 0
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -48,19 +62,30 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     sim.add_argument("--workers", type=int, default=2)
     sim.add_argument("--valid-share", type=float, default=0.0, help="share of the buildings held out for validation")
     sim.add_argument("--test-share", type=float, default=0.0, help="share of the buildings held out for test")
-    bag = sources.add_parser("bag", help="recordings: rosbag2 folders, sqlite3 or mcap")
+    bag = sources.add_parser("bag", help="recordings: rosbag2 (sqlite3, mcap), ROS 1, or folders of them")
     bag.add_argument("bags", type=Path, nargs="+")
     bag.add_argument("out", type=Path)
+    _add_topics(bag)
     defaults = BagOptions()
-    bag.add_argument("--image-topic", default=defaults.image_topic)
-    bag.add_argument("--pose-topic", default=defaults.pose_topic)
-    bag.add_argument("--action-topic", default=defaults.action_topic)
-    bag.add_argument("--rate-hz", type=float, default=defaults.rate_hz)
+    bag.add_argument("--depth-topic", help="depth images to convert as well")
+    bag.add_argument("--proprioception-topic", help="Float32MultiArray to convert as well")
+    bag.add_argument("--rate-hz", type=float, default=defaults.rate_hz, help="most frames per second (default 20)")
+    bag.add_argument("--every", type=int, default=1, metavar="N", help="take one frame in N")
     bag.add_argument("--image-size", type=int, default=defaults.image_size)
     bag.add_argument("--from-s", type=float, default=0.0, help="leave out what comes before")
     bag.add_argument("--to-s", type=float, default=float("inf"), help="leave out what comes after")
     bag.add_argument("--split", choices=("train", "valid", "test"), default="train")
+    bag.add_argument("--allow-partial", action="store_true", help="exit code 0 however many frames were lost to faults")
+    inspect = sources.add_parser("inspect", help="what a recording holds and what would feed what, without converting")
+    inspect.add_argument("bags", type=Path, nargs="+")
+    _add_topics(inspect)
     return parser
+
+
+def _add_topics(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image-topic", help="camera; by default chosen by what the recording holds")
+    parser.add_argument("--pose-topic", help="pose, /tf, or none")
+    parser.add_argument("--action-topic", help="actions, or none")
 
 
 def _progress() -> Progress:
@@ -96,32 +121,74 @@ def _simulate(options: argparse.Namespace, bar: Progress) -> None:
     )
 
 
-def _convert(options: argparse.Namespace, bar: Progress) -> None:
+def _convert(options: argparse.Namespace, bar: Progress) -> list[Account]:
+    names = ("image_topic", "pose_topic", "action_topic", "depth_topic", "proprioception_topic", "rate_hz", "every")
     bag_options = BagOptions(
-        image_topic=options.image_topic,
-        pose_topic=options.pose_topic,
-        action_topic=options.action_topic,
-        rate_hz=options.rate_hz,
-        image_size=options.image_size,
+        **{name: getattr(options, name) for name in (*names, "image_size", "from_s", "to_s")},
     )
     writer: EpisodeWriter | None = None
-    for path in options.bags:
-        name = path.resolve().name if path.resolve().name != "bag" else path.resolve().parent.name
+    accounts = []
+    for path, name in named_bags(options.bags).items():
         if writer is not None and writer.has(name):
             continue
         task = bar.add_task(name, total=None)
-        episode = read_bag(path, bag_options, name=name, progress=partial(_advance, bar, task)).cut(
-            options.from_s, options.to_s
-        )
-        if writer is None:
-            manifest = DatasetManifest(
-                image_size=options.image_size,
-                step_s=1.0 / options.rate_hz,
-                action_dim=episode.action_TA.shape[1],
-                source={"kind": "bag", "from_s": options.from_s, "to_s": min(options.to_s, 1e9)},
-            )
-            writer = EpisodeWriter(options.out, manifest)
-        writer.write(episode, options.split)
+        recording = read_recording(path, bag_options, name=name, progress=partial(_advance, bar, task))
+        accounts.append(recording.account)
+        if recording.episodes and writer is None:
+            writer = EpisodeWriter(options.out, _manifest(options, recording.episodes[0], recording.account))
+        if writer is not None:
+            for episode in recording.episodes:
+                writer.write(episode, options.split)
+            writer.note(name, recording.account.entries())
+    return accounts
+
+
+def named_bags(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return the recordings that some paths mean, each with a name of its own: as many folders as tell them apart.
+
+    Raises:
+        BagError: A path is not there, or holds no recording.
+    """
+    bags = list(dict.fromkeys(path.resolve() for path in find_bags(paths)))
+    parts = {bag: [*bag.parts[1:-1], bag.name.split(".")[0] if bag.is_file() else bag.name] for bag in bags}
+    # A folder that is called "bag" says nothing.
+    depths = {bag: 2 if parts[bag][-1] == "bag" and len(parts[bag]) > 1 else 1 for bag in bags}
+    names = {bag: parts[bag][-2 if depths[bag] == 2 else -1] for bag in bags}
+    depth = 1
+    while len(set(names.values())) < len(bags) and depth < max(map(len, parts.values())):
+        depth += 1
+        clashing = {name for name in names.values() if list(names.values()).count(name) > 1}
+        names |= {bag: "-".join(parts[bag][-depth:]) for bag in bags if names[bag] in clashing}
+    return names
+
+
+def _manifest(options: argparse.Namespace, episode: Episode, account: Account) -> DatasetManifest:
+    nominal_s = options.every / options.rate_hz
+    # A camera slower than asked for sets the step; one that jitters around the rate does not.
+    step_s = round(account.step_s, 4) if account.step_s > _SLOWER * nominal_s else nominal_s
+    return DatasetManifest(
+        image_size=options.image_size,
+        step_s=step_s,
+        action_dim=episode.action_TA.shape[1],
+        source={"kind": "bag", "from_s": options.from_s, "to_s": min(options.to_s, 1e9)},
+    )
+
+
+def _inspect(options: argparse.Namespace, bar: Progress) -> int:
+    suffices = True
+    for path in find_bags(options.bags):
+        task = bar.add_task(path.name, total=None)
+        wishes = Wishes(options.image_topic, options.pose_topic, options.action_topic)
+        report = inspect_bag(Bag(path), wishes, partial(_advance, bar, task))
+        _say(report.lines)
+        suffices &= report.suffices
+    return 0 if suffices else 1
+
+
+def _say(lines: Iterable[str]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(line, markup=False)
 
 
 if __name__ == "__main__":

@@ -1,58 +1,34 @@
-"""rosbag2 recordings (sqlite3 or mcap) to episodes, without a ROS installation.
+"""Recordings (rosbag2, ROS 1) to episodes and an account of them, without a ROS installation.
 
-Shape suffixes: T = frames, S = image side, H, W = camera image sides.
+Shape suffixes: T = frames, S = image side, A = action size, P = proprioception size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.typesys import Stores, get_typestore
 
-from wm_core.errors import FrameError, MessageError
-from wm_core.images import picture_from_msg, prepare_image
-from wm_core.timeline import Pacer
+from wm_core.bags import Bag, BagError
+from wm_core.bags.survey import ACTIONS, CAMERA, POSE, Wishes, choose_sources
+from world_model.data.account import Account, Fate, StreamAccount
 from world_model.data.episodes import Episode
-from world_model.data.stream import ActionEvent, PoseEvent, align
+from world_model.data.events import BagOptions, Events, read_events
+from world_model.data.stream import Aligned, align
 from world_model.errors import DataError
 
-
-@dataclass(frozen=True, kw_only=True)
-class BagOptions:
-    """How a recording is read.
-
-    Attributes:
-        image_topic: sensor_msgs/Image or CompressedImage.
-        pose_topic: geometry_msgs/PoseStamped.
-        action_topic: std_msgs/Float32MultiArray, timed by when it was recorded.
-        rate_hz: Most frames per second.
-        image_size: Side of the stored image [px].
-        action_dim: Expected action size; ``None`` takes the first message's.
-    """
-
-    image_topic: str = "/camera/image_raw"
-    pose_topic: str = "/pose"
-    action_topic: str = "/actions"
-    rate_hz: float = 20.0
-    image_size: int = 64
-    action_dim: int | None = None
+__all__ = ["BagOptions", "Recording", "read_bag", "read_recording", "unusable"]
 
 
 @dataclass
-class _Events:
-    """What a recording holds, as it is read."""
+class Recording:
+    """What came of a recording: its episodes, one for each stretch of time without a jump, and the account."""
 
-    images: list[np.ndarray]
-    stamps: list[int]
-    arrivals: list[int]
-    poses: list[PoseEvent]
-    actions: list[ActionEvent]
-    skipped: dict[str, int]
+    account: Account
+    episodes: list[Episode] = field(default_factory=list)
 
 
 def read_bag(
@@ -62,74 +38,152 @@ def read_bag(
     name: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Episode:
-    """Return one recording as an episode, aligned as the live node aligns it.
+    """Return one recording as an episode, aligned as the live node aligns it; where time jumps, its longest part.
 
     Args:
-        path: rosbag2 folder.
+        path: Recording.
         options: Topics, rate and sizes.
         name: Name of the episode; default: the folder's.
         progress: Called with (messages read, messages in all).
 
     Raises:
-        DataError: Not a rosbag2 recording, no images on the topic, or no two frames in order.
+        DataError: Not a recording, no images on the topic, or no two frames in order.
     """
-    options = options or BagOptions()
-    events = _Events([], [], [], [], [], {})
+    recording = read_recording(path, options, name=name, progress=progress)
+    if not recording.episodes:
+        raise DataError(unusable(recording.account))
+    return max(recording.episodes, key=len)
+
+
+def unusable(account: Account) -> str:
+    """Return in words why nothing came of a recording."""
+    kept = account.counts[Fate.KEPT]
+    why = "; ".join(line.strip() for line in account.lines()[1:] if "lost:" in line or "damaged:" in line)
+    text = f"{account.recording} has {kept} usable images on {account.camera.topic}, expected at least 2"
+    return f"{text}: {why}" if why else text
+
+
+def read_recording(
+    path: Path,
+    options: BagOptions | None = None,
+    *,
+    name: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Recording:
+    """Return the episodes of a recording and the account of it.
+
+    Args:
+        path: Recording.
+        options: Topics, rate and sizes.
+        name: Name of the episode; further parts, where time jumps, get ``-2``, ``-3``, ...; default: the folder's.
+        progress: Called with (messages read, messages in all).
+
+    Raises:
+        DataError: Not a recording, or a topic that was asked for is not there or cannot be used.
+    """
+    options, path = options or BagOptions(), Path(path)
+    account = Account(str(path))
     try:
-        # Bags that carry no message definitions are read with Jazzy's, which every later distribution shares here.
-        with AnyReader([Path(path)], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            _read(reader, options, events, progress)
-    except (AnyReaderError, OSError) as error:
+        bag = Bag(path)
+        _choose(bag, options, account)
+        events = read_events(bag, options, account, progress)
+    except BagError as error:
         raise DataError(f"{path} is not a readable rosbag2 recording: {error}") from error
-    if len(events.stamps) < 2:
-        raise DataError(f"{path} has {len(events.stamps)} usable images on {options.image_topic}, expected at least 2")
+    account.damages = [str(damage) for damage in bag.damages]
+    account.damaged = sum(d.lost_count for d in bag.damages if f" on {account.camera.topic}," in d.text)
+    if not events.frames:
+        return Recording(account)
     action_dim = options.action_dim or (len(events.actions[0].values) if events.actions else 1)
-    stamp_T, keep = _ascending(np.array(events.stamps, np.int64))
-    aligned = align(stamp_T, np.array(events.arrivals, np.int64)[keep], events.poses, events.actions, action_dim)
-    name = name or Path(path).name
-    return Episode(name, name, np.stack(events.images)[keep], stamp_T, aligned.pose_T4, aligned.action_TA)
+    stamp_T = np.array([frame.stamp_ns for frame in events.frames], np.int64)
+    arrival_T = np.array([frame.arrival_ns for frame in events.frames], np.int64)
+    aligned = align(stamp_T, arrival_T, events.poses, events.actions, action_dim, restart_ns=tuple(events.restarts_ns))
+    _complete(account, aligned, events)
+    return Recording(account, list(_episodes(events, aligned, name or path.name.split(".")[0], account)))
 
 
-def _read(reader: AnyReader, options: BagOptions, events: _Events, progress: Callable[[int, int], None]) -> None:
-    topics = {options.image_topic, options.pose_topic, options.action_topic}
-    connections = [c for c in reader.connections if c.topic in topics]
-    if options.image_topic not in {c.topic for c in connections}:
-        found = ", ".join(sorted({c.topic for c in reader.connections})) or "none"
-        raise DataError(f"no topic {options.image_topic} in the recording; topics: {found}")
-    total, pacer = sum(c.msgcount for c in connections), Pacer(options.rate_hz)
-    for done, (connection, arrival_ns, raw) in enumerate(reader.messages(connections), start=1):
-        msg: Any = reader.deserialize(raw, connection.msgtype)
-        if connection.topic == options.image_topic:
-            _take_image(msg, arrival_ns, options, pacer, events)
-        elif connection.topic == options.pose_topic:
-            p, q = msg.pose.position, msg.pose.orientation
-            events.poses.append(PoseEvent(arrival_ns, _stamp(msg), (p.x, p.y, p.z), (q.x, q.y, q.z, q.w)))
-        else:
-            events.actions.append(ActionEvent(arrival_ns, np.asarray(msg.data, np.float32)))
-        if done % 200 == 0 or done == total:
-            progress(done, total)
+def _choose(bag: Bag, options: BagOptions, account: Account) -> None:
+    wishes = Wishes(options.image_topic, options.pose_topic, options.action_topic)
+    choices = choose_sources(bag, wishes)
+    for target, stream in ((CAMERA, account.camera), (POSE, account.poses), (ACTIONS, account.actions)):
+        choice = choices[target]
+        stream.topic, stream.why = choice.topic, choice.why
+        stream.type = bag.types[choice.topic] if choice.topic else ""
+        if choice.others:
+            account.notes.append(str(choice))
+    if account.camera.topic is None:
+        found = ", ".join(f"{topic} ({bag.types[topic]}, {bag.counts[topic]})" for topic in sorted(bag.types)) or "none"
+        raise BagError(f"no topic {CAMERA} or other camera in the recording; topics: {found}")
+    for topic in (options.depth_topic, options.proprioception_topic):
+        if topic is not None and topic not in bag.types:
+            raise BagError(f"no topic {topic} in the recording; topics: {', '.join(sorted(bag.types))}")
 
 
-def _take_image(msg: Any, arrival_ns: int, options: BagOptions, pacer: Pacer, events: _Events) -> None:
-    stamp_ns = _stamp(msg)
-    if not pacer.is_due(stamp_ns):
-        return
-    try:
-        image = prepare_image(picture_from_msg(msg), options.image_size)
-    except (FrameError, MessageError) as error:
-        events.skipped[str(error)] = events.skipped.get(str(error), 0) + 1
-        return
-    events.images.append(image)
-    events.stamps.append(stamp_ns)
-    events.arrivals.append(arrival_ns)
+def _complete(account: Account, aligned: Aligned, events: Events) -> None:
+    """Fills in what is known after alignment."""
+    has_pose_T = np.isfinite(aligned.pose_T4).all(axis=1)
+    account.poses.known = int(has_pose_T.sum())
+    account.actions.known = int(np.isfinite(aligned.action_TA).all(axis=1).sum())
+    account.poses.unusable += aligned.pose_faults
+    account.actions.unusable += aligned.action_faults
+    if account.poses.topic is not None:
+        account.without_pose = {frame.row for frame, known in zip(events.frames, has_pose_T) if not known}
+    for stream in (account.camera, account.poses, account.actions):
+        stream.rate_hz = _rate(stream)
+    for name, stream in (("poses", account.poses), ("actions", account.actions)):
+        if stream.read and not stream.known:
+            account.notes.append(_why_unknown(name, stream, account.camera))
 
 
-def _stamp(msg: Any) -> int:
-    return int(msg.header.stamp.sec) * 1_000_000_000 + int(msg.header.stamp.nanosec)
+def _rate(stream: StreamAccount) -> float:
+    times = stream.stamps_ns if stream.stamps_ns and all(stream.stamps_ns) else stream.arrivals_ns
+    gap_N = np.diff(np.array(times, np.int64))
+    gap_N = gap_N[gap_N > 0]
+    return float(1e9 / np.median(gap_N)) if len(gap_N) else 0.0
 
 
-def _ascending(stamp_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the stamps that are later than all before, and which they are."""
-    before_N = np.concatenate([[np.iinfo(np.int64).min], np.maximum.accumulate(stamp_N)[:-1]])
-    keep = np.flatnonzero(stamp_N > before_N)
-    return stamp_N[keep], keep
+def _why_unknown(name: str, stream: StreamAccount, camera: StreamAccount) -> str:
+    stamped = [(s, a) for s, a in zip(stream.stamps_ns, stream.arrivals_ns) if s]
+    if not stamped or not camera.stamps_ns:
+        return f"none of {stream.read} {name} on {stream.topic} belongs to a frame"
+    own_s = float(np.median([(s - a) * 1e-9 for s, a in stamped]))
+    frames_s = float(np.median([(s - a) * 1e-9 for s, a in zip(camera.stamps_ns, camera.arrivals_ns)]))
+    off_s = own_s - frames_s
+    side = "after" if off_s > 0 else "before"
+    return f"{name} on {stream.topic} lie {abs(off_s):.3g} s {side} the frames: another clock?"
+
+
+def _episodes(events: Events, aligned: Aligned, name: str, account: Account) -> Iterator[Episode]:
+    part_T = np.array([frame.part for frame in events.frames])
+    parts = [part for part in np.unique(part_T) if (part_T == part).sum() >= 2]
+    longest = max(parts, key=lambda part: int((part_T == part).sum()), default=None)
+    names = {longest: name}
+    for part in parts:
+        names.setdefault(part, f"{name}-{len(names) + 1}")
+    gaps: list[np.ndarray] = []
+    for part in parts:
+        row_N = np.flatnonzero(part_T == part)
+        frames = [events.frames[row] for row in row_N]
+        stamp_T = np.array([frame.stamp_ns for frame in frames], np.int64)
+        gaps.append(np.diff(stamp_T))
+        account.parts[names[part]] = len(frames)
+        yield Episode(
+            names[part],
+            name,
+            np.stack([frame.image for frame in frames]),
+            stamp_T,
+            aligned.pose_T4[row_N],
+            aligned.action_TA[row_N],
+            _side([frame.depth for frame in frames]),
+            _side([frame.proprioception for frame in frames]),
+        )
+    if gaps:
+        gap_N = np.concatenate(gaps) * 1e-9
+        account.step_s, account.largest_gap_s = float(np.median(gap_N)), float(gap_N.max())
+
+
+def _side(values: list[Any]) -> np.ndarray | None:
+    """Returns side inputs [T, ...], unknown ones as zeros; None where there are none at all."""
+    known = next((value for value in values if value is not None), None)
+    if known is None:
+        return None
+    return np.stack([np.zeros_like(known) if value is None else value for value in values])

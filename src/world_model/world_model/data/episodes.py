@@ -83,7 +83,10 @@ class Episode:
 
 @dataclass(kw_only=True)
 class DatasetManifest:
-    """What a converted set is. ``episodes``: name -> {place, frames, split}."""
+    """What a converted set is.
+
+    ``episodes``: name -> {place, frames, split}; ``accounts``: recording -> what was read, kept and left out of it.
+    """
 
     format: str = FORMAT
     image_size: int
@@ -91,6 +94,7 @@ class DatasetManifest:
     action_dim: int
     source: dict[str, Any] = field(default_factory=dict)
     episodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class EpisodeSet:
@@ -176,6 +180,11 @@ class EpisodeWriter:
     def register(self, name: str, place: str, frames: int, split: str) -> None:
         """Name an episode whose arrays ``store_episode`` has written (possibly in another process)."""
         self._manifest.episodes[name] = {"place": place, "frames": frames, "split": split}
+        self._save()
+
+    def note(self, recording: str, account: dict[str, Any]) -> None:
+        """Keep the account of a recording with the set."""
+        self._manifest.accounts[recording] = account
         self._save()
 
     def _save(self) -> None:

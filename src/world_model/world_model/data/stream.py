@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from wm_core.errors import AlignmentError
 
 # latent_publisher's default: how long a frame's pose is waited for.
 POSE_WAIT_S = 0.02
+# latent_publisher's ArrivalClock: from here on the frames are stamped by another clock than the recorder's.
+_CLOCKS_DIFFER_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,24 @@ class PoseEvent:
 
 @dataclass(frozen=True)
 class ActionEvent:
-    """An action that was taken when it arrived."""
+    """An action that was there at ``arrival_ns``; taken then, unless it carries a stamp of its own."""
 
     arrival_ns: int
     values: np.ndarray
+    stamp_ns: int = 0
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """Poses (x, y, z, yaw) and actions at the frames' stamps, NaN where there is none: [T, 4], [T, A]."""
+    """Poses (x, y, z, yaw) and actions at the frames' stamps, NaN where there is none: [T, 4], [T, A].
+
+    ``pose_faults`` and ``action_faults`` count what could not be used, by reason.
+    """
 
     pose_T4: np.ndarray
     action_TA: np.ndarray
+    pose_faults: Counter[str] = field(default_factory=Counter)
+    action_faults: Counter[str] = field(default_factory=Counter)
 
 
 def align(
@@ -48,38 +57,32 @@ def align(
     actions: Iterable[ActionEvent],
     action_dim: int,
     pose_wait_s: float = POSE_WAIT_S,
+    restart_ns: Sequence[int] = (),
 ) -> Aligned:
     """Return what the live node would have given each frame, had it run while the events arrived.
 
     Args:
         frame_stamp_T: Stamps, int64 ns.
-        frame_arrival_T: When each frame was there, int64 ns.
+        frame_arrival_T: When each frame was there, int64 ns, ascending.
         poses: In any order.
         actions: In any order; those of another length or not finite are left out, as the node drops them.
         action_dim: A.
         pose_wait_s: Poses that arrive this much after the frame still count [s].
+        restart_ns: When frames arrived whose stamps began a new timeline: what was gathered before is dropped.
     """
-    waiting_poses = sorted(poses, key=lambda event: event.arrival_ns)
-    waiting_actions = sorted(actions, key=lambda event: event.arrival_ns)
-    pose_track, action_track = PoseTrack(), ActionTrack(action_dim)
+    replay = _Replay(poses, actions, action_dim, restart_ns)
     pose_T4 = np.full((len(frame_stamp_T), 4), np.nan)
     action_TA = np.full((len(frame_stamp_T), action_dim), np.nan, np.float32)
-    next_pose = next_action = 0
     for row, (stamp_ns, arrival_ns) in enumerate(zip(frame_stamp_T.tolist(), frame_arrival_T.tolist())):
-        deadline_ns = arrival_ns + int(pose_wait_s * 1e9)
-        while next_pose < len(waiting_poses) and waiting_poses[next_pose].arrival_ns <= deadline_ns:
-            _insert_pose(pose_track, waiting_poses[next_pose])
-            next_pose += 1
-        while next_action < len(waiting_actions) and waiting_actions[next_action].arrival_ns <= deadline_ns:
-            _insert_action(action_track, waiting_actions[next_action])
-            next_action += 1
-        pose = pose_track.at(stamp_ns)
+        replay.advance(arrival_ns)
+        replay.note_clock(stamp_ns - arrival_ns)
+        replay.advance(arrival_ns + int(pose_wait_s * 1e9))
+        pose, action = replay.poses.at(stamp_ns), replay.actions.at(stamp_ns)
         if pose.position is not None and pose.quaternion is not None:
             pose_T4[row] = (*pose.position, yaw_of_record(pose.quaternion))
-        action = action_track.at(stamp_ns)
         if action.status is ActionStatus.HELD:
             action_TA[row] = action.values
-    return Aligned(pose_T4, action_TA)
+    return Aligned(pose_T4, action_TA, replay.pose_faults, replay.action_faults)
 
 
 def yaw_of_record(quaternion: np.ndarray | tuple[float, ...]) -> float:
@@ -88,16 +91,45 @@ def yaw_of_record(quaternion: np.ndarray | tuple[float, ...]) -> float:
     return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
 
-def _insert_pose(track: PoseTrack, event: PoseEvent) -> None:
-    try:
-        track.insert(event.stamp_ns, np.array(event.position), np.array(event.quaternion))
-    except AlignmentError:
-        # The node counts and drops these; an episode keeps its other poses just the same.
-        return
+class _Replay:
+    """Poses and actions as they arrive, and the tracks that the node would have."""
 
+    def __init__(
+        self, poses: Iterable[PoseEvent], actions: Iterable[ActionEvent], action_dim: int, restart_ns: Sequence[int]
+    ) -> None:
+        self.poses, self.actions = PoseTrack(), ActionTrack(action_dim)
+        self.pose_faults, self.action_faults = Counter[str](), Counter[str]()
+        events: list[PoseEvent | ActionEvent | int] = [*restart_ns, *poses, *actions]
+        # A restart comes before what arrives at the same time.
+        self._events = sorted(events, key=lambda event: event if isinstance(event, int) else event.arrival_ns)
+        self._next, self._offset_ns = 0, 0
 
-def _insert_action(track: ActionTrack, event: ActionEvent) -> None:
-    try:
-        track.insert(event.arrival_ns, event.values)
-    except AlignmentError:
-        return
+    def advance(self, until_ns: int) -> None:
+        """Takes what arrived until a time."""
+        while self._next < len(self._events):
+            event = self._events[self._next]
+            if (event if isinstance(event, int) else event.arrival_ns) > until_ns:
+                return
+            self._next += 1
+            self._take(event)
+
+    def note_clock(self, offset_ns: int) -> None:
+        """Learns how far the frames' clock is off the recorder's; what has no stamp is timed by the frames' then."""
+        self._offset_ns = offset_ns if abs(offset_ns) > _CLOCKS_DIFFER_NS else 0
+
+    def _take(self, event: PoseEvent | ActionEvent | int) -> None:
+        if isinstance(event, int):
+            self.poses.clear()
+            self.actions.clear()
+        elif isinstance(event, PoseEvent):
+            try:
+                taken = self.poses.insert(event.stamp_ns, np.array(event.position), np.array(event.quaternion))
+            except AlignmentError:
+                self.pose_faults["pose-not-finite"] += 1
+            else:
+                self.pose_faults += Counter({"pose-ahead": 0 if taken else 1})
+        else:
+            try:
+                self.actions.insert(event.stamp_ns or event.arrival_ns + self._offset_ns, event.values)
+            except AlignmentError:
+                self.action_faults["action-length" if np.isfinite(event.values).all() else "action-not-finite"] += 1

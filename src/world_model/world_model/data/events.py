@@ -1,0 +1,299 @@
+"""One pass over a recording: frames by the rules of the live node, poses, actions and side inputs as they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from wm_core.bags import Bag, BagMessage
+from wm_core.bags.survey import TF, TF_STATIC, VIDEO_TYPES, take_pose
+from wm_core.errors import FrameError, MessageError
+from wm_core.images import depth_from_msg, picture_from_msg, prepare_depth, prepare_image
+from wm_core.sources import TF_TYPE, TransformBuffer, action_from_msg, stamp_ns_of
+from wm_core.timeline import Pacer, Passage, Timeline
+from world_model.data.account import Account, Fate
+from world_model.data.stream import ActionEvent, PoseEvent
+from world_model.errors import DataError
+
+_SIDE_TOLERANCE_NS = 100_000_000
+_SIDE_KEPT = 30
+_STAMP_FAULTS = {
+    Passage.AHEAD: ("frame-ahead", "stamp {0:.3f} s lies far ahead of the frames before it"),
+    Passage.REPEATED: ("frame-repeated", "stamp {0:.3f} s came before"),
+    Passage.OUT_OF_ORDER: ("frame-out-of-order", "stamp {0:.3f} s is older than the last"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagOptions:
+    """How a recording is read.
+
+    A topic that is None is chosen by what the recording holds; ``none`` does without.
+
+    Attributes:
+        image_topic: Of the camera: sensor_msgs/Image or CompressedImage, or a video.
+        pose_topic: PoseStamped, PoseWithCovarianceStamped, Odometry, TransformStamped, or ``/tf``.
+        action_topic: Float32MultiArray, Twist(Stamped), AckermannDriveStamped, Joy, JointState; timed by its stamp, or
+            by when it was recorded.
+        depth_topic: Depth images to convert as well, None for none.
+        proprioception_topic: Float32MultiArray to convert as well, None for none.
+        rate_hz: Most frames per second.
+        every: Take one frame in so many, before the rate is looked at.
+        image_size: Side of the stored image [px].
+        action_dim: Expected action size; ``None`` takes the first message's.
+        from_s: Leave out what comes before, from the first frame on [s].
+        to_s: Leave out what comes after [s].
+    """
+
+    image_topic: str | None = None
+    pose_topic: str | None = None
+    action_topic: str | None = None
+    depth_topic: str | None = None
+    proprioception_topic: str | None = None
+    rate_hz: float = 20.0
+    every: int = 1
+    image_size: int = 64
+    action_dim: int | None = None
+    from_s: float = 0.0
+    to_s: float = float("inf")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if self.every < 1:
+            raise DataError(f"every {self.every} frames, expected at least 1")
+
+
+@dataclass(slots=True)
+class Frame:
+    """One kept frame: stamp and arrival [ns], row in the account, part of the timeline, and what it holds."""
+
+    stamp_ns: int
+    arrival_ns: int
+    row: int
+    part: int
+    image: np.ndarray
+    depth: np.ndarray | None = None
+    proprioception: np.ndarray | None = None
+
+
+@dataclass
+class Events:
+    """What a recording gave: kept frames, poses, actions, and when its time jumped [ns, by arrival]."""
+
+    frames: list[Frame] = field(default_factory=list)
+    poses: list[PoseEvent] = field(default_factory=list)
+    actions: list[ActionEvent] = field(default_factory=list)
+    restarts_ns: list[int] = field(default_factory=list)
+
+
+def read_events(
+    bag: Bag, options: BagOptions, account: Account, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Events:
+    """Return what a recording holds, counted in ``account``, whose streams say which topics to read."""
+    return _Pass(bag, options, account).run(progress)
+
+
+class _Pass:
+    def __init__(self, bag: Bag, options: BagOptions, account: Account) -> None:
+        self._bag, self._options, self._account = bag, options, account
+        self._events, self._tf = Events(), TransformBuffer()
+        self._timeline, self._pacer = Timeline(), Pacer(options.rate_hz)
+        self._part = self._index = 0
+        self._begin: tuple[int, int] | None = None
+        self._part_begin: tuple[int, int] | None = None
+        self._side: dict[str, list[tuple[int, np.ndarray]]] = {"depth": [], "proprioception": []}
+        self._video: Any = None
+        is_video = account.camera.type in VIDEO_TYPES
+        self._takes: dict[str, Callable[[BagMessage], None]] = {
+            str(account.camera.topic): self._take_packet if is_video else self._take_image
+        }
+        if account.poses.topic is not None:
+            self._takes[account.poses.topic] = self._take_pose
+        if account.poses.type == TF_TYPE:
+            self._takes |= {topic: self._take_pose for topic in (TF, TF_STATIC) if topic in bag.types}
+        if account.actions.topic is not None:
+            self._takes[account.actions.topic] = self._take_action
+        if options.depth_topic is not None:
+            self._takes[options.depth_topic] = self._take_depth
+        if options.proprioception_topic is not None:
+            self._takes[options.proprioception_topic] = self._take_proprioception
+        info = f"{str(account.camera.topic).removesuffix('/compressed').rpartition('/')[0]}/camera_info"
+        if bag.types.get(info) == "sensor_msgs/msg/CameraInfo":
+            self._takes[info] = self._take_info
+
+    def run(self, progress: Callable[[int, int], None]) -> Events:
+        topics = list(self._takes)
+        total = sum(self._bag.counts[topic] for topic in topics)
+        for done, message in enumerate(self._bag.messages(topics), start=1):
+            self._takes[message.topic](message)
+            if done % 200 == 0 or done == total:
+                progress(done, total)
+        if self._video is not None:
+            for stamp_ns, picture in self._video.flush():
+                self._offer(stamp_ns, self._account.camera.arrivals_ns[-1], lambda p=picture: p)
+        if self._account.poses.type == TF_TYPE and not self._events.poses:
+            self._account.notes.append(self._tf.why_not())
+        return self._events
+
+    def _take_image(self, message: BagMessage) -> None:
+        try:
+            msg = self._bag.decode(message)
+        except MessageError as error:
+            self._account.camera.read += 1
+            self._account.note_fault(message.time_ns, Fate.UNUSABLE, error.reason, str(error))
+            return
+        self._offer(stamp_ns_of(msg), message.time_ns, lambda: picture_from_msg(msg))
+
+    def _take_packet(self, message: BagMessage) -> None:
+        """Decodes every packet, since later ones build on it, and offers the pictures that are complete."""
+        try:
+            video = _video_module()
+            codec, stamp_ns, data = video.packet_fields(self._bag.decode(message))
+            self._video = self._video or video.VideoDecoder(codec)
+            pictures = list(self._video.decode(stamp_ns, data))
+        except MessageError as error:
+            self._account.camera.read += 1
+            self._account.note_fault(message.time_ns, Fate.UNUSABLE, error.reason, str(error))
+            return
+        for of_ns, picture in pictures:
+            self._offer(of_ns, message.time_ns, lambda p=picture: p)
+
+    def _offer(self, stamp_ns: int, arrival_ns: int, picture: Callable[[], np.ndarray]) -> None:
+        """Keeps a frame, or notes in the account why not."""
+        account = self._account
+        account.camera.read += 1
+        passage = self._timeline.check(stamp_ns, arrival_ns)
+        if passage in _STAMP_FAULTS:
+            reason, text = _STAMP_FAULTS[passage]
+            account.note_fault(arrival_ns, Fate.BAD_STAMP, reason, text.format(stamp_ns * 1e-9))
+            return
+        account.camera.arrivals_ns.append(arrival_ns)
+        account.camera.stamps_ns.append(stamp_ns)
+        if passage is not Passage.FOLLOWS or self._part_begin is None:
+            self._begin_part(stamp_ns, arrival_ns, passage)
+        self._index += 1
+        if (self._index - 1) % self._options.every or not self._pacer.is_due(stamp_ns):
+            account.frames.append((arrival_ns, Fate.THINNED, ""))
+        elif not self._is_asked_for(stamp_ns):
+            account.frames.append((arrival_ns, Fate.EXCLUDED, ""))
+        else:
+            self._keep(stamp_ns, arrival_ns, picture)
+
+    def _begin_part(self, stamp_ns: int, arrival_ns: int, passage: Passage) -> None:
+        if self._part_begin is not None:
+            self._part += 1
+            self._index = 0
+            self._events.restarts_ns.append(arrival_ns)
+            self._account.notes.append(f"the frames' time {passage.value} to {stamp_ns * 1e-9:.3f} s: a new timeline")
+        self._part_begin = (stamp_ns, arrival_ns)
+        self._begin = self._begin or self._part_begin
+
+    def _is_asked_for(self, stamp_ns: int) -> bool:
+        assert self._begin is not None
+        assert self._part_begin is not None
+        # Within a timeline by stamps, as an episode is cut; between timelines only the recorder's clock tells.
+        second = (stamp_ns - self._part_begin[0] + self._part_begin[1] - self._begin[1]) * 1e-9
+        return self._options.from_s <= second < self._options.to_s
+
+    def _keep(self, stamp_ns: int, arrival_ns: int, picture: Callable[[], np.ndarray]) -> None:
+        try:
+            image = prepare_image(picture(), self._options.image_size)
+        except MessageError as error:
+            self._account.note_fault(arrival_ns, Fate.UNUSABLE, error.reason, str(error))
+            return
+        except FrameError as error:
+            self._account.note_fault(arrival_ns, Fate.UNUSABLE, "frame-unusable", str(error))
+            return
+        depth, proprioception = (self._nearest(name, stamp_ns) for name in ("depth", "proprioception"))
+        row = len(self._account.frames)
+        self._events.frames.append(Frame(stamp_ns, arrival_ns, row, self._part, image, depth, proprioception))
+        self._account.frames.append((arrival_ns, Fate.KEPT, ""))
+
+    def _take_pose(self, message: BagMessage) -> None:
+        stream = self._account.poses
+        kind = self._bag.types[message.topic]
+        stream.read += message.topic != TF_STATIC
+        try:
+            samples = take_pose(self._bag.decode(message), kind, self._tf, message.topic == TF_STATIC)
+        except MessageError as error:
+            stream.unusable[error.reason] += 1
+            return
+        for sample in samples:
+            position, turn = sample.position.tolist(), sample.quaternion.tolist()
+            self._events.poses.append(PoseEvent(message.time_ns, sample.stamp_ns, tuple(position), tuple(turn)))
+            stream.arrivals_ns.append(message.time_ns)
+            stream.stamps_ns.append(sample.stamp_ns)
+
+    def _take_action(self, message: BagMessage) -> None:
+        stream = self._account.actions
+        stream.read += 1
+        try:
+            action = action_from_msg(self._bag.decode(message))
+        except MessageError as error:
+            stream.unusable[error.reason] += 1
+            return
+        self._events.actions.append(ActionEvent(message.time_ns, action.values, action.stamp_ns))
+        stream.arrivals_ns.append(message.time_ns)
+        stream.stamps_ns.append(action.stamp_ns)
+
+    def _take_depth(self, message: BagMessage) -> None:
+        try:
+            msg = self._bag.decode(message)
+            depth = prepare_depth(depth_from_msg(msg), self._options.image_size).astype(np.float16)
+        except (MessageError, FrameError) as error:
+            self._note_once(f"{message.topic}: {error}")
+            return
+        self._side["depth"] = [*self._side["depth"][1 - _SIDE_KEPT :], (stamp_ns_of(msg), depth)]
+
+    def _take_proprioception(self, message: BagMessage) -> None:
+        try:
+            sample = action_from_msg(self._bag.decode(message))
+        except MessageError as error:
+            self._note_once(f"{message.topic}: {error}")
+            return
+        kept = self._side["proprioception"][1 - _SIDE_KEPT :]
+        self._side["proprioception"] = [*kept, (sample.stamp_ns or message.time_ns, sample.values)]
+
+    def _take_info(self, message: BagMessage) -> None:
+        if self._account.camera_info is not None:
+            return
+        try:
+            msg = self._bag.decode(message)
+        except MessageError as error:
+            self._note_once(f"{message.topic}: {error}")
+            return
+        self._account.camera_info = camera_info_entries(msg)
+
+    def _nearest(self, name: str, stamp_ns: int) -> np.ndarray | None:
+        values = self._side[name]
+        if not values:
+            return None
+        found = min(values, key=lambda item: abs(item[0] - stamp_ns))
+        return found[1] if abs(found[0] - stamp_ns) <= _SIDE_TOLERANCE_NS else None
+
+    def _note_once(self, text: str) -> None:
+        if text not in self._account.notes:
+            self._account.notes.append(text)
+
+
+def camera_info_entries(msg: Any) -> dict[str, Any]:
+    """Return a sensor_msgs/CameraInfo as JSON-ready entries; ROS 1 and 2 spell its matrices differently."""
+    matrices = {name: getattr(msg, name, getattr(msg, name.upper(), ())) for name in ("k", "d", "r", "p")}
+    return {
+        "frame_id": msg.header.frame_id,
+        "width": int(msg.width),
+        "height": int(msg.height),
+        "distortion_model": msg.distortion_model,
+        **{name: [float(value) for value in values] for name, values in matrices.items()},
+    }
+
+
+def _video_module() -> Any:
+    try:
+        return import_module("wm_core.images.video")
+    except ModuleNotFoundError as error:
+        raise MessageError("image-encoding", "video packets are read through PyAV: pip install av") from error

@@ -1,0 +1,69 @@
+"""What a recording holds, what would feed what, and whether it suffices to train, without converting it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wm_core.bags import Bag, BagError
+from wm_core.bags.survey import CAMERA, CAMERA_TYPES, POSE, TopicSurvey, Wishes, choose_sources, survey
+
+ENOUGH_S = 60.0
+"""Less than that holds hardly a place seen twice."""
+SLOWEST_HZ = 1.0
+_ANOTHER_CLOCK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The report in lines, and whether the recording suffices to train."""
+
+    lines: list[str]
+    suffices: bool
+
+
+def inspect_bag(
+    bag: Bag, wishes: Wishes, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Inspection:
+    """Return what a recording holds: topics, rates, gaps, clocks, what would feed what, and whether it suffices."""
+    surveys = survey(bag, progress=progress)
+    duration_s = (bag.end_ns - bag.start_ns) * 1e-9
+    lines = [f"{bag.path}: {sum(bag.counts.values())} messages in {duration_s:.1f} s"]
+    for topic in sorted(bag.types):
+        of = surveys.get(topic)
+        lines.append(
+            f"  {of.line() if of else f'{topic} ({bag.types[topic]}): {bag.counts[topic]} messages, not used'}"
+        )
+    lines += [f"  {topic}: {why}" for topic, why in sorted(bag.unusable.items())]
+    lines += [f"  damaged: {damage}" for damage in bag.damages]
+    try:
+        choices = choose_sources(bag, wishes)
+    except BagError as error:
+        return Inspection([*lines, f"  {error}"], False)
+    lines += [f"  {choice}" for choice in choices.values()]
+    camera, pose = (surveys.get(choices[target].topic or "") for target in (CAMERA, POSE))
+    wanting = _wanting(camera, pose, duration_s)
+    lines += [f"  {text}" for text in wanting]
+    lines.append("  does not suffice to train" if wanting else "  suffices to train")
+    return Inspection(lines, not wanting)
+
+
+def _wanting(camera: TopicSurvey | None, pose: TopicSurvey | None, duration_s: float) -> list[str]:
+    """Returns what training would lack."""
+    texts = []
+    if camera is None or camera.count < 2 or camera.type not in CAMERA_TYPES:
+        return ["there is no camera"]
+    if len(set(camera.stamps_ns)) < camera.count / 2:
+        texts.append(f"{camera.count - len(set(camera.stamps_ns))} images repeat a stamp; is the camera stamped?")
+    elif camera.rate_hz < SLOWEST_HZ:
+        texts.append(f"the camera is slower than {SLOWEST_HZ:.0f} Hz: {camera.rate_hz:.2f} Hz")
+    if duration_s < ENOUGH_S:
+        texts.append(f"it lasts {duration_s:.1f} s, shorter than the {ENOUGH_S:.0f} s in which places come back")
+    if pose is None:
+        texts.append("there is no pose, so no memory can be learnt from it")
+    elif (off_s := (pose.clock_offset_s or 0.0) - (camera.clock_offset_s or 0.0)) and abs(off_s) > _ANOTHER_CLOCK_S:
+        side = "after" if off_s > 0 else "before"
+        texts.append(f"poses lie {abs(off_s):.3g} s {side} the frames: another clock?")
+    elif pose.moves is False:
+        texts.append("the pose does not change")
+    return texts
