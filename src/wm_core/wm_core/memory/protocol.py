@@ -81,8 +81,8 @@ class Stats:
     degraded: tuple[str, ...] = field(default_factory=tuple)
 
 
-class Memory(Protocol):
-    """Remembers states and finds them again. Every method may be called from any thread."""
+class Sink(Protocol):
+    """The writing half of a memory: where a recorder writes to."""
 
     def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
         """Keep records and return their ids; all or none.
@@ -96,6 +96,10 @@ class Memory(Protocol):
 
     def set_surprise(self, record_id: int, surprise: float) -> bool:
         """Say how surprising a record was; False where it is forgotten already."""
+
+
+class Memory(Sink, Protocol):
+    """Remembers states and finds them again. Every method may be called from any thread."""
 
     def query_batch(self, queries: Sequence[Query]) -> list[Matches]:
         """Answer queries, each exactly.

@@ -40,7 +40,7 @@ class Scored:
     record: MemoryRecord
 
 
-class BruteMemory:
+class ReferenceMemory:
     """A memory in a dictionary; keeps nothing beyond the process but its snapshots.
 
     Args:
@@ -285,6 +285,10 @@ class BruteMemory:
 
     def close(self) -> None:
         """Let go of nothing."""
+
+
+# The old name, for a release.
+BruteMemory = ReferenceMemory
 
 
 def _yaw(yaw: float) -> float:

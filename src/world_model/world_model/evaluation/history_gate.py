@@ -32,7 +32,7 @@ from world_model.training.loop import Draw, Loop, run_stage
 from world_model.training.losses import prediction_loss
 from world_model.training.report import QUIET, Report
 from world_model.training.sampler import answers_at
-from world_model.training.sequences import build_sequence
+from world_model.training.sequences import build_sequence, state_table
 
 HORIZONS_S = (1.0, 2.0, 4.0)
 _JUDGED_EVERY_S = 0.25
@@ -116,7 +116,10 @@ def judged_frames(artifact: Artifact, transition: Any, episode: Episode, horizon
     episode = replace(episode, action_TA=np.array(episode.action_TA))  # torch wants what it may write to
     latent_TD = encode_episode(artifact.encoder(), episode)
     motion, retrieval = MotionModel.from_manifest(manifest.motion), Retrieval.from_manifest(manifest.memory)
-    training_sequence = build_sequence(episode, latent_TD, motion, retrieval, steps, manifest.step_s, path=transition)
+    table = state_table(episode, latent_TD, step_s=manifest.step_s, horizons_s=(manifest.step_s, manifest.horizon_s))
+    training_sequence = build_sequence(
+        episode, latent_TD, motion, retrieval, steps, manifest.step_s, path=transition, table=table
+    )
     every, first = round(_JUDGED_EVERY_S / manifest.step_s), round(_WARM_UP_S / manifest.step_s)
     frame_R = np.arange(first, len(episode) - max(steps), every)
     tick_s, ticks = float(sizes["tick_s"]), int(sizes["history"])

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wm_core.memory.keyframes import REVISIT_RADIUS_M, REVISIT_YAW_RAD, StateTable, nearest_states
+from wm_core.memory.keyframes import REVISIT_RADIUS_M, REVISIT_YAW_RAD
+from wm_core.memory.reference_batch import StateColumns, nearest_states
 from wm_core.se2 import Pose2
 from world_model.data.episodes import Episode
 from world_model.runtime.conditioning import Retrieval
@@ -108,15 +109,12 @@ def retrieve(
     return Retrieved(found_WFE, revisit_WF)
 
 
-def _remember(episode: Episode, embedding_TE: np.ndarray) -> StateTable:
+def _remember(episode: Episode, embedding_TE: np.ndarray) -> StateColumns:
     usable_T = np.isfinite(episode.pose_T4).all(1)
-    nothing = np.zeros((int(usable_T.sum()), 0), np.float32)
-    stamp_N, pose_N4 = episode.stamp_T[usable_T], episode.pose_T4[usable_T]
-    action_NA = episode.action_TA[usable_T]
-    return StateTable(stamp_N, pose_N4, embedding_TE[usable_T], action_NA, nothing[:, None], nothing, stamp_N)
+    return StateColumns(episode.stamp_T[usable_T], episode.pose_T4[usable_T], embedding_TE[usable_T])
 
 
-def _revisits(episode: Episode, table: StateTable, rows_W: np.ndarray, steps: int, settings: Retrieval) -> np.ndarray:
+def _revisits(episode: Episode, table: StateColumns, rows_W: np.ndarray, steps: int, settings: Retrieval) -> np.ndarray:
     reached_W = np.minimum(rows_W + steps, len(episode) - 1)
     near = nearest_states(
         table,

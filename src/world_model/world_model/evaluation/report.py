@@ -167,7 +167,7 @@ def cost(artifact: Artifact, episode: Episode, frames: int = 400) -> dict[str, f
     """Return medians in milliseconds on one thread: encoder, context, retrieval, forecast with and without."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    encoder, predictor, bank = artifact.encoder(), Predictor(artifact), MemoryBank()
+    encoder, predictor, bank = artifact.encoder(), Predictor(artifact), MemoryBank.of(artifact.manifest)
     times: dict[str, list[float]] = {n: [] for n in ("encode", "observe", "retrieve", "predict", "predict_without")}
     inputs = artifact.manifest.inputs
     latent_TD = encode_episode(encoder, episode, inputs)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from wm_core.memory.keyframes import EXCLUDE_RECENT_S, select_states
+from wm_core.memory.reference_batch import StateColumns
 from world_model.data.encoding import encode_episode, ridge_features
 from world_model.data.episodes import Episode
 from world_model.evaluation.bank import MemoryBank
@@ -17,7 +19,7 @@ from world_model.runtime.artifacts import Artifact
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.retrieved import Memory
 from world_model.training.motion_fit import pose_or_none
-from world_model.training.sequences import revisits, state_table
+from world_model.training.sequences import revisits
 
 NOISE_M = 0.1
 NOISE_RAD = 0.05
@@ -133,7 +135,7 @@ def run_online(
     """
     step_s = artifact.manifest.step_s
     predictor = Predictor(artifact, horizons_s=[step * step_s for step in horizons], use_memory=use_memory)
-    bank = MemoryBank()
+    bank = MemoryBank.of(artifact.manifest)
     shape = (len(episode), len(horizons), latent_TD.shape[1])
     latent, network, copied, without, nearest, mean, knn = (np.empty(shape, np.float32) for _ in range(7))
     gate_TH = np.zeros(shape[:2], np.float32)
@@ -200,11 +202,12 @@ def _successors(
 
 
 def _revisits(episode: Episode, latent_TD: np.ndarray, row_TH: np.ndarray) -> np.ndarray:
-    table = state_table(episode, latent_TD)
+    kept_N = select_states(np.asarray(episode.stamp_T), np.asarray(episode.pose_T4))
+    table = StateColumns(episode.stamp_T[kept_N], episode.pose_T4[kept_N], latent_TD[kept_N])
     pose_T3 = np.asarray(episode.pose_T4)[:, [0, 1, 3]]
     columns = []
     for column in range(row_TH.shape[1]):
         rows = row_TH[:, column]
         there_T3 = np.where((rows >= 0)[:, None], pose_T3[rows], np.nan)
-        columns.append(revisits(table, there_T3, np.asarray(episode.stamp_T), 20.0))
+        columns.append(revisits(table, there_T3, np.asarray(episode.stamp_T), EXCLUDE_RECENT_S))
     return np.stack(columns, axis=1)

@@ -6,6 +6,7 @@ Per latent: ``observe`` advances the context and says which memories it wants; w
 Shape suffixes: D = latent size, A = action size, H = horizons, K = memories, S = steps ahead, N = history values.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,15 @@ from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval, motion_features
 from world_model.runtime.evidence import Evidence
 from world_model.runtime.motion import MotionModel, MotionTracker, expected_error
-from world_model.runtime.retrieved import Memory, MemoryRequest, Present, plain_copy, spot_arrays, twin_arrays
+from world_model.runtime.retrieved import (
+    Memory,
+    MemoryRequest,
+    Present,
+    count_successors,
+    plain_copy,
+    spot_arrays,
+    twin_arrays,
+)
 
 HISTORY_EMBEDDINGS = 4
 HISTORY_SIZE = 224
@@ -78,6 +87,11 @@ class Predictor:
         top_k: Memories per horizon; default: as trained.
         horizons_s: Times ahead [s]; default: one step and the artifact's far horizon.
         use_memory: False runs the network that was trained without memory, for comparison.
+
+    Attributes:
+        horizons_s: Times ahead, ascending [s].
+        successor_counts: Successors that came with memories: ``used`` ones, and those ``outside`` the tolerance of
+            every horizon (stored under another step or horizon).
     """
 
     def __init__(
@@ -99,6 +113,7 @@ class Predictor:
         self._motion = MotionTracker(model, manifest.step_s, manifest.action_dim)
         self._known_std_H3 = expected_error(model, self.horizons_s)
         self._usual_D = np.array(manifest.latent_mean, np.float32)
+        self.successor_counts: Counter[str] = Counter(used=0, outside=0)
         self.reset()
         self._warm_up()
 
@@ -169,6 +184,8 @@ class Predictor:
             raise ObservationError(f"{len(memories)} memory answers, expected {expected}")
         spots = list(memories[:-1]) if memories else [[] for _ in self.horizons_s]
         twins = list(memories[-1]) if memories else []
+        used, outside = count_successors(twins, self.horizons_s, self._manifest.step_s)
+        self.successor_counts.update(used=used, outside=outside)
         latent_HD, base_HD, gate_H = self._forward(spots, twins, history_N, history_count)
         forecasts = tuple(
             self._forecast(i, latent_HD[i], base_HD[i], float(gate_H[i]), spots[i]) for i in range(len(spots))
@@ -244,7 +261,8 @@ class Predictor:
         size, retrieval = self._manifest.z_dim, self._retrieval
         expected = [self._expected_pose(row) for row in range(len(spots))]
         spot = spot_arrays(spots, expected, present, self._spot_k, size, retrieval)
-        twin = twin_arrays(twins, present, self.horizons_s, retrieval.twin_k, size, retrieval)
+        step_s = self._manifest.step_s
+        twin = twin_arrays(twins, present, self.horizons_s, retrieval.twin_k, size, retrieval, step_s)
         history_1N = np.zeros((1, HISTORY_EMBEDDINGS * HISTORY_SIZE), np.float32)
         if history_N is not None and history_count > 0:
             history_1N[0] = history_N

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wm_core.memory.successors import STEP_S, stands_for
 from wm_core.se2 import Pose2
 from world_model.runtime.conditioning import (
     SPOT_FEATURES,
@@ -18,8 +19,6 @@ from world_model.runtime.conditioning import (
     twin_features,
 )
 
-# The node takes successors whose real time difference is this near to the horizon.
-SUCCESSOR_TOLERANCE_S = 0.03
 # Views are alike over about this distance: metres (scaled as the artifact scales lengths) and radians.
 _ALIKE = 0.15
 
@@ -101,6 +100,7 @@ def twin_arrays(
     width: int,
     latent_dim: int,
     retrieval: Retrieval,
+    step_s: float = STEP_S,
 ) -> tuple[np.ndarray, ...]:
     """Return memories that resemble the present and their successors.
 
@@ -111,6 +111,7 @@ def twin_arrays(
         width: Least K.
         latent_dim: D.
         retrieval: Settings of the artifact.
+        step_s: Step of the artifact [s]; tells which successors are near enough to a horizon.
 
     Returns:
         Latents [1, K, D], features [1, K, F], which are real [1, K]; successors [1, H, K, D], which are real [1, H, K].
@@ -130,11 +131,24 @@ def twin_arrays(
         valid[0, :count] = True
         for column, memory in enumerate(twins):
             for row, horizon_s in enumerate(horizons_s):
-                found = _successor(memory, horizon_s)
+                found = _successor(memory, horizon_s, step_s)
                 if found is not None:
                     following[0, row, column] = found
                     following_valid[0, row, column] = True
     return latent, feature, valid, following, following_valid
+
+
+def count_successors(memories: Sequence[Memory], horizons_s: Sequence[float], step_s: float) -> tuple[int, int]:
+    """Return how many successors of some memories stand for one of the horizons, and how many for none.
+
+    Args:
+        memories: With what followed them, whoever stored it.
+        horizons_s: Times ahead that are asked for [s].
+        step_s: Step of the artifact [s].
+    """
+    every = [dt_s for memory in memories for _, dt_s, _ in memory.successors]
+    used = sum(any(stands_for(dt_s, horizon_s, step_s) for horizon_s in horizons_s) for dt_s in every)
+    return used, len(every) - used
 
 
 def plain_copy(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
@@ -169,8 +183,6 @@ def _action_difference(memory: Memory, action_A: np.ndarray | None) -> float:
     return float(np.linalg.norm(memory.action_A - action_A))
 
 
-def _successor(memory: Memory, horizon_s: float) -> np.ndarray | None:
-    for _, dt_s, latent_D in memory.successors:
-        if abs(dt_s - horizon_s) <= SUCCESSOR_TOLERANCE_S:
-            return latent_D
-    return None
+def _successor(memory: Memory, horizon_s: float, step_s: float) -> np.ndarray | None:
+    nearest = min(memory.successors, key=lambda each: abs(each[1] - horizon_s), default=None)
+    return nearest[2] if nearest is not None and stands_for(nearest[1], horizon_s, step_s) else None

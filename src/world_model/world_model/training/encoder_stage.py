@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wm_core.memory.keyframes import StateTable, nearest_states, select_states
+from wm_core.memory.keyframes import EXCLUDE_RECENT_S, select_states
+from wm_core.memory.reference_batch import StateColumns, nearest_states
 from world_model.data.episodes import Episode
 from world_model.models.encoders import ConvEncoder, LinearEncoder
 from world_model.models.forecaster import ViewWarp
@@ -51,17 +52,15 @@ def pair_source(episode: Episode) -> PairSource:
     pose_T4, stamp_T = np.asarray(episode.pose_T4), np.asarray(episode.stamp_T)
     kept_N = select_states(stamp_T, pose_T4)
     blank = np.zeros((len(kept_N), 1), np.float32)
-    empty = np.zeros((len(kept_N), 0, 1), np.float32)
-    table = StateTable(stamp_T[kept_N], pose_T4[kept_N], blank, blank, empty, empty[..., 0], stamp_T[kept_N])
     found_TK = nearest_states(
-        table,
+        StateColumns(stamp_T[kept_N], pose_T4[kept_N], blank),
         pose_T4[:, [0, 1, 3]],
         stamp_T,
         _CANDIDATES,
         radius_m=_NEAR_M,
         yaw_tolerance_rad=_NEAR_RAD,
         yaw_weight_m=1.0,
-        exclude_recent_s=20.0,
+        exclude_recent_s=EXCLUDE_RECENT_S,
         chunk=256,
     ).index_QK
     other_TK = np.where(found_TK >= 0, kept_N[found_TK], -1) if len(kept_N) else found_TK

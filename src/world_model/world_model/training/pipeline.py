@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wm_core.memory.successors import default_horizons_s
 from world_model.data.episodes import EpisodeSet
 from world_model.errors import DataError
 from world_model.export.torchscript import export_artifact
@@ -134,7 +135,7 @@ def manifest_entries(
         "image_size": episodes.manifest.image_size,
         "inputs": encoder_inputs(config.model),
         "step_s": step_s,
-        "horizon_s": max(1.0, step_s),
+        "horizon_s": max(default_horizons_s(step_s)),
         "top_k": config.retrieval.spot_k,
         "latent_mean": [float(f"{v:.7g}") for v in latent_ND.mean(axis=0)],
         "latent_variance": [float(f"{v:.7g}") for v in latent_variance(stages).tolist()],

@@ -83,7 +83,10 @@ def _make_sequence(
     table = None
     if config.practice_gap_s:
         table = with_pose_errors(
-            state_table(episode, latent_TD), config.practice_noise_m, config.practice_noise_rad, config.seed + copy
+            state_table(episode, latent_TD, step_s=episodes.manifest.step_s),
+            config.practice_noise_m,
+            config.practice_noise_rad,
+            config.seed + copy,
         )
     extra = extra_errors(config, name) if known_future else None
     return build_sequence(

@@ -9,29 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.signal import lfilter
 
-from wm_core.memory.keyframes import (
-    REVISIT_RADIUS_M,
-    REVISIT_YAW_RAD,
-    Spacing,
-    StateTable,
-    nearest_states,
-    select_states,
-    successors_of,
-)
+from wm_core.memory.keyframes import REVISIT_RADIUS_M, REVISIT_YAW_RAD, Spacing
+from wm_core.memory.reference_batch import StateColumns, StateTable, nearest_states, remember
+from wm_core.memory.successors import STEP_S, nearest_usable
 from world_model.data.episodes import Episode
 from world_model.models.transition import Transition
 from world_model.runtime.conditioning import Retrieval, motion_features, offsets_in_frame, spot_features, twin_features
 from world_model.runtime.motion import MotionModel, MotionTracker, expected_error
-from world_model.runtime.retrieved import SUCCESSOR_TOLERANCE_S
 from world_model.training.motion_fit import pose_or_none
 from world_model.training.path_stage import path_corrections
-
-# What the memory keeps of the future of a state.
-SUCCESSOR_HORIZONS_S = (0.05, 1.0)
 
 
 @dataclass(frozen=True)
@@ -86,23 +77,32 @@ def expected_motion(
     return moved_TH3, pose_T3, known_T
 
 
-def state_table(episode: Episode, latent_TD: np.ndarray, spacing: Spacing | None = None) -> StateTable:
-    """Return what the memory has kept of an episode when it is over."""
-    stamp_T = np.asarray(episode.stamp_T)
-    kept_N = select_states(stamp_T, np.asarray(episode.pose_T4), spacing)
-    if not len(kept_N):
-        # One state without a pose, which no query finds, keeps every array indexable.
-        kept_N = np.array([0])
-    successor_NHD, dt_NH = successors_of(stamp_T, latent_TD, kept_N, SUCCESSOR_HORIZONS_S, SUCCESSOR_TOLERANCE_S)
-    return StateTable(
-        stamp_T[kept_N],
-        np.asarray(episode.pose_T4)[kept_N],
-        latent_TD[kept_N],
-        np.asarray(episode.action_TA)[kept_N],
-        successor_NHD,
-        dt_NH,
-        stamp_T[kept_N] + int(max(SUCCESSOR_HORIZONS_S) * 1e9),
-    )
+def state_table(
+    episode: Episode,
+    latent_TD: np.ndarray,
+    spacing: Spacing | None = None,
+    *,
+    step_s: float = STEP_S,
+    horizons_s: Sequence[float] | None = None,
+) -> StateTable:
+    """Return what the memory has kept of an episode when it is over.
+
+    Args:
+        episode: Aligned episode.
+        latent_TD: Its latents.
+        spacing: Which states are kept; default: as everywhere.
+        step_s: Step of the model [s].
+        horizons_s: Horizons of the successors [s]; default: one step and 1 s.
+    """
+    keep = partial(remember, spacing=spacing, step_s=step_s, horizons_s=horizons_s)
+    stamp_T, pose_T4 = np.asarray(episode.stamp_T), np.asarray(episode.pose_T4)
+    action_TA = np.asarray(episode.action_TA)
+    table = keep(stamp_T, pose_T4, latent_TD, action_TA)
+    if len(table):
+        return table
+    # One state without a pose, which no query finds, keeps every array indexable.
+    table = keep(stamp_T[:1], np.zeros((1, 4)), latent_TD[:1], action_TA[:1])
+    return replace(table, pose_N4=np.full((1, 4), np.nan))
 
 
 def with_pose_errors(
@@ -185,7 +185,7 @@ def build_sequence(
         extra_H3 = extra.told(steps, step_s)
         moved_TH3 = moved_TH3 + extra_H3 * extra.draw(len(episode), step_s)[:, None]
         std_TH3 = np.sqrt(std_TH3**2 + extra_H3**2)
-    table = table or state_table(episode, latent_TD)
+    table = table or state_table(episode, latent_TD, step_s=step_s)
     stamp_T = np.asarray(episode.stamp_T)
     pose_T4 = np.asarray(episode.pose_T4)
     pose_T3 = np.where(known_T[:, None], smooth_T3, np.nan)
@@ -199,7 +199,7 @@ def build_sequence(
     twin_TK = _search(table, pose_T3, stamp_T, retrieval, latent_TD, practice_gap_s)
     spot_feature = _spot_features(table, spot_THK, expected_TH3, stamp_T, retrieval)
     twin_feature = _twin_features(table, twin_TK, pose_T3, stamp_T, np.asarray(episode.action_TA), retrieval)
-    follow_HND, follow_valid_HN = _followers(table, horizons_s)
+    follow_HND, follow_valid_HN = _followers(table, horizons_s, step_s)
     motion_THM = motion_features(np.where(known_T[:, None, None], moved_TH3, np.nan), std_TH3, retrieval)
     return TrainingSequence(
         episode.name,
@@ -220,7 +220,7 @@ def build_sequence(
     )
 
 
-def revisits(table: StateTable, pose_T3: np.ndarray, stamp_T: np.ndarray, exclude_recent_s: float) -> np.ndarray:
+def revisits(table: StateColumns, pose_T3: np.ndarray, stamp_T: np.ndarray, exclude_recent_s: float) -> np.ndarray:
     """Return for each frame whether a state stored long enough before lies within 1 m and 30 degrees, bool [T]."""
     found = nearest_states(
         table,
@@ -294,15 +294,12 @@ def _age_s(stamp: np.ndarray, memory: np.ndarray, retrieval: Retrieval) -> np.nd
     return np.maximum((stamp - memory) * 1e-9, retrieval.exclude_recent_s)
 
 
-def _followers(table: StateTable, horizons_s: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def _followers(table: StateTable, horizons_s: Sequence[float], step_s: float) -> tuple[np.ndarray, np.ndarray]:
     """Return each state's successor at each horizon [H, N, D] and whether it has one [H, N]."""
     count, size = table.latent_ND.shape
     latent_HND = np.zeros((len(horizons_s), count, size), np.float32)
     valid_HN = np.zeros((len(horizons_s), count), bool)
     for row, horizon_s in enumerate(horizons_s):
-        with np.errstate(invalid="ignore"):
-            fits_NH = np.abs(table.successor_dt_NH - horizon_s) <= SUCCESSOR_TOLERANCE_S
-        valid_HN[row] = fits_NH.any(axis=1)
-        column_N = np.argmax(fits_NH, axis=1)
+        column_N, valid_HN[row] = nearest_usable(table.successor_dt_NH, horizon_s, step_s)
         latent_HND[row] = table.successor_NHD[np.arange(count), column_N]
     return latent_HND, valid_HN

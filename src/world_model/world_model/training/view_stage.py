@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wm_core.memory.keyframes import nearest_states
+from wm_core.memory.reference_batch import nearest_states
 from world_model.data.episodes import Episode
 from world_model.models.forecaster import ViewWarp
 from world_model.runtime.conditioning import Retrieval, offsets_in_frame
