@@ -24,9 +24,10 @@ from spatial_memory.factory import make_grid, open_memory
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.params import SpatialMemoryParams
 from wm_core.memory.errors import RecordError, SpatialMemoryError, StoreError
+from wm_core.memory.keyframes import Spacing
 from wm_core.memory.protocol import Forget, Memory
 from wm_core.memory.query import Matches, Place, Query, no_matches
-from wm_core.memory.recorder import Recorder, Spacing
+from wm_core.memory.recorder import Recorder
 from wm_interfaces.msg import LatentState, MemoryQuery, PredictionError
 from wm_interfaces.srv import (
     DeleteMemory,
@@ -113,6 +114,10 @@ class SpatialMemory(Node):
     def destroy_node(self) -> None:
         """Make durable what is left, then go."""
         self._worker.shutdown()
+        try:
+            self._recorder.finish()
+        except SpatialMemoryError as error:
+            self._health.drop("backend-away", str(error))
         self._memory.close()
         super().destroy_node()
 
@@ -150,7 +155,8 @@ class SpatialMemory(Node):
             del self._visited[next(iter(self._visited))]
 
     def _on_error(self, msg: PredictionError) -> None:
-        if abs(msg.horizon_s - self._params.horizon_s) <= self._params.step_s / 2 and math.isfinite(msg.error):
+        far_s = self._recorder.horizons_s[-1]
+        if abs(msg.horizon_s - far_s) <= self._recorder.step_s / 2 and math.isfinite(msg.error):
             self._recorder.observe_error(stamp_ns(msg.header.stamp), msg.error)
 
     # ---------------------------------------------------------------- queries
@@ -298,6 +304,9 @@ class SpatialMemory(Node):
         self._health.gauge("encoder_id", stats.encoder_id)
         self._health.gauge("pending_writes", stats.pending_writes)
         self._health.gauge("session", self._recorder.session)
+        for horizon_s in self._recorder.horizons_s:
+            for name, count in self._recorder.counts.at(horizon_s).items():
+                self._health.gauge(f"successors_{name}_{horizon_s:g}", count)
         self._health.degrade("store", "; ".join(stats.degraded) or None)
 
     def _on_markers(self) -> None:

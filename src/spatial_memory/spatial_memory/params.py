@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from spatial_memory.factory import MemorySettings
 from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
 from spatial_memory.store.files import IN_MEMORY
+from wm_core.memory.keyframes import SESSION_GAP_S, SPACING_ANGLE_RAD, SPACING_DISTANCE_M, SPACING_TIME_S
+from wm_core.memory.successors import FAR_HORIZON_S, STEP_S
 from wm_ros import param
 
 
@@ -40,12 +43,15 @@ class SpatialMemoryParams:
                                   high=100_000.0)  # fmt: skip
     h3_resolution: int = param(-1, "H3 resolution; -1: from usual_radius_m.", low=-1, high=15)
 
-    store_distance_m: float = param(0.1, "A state is stored after moving this far [m] ...", low=0.0, high=1000.0)
-    store_angle_deg: float = param(10.0, "... or turning this much [deg] ...", low=0.0, high=180.0)
-    store_time_s: float = param(1.0, "... or after this time [s].", low=0.0, high=3600.0)
-    step_s: float = param(0.05, "Time to the first successor [s]: one step of the model.", low=0.001, high=10.0)
-    horizon_s: float = param(1.0, "Time to the second successor [s].", low=0.001, high=60.0)
-    session_gap_s: float = param(30.0, "A silence longer than this starts a new session [s].", low=0.1, high=86400.0)
+    store_distance_m: float = param(SPACING_DISTANCE_M, "A state is stored after moving this far [m] ...", low=0.0,
+                                    high=1000.0)  # fmt: skip
+    store_angle_deg: float = param(math.degrees(SPACING_ANGLE_RAD), "... or turning this much [deg] ...", low=0.0,
+                                   high=180.0)  # fmt: skip
+    store_time_s: float = param(SPACING_TIME_S, "... or after this time [s].", low=0.0, high=3600.0)
+    step_s: float = param(STEP_S, "Time to the first successor [s]: one step of the model.", low=0.001, high=10.0)
+    horizon_s: float = param(FAR_HORIZON_S, "Time to the second successor [s].", low=0.001, high=60.0)
+    session_gap_s: float = param(SESSION_GAP_S, "A silence longer than this starts a new session [s].", low=0.1,
+                                 high=86400.0)  # fmt: skip
     commit_every_s: float = param(0.2, "Longest time a state waits before it is written to disk [s].", low=0.01,
                                   high=10.0)  # fmt: skip
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from spatial_memory import EncoderMismatchError, Place, RecordError
-from wm_core.memory.recorder import Recorder, Spacing, State
+from wm_core.memory.keyframes import Spacing
+from wm_core.memory.recorder import Recorder, State
 from wm_core.memory.reference import BruteMemory
 
 STEP_NS = 50_000_000
@@ -140,3 +141,66 @@ def test_bad_latents_are_refused_before_they_are_linked(memory, recorder):
     with pytest.raises(RecordError):
         recorder.observe(state(1, latent_D=np.array([np.nan, 0.0], np.float32)))
     assert records(memory)[0].successors == ()
+
+
+def test_the_nearer_of_two_states_is_the_successor_whichever_comes_first(memory, recorder):
+    for number, x in ((0, 0.0), (0.8, 0.0), (1.1, 1.0), (1.6, 1.0), (2.5, 1.0)):
+        recorder.observe(state(number, x=x))
+    first, second = records(memory)
+    assert [(s.horizon_s, s.dt_s) for s in first.successors] == [(0.05, 0.055)]
+    assert [(s.horizon_s, s.dt_s) for s in second.successors] == [(0.05, 0.07)]
+    assert second.successors[0].latent_D[0] == pytest.approx(2.5)
+
+
+def test_a_camera_of_10_hz_has_nothing_to_say_of_one_step_and_everything_of_a_second(memory, recorder):
+    for number in range(0, 201, 2):
+        recorder.observe(state(number, x=0.1 * number))
+    recorder.finish()
+    held = records(memory)
+    assert [[s.horizon_s for s in record.successors] for record in held[:91]] == [[1.0]] * 91
+    assert recorder.counts.at(0.05) == {"linked": 0, "missed": 100, "cut": 1}
+    assert recorder.counts.at(1.0) == {"linked": 91, "missed": 0, "cut": 10}
+
+
+def test_the_end_of_a_session_links_what_is_nearest_so_far(memory, recorder):
+    for number in (0, 19.5, 700):
+        recorder.observe(state(number))
+    assert [(s.horizon_s, s.dt_s) for s in records(memory)[0].successors] == [(1.0, 0.975)]
+    assert recorder.counts.at(0.05) == {"linked": 0, "missed": 1, "cut": 0}
+
+
+def test_a_model_with_other_horizons_starts_a_session_and_keeps_what_is_stored(memory, recorder):
+    for number in range(60):
+        recorder.observe(state(number))
+    before = recorder.session
+    for number in range(60, 200):
+        recorder.observe(state(number, step_s=0.2, horizons_s=(2.0, 0.2)))
+    assert recorder.session != before
+    assert (recorder.step_s, recorder.horizons_s) == (0.2, (0.2, 2.0))
+    first, last = records(memory)[0], records(memory)[-4]
+    assert [(s.horizon_s, s.dt_s) for s in first.successors] == [(0.05, 0.05), (1.0, 1.0)]
+    assert [(s.horizon_s, s.dt_s) for s in last.successors] == [(0.2, 0.2), (2.0, 2.0)]
+    # Of the last one of the former session, what is nearest in it.
+    third = records(memory)[2]
+    assert third.session == before
+    assert [(s.horizon_s, s.dt_s) for s in third.successors] == [(0.05, 0.05), (1.0, 0.95)]
+
+
+@pytest.mark.parametrize("horizons_s", [(0.0, 1.0), (math.nan,), (-1.0,)])
+def test_impossible_horizons_are_named(recorder, horizons_s):
+    with pytest.raises(RecordError) as error:
+        recorder.observe(state(0, step_s=0.05, horizons_s=horizons_s))
+    assert error.value.reason == "impossible-horizons"
+
+
+def test_an_emptied_memory_takes_another_encoder_in_a_session_of_its_own(memory, recorder):
+    recorder.observe(state(0))
+    before = recorder.session
+    memory.clear()
+    recorder.observe(state(1, x=1.0, encoder_id="f"))
+    recorder.observe(state(2, x=2.0, encoder_id="f"))
+    assert recorder.session != before
+    assert [(record.session, len(record.successors)) for record in records(memory)] == [
+        (recorder.session, 1),
+        (recorder.session, 0),
+    ]

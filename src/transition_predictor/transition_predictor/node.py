@@ -180,6 +180,8 @@ class TransitionPredictor(Node):
         self._health.count("predictions")
         self._health.count("degraded_predictions", int(bool(reason)))
         self._health.count(f"history_{history.reason or 'used'}")
+        for name, count in self._predictor.successor_counts.items():
+            self._health.gauge(f"successors_{name}", count)
 
     def _publish_prediction(
         self, state: LatentState, forecasts: Sequence[Forecast], reason: str, asked_ms: float, history: UsableHistory

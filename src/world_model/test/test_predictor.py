@@ -156,3 +156,28 @@ def test_the_bank_keeps_links_and_finds_exactly():
     expected = sorted((item for item in kept if np.isfinite(distance(item))), key=distance)[:5]
     assert [m.stamp_ns for m in found] == [item.stamp_ns for item in expected]
     assert [(s[0], round(s[1], 3)) for s in found[0].successors] == [(0.05, 0.05), (1.0, 1.0)]
+
+
+def _circle(count, step_s):
+    angle_T = np.arange(count) * step_s * 2 * np.pi / 10
+    for step, angle in enumerate(angle_T):
+        pose = Pose2(2 * np.sin(angle), 2 - 2 * np.cos(angle), 0.0, angle)
+        yield Observation(round(step * step_s * 1e9), np.full(32, step % 7, np.float32), pose, np.zeros(2, np.float32))
+
+
+@pytest.mark.parametrize(("step_s", "horizon_s"), [(0.05, 1.0), (0.2, 2.0)])
+def test_the_memory_of_an_artifact_keeps_the_successors_it_uses(tmp_path, step_s, horizon_s):
+    manifest = make_random_artifact(tmp_path, step_s=step_s, horizon_s=horizon_s)
+    predictor, bank = Predictor(load_artifact(tmp_path)), MemoryBank.of(manifest)
+    other = MemoryBank(horizons_s=(0.4, 5.0), step_s=step_s)
+    for item in _circle(round(40 / step_s), step_s):
+        requests = predictor.observe(item)
+        predictor.predict(bank.answer(requests))
+        bank.observe(item)
+        other.observe(item)
+    assert predictor.successor_counts["used"] > 100
+    assert predictor.successor_counts["outside"] == 0
+    used = predictor.successor_counts["used"]
+    predictor.predict(other.answer(requests))
+    assert predictor.successor_counts["used"] == used
+    assert predictor.successor_counts["outside"] == 2 * len(other.answer(requests)[-1]) > 0

@@ -67,6 +67,10 @@ class SuccessorCounts:
     missed: Counter[float] = field(default_factory=Counter)
     cut: Counter[float] = field(default_factory=Counter)
 
+    def at(self, horizon_s: float) -> dict[str, int]:
+        """Return the counts of one horizon by name."""
+        return {name: getattr(self, name)[horizon_s] for name in ("linked", "missed", "cut")}
+
 
 class _Horizon:
     """The records that still wait for their successor at one horizon, oldest first: (id, stamp)."""
