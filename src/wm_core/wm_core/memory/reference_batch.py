@@ -126,11 +126,11 @@ def remember(
     states = RecordedStates()
     recorder = Recorder(states, "stream", spacing, wanted_s, step_s=step_s)
     kept: list[int] = []
+    has_pose_T, has_action_T = (np.isfinite(rows_T).all(axis=1).tolist() for rows_T in (pose_T4, action_TA))
     for row, (stamp_ns, pose_4) in enumerate(zip(stamp_T.tolist(), pose_T4.tolist())):
-        place = Place(*pose_4) if np.isfinite(pose_4).all() else None
-        known = np.isfinite(action_TA[row]).all()
-        state = State(stamp_ns, latent_TD[row], "", place, action_TA[row] if known else no_action())
-        if _observe(recorder, state):
+        place = Place(*pose_4) if has_pose_T[row] else None
+        action_A = action_TA[row] if has_action_T[row] else no_action()
+        if _observe(recorder, State(stamp_ns, latent_TD[row], "", place, action_A)):
             kept.append(row)
     recorder.finish()
     successor_NHD = np.zeros((len(kept), len(wanted_s), latent_TD.shape[1]), np.float32)
@@ -211,7 +211,9 @@ def nearest_states(
         if latent_QD is None:
             rank_QN = planar_QN + (yaw_weight_m * turn_QN) ** 2
         else:
-            rank_QN = _squared_distances(latent_QD[rows], table.latent_ND)
+            near_N = np.flatnonzero(allowed_QN.any(axis=0))
+            rank_QN = np.full(allowed_QN.shape, np.inf)
+            rank_QN[:, near_N] = _squared_distances(latent_QD[rows], table.latent_ND[near_N])
         rank_QN = np.where(allowed_QN, rank_QN, np.inf)
         _take_best(rank_QN, k, index_QK[rows], distance_QK[rows])
     return Neighbours(index_QK, distance_QK)
