@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wm_core.memory.errors import RecordError
@@ -22,6 +22,9 @@ from wm_testing.histories import History, Kept, histories, plain_kept
 from world_model.evaluation.bank import MemoryBank
 from world_model.runtime.predictor import Observation
 from world_model.runtime.retrieved import MemoryRequest
+
+# Other random histories on every run, however long one takes.
+RANDOM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def as_told(kept: list[Kept], history: History) -> list[tuple]:
@@ -68,6 +71,7 @@ def evaluated(history: History) -> MemoryBank:
     return bank
 
 
+@RANDOM
 @given(histories())
 def test_node_training_and_evaluation_keep_the_same_states_and_successors(history):
     expected = plain_kept(history, Spacing(), SESSION_GAP_S)
@@ -109,6 +113,7 @@ def test_node_training_and_evaluation_keep_the_same_states_and_successors(histor
     assert by_row == [(row, stamp_ns, followed) for stamp_ns, row, followed in told]
 
 
+@RANDOM
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.booleans())
 def test_the_batch_finds_what_the_reference_finds(seed, count, by_latent):
     rng = np.random.default_rng(seed)
