@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from threading import Event
 from time import monotonic, monotonic_ns, sleep
+from typing import Any
 
 import rclpy
 from builtin_interfaces.msg import Time
@@ -74,7 +75,7 @@ class BagPlayer(Node):
         clock: bool = True,
         log: SentLog | None = None,
         stop: Event | None = None,
-        **node_options,
+        **node_options: Any,
     ) -> None:
         super().__init__("bag_player", **node_options)
         self._bag = bag
@@ -82,12 +83,12 @@ class BagPlayer(Node):
         self._rate = rate
         self.log = log or SentLog()
         self._stop = stop or Event()
-        self._senders: dict[str, Publisher] = {s: self._sender(bag.types[s], t) for s, t in topics.items()}
+        self._senders: dict[str, Publisher[Any]] = {s: self._sender(bag.types[s], t) for s, t in topics.items()}
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if clock else None
         self._clock_sent_ns = 0
         self._duration_ns = max(1, bag.end_ns - bag.start_ns)
 
-    def _sender(self, kind: str, target: str) -> Publisher:
+    def _sender(self, kind: str, target: str) -> Publisher[Any]:
         if kind not in MESSAGE_TYPES:
             raise BagError(f"'{target}': a {kind} cannot be played into the graph")
         # Reliable towards poses and actions; a camera stays best effort, as drivers are.

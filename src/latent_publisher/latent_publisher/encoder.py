@@ -59,7 +59,7 @@ class Encoder:
         depth = self._tensor(prepare_depth(depth_HW, self._size)) if self.wants_depth and depth_HW is not None else None
         proprioception = self._tensor(proprioception_P) if proprioception_P is not None else None
         with torch.inference_mode():
-            latent_D = self._module(image, depth, proprioception)[0].cpu().numpy()
+            latent_D: np.ndarray = self._module(image, depth, proprioception)[0].cpu().numpy()
         if not np.isfinite(latent_D).all():
             raise FrameError("the encoder gave a latent that is not finite")
         return latent_D

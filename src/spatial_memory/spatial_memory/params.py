@@ -6,6 +6,7 @@ import math
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from spatial_memory.factory import MemorySettings
 from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
@@ -76,6 +77,6 @@ class SpatialMemoryParams:
 
     def memory_settings(self, namespace: str = "") -> MemorySettings:
         """Return the parameters that the memory itself has to know."""
-        own = {"path": self.path(namespace), "robot_id": self.robot_name(namespace)}
+        own: dict[str, Any] = {"path": self.path(namespace), "robot_id": self.robot_name(namespace)}
         names = [field.name for field in fields(MemorySettings) if field.name not in own]
         return MemorySettings(**own, **{name: getattr(self, name) for name in names})

@@ -52,7 +52,7 @@ class _Open:
 
     state: LatentState
     begin_s: float
-    future: Future | None = None
+    future: Future[QueryMemoryBatch.Response] | None = None
 
 
 class TransitionPredictor(Node):
@@ -84,7 +84,7 @@ class TransitionPredictor(Node):
         self._next_publisher = self.create_publisher(Float32MultiArray, "latent_next", qos.STREAM)
         self._state_publisher = self.create_publisher(LatentPrediction, "latent_next/state", qos.STREAM)
         self._error_publisher = self.create_publisher(PredictionError, "prediction_error", qos.STREAM)
-        self._memory: Client = self.create_client(QueryMemoryBatch, "spatial_memory/query_batch")
+        self._memory: Client[QueryMemoryBatch.Request, QueryMemoryBatch.Response] = self.create_client(QueryMemoryBatch, "spatial_memory/query_batch")
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._deadline = self.create_timer(self._params.memory_deadline_s, self._on_deadline, clock=steady)
         self._deadline.cancel()
@@ -118,7 +118,8 @@ class TransitionPredictor(Node):
         pose = None
         if msg.has_pose:
             position, quaternion = pose_from_msg(msg.pose)
-            pose = Pose2(*position.tolist(), yaw_of(quaternion))
+            x_m, y_m, z_m = position.tolist()
+            pose = Pose2(x_m, y_m, z_m, yaw_of(quaternion))
         return Observation(stamp_ns(msg.header.stamp), latent_D, pose, action_A)
 
     def _ask(self, requests: Sequence[MemoryRequest]) -> None:
@@ -137,7 +138,7 @@ class TransitionPredictor(Node):
             self._open.future.add_done_callback(self._on_answer)
             self._deadline.reset()
 
-    def _on_answer(self, future: Future) -> None:
+    def _on_answer(self, future: Future[QueryMemoryBatch.Response]) -> None:
         if self._open is None or future is not self._open.future:
             return
         answer: QueryMemoryBatch.Response = future.result()

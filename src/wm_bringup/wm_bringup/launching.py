@@ -96,7 +96,7 @@ def remappings(context: LaunchContext) -> list[tuple[str, str]]:
 
 def namespace(context: LaunchContext) -> str:
     """Returns the namespace of all nodes, without slashes around it."""
-    return context.launch_configurations["namespace"].strip("/")
+    return str(context.launch_configurations["namespace"]).strip("/")
 
 
 def resolved(context: LaunchContext, topic: str) -> str:

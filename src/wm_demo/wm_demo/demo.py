@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
 from time import monotonic, monotonic_ns, sleep
+from typing import Any
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
@@ -134,7 +135,7 @@ class Demo:
             rmw=get_rmw_implementation_identifier(),
         )
 
-    def run(self) -> dict:
+    def run(self) -> dict[str, Any]:
         """Runs to the end and returns the summary; whatever goes wrong is in its ``failures``."""
         graph = Graph(graph_commands(self._options, self._scratch), self._options.out)
         monitor = MonitorThread(Monitor(self._found))

@@ -74,7 +74,7 @@ class Graph:
 
     def rss_mb(self) -> float:
         """Returns the resident memory of all processes together [MB]."""
-        return sum(p.memory_info().rss for p in self._processes.values() if p.is_running()) / 1e6
+        return float(sum(p.memory_info().rss for p in self._processes.values() if p.is_running())) / 1e6
 
     def stop(self) -> dict[str, Exit]:
         """Sends SIGINT, as Ctrl-C does, and returns how each process ended; who does not is killed."""

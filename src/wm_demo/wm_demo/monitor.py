@@ -7,6 +7,7 @@ from collections.abc import Callable
 from math import isfinite
 from threading import Thread
 from time import monotonic, monotonic_ns, sleep
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -31,11 +32,11 @@ class Monitor(Node):
         **node_options: Passed to ``rclpy.node.Node``.
     """
 
-    def __init__(self, measurements: Measurements, **node_options) -> None:
+    def __init__(self, measurements: Measurements, **node_options: Any) -> None:
         super().__init__("demo_monitor", **node_options)
         self._out = measurements
         self._latents, self._forecasts = StampFinder(), StampFinder()
-        listen: list[tuple[type, str, Callable]] = [
+        listen: list[tuple[type, str, Callable[[Any], None]]] = [
             (Float32MultiArray, "/latent", self._on_latent),
             (LatentState, "/latent/state", self._on_state),
             (Float32MultiArray, "/latent_next", self._on_next),

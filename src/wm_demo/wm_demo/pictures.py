@@ -11,6 +11,7 @@ from wm_demo.measurements import Measurements, ScoredForecast
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 _HORIZON_S = 1.0
 
@@ -101,7 +102,7 @@ def _rates(receipts: dict[str, list[int]], path: Path) -> Path:
     return _save(figure, path)
 
 
-def _save(figure: plt.Figure, path: Path) -> Path:
+def _save(figure: Figure, path: Path) -> Path:
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path

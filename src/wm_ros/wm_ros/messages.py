@@ -17,7 +17,7 @@ _UNIT_TOLERANCE = 0.01
 
 def stamp_ns(stamp: Time) -> int:
     """Returns a stamp as nanoseconds."""
-    return stamp.sec * 1_000_000_000 + stamp.nanosec
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def stamp_msg(time_ns: int) -> Time:
@@ -43,7 +43,7 @@ def pose_from_msg(pose: Pose) -> tuple[np.ndarray, np.ndarray]:
     return position, quaternion / norm
 
 
-def pose_to_msg(position: Sequence[float], quaternion: Sequence[float]) -> Pose:
+def pose_to_msg(position: np.ndarray | Sequence[float], quaternion: np.ndarray | Sequence[float]) -> Pose:
     """Returns a pose from position [m] and quaternion x, y, z, w."""
     msg = Pose()
     msg.position.x, msg.position.y, msg.position.z = (float(value) for value in position)
@@ -52,7 +52,7 @@ def pose_to_msg(position: Sequence[float], quaternion: Sequence[float]) -> Pose:
     return msg
 
 
-def floats(values: np.ndarray | Sequence[float]) -> array.array:
+def floats(values: np.ndarray | Sequence[float]) -> array.array[float]:
     """Returns values as what a ``float32[]`` field takes without checking each."""
     return array.array("f", np.ascontiguousarray(values, dtype=np.float32).tobytes())
 

@@ -121,7 +121,7 @@ def _refuse_unknown(node: Node, known: list[str]) -> None:
         raise ParameterError(f"{node.get_name()}: unknown parameter '{name}'{hint}")
 
 
-def _declare(node: Node, field: dataclasses.Field, kind: Parameter.Type) -> Any:
+def _declare(node: Node, field: dataclasses.Field[Any], kind: Parameter.Type) -> Any:
     default = _default_of(field)
     _read_integers_as_doubles(node, field.name, kind)
     descriptor = ParameterDescriptor(
@@ -152,7 +152,7 @@ def _declare(node: Node, field: dataclasses.Field, kind: Parameter.Type) -> Any:
     return list(value) if kind.name.endswith("ARRAY") else value
 
 
-def _default_of(field: dataclasses.Field) -> Any:
+def _default_of(field: dataclasses.Field[Any]) -> Any:
     assert callable(field.default_factory), "parameters are declared by param()"
     return field.default_factory()
 

@@ -98,7 +98,8 @@ def path_distance_m(edges_E22: np.ndarray, points_N2: np.ndarray) -> np.ndarray:
     start_E2, along_E2 = edges_E22[:, 0], edges_E22[:, 1] - edges_E22[:, 0]
     offset_NE2 = points_N2[:, None] - start_E2
     share_NE = np.clip((offset_NE2 * along_E2).sum(-1) / (along_E2**2).sum(-1), 0.0, 1.0)
-    return np.linalg.norm(offset_NE2 - share_NE[..., None] * along_E2, axis=-1)
+    distance_NE: np.ndarray = np.linalg.norm(offset_NE2 - share_NE[..., None] * along_E2, axis=-1)
+    return distance_NE
 
 
 def cell_centres(shape: tuple[int, ...]) -> np.ndarray:
@@ -162,7 +163,8 @@ def _inside(squares: set[Cell], a: Cell, b: Cell) -> bool:
 
 def _nearest_edge(edges_E22: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     distance_NE = path_distance_m(edges_E22, cell_centres(shape))
-    return distance_NE.argmin(1).reshape(shape).astype(np.int16)
+    nearest_YX: np.ndarray = distance_NE.argmin(1).reshape(shape).astype(np.int16)
+    return nearest_YX
 
 
 def _slices(low_2: np.ndarray, high_2: np.ndarray) -> tuple[slice, slice]:
@@ -193,7 +195,9 @@ def _side(
     return point_2, along_2, out_2
 
 
-def _box(point_2: np.ndarray, along_2: np.ndarray, out_2: np.ndarray, half: float, near: float, far: float) -> tuple:
+def _box(
+    point_2: np.ndarray, along_2: np.ndarray, out_2: np.ndarray, half: float, near: float, far: float
+) -> tuple[np.ndarray, np.ndarray]:
     corners = np.stack([point_2 + s * half * along_2 + d * out_2 for s in (-1, 1) for d in (near, far)])
     return corners.min(0), corners.max(0)
 

@@ -127,7 +127,8 @@ class _Lights:
         day = self._changes.daylight_swing * math.sin(angle)
         sky_3 = 0.48 * np.array([1.0 + 0.9 * day, 1.0 + day, 1.0 + 1.3 * day], np.float32)
         grid = np.einsum("l,lyxc->yxc", level_L.astype(np.float32), self._basis) + sky_3
-        return np.minimum(grid * LIGHT_UNIT, 255.0).astype(np.uint8)
+        light_YX3: np.ndarray = np.minimum(grid * LIGHT_UNIT, 255.0).astype(np.uint8)
+        return light_YX3
 
 
 class _Walker:
@@ -163,7 +164,10 @@ class _Walker:
             )
         )
         is_straight = right_2 @ next_right_2 > 0.5
-        return self._points[self._to] + _WALK_OFFSET_M * (right_2 if is_straight else right_2 + next_right_2)
+        corner_2: np.ndarray = self._points[self._to] + _WALK_OFFSET_M * (
+            right_2 if is_straight else right_2 + next_right_2
+        )
+        return corner_2
 
     def at(self, time_s: float) -> tuple[np.ndarray, float]:
         """Return position [m] and yaw [rad] at a time not before the last asked for."""

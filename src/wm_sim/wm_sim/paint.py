@@ -109,7 +109,8 @@ def _grain(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
     coarse = rng.normal(1.0, strength, (height // 16 + 2, width // 16 + 2)).astype(np.float32)
     soft = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     fine = rng.normal(0.0, strength / 2, (height, width)).astype(np.float32)
-    return np.clip(image * (soft + fine)[..., None], 0, 255).astype(np.uint8)
+    grained: np.ndarray = np.clip(image * (soft + fine)[..., None], 0, 255).astype(np.uint8)
+    return grained
 
 
 def _paint_wall(length: int, height_m: float, style: Style, facing: bool, rng: np.random.Generator) -> np.ndarray:
@@ -172,7 +173,8 @@ def _paint_floor(building: Building, styles: list[Style], rng: np.random.Generat
 def _shade_near_walls(building: Building, image: np.ndarray, reach_m: float, least: float) -> np.ndarray:
     distance = cv2.resize(wall_distance_m(building), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     gain = least + (1.0 - least) * np.clip(distance / reach_m, 0.0, 1.0)
-    return (image * gain[..., None]).astype(np.uint8)
+    shaded: np.ndarray = (image * gain[..., None]).astype(np.uint8)
+    return shaded
 
 
 def _paint_ceiling(building: Building, styles: list[Style], rng: np.random.Generator) -> np.ndarray:

@@ -237,7 +237,7 @@ class _SkinScales:
     """Skins at halved sizes, so that a far body is averaged rather than flickering."""
 
     def __init__(self, skin_NKK4: np.ndarray) -> None:
-        self._scales = [
+        self._scales: list[list[np.ndarray]] = [
             [
                 cv2.resize(skin, (SKIN_SIZE >> level, SKIN_SIZE >> level), interpolation=cv2.INTER_AREA)
                 for level in range(3)

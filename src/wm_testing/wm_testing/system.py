@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from rclpy.node import Node
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
 from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
 
 from bag_player.node import TAKES, BagPlayer
 from bag_player.sent_log import SentLog
@@ -135,13 +137,13 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         sleep(0.05)
 
 
-def _header(store, stamp_ns: int, frame_id: str):
+def _header(store: Typestore, stamp_ns: int, frame_id: str) -> Any:
     types = store.types
     stamp = types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, 1_000_000_000))
     return types["std_msgs/msg/Header"](stamp, frame_id)
 
 
-def _pose(store, stamp_ns: int, angle: float):
+def _pose(store: Typestore, stamp_ns: int, angle: float) -> Any:
     types = store.types
     yaw = angle + np.pi / 2
     point = types["geometry_msgs/msg/Point"](2 * float(np.cos(angle)), 2 * float(np.sin(angle)), 0.0)
@@ -150,13 +152,13 @@ def _pose(store, stamp_ns: int, angle: float):
     return types["geometry_msgs/msg/PoseStamped"](_header(store, stamp_ns, "map"), pose)
 
 
-def _action(store):
+def _action(store: Typestore) -> Any:
     layout = store.types["std_msgs/msg/MultiArrayLayout"]([], 0)
     values = np.array([2 * 2 * np.pi / 10, 2 * np.pi / 10], np.float32)
     return store.types["std_msgs/msg/Float32MultiArray"](layout, values)
 
 
-def _image(store, stamp_ns: int, angle: float, size: tuple[int, int], jpeg: bool):
+def _image(store: Typestore, stamp_ns: int, angle: float, size: tuple[int, int], jpeg: bool) -> Any:
     height, width = size
     columns = np.cos(np.arange(width) / 7 + 3 * angle)[None, :, None]
     rows = np.cos(np.arange(height) / 5)[:, None, None]

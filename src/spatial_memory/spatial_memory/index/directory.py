@@ -147,7 +147,7 @@ class CellDirectory:
             if part is None:
                 list_no = int(lists_L[at])
                 parts[at] = arrays[list_no] = np.array(self.pages[list_no], np.int64)
-        return np.concatenate(parts) if parts else np.empty(0, np.int64)  # type: ignore[arg-type]
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     def cells_around(self, cell: int, radius_m: float) -> np.ndarray:
         """Return cells that hold everything within a disc around any place in a cell, uint64, whether full or empty."""

@@ -239,7 +239,7 @@ class QdrantMemory:
         self.flush()
         query = Query(latent_D=np.zeros(max(1, self._dim)), box=what.box, session=what.session)
         condition = points.filter_of(query, self._grid, (None, None)) or models.Filter(must=[])
-        condition.must = [*(condition.must or []), points.is_robot(self._robot_id)]  # type: ignore[misc]
+        condition.must = [*(condition.must or []), points.is_robot(self._robot_id)]
         held = list(self._held.scroll(condition, vectors=False, keys=points.COMPARED))
         mask_N = self._held.passing(query, held, (None, None))[1]
         if what.ids:

@@ -193,8 +193,8 @@ class Store:
     def replace(self, parts: Sequence[Rows], **meta: object) -> None:
         """Rewrite records, and meta about the memory, in one transaction."""
         every = itertools.chain.from_iterable(to_tuples(part) for part in parts)
-        meta = [checksummed(key, str(value)) for key, value in meta.items()]
-        self._writer.put(Change([(PUT_RECORD, list(every)), (PUT_META, meta)], None, sum(map(len, parts))))
+        checked = [checksummed(key, str(value)) for key, value in meta.items()]
+        self._writer.put(Change([(PUT_RECORD, list(every)), (PUT_META, checked)], None, sum(map(len, parts))))
 
     def clear(self, **meta: object) -> None:
         """Forget everything but these meta about the memory."""
