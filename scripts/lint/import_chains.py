@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Print the longest chain of imports inside each package, and how many files lie in its hall.
+
+A chain goes from module to module by any import in the source: at the top of the file, inside a function, or only for
+types. Modules that import one another in a circle count together, as one link of as many modules. With ``--most`` the
+command fails where a package's chain has more modules.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+Graph = Mapping[str, frozenset[str]]
+
+
+def module_names(root: Path) -> dict[str, Path]:
+    """Return the file of each module of a package by dotted name; a folder's ``__init__`` has the folder's name."""
+    names = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root.parent).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+def import_graph(root: Path) -> dict[str, frozenset[str]]:
+    """Return which modules of a package each of its modules imports.
+
+    Args:
+        root: The package's folder.
+    """
+    names = module_names(root)
+    return {
+        name: frozenset(each for each in _imported(path, name, names) if each in names and each != name)
+        for name, path in names.items()
+    }
+
+
+def _imported(path: Path, module: str, names: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the dotted names that a file imports from; of a folder that modules are imported from, those modules."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - max(0, node.level - 1)]
+            base = ".".join([*(above if node.level else ()), *([node.module] if node.module else ())])
+            whole = [f"{base}.{alias.name}" for alias in node.names]
+            yield from (name if name in names else base for name in whole)
+
+
+def _reachable(graph: Graph, start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for each in graph[waiting.pop()] - found:
+            found.add(each)
+            waiting.append(each)
+    return found
+
+
+def longest_chain(graph: Graph) -> list[str]:
+    """Return the modules of the longest chain of imports, the importing ones first.
+
+    Args:
+        graph: As ``import_graph`` returned it.
+    """
+    reached = {name: _reachable(graph, name) for name in graph}
+    circle = {name: frozenset({name} | {each for each in reached[name] if name in reached[each]}) for name in graph}
+
+    @cache
+    def longest(modules: frozenset[str]) -> tuple[str, ...]:
+        below = {circle[each] for name in modules for each in graph[name]} - {modules}
+        return (*sorted(modules), *max(map(longest, below), key=len, default=()))
+
+    return list(max(map(longest, circle.values()), key=len, default=()))
+
+
+def main() -> None:
+    """Print one line per package, and fail where a chain is too long."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("packages", nargs="*", help="names of packages; default: all")
+    parser.add_argument("--most", type=int, help="most modules that a chain may have")
+    arguments = parser.parse_args()
+    packages = arguments.packages or sorted(path.parent.name for path in SOURCE.glob("*/package.xml"))
+    too_long = []
+    for package in packages:
+        root = SOURCE / package / package
+        if not root.is_dir():
+            continue
+        chain = longest_chain(import_graph(root))
+        short = [name.removeprefix(f"{package}.") for name in chain]
+        print(f"{package}: {len(chain)} modules, {len(list(root.glob('*.py')))} in its hall: {' > '.join(short)}")
+        if arguments.most is not None and len(chain) > arguments.most:
+            too_long.append(package)
+    if too_long:
+        raise SystemExit(f"chains of more than {arguments.most} modules: {', '.join(too_long)}")
+
+
+if __name__ == "__main__":
+    main()
