@@ -104,8 +104,14 @@ def listening(topics: Mapping[str, type]) -> Iterator[tuple[Node, Counter[str]]]
         rclpy.try_shutdown(context=context)
 
 
-def play(path: Path, log: SentLog, camera_count: int = 1) -> SentLog:
+def play(path: Path, log: SentLog, camera_count: int = 1, namespace: str = "") -> SentLog:
     """Plays a recording once, after everybody listens; ``log`` counts what was sent.
+
+    Args:
+        path: The recording.
+        log: Where to count.
+        camera_count: How many must listen to the camera.
+        namespace: Of the graph that hears it.
 
     Raises:
         AssertionError: Nobody listened in time.
@@ -113,7 +119,7 @@ def play(path: Path, log: SentLog, camera_count: int = 1) -> SentLog:
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=own_domain_id())
     bag = Bag(path)
-    player = BagPlayer(bag, match_topics(bag.types, {}, TAKES), log=log, context=context)
+    player = BagPlayer(bag, match_topics(bag.types, {}, TAKES), log=log, context=context, namespace=namespace)
     try:
         assert player.wait_for_subscribers(60.0, camera_count), "nobody listened"
         player.play()

@@ -1,0 +1,135 @@
+"""Two robots on one machine, in one domain: each hears, says and remembers only its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from std_msgs.msg import Float32MultiArray
+
+from bag_player.node import TAKES, BagPlayer
+from bag_player.sent_log import SentLog
+from latent_publisher.node import LatentPublisher
+from spatial_memory.node import SpatialMemory
+from transition_predictor.node import TransitionPredictor
+from wm_core.bags import Bag, match_topics
+from wm_demo.graph import executable
+from wm_interfaces.srv import MemoryStats
+from wm_sim_ros.node import SimulatedRobot
+from wm_testing.nodes import ros_context  # noqa: F401
+from wm_testing.system import listening, make_bag, play, wait_until
+from world_action.node import WorldAction
+
+START_S = 120.0
+ROBOTS = ("robot1", "robot2")
+SHARED = {"/diagnostics", "/clock", "/tf", "/tf_static", "/rosout", "/parameter_events"}
+"""What a machine has one of; all else belongs to one robot."""
+NODES: dict[str, Callable[..., Node]] = {
+    "latent_publisher": LatentPublisher,
+    "transition_predictor": TransitionPredictor,
+    "spatial_memory": SpatialMemory,
+    "world_action": WorldAction,
+    "wm_sim": SimulatedRobot,
+}
+
+
+def names_of(node: Node) -> set[str]:
+    """Returns the full names of everything that a node says, hears, serves and asks."""
+    topics = [*node.publishers, *node.subscriptions]
+    services = [*node.services, *node.clients]
+    return {each.topic_name for each in topics} | {each.service_name for each in services}
+
+
+@pytest.mark.parametrize("name", NODES)
+@pytest.mark.usefixtures("ros_context")
+def test_everything_of_a_node_stands_in_its_namespace(monkeypatch: pytest.MonkeyPatch, artifact: Path, name: str):
+    monkeypatch.setenv("WM_CHECKPOINT_PATH", str(artifact))
+    node = NODES[name](namespace="robot1")
+    try:
+        outside = {each for each in names_of(node) if not each.startswith("/robot1/")}
+    finally:
+        node.destroy_node()
+    assert outside <= SHARED, f"{name}: {sorted(outside - SHARED)}"
+    assert "/diagnostics" in outside
+
+
+@pytest.mark.usefixtures("ros_context")
+def test_a_recording_is_played_within_the_namespace(tmp_path: Path):
+    bag = Bag(make_bag(tmp_path / "bag", 3))
+    player = BagPlayer(bag, match_topics(bag.types, {}, TAKES), namespace="robot1")
+    try:
+        outside = {each for each in names_of(player) if not each.startswith("/robot1/")}
+    finally:
+        player.destroy_node()
+    assert outside <= SHARED, sorted(outside - SHARED)
+
+
+@pytest.fixture
+def graphs(artifact: Path) -> Iterator[dict[str, subprocess.Popen]]:
+    """One process per robot, each with all four nodes."""
+    command = [*executable("wm_bringup", "world_model"), "--model-path", str(artifact), "--ros-args", "-r"]
+    processes = {robot: subprocess.Popen([*command, f"__ns:=/{robot}"]) for robot in ROBOTS}
+    yield processes
+    for process in processes.values():
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def stats_of(node: Node, robot: str) -> Any:
+    """Returns what a robot's memory says of itself; ``node`` is spun elsewhere."""
+    client = node.create_client(MemoryStats, f"/{robot}/spatial_memory/stats")
+    wait_until(client.service_is_ready, START_S)
+    future = client.call_async(MemoryStats.Request())
+    wait_until(future.done)
+    return future.result()
+
+
+def test_two_robots_know_nothing_of_each_other(tmp_path: Path, graphs: dict[str, subprocess.Popen]):
+    bags = {robot: make_bag(tmp_path / robot, count) for robot, count in zip(ROBOTS, (60, 20))}
+    named: set[str] = set()
+    topics = {topic: Float32MultiArray for topic in ("/robot1/latent_next", "/robot2/latent_next", "/latent", "/pose")}
+
+    def round_of(robot: str) -> None:
+        play(bags[robot], SentLog(), camera_count=2, namespace=robot)
+
+    with listening(topics) as (node, heard):
+        node.create_subscription(
+            DiagnosticArray, "/diagnostics", lambda msg: named.update(status.name for status in msg.status), 10
+        )
+        assert stats_of(node, "robot2").memory_count == 0
+        round_of("robot1")
+        wait_until(lambda: heard["/robot1/latent_next"] > 0)
+        alone = stats_of(node, "robot1")
+        assert alone.memory_count > 20  # of 60 frames, 6 cm apart, at most every other
+        assert heard["/robot2/latent_next"] == 0
+        assert stats_of(node, "robot2").memory_count == 0
+
+        with ThreadPoolExecutor(len(ROBOTS)) as pool:
+            list(pool.map(round_of, ROBOTS))
+        wait_until(lambda: heard["/robot2/latent_next"] > 0)
+        both = {robot: stats_of(node, robot) for robot in ROBOTS}
+        assert both["robot1"].memory_count > alone.memory_count
+        assert 0 < both["robot2"].memory_count < 20
+        assert all(both[robot].session.startswith(f"{robot}-") for robot in ROBOTS)
+
+        expected = {f"{robot}/{name}" for robot in ROBOTS for name in NODES if name != "wm_sim"}
+        wait_until(lambda: named >= expected)
+        assert heard["/latent"] == 0
+        assert not node.get_publishers_info_by_topic("/latent")
+        assert "latent_publisher" not in named
+
+    for process in graphs.values():
+        process.send_signal(signal.SIGINT)
+    assert [process.wait(timeout=30) for process in graphs.values()] == [0, 0]
+    for robot, other in zip(ROBOTS, reversed(ROBOTS)):
+        content = (tmp_path / "ros" / "world_model" / robot / "memory.sqlite3").read_bytes()
+        assert f"{robot}-".encode() in content
+        assert f"{other}-".encode() not in content
