@@ -10,8 +10,8 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "numpy", "faiss-cpu", "h3"],
-    extras_require={"test": ["pytest", "hypothesis"]},
+    install_requires=["setuptools", "faiss-cpu", "h3", "numpy"],
+    extras_require={"test": ["pytest", "hypothesis"], "qdrant": ["qdrant-client"]},
     zip_safe=False,
     # A library for ctypes, not a module. Without a compiler the package works all the same, only slower.
     ext_modules=[
