@@ -84,7 +84,9 @@ class TransitionPredictor(Node):
         self._next_publisher = self.create_publisher(Float32MultiArray, "latent_next", qos.STREAM)
         self._state_publisher = self.create_publisher(LatentPrediction, "latent_next/state", qos.STREAM)
         self._error_publisher = self.create_publisher(PredictionError, "prediction_error", qos.STREAM)
-        self._memory: Client[QueryMemoryBatch.Request, QueryMemoryBatch.Response] = self.create_client(QueryMemoryBatch, "spatial_memory/query_batch")
+        self._memory: Client[QueryMemoryBatch.Request, QueryMemoryBatch.Response] = self.create_client(
+            QueryMemoryBatch, "spatial_memory/query_batch"
+        )
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._deadline = self.create_timer(self._params.memory_deadline_s, self._on_deadline, clock=steady)
         self._deadline.cancel()
