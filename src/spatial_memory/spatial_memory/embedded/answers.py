@@ -14,8 +14,8 @@ import numpy as np
 from spatial_memory.embedded.table import Catalogue, records_of
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import CellIndex
+from spatial_memory.index.portable import search
 from spatial_memory.index.ranking import Shortlist, rank
-from spatial_memory.index.search import search
 from spatial_memory.index.successors import recall
 from spatial_memory.store.store import Store
 from wm_core.memory.filters import Limits
