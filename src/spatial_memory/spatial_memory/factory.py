@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from spatial_memory.embedded.memory import CellMemory
 from spatial_memory.geometry.cells import CellGrid, resolution_for
 from spatial_memory.geometry.maps import LocalMap, Wgs84Map
+from spatial_memory.index.cell_index import Backend
+from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.qdrant.outbox import next_to
+from spatial_memory.settings import MemorySettings
 from spatial_memory.store.files import IN_MEMORY
 from spatial_memory.store.recovery import recover
 from spatial_memory.store.store import Store
@@ -41,6 +43,7 @@ def open_cell_memory(
     progress: Callable[[int, int], None] | None = None,
     *,
     on_corrupt: str = "refuse",
+    backend: Backend = EMBEDDED,
 ) -> CellMemory:
     """Return the memory kept in a file, ready to answer; lets go of the file where that fails.
 
@@ -52,6 +55,7 @@ def open_cell_memory(
         commit_every_s: Longest time a state waits before it is written [s].
         progress: Called with records read and records in all.
         on_corrupt: ``recover`` keeps what can be read of a damaged file, ``refuse`` leaves it alone.
+        backend: How to search what is held in memory.
 
     Raises:
         StoreLockedError: Another process holds the file.
@@ -59,33 +63,15 @@ def open_cell_memory(
     """
     if on_corrupt == "recover" and path != IN_MEMORY:
         try:
-            return open_cell_memory(path, grid, capacity, surprise_weight, commit_every_s, progress)
+            return open_cell_memory(path, grid, capacity, surprise_weight, commit_every_s, progress, backend=backend)
         except CorruptStoreError:
             recover(Path(path).expanduser().resolve())
     store = Store(path, commit_every_s)
     try:
-        return CellMemory(store, grid, capacity, surprise_weight, progress)
+        return CellMemory(store, grid, capacity, surprise_weight, progress, backend=backend)
     except BaseException:
         store.close()
         raise
-
-
-@dataclass(frozen=True)
-class MemorySettings:
-    """What ``open_memory`` has to know; the node's parameters of the same names say what they mean."""
-
-    path: str
-    backend: str
-    capacity: int
-    surprise_weight: float
-    commit_every_s: float
-    on_corrupt: str
-    robot_id: str
-    qdrant_host: str
-    qdrant_port: int
-    qdrant_api_key: str
-    qdrant_tls: bool
-    qdrant_collection: str
 
 
 def open_memory(settings: MemorySettings, grid: CellGrid, progress: Callable[[int, int], None] | None = None) -> Memory:
@@ -98,8 +84,17 @@ def open_memory(settings: MemorySettings, grid: CellGrid, progress: Callable[[in
         return _open_qdrant(settings, grid)
     return open_cell_memory(
         settings.path, grid, settings.capacity, settings.surprise_weight, settings.commit_every_s, progress,
-        on_corrupt=settings.on_corrupt,
+        on_corrupt=settings.on_corrupt, backend=_faiss() if settings.backend == "faiss" else EMBEDDED,
     )  # fmt: skip
+
+
+def _faiss() -> Backend:
+    """Return the search by Faiss; imported only where it is chosen."""
+    try:
+        from spatial_memory.index.flat import FAISS
+    except ModuleNotFoundError as error:
+        raise StoreError(f"backend faiss needs the Python package faiss-cpu: {error}") from error
+    return FAISS
 
 
 def _open_qdrant(settings: MemorySettings, grid: CellGrid) -> Memory:

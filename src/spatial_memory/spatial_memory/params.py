@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from spatial_memory.factory import MemorySettings
 from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
+from spatial_memory.settings import MemorySettings
 from spatial_memory.store.files import IN_MEMORY
 from wm_core.memory.keyframes import SESSION_GAP_S, SPACING_ANGLE_RAD, SPACING_DISTANCE_M, SPACING_TIME_S
 from wm_core.memory.successors import FAR_HORIZON_S, STEP_S
@@ -24,7 +24,8 @@ class SpatialMemoryParams:
                          "empty: memory; :memory: keeps nothing.")  # fmt: skip
     on_corrupt: str = param("refuse", "A damaged file: refuse to start, or recover what can be read.",
                             choices=("refuse", "recover"))  # fmt: skip
-    backend: str = param("faiss", "Where memories are searched.", choices=("faiss", "qdrant"))
+    backend: str = param("embedded", "Where memories are searched: in this process, compiled (embedded) or by Faiss "
+                         "(faiss), or on a server (qdrant).", choices=("embedded", "faiss", "qdrant"))  # fmt: skip
     qdrant_host: str = param("localhost", "Qdrant server.", env="QDRANT_HOST")
     qdrant_port: int = param(6333, "Port of the Qdrant server.", low=1, high=65535, env="QDRANT_PORT")
     qdrant_api_key: str = param("", "API key of the Qdrant server; empty: none.", env="QDRANT_API_KEY")

@@ -1,4 +1,4 @@
-"""One suite for every backend: brute force, faiss, Qdrant in its client and, where one answers, a server."""
+"""One suite for every backend: brute force, embedded, faiss, Qdrant in its client and, where one answers, a server."""
 
 from __future__ import annotations
 
@@ -54,12 +54,15 @@ def local_client():
         return qdrant.QdrantClient(":memory:")
 
 
-@pytest.fixture(params=["brute", "faiss", "qdrant-local", "qdrant-server"])
+@pytest.fixture(params=["brute", "embedded", "faiss", "qdrant-local", "qdrant-server"])
 def memory(request, grid, tmp_path) -> Iterator[Memory]:
     if request.param == "brute":
         made: Memory = BruteMemory(grid)
-    elif request.param == "faiss":
+    elif request.param == "embedded":
         made = CellMemory(Store(tmp_path / "memory.sqlite3"), grid)
+    elif request.param == "faiss":
+        flat = pytest.importorskip("spatial_memory.index.flat", reason="faiss-cpu is not installed")
+        made = CellMemory(Store(tmp_path / "memory.sqlite3"), grid, backend=flat.FAISS)
     else:
         from spatial_memory.qdrant.memory import QdrantMemory
         from spatial_memory.qdrant.server import connect

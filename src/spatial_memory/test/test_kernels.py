@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 
 from spatial_memory import CellGrid, CellMemory, LocalMap, Place, Query, Store
-from spatial_memory.index import kernels
-from spatial_memory.index.cell_index import KERNELS
+from spatial_memory.index import scanner as scanning
 from spatial_memory.index.columns import PAGE, Columns, Rows, bits_of, mask_of, slots_of
 from spatial_memory.index.directory import CellDirectory
-from spatial_memory.index.kernels import Scanner
-from wm_core.memory.filters import latent_distance
+from spatial_memory.index.scanner import Scanner
+from spatial_memory.index.sq8 import SQ8Codes
+from wm_core.memory.kernels import load
+from wm_core.memory.ranking import latent_distance
 from wm_core.se2 import wrap_angle
 
 from .conftest import World
 
+KERNELS = load()
 pytestmark = pytest.mark.skipif(KERNELS is None, reason="built without a C compiler")
 PAGES = 40
 DIRECTORY = CellDirectory(CellGrid(LocalMap(), 15))
@@ -26,7 +28,7 @@ DIRECTORY = CellDirectory(CellGrid(LocalMap(), 15))
 def columns_of(rng: np.random.Generator, latent_ND: np.ndarray, step: float = 0.1) -> Columns:
     """Return pages of records on a grid of places, a third of them removed again."""
     count, dim = latent_ND.shape
-    columns = Columns(dim, 0, 4, coded=True)
+    columns = Columns(dim, 0, 4, copy=SQ8Codes(dim))
     for _ in range(count // PAGE):
         columns.new_page(0, 0)
     place_N2 = np.round(rng.uniform(-3.0, 3.0, (count, 2)) / step) * step
@@ -132,9 +134,9 @@ def test_queries_that_look_at_much_are_answered_in_parts(monkeypatch, grid):
     memory.insert(world.records(400))
     queries = [world.query() for _ in range(60)]
     together = memory.query_batch(queries)
-    monkeypatch.setattr(kernels, "MOST_PAGES", 50)
-    assert memory._index is not None
-    memory._index._scanner._make_room(10)
+    monkeypatch.setattr(scanning, "MOST_PAGES", 50)
+    assert memory._search is not None
+    memory._search._scanner._make_room(10)
     for mine, other in zip(memory.query_batch(queries), together):
         assert [record.id for record in mine.records] == [record.id for record in other.records]
         assert mine.candidate_count == other.candidate_count

@@ -12,7 +12,7 @@ from spatial_memory import Box, CellGrid, CellMemory, Forget, LocalMap, MemoryRe
 from spatial_memory.index.columns import Columns
 from spatial_memory.index.eviction import worth
 from spatial_memory.index.idmap import IdMap
-from spatial_memory.index.ranking import smallest
+from wm_core.memory.ranking import smallest
 
 from .conftest import World
 

@@ -13,13 +13,12 @@ import numpy as np
 
 from spatial_memory.embedded.table import Catalogue, records_of
 from spatial_memory.geometry.cells import CellGrid
-from spatial_memory.index.cell_index import CellIndex
-from spatial_memory.index.portable import search
-from spatial_memory.index.ranking import Shortlist, rank
+from spatial_memory.index.cell_index import CellIndex, Search
 from spatial_memory.index.successors import recall
 from spatial_memory.store.store import Store
 from wm_core.memory.filters import Limits
 from wm_core.memory.query import Matches, Query, check_queries, no_matches
+from wm_core.memory.ranking import Shortlist, rank
 from wm_core.memory.record import Successor
 
 
@@ -49,12 +48,12 @@ def limits_of(
 
 
 def answer(
-    index: CellIndex, catalogue: Catalogue, store: Store, queries: Sequence[Query], limits: Sequence[Limits | None]
+    search: Search, catalogue: Catalogue, store: Store, queries: Sequence[Query], limits: Sequence[Limits | None]
 ) -> list[Matches]:
     """Return the answer to each query, with complete records.
 
     Args:
-        index: Where to look.
+        search: Finds them.
         catalogue: What the memory knows about its records.
         store: What followed them.
         queries: Checked before.
@@ -64,8 +63,8 @@ def answer(
     answers = [no_matches()] * len(queries)
     if asked:
         some = [query for _, query, _ in asked]
-        shortlists = search(index, some, [limit for _, _, limit in asked])
-        for (at, _, _), matches in zip(asked, _complete(index, catalogue, store, some, shortlists)):
+        shortlists = search.shortlists(some, [limit for _, _, limit in asked])
+        for (at, _, _), matches in zip(asked, _complete(search.index, catalogue, store, some, shortlists)):
             answers[at] = matches
     return answers
 

@@ -13,19 +13,27 @@ import numpy as np
 
 from spatial_memory.embedded.table import Catalogue, grid_meta
 from spatial_memory.geometry.cells import CellGrid
-from spatial_memory.index.cell_index import CellIndex
+from spatial_memory.index.cell_index import Backend, CellIndex, Search
 from spatial_memory.index.columns import Rows, room_for
+from spatial_memory.store.schema import successor_size
 from spatial_memory.store.store import Store
 from wm_core.memory.errors import CorruptStoreError
+from wm_core.memory.frames import LevelGrid
 from wm_core.memory.record import LAST_FOLLOWED_ID
 
 _LOG = logging.getLogger(__name__)
 
 
+def new_search(backend: Backend, catalogue: Catalogue, grid: CellGrid, page_count: int) -> Search:
+    """Return an empty search over records of a catalogue's sizes."""
+    dim = catalogue.dim
+    return backend.make(dim, max(catalogue.action_dim, 0), grid, page_count, successor_size(dim))
+
+
 def load(
-    store: Store, grid: CellGrid, capacity: int, progress: Callable[[int, int], None] | None
-) -> tuple[Catalogue, CellIndex | None, int]:
-    """Return catalogue, index and newest stamp [ns] of all that is committed.
+    store: Store, grid: CellGrid, capacity: int, backend: Backend, progress: Callable[[int, int], None] | None
+) -> tuple[Catalogue, Search | None, int]:
+    """Return catalogue, search and newest stamp [ns] of all that is committed.
 
     Records that were cut into other cells (another resolution, datum or map) are cut anew, in one transaction.
 
@@ -33,6 +41,7 @@ def load(
         store: What is durable.
         grid: Cuts the map into cells.
         capacity: Records to make room for.
+        backend: How to search.
         progress: Called with records read and records in all.
 
     Raises:
@@ -47,7 +56,8 @@ def load(
             raise CorruptStoreError(f"{store.path} holds {total} records but does not say of what size")
         return catalogue, None, 0
     started = time.monotonic()
-    index = CellIndex(catalogue.dim, max(catalogue.action_dim, 0), grid, room_for(total, capacity))
+    search = new_search(backend, catalogue, grid, room_for(total, capacity))
+    index = search.index
     is_recut = meta.get("grid") != grid_meta(grid)
     with _collector_paused():
         recut = _fill(index, store, catalogue, total, progress, is_recut=is_recut)
@@ -55,7 +65,7 @@ def load(
         store.replace(recut, grid=grid_meta(grid))
         _LOG.info("cut %d memories into new cells: %s, before %s", len(index), grid_meta(grid), meta.get("grid"))
     _LOG.info("loaded %d memories in %.2f s", len(index), time.monotonic() - started)
-    return catalogue, index, index.newest_ns()
+    return catalogue, search, index.newest_ns()
 
 
 def _fill(
@@ -85,7 +95,7 @@ def _fill(
     return recut
 
 
-def _are_cells(cell_N: np.ndarray, grid: CellGrid) -> bool:
+def _are_cells(cell_N: np.ndarray, grid: LevelGrid) -> bool:
     """Return whether all are cells of the grid's resolution."""
     return all(
         h3.is_valid_cell(cell) and h3.get_resolution(cell) == grid.resolution for cell in np.unique(cell_N).tolist()

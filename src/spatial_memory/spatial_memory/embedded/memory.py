@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from spatial_memory.embedded.answers import answer, limits_of
-from spatial_memory.embedded.loading import load
+from spatial_memory.embedded.loading import load, new_search
 from spatial_memory.embedded.selection import matching_slots, moved_rows
 from spatial_memory.embedded.staging import check_fits, staged
 from spatial_memory.embedded.table import Catalogue, checked_cells, records_of, rows_of
 from spatial_memory.geometry.cells import CellGrid
-from spatial_memory.index.cell_index import CellIndex
+from spatial_memory.index.cell_index import Backend, CellIndex, Search
 from spatial_memory.index.columns import Rows, room_for
+from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.index.eviction import Forgetting
 from spatial_memory.store.schema import pack_successor
 from spatial_memory.store.store import Store
@@ -40,6 +41,7 @@ class CellMemory:
         capacity: Most records to hold; the policy of ``eviction`` chooses what goes.
         surprise_weight: How much surprise counts against recency when eviction.
         progress: Called with records read and records in all while reading.
+        backend: How to search what is held in memory.
 
     Raises:
         CorruptStoreError: The store is damaged.
@@ -52,6 +54,8 @@ class CellMemory:
         capacity: int = 1_000_000,
         surprise_weight: float = 1.0,
         progress: Callable[[int, int], None] | None = None,
+        *,
+        backend: Backend = EMBEDDED,
     ) -> None:
         self._lock = threading.RLock()
         self._restoring = threading.Lock()
@@ -59,11 +63,16 @@ class CellMemory:
         self._grid = grid
         self._capacity = capacity
         self._surprise_weight = surprise_weight
-        loaded = load(store, grid, capacity, progress)
-        self._catalogue, self._index, self._newest_ns = loaded
+        self._backend = backend
+        loaded = load(store, grid, capacity, backend, progress)
+        self._catalogue, self._search, self._newest_ns = loaded
         self._put_newest_ns = self._newest_ns
         self._forgetting = Forgetting(self._index, surprise_weight) if self._index is not None else None
         self._evict()
+
+    @property
+    def _index(self) -> CellIndex | None:
+        return None if self._search is None else self._search.index
 
     # ---------------------------------------------------------------- keeping
 
@@ -93,16 +102,15 @@ class CellMemory:
         """Take encoder and sizes from what comes in, where they were open."""
         if self._index is None or not catalogue.is_alike(self._catalogue):
             if self._index is None:
-                self._index = self._new_index(catalogue)
-                self._forgetting = Forgetting(self._index, self._surprise_weight)
+                self._search = self._new_search(catalogue)
+                self._forgetting = Forgetting(self._search.index, self._surprise_weight)
             elif catalogue.action_dim != self._catalogue.action_dim:
                 self._index.columns.adopt_actions(catalogue.action_dim)
             self._store.put_meta(**catalogue.meta(self._grid))
         self._catalogue = catalogue
 
-    def _new_index(self, catalogue: Catalogue) -> CellIndex:
-        room = room_for(len(self), self._capacity)
-        return CellIndex(catalogue.dim, max(catalogue.action_dim, 0), self._grid, room)
+    def _new_search(self, catalogue: Catalogue) -> Search:
+        return new_search(self._backend, catalogue, self._grid, room_for(len(self), self._capacity))
 
     def _add(self, rows: Rows) -> None:
         assert self._index is not None
@@ -169,9 +177,9 @@ class CellMemory:
         with self._lock:
             held = 0 if self._index is None else len(self._index)
             limits = limits_of(queries, self._catalogue, self._grid, self._newest_ns if held else None)
-            if self._index is None:
+            if self._search is None:
                 return [no_matches()] * len(queries)
-            return answer(self._index, self._catalogue, self._store, queries, limits)
+            return answer(self._search, self._catalogue, self._store, queries, limits)
 
     def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
         """Return records by id, with their successors; those that are not held are left out."""
@@ -241,7 +249,7 @@ class CellMemory:
         with self._lock:
             next_id = self._catalogue.next_id
             self._catalogue = Catalogue(next_id=next_id)
-            self._index = self._forgetting = None
+            self._search = self._forgetting = None
             self._newest_ns = self._put_newest_ns = 0
             self._store.clear(next_id=next_id)
 
@@ -255,21 +263,21 @@ class CellMemory:
             StoreError: The disk does not take it at present; they moved in RAM and will on disk.
         """
         with self._lock:
-            if self._index is None:
+            if self._search is None or self._index is None:
                 return 0
             what = Forget(session=session)
             slots_N = matching_slots(what, self._index, self._catalogue, self._newest_ns)
             parts = [self._index.rows(slots_N[at : at + _CHUNK]) for at in range(0, len(slots_N), _CHUNK)]
             moved = [moved_rows(part, rigid, self._grid) for part in parts]
             if len(slots_N) == len(self._index):
-                self._index = self._new_index(self._catalogue)
+                self._search = self._new_search(self._catalogue)
             else:
                 for part in moved:
                     for record_id in part.id_N.tolist():
                         self._index.remove(record_id)
             for part in moved:
-                self._index.add(part)
-            self._forgetting = Forgetting(self._index, self._surprise_weight)
+                self._search.index.add(part)
+            self._forgetting = Forgetting(self._search.index, self._surprise_weight)
             if moved:
                 self._store.replace(moved)
         self.flush()
@@ -294,11 +302,12 @@ class CellMemory:
             EncoderMismatchError: It holds latents of another encoder than the memory; then nothing changed.
             PlaceError: Records lie outside the map; then nothing changed.
         """
-        with self._restoring, staged(path, self._store.path, self._grid, self._capacity) as snapshot, self._lock:
+        snapshots = staged(path, self._store.path, self._grid, self._capacity, self._backend)
+        with self._restoring, snapshots as snapshot, self._lock:
             check_fits(str(path), snapshot.catalogue, self._catalogue)
             snapshot.catalogue.reserve_ids(self._catalogue.next_id - 1)
             self._store.restore(snapshot.path, next_id=snapshot.catalogue.next_id)
-            self._catalogue, self._index = snapshot.catalogue, snapshot.index
+            self._catalogue, self._search = snapshot.catalogue, snapshot.search
             self._newest_ns = self._put_newest_ns = snapshot.newest_ns
             self._forgetting = Forgetting(self._index, self._surprise_weight) if self._index is not None else None
             self._evict()
@@ -335,7 +344,7 @@ class CellMemory:
                 capacity=self._capacity,
                 cell_count=0 if index is None else index.directory.cell_count,
                 encoder_id=self._catalogue.encoder_id,
-                backend="faiss",
+                backend=self._backend.name,
                 durable_until_ns=0 if self._store.in_memory else self._store.durable_until_ns(self._put_newest_ns),
                 pending_writes=self._store.pending_count,
                 ram_bytes=0 if index is None else index.nbytes,

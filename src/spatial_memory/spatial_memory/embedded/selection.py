@@ -7,8 +7,8 @@ import numpy as np
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import CellIndex
-from spatial_memory.index.columns import Rows
 from wm_core.memory.protocol import Forget, Rigid
+from wm_core.memory.rows import Rows
 
 
 def matching_slots(what: Forget, index: CellIndex, catalogue: Catalogue, newest_ns: int) -> np.ndarray:

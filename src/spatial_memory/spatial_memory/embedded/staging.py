@@ -13,7 +13,8 @@ from pathlib import Path
 from spatial_memory.embedded.loading import load
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
-from spatial_memory.index.cell_index import CellIndex
+from spatial_memory.index.cell_index import Backend, Search
+from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.store import files
 from spatial_memory.store.schema import check_successors
 from spatial_memory.store.snapshots import check_snapshot
@@ -28,18 +29,18 @@ class Staged:
     Attributes:
         path: A copy of it, whole, of this format and cut by the grid asked for.
         catalogue: What it knows about its records.
-        index: Its records; None: it has none.
+        search: Over its records; None: it has none.
         newest_ns: Its newest stamp [ns].
     """
 
     path: Path
     catalogue: Catalogue
-    index: CellIndex | None
+    search: Search | None
     newest_ns: int
 
 
 @contextlib.contextmanager
-def staged(path: Path, beside: str, grid: CellGrid, capacity: int) -> Iterator[Staged]:
+def staged(path: Path, beside: str, grid: CellGrid, capacity: int, backend: Backend = EMBEDDED) -> Iterator[Staged]:
     """Copy a snapshot aside and read all of it.
 
     Args:
@@ -47,6 +48,7 @@ def staged(path: Path, beside: str, grid: CellGrid, capacity: int) -> Iterator[S
         beside: The file that it is to replace, beside which the copy lies for as long as it is needed.
         grid: Cuts the map into cells.
         capacity: Records to make room for.
+        backend: How to search them.
 
     Raises:
         StoreError: There is none, it cannot be read, or there is no room for the copy.
@@ -60,7 +62,7 @@ def staged(path: Path, beside: str, grid: CellGrid, capacity: int) -> Iterator[S
             check_snapshot(copy, "", name=f"snapshot {path}")
             store = Store(copy)
             try:
-                loaded = load(store, grid, capacity, None)
+                loaded = load(store, grid, capacity, backend, None)
                 for rows in store.all_successors():
                     check_successors(rows, loaded[0].dim)
                 store.flush()

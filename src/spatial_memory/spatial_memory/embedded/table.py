@@ -9,12 +9,11 @@ import logging
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
 from spatial_memory.geometry.cells import CellGrid
-from spatial_memory.index.cell_index import CellIndex
-from spatial_memory.index.columns import Rows
 from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, RecordError
 from wm_core.memory.record import (
     LAST_FOLLOWED_ID,
@@ -26,10 +25,17 @@ from wm_core.memory.record import (
     check_record,
     no_action,
 )
+from wm_core.memory.rows import Rows
 from wm_core.se2 import wrap_angle
 
 _LOG = logging.getLogger(__name__)
 _MAX_SESSION = 2**31 - 1
+
+
+class Holds(Protocol):
+    """Says which ids are taken."""
+
+    def __contains__(self, record_id: int) -> bool: ...
 
 
 @dataclass
@@ -75,7 +81,7 @@ class Catalogue:
                 "clear it or give it another db_path"
             )
 
-    def ids_for(self, records: Sequence[MemoryRecord], held: CellIndex | None) -> list[int]:
+    def ids_for(self, records: Sequence[MemoryRecord], held: Holds | None) -> list[int]:
         """Return the ids that records are kept under: those given, and new ones, never chosen before, for the others.
 
         Args:
@@ -89,7 +95,7 @@ class Catalogue:
         self.reserve_ids(max((key for key in given if key <= LAST_FOLLOWED_ID), default=0))
         return [record.id or self._new_id(given, held) for record in records]
 
-    def _new_id(self, given: Container[int], held: CellIndex | None) -> int:
+    def _new_id(self, given: Container[int], held: Holds | None) -> int:
         while self.next_id in given or (held is not None and self.next_id in held):
             self.next_id += 1
         if self.next_id > MAX_ID:
@@ -251,7 +257,7 @@ def _are_known(action_NA: np.ndarray) -> np.ndarray:
 
 
 def checked_cells(
-    records: Sequence[MemoryRecord], catalogue: Catalogue, grid: CellGrid, held: CellIndex | None
+    records: Sequence[MemoryRecord], catalogue: Catalogue, grid: CellGrid, held: Holds | None
 ) -> np.ndarray:
     """Return the cells of records that can all be kept, uint64 [N].
 

@@ -50,6 +50,10 @@ class CellGrid:
         self.levels = tuple(range(resolution, -1, -2))[:5]
         self._edges: dict[int, float] = {}
 
+    def level_for(self, radius_m: float) -> int:
+        """Return the resolution whose cells suit a search radius [m], the grid's own at most."""
+        return min(resolution_for(radius_m), self.resolution)
+
     def cells_of(self, x_N: np.ndarray, y_N: np.ndarray) -> np.ndarray:
         """Return the cell of each place, uint64 [N].
 

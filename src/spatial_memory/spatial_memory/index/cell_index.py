@@ -5,49 +5,45 @@ Shape suffixes: N = records, P = pages, L = lists (one per cell), K = neighbours
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from spatial_memory.geometry.cells import CellGrid
-from spatial_memory.index.columns import PAGE, Columns, Rows, bits_of, mask_of, slots_of
+from spatial_memory.index.columns import PAGE, Columns, Copy, Rows, bits_of, mask_of, slots_of
 from spatial_memory.index.directory import CellDirectory
 from spatial_memory.index.idmap import IdMap
-from spatial_memory.index.kernels import Scanner, load
-from spatial_memory.index.ranking import Shortlist, latent_scores, smallest
 from spatial_memory.index.successors import hold, hold_all, hold_more
-from spatial_memory.store.schema import successor_size
-from wm_core.memory.filters import Limits, Measures, has_more_filters, latent_distance, passing
+from wm_core.memory.filters import Candidates, Limits, passing
+from wm_core.memory.frames import LevelGrid
 from wm_core.memory.query import Query
-
-KERNELS = load()
+from wm_core.memory.ranking import Shortlist
 
 
 class CellIndex:
-    """Exact nearest neighbours under filters among the records near a place.
+    """Records in memory, in one list of pages per H3 cell, and which of them pass a query's filters.
 
-    One list of pages per H3 cell. A query looks up the cells it may touch, narrows their pages to what passes every
-    filter, and compares only those latents: first by their codes, which bound every distance, then exactly.
-    Not thread-safe: the owner locks.
+    A search over it (``compiled``, ``portable``, ``flat``) ranks what passes. Not thread-safe: the owner locks.
 
     Args:
         dim: Latent size D.
         action_dim: Action size; 0 where no action was ever given.
         grid: Cuts the map into cells.
         page_count: Pages to make room for.
+        successor_size: Bytes of a packed successor.
+        copy: What else a search wants to hold of the latents.
 
-    Source: an inverted file with one list per cell; filtering before ranking after IVF^2 of the big-ann filter track;
-    bounds from one-byte codes after the VA-file.
+    Source: an inverted file with one list per cell; filtering before ranking after IVF^2 of the big-ann filter track.
     """
 
-    def __init__(self, dim: int, action_dim: int, grid: CellGrid, page_count: int = 64) -> None:
+    def __init__(
+        self, dim: int, action_dim: int, grid: LevelGrid, page_count: int = 64, *, successor_size: int,
+        copy: Copy | None = None,
+    ) -> None:  # fmt: skip
         self.dim = dim
         self.grid = grid
-        self.columns = Columns(
-            dim, action_dim, page_count, coded=KERNELS is not None, successor_size=successor_size(dim)
-        )
+        self.columns = Columns(dim, action_dim, page_count, copy=copy, successor_size=successor_size)
         self.directory = CellDirectory(grid)
-        self._scanner = Scanner(KERNELS, self.columns, self.directory) if KERNELS is not None else None
         self._ids = IdMap()
         self._count = 0
 
@@ -177,13 +173,67 @@ class CellIndex:
 
     # ---------------------------------------------------------------- searching
 
+    def passing(self, query: Query, limits: Limits) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return the pages that hold what passes every filter, a bit per slot of it, and how many that are.
+
+        Args:
+            query: Checked before.
+            limits: Its time bounds and session, in the memory's numbers.
+
+        Raises:
+            PlaceError: The query's place lies nowhere.
+        """
+        lists_L = self.directory.near(query)
+        page_P = np.arange(self.columns.page_count) if lists_L is None else self.directory.pages_of(lists_L)
+        bits_P = self.columns.live_P[page_P]
+        return page_P, bits_P, self.narrow(query, limits, page_P, bits_P)
+
+    def passing_slots(self, query: Query, limits: Limits) -> np.ndarray:
+        """Return the slots of all that passes every filter, int64; arguments and errors as ``passing``."""
+        page_P, bits_P, _ = self.passing(query, limits)
+        return slots_of(page_P, bits_P)
+
+    def narrow(
+        self, query: Query, limits: Limits, page_P: np.ndarray, bits_P: np.ndarray, known: frozenset[str] = frozenset()
+    ) -> int:
+        """Clear the bits of what does not pass every filter, in place, and return how many are left.
+
+        Args:
+            query: The filters.
+            limits: Their bounds in the memory's numbers.
+            page_P: Pages to look into.
+            bits_P: One bit per slot of each.
+            known: Names of filters that all of them pass.
+        """
+        some_P = np.flatnonzero(bits_P)
+        pages_P = page_P[some_P]
+        mask_P16 = mask_of(bits_P[some_P])
+        candidates = Candidates(query, lambda name: self.columns.pages(name, pages_P), self.grid.map)
+        passing(query, limits, candidates, mask_P16, known)
+        bits_P[some_P] = bits_of(mask_P16)
+        return int(np.count_nonzero(mask_P16))
+
+    def candidates(self, query: Query, slots_N: np.ndarray) -> Candidates:
+        """Return the columns of some slots, and how far they lie from a query's place."""
+        return Candidates(query, lambda name: self.columns.flat(name)[slots_N], self.grid.map)
+
     @property
-    def is_compiled(self) -> bool:
-        """Whether ``shortlists`` answers queries around places in one go."""
-        return self._scanner is not None and self.grid.map.name == "local"
+    def nbytes(self) -> int:
+        """Bytes held, about: columns, ids and cells."""
+        return self.columns.nbytes + self._ids.nbytes + self.directory.nbytes
+
+
+class Search(Protocol):
+    """Finds the few records that hold the k nearest of what passes every filter. Not thread-safe.
+
+    Attributes:
+        index: Where it looks.
+    """
+
+    index: CellIndex
 
     def shortlists(self, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
-        """Return the few records that hold the k nearest of what passes every filter, for each query.
+        """Return the shortlist of each query.
 
         Args:
             queries: Checked before.
@@ -192,111 +242,16 @@ class CellIndex:
         Raises:
             PlaceError: A query's place lies nowhere.
         """
-        discs = [at for at, query in enumerate(queries) if self.is_compiled and _is_plain_disc(query)]
-        found: dict[int, Shortlist] = {}
-        if discs:
-            found.update(zip(discs, self._around([queries[at] for at in discs], [limits[at] for at in discs])))
-        return [
-            found[at] if at in found else self._shortlist(query, limit)
-            for at, (query, limit) in enumerate(zip(queries, limits))
-        ]
-
-    def _around(self, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
-        """Return the shortlists of queries for what lies within a radius, in a metric map, not ranked by cosine."""
-        assert self._scanner is not None
-        scanner = self._scanner
-        scanner.ask(queries)
-        discs = [_disc(query, self.grid) for query in queries]
-        around = {disc: self.directory.cells_around(*disc) for disc in set(discs)}
-        cells = [around[disc] for disc in discs]
-        narrowed = [at for at, query in enumerate(queries) if has_more_filters(query, limits[at])]
-        if not (scanner.look_around(cells) if narrowed else scanner.search(cells)):
-            half = len(queries) // 2
-            return self._around(queries[:half], limits[:half]) + self._around(queries[half:], limits[half:])
-        if narrowed:
-            for at in narrowed:
-                part = slice(int(scanner.page_end_G[at - 1]) if at else 0, int(scanner.page_end_G[at]))
-                bits_P = scanner.bits_P[part]
-                scanner.found_G[at] = self._narrow(
-                    queries[at], limits[at], scanner.page_P[part], bits_P, in_radius=True
-                )
-            scanner.find_nearest()
-        ends, counts = scanner.slot_end_G[: len(queries)].tolist(), scanner.found_G[: len(queries)].tolist()
-        slot_S = scanner.slot_S[: ends[-1]].copy()
-        return [Shortlist(slot_S[start:end], count) for start, end, count in zip([0, *ends[:-1]], ends, counts)]
-
-    def _shortlist(self, query: Query, limits: Limits) -> Shortlist:
-        """Return the shortlist of any one query."""
-        lists_L = self.directory.near(query)
-        page_P = np.arange(self.columns.page_count) if lists_L is None else self.directory.pages_of(lists_L)
-        bits_P = self.columns.live_P[page_P]
-        count = self._narrow(query, limits, page_P, bits_P)
-        if count == 0:
-            return Shortlist(np.empty(0, np.int64), 0)
-        if self._scanner is not None and not _is_cosine(query) and (self.is_compiled or query.rank == "latent"):
-            self._scanner.ask([query])
-            self._scanner.look_at(page_P, bits_P, count)
-            self._scanner.find_nearest()
-            return Shortlist(self._scanner.slot_S[: self._scanner.slot_end_G[0]].copy(), count)
-        slots_N = slots_of(page_P, bits_P)
-        if count <= query.k:
-            return Shortlist(slots_N, count)
-        score_N, slack = self._scores(query, slots_N)
-        return Shortlist(slots_N[smallest(score_N, query.k, slack)], count)
-
-    def _narrow(
-        self, query: Query, limits: Limits, page_P: np.ndarray, bits_P: np.ndarray, *, in_radius: bool = False
-    ) -> int:
-        """Clear the bits of what does not pass every filter, in place, and return how many are left."""
-        some_P = np.flatnonzero(bits_P)
-        pages_P = page_P[some_P]
-        mask_P16 = mask_of(bits_P[some_P])
-
-        def column(name: str) -> np.ndarray:
-            return self.columns.pages(name, pages_P)
-
-        measures = Measures(query, column, self.grid.map) if query.place is not None else None
-        passing(query, column, measures, limits, mask_P16, within_radius=in_radius)
-        bits_P[some_P] = bits_of(mask_P16)
-        return int(np.count_nonzero(mask_P16))
-
-    def _scores(self, query: Query, slots_N: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return what slots are ranked by, and by how much any two may be off together."""
-        pose_N: np.ndarray | None = None
-        if query.rank != "latent":
-            pose_N = Measures(query, lambda name: self.columns.flat(name)[slots_N], self.grid.map).pose_distance2()
-        if query.rank == "pose":
-            assert pose_N is not None
-            return pose_N, _off(pose_N, query.k, 1e-12)
-        assert query.latent_D is not None
-        if query.metric == "cosine":
-            distance_N = latent_distance(self.columns.flat("latent")[slots_N], query.latent_D, cosine=True)
-            return (distance_N if pose_N is None else distance_N**2 + query.pose_weight * pose_N), 1e-12
-        score_N = latent_scores(self.columns.flat("latent"), slots_N, query.latent_D)
-        if pose_N is not None:
-            score_N = score_N + query.pose_weight * pose_N
-        return score_N, _off(score_N, query.k, 1e-6 * (self.dim + 8))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held, about: columns, ids and cells."""
-        return self.columns.nbytes + self._ids.nbytes + self.directory.nbytes
 
 
-def _is_cosine(query: Query) -> bool:
-    return query.metric == "cosine" and query.rank != "pose"
+class Backend(NamedTuple):
+    """A way to search records in memory.
 
+    Attributes:
+        name: What the parameter ``backend`` and ``stats`` call it.
+        make: Returns an empty search from latent size, action size (0: none was ever given), grid, pages to make room
+            for, and bytes of a packed successor.
+    """
 
-def _is_plain_disc(query: Query) -> bool:
-    return query.radius_m > 0 and query.ring_count == 0 and not _is_cosine(query)
-
-
-def _disc(query: Query, grid: CellGrid) -> tuple[int, float]:
-    """Return the cell of a query's place, and its radius [m]."""
-    assert query.place is not None
-    return grid.cell_of(query.place.x, query.place.y), query.radius_m
-
-
-def _off(score_N: np.ndarray, k: int, relative: float) -> float:
-    """Return by how much scores about as large as the k-th smallest may be off together."""
-    return 2.0 * relative * float(np.partition(score_N, k - 1)[k - 1])
+    name: str
+    make: Callable[[int, int, LevelGrid, int, int], Search]

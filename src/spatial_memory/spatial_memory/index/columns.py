@@ -9,46 +9,37 @@ Shape suffixes: N = records, P = pages, A = action size, D = latent size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from typing import Protocol
 
 import numpy as np
 
-from spatial_memory.index.sq8 import PAGE, SQ8Codes
+from wm_core.memory.kernels import address
+from wm_core.memory.rows import Rows, suffix_of
 
 __all__ = ["PAGE", "Columns", "Rows"]
 
+PAGE = 16
 
-@dataclass
-class Rows:
-    """Records side by side, one array per field; what store and index hand each other.
 
-    ``action_NA`` and ``previous_action_NA`` are NaN where unknown. ``session_N`` numbers the memory's sessions.
-    """
+class Copy(Protocol):
+    """Something else that holds the latents of all slots, in a form that a search wants, and follows every change."""
 
-    id_N: np.ndarray
-    stamp_N: np.ndarray
-    x_N: np.ndarray
-    y_N: np.ndarray
-    z_N: np.ndarray
-    yaw_N: np.ndarray
-    session_N: np.ndarray
-    surprise_N: np.ndarray
-    action_NA: np.ndarray
-    previous_action_NA: np.ndarray
-    cell_N: np.ndarray
-    latent_ND: np.ndarray
+    def write(self, slots_N: np.ndarray, latent_ND: np.ndarray) -> None:
+        """Take latents into their slots."""
 
-    def __len__(self) -> int:
-        return len(self.id_N)
+    def move(self, source: int, target: int) -> None:
+        """Copy one latent to another slot."""
 
-    def take(self, which: np.ndarray | slice) -> Rows:
-        """Return some of the rows."""
-        return Rows(*(getattr(self, item.name)[which] for item in fields(self)))
+    def grow(self, page_count: int) -> None:
+        """Make room for more pages."""
 
-    @staticmethod
-    def concatenate(parts: list[Rows]) -> Rows:
-        """Return the rows of all parts, in order."""
-        return Rows(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Rows)))
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What compiled code reads, by name."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all the room."""
 
 
 _TYPES = {
@@ -75,8 +66,8 @@ class Columns:
         dim: Latent size D.
         action_dim: Action size A; 0 where no action was ever given.
         page_count: Pages to make room for; untouched room costs no memory.
-        coded: Keep a codes of the latents too, as the compiled search needs it.
-        successor_size: Bytes of a packed successor; see ``held.py``.
+        copy: Follows the latents; see ``Copy``. The compiled search needs ``SQ8Codes``.
+        successor_size: Bytes of a packed successor; see ``successors.py``.
 
     Attributes:
         page_list: The list that each page belongs to.
@@ -89,7 +80,7 @@ class Columns:
     """
 
     def __init__(
-        self, dim: int, action_dim: int, page_count: int = 64, *, coded: bool = False, successor_size: int = 0
+        self, dim: int, action_dim: int, page_count: int = 64, *, copy: Copy | None = None, successor_size: int = 0
     ) -> None:
         self.dim = dim
         self.page_count = 0
@@ -103,7 +94,9 @@ class Columns:
         self.columns["successor_count"] = np.zeros((page_count, PAGE), np.uint8)
         self.columns["successors"] = np.zeros((page_count, PAGE, HELD * successor_size), np.uint8)
         self.successor_size = successor_size
-        self.codes = SQ8Codes(dim, page_count) if coded else None
+        self._copy = copy
+        if copy is not None:
+            copy.grow(page_count)
         self.live_P = np.zeros(page_count, np.uint16)
         self.box_P4 = np.zeros((page_count, 4))
         self.page_list = np.full(page_count, -1, np.int32)
@@ -112,15 +105,10 @@ class Columns:
         self.addresses: dict[str, int] = {}
         self._locate()
 
-    @property
-    def coded_dim(self) -> int:
-        """Values per latent in the codes."""
-        return self.codes.even_dim if self.codes is not None else 0
-
     def _locate(self) -> None:
         arrays = {**self.columns, "live": self.live_P, "box": self.box_P4, "next": self.next_P}
-        if self.codes is not None:
-            arrays |= {"code": self.codes.code, "scale": self.codes.scale}
+        if self._copy is not None:
+            arrays |= self._copy.arrays
         slots = self._room * PAGE
         self._flat = {name: array.reshape(slots, *array.shape[2:]) for name, array in self.columns.items()}
         self.addresses = {name: address(array) for name, array in arrays.items()}
@@ -176,10 +164,10 @@ class Columns:
     def write(self, slots_N: np.ndarray, rows: Rows) -> None:
         """Write rows to their slots."""
         for name in (*_TYPES, *_ACTIONS, "latent"):
-            self.flat(name)[slots_N] = getattr(rows, name + _suffix(name))
+            self.flat(name)[slots_N] = getattr(rows, name + suffix_of(name))
         self.flat("successor_count")[slots_N] = 0
-        if self.codes is not None:
-            self.codes.write(slots_N, self.flat("latent")[slots_N])
+        if self._copy is not None:
+            self._copy.write(slots_N, self.flat("latent")[slots_N])
         pages_N = slots_N // PAGE
         if len(pages_N) == 1:
             page = int(pages_N[0])
@@ -202,8 +190,8 @@ class Columns:
         for name in self.columns:
             column = self.flat(name)
             column[target] = column[source]
-        if self.codes is not None:
-            self.codes.move(source, target)
+        if self._copy is not None:
+            self._copy.move(source, target)
         self._mark(target // PAGE, target % PAGE)
         self.clear(source)
 
@@ -213,13 +201,12 @@ class Columns:
 
     def _grow(self, room: int) -> None:
         for name, column in self.columns.items():
-            self.columns[name] = _enlarged(column, room)
-        if self.codes is not None:
-            self.codes.code = _enlarged(self.codes.code, room)
-            self.codes.scale = _enlarged(self.codes.scale, room)
-        self.live_P, self.box_P4 = _enlarged(self.live_P, room), _enlarged(self.box_P4, room)
-        self.page_list, self.page_rank = _enlarged(self.page_list, room), _enlarged(self.page_rank, room)
-        self.next_P = _enlarged(self.next_P, room)
+            self.columns[name] = enlarged(column, room)
+        if self._copy is not None:
+            self._copy.grow(room)
+        self.live_P, self.box_P4 = enlarged(self.live_P, room), enlarged(self.box_P4, room)
+        self.page_list, self.page_rank = enlarged(self.page_list, room), enlarged(self.page_rank, room)
+        self.next_P = enlarged(self.next_P, room)
         self._room = room
         self._locate()
 
@@ -227,14 +214,8 @@ class Columns:
     def nbytes(self) -> int:
         """Bytes of the pages in use."""
         arrays = [*self.columns.values(), self.live_P, self.box_P4, self.page_list, self.page_rank, self.next_P]
-        if self.codes is not None:
-            arrays += [self.codes.code, self.codes.scale]
-        return self.page_count * sum(array.nbytes for array in arrays) // max(1, self._room)
-
-
-def address(array: np.ndarray) -> int:
-    """Return where a contiguous array lies."""
-    return array.__array_interface__["data"][0]
+        held = sum(array.nbytes for array in arrays) + (0 if self._copy is None else self._copy.nbytes)
+        return self.page_count * held // max(1, self._room)
 
 
 def room_for(held: int, capacity: int) -> int:
@@ -264,11 +245,8 @@ def bits_of(mask_P16: np.ndarray) -> np.ndarray:
     return np.packbits(mask_P16, axis=1, bitorder="little").view("<u2").reshape(-1)
 
 
-def _suffix(name: str) -> str:
-    return "_ND" if name == "latent" else "_NA" if name in _ACTIONS else "_N"
-
-
-def _enlarged(array: np.ndarray, room: int) -> np.ndarray:
+def enlarged(array: np.ndarray, room: int) -> np.ndarray:
+    """Return an array with more rows, zeros behind those it had."""
     larger = np.zeros((room, *array.shape[1:]), array.dtype)
     larger[: len(array)] = array
     return larger

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.geometry.celltable import CellTable
 from wm_core.memory.errors import PlaceError
+from wm_core.memory.frames import LevelGrid
 from wm_core.memory.query import Place, Query
 
 _EMPTY_BOX = (math.inf, math.inf, -math.inf, -math.inf)
@@ -40,7 +40,7 @@ class CellDirectory:
         table: The list of each cell.
     """
 
-    def __init__(self, grid: CellGrid) -> None:
+    def __init__(self, grid: LevelGrid) -> None:
         self.grid = grid
         self.size_L = np.zeros(256, np.int64)
         self.cell_L = np.zeros(256, np.uint64)
@@ -142,11 +142,12 @@ class CellDirectory:
     def pages_of(self, lists_L: np.ndarray) -> np.ndarray:
         """Return the pages of lists, in their order, int64."""
         arrays = self._page_arrays
-        parts = [arrays[list_no] for list_no in lists_L.tolist()]
-        for at, part in enumerate(parts):
+        parts = []
+        for list_no in lists_L.tolist():
+            part = arrays[list_no]
             if part is None:
-                list_no = int(lists_L[at])
-                parts[at] = arrays[list_no] = np.array(self.pages[list_no], np.int64)
+                part = arrays[list_no] = np.array(self.pages[list_no], np.int64)
+            parts.append(part)
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     def cells_around(self, cell: int, radius_m: float) -> np.ndarray:
@@ -156,9 +157,10 @@ class CellDirectory:
             return found[1]
         lists_L = self._in_disc(cell, radius_m)
         if lists_L is None:
-            return self.cell_L[self.occupied()]
+            lists_L = self.occupied()
         # An emptied list still bears its cell's name, which a newer list may have by now.
-        return self.cell_L[lists_L[self.size_L[lists_L] > 0]]
+        cell_C: np.ndarray = self.cell_L[lists_L[self.size_L[lists_L] > 0]]
+        return cell_C
 
     def _most_cells(self) -> int:
         return max(64, 4 * len(self.table))

@@ -1,83 +1,128 @@
-"""Many queries at once.
+"""The search in NumPy alone.
 
-Where the search is compiled, they are answered in few calls, neighbours one after the other. Where it is not, those
-that ask around the same place share what they look at: a planner asks for hundreds of poses that lie close together, so
-columns and latents are gathered once for all of them and the latent distances of all come from one matrix product.
+Queries that ask around the same place share what they look at: a planner asks for hundreds of poses that lie close
+together, so columns and latents are gathered once for all of them and the latent distances of all come from one matrix
+product.
 
-Shape suffixes: N = records near a group, G = queries of a group, D = latent size.
+Shape suffixes: N = records, near a group or passing a query, G = queries of a group, D = latent size.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from spatial_memory.geometry.cells import resolution_for
-from spatial_memory.index.cell_index import CellIndex
+from spatial_memory.index.cell_index import Backend, CellIndex
 from spatial_memory.index.columns import slots_of
-from spatial_memory.index.ranking import Shortlist, smallest
-from wm_core.memory.filters import Limits, Measures, passing
+from wm_core.memory.filters import Candidates, Limits, passing
+from wm_core.memory.frames import LevelGrid
 from wm_core.memory.query import Place, Query
+from wm_core.memory.ranking import Shortlist, latent_distance, latent_scores, smallest
 
 _FEWEST = 4
 _MOST_SCORES = 1 << 20
-_MOST_AT_ONCE = 64
-_ORIGIN = Place(0.0, 0.0)
 
 
-def search(index: CellIndex, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
-    """Return the shortlist of each query.
+class PortableSearch:
+    """Answers by NumPy; needs no compiler.
 
     Args:
         index: Where to look.
-        queries: Checked before.
-        limits: Time bounds and session of each.
     """
-    if len(queries) < _FEWEST:
-        return index.shortlists(queries, limits)
-    if index.is_compiled:
-        return _in_order(index, queries, limits)
-    shortlists: dict[int, Shortlist] = {}
-    for group in _groups(index, queries):
-        if len(group) < _FEWEST:
-            shortlists.update({at: index.shortlists([queries[at]], [limits[at]])[0] for at in group})
-            continue
-        shared = _Shared(index, [queries[at] for at in group])
-        most = max(_FEWEST, _MOST_SCORES // max(1, len(shared)))
-        for start in range(0, len(group), most):
-            part = group[start : start + most]
-            found = shared.shortlists([queries[at] for at in part], [limits[at] for at in part])
-            shortlists.update(zip(part, found))
-    return [shortlists[at] for at in range(len(queries))]
+
+    def __init__(self, index: CellIndex) -> None:
+        self.index = index
+
+    def shortlists(
+        self,
+        queries: Sequence[Query],
+        limits: Sequence[Limits],
+        alone: Callable[[Query, Limits], Shortlist] | None = None,
+    ) -> list[Shortlist]:
+        """Return the shortlist of each query; see ``Search``.
+
+        Args:
+            queries: Checked before.
+            limits: Time bounds and session of each.
+            alone: Answers a query that shares nothing with others; None: ``shortlist``.
+        """
+        alone = alone or self.shortlist
+        if len(queries) < _FEWEST:
+            return [alone(query, limit) for query, limit in zip(queries, limits)]
+        found: dict[int, Shortlist] = {}
+        for group in self._groups(queries):
+            if len(group) < _FEWEST:
+                found.update((at, alone(queries[at], limits[at])) for at in group)
+                continue
+            shared = _Shared(self.index, [queries[at] for at in group])
+            most = max(_FEWEST, _MOST_SCORES // max(1, len(shared)))
+            for start in range(0, len(group), most):
+                part = group[start : start + most]
+                answers = shared.shortlists([queries[at] for at in part], [limits[at] for at in part])
+                found.update(zip(part, answers))
+        return [found[at] for at in range(len(queries))]
+
+    def _groups(self, queries: Sequence[Query]) -> list[list[int]]:
+        """Return which queries ask around the same place in the same way; the others alone."""
+        grid = self.index.grid
+        groups: dict[tuple[int, str, int], list[int]] = defaultdict(list)
+        for at, query in enumerate(queries):
+            place = query.place
+            simple = query.rank == "pose" or (query.rank == "latent" and query.metric == "l2")
+            if place is None or query.radius_m <= 0 or query.ring_count > 0 or query.box is not None or not simple:
+                groups[0, "", at].append(at)
+                continue
+            level = grid.level_for(query.radius_m)
+            groups[grid.cell_of(place.x, place.y, level), query.rank, level].append(at)
+        # Neighbours one after the other find in the processor's caches what they share.
+        return [groups[key] for key in sorted(groups)]
+
+    def shortlist(self, query: Query, limits: Limits) -> Shortlist:
+        """Return the shortlist of one query."""
+        slots_N = self.index.passing_slots(query, limits)
+        if len(slots_N) <= query.k:
+            return Shortlist(slots_N, len(slots_N))
+        score_N, slack = self._scores(query, slots_N)
+        return Shortlist(slots_N[smallest(score_N, query.k, slack)], len(slots_N))
+
+    def _scores(self, query: Query, slots_N: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return what slots are ranked by, and by how much any two may be off together."""
+        flat = self.index.columns.flat
+        pose_N: np.ndarray | None = None
+        if query.rank != "latent":
+            pose_N = self.index.candidates(query, slots_N).pose_distance2()
+        if query.rank == "pose":
+            assert pose_N is not None
+            return pose_N, off(pose_N, query.k, 1e-12)
+        assert query.latent_D is not None
+        if query.metric == "cosine":
+            distance_N = latent_distance(flat("latent")[slots_N], query.latent_D, cosine=True)
+            return (distance_N if pose_N is None else distance_N**2 + query.pose_weight * pose_N), 1e-12
+        score_N = latent_scores(flat("latent"), slots_N, query.latent_D)
+        if pose_N is not None:
+            score_N = score_N + query.pose_weight * pose_N
+        return score_N, off(score_N, query.k, 1e-6 * (self.index.dim + 8))
 
 
-def _in_order(index: CellIndex, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
-    """Return the shortlist of each query, worked out place by place: neighbours find each other's data cached."""
-    places = [query.place or _ORIGIN for query in queries]
-    cells = [index.grid.cell_of(place.x, place.y) for place in places]
-    order = sorted(range(len(queries)), key=cells.__getitem__)
-    shortlists: dict[int, Shortlist] = {}
-    for start in range(0, len(order), _MOST_AT_ONCE):
-        part = order[start : start + _MOST_AT_ONCE]
-        shortlists.update(zip(part, index.shortlists([queries[at] for at in part], [limits[at] for at in part])))
-    return [shortlists[at] for at in range(len(queries))]
+def _make(dim: int, action_dim: int, grid: LevelGrid, page_count: int, successor_size: int) -> PortableSearch:
+    return PortableSearch(CellIndex(dim, action_dim, grid, page_count, successor_size=successor_size))
 
 
-def _groups(index: CellIndex, queries: Sequence[Query]) -> list[list[int]]:
-    """Return which queries ask around the same place in the same way; the others alone."""
-    groups: dict[tuple[int, str, int], list[int]] = defaultdict(list)
-    for at, query in enumerate(queries):
-        place = query.place
-        simple = query.rank == "pose" or (query.rank == "latent" and query.metric == "l2")
-        if place is None or query.radius_m <= 0 or query.ring_count > 0 or query.box is not None or not simple:
-            groups[0, "", at].append(at)
-            continue
-        level = min(resolution_for(query.radius_m), index.grid.resolution)
-        groups[index.grid.cell_of(place.x, place.y, level), query.rank, level].append(at)
-    # Neighbours one after the other find in the processor's caches what they share.
-    return [groups[key] for key in sorted(groups)]
+PORTABLE = Backend("embedded", _make)
+"""What ``EMBEDDED`` is where the package was built without a compiler."""
+
+
+def off(score_N: np.ndarray, k: int, relative: float) -> float:
+    """Return by how much scores about as large as the k-th smallest may be off together.
+
+    Args:
+        score_N: More than ``k`` scores.
+        k: How many are wanted.
+        relative: By how much of itself one may be off.
+    """
+    return 2.0 * relative * float(np.partition(score_N, k - 1)[k - 1])
 
 
 class _Shared:
@@ -120,13 +165,12 @@ class _Shared:
         score_GN, slack_G = self._latent_scores(queries) if self._latent_ND is not None else (None, np.zeros(0))
         found = []
         for at, (query, limit) in enumerate(zip(queries, limits)):
-            map_frame = self._index.grid.map
-            measures = Measures(query, self._column, map_frame)
-            mask_N = passing(query, self._column, measures, limit, np.ones(len(self), bool))
+            candidates = Candidates(query, self._column, self._index.grid.map)
+            mask_N = passing(query, limit, candidates, np.ones(len(self), bool))
             count = int(np.count_nonzero(mask_N))
             slack = 0.0
             if score_GN is None:
-                score_N = measures.pose_distance2()
+                score_N = candidates.pose_distance2()
             else:
                 score_N, slack = score_GN[at], float(slack_G[at])
             np.copyto(score_N, np.inf, where=~mask_N)

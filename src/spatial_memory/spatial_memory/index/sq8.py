@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-PAGE = 16
+from spatial_memory.index.columns import PAGE, enlarged
+
 _SMALLEST = np.float32(1e-30)
 _AT_ONCE = 4096  # what fits into a processor's cache
 
@@ -23,7 +24,7 @@ class SQ8Codes:
         page_count: Pages to make room for.
     """
 
-    def __init__(self, dim: int, page_count: int) -> None:
+    def __init__(self, dim: int, page_count: int = 0) -> None:
         self.dim = dim
         self.even_dim = dim + dim % 2
         self.code = np.zeros((page_count, self.even_dim, PAGE), np.int8)
@@ -43,3 +44,17 @@ class SQ8Codes:
         """Copy one code to another slot."""
         self.code[target // PAGE, :, target % PAGE] = self.code[source // PAGE, :, source % PAGE]
         self.scale[target // PAGE, target % PAGE] = self.scale[source // PAGE, source % PAGE]
+
+    def grow(self, page_count: int) -> None:
+        """Make room for more pages."""
+        self.code, self.scale = enlarged(self.code, page_count), enlarged(self.scale, page_count)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What compiled code reads."""
+        return {"code": self.code, "scale": self.scale}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all the room."""
+        return self.code.nbytes + self.scale.nbytes

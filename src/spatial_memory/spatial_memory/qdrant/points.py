@@ -18,9 +18,10 @@ import numpy as np
 from qdrant_client import models
 
 from spatial_memory.geometry.cells import CellGrid
-from spatial_memory.index.columns import Rows
+from wm_core.memory.filters import Limits, is_filtered
 from wm_core.memory.query import Query
 from wm_core.memory.record import MemoryRecord, Successor, no_action
+from wm_core.memory.rows import Rows
 
 INDEXES = {
     "robot": models.PayloadSchemaType.KEYWORD,
@@ -136,18 +137,9 @@ def rows_of(records: Sequence[MemoryRecord], sessions: dict[str, int], dim: int)
     )
 
 
-def is_exact(query: Query) -> bool:
+def is_exact(query: Query, bounds: tuple[int | None, int | None]) -> bool:
     """Return whether the server itself compares all that a query filters by exactly: session and rings, no more."""
-    return not (
-        query.radius_m > 0
-        or query.yaw_tolerance_rad > 0
-        or query.z_tolerance_m > 0
-        or query.box is not None
-        or query.time_min_ns is not None
-        or query.time_max_ns is not None
-        or query.exclude_recent_s > 0
-        or (query.action_A is not None and np.size(query.action_A))
-    )
+    return not is_filtered(query, Limits(*bounds))
 
 
 def filter_of(query: Query, grid: CellGrid, bounds: tuple[int | None, int | None]) -> models.Filter | None:

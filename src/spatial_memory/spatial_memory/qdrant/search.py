@@ -15,13 +15,13 @@ import numpy as np
 from qdrant_client import models
 
 from spatial_memory.geometry.cells import CellGrid
-from spatial_memory.index.columns import Rows
-from spatial_memory.index.ranking import Shortlist, Shortlisted, rank
 from spatial_memory.qdrant import points
 from spatial_memory.qdrant.server import QdrantServer
-from wm_core.memory.filters import Limits, Measures, passing
+from wm_core.memory.filters import Candidates, Limits, passing
 from wm_core.memory.query import Matches, Query, no_matches
+from wm_core.memory.ranking import Shortlist, Shortlisted, rank
 from wm_core.memory.record import MemoryRecord
+from wm_core.memory.rows import Rows
 
 # The server ranks in single precision; a few more than asked for keep near ties from falling wrong.
 _SPARE = 4
@@ -76,17 +76,15 @@ class Held:
         sessions: dict[str, int] = {}
         rows = points.rows_of(held, sessions, self.dim)
         session = sessions.get(query.session, -1) if query.session else None
-        columns = {name: getattr(rows, f"{name}_N") for name in ("x", "y", "z", "yaw", "stamp", "session")}
-        columns["action"] = rows.action_NA
-        limits = Limits(*bounds, session)
-        measures = Measures(query, columns.__getitem__, self.grid.map) if query.place is not None else None
-        return rows, passing(query, columns.__getitem__, measures, limits, np.ones(len(rows), bool))
+        # The server itself compares the cells of rings.
+        candidates = Candidates(query, rows.column, self.grid.map)
+        return rows, passing(query, Limits(*bounds, session), candidates, np.ones(len(rows), bool))
 
     def _count_passing(
         self, query: Query, condition: models.Filter | None, bounds: tuple[int | None, int | None]
     ) -> int:
         """Return how many records pass every filter; the server counts where it can compare all of them exactly."""
-        if points.is_exact(query):
+        if points.is_exact(query, bounds):
             return self.server.count_where(self.collection, condition) if self.dim else 0
         held = list(self.scroll(condition, vectors=False, keys=points.COMPARED))
         return int(np.count_nonzero(self.passing(query, held, bounds)[1]))

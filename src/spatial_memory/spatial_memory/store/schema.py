@@ -1,4 +1,4 @@
-"""The tables of a durable memory, and rows to and from them.
+"""What is asked of the tables of a durable memory, and rows to and from them.
 
 Shape suffixes: N = records, D = latent size, A = action size.
 """
@@ -13,36 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spatial_memory.index.columns import Rows
 from wm_core.memory.errors import CorruptStoreError
 from wm_core.memory.record import Successor
+from wm_core.memory.rows import Rows
 
-APPLICATION_ID = 0x574D454D  # "WMEM"
-FORMAT_VERSION = 1
-
-# Rows and a sum over their keys, kept by the database itself: what is missing or stands in the wrong place shows.
-KEY_MODULUS = 1000003
-_KEYS = {"record": f"{{row}}id % {KEY_MODULUS}", "successor": f"{{row}}record % {KEY_MODULUS}"}
-_TALLY = """
-INSERT INTO tally VALUES ('{table}', 0, 0);
-CREATE TRIGGER {table}_in AFTER INSERT ON {table} BEGIN
-    UPDATE tally SET rows = rows + 1, keys = keys + {new} WHERE name = '{table}'; END;
-CREATE TRIGGER {table}_out AFTER DELETE ON {table} BEGIN
-    UPDATE tally SET rows = rows - 1, keys = keys - ({old}) WHERE name = '{table}'; END;
-"""
-_TRIGGERS = "".join(
-    _TALLY.format(table=table, new=keys.format(row="NEW."), old=keys.format(row="OLD."))
-    for table, keys in _KEYS.items()
-)
-CREATE = f"""
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {FORMAT_VERSION};
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE session (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, checksum INTEGER NOT NULL);
-CREATE TABLE record (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE successor (record INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE tally (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, keys INTEGER NOT NULL) WITHOUT ROWID;
-{_TRIGGERS}"""
 TABLES = ("meta", "session", "record", "successor")
 # Updates, not replacements: the tally counts insertions.
 PUT_RECORD = "INSERT INTO record VALUES (?,?) ON CONFLICT (id) DO UPDATE SET body = excluded.body"

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from spatial_memory.index.columns import Rows
 from spatial_memory.store import files
 from spatial_memory.store.handle import Handle
 from spatial_memory.store.schema import (
@@ -23,7 +22,6 @@ from spatial_memory.store.schema import (
     GET_SESSIONS,
     GET_SUCCESSORS,
     GET_TALLY,
-    KEY_MODULUS,
     PUT_META,
     PUT_RECORD,
     PUT_SESSION,
@@ -41,6 +39,7 @@ from spatial_memory.store.snapshots import copy_to
 from spatial_memory.store.writer import Change, Writer
 from wm_core.memory.errors import CorruptStoreError, StoreError
 from wm_core.memory.record import Successor
+from wm_core.memory.rows import Rows
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 250_000
@@ -117,7 +116,7 @@ class Store:
         while rows := self._file.read(f"{sql} WHERE {key} > ? ORDER BY {key} LIMIT {_CHUNK}", (last,)):
             last = rows[-1][0]
             count += len(rows)
-            keys += sum([row[0] % KEY_MODULUS for row in rows])
+            keys += sum([row[0] % files.KEY_MODULUS for row in rows])
             yield rows
         expected = self._file.read(GET_TALLY, (table,))
         if (expected or count) and expected != [(count, keys)]:

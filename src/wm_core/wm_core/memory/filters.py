@@ -1,6 +1,9 @@
-"""Every filter of a query, exact, over columns.
+"""What each filter of a query means, written once: columns of candidates in, a mask out.
 
-Shape suffixes: N = candidates (any shape that the columns share), A = action size.
+Every search takes its mask from here, or is held to it by a test where it compares by itself. A new filter is a field
+of ``Query`` and a row of ``FILTERS``; see ``docs/guides/add_a_filter.md``.
+
+Shape suffixes: N = candidates (any shape that the columns share), A = action size, C = cells.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wm_core.memory.frames import Map
+from wm_core.memory.frames import Metric
 from wm_core.memory.query import Query
 from wm_core.se2 import wrap_angle
 
@@ -19,20 +22,19 @@ TAU = 2.0 * np.pi
 
 
 class Limits(NamedTuple):
-    """A query's time bounds and session in the memory's own numbers.
+    """What a query names by words, in the memory's own numbers.
 
     Attributes:
         oldest_ns: Inclusive [ns]; None: any.
         newest_ns: Inclusive [ns]; None: any.
         session: Number of the session; None: any.
+        cell_C: The cells of the query's rings, uint64; None: any, or the candidates are known to lie in them.
     """
 
     oldest_ns: int | None = None
     newest_ns: int | None = None
     session: int | None = None
-
-
-_NO_LIMITS = Limits()
+    cell_C: np.ndarray | None = None
 
 
 def yaw_difference(yaw_N: np.ndarray, yaw: float | np.ndarray) -> np.ndarray:
@@ -43,128 +45,148 @@ def yaw_difference(yaw_N: np.ndarray, yaw: float | np.ndarray) -> np.ndarray:
     return np.minimum(turn_N, TAU - turn_N, out=turn_N)
 
 
-class Measures:
-    """How far candidates lie from a query's place; each measure is worked out once, when it is asked for.
+class Candidates:
+    """Columns of records that a query may find, and how far they lie from its place.
+
+    Each measure is worked out once, when it is asked for; only where the query has a place.
 
     Args:
         query: Whose place.
-        column: Returns a column of the candidates by name.
-        map_frame: What x and y mean.
+        column: Returns a column of the candidates by name: ``x``, ``stamp``, ``action``, ... (see ``Rows``).
+        metric: What x and y mean.
     """
 
-    def __init__(self, query: Query, column: Callable[[str], np.ndarray], map_frame: Map) -> None:
-        assert query.place is not None
-        self._place = query.place
-        self._weight_m = query.yaw_weight_m
-        self._map = map_frame
+    def __init__(self, query: Query, column: Callable[[str], np.ndarray], metric: Metric) -> None:
+        self._query = query
+        self._metric = metric
         self.column = column
 
     @cached_property
     def distance2(self) -> np.ndarray:
         """Squared planar distances [m^2]."""
-        return self._map.distance2(self.column("x"), self.column("y"), self._place.x, self._place.y)
+        place = self._query.place
+        assert place is not None
+        return self._metric.distance2(self.column("x"), self.column("y"), place.x, place.y)
 
     @cached_property
     def turn(self) -> np.ndarray:
         """Differences in yaw [rad]."""
-        return yaw_difference(self.column("yaw"), wrap_angle(self._place.yaw))
+        place = self._query.place
+        assert place is not None
+        return yaw_difference(self.column("yaw"), wrap_angle(place.yaw))
 
     def pose_distance2(self) -> np.ndarray:
         """Return squared pose distances: planar metres, each radian of yaw counted as ``yaw_weight_m``."""
-        if self._weight_m == 0:
+        if self._query.yaw_weight_m == 0:
             return self.distance2.copy()
-        turn_N = self.turn * self._weight_m
+        turn_N: np.ndarray = self.turn * self._query.yaw_weight_m
         turn_N *= turn_N
         turn_N += self.distance2
         return turn_N
 
 
+class Filter(NamedTuple):
+    """One filter of a query.
+
+    Attributes:
+        name: How a search names it that knows already that all candidates pass.
+        is_set: Whether the query, or its limits, filter by it at all; the mask is asked for only then.
+        mask: Which candidates pass.
+    """
+
+    name: str
+    is_set: Callable[[Query, Limits], bool]
+    mask: Callable[[Query, Limits, Candidates], np.ndarray]
+
+
+def _within_radius(query: Query, _limits: Limits, candidates: Candidates) -> np.ndarray:
+    return candidates.distance2 <= query.radius_m**2
+
+
+def _in_rings(_query: Query, limits: Limits, candidates: Candidates) -> np.ndarray:
+    assert limits.cell_C is not None
+    # Of one type: NumPy compares signed with unsigned ones as floats, to which neighbouring cells are the same.
+    return np.isin(candidates.column("cell").astype(np.uint64), limits.cell_C.astype(np.uint64))
+
+
+def _within_yaw(query: Query, _limits: Limits, candidates: Candidates) -> np.ndarray:
+    return candidates.turn <= query.yaw_tolerance_rad
+
+
+def _within_height(query: Query, _limits: Limits, candidates: Candidates) -> np.ndarray:
+    assert query.place is not None
+    return np.abs(candidates.column("z") - query.place.z) <= query.z_tolerance_m
+
+
+def _not_older(_query: Query, limits: Limits, candidates: Candidates) -> np.ndarray:
+    return candidates.column("stamp") >= limits.oldest_ns
+
+
+def _not_newer(_query: Query, limits: Limits, candidates: Candidates) -> np.ndarray:
+    return candidates.column("stamp") <= limits.newest_ns
+
+
+def _of_session(_query: Query, limits: Limits, candidates: Candidates) -> np.ndarray:
+    of_session_N: np.ndarray = candidates.column("session") == limits.session
+    return of_session_N
+
+
+def _in_box(query: Query, _limits: Limits, candidates: Candidates) -> np.ndarray:
+    assert query.box is not None
+    x_N, y_N, z_N = (candidates.column(axis) for axis in "xyz")
+    low, high = query.box[:3], query.box[3:]
+    inside_N: np.ndarray = (x_N >= low[0]) & (x_N <= high[0]) & (y_N >= low[1]) & (y_N <= high[1])
+    inside_N &= (z_N >= low[2]) & (z_N <= high[2])
+    return inside_N
+
+
+def _acts_alike(query: Query, _limits: Limits, candidates: Candidates) -> np.ndarray:
+    assert query.action_A is not None
+    action_NA = candidates.column("action")
+    if action_NA.shape[-1] != np.size(query.action_A):
+        return np.zeros(action_NA.shape[:-1], bool)
+    difference_NA = action_NA.astype(np.float64) - query.action_A
+    # An unknown action is NaN, which is within no distance of anything.
+    alike_N: np.ndarray = np.einsum("...a,...a->...", difference_NA, difference_NA) <= query.action_distance**2
+    return alike_N
+
+
+FILTERS = (
+    Filter("radius", lambda query, _: query.radius_m > 0, _within_radius),
+    Filter("rings", lambda _, limits: limits.cell_C is not None, _in_rings),
+    Filter("yaw", lambda query, _: query.yaw_tolerance_rad > 0, _within_yaw),
+    Filter("z", lambda query, _: query.z_tolerance_m > 0, _within_height),
+    Filter("oldest", lambda _, limits: limits.oldest_ns is not None, _not_older),
+    Filter("newest", lambda _, limits: limits.newest_ns is not None, _not_newer),
+    Filter("session", lambda _, limits: limits.session is not None, _of_session),
+    Filter("box", lambda query, _: query.box is not None, _in_box),
+    Filter("action", lambda query, _: query.action_A is not None and np.size(query.action_A) > 0, _acts_alike),
+)
+"""All filters there are, those that leave least at the lowest cost first."""
+_NOTHING: frozenset[str] = frozenset()
+
+
 def passing(
-    query: Query,
-    column: Callable[[str], np.ndarray],
-    measures: Measures | None,
-    limits: Limits,
-    mask_N: np.ndarray,
-    *,
-    within_radius: bool = False,
+    query: Query, limits: Limits, candidates: Candidates, mask_N: np.ndarray, known: frozenset[str] = _NOTHING
 ) -> np.ndarray:
-    """Narrow a mask to the candidates that pass every filter but the H3 rings.
+    """Narrow a mask to the candidates that pass every filter.
 
     Args:
         query: The filters; checked before.
-        column: Returns a column of the candidates by name.
-        measures: From the query's place; None where it has none.
-        limits: Time bounds and session.
+        limits: Their time bounds, session and cells.
+        candidates: What may pass.
         mask_N: Which candidates exist; changed in place.
-        within_radius: All of them are known to lie within the query's radius.
+        known: Names of filters that all of them are known to pass.
 
     Returns:
         The mask.
     """
-    if query.place is not None and measures is not None:
-        if query.radius_m > 0 and not within_radius:
-            mask_N &= measures.distance2 <= query.radius_m**2
-        if query.yaw_tolerance_rad > 0:
-            mask_N &= measures.turn <= query.yaw_tolerance_rad
-        if query.z_tolerance_m > 0:
-            mask_N &= np.abs(column("z") - query.place.z) <= query.z_tolerance_m
-    if limits.oldest_ns is not None:
-        mask_N &= column("stamp") >= limits.oldest_ns
-    if limits.newest_ns is not None:
-        mask_N &= column("stamp") <= limits.newest_ns
-    if limits.session is not None:
-        mask_N &= column("session") == limits.session
-    _inside_box(query, column, mask_N)
-    _near_action(query, column, mask_N)
+    for each in FILTERS:
+        if each.is_set(query, limits) and each.name not in known:
+            mask_N &= each.mask(query, limits, candidates)
     return mask_N
 
 
-def has_more_filters(query: Query, limits: Limits) -> bool:
-    """Return whether anything but the radius and the H3 rings narrows what a query may find."""
-    return (
-        query.yaw_tolerance_rad > 0
-        or query.z_tolerance_m > 0
-        or query.box is not None
-        or query.action_A is not None
-        or limits != _NO_LIMITS
-    )
-
-
-def _inside_box(query: Query, column: Callable[[str], np.ndarray], mask_N: np.ndarray) -> None:
-    if query.box is None:
-        return
-    for axis, low, high in zip("xyz", query.box[:3], query.box[3:]):
-        values_N = column(axis)
-        mask_N &= values_N >= low
-        mask_N &= values_N <= high
-
-
-def _near_action(query: Query, column: Callable[[str], np.ndarray], mask_N: np.ndarray) -> None:
-    if query.action_A is None or not np.size(query.action_A):
-        return
-    action_NA = column("action")
-    if action_NA.shape[-1] != np.size(query.action_A):
-        mask_N[...] = False
-        return
-    difference_NA = action_NA.astype(np.float64) - query.action_A
-    # An unknown action is NaN, which is within no distance of anything.
-    mask_N &= np.einsum("...a,...a->...", difference_NA, difference_NA) <= query.action_distance**2
-
-
-def latent_distance(latent_ND: np.ndarray, wanted_ND: np.ndarray, *, cosine: bool) -> np.ndarray:
-    """Return L2 or cosine distances in double precision; a zero latent is at cosine distance 1 from everything.
-
-    Args:
-        latent_ND: Latents.
-        wanted_ND: What to compare them with: one latent [D], or one for each.
-        cosine: 1 - cos instead of L2.
-    """
-    latent_ND = latent_ND.astype(np.float64)
-    wanted_ND = np.asarray(wanted_ND, np.float64)
-    if not cosine:
-        latent_ND -= wanted_ND
-        return np.sqrt(np.einsum("nd,nd->n", latent_ND, latent_ND))
-    size2_N = np.einsum("nd,nd->n", latent_ND, latent_ND)
-    scale_N = np.sqrt(size2_N * np.einsum("...d,...d->...", wanted_ND, wanted_ND))
-    product_N = (latent_ND * wanted_ND).sum(axis=1)
-    return 1.0 - np.divide(product_N, scale_N, out=np.zeros(len(scale_N)), where=scale_N > 0)
+def is_filtered(query: Query, limits: Limits, known: frozenset[str] = _NOTHING) -> bool:
+    """Return whether anything narrows what a query may find, filters of some names aside."""
+    return any(each.name not in known and each.is_set(query, limits) for each in FILTERS)

@@ -6,13 +6,14 @@ import math
 import pickle
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, QueryError, RecordError, StoreError
+from wm_core.memory.filters import Candidates, Limits, passing
 from wm_core.memory.frames import Grid
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query
@@ -159,52 +160,36 @@ class ReferenceMemory:
                 self._grid.cell_of(query.place.x, query.place.y)
             except RecordError as error:
                 raise QueryError(str(error)) from error
-        newest = max((record.stamp_ns for record in self._records.values()), default=0)
-        bounds = query.time_bounds(newest)
-        held = self._records.values()
-        found = [self._score(query, record) for record in held if self._passes(query, record, bounds)]
+        held = list(self._records.values())
+        newest = max((record.stamp_ns for record in held), default=0)
+        names = {record.session: at for at, record in enumerate(held)}
+        cell_C = None
+        if query.place is not None and query.ring_count > 0:
+            cell_C = self._grid.within_rings(self._grid.cell_of(query.place.x, query.place.y), query.ring_count)
+        session = names.get(query.session, -1) if query.session else None
+        limits = Limits(*query.time_bounds(newest), session, cell_C)
+        candidates = Candidates(query, lambda name: self._column(name, held, names), self._grid.map)
+        mask_N = passing(query, limits, candidates, np.ones(len(held), bool))
+        found = [self._score(query, held[at]) for at in np.flatnonzero(mask_N).tolist()]
         return sorted(found, key=lambda each: (each.distance, each.record.id))
 
-    def _passes(self, query: Query, record: MemoryRecord, bounds: tuple[int | None, int | None]) -> bool:
-        oldest_ns, newest_ns = bounds
-        return (
-            (not query.session or record.session == query.session)
-            and (oldest_ns is None or record.stamp_ns >= oldest_ns)
-            and (newest_ns is None or record.stamp_ns <= newest_ns)
-            and self._is_near(query, record)
-            and (query.box is None or _inside(query.box, record))
-            and self._acts_alike(query, record)
-        )
-
-    def _is_near(self, query: Query, record: MemoryRecord) -> bool:
-        place = query.place
-        if place is None:
-            return True
-        if query.radius_m > 0 and self._distance2(query, record) > query.radius_m**2:
-            return False
-        if query.yaw_tolerance_rad > 0:
-            turn = abs(wrap_angle(record.yaw - place.yaw))
-            if turn > query.yaw_tolerance_rad:
-                return False
-        if query.z_tolerance_m > 0 and abs(record.z - place.z) > query.z_tolerance_m:
-            return False
-        if query.ring_count > 0:
-            near = self._grid.within_rings(self._grid.cell_of(place.x, place.y), query.ring_count)
-            return record.h3_cell in near.tolist()
-        return True
+    def _column(self, name: str, held: Sequence[MemoryRecord], sessions: Mapping[str, int]) -> np.ndarray:
+        """Return what filters compare of records: a field, actions with NaN where unknown, or numbers of sessions."""
+        if name == "session":
+            return np.array([sessions[record.session] for record in held], np.int64)
+        if name.endswith("action"):
+            action_NA = np.full((len(held), max(0, self._action_dim)), np.nan)
+            for row, record in zip(action_NA, held):
+                values_A = getattr(record, f"{name}_A")
+                row[:] = values_A if values_A.size else np.nan
+            return action_NA
+        field = {"stamp": "stamp_ns", "cell": "h3_cell", "latent": "latent_D"}.get(name, name)
+        return np.array([getattr(record, field) for record in held])
 
     def _distance2(self, query: Query, record: MemoryRecord) -> float:
         assert query.place is not None
         at = np.array([record.x]), np.array([record.y])
         return float(self._grid.map.distance2(*at, query.place.x, query.place.y)[0])
-
-    def _acts_alike(self, query: Query, record: MemoryRecord) -> bool:
-        if query.action_A is None or not np.size(query.action_A):
-            return True
-        if record.action_A.size != np.size(query.action_A):
-            return False
-        squares = (np.asarray(record.action_A, np.float64) - np.asarray(query.action_A)) ** 2
-        return bool(squares.sum() <= query.action_distance**2)
 
     def _score(self, query: Query, record: MemoryRecord) -> Scored:
         latent = pose = math.nan

@@ -1,4 +1,4 @@
-"""From shortlists to the k nearest, in double precision.
+"""What is ranked by, and from shortlists to the k nearest, in double precision.
 
 Shape suffixes: N = records of all shortlists, S = records of one, K = neighbours, D = latent size, Q = queries.
 """
@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import faiss
 import numpy as np
 
-from spatial_memory.index.columns import Rows
-from wm_core.memory.filters import latent_distance, yaw_difference
-from wm_core.memory.frames import Map
+from wm_core.memory.filters import yaw_difference
+from wm_core.memory.frames import Metric
 from wm_core.memory.query import Query
+from wm_core.memory.rows import Rows
 from wm_core.se2 import wrap_angle
 
 _BLOCK = 16
+_PART = 2048
 
 
 class Shortlist(NamedTuple):
@@ -35,7 +35,7 @@ class Ranking(NamedTuple):
 
 
 class Shortlisted(NamedTuple):
-    """What ranking has to know of the records of all shortlists, one after the other."""
+    """What ranking has to know, and nothing else."""
 
     id_N: np.ndarray
     x_N: np.ndarray
@@ -44,19 +44,36 @@ class Shortlisted(NamedTuple):
     latent_ND: np.ndarray
 
 
+def latent_distance(latent_ND: np.ndarray, wanted_ND: np.ndarray, *, cosine: bool) -> np.ndarray:
+    """Return L2 or cosine distances in double precision; a zero latent is at cosine distance 1 from everything.
+
+    Args:
+        latent_ND: Latents.
+        wanted_ND: What to compare them with: one latent [D], or one for each.
+        cosine: 1 - cos instead of L2.
+    """
+    latent_ND = latent_ND.astype(np.float64)
+    wanted_ND = np.asarray(wanted_ND, np.float64)
+    if not cosine:
+        latent_ND -= wanted_ND
+        distance_N: np.ndarray = np.sqrt(np.einsum("nd,nd->n", latent_ND, latent_ND))
+        return distance_N
+    size2_N = np.einsum("nd,nd->n", latent_ND, latent_ND)
+    scale_N = np.sqrt(size2_N * np.einsum("...d,...d->...", wanted_ND, wanted_ND))
+    product_N = (latent_ND * wanted_ND).sum(axis=1)
+    cosine_N: np.ndarray = np.divide(product_N, scale_N, out=np.zeros(len(scale_N)), where=scale_N > 0)
+    return 1.0 - cosine_N
+
+
 def latent_scores(latent_ND: np.ndarray, slots_N: np.ndarray, latent_D: np.ndarray) -> np.ndarray:
-    """Return squared L2 distances of the latents in slots, float32, read where they lie."""
+    """Return squared L2 distances of the latents in slots, float32, a part at a time so that each stays in cache."""
     score_N = np.empty(len(slots_N), np.float32)
-    wanted_D = np.ascontiguousarray(latent_D, np.float32)
-    pointer = faiss.swig_ptr
-    # One query is no work for a team of threads: waiting for them costs more. The setting is this thread's own.
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    faiss.fvec_L2sqr_by_idx(  # type: ignore[attr-defined]
-        pointer(score_N), pointer(wanted_D), pointer(latent_ND.reshape(-1)), pointer(slots_N),
-        latent_ND.shape[1], 1, len(slots_N),
-    )  # fmt: skip
-    faiss.omp_set_num_threads(threads)
+    wanted_D = np.asarray(latent_D, np.float32)
+    for start in range(0, len(slots_N), _PART):
+        part = slice(start, start + _PART)
+        difference_ND = latent_ND[slots_N[part]]
+        difference_ND -= wanted_D
+        np.einsum("nd,nd->n", difference_ND, difference_ND, out=score_N[part])
     return score_N
 
 
@@ -82,7 +99,7 @@ def smallest(score_N: np.ndarray, k: int, slack: float = 0.0) -> np.ndarray:
 
 
 def rank(
-    listed: Shortlisted | Rows, queries: Sequence[Query], shortlists: Sequence[Shortlist], map_frame: Map
+    listed: Shortlisted | Rows, queries: Sequence[Query], shortlists: Sequence[Shortlist], metric: Metric
 ) -> list[Ranking]:
     """Return the k nearest of each shortlist, equal ones by id.
 
@@ -90,14 +107,14 @@ def rank(
         listed: The records of all shortlists.
         queries: One per shortlist.
         shortlists: What they may choose from.
-        map_frame: What x and y mean.
+        metric: What x and y mean.
     """
     if len(queries) == 1:
-        return [_rank_one(listed, queries[0], map_frame)]
+        return [_rank_one(listed, queries[0], metric)]
     sizes = [len(shortlist.slot_N) for shortlist in shortlists]
     asker_N = np.repeat(np.arange(len(queries)), sizes)
     latent_N = _latent_distances(listed.latent_ND, queries, asker_N)
-    pose_N = _pose_distances(listed, queries, asker_N, map_frame)
+    pose_N = _pose_distances(listed, queries, asker_N, metric)
     ranks = [query.rank for query in queries]
     distance_N = np.where(np.array([each == "pose" for each in ranks])[asker_N], pose_N, latent_N)
     if "both" in ranks:
@@ -114,12 +131,12 @@ def rank(
     return rankings
 
 
-def _rank_one(listed: Shortlisted | Rows, query: Query, map_frame: Map) -> Ranking:
+def _rank_one(listed: Shortlisted | Rows, query: Query, metric: Metric) -> Ranking:
     latent_N = pose_N = None
     if query.latent_D is not None:
         latent_N = latent_distance(listed.latent_ND, query.latent_D, cosine=query.metric == "cosine")
     if query.place is not None:
-        pose2_N = map_frame.distance2(listed.x_N, listed.y_N, query.place.x, query.place.y)
+        pose2_N = metric.distance2(listed.x_N, listed.y_N, query.place.x, query.place.y)
         if query.yaw_weight_m > 0:
             turn_N = yaw_difference(listed.yaw_N, wrap_angle(query.place.yaw)) * query.yaw_weight_m
             pose2_N = turn_N * turn_N + pose2_N
@@ -150,7 +167,7 @@ def _latent_distances(latent_ND: np.ndarray, queries: Sequence[Query], asker_N: 
 
 
 def _pose_distances(
-    listed: Shortlisted | Rows, queries: Sequence[Query], asker_N: np.ndarray, map_frame: Map
+    listed: Shortlisted | Rows, queries: Sequence[Query], asker_N: np.ndarray, metric: Metric
 ) -> np.ndarray:
     """Return pose distances [m], NaN for queries without a place."""
     nowhere = (np.nan, np.nan, np.nan)
@@ -162,6 +179,7 @@ def _pose_distances(
     )
     x_N, y_N, yaw_N = place_Q3[asker_N].T
     weight_N = np.array([query.yaw_weight_m for query in queries])[asker_N]
-    distance2_N = map_frame.distance2(listed.x_N, listed.y_N, x_N, y_N)
+    distance2_N = metric.distance2(listed.x_N, listed.y_N, x_N, y_N)
     turn_N = yaw_difference(listed.yaw_N, yaw_N) * weight_N
-    return np.sqrt(turn_N * turn_N + distance2_N)
+    pose_N: np.ndarray = np.sqrt(turn_N * turn_N + distance2_N)
+    return pose_N

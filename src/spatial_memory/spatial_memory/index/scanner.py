@@ -1,4 +1,4 @@
-"""The compiled part of a search, where the package was built with a C compiler; see ``_kernels.c``.
+"""Between an index's columns and the compiled search of ``wm_core.memory``.
 
 What belongs to several queries stands side by side: that of query g ends in front of ``.._end_G[g]``.
 
@@ -8,40 +8,25 @@ Shape suffixes: G = queries, C = cells, P = pages, E = latent size D made even.
 from __future__ import annotations
 
 import ctypes
-import logging
 from collections.abc import Sequence
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
 
 import numpy as np
 
-from spatial_memory.index.columns import PAGE, Columns, address
+from spatial_memory.index.columns import PAGE, Columns
 from spatial_memory.index.directory import CellDirectory
+from wm_core.memory.kernels import View, address, ask_of
 from wm_core.memory.query import MAX_K, Query
-from wm_core.se2 import wrap_angle
 
-VERSION = 2
-"""Of ``_kernels.c``; setup.py says the same."""
 MOST_PAGES = 1 << 18
 """Most pages that several queries look at together."""
-_LOG = logging.getLogger(__name__)
-_READ = ("table_cell", "table_list", "table_places", "table_shift", "list_box", "first", "size", "next", "live", "box",
-         "x", "y", "yaw", "code", "scale", "dim", "columns", "column_count")  # fmt: skip
-_WRITTEN = ("pages", "bits", "border", "slots", "lowers", "heap", "room", "page_end", "found", "slot_end")
-
-
-class _View(ctypes.Structure):
-    """``view`` of ``_kernels.c``: addresses and counts, all of 64 bits."""
-
-    _fields_ = [(name, ctypes.c_int64) for name in (*_READ, *_WRITTEN)]
 
 
 class Scanner:
     """Searches an index's columns where they lie. Not thread-safe: what it writes is used again.
 
     Args:
-        library: As ``load`` returned it.
-        columns: With a codes of the latents.
+        library: As ``wm_core.memory.kernels.load`` returned it.
+        columns: With codes of the latents.
         directory: Which cells they lie in.
 
     Attributes:
@@ -57,7 +42,7 @@ class Scanner:
         self._library = library
         self._columns = columns
         self._directory = directory
-        self._view = _View()
+        self._view = View()
         self._at = ctypes.addressof(self._view)
         self._seen: tuple[np.ndarray, ...] = ()
         self._heap = np.empty(MAX_K)
@@ -77,7 +62,7 @@ class Scanner:
     def _make_query_room(self, queries: int) -> None:
         self._ask_G8, self._wanted_GE = (
             np.empty((queries, 8)),
-            np.zeros((queries, self._columns.coded_dim), np.float32),
+            np.zeros((queries, _even(self._columns.dim)), np.float32),
         )
         self._cell_end_G, self.page_end_G = np.empty(queries, np.int64), np.empty(queries, np.int64)
         self.found_G, self.slot_end_G = np.empty(queries, np.int64), np.empty(queries, np.int64)
@@ -106,7 +91,7 @@ class Scanner:
         view.table_places, view.table_shift, view.column_count = len(table.cell_T), table.shift, len(seen[-1])
         for name in ("next", "live", "box", "x", "y", "yaw", "code", "scale"):
             setattr(view, name, columns.addresses[name])
-        view.dim = columns.coded_dim
+        view.dim = _even(columns.dim)
         self._seen = seen
 
     def ask(self, queries: Sequence[Query]) -> None:
@@ -116,7 +101,7 @@ class Scanner:
         if self._count > len(self._ask_G8):
             self._make_query_room(self._count)
         for at, query in enumerate(queries):
-            self._ask_G8[at] = _fields(query)
+            self._ask_G8[at] = ask_of(query)
             if query.rank != "pose":
                 self._wanted_GE[at, : self._columns.dim] = query.latent_D
 
@@ -169,36 +154,10 @@ class Scanner:
         self._library.wm_nearest(self._at, self._count, self._asked, self._wanted)
 
 
+def _even(dim: int) -> int:
+    """Return how many values a latent has in the codes."""
+    return dim + dim % 2
+
+
 def _is(one: object, other: object) -> bool:
     return one is other
-
-
-def _fields(query: Query) -> tuple[float, ...]:
-    """Return ``ask`` of ``_kernels.c``."""
-    x, y, _, yaw = query.place if query.place is not None else (0.0, 0.0, 0.0, 0.0)
-    pose_weight = {"latent": 0.0, "pose": 1.0}.get(query.rank, query.pose_weight)
-    latent_weight = 0.0 if query.rank == "pose" else 1.0
-    radius2, weight_m = query.radius_m**2, query.yaw_weight_m
-    return (x, y, radius2, wrap_angle(yaw), weight_m, pose_weight, latent_weight, query.k)
-
-
-def load() -> ctypes.CDLL | None:
-    """Return the compiled library, or None where the package was built without a compiler."""
-    for suffix in EXTENSION_SUFFIXES:
-        path = Path(__file__).with_name(f"_kernels{suffix}")
-        if path.exists():
-            return _declared(ctypes.CDLL(str(path)), path)
-    _LOG.warning("built without a C compiler: searches take two to three times as long")
-    return None
-
-
-def _declared(library: ctypes.CDLL, path: Path) -> ctypes.CDLL | None:
-    """Return the library with its functions' types, or None where it was built from other sources."""
-    if not hasattr(library, "wm_version") or library.wm_version() != VERSION:
-        _LOG.warning("%s was built from other sources, so searches take two to three times as long: build again", path)
-        return None
-    for name, size in (("wm_pages", 5), ("wm_within", 3), ("wm_nearest", 4), ("wm_search", 6)):
-        function = getattr(library, name)
-        function.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * (size - 2)]
-        function.restype = None if name == "wm_within" else ctypes.c_int64
-    return library

@@ -35,7 +35,7 @@ static inline double box_distance2(const double *box, double x, double y) {
 typedef struct {
     double x, y, radius2;
     double yaw, yaw_weight, pose_weight; /* score: latent_weight * latent distance^2 + pose_weight * ..., */
-    double latent_weight;                        /* 0 or 1 */
+    double latent_weight;                /* 0 or 1 */
     double k;
 } ask;
 
@@ -60,7 +60,7 @@ typedef struct {
     const uint16_t *live;   /* [P] one bit per slot in use */
     const double *box;      /* [P, 4] as list_box, of each page */
     const double *x, *y;    /* [P, 16] */
-    const float *yaw;   /* [P, 16] */
+    const float *yaw;       /* [P, 16] */
     const int8_t *code;     /* [P, dim, 16] latents, each value within half a scale of its code; dim is even */
     const float *scale;     /* [P, 16] */
     int64_t dim;
@@ -297,4 +297,137 @@ int64_t wm_search(const view *v, int64_t queries, const ask *asked, const uint64
     wm_within(v, queries, asked);
     wm_nearest(v, queries, asked, wanted);
     return size;
+}
+
+/* Records as plain columns, ordered by the squares of a grid that they lie in; kernels.py says the same. N = records. */
+typedef struct {
+    const double *x, *y;    /* [N] */
+    const float *yaw;       /* [N] */
+    const int64_t *stamp;   /* [N] */
+    const int32_t *session; /* [N] */
+    const int64_t *id;      /* [N] equally near ones go by id */
+    const float *latent;    /* [N, dim] */
+    int64_t dim;
+    const int64_t *start; /* [rows * columns + 1] first record of each square, squares row by row */
+    double min_x, min_y, cell_m;
+    int64_t columns, rows;
+} table;
+
+/* What a query filters by, besides the radius. */
+typedef struct {
+    int64_t oldest, newest; /* inclusive */
+    int64_t session;        /* negative: any */
+    double yaw_tolerance;   /* 0: any */
+} bounds;
+
+typedef struct {
+    double distance;
+    int64_t id, row;
+} entry;
+
+/* Which of two stands behind the other. */
+static inline int is_farther(const entry *one, const entry *other) {
+    return one->distance > other->distance || (one->distance == other->distance && one->id > other->id);
+}
+
+/* Put an entry in place of the farthest of a heap. */
+static void replace_farthest(entry *heap, int64_t size, entry value) {
+    int64_t at = 0;
+    for (int64_t child; (child = 2 * at + 1) < size; at = child) {
+        if (child + 1 < size && is_farther(heap + child + 1, heap + child)) child++;
+        if (!is_farther(heap + child, &value)) break;
+        heap[at] = heap[child];
+    }
+    heap[at] = value;
+}
+
+/* Which line of squares a coordinate lies in, kept within -1 and how many lines there are. */
+static inline int64_t line_of(double offset, double cell_m, int64_t lines) {
+    double line = floor(offset / cell_m);
+    return line < 0 ? -1 : line >= (double)lines ? lines : (int64_t)line;
+}
+
+/* Squared distance of two latents; four sums at a time. */
+static inline double latent_distance2(const float *latent, const double *wanted, int64_t dim) {
+    double sums[4] = {0};
+    int64_t d = 0;
+    for (; d + 4 <= dim; d += 4)
+        for (int j = 0; j < 4; j++) {
+            double off = (double)latent[d + j] - wanted[d + j];
+            sums[j] += off * off;
+        }
+    for (; d < dim; d++) {
+        double off = (double)latent[d] - wanted[d];
+        sums[0] += off * off;
+    }
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+/* The nearest among some records that lie side by side. Returns how many pass every filter. */
+static int64_t scan(const table *t, const ask *q, const bounds *b, const double *wanted, const uint8_t *mask,
+                    int64_t begin, int64_t end, entry *heap, int64_t k) {
+    /* The roots of two different squares may be equal: those are told apart by id. */
+    double limit2 = heap[0].distance * heap[0].distance * (1 + 1e-15);
+    int64_t passed = 0;
+    for (int64_t n = begin; n < end; n++) {
+        double dx = t->x[n] - q->x, dy = t->y[n] - q->y, planar2 = dx * dx + dy * dy;
+        if (q->radius2 > 0 && !(planar2 <= q->radius2)) continue;
+        double turn = fabs((double)t->yaw[n] - q->yaw);
+        turn = smaller(turn, TAU - turn);
+        if (b->yaw_tolerance > 0 && !(turn <= b->yaw_tolerance)) continue;
+        if (t->stamp[n] < b->oldest || t->stamp[n] > b->newest) continue;
+        if (b->session >= 0 && t->session[n] != b->session) continue;
+        if (mask && !mask[n]) continue;
+        passed++;
+        turn *= q->yaw_weight;
+        double pose2 = turn * turn + planar2;
+        entry found = {0, t->id[n], n};
+        if (q->latent_weight > 0) {
+            found.distance = latent_distance2(t->latent + t->dim * n, wanted, t->dim) + q->pose_weight * pose2;
+        } else {
+            if (pose2 > limit2) continue;
+            found.distance = sqrt(pose2);
+        }
+        if (!is_farther(heap, &found)) continue;
+        replace_farthest(heap, k, found);
+        limit2 = heap[0].distance * heap[0].distance * (1 + 1e-15);
+    }
+    return passed;
+}
+
+/* Write the records nearest to each query, nearest first, and how many passed its filters.
+ *
+ * Ranked by pose, or by squared latent distance (L2), plus pose_weight * squared pose distance. wanted: [queries, dim].
+ * mask: [N] what else records have to pass, or null. row, distance: [queries, most], -1 and infinity where there are
+ * fewer. heap: [most].
+ */
+void wm_table_nearest(const table *t, int64_t queries, const ask *asked, const bounds *bounded, const double *wanted,
+                      const uint8_t *mask, entry *heap, int64_t *row, double *distance, int64_t most,
+                      int64_t *passed) {
+    for (int64_t g = 0; g < queries; g++, row += most, distance += most) {
+        const ask q = asked[g];
+        const int64_t k = (int64_t)q.k < most ? (int64_t)q.k : most;
+        const double slack = 1e-9 * (1 + fabs(q.x) + fabs(q.y) + sqrt(q.radius2));
+        const double reach = q.radius2 > 0 ? sqrt(q.radius2) + slack : INFINITY;
+        const int64_t low = line_of(q.y - reach - t->min_y, t->cell_m, t->rows),
+                      high = line_of(q.y + reach - t->min_y, t->cell_m, t->rows);
+        for (int64_t j = 0; j < k; j++) heap[j] = (entry){INFINITY, INT64_MAX, -1};
+        passed[g] = 0;
+        for (int64_t line = low < 0 ? 0 : low; line <= high && line < t->rows; line++) {
+            double bottom = t->min_y + (double)line * t->cell_m, top = bottom + t->cell_m;
+            double off = larger(larger(bottom - q.y, q.y - top) - slack, 0.0);
+            double half = isinf(reach) ? reach : sqrt(larger(reach * reach - off * off, 0.0)) + slack;
+            int64_t left = line_of(q.x - half - t->min_x, t->cell_m, t->columns),
+                    right = line_of(q.x + half - t->min_x, t->cell_m, t->columns);
+            if (right < 0 || left >= t->columns) continue;
+            const int64_t *squares = t->start + line * t->columns;
+            int64_t begin = squares[left < 0 ? 0 : left], end = squares[right < t->columns ? right + 1 : t->columns];
+            passed[g] += scan(t, &q, bounded + g, wanted + t->dim * g, mask, begin, end, heap, k);
+        }
+        for (int64_t j = k; j < most; j++) row[j] = -1, distance[j] = INFINITY;
+        for (int64_t left = k; left > 0; left--) {
+            row[left - 1] = heap[0].row, distance[left - 1] = heap[0].distance;
+            replace_farthest(heap, left - 1, heap[left - 1]);
+        }
+    }
 }
