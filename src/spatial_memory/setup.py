@@ -1,4 +1,4 @@
-from setuptools import Extension, find_packages, setup
+from setuptools import find_packages, setup
 
 package_name = "spatial_memory"
 
@@ -13,18 +13,6 @@ setup(
     install_requires=["setuptools", "faiss-cpu", "h3", "numpy"],
     extras_require={"test": ["pytest", "hypothesis"], "qdrant": ["qdrant-client"]},
     zip_safe=False,
-    # A library for ctypes, not a module. Without a compiler the package works all the same, only slower.
-    ext_modules=[
-        Extension(
-            f"{package_name}.index._kernels",
-            [f"{package_name}/index/_kernels.c"],
-            # No fused multiply-add: comparisons must fall out as NumPy's do.
-            # Raise it with every change of the source, here and in kernels.py: a changed setup.py is built anew.
-            define_macros=[("WM_VERSION", "2")],
-            extra_compile_args=["-O3", "-ffp-contract=off", "-fno-math-errno"],
-            optional=True,
-        )
-    ],
     maintainer="World model maintainers",
     maintainer_email="maintainers@example.com",
     description="Exact, durable, bounded memory of latent states by place, time and likeness.",

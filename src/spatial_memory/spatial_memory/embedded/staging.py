@@ -14,7 +14,6 @@ from spatial_memory.embedded.loading import load
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import Backend, Search
-from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.store import files
 from spatial_memory.store.schema import check_successors
 from spatial_memory.store.snapshots import check_snapshot
@@ -40,7 +39,7 @@ class Staged:
 
 
 @contextlib.contextmanager
-def staged(path: Path, beside: str, grid: CellGrid, capacity: int, backend: Backend = EMBEDDED) -> Iterator[Staged]:
+def staged(path: Path, beside: str, grid: CellGrid, capacity: int, backend: Backend) -> Iterator[Staged]:
     """Copy a snapshot aside and read all of it.
 
     Args:

@@ -253,7 +253,8 @@ def _are_known(action_NA: np.ndarray) -> np.ndarray:
     """Return which actions have values, and no unknown ones."""
     if action_NA.shape[1] == 0:
         return np.zeros(len(action_NA), bool)
-    return ~np.isnan(action_NA).any(axis=1)
+    known_N: np.ndarray = ~np.isnan(action_NA).any(axis=1)
+    return known_N
 
 
 def checked_cells(

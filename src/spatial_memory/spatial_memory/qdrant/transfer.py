@@ -9,6 +9,7 @@ from spatial_memory.embedded.memory import CellMemory
 from spatial_memory.embedded.staging import check_fits, staged
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
+from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.store.files import IN_MEMORY
 from spatial_memory.store.store import Store
 from wm_core.memory.query import MAX_K
@@ -43,7 +44,7 @@ def read_snapshot(path: Path, mine: Catalogue, grid: CellGrid) -> list[MemoryRec
         EncoderMismatchError: It is of another encoder, or of other sizes.
         RecordError: One of them cannot be kept.
     """
-    with staged(path, IN_MEMORY, grid, 10**9) as snapshot:
+    with staged(path, IN_MEMORY, grid, 10**9, EMBEDDED) as snapshot:
         check_fits(str(path), snapshot.catalogue, mine)
         memory = CellMemory(Store(snapshot.path), grid, capacity=10**9)
         try:
