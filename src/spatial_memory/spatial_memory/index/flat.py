@@ -158,11 +158,17 @@ class FaissSearch:
 
     def shortlists(self, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
         """Return the shortlist of each query; see ``Search``."""
-        return [self._shortlist(query, limit) for query, limit in zip(queries, limits)]
+        poses = [at for at, query in enumerate(queries) if query.rank == "pose"]
+        ranked = self._portable.shortlists([queries[at] for at in poses], [limits[at] for at in poses])
+        found = dict(zip(poses, ranked))
+        return [
+            found[at] if at in found else self._shortlist(query, limit)
+            for at, (query, limit) in enumerate(zip(queries, limits))
+        ]
 
     def _shortlist(self, query: Query, limits: Limits) -> Shortlist:
-        if query.latent_D is None or query.rank == "pose":
-            return self._portable.shortlist(query, limits)
+        """Return the shortlist of a query that is ranked by latent, or by latent and pose."""
+        assert query.latent_D is not None
         slots_N = self.index.passing_slots(query, limits)
         count = len(slots_N)
         if count <= query.k:
