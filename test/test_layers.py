@@ -24,12 +24,6 @@ FLOORS = [
 ]
 """Lowest floor first. A package imports from floors below its own, and nothing else of ours."""
 BELOW = {package: set().union(*FLOORS[:number]) for number, floor in enumerate(FLOORS) for package in floor}
-HALL = ""
-FOLDERS = {
-    "spatial_memory": ["geometry", "index", "store", "embedded", "qdrant", HALL],
-    "wm_core": [HALL, "memory"],
-}
-"""Folders of a package, lowest first; the hall is what lies in none. Each imports from those before it and itself."""
 MOST_LINKS, MOST_IN_HALL = {"spatial_memory": 10, "wm_core": 10}, {"spatial_memory": 8}
 NODE_PACKAGES = sorted(FLOORS[4] - {"bag_player"})
 ROS_MODULES = {"node.py", "params.py", "messages.py"}
@@ -65,28 +59,6 @@ def test_imports_go_down(package):
     for path in modules(package):
         up = (imported(path) & OURS) - BELOW[package] - {package}
         assert not up, f"{path.relative_to(ROOT)} imports {sorted(up)}"
-
-
-def folder_of(module: str) -> str:
-    """Returns the folder of a package that a dotted name lies in."""
-    parts = module.split(".")[1:]
-    known = FOLDERS[module.split(".")[0]]
-    return parts[0] if parts and parts[0] in known else HALL
-
-
-@pytest.mark.parametrize("package", sorted(FOLDERS))
-def test_every_folder_has_its_place(package):
-    found = {path.parent.name for path in (SOURCE / package / package).glob("*/*.py")}
-    assert found == set(FOLDERS[package]) - {HALL}
-
-
-@pytest.mark.parametrize("package", sorted(FOLDERS))
-def test_folders_import_one_way(package):
-    order = FOLDERS[package]
-    for module, others in import_graph(SOURCE / package / package).items():
-        here = order.index(folder_of(module))
-        up = sorted(other for other in others if order.index(folder_of(other)) > here)
-        assert not up, f"{module} imports {up}"
 
 
 @pytest.mark.parametrize("package", sorted(MOST_LINKS))

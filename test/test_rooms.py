@@ -10,6 +10,21 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 ROOMS = {
+    "spatial_memory": [
+        ["settings"],
+        ["geometry"],
+        ["index"],
+        ["store"],
+        ["embedded"],
+        ["qdrant"],
+        ["factory", "params", "messages"],
+        ["node"],
+    ],
+    "wm_core": [
+        ["errors", "moved", "se2", "se3"],
+        ["timeline", "images", "sources", "memory"],
+        ["alignment", "bags"],
+    ],
     "world_model": [
         ["errors"],
         ["typed_config", "optional"],
@@ -21,7 +36,7 @@ ROOMS = {
         ["evaluation"],
         ["commands"],
         ["cli"],
-    ]
+    ],
 }
 """Package -> its folders and modules, the lowest first."""
 ASIDE = {"world_model": {"extras": "evaluation"}}
