@@ -23,11 +23,13 @@ from world_model.export.quantise import quantise_artifact
 from world_model.export.torchscript import example_inputs, export_artifact
 from world_model.models.factory import make_decoder, make_encoder, make_transition
 from world_model.runtime.artifacts import Artifact, load_artifact
+from world_model.runtime.tensors import Observed, Retrieved
 from world_model.training.config import TrainConfig, load_config
 
 SIZES = {"tiny": (64, 2), "compact": (128, 2), "base": (256, 4), "large": (256, 4)}
 BATCHES = (1, 2, 4, 8, 16, 32)
 FRAMES = 10
+Inputs = tuple[Observed, Retrieved]
 PARTS = ("encoder", "transition", "decoder")
 
 
@@ -46,7 +48,7 @@ def median_ms(call: Callable[[], Any], repeats: int, warm_up: int = 3) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def write_random(config: TrainConfig, image_size: int, action_dim: int, path: Path) -> dict[str, torch.Tensor]:
+def write_random(config: TrainConfig, image_size: int, action_dim: int, path: Path) -> Inputs:
     """Write an artifact with random weights, through the export that training uses, and return inputs of it."""
     model, transition = config.model, make_transition(config.model, action_dim)
     modules = {
@@ -74,10 +76,11 @@ class Frame:
         batch: Sequences.
     """
 
-    def __init__(self, artifact: Artifact, inputs: dict[str, torch.Tensor], batch: int = 1) -> None:
+    def __init__(self, artifact: Artifact, inputs: Inputs, batch: int = 1) -> None:
         self._encoder, self._transition, self._decoder = artifact.encoder(), artifact.transition(), artifact.decoder()
         device, size = artifact.device, artifact.manifest.image_size
-        self._inputs = {k: v.expand(batch, *v.shape[1:]).contiguous().to(device) for k, v in inputs.items()}
+        tensors = [[v.expand(batch, *v.shape[1:]).contiguous().to(device) for v in given] for given in inputs]
+        self._observed, self._retrieved = Observed(*tensors[0]), Retrieved(*tensors[1])
         self._image = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8).to(device)
 
     def encode(self) -> None:
@@ -87,29 +90,26 @@ class Frame:
     def predict(self) -> None:
         """Observe and forecast once per sequence."""
         self.observe()
-        self._transition.forecast(*self._inputs.values())
+        self._transition.forecast(self._observed, self._retrieved)
 
     def observe(self) -> None:
         """Observe once per sequence."""
-        given = self._inputs
-        self._transition.observe(given["latent"], given["action"], given["state"])
+        self._transition.observe(self._observed.latent, self._observed.action, self._observed.state)
 
     def decode(self) -> None:
         """Decode one latent per sequence."""
-        self._decoder(self._inputs["latent"])
+        self._decoder(self._observed.latent)
 
     def sequence(self) -> None:
         """Encode and observe ``FRAMES`` frames of each sequence, and forecast at the end of it."""
         for _ in range(FRAMES):
             self.encode()
             self.observe()
-        self._transition.forecast(*self._inputs.values())
+        self._transition.forecast(self._observed, self._retrieved)
 
 
 @torch.inference_mode()
-def measure(
-    path: Path, inputs: dict[str, torch.Tensor], longest_s: float, repeats: int, device: str = "cpu"
-) -> dict[str, Any]:
+def measure(path: Path, inputs: Inputs, longest_s: float, repeats: int, device: str = "cpu") -> dict[str, Any]:
     """Return one artifact's row; batches that would take more than ``longest_s`` are left out."""
     artifact = load_artifact(path, device)
     one = Frame(artifact, inputs)
@@ -124,17 +124,19 @@ def measure(
     return row
 
 
-def memory_mb(path: Path, inputs: dict[str, torch.Tensor]) -> int:
+def memory_mb(path: Path, inputs: Inputs) -> int:
     """Return what loading an artifact and running one frame adds to a fresh process [MB]."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return int(pool.apply(_added_mb, (path, {name: value.numpy() for name, value in inputs.items()})))
+        arrays = ([tensor.numpy() for tensor in given] for given in inputs)
+        return int(pool.apply(_added_mb, (path, *arrays)))
 
 
 @torch.inference_mode()
-def _added_mb(path: Path, arrays: dict[str, np.ndarray]) -> int:
+def _added_mb(path: Path, observed: list[np.ndarray], retrieved: list[np.ndarray]) -> int:
     torch.set_num_threads(1)
     before = int(psutil.Process().memory_info().rss)
-    one = Frame(load_artifact(path), {name: torch.from_numpy(value) for name, value in arrays.items()})
+    inputs = Observed(*map(torch.from_numpy, observed)), Retrieved(*map(torch.from_numpy, retrieved))
+    one = Frame(load_artifact(path), inputs)
     for _ in range(3):
         one.encode()
         one.predict()
@@ -143,9 +145,7 @@ def _added_mb(path: Path, arrays: dict[str, np.ndarray]) -> int:
     return round(added / 2**20)
 
 
-def throughput(
-    artifact: Artifact, inputs: dict[str, torch.Tensor], longest_s: float, repeats: int
-) -> Iterator[tuple[int, float]]:
+def throughput(artifact: Artifact, inputs: Inputs, longest_s: float, repeats: int) -> Iterator[tuple[int, float]]:
     """Yield batch size and frames per second, until a batch would take longer than ``longest_s``."""
     slowest = 0.0
     for batch in BATCHES:

@@ -52,7 +52,7 @@ def make_random_artifact(
         "image_size": image_size,
         "step_s": 0.05,
         "horizon_s": 1.0,
-        "top_k": Retrieval().spot_k,
+        "top_k": Retrieval().anticipated_k,
         "latent_mean": [0.0] * z_dim,
         "latent_variance": [1.0] * z_dim,
         "motion": MotionModel(weights=(forward, (0.0,) * columns, turn)).to_manifest(),

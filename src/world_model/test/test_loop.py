@@ -18,7 +18,7 @@ from world_model.models.residual import ResidualBlock
 from world_model.runtime.conditioning import Retrieval
 from world_model.training.checkpoints import check_same_run
 from world_model.training.config import ModelConfig, OptimiserConfig, StageConfig, TrainConfig
-from world_model.training.distributed import fit_transition
+from world_model.training.distributed import TransitionRun, fit_transition
 from world_model.training.loop import Loop, divide, one_cycle, run_stage
 from world_model.training.losses import horizon_weights
 from world_model.training.preparation import make_sequences
@@ -30,7 +30,7 @@ from world_model.training.transition_stage import Trainer, TransitionLosses, par
 CONFIG = TrainConfig(
     horizons=(1, 20),
     path_steps=11,
-    retrieval=Retrieval(spot_k=4, twin_k=2),
+    retrieval=Retrieval(anticipated_k=4, appearance_k=2),
     model=ModelConfig(latent_dim=8, hidden_dim=16, width=32, memory_width=16),
     optimiser=OptimiserConfig(steps=2, batch=4, warm_up=0, sequence=8, burn_in=2, positions=2),
 )
@@ -82,7 +82,8 @@ def after_one_step(stages, sequences, folder, **settings):
     """Return weights and mean gradients after one step, divided as the settings say, and its losses."""
     model = fresh(stages)
     config = replace(CONFIG, optimiser=replace(CONFIG.optimiser, steps=1, **settings))
-    losses = fit_transition(config, model, folder, 0.05, model.latent_std.square(), {}, sequences, [], Report())
+    run = TransitionRun(config, folder, 0.05, model.latent_std.square(), {}, sequences, [])
+    losses = fit_transition(run, model, Report())
     optimiser = torch.load(folder / "last.pt", weights_only=True)["optimiser"]
     moments = {str(key): 10.0 * entry["exp_avg"] for key, entry in optimiser["state"].items()}
     return model.state_dict(), moments, losses

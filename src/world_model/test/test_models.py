@@ -9,11 +9,12 @@ from world_model.errors import ConfigError
 from world_model.export.torchscript import TOLERANCE, example_inputs, export_artifact
 from world_model.models import ConvEncoder, DrivingEncoder, GruContext, LinearEncoder, ResNetEncoder, Transition
 from world_model.models.factory import CONTEXTS, DECODERS, ENCODERS, make_decoder, make_encoder, make_transition
-from world_model.models.forecaster import ViewWarp, local_linear_weights
+from world_model.models.views import ViewWarp, local_linear_weights
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.conditioning import MOTION_FEATURES
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.retrieved import Memory
+from world_model.runtime.tensors import VALID_FIELDS
 from world_model.training.config import ModelConfig
 
 SMALL = ModelConfig(
@@ -39,8 +40,7 @@ def open_gates(model):
 def test_every_context_trains_exports_and_runs_in_the_predictor(context, tmp_path):
     config = ModelConfig(**{**asdict(SMALL), "context": context})
     model = make_transition(config, 2)
-    inputs = example_inputs(model, 2)
-    with_BHD, without_BHD, _ = model.forecast(*inputs.values())
+    with_BHD, without_BHD, _ = model.forecast(*example_inputs(model, 2))
     (with_BHD.square().mean() + without_BHD.square().mean()).backward()
     assert model.memory.alpha.grad.abs().sum() > 0
     assert model.blind.net[0].weight.grad.abs().sum() > 0
@@ -75,27 +75,26 @@ def test_contexts_remember_order(context):
 
 def test_a_fresh_network_ignores_memories_and_history_bit_for_bit():
     model = Transition(16, 2, GruContext(18, 16), width=16, memory_width=16).eval()
-    inputs = example_inputs(model, 2)
-    with_BHD, without_BHD, gate_BH = model.forecast(*inputs.values())
+    observed, retrieved = example_inputs(model, 2)
+    with_BHD, without_BHD, gate_BH = model.forecast(observed, retrieved)
     assert torch.equal(with_BHD, without_BHD)
     assert gate_BH.abs().sum() == 0
-    inputs["history_count"] = torch.zeros(2, dtype=torch.int64)
-    assert torch.equal(model.forecast(*inputs.values())[0], with_BHD)
+    without_history = observed._replace(history_count=torch.zeros(2, dtype=torch.int64))
+    assert torch.equal(model.forecast(without_history, retrieved)[0], with_BHD)
 
 
 def test_memories_that_are_not_real_change_nothing():
     model = open_gates(Transition(16, 2, GruContext(18, 16), width=16, memory_width=16)).eval()
-    inputs = example_inputs(model, 2)
-    for name in ("spot_valid", "twin_valid", "follow_valid"):
-        inputs[name] = torch.zeros_like(inputs[name])
-    with_BHD, without_BHD, gate_BH = model.forecast(*inputs.values())
+    observed, retrieved = example_inputs(model, 2)
+    none = retrieved._replace(**{name: torch.zeros_like(getattr(retrieved, name)) for name in VALID_FIELDS})
+    with_BHD, without_BHD, gate_BH = model.forecast(observed, none)
     assert torch.equal(with_BHD, without_BHD)
     assert gate_BH.sum() == 0
 
 
 def test_the_forecast_without_memory_learns_as_if_there_were_none():
     model = open_gates(Transition(16, 2, GruContext(18, 16), width=16, memory_width=16))
-    with_BHD, _, _ = model.forecast(*example_inputs(model, 2).values())
+    with_BHD, _, _ = model.forecast(*example_inputs(model, 2))
     with_BHD.square().mean().backward()
     assert all(p.grad is None or not p.grad.any() for p in model.blind.parameters())
 

@@ -7,7 +7,8 @@ import pytest
 from wm_core.se2 import Pose2
 from world_model.errors import ArtifactError, ObservationError
 from world_model.runtime.motion import MotionModel, MotionTracker, expected_error, integrate_twist
-from world_model.training.motion_fit import Track, displacement_error, fit_motion, with_measured_errors
+from world_model.training.displacement import Track
+from world_model.training.motion_fit import displacement_error, fit_motion, with_measured_errors
 
 STEP_S = 0.05
 UNICYCLE = ((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0))

@@ -6,14 +6,8 @@ import torch
 
 from world_model.models import GruContext, Transition
 from world_model.training.config import TrainConfig
-from world_model.training.path_stage import (
-    PathData,
-    fit_caution,
-    last_part,
-    missed_displacement,
-    path_corrections,
-    train_path,
-)
+from world_model.training.displacement import missed_displacement
+from world_model.training.path_stage import PathData, fit_caution, last_part, path_corrections, train_path
 
 HORIZONS_S = (0.5, 1.0)
 

@@ -1,6 +1,5 @@
 """The stage of the residual encoders: what it learns, its named losses, and the artifact that comes of it."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +29,7 @@ CONFIG = TrainConfig(
     name="pictures",
     horizons=(1, 20),
     path_steps=11,
-    retrieval=Retrieval(spot_k=4, twin_k=2),
+    retrieval=Retrieval(anticipated_k=4, appearance_k=2),
     model=ModelConfig(
         latent_dim=8,
         encoder="resnet",
@@ -137,17 +136,15 @@ def test_pictures_come_back_better_than_before(config, tmp_path):
     assert losses(pictures.train(), config)["reconstruction"].item() < before
 
 
-def test_losses_are_the_golden_ones(tmp_path):
-    """Renew with: rm test/golden_picture_losses.json and run this test once."""
+def test_losses_are_the_golden_ones(tmp_path, golden):
+    """Renew with: python -m pytest src/world_model/test/test_pictures.py -k golden --renew-golden."""
     found = {}
     for name, config in (("resnet", CONFIG), ("driving", DRIVING)):
         # Few and small steps: with more, another order of sums would show.
         config = replace(config, pictures=replace(config.pictures, steps=3, learning_rate=3e-4))
         PictureTrainer(config, pictures := fresh(config), tmp_path / name, STEP_S).fit([full_episode("a")])
-        found[name] = {key: round(value.item(), 4) for key, value in losses(pictures.train(), config).items()}
-    if not GOLDEN.exists():
-        GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
-    for name, terms in json.loads(GOLDEN.read_text()).items():
+        found[name] = {key: value.item() for key, value in losses(pictures.train(), config).items()}
+    for name, terms in golden(GOLDEN, found).items():
         assert found[name] == pytest.approx(terms, rel=0.03, abs=0.003)
 
 

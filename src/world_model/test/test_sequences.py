@@ -10,7 +10,8 @@ from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.motion import MotionModel
 from world_model.runtime.predictor import Observation, Predictor
-from world_model.training.motion_fit import pose_or_none
+from world_model.runtime.tensors import VALID_FIELDS
+from world_model.training.displacement import pose_or_none
 from world_model.training.sampler import Sampler, answers_at
 from world_model.training.sequences import ExtraErrors, build_sequence
 
@@ -51,9 +52,10 @@ def test_training_sees_what_the_live_predictor_sees(circling, tmp_path, known_fu
         observe = predictor._transition.observe
         foresee_path = predictor._transition.foresee_path
 
-        def forecast(self, *arguments):
-            handed[t] = [a.numpy()[0] for a in arguments[3:4] + arguments[5:13]]
-            return forward(*arguments)
+        def forecast(self, observed, retrieved):
+            handed[t] = {name: tensor.numpy()[0] for name, tensor in retrieved._asdict().items()}
+            handed[t]["motion"] = observed.motion.numpy()[0]
+            return forward(observed, retrieved)
 
     predictor._transition = Spy()
     bank = MemoryBank()
@@ -67,25 +69,25 @@ def test_training_sees_what_the_live_predictor_sees(circling, tmp_path, known_fu
         episode, latent_TD, MOTION, Retrieval(), STEPS, 0.05, path=transition, known_future=known_future
     )
     frames = np.array([10, 300, 450, 601, 799])
-    built = answers_at(sequence, frames)
-    motion, spot, spot_feature, spot_valid, twin, twin_feature, twin_valid, follow, follow_valid = built
-    live = [np.stack(column) for column in zip(*(handed[t] for t in frames))]
-    assert live[0] == pytest.approx(motion, abs=1e-5)
-    assert spot_valid[3:].all()
-    for column, valid in ((3, spot_valid), (6, twin_valid), (8, follow_valid)):
-        assert np.array_equal(live[column], valid)
-    assert live[1][spot_valid] == pytest.approx(spot[spot_valid])
-    assert live[2][spot_valid] == pytest.approx(spot_feature[spot_valid], abs=1e-5)
-    assert live[4][twin_valid] == pytest.approx(twin[twin_valid])
-    assert live[5][twin_valid] == pytest.approx(twin_feature[twin_valid], abs=1e-5)
-    assert live[7][follow_valid] == pytest.approx(follow[follow_valid])
+    built = {name: tensor.numpy() for name, tensor in answers_at(sequence, frames)._asdict().items()}
+    live = {name: np.stack([handed[t][name] for t in frames]) for name in handed[10]}
+    assert live["motion"] == pytest.approx(sequence.motion_THM[frames], abs=1e-5)
+    assert built["anticipated_valid"][3:].all()
+    for name in VALID_FIELDS:
+        assert np.array_equal(live[name], built[name])
+    for kind in ("anticipated", "appearance", "successor"):
+        valid = built[f"{kind}_valid"]
+        assert live[f"{kind}_latent"][valid] == pytest.approx(built[f"{kind}_latent"][valid])
+    for kind in ("anticipated", "appearance"):
+        valid = built[f"{kind}_valid"]
+        assert live[f"{kind}_feature"][valid] == pytest.approx(built[f"{kind}_feature"][valid], abs=1e-5)
 
 
 def test_the_memory_holds_only_the_past(circling):
     episode, latent_TD = circling
     sequence = build_sequence(episode, latent_TD, MOTION, Retrieval(), STEPS, 0.05)
-    age_s = (sequence.stamp_T[:, None, None] - sequence.table.stamp_N[sequence.spot_index_THK]) * 1e-9
-    assert age_s[sequence.spot_index_THK >= 0].min() >= 20.0
+    age_s = (sequence.stamp_T[:, None, None] - sequence.table.stamp_N[sequence.anticipated_index_THK]) * 1e-9
+    assert age_s[sequence.anticipated_index_THK >= 0].min() >= 20.0
     assert not sequence.revisit_T[:390].any()
     assert sequence.revisit_T[420:].all()
 
@@ -96,10 +98,10 @@ def test_a_drive_without_poses_has_no_memories(circling):
         "lost", "x", episode.image_TSSC, episode.stamp_T, np.full_like(episode.pose_T4, np.nan), episode.action_TA
     )
     sequence = build_sequence(lost, latent_TD, MOTION, Retrieval(), STEPS, 0.05)
-    assert (sequence.spot_index_THK < 0).all()
+    assert (sequence.anticipated_index_THK < 0).all()
     batch = Sampler([sequence], STEPS, 24, 6, 4, 0).draw(3)
-    assert not batch.spot_valid_RHK.any()
-    assert torch.isfinite(batch.spot_RHKD).all()
+    assert not batch.retrieved.anticipated_valid.any()
+    assert torch.isfinite(batch.retrieved.anticipated_latent).all()
 
 
 def test_the_same_seed_draws_the_same_batch(circling):
@@ -107,7 +109,24 @@ def test_the_same_seed_draws_the_same_batch(circling):
     sequence = build_sequence(episode, latent_TD, MOTION, Retrieval(), STEPS, 0.05)
     first, second = (Sampler([sequence], STEPS, 24, 6, 4, 5).draw(4) for _ in range(2))
     assert torch.equal(first.target_RHD, second.target_RHD)
-    assert torch.equal(first.spot_RHKD, second.spot_RHKD)
+    assert torch.equal(first.retrieved.anticipated_latent, second.retrieved.anticipated_latent)
+
+
+def test_dropout_takes_every_answer_of_a_frame_and_nothing_else(circling):
+    episode, latent_TD = circling
+    sequence = build_sequence(episode, latent_TD, MOTION, Retrieval(), STEPS, 0.05)
+    whole, dropped = (Sampler([sequence], STEPS, 24, 6, 4, 5).draw(64, share) for share in (0.0, 0.5))
+    lost_R = np.ones(len(whole.row_R), bool)
+    for name in VALID_FIELDS:
+        before, after = (getattr(batch.retrieved, name).flatten(1) for batch in (whole, dropped))
+        kept_R = (before == after).all(dim=1).numpy()
+        assert not after[~kept_R].any()
+        lost_R &= ~kept_R | ~before.any(dim=1).numpy()
+    asked_R = whole.retrieved.anticipated_valid.flatten(1).any(dim=1).numpy()
+    assert 0.3 < lost_R[asked_R].mean() < 0.7
+    rest = set(whole.retrieved._fields) - set(VALID_FIELDS)
+    assert all(torch.equal(getattr(whole.retrieved, name), getattr(dropped.retrieved, name)) for name in rest)
+    assert all(torch.equal(*pair) for pair in zip(whole[:-1], dropped[:-1]))
 
 
 def test_extra_errors_are_added_and_told(circling):
@@ -122,4 +141,4 @@ def test_extra_errors_are_added_and_told(circling):
     error_TH3 = (worse.motion_THM - plain.motion_THM)[10:, :, :3]
     # Errors of half a second: 40 s hold some forty of them.
     assert error_TH3.std(axis=0) == pytest.approx(told_H3, rel=0.4)
-    assert not np.array_equal(worse.spot_index_THK, plain.spot_index_THK)
+    assert not np.array_equal(worse.anticipated_index_THK, plain.anticipated_index_THK)

@@ -25,8 +25,8 @@ from world_model.runtime.metrics import ErrorTracker
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.training.checkpoints import load_checkpoint
 from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
+from world_model.training.displacement import pose_or_none
 from world_model.training.loop import rate_at
-from world_model.training.motion_fit import pose_or_none
 from world_model.training.pipeline import run_training
 from world_model.training.preparation import make_sequences
 from world_model.training.stages import prepare
@@ -39,7 +39,7 @@ CONFIG = TrainConfig(
     encoder_steps=10,
     path_steps=20,
     validate_every=20,
-    retrieval=Retrieval(spot_k=4, twin_k=2),
+    retrieval=Retrieval(anticipated_k=4, appearance_k=2),
     model=ModelConfig(latent_dim=8, encoder="conv", hidden_dim=16, width=32, memory_width=16),
     optimiser=OptimiserConfig(steps=40, batch=8, warm_up=5),
 )
@@ -73,17 +73,15 @@ def test_a_second_call_finds_everything_done(run, data):
     assert before[1] == 40
 
 
-def test_losses_are_the_golden_ones(data, tmp_path):
-    """Renew with: rm test/golden_losses.json and run this test once."""
+def test_losses_are_the_golden_ones(data, tmp_path, golden):
+    """Renew with: python -m pytest src/world_model/test/test_training.py -k golden --renew-golden."""
     config = replace(CONFIG, model=replace(CONFIG.model, encoder="linear"))
     episodes = EpisodeSet(data)
     torch.manual_seed(0)
     stages = prepare(config, episodes, episodes.names("train"), tmp_path)
     sequences = make_sequences(config, episodes, episodes.names("train"), stages, 1)
     losses = Trainer(config, stages.transition, tmp_path / "run", 0.05).fit(sequences)
-    if not GOLDEN.exists():
-        GOLDEN.write_text(json.dumps({name: round(value, 4) for name, value in losses.items()}) + "\n")
-    assert losses == pytest.approx(json.loads(GOLDEN.read_text()), rel=0.02)
+    assert losses == pytest.approx(golden(GOLDEN, losses), rel=0.02)
 
 
 def test_a_killed_run_goes_on_where_it_was(data, tmp_path):

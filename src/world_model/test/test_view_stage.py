@@ -3,7 +3,7 @@ import torch
 
 from wm_testing.episodes import circling_episode, circling_set
 from world_model.data.episodes import EpisodeSet
-from world_model.models.forecaster import ViewWarp
+from world_model.models.views import ViewWarp
 from world_model.runtime.conditioning import Retrieval
 from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
 from world_model.training.report import Report

@@ -115,15 +115,15 @@ def test_opening_the_gate_changes_nothing_but_the_gate_and_is_measured(tmp_path:
     torch.set_num_threads(1)
     make_random_artifact(tmp_path)
     artifact = load_artifact(tmp_path)
-    transition = torch.jit.load(str(tmp_path / "transition.pt"))
+    transition = artifact.transition(frozen=False)
     frames = [judged_frames(artifact, transition, flicker_episode(name), (1.0, 2.0)) for name in "ab"]
     before = {name: value.clone() for name, value in transition.state_dict().items()}
     closed = measure_gate(transition, frames, np.ones(32), (1.0, 2.0))
     assert [row[kind]["ratio"] for row in closed.values() for kind in row] == [1.0] * 4
     foreign = with_foreign_history(frames)
-    assert not torch.equal(foreign[0].history, frames[0].history)
-    pooled = torch.cat([f.history for f in frames]).sum(1)
-    torch.testing.assert_close(torch.cat([f.history for f in foreign]).sum(1).sort()[0], pooled.sort()[0])
+    assert not torch.equal(foreign[0].observed.history, frames[0].observed.history)
+    pooled = torch.cat([f.observed.history for f in frames]).sum(1)
+    torch.testing.assert_close(torch.cat([f.observed.history for f in foreign]).sum(1).sort()[0], pooled.sort()[0])
     open_gate(transition, frames, np.ones(32), GateConfig(steps=60, batch=32, validate_every=20), tmp_path / "run")
     changed = {name for name, value in transition.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"history.alpha", "history.proj.weight", "history.proj.bias"}

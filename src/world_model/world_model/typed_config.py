@@ -61,13 +61,15 @@ def parse_override(text: str) -> tuple[str, object]:
 
 
 def config_from(kind: type[_Config], entries: Any, where: str) -> _Config:
-    """Return a configuration dataclass from nested entries.
+    """Return a configuration dataclass from nested entries, by today's names or those its ``FORMER_NAMES`` lists.
 
     Raises:
         ConfigError: A key is unknown or a value has the wrong type; the text names it.
     """
     if not isinstance(entries, Mapping):
         raise ConfigError(f"{where} is {entries!r}, expected keys and values")
+    former: Mapping[str, str] = getattr(kind, "FORMER_NAMES", {})
+    entries = {former.get(key, key): value for key, value in entries.items()}
     hints = get_type_hints(kind)
     unknown = sorted(set(entries) - {f.name for f in fields(kind)})  # type: ignore[arg-type]
     if unknown:

@@ -12,6 +12,7 @@ from rich.console import Console
 from world_model.commands.common import guarded
 from world_model.export.onnx_export import convert_tensorrt, export_onnx
 from world_model.export.quantise import Cost, quantise_artifact
+from world_model.export.renew import renew_artifact
 from world_model.runtime.artifacts import Manifest
 
 
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-export") -> int
         metavar="SET",
         help="write no ONNX, but an artifact with 8-bit weights for processors; SET: converted set to calibrate on",
     )
+    kind.add_argument(
+        "--renew", action="store_true", help="write no ONNX, but an artifact of a former format again in today's"
+    )
     parser.add_argument("--batch", type=int, default=1, help="most frames at once in TensorRT (default: 1)")
     options = parser.parse_args(arguments)
     return guarded(prog, lambda: _export(options))
@@ -37,6 +41,10 @@ def _export(options: argparse.Namespace) -> None:
     console = Console(highlight=False)
     if options.int8 is not None:
         console.print(describe(*quantise_artifact(options.artifact, options.int8, options.out)), markup=False)
+        return
+    if options.renew:
+        manifest = renew_artifact(options.artifact, options.out)
+        console.print(f"artifact {manifest.encoder_id} in {options.out}, format {manifest.format_version}")
         return
     for name, worst in export_onnx(options.artifact, options.out).items():
         console.print(f"{name}.onnx: differs by at most {worst:.1e} in onnxruntime")

@@ -115,16 +115,16 @@ def _compare(options: argparse.Namespace, report: Report) -> dict[str, Any]:
 def _gate(options: argparse.Namespace, report: Report) -> dict[str, Any]:
     config = read_config(GateConfig, options.config, parse_overrides(options.set))
     artifact = load_artifact(options.artifact)
-    path, variance_D = str(artifact.path / "transition.pt"), np.array(artifact.manifest.latent_variance)
+    variance_D = np.array(artifact.manifest.latent_variance)
     episodes = list(EpisodeSet(options.data).episodes("train"))[: options.episodes]
     test = EpisodeSet(options.test).episodes("test") if options.test else EpisodeSet(options.data).episodes("valid")
-    plain, horizons_s = torch.jit.load(path), tuple(options.horizons)
+    plain, horizons_s = artifact.transition(frozen=False), tuple(options.horizons)
     learnt = [judged_frames(artifact, plain, episode, horizons_s) for episode in episodes]
     judged = [judged_frames(artifact, plain, episode, horizons_s) for episode in test]
     results: dict[str, Any] = {"transition": artifact.manifest.files["transition.pt"][:16], "drives": len(episodes)}
     controls = (with_foreign_history(learnt), with_foreign_history(judged))
     for name, (training, judging) in {"history": (learnt, judged), "foreign history": controls}.items():
-        transition = torch.jit.load(path)
+        transition = artifact.transition(frozen=False)
         folder = None if options.run is None else options.run / name.replace(" ", "_")
         open_gate(transition, training, variance_D, config, folder, report)
         results[name] = measure_gate(transition, judging, variance_D, horizons_s)

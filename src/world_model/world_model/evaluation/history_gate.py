@@ -27,6 +27,7 @@ from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.history import VisualHistory
 from world_model.runtime.metrics import nmse
 from world_model.runtime.motion import MotionModel
+from world_model.runtime.tensors import Observed, Retrieved
 from world_model.training.config import StageConfig
 from world_model.training.loop import Draw, Loop, run_stage
 from world_model.training.losses import prediction_loss
@@ -73,15 +74,13 @@ class JudgedFrames:
     """Frames of one episode at which the transition forecasts, with all it is told there.
 
     Attributes:
-        inputs: Arguments of ``forecast`` up to the history, each [R, ...].
-        history: [R, N], what ``/visual_history`` held then.
-        count: [R], real embeddings in it.
+        observed: The present, with what ``/visual_history`` held then.
+        retrieved: What the memory answered.
         target: [R, H, D], what came.
     """
 
-    inputs: tuple[Tensor, ...]
-    history: Tensor
-    count: Tensor
+    observed: Observed
+    retrieved: Retrieved
     target: Tensor
 
 
@@ -127,14 +126,18 @@ def judged_frames(artifact: Artifact, transition: Any, episode: Episode, horizon
     embedding_KE = embed_frames(artifact.world_action(), np.asarray(episode.image_TSSC[rows_K]))
     history_TN, count_T = history_along(np.asarray(episode.stamp_T), embedding_KE, rows_K, ticks, tick_s)
     states = _states(transition, latent_TD, np.asarray(episode.action_TA))
-    present = (states[frame_R], latent_TD[frame_R], np.asarray(episode.action_TA)[frame_R])
-    motion_RHM, *answers = answers_at(training_sequence, frame_R)
-    horizon_RH = np.tile(np.array(horizons_s, np.float32), (len(frame_R), 1))
-    arrays = (*present, motion_RHM, horizon_RH, *answers)
+    observed = {
+        "state": states[frame_R],
+        "latent": latent_TD[frame_R],
+        "action": np.asarray(episode.action_TA)[frame_R],
+        "motion": training_sequence.motion_THM[frame_R],
+        "horizon_s": np.tile(np.array(horizons_s, np.float32), (len(frame_R), 1)),
+        "history": history_TN[frame_R],
+        "history_count": count_T[frame_R],
+    }
     return JudgedFrames(
-        tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays),
-        torch.from_numpy(history_TN[frame_R]),
-        torch.from_numpy(count_T[frame_R]),
+        Observed(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in observed.items()}),
+        answers_at(training_sequence, frame_R),
         torch.from_numpy(latent_TD[frame_R[:, None] + np.array(steps)]),
     )
 
@@ -145,7 +148,7 @@ class GateLosses(nn.Module):
     Terms are the errors ``with_memory`` and ``without_memory``.
 
     Args:
-        transition: ``transition.pt``, not frozen by ``torch.jit.freeze``.
+        transition: An artifact's, not frozen.
         variance_D: Unit of the errors.
     """
 
@@ -159,8 +162,10 @@ class GateLosses(nn.Module):
         self.register_buffer("variance_D", torch.from_numpy(variance_D).float())
 
     def forward(self, *columns: Tensor) -> dict[str, Tensor]:
-        """Return the errors of judged frames: the inputs, history and count, then what came."""
-        with_RHD, without_RHD, _ = self.transition.forecast(*columns[:-1])
+        """Return the errors of judged frames: what was observed, what was retrieved, then what came."""
+        count = len(Observed._fields)
+        observed, retrieved = Observed(*columns[:count]), Retrieved(*columns[count:-1])
+        with_RHD, without_RHD, _ = self.transition.forecast(observed, retrieved)
         target_RHD = columns[-1]
         weight_H = torch.ones(target_RHD.shape[1], device=target_RHD.device)
         return {
@@ -180,14 +185,14 @@ def open_gate(
     """Train the history gate, and nothing else, to lower the error with and without memories.
 
     Args:
-        transition: ``transition.pt``, not frozen by ``torch.jit.freeze``.
+        transition: An artifact's, not frozen.
         frames: Of the training episodes.
         variance_D: Unit of the errors.
         config: The run.
         folder: Where checkpoint and log go; None keeps neither.
         report: Told after each step.
     """
-    columns = [torch.cat(column) for column in zip(*((*f.inputs, f.history, f.count, f.target) for f in frames))]
+    columns = [torch.cat(column) for column in zip(*((*f.observed, *f.retrieved, f.target) for f in frames))]
     settings = StageConfig(
         steps=config.steps,
         batch=config.batch,
@@ -211,10 +216,14 @@ def _sampler(columns: Sequence[Tensor], batch: int, seed: int) -> Draw:
 
 def with_foreign_history(frames: Sequence[JudgedFrames], seed: int = 0) -> list[JudgedFrames]:
     """Return the frames with histories of other moments: a control that has the same weights and nothing to say."""
-    history, count = torch.cat([f.history for f in frames]), torch.cat([f.count for f in frames])
+    history = torch.cat([f.observed.history for f in frames])
+    count = torch.cat([f.observed.history_count for f in frames])
     order = torch.randperm(len(history), generator=torch.Generator().manual_seed(seed))
-    parts = order.split([len(f.count) for f in frames])
-    return [replace(f, history=history[rows], count=count[rows]) for f, rows in zip(frames, parts)]
+    parts = order.split([len(f.target) for f in frames])
+    return [
+        replace(f, observed=f.observed._replace(history=history[rows], history_count=count[rows]))
+        for f, rows in zip(frames, parts)
+    ]
 
 
 @torch.no_grad()
@@ -224,12 +233,13 @@ def measure_gate(
     """Return the error with the history over the error without, per horizon, with 95 % intervals over episodes."""
     made: dict[str, list[np.ndarray]] = {}
     for episode in frames:
-        for name, count in (("on", episode.count), ("off", torch.zeros_like(episode.count))):
-            memory_RHD, blind_RHD, _ = transition.forecast(*episode.inputs, episode.history, count)
+        without = episode.observed._replace(history_count=torch.zeros_like(episode.observed.history_count))
+        for name, observed in (("on", episode.observed), ("off", without)):
+            memory_RHD, blind_RHD, _ = transition.forecast(observed, episode.retrieved)
             for kind, forecast in (("memory", memory_RHD), ("blind", blind_RHD)):
                 errors_RH = nmse((forecast - episode.target).numpy(), variance_D)
                 made.setdefault(f"{kind} {name}", []).append(errors_RH)
-    owner = np.concatenate([np.full(len(each.count), index) for index, each in enumerate(frames)])
+    owner = np.concatenate([np.full(len(each.target), index) for index, each in enumerate(frames)])
     errors = {name: np.concatenate(parts) for name, parts in made.items()}
     judged = ForecastErrors(errors, owner, np.zeros((len(owner), len(horizons_s)), bool))
     return {

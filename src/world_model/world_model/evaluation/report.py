@@ -30,7 +30,7 @@ from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
 from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
 from world_model.runtime.artifacts import REFERENCE_NAME, Artifact, load_artifact
 from world_model.runtime.predictor import Observation, Predictor
-from world_model.training.motion_fit import pose_or_none
+from world_model.training.displacement import pose_or_none
 
 HORIZONS = (1, 5, 10, 20, 40)
 OURS = "ours"

@@ -18,7 +18,7 @@ from world_model.evaluation.bank import MemoryBank
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.retrieved import Memory
-from world_model.training.motion_fit import pose_or_none
+from world_model.training.displacement import pose_or_none
 from world_model.training.sequences import revisits
 
 NOISE_M = 0.1

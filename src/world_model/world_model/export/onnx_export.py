@@ -9,7 +9,8 @@ import logging
 import shutil
 import subprocess
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ from world_model.models.config import ModelConfig
 from world_model.models.factory import make_decoder, make_encoder, make_transition
 from world_model.models.transition import Transition
 from world_model.runtime.artifacts import Artifact, load_artifact
+from world_model.runtime.manifest import Manifest
+from world_model.runtime.tensors import Observed, Retrieved
 from world_model.typed_config import config_from
 
 # Another runtime orders its sums differently. Latents count in their standard deviations.
 TOLERANCE = 1e-4
 PARTS = ("encoder", "observe", "forecast", "decoder")
+REBUILT = ("encoder", "decoder", "transition", "without_memory")
 _OPSET = 18
 _LARGEST_BATCH = 64
 
@@ -45,6 +49,8 @@ class _Encode(nn.Module):
 
 
 class _Observe(nn.Module):
+    """``Transition.observe`` as a module."""
+
     def __init__(self, transition: Transition) -> None:
         super().__init__()
         self.transition = transition
@@ -54,39 +60,59 @@ class _Observe(nn.Module):
 
 
 class _Forecast(nn.Module):
+    """``Transition.forecast`` of the tensors one by one, observed ones first: a graph has no named tuples."""
+
     def __init__(self, transition: Transition) -> None:
         super().__init__()
         self.transition = transition
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.transition.forecast(*inputs)
+        count = len(Observed._fields)
+        return self.transition.forecast(Observed(*inputs[:count]), Retrieved(*inputs[count:]))
 
 
-def eager_parts(artifact: Artifact) -> dict[str, nn.Module]:
+@dataclass(frozen=True)
+class _Part:
+    """One file: its module, the inputs it is traced and checked with, by name, and the unit of its outputs."""
+
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    unit: float = 1.0
+
+
+def eager_parts(artifact: Artifact, names: Sequence[str] = REBUILT) -> dict[str, nn.Module]:
     """Return encoder, decoder and transitions as plain modules with the artifact's weights.
 
+    Args:
+        artifact: With the configuration it was trained with.
+        names: Which of ``REBUILT``; ``without_memory`` is left out where the artifact has none.
+
     Raises:
-        ArtifactError: The manifest does not say how they were built, or the weights do not fit.
+        ArtifactError: The manifest does not say how they were built, a part is missing, or the weights do not fit.
     """
     manifest = artifact.manifest
     entries = manifest.training.get("config", {}).get("model")
     if entries is None:
         raise ArtifactError(f"artifact '{manifest.name}' does not say how its networks are built")
     config = config_from(ModelConfig, entries, "manifest: training.config.model")
-    parts: dict[str, nn.Module] = {
-        "encoder": make_encoder(config, manifest.image_size),
-        "decoder": make_decoder(config, manifest.image_size),
-        "transition": make_transition(config, manifest.action_dim),
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "encoder": lambda: make_encoder(config, manifest.image_size),
+        "decoder": lambda: make_decoder(config, manifest.image_size),
+        "transition": lambda: make_transition(config, manifest.action_dim),
+        "without_memory": lambda: make_transition(config, manifest.action_dim, use_memory=False),
     }
-    if artifact.has("without_memory"):
-        parts["without_memory"] = make_transition(config, manifest.action_dim, use_memory=False)
-    for name, module in parts.items():
-        state = torch.jit.load(str(artifact.path / f"{name}.pt")).state_dict()
+    parts = {}
+    for name in names:
+        if name == "without_memory" and not artifact.has(name):
+            continue
+        if not artifact.has(name):
+            raise ArtifactError(f"artifact '{manifest.name}' has no {name}.pt")
+        parts[name] = makers[name]()
         try:
-            module.load_state_dict(state)
+            parts[name].load_state_dict(torch.jit.load(str(artifact.path / f"{name}.pt")).state_dict())
         except RuntimeError as error:
             raise ArtifactError(f"{name}.pt does not fit its configuration: {error}") from error
-        module.eval()
+        parts[name].eval()
     return parts
 
 
@@ -105,18 +131,24 @@ def export_onnx(model_path: str, folder: Path, names: Sequence[str] = PARTS) -> 
     parts, manifest = eager_parts(artifact), artifact.manifest
     transition = parts["transition"]
     assert isinstance(transition, Transition)
-    inputs = example_inputs(transition, manifest.action_dim)
-    image, depth, proprio = example_frames(manifest.image_size, manifest.inputs)
-    frames = tuple(tensor for tensor in (image, depth, proprio) if tensor is not None)
-    jobs: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
-        "encoder": (_Encode(parts["encoder"], depth is not None, proprio is not None), frames),
-        "observe": (_Observe(transition), (inputs["latent"], inputs["action"], inputs["state"])),
-        "forecast": (_Forecast(transition), tuple(inputs.values())),
-        "decoder": (parts["decoder"], (inputs["latent"],)),
-    }
     folder.mkdir(parents=True, exist_ok=True)
-    units = {"encoder": latent_unit(transition), "forecast": latent_unit(transition), "decoder": 255.0}
-    return {name: _export_one(folder / f"{name}.onnx", *jobs[name], units.get(name, 1.0)) for name in names}
+    jobs = _parts(parts, transition, manifest)
+    return {name: _export_one(folder / f"{name}.onnx", jobs[name]) for name in names}
+
+
+def _parts(modules: Mapping[str, nn.Module], transition: Transition, manifest: Manifest) -> dict[str, _Part]:
+    observed, retrieved = example_inputs(transition, manifest.action_dim)
+    frames = zip(("image", "depth", "proprioception"), example_frames(manifest.image_size, manifest.inputs))
+    given = {name: tensor for name, tensor in frames if tensor is not None}
+    encode = _Encode(modules["encoder"], "depth" in given, "proprioception" in given)
+    step = {name: getattr(observed, name) for name in ("latent", "action", "state")}
+    unit = latent_unit(transition)
+    return {
+        "encoder": _Part(encode, given, unit),
+        "observe": _Part(_Observe(transition), step),
+        "forecast": _Part(_Forecast(transition), observed._asdict() | retrieved._asdict(), unit),
+        "decoder": _Part(modules["decoder"], {"latent": observed.latent}, 255.0),
+    }
 
 
 def tensorrt_shapes(path: Path, largest_batch: int = 1) -> list[str]:
@@ -169,25 +201,25 @@ def convert_tensorrt(folder: Path, largest_batch: int = 1) -> list[Path]:
     return engines
 
 
-def _export_one(path: Path, module: nn.Module, inputs: tuple[Tensor, ...], unit: float) -> float:
-    batch = torch.export.Dim("batch", min=1, max=_LARGEST_BATCH)
-    # What a module takes as ``*inputs`` is one argument to the exporter, a tuple.
-    shapes: list[Any] = [{0: batch} for _ in inputs]
-    if isinstance(module, _Forecast):
-        shapes = [tuple(shapes)]
-    elif isinstance(module, _Encode):
-        shapes = [shapes[0], tuple(shapes[1:])] if shapes[1:] else shapes
+def _export_one(path: Path, part: _Part) -> float:
+    """Write one file and return how much it differs from its network, by which it is refused and removed."""
+    module, names, inputs = part.module.eval(), list(part.inputs), tuple(part.inputs.values())
     with torch.no_grad(), warnings.catch_warnings():
         # The exporter's own notices about its inner workings; parity below is what counts.
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program: Any = torch.onnx.export(
-            module.eval(), inputs, dynamo=True, opset_version=_OPSET, verbose=False, dynamic_shapes=tuple(shapes)
+            module,
+            inputs,
+            dynamo=True,
+            opset_version=_OPSET,
+            verbose=False,
+            input_names=names,
+            dynamic_shapes=_dynamic_shapes(module, len(inputs)),
         )
-        program.save(str(path), external_data=False)
-    names = _input_names(program, len(inputs))
+    save_onnx(program.model_proto, path)
     counts = (len(inputs[0]), 1)
-    worst = float(np.max([_difference(path, module, names, [t[:count] for t in inputs]) / unit for count in counts]))
+    worst = float(np.max([_difference(path, part, count) / part.unit for count in counts]))
     is_picture = program.model.graph.outputs[0].dtype.name == "UINT8"
     if not worst <= (1.01 / 255.0 if is_picture else TOLERANCE):
         path.unlink()
@@ -195,24 +227,43 @@ def _export_one(path: Path, module: nn.Module, inputs: tuple[Tensor, ...], unit:
     return worst
 
 
-def _difference(path: Path, module: nn.Module, names: list[str], inputs: list[Tensor]) -> float:
-    """Return the largest difference between a file in onnxruntime and its network."""
+def _dynamic_shapes(module: nn.Module, count: int) -> tuple[Any, ...]:
+    batch = torch.export.Dim("batch", min=1, max=_LARGEST_BATCH)
+    # What a module takes as ``*inputs`` is one argument to the exporter, a tuple.
+    shapes: list[Any] = [{0: batch} for _ in range(count)]
+    if isinstance(module, _Forecast):
+        shapes = [tuple(shapes)]
+    elif isinstance(module, _Encode):
+        shapes = [shapes[0], tuple(shapes[1:])] if shapes[1:] else shapes
+    return tuple(shapes)
+
+
+def save_onnx(model: Any, path: Path) -> None:
+    """Write a model whose weights are described once, as initialisers.
+
+    The exporter lists them among the values that nodes compute, too; onnxruntime's ``quantize_dynamic`` then refuses
+    the file, because it finds the former description of what it has replaced.
+    """
+    import onnx
+
+    weights = {weight.name for weight in model.graph.initializer}
+    computed = [value for value in model.graph.value_info if value.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(computed)
+    onnx.save(model, str(path))
+
+
+def _difference(path: Path, part: _Part, count: int) -> float:
+    """Return the largest difference between a file in onnxruntime and its network, over ``count`` sequences."""
     import onnxruntime
 
+    given = {name: tensor[:count] for name, tensor in part.inputs.items()}
     with torch.no_grad():
-        expected = module(*inputs)
+        expected = part.module(*given.values())
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    # Inputs that a part never reads are dropped from its graph, so they are matched by the exporter's names.
-    given = dict(zip(names, inputs))
+    # Inputs that a part never reads are dropped from its graph.
     outputs = session.run(None, {entry.name: given[entry.name].numpy() for entry in session.get_inputs()})
     expected = expected if isinstance(expected, tuple) else (expected,)
     pairs = zip(expected, outputs)
     # NumPy's maximum, not Python's, which would pass over what is not a number.
     return float(np.max([np.abs(e.numpy().astype(np.float64) - o.astype(np.float64)).max() for e, o in pairs]))
-
-
-def _input_names(program: Any, count: int) -> list[str]:
-    names = [value.name for value in program.model.graph.inputs]
-    if len(names) != count:
-        raise ArtifactError(f"the ONNX graph takes {len(names)} inputs, expected {count}")
-    return names

@@ -28,6 +28,7 @@ from world_model.export.torchscript import example_inputs
 from world_model.models.residual import ResidualTrunk
 from world_model.models.transition import Transition
 from world_model.runtime.artifacts import REFERENCE_NAME, Artifact, Manifest, load_artifact, write_artifact
+from world_model.runtime.tensors import Observed, Retrieved
 
 # Largest loss of accuracy, as squared error over variance, at which an artifact is still written.
 LARGEST_NMSE = 0.05
@@ -176,40 +177,44 @@ def _cost(
     variance_D = torch.tensor(manifest.latent_variance)
     exact_ND = torch.cat([parts["encoder"](*frame) for frame in frames])
     rough_ND = torch.cat([small["encoder"](*frame) for frame in frames])
-    inputs = _inputs(transition, exact_ND, manifest.action_dim)
+    observed, retrieved = _inputs(transition, exact_ND, manifest.action_dim)
     results = []
     for module in (transition, small["transition"]):
-        seen = {**inputs, "state": module.observe(exact_ND, inputs["action"], inputs["state"])}
-        results.append(module.forecast(*seen.values())[0])
-    one = {name: tensor[:1] for name, tensor in inputs.items()}
-
-    def times(encoder: Any, forecaster: Any) -> dict[str, float]:
-        return {
-            "encoder": _median_ms(lambda: encoder(*frames[0])),
-            "observe": _median_ms(lambda: forecaster.observe(one["latent"], one["action"], one["state"])),
-            "forecast": _median_ms(lambda: forecaster.forecast(*one.values())),
-        }
-
+        state = module.observe(exact_ND, observed.action, observed.state)
+        results.append(module.forecast(observed._replace(state=state), retrieved)[0])
+    one = (Observed(*(tensor[:1] for tensor in observed)), Retrieved(*(tensor[:1] for tensor in retrieved)))
     served = {name: torch.jit.script(parts[name]) for name in ("encoder", "transition")}
     return Cost(
         latent_nmse=float(((rough_ND - exact_ND).square().mean(dim=0) / variance_D).mean()),
         forecast_nmse=float(((results[1] - results[0]).square() / variance_D).mean()),
-        float_ms=times(served["encoder"], served["transition"]),
-        int8_ms=times(small["encoder"], small["transition"]),
+        float_ms=_times(served, frames[0], *one),
+        int8_ms=_times(small, frames[0], *one),
         float_mb=sum(_size_mb(module) for module in served.values()),
         int8_mb=sum(_size_mb(small[name]) for name in served),
     )
 
 
-def _inputs(transition: Transition, latent_ND: Tensor, action_dim: int) -> dict[str, Tensor]:
+def _times(
+    parts: Mapping[str, torch.jit.ScriptModule], frame: _Frame, observed: Observed, retrieved: Retrieved
+) -> dict[str, float]:
+    encoder: Any = parts["encoder"]
+    transition: Any = parts["transition"]
+    return {
+        "encoder": _median_ms(lambda: encoder(*frame)),
+        "observe": _median_ms(lambda: transition.observe(observed.latent, observed.action, observed.state)),
+        "forecast": _median_ms(lambda: transition.forecast(observed, retrieved)),
+    }
+
+
+def _inputs(transition: Transition, latent_ND: Tensor, action_dim: int) -> tuple[Observed, Retrieved]:
     """Return inputs of ``forecast`` from real latents, remembered ones drawn from them too."""
-    inputs = example_inputs(transition, action_dim, batch=len(latent_ND))
+    observed, retrieved = example_inputs(transition, action_dim, batch=len(latent_ND))
     generator = torch.Generator().manual_seed(3)
-    inputs["latent"] = latent_ND
-    for name in ("spot", "twin", "follow"):
-        shape = inputs[name].shape[:-1]
-        inputs[name] = latent_ND[torch.randint(len(latent_ND), shape, generator=generator)]
-    return inputs
+    drawn = {}
+    for name in ("anticipated_latent", "appearance_latent", "successor_latent"):
+        shape = getattr(retrieved, name).shape[:-1]
+        drawn[name] = latent_ND[torch.randint(len(latent_ND), shape, generator=generator)]
+    return observed._replace(latent=latent_ND), retrieved._replace(**drawn)
 
 
 def _median_ms(call: Callable[[], Any]) -> float:

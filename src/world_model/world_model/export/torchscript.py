@@ -15,16 +15,25 @@ from torch import Tensor, nn
 from world_model.errors import ArtifactError
 from world_model.models.transition import Transition
 from world_model.runtime.artifacts import MANIFEST_NAME, Manifest, load_artifact, write_artifact
-from world_model.runtime.conditioning import MOTION_FEATURES, SPOT_FEATURES, TWIN_FEATURES
+from world_model.runtime.conditioning import ANTICIPATED_FEATURES, APPEARANCE_FEATURES, MOTION_FEATURES
+from world_model.runtime.tensors import Observed, Retrieved
 
 # Scripted and eager run the same float32 kernels; fusing may reorder sums. Latents count in their standard deviations.
 TOLERANCE = 1e-5
 
 
 def example_inputs(
-    model: Transition, action_dim: int, *, batch: int = 2, spots: int = 8, twins: int = 4
-) -> dict[str, Tensor]:
-    """Return random inputs of ``Transition.forecast`` in its order, reproducible, half of the memories real."""
+    model: Transition, action_dim: int, *, batch: int = 2, anticipated: int = 8, appearance: int = 4
+) -> tuple[Observed, Retrieved]:
+    """Return random inputs of ``Transition.forecast``, reproducible, half of the memories real.
+
+    Args:
+        model: Whose inputs.
+        action_dim: A.
+        batch: Sequences.
+        anticipated: Anticipated-pose neighbours per horizon.
+        appearance: Appearance neighbours.
+    """
     size, horizons = model.latent_dim, 2
     generator = torch.Generator().manual_seed(7)
 
@@ -34,25 +43,27 @@ def example_inputs(
     def coin(*shape: int) -> Tensor:
         return torch.rand(*shape, generator=generator) < 0.5
 
-    latent_BD = normal(batch, size) * model.latent_std.cpu() + model.latent_mean.cpu()
-    return {
-        "state": 0.3 * normal(batch, model.state_dim),
-        "latent": latent_BD,
-        "action": normal(batch, action_dim),
+    observed = Observed(
+        latent=normal(batch, size) * model.latent_std.cpu() + model.latent_mean.cpu(),
+        state=0.3 * normal(batch, model.state_dim),
+        action=normal(batch, action_dim),
         # Standard errors, the last of these features, are not negative.
-        "motion": normal(batch, horizons, MOTION_FEATURES).abs(),
-        "horizon": torch.tensor([[0.05, 1.0]]).expand(batch, -1).contiguous(),
-        "spot": normal(batch, horizons, spots, size),
-        "spot_feature": 0.3 * normal(batch, horizons, spots, SPOT_FEATURES),
-        "spot_valid": coin(batch, horizons, spots),
-        "twin": normal(batch, twins, size),
-        "twin_feature": 0.3 * normal(batch, twins, TWIN_FEATURES),
-        "twin_valid": coin(batch, twins),
-        "follow": normal(batch, horizons, twins, size),
-        "follow_valid": coin(batch, horizons, twins),
-        "history": normal(batch, model.history_dim),
-        "history_count": torch.full((batch,), 4, dtype=torch.int64),
-    }
+        motion=normal(batch, horizons, MOTION_FEATURES).abs(),
+        horizon_s=torch.tensor([[0.05, 1.0]]).expand(batch, -1).contiguous(),
+        history=normal(batch, model.history_dim),
+        history_count=torch.full((batch,), 4, dtype=torch.int64),
+    )
+    retrieved = Retrieved(
+        anticipated_latent=normal(batch, horizons, anticipated, size),
+        anticipated_feature=0.3 * normal(batch, horizons, anticipated, ANTICIPATED_FEATURES),
+        anticipated_valid=coin(batch, horizons, anticipated),
+        appearance_latent=normal(batch, appearance, size),
+        appearance_feature=0.3 * normal(batch, appearance, APPEARANCE_FEATURES),
+        appearance_valid=coin(batch, appearance),
+        successor_latent=normal(batch, horizons, appearance, size),
+        successor_valid=coin(batch, horizons, appearance),
+    )
+    return observed, retrieved
 
 
 def example_frames(
@@ -126,7 +137,7 @@ def check_parity(
     """
     transition = modules["transition"]
     assert isinstance(transition, Transition)
-    calls = _calls(frames, example_inputs(transition, action_dim), latent_unit(transition))
+    calls = _calls(frames, *example_inputs(transition, action_dim), latent_unit(transition))
     worst = {}
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         for name in parts:
@@ -151,19 +162,19 @@ def latent_unit(transition: Transition) -> float:
 
 
 def _calls(
-    frames: tuple[Tensor | None, ...], inputs: Mapping[str, Tensor], unit: float
+    frames: tuple[Tensor | None, ...], observed: Observed, retrieved: Retrieved, unit: float
 ) -> dict[str, Callable[[Any], list[Tensor]]]:
     """Return per part what runs it, as network or scripted, and gives all that it computes."""
 
     def run_transition(module: Any) -> list[Tensor]:
-        path = module.foresee_path(*list(inputs.values())[:5])
-        with_memory, without_memory, gate = module.forecast(*inputs.values())
-        state = module.observe(inputs["latent"], inputs["action"], inputs["state"])
+        path = module.foresee_path(observed)
+        with_memory, without_memory, gate = module.forecast(observed, retrieved)
+        state = module.observe(observed.latent, observed.action, observed.state)
         return [state, path, with_memory / unit, without_memory / unit, gate]
 
     return {
         "encoder": lambda module: [module(*frames) / unit],
-        "decoder": lambda module: [module(inputs["latent"]).float() / 255.0],
+        "decoder": lambda module: [module(observed.latent).float() / 255.0],
         "transition": run_transition,
         "without_memory": run_transition,
     }

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from world_model.data.episodes import Episode, EpisodeSet
-from world_model.training.sampler import Sampler
+from world_model.training.sampler import Batch, Sampler
 from world_model.training.sequences import TrainingSequence
 
 
@@ -62,14 +62,14 @@ class OutcomeSampler(Sampler):
         self._windows: list[np.ndarray] = []
 
     def columns(self, batch: int, memory_dropout: float = 0.0) -> list[Tensor]:
-        """Return the tensors of a batch in the order of ``Batch``, then outcomes [B, L, 2] if there are any at all."""
+        """Return the tensors of a batch as ``Batch.columns``, then outcomes [B, L, 2] if there are any at all."""
         self._windows = []
         columns = super().columns(batch, memory_dropout)
         if self._outcomes:
             columns.append(torch.from_numpy(np.stack(self._windows)))
         return columns
 
-    def _cut(self, sequence: TrainingSequence, row: int, start: int, offset: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _cut(self, sequence: TrainingSequence, row: int, start: int, offset: np.ndarray) -> Batch:
         if self._outcomes:
             outcome_T2 = self._outcomes.get(sequence.name)
             unknown_L2 = np.full((self._sequence, 2), np.nan, np.float32)

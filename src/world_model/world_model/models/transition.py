@@ -1,6 +1,6 @@
 """The transition model as it is trained, exported and run: context, forecast without memory, memory on top.
 
-Shape suffixes: B = batch, H = horizons, K = memories, D = latent size, A = action size, C = state size, N = history.
+Shape suffixes: B = batch, H = horizons, D = latent size, A = action size, C = state size, S = steps.
 """
 
 from typing import Any
@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from world_model.models.forecaster import BlindForecaster, HistoryGate, MemoryForecaster, horizon_features
+from world_model.models.forecaster import BlindForecaster, HistoryGate, horizon_features
+from world_model.models.memory_forecaster import MemoryForecaster
 from world_model.models.path import PathForesight
+from world_model.runtime.tensors import Observed, Retrieved
 
 
 class Transition(nn.Module):
@@ -121,82 +123,52 @@ class Transition(nn.Module):
         return torch.stack(imagined, dim=1)
 
     @torch.jit.export
-    def foresee_path(
-        self, state_BC: Tensor, latent_BD: Tensor, action_BA: Tensor, motion_BHM: Tensor, horizon_BH: Tensor
-    ) -> Tensor:
+    def foresee_path(self, observed: Observed) -> Tensor:
         """Return what to add to the displacement that a held action gives and its standard error then, [B, H, 6].
 
-        Both are scaled like ``motion_BHM``, of which only the displacement and whether it is known are read.
+        Both are scaled like ``observed.motion``, of which only the displacement and whether it is known are read. The
+        visual history is not read at all.
         """
-        z_BD = (latent_BD - self.latent_mean) / self.latent_std
-        code_BHC = horizon_features(horizon_BH)
-        path_BP = state_BC[:, self.context.state_dim : self.context.state_dim + self.path.state_dim]
-        return self.path(path_BP, z_BD, self.normalise_action(action_BA), motion_BHM, code_BHC)
+        z_BD = (observed.latent - self.latent_mean) / self.latent_std
+        code_BHC = horizon_features(observed.horizon_s)
+        path_BP = observed.state[:, self.context.state_dim : self.context.state_dim + self.path.state_dim]
+        return self.path(path_BP, z_BD, self.normalise_action(observed.action), observed.motion, code_BHC)
 
     @torch.jit.export
-    def forecast(
-        self,
-        state_BC: Tensor,
-        latent_BD: Tensor,
-        action_BA: Tensor,
-        motion_BHM: Tensor,
-        horizon_BH: Tensor,
-        spot_BHKD: Tensor,
-        spot_feature_BHKF: Tensor,
-        spot_valid_BHK: Tensor,
-        twin_BKD: Tensor,
-        twin_feature_BKF: Tensor,
-        twin_valid_BK: Tensor,
-        follow_BHKD: Tensor,
-        follow_valid_BHK: Tensor,
-        history_BN: Tensor,
-        history_count_B: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forecast(self, observed: Observed, retrieved: Retrieved) -> tuple[Tensor, Tensor, Tensor]:
         """Return the forecast [B, H, D], the one without memories [B, H, D] and the gate [B, H].
 
         Args:
-            state_BC: After observing the present.
-            latent_BD: The present latent.
-            action_BA: The present action (NaN: unknown).
-            motion_BHM: Expected displacement at each horizon, whether it is known, and its standard error; see
-                ``world_model.runtime.conditioning.motion_features``.
-            horizon_BH: Times ahead [s].
-            spot_BHKD: Memories near the expected poses, their features and which are real.
-            spot_feature_BHKF: See ``world_model.runtime.conditioning.spot_features``.
-            spot_valid_BHK: bool.
-            twin_BKD: Memories that resemble the present, their features and which are real.
-            twin_feature_BKF: See ``world_model.runtime.conditioning.twin_features``.
-            twin_valid_BK: bool.
-            follow_BHKD: The twins' successors at each horizon, and which are real.
-            follow_valid_BHK: bool.
-            history_BN: Visual history.
-            history_count_B: Real entries in it; 0 leaves it out.
+            observed: The present; its state is the one after observing it.
+            retrieved: What the memory answered, latents in the encoder's own scale.
         """
         mean, std = self.latent_mean, self.latent_std
-        z_BD = (latent_BD - mean) / std
-        a_BA = self.normalise_action(action_BA)
-        code_BHC = horizon_features(horizon_BH)
-        hidden_BF = self.context.summary(state_BC[:, : self.context.state_dim])
+        z_BD = (observed.latent - mean) / std
+        a_BA = self.normalise_action(observed.action)
+        code_BHC = horizon_features(observed.horizon_s)
+        hidden_BF = self.context.summary(observed.state[:, : self.context.state_dim])
         if self.use_memory:
-            hidden_BF = self.history(hidden_BF, history_BN, history_count_B)
-        base_BHD = self.blind(hidden_BF, z_BD, self.last_change(state_BC), a_BA, motion_BHM, code_BHC)
+            hidden_BF = self.history(hidden_BF, observed.history, observed.history_count)
+        base_BHD = self.blind(hidden_BF, z_BD, self.last_change(observed.state), a_BA, observed.motion, code_BHC)
         if not self.use_memory:
-            result_BHD, gate_BH = base_BHD, torch.zeros_like(horizon_BH)
+            result_BHD, gate_BH = base_BHD, torch.zeros_like(observed.horizon_s)
         else:
             # Detached: the forecast without memory learns as if there were none, so the two can be compared.
             result_BHD, gate_BH = self.memory(
-                hidden_BF.detach(),
-                z_BD,
-                base_BHD.detach(),
-                motion_BHM,
-                code_BHC,
-                (spot_BHKD - mean) / std,
-                spot_feature_BHKF,
-                spot_valid_BHK,
-                (twin_BKD - mean) / std,
-                twin_feature_BKF,
-                twin_valid_BK,
-                (follow_BHKD - mean) / std,
-                follow_valid_BHK,
+                hidden_BF.detach(), z_BD, base_BHD.detach(), observed.motion, code_BHC, self.normalise(retrieved)
             )
         return result_BHD * std + mean, base_BHD * std + mean, gate_BH
+
+    def normalise(self, retrieved: Retrieved) -> Retrieved:
+        """Return what the memory answered with latents of zero mean and unit variance."""
+        mean, std = self.latent_mean, self.latent_std
+        return Retrieved(
+            anticipated_latent=(retrieved.anticipated_latent - mean) / std,
+            anticipated_feature=retrieved.anticipated_feature,
+            anticipated_valid=retrieved.anticipated_valid,
+            appearance_latent=(retrieved.appearance_latent - mean) / std,
+            appearance_feature=retrieved.appearance_feature,
+            appearance_valid=retrieved.appearance_valid,
+            successor_latent=(retrieved.successor_latent - mean) / std,
+            successor_valid=retrieved.successor_valid,
+        )

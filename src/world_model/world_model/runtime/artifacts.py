@@ -6,23 +6,39 @@ action size, image size) is compared before any weights are read.
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from world_model.errors import ArtifactError
+from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.former import FormerTransition, is_former
+from world_model.runtime.manifest import FORMAT_VERSION, Expectations, Manifest
 from world_model.runtime.torchscript import script_bytes
 
-FORMAT_VERSION = 2
+__all__ = [
+    "FORMAT_VERSION",
+    "Artifact",
+    "Expectations",
+    "Manifest",
+    "TransitionModule",
+    "add_part",
+    "load_artifact",
+    "resolve_model_path",
+    "write_artifact",
+]
+
 MANIFEST_NAME = "manifest.json"
 PARTS = ("encoder", "transition", "decoder", "world_action", "without_memory")
 # Pixel space and regression weights, which evaluation compares with.
 REFERENCE_NAME = "reference.npz"
 SHIPPED_PATH = Path(__file__).parents[1] / "shipped"
+
+# A scripted transition, or one of format 2 behind the same methods.
+TransitionModule = torch.jit.ScriptModule | FormerTransition
 
 _SCHEME = "artifact://"
 # What freezing must keep callable beside ``forward``.
@@ -33,101 +49,6 @@ _METHODS = {
     "decoder": [],
     "world_action": ["embed", "foresee"],
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expectations:
-    """What a deployment requires of the artifact it loads; ``None`` requires nothing."""
-
-    z_dim: int | None = None
-    action_dim: int | None = None
-    image_size: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What an artifact is: sizes, normalisation, motion model, retrieval settings, origin and measured results.
-
-    Attributes:
-        encoder_id: First 16 hex digits of the SHA-256 of ``encoder.pt``; latents of different ids never mix.
-        image_size: Side of the square image the encoder takes [px].
-        inputs: Name -> size of what the encoder takes: ``image`` (3), optional ``depth`` (1), ``proprioception`` (P).
-        step_s: Time between two latents the transition was trained on [s].
-        horizon_s: The far horizon that the graph publishes [s].
-        latent_mean: Mean of each latent dimension over the training set [D].
-        latent_variance: Variance of each latent dimension over the training set [D]; the unit of prediction errors.
-        motion: Parameters of ``world_model.runtime.motion.MotionModel``.
-        memory: Parameters of ``world_model.runtime.predictor.Retrieval``.
-        world_action: Sizes of the slow branch, or ``None`` when the artifact has none.
-        files: File name -> SHA-256 (hex).
-        training: What it was trained on and how; free form.
-        results: What was measured; free form.
-    """
-
-    format_version: int = FORMAT_VERSION
-    name: str
-    encoder_id: str
-    z_dim: int
-    action_dim: int
-    image_size: int
-    inputs: dict[str, int] = field(default_factory=lambda: {"image": 3})
-    step_s: float
-    horizon_s: float
-    top_k: int
-    latent_mean: list[float]
-    latent_variance: list[float]
-    motion: dict[str, Any]
-    memory: dict[str, Any]
-    world_action: dict[str, Any] | None = None
-    files: dict[str, str] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    results: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that contradict one another."""
-        if self.format_version != FORMAT_VERSION:
-            raise ArtifactError(f"artifact format is version {self.format_version}, this code reads {FORMAT_VERSION}")
-        for name in ("z_dim", "action_dim", "image_size", "top_k"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value <= 0:
-                raise ArtifactError(f"manifest: {name} is {value!r}, expected a positive whole number")
-        for name in ("latent_mean", "latent_variance"):
-            if len(getattr(self, name)) != self.z_dim:
-                raise ArtifactError(f"manifest: {name} has {len(getattr(self, name))} values, z_dim is {self.z_dim}")
-        if not (self.step_s > 0 and self.horizon_s >= self.step_s):
-            raise ArtifactError(f"manifest: step_s {self.step_s} and horizon_s {self.horizon_s} do not fit together")
-
-    @classmethod
-    def from_json(cls, text: str) -> "Manifest":
-        """Return the manifest written in ``text``.
-
-        Raises:
-            ArtifactError: Not JSON, an entry is unknown, or one is missing.
-        """
-        try:
-            entries = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ArtifactError(f"manifest is not JSON: {error}") from error
-        if not isinstance(entries, dict):
-            raise ArtifactError(f"manifest is a JSON {type(entries).__name__}, expected an object")
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(entries) - known)
-        if unknown:
-            raise ArtifactError(f"manifest has unknown entries: {', '.join(unknown)}")
-        try:
-            return cls(**entries)
-        except TypeError as error:
-            raise ArtifactError(f"manifest is incomplete: {error}") from error
-
-    def to_json(self) -> str:
-        """Return the manifest as indented JSON."""
-        return json.dumps(asdict(self), indent=1) + "\n"
-
-    def require(self, expect: Expectations) -> None:
-        """Raise ``ArtifactError`` naming the first entry that differs from what is expected."""
-        for name, expected in asdict(expect).items():
-            if expected is not None and getattr(self, name) != expected:
-                raise ArtifactError(f"artifact '{self.name}' has {name} {getattr(self, name)}, expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -142,13 +63,17 @@ class Artifact:
         """Return the encoder: ``(image_BHWC uint8, depth_B1HW | None, proprio_BP | None) -> latent_BD``."""
         return self._load("encoder")
 
-    def transition(self) -> torch.jit.ScriptModule:
-        """Return the transition with ``initial``, ``observe`` and ``forecast`` (see ``world_model.models``)."""
-        return self._load("transition")
+    def transition(self, frozen: bool = True) -> TransitionModule:
+        """Return the transition with ``initial``, ``observe`` and ``forecast`` (see ``world_model.models``).
 
-    def without_memory(self) -> torch.jit.ScriptModule:
+        Args:
+            frozen: False leaves it as it was exported, with weights that can be trained.
+        """
+        return self._transition("transition", frozen)
+
+    def without_memory(self) -> TransitionModule:
         """Return the same transition trained without memory, which evaluation compares with."""
-        return self._load("without_memory")
+        return self._transition("without_memory")
 
     def decoder(self) -> torch.jit.ScriptModule:
         """Return the decoder: ``latent_BD -> image_BHWC uint8``."""
@@ -162,19 +87,26 @@ class Artifact:
         """Return whether the artifact contains ``part``."""
         return f"{part}.pt" in self.manifest.files
 
+    def _transition(self, part: str, frozen: bool = True) -> TransitionModule:
+        module = self._load(part) if frozen else self._loaded(part)
+        return FormerTransition(module) if is_former(module) else module
+
     def _load(self, part: str) -> torch.jit.ScriptModule:
+        module = self._loaded(part)
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+        preserved = [name for name in _METHODS[part] if hasattr(module, name)]
+        return torch.jit.freeze(module, preserved_attrs=preserved)
+
+    def _loaded(self, part: str) -> torch.jit.ScriptModule:
         name = f"{part}.pt"
         if not self.has(part):
             raise ArtifactError(f"artifact '{self.manifest.name}' at {self.path} has no {name}")
         content = _verified(self.path / name, self.manifest.files[name])
         try:
-            module = torch.jit.load(io.BytesIO(content), map_location=self.device).eval()
+            return torch.jit.load(io.BytesIO(content), map_location=self.device).eval()
         except RuntimeError as error:
             raise ArtifactError(f"{self.path / name} is not a TorchScript file: {error}") from error
-        for parameter in module.parameters():
-            parameter.requires_grad_(False)
-        preserved = [name for name in _METHODS[part] if hasattr(module, name)]
-        return torch.jit.freeze(module, preserved_attrs=preserved)
 
 
 def resolve_model_path(model_path: str | Path) -> Path:
@@ -239,7 +171,8 @@ def write_artifact(path: Path, entries: Mapping[str, Any], parts: Mapping[str, t
 
     Args:
         path: Artifact folder, made if missing.
-        entries: Manifest entries except ``files`` and ``encoder_id``, which follow from the files.
+        entries: Manifest entries except ``files`` and ``encoder_id``, which follow from the files, and
+            ``format_version``, which is always today's.
         parts: Part name -> scripted module; must contain ``encoder`` unless the folder has one.
 
     Returns:
@@ -258,7 +191,8 @@ def write_artifact(path: Path, entries: Mapping[str, Any], parts: Mapping[str, t
     files = {name: _digest((path / name).read_bytes()) for name in names if (path / name).is_file()}
     if "encoder.pt" not in files:
         raise ArtifactError(f"artifact at {path} would have no encoder.pt")
-    kept = {name: value for name, value in entries.items() if name not in ("files", "encoder_id")}
+    kept = {name: value for name, value in entries.items() if name not in ("files", "encoder_id", "format_version")}
+    kept["memory"] = {Retrieval.FORMER_NAMES.get(name, name): value for name, value in kept["memory"].items()}
     manifest = Manifest(**kept, files=files, encoder_id=files["encoder.pt"][:16])
     (path / MANIFEST_NAME).write_text(manifest.to_json())
     return manifest

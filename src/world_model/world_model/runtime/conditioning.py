@@ -5,20 +5,16 @@ Shape suffixes: ... = any leading dimensions, K = memories, 3 = (x, y, yaw), F =
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from wm_core.memory.keyframes import EXCLUDE_RECENT_S
 from world_model.errors import ArtifactError
 
-SPOT_FEATURES = 6
-TWIN_FEATURES = 7
+ANTICIPATED_FEATURES = 6
+APPEARANCE_FEATURES = 7
 MOTION_FEATURES = 7
-
-
-_FORMER_NAMES = {"heading_tolerance_rad": "yaw_tolerance_rad", "heading_weight_m": "yaw_weight_m"}
-"""What manifests of format 2 called some settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,17 +22,25 @@ class Retrieval:
     """Which memories a prediction asks for, as the artifact was trained with them.
 
     Attributes:
-        spot_k: Memories nearest in pose to where the robot will be, per horizon.
-        twin_k: Memories nearest in latent among those around where the robot is.
+        anticipated_k: Anticipated-pose neighbours per horizon: memories nearest in pose to where the robot will be.
+        appearance_k: Appearance neighbours: memories nearest in latent among those around where the robot is.
         radius_m: Planar limit of both.
         yaw_tolerance_rad: Yaw limit of both.
         yaw_weight_m: Metres that one radian of yaw counts in the ranking by pose.
         exclude_recent_s: Only memories at least this much older than the present.
         length_scale_m: Length that offsets are divided by before the network sees them.
+        FORMER_NAMES: What manifests of format 2 and older configurations call some of these.
     """
 
-    spot_k: int = 8
-    twin_k: int = 4
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        "heading_tolerance_rad": "yaw_tolerance_rad",
+        "heading_weight_m": "yaw_weight_m",
+        "spot_k": "anticipated_k",
+        "twin_k": "appearance_k",
+    }
+
+    anticipated_k: int = 8
+    appearance_k: int = 4
     radius_m: float = 1.5
     yaw_tolerance_rad: float = 0.7
     yaw_weight_m: float = 1.0
@@ -50,7 +54,7 @@ class Retrieval:
         Raises:
             ArtifactError: An entry is unknown.
         """
-        entries = {_FORMER_NAMES.get(name, name): value for name, value in entries.items()}
+        entries = {cls.FORMER_NAMES.get(name, name): value for name, value in entries.items()}
         unknown = sorted(set(entries) - {f.name for f in fields(cls)})
         if unknown:
             raise ArtifactError(f"manifest: memory has unknown entries: {', '.join(unknown)}")
@@ -89,8 +93,8 @@ def motion_features(moved_3: np.ndarray, std_3: np.ndarray, retrieval: Retrieval
     return np.where(known, features, 0.0).astype(np.float32)
 
 
-def spot_features(offset_K3: np.ndarray, age_s_K: np.ndarray, retrieval: Retrieval) -> np.ndarray:
-    """Return the features of memories near where the robot will be, [..., K, SPOT_FEATURES].
+def anticipated_features(offset_K3: np.ndarray, age_s_K: np.ndarray, retrieval: Retrieval) -> np.ndarray:
+    """Return the features of anticipated-pose neighbours, [..., K, ANTICIPATED_FEATURES].
 
     Args:
         offset_K3: Memory poses in the forecast frame.
@@ -104,10 +108,10 @@ def spot_features(offset_K3: np.ndarray, age_s_K: np.ndarray, retrieval: Retriev
     ).astype(np.float32)
 
 
-def twin_features(
+def appearance_features(
     offset_K3: np.ndarray, age_s_K: np.ndarray, action_difference_K: np.ndarray, retrieval: Retrieval
 ) -> np.ndarray:
-    """Return the features of memories that resemble the present, [..., K, TWIN_FEATURES].
+    """Return the features of appearance neighbours, [..., K, APPEARANCE_FEATURES].
 
     Args:
         offset_K3: Memory poses in the present frame.
@@ -117,8 +121,8 @@ def twin_features(
     """
     unknown_K = ~np.isfinite(action_difference_K)
     difference_K = np.where(unknown_K, 1.0, action_difference_K)
-    spot_KF = spot_features(offset_K3, age_s_K, retrieval)
-    return np.concatenate([spot_KF, np.tanh(difference_K)[..., None]], axis=-1).astype(np.float32)
+    place_KF = anticipated_features(offset_K3, age_s_K, retrieval)
+    return np.concatenate([place_KF, np.tanh(difference_K)[..., None]], axis=-1).astype(np.float32)
 
 
 def _log_age(age_s_K: np.ndarray) -> np.ndarray:

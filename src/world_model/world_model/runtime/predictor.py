@@ -8,27 +8,30 @@ Shape suffixes: D = latent size, A = action size, H = horizons, K = memories, S 
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from wm_core.memory.keyframes import REVISIT_RADIUS_M, REVISIT_YAW_RAD
 from wm_core.se2 import Pose2
 from world_model.errors import ObservationError
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval, motion_features
 from world_model.runtime.evidence import Evidence
 from world_model.runtime.motion import MotionModel, MotionTracker, expected_error
+from world_model.runtime.prediction import Forecast, Observation, Prediction, is_revisit
 from world_model.runtime.retrieved import (
     Memory,
     MemoryRequest,
     Present,
+    anticipated_arrays,
+    appearance_arrays,
     count_successors,
     plain_copy,
-    spot_arrays,
-    twin_arrays,
+    successor_arrays,
 )
+from world_model.runtime.tensors import Observed, Retrieved
+
+__all__ = ["Forecast", "Observation", "Prediction", "Predictor", "is_revisit"]
 
 HISTORY_EMBEDDINGS = 4
 HISTORY_SIZE = 224
@@ -36,47 +39,6 @@ HISTORY_SIZE = 224
 GAP_S = 0.5
 # Beside the network's forecast: the one without memories, a plain copy of memories, and what is usual.
 _CANDIDATES = 3
-
-
-@dataclass(frozen=True)
-class Observation:
-    """One latent with the pose and action that belong to its stamp."""
-
-    stamp_ns: int
-    latent_D: np.ndarray
-    pose: Pose2 | None = None
-    action_A: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """The latent expected ``horizon_s`` ahead.
-
-    ``gate`` is 0 when memories had no say and 1 when they alone spoke. ``revisit`` tells whether one of them lies
-    within 1 m and 30 degrees of the expected pose. ``network_D`` is what the network made of the memories before recent
-    evidence had its say (``world_model.runtime.evidence``), ``copied_D`` what they say without any network (``None``
-    where they are not of this place).
-    """
-
-    horizon_s: float
-    latent_D: np.ndarray
-    network_D: np.ndarray
-    copied_D: np.ndarray | None
-    without_memory_D: np.ndarray
-    persistence_D: np.ndarray
-    gate: float
-    memory_ids: tuple[int, ...]
-    memory_poses: tuple[Pose2, ...]
-    pose: Pose2 | None
-    revisit: bool
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The forecasts made from one observation, ordered by horizon."""
-
-    stamp_ns: int
-    forecasts: tuple[Forecast, ...]
 
 
 class Predictor:
@@ -106,13 +68,15 @@ class Predictor:
         self._device = artifact.device
         self._transition = artifact.transition() if use_memory else artifact.without_memory()
         self._retrieval = Retrieval.from_manifest(manifest.memory)
-        self._spot_k = top_k or self._retrieval.spot_k
+        self._anticipated_k = top_k or self._retrieval.anticipated_k
         self.horizons_s = tuple(sorted(horizons_s or (manifest.step_s, manifest.horizon_s)))
         self._steps = [max(round(h / manifest.step_s), 1) for h in self.horizons_s]
         model = MotionModel.from_manifest(manifest.motion)
         self._motion = MotionTracker(model, manifest.step_s, manifest.action_dim)
         self._known_std_H3 = expected_error(model, self.horizons_s)
         self._usual_D = np.array(manifest.latent_mean, np.float32)
+        self._horizon_1H = self._row(np.array(self.horizons_s))
+        self._no_history_N = np.zeros(HISTORY_EMBEDDINGS * HISTORY_SIZE, np.float32)
         self.successor_counts: Counter[str] = Counter(used=0, outside=0)
         self.reset()
         self._warm_up()
@@ -182,13 +146,13 @@ class Predictor:
         expected = len(self.horizons_s) + 1
         if memories is not None and len(memories) not in (0, expected):
             raise ObservationError(f"{len(memories)} memory answers, expected {expected}")
-        spots = list(memories[:-1]) if memories else [[] for _ in self.horizons_s]
-        twins = list(memories[-1]) if memories else []
-        used, outside = count_successors(twins, self.horizons_s, self._manifest.step_s)
+        anticipated = list(memories[:-1]) if memories else [[] for _ in self.horizons_s]
+        appearance = list(memories[-1]) if memories else []
+        used, outside = count_successors(appearance, self.horizons_s, self._manifest.step_s)
         self.successor_counts.update(used=used, outside=outside)
-        latent_HD, base_HD, gate_H = self._forward(spots, twins, history_N, history_count)
+        latent_HD, base_HD, gate_H = self._forward(anticipated, appearance, history_N, history_count)
         forecasts = tuple(
-            self._forecast(i, latent_HD[i], base_HD[i], float(gate_H[i]), spots[i]) for i in range(len(spots))
+            self._forecast(i, latent_HD[i], base_HD[i], float(gate_H[i]), found) for i, found in enumerate(anticipated)
         )
         return Prediction(self._last.stamp_ns, forecasts)
 
@@ -213,13 +177,7 @@ class Predictor:
         # The action is held for want of a better guess: the network knows how episodes usually go on, and how surely.
         scale_3 = self._retrieval.scale_3
         with torch.inference_mode():
-            said_1H6 = self._transition.foresee_path(
-                self._state_1C,
-                self._row(observation.latent_D),
-                self._action_row(observation),
-                self._tensor(motion_features(moved_H3, self._known_std_H3, self._retrieval)[None]),
-                self._tensor(np.array([self.horizons_s], np.float32)),
-            )
+            said_1H6 = self._transition.foresee_path(self._observed(observation, moved_H3, self._known_std_H3))
         said_H6 = said_1H6[0].cpu().numpy()
         return moved_H3 + said_H6[:, :3] * scale_3, said_H6[:, 3:] * scale_3
 
@@ -245,42 +203,60 @@ class Predictor:
             )
 
         expected = [present.moved(moved_3) for moved_3 in self._moved_H3]
-        spots = [request(h, pose, None, self._spot_k) for h, pose in zip(self.horizons_s, expected)]
-        return [*spots, request(0.0, present, observation.latent_D, retrieval.twin_k)]
+        anticipated = [request(h, pose, None, self._anticipated_k) for h, pose in zip(self.horizons_s, expected)]
+        return [*anticipated, request(0.0, present, observation.latent_D, retrieval.appearance_k)]
 
     def _expected_pose(self, index: int) -> Pose2 | None:
         present = self._motion.pose
         return None if present is None or self._moved_H3 is None else present.moved(self._moved_H3[index])
 
     def _forward(
-        self, spots: list[Sequence[Memory]], twins: list[Memory], history_N: np.ndarray | None, history_count: int
+        self,
+        anticipated: list[Sequence[Memory]],
+        appearance: list[Memory],
+        history_N: np.ndarray | None,
+        history_count: int,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         last = self._last
         assert last is not None
-        present = Present(last.stamp_ns, self._motion.pose, last.action_A)
-        size, retrieval = self._manifest.z_dim, self._retrieval
-        expected = [self._expected_pose(row) for row in range(len(spots))]
-        spot = spot_arrays(spots, expected, present, self._spot_k, size, retrieval)
-        step_s = self._manifest.step_s
-        twin = twin_arrays(twins, present, self.horizons_s, retrieval.twin_k, size, retrieval, step_s)
-        history_1N = np.zeros((1, HISTORY_EMBEDDINGS * HISTORY_SIZE), np.float32)
-        if history_N is not None and history_count > 0:
-            history_1N[0] = history_N
-        count_1 = np.array([history_count if history_N is not None else 0], np.int64)
         with torch.inference_mode():
             latent_1HD, base_1HD, gate_1H = self._transition.forecast(
-                self._state_1C,
-                self._row(last.latent_D),
-                self._action_row(last),
-                self._tensor(self._motion_features()),
-                self._tensor(np.array([self.horizons_s], np.float32)),
-                *(self._tensor(array) for array in (*spot, *twin, history_1N, count_1)),
+                self._observed(last, self._moved_H3, self._std_H3, history_N, history_count),
+                self._retrieved(last, anticipated, appearance),
             )
         return latent_1HD[0].cpu().numpy(), base_1HD[0].cpu().numpy(), gate_1H[0].cpu().numpy()
 
-    def _motion_features(self) -> np.ndarray:
-        moved_H3 = np.full((len(self._steps), 3), np.nan) if self._moved_H3 is None else self._moved_H3
-        return motion_features(moved_H3, self._std_H3, self._retrieval)[None]
+    def _observed(
+        self,
+        observation: Observation,
+        moved_H3: np.ndarray | None,
+        std_H3: np.ndarray,
+        history_N: np.ndarray | None = None,
+        history_count: int = 0,
+    ) -> Observed:
+        if moved_H3 is None:
+            moved_H3 = np.full((len(self._steps), 3), np.nan)
+        if history_N is None or history_count <= 0:
+            history_N, history_count = self._no_history_N, 0
+        return Observed(
+            state=self._state_1C,
+            latent=self._row(observation.latent_D),
+            action=self._action_row(observation),
+            motion=self._tensor(motion_features(moved_H3, std_H3, self._retrieval)[None]),
+            horizon_s=self._horizon_1H,
+            history=self._row(history_N),
+            history_count=self._tensor(np.array([history_count], np.int64)),
+        )
+
+    def _retrieved(self, last: Observation, anticipated: list[Sequence[Memory]], appearance: list[Memory]) -> Retrieved:
+        present = Present(last.stamp_ns, self._motion.pose, last.action_A)
+        size, retrieval, width = self._manifest.z_dim, self._retrieval, self._retrieval.appearance_k
+        expected = [self._expected_pose(row) for row in range(len(anticipated))]
+        arrays = anticipated_arrays(anticipated, expected, present, self._anticipated_k, size, retrieval)
+        arrays |= appearance_arrays(appearance, present, width, size, retrieval)
+        step_s = self._manifest.step_s
+        arrays |= successor_arrays(appearance, present, self.horizons_s, step_s, width, size)
+        return Retrieved(**{name: self._tensor(array) for name, array in arrays.items()})
 
     def _forecast(
         self, index: int, latent_D: np.ndarray, base_D: np.ndarray, gate: float, found: Sequence[Memory]
@@ -334,12 +310,3 @@ class Predictor:
             self.predict([[memory]] * (len(self.horizons_s) + 1))
             self.predict(None)
         self.reset()
-
-
-def is_revisit(pose: Pose2, memory_poses: Sequence[Pose2]) -> bool:
-    """Return whether one of the remembered poses lies within 1 m and 30 degrees of ``pose``."""
-    for other in memory_poses:
-        forward, left, turn = other.relative_to(pose)
-        if forward * forward + left * left <= REVISIT_RADIUS_M**2 and abs(turn) <= REVISIT_YAW_RAD:
-            return True
-    return False

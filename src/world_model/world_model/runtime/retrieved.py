@@ -1,5 +1,7 @@
 """What is asked of the memory and what came of it, and both as the arrays the network reads.
 
+Arrays go by the names of the fields of ``world_model.runtime.tensors.Retrieved``, with a batch of one.
+
 Shape suffixes: D = latent size, A = action size, H = horizons, K = memories, F = features, 3 = (forward, left, turn).
 """
 
@@ -8,15 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wm_core.memory.successors import STEP_S, stands_for
+from wm_core.memory.successors import stands_for
 from wm_core.se2 import Pose2
 from world_model.runtime.conditioning import (
-    SPOT_FEATURES,
-    TWIN_FEATURES,
+    ANTICIPATED_FEATURES,
+    APPEARANCE_FEATURES,
     Retrieval,
+    anticipated_features,
+    appearance_features,
     offsets_in_frame,
-    spot_features,
-    twin_features,
 )
 
 # Views are alike over about this distance: metres (scaled as the artifact scales lengths) and radians.
@@ -61,81 +63,92 @@ class Present:
     action_A: np.ndarray | None
 
 
-def spot_arrays(
-    spots: Sequence[Sequence[Memory]],
+def anticipated_arrays(
+    neighbours: Sequence[Sequence[Memory]],
     expected: Sequence[Pose2 | None],
     present: Present,
     width: int,
     latent_dim: int,
     retrieval: Retrieval,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return latents [1, H, K, D], features [1, H, K, F] and which are real [1, H, K] of memories near expected poses.
+) -> dict[str, np.ndarray]:
+    """Return latents [1, H, K, D], features [1, H, K, F] and which are real [1, H, K] of anticipated-pose neighbours.
 
     Args:
-        spots: Memories per horizon.
+        neighbours: Memories per horizon.
         expected: Where the robot will be, per horizon.
         present: Whose stamp tells the memories' age.
         width: Least K.
         latent_dim: D.
         retrieval: Settings of the artifact.
     """
-    width = max(width, max(len(found) for found in spots))
-    latent = np.zeros((1, len(spots), width, latent_dim), np.float32)
-    feature = np.zeros((1, len(spots), width, SPOT_FEATURES), np.float32)
-    valid = np.zeros((1, len(spots), width), bool)
-    for row, (found, pose) in enumerate(zip(spots, expected)):
+    width = max(width, max(len(found) for found in neighbours))
+    latent = np.zeros((1, len(neighbours), width, latent_dim), np.float32)
+    feature = np.zeros((1, len(neighbours), width, ANTICIPATED_FEATURES), np.float32)
+    valid = np.zeros((1, len(neighbours), width), bool)
+    for row, (found, pose) in enumerate(zip(neighbours, expected)):
         if not found or pose is None:
             continue
         count = len(found)
         latent[0, row, :count] = [memory.latent_D for memory in found]
-        feature[0, row, :count] = spot_features(_offsets(found, pose), _ages_s(found, present), retrieval)
+        feature[0, row, :count] = anticipated_features(_offsets(found, pose), _ages_s(found, present), retrieval)
         valid[0, row, :count] = True
-    return latent, feature, valid
+    return {"anticipated_latent": latent, "anticipated_feature": feature, "anticipated_valid": valid}
 
 
-def twin_arrays(
-    twins: Sequence[Memory],
-    present: Present,
-    horizons_s: Sequence[float],
-    width: int,
-    latent_dim: int,
-    retrieval: Retrieval,
-    step_s: float = STEP_S,
-) -> tuple[np.ndarray, ...]:
-    """Return memories that resemble the present and their successors.
+def appearance_arrays(
+    neighbours: Sequence[Memory], present: Present, width: int, latent_dim: int, retrieval: Retrieval
+) -> dict[str, np.ndarray]:
+    """Return latents [1, K, D], features [1, K, F] and which are real [1, K] of appearance neighbours.
 
     Args:
-        twins: Memories.
-        present: What they are compared with.
-        horizons_s: Times ahead [s], of the successors.
+        neighbours: Memories.
+        present: What they are compared with; without a pose none counts.
         width: Least K.
         latent_dim: D.
         retrieval: Settings of the artifact.
-        step_s: Step of the artifact [s]; tells which successors are near enough to a horizon.
-
-    Returns:
-        Latents [1, K, D], features [1, K, F], which are real [1, K]; successors [1, H, K, D], which are real [1, H, K].
     """
-    width = max(width, len(twins))
+    width = max(width, len(neighbours))
     latent = np.zeros((1, width, latent_dim), np.float32)
-    feature = np.zeros((1, width, TWIN_FEATURES), np.float32)
+    feature = np.zeros((1, width, APPEARANCE_FEATURES), np.float32)
     valid = np.zeros((1, width), bool)
-    following = np.zeros((1, len(horizons_s), width, latent_dim), np.float32)
-    following_valid = np.zeros((1, len(horizons_s), width), bool)
-    if twins and present.pose is not None:
-        count = len(twins)
-        latent[0, :count] = [memory.latent_D for memory in twins]
-        difference_K = np.array([_action_difference(memory, present.action_A) for memory in twins])
-        offset_K3, age_s_K = _offsets(twins, present.pose), _ages_s(twins, present)
-        feature[0, :count] = twin_features(offset_K3, age_s_K, difference_K, retrieval)
+    if neighbours and present.pose is not None:
+        count = len(neighbours)
+        latent[0, :count] = [memory.latent_D for memory in neighbours]
+        difference_K = np.array([_action_difference(memory, present.action_A) for memory in neighbours])
+        offset_K3, age_s_K = _offsets(neighbours, present.pose), _ages_s(neighbours, present)
+        feature[0, :count] = appearance_features(offset_K3, age_s_K, difference_K, retrieval)
         valid[0, :count] = True
-        for column, memory in enumerate(twins):
-            for row, horizon_s in enumerate(horizons_s):
-                found = _successor(memory, horizon_s, step_s)
-                if found is not None:
-                    following[0, row, column] = found
-                    following_valid[0, row, column] = True
-    return latent, feature, valid, following, following_valid
+    return {"appearance_latent": latent, "appearance_feature": feature, "appearance_valid": valid}
+
+
+def successor_arrays(
+    neighbours: Sequence[Memory],
+    present: Present,
+    horizons_s: Sequence[float],
+    step_s: float,
+    width: int,
+    latent_dim: int,
+) -> dict[str, np.ndarray]:
+    """Return what followed appearance neighbours [1, H, K, D] and which of that is known [1, H, K].
+
+    Args:
+        neighbours: Memories.
+        present: What they resemble; without a pose none counts.
+        horizons_s: Times ahead [s].
+        step_s: Step of the artifact [s]; tells which successors are near enough to a horizon.
+        width: Least K.
+        latent_dim: D.
+    """
+    width = max(width, len(neighbours))
+    latent = np.zeros((1, len(horizons_s), width, latent_dim), np.float32)
+    valid = np.zeros((1, len(horizons_s), width), bool)
+    for column, memory in enumerate(neighbours if present.pose is not None else ()):
+        for row, horizon_s in enumerate(horizons_s):
+            found = _successor(memory, horizon_s, step_s)
+            if found is not None:
+                latent[0, row, column] = found
+                valid[0, row, column] = True
+    return {"successor_latent": latent, "successor_valid": valid}
 
 
 def count_successors(memories: Sequence[Memory], horizons_s: Sequence[float], step_s: float) -> tuple[int, int]:

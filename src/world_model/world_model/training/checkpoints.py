@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -24,6 +24,11 @@ class RunConfig(Protocol):
 
     def weights(self) -> dict[str, float]:
         """Return the weight of each loss by its name; one that is not named counts once."""
+
+
+_Config = TypeVar("_Config")
+# Entries of older checkpoints that no run has any more, where they did nothing.
+_GONE = {"practice_gap_s": 0.0, "practice_copies": 1, "practice_noise_m": 0.0, "practice_noise_rad": 0.0}
 
 
 def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
@@ -59,7 +64,21 @@ def check_same_run(found: Mapping[str, Any], wanted: RunConfig) -> None:
     Raises:
         ConfigError: Names the first entry that differs, or one that is not known.
     """
-    _compare(config_from(type(wanted), found, "configuration in the checkpoint").to_json(), wanted.to_json(), "")
+    _compare(stored_config(type(wanted), found, "configuration in the checkpoint").to_json(), wanted.to_json(), "")
+
+
+def stored_config(kind: type[_Config], found: Mapping[str, Any], where: str) -> _Config:
+    """Return the configuration of a run of this or an earlier release; entries that it lacks have their defaults.
+
+    Args:
+        kind: Its type.
+        found: As it was stored.
+        where: What it was stored in, for errors.
+
+    Raises:
+        ConfigError: Names an entry that is not known.
+    """
+    return config_from(kind, {k: value for k, value in found.items() if k not in _GONE or value != _GONE[k]}, where)
 
 
 def _compare(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:

@@ -181,11 +181,6 @@ class TrainConfig:
         path_steps: Optimiser steps of the path foresight; its schedule needs more than ten.
         view_steps: Optimiser steps of the view warp before the transition uses it; 0 leaves it all to the transition.
         validate_every: Steps between validations.
-        practice_gap_s: When positive, the memory of an episode too short to come back anywhere is all of that
-            episode except what lies nearer than this in time to what is to be forecast [s].
-        practice_copies: Episodes per episode and kind of future when practising, each with pose errors of its own.
-        practice_noise_m: Spread of the position errors of the remembered poses when practising [m].
-        practice_noise_rad: Spread of the yaw errors of the remembered poses when practising [rad].
         extra_error_m: Largest standard error added to the expected position of every second episode, so that the
             network learns what to do when it is told that the pose is bad [m].
         extra_error_rad: The same of the yaw [rad].
@@ -208,10 +203,6 @@ class TrainConfig:
     path_steps: int = 1500
     view_steps: int = 0
     validate_every: int = 1000
-    practice_gap_s: float = 0.0
-    practice_copies: int = 1
-    practice_noise_m: float = 0.0
-    practice_noise_rad: float = 0.0
     extra_error_m: float = 0.0
     extra_error_rad: float = 0.0
     freeze_memory: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -27,20 +28,32 @@ _Model = TypeVar("_Model", bound=torch.nn.Module)
 _SAY_EVERY = 200
 
 
-def fit_transition(
-    config: TrainConfig,
-    model: Transition,
-    folder: Path,
-    step_s: float,
-    variance_D: Tensor,
-    outcomes: Mapping[str, np.ndarray],
-    train: Sequence[TrainingSequence],
-    valid: Sequence[TrainingSequence],
-    report: Report,
-) -> Terms:
+@dataclass(frozen=True)
+class TransitionRun:
+    """What a transition is trained with.
+
+    Attributes:
+        config: The run.
+        folder: Where checkpoints and logs go.
+        step_s: Time between frames [s].
+        variance_D: Variance of the latents, the unit of errors.
+        outcomes: Episode -> reward and whether it goes on [T, 2], NaN where not known.
+        train: Sequences to learn from.
+        valid: Held-out sequences.
+    """
+
+    config: TrainConfig
+    folder: Path
+    step_s: float
+    variance_D: Tensor
+    outcomes: Mapping[str, np.ndarray]
+    train: Sequence[TrainingSequence]
+    valid: Sequence[TrainingSequence]
+
+
+def fit_transition(run: TransitionRun, model: Transition, report: Report) -> Terms:
     """Train a transition in place, see ``Trainer``, and return its last losses."""
-    work = partial(_transition, config, model, folder, step_s, variance_D, outcomes, train, valid)
-    return _run(config.optimiser, work, model, folder, report)
+    return _run(run.config.optimiser, partial(_transition, run, model), model, run.folder, report)
 
 
 def fit_pictures(config: TrainConfig, pictures: Pictures, data: Path, folder: Path, report: Report) -> Terms:
@@ -64,21 +77,11 @@ def _in_process(work: partial[Terms], fabric: Fabric) -> Terms:
     return work(Report(), fabric)
 
 
-def _transition(
-    config: TrainConfig,
-    model: Transition,
-    folder: Path,
-    step_s: float,
-    variance_D: Tensor,
-    outcomes: Mapping[str, np.ndarray],
-    train: Sequence[TrainingSequence],
-    valid: Sequence[TrainingSequence],
-    report: Report,
-    fabric: Fabric | None,
-) -> Terms:
-    torch.set_num_threads(config.threads)
-    trainer = Trainer(config, _own(model, config.seed, fabric), folder, step_s, variance_D, outcomes, fabric)
-    return trainer.fit(train, valid, partial(_tell, report, folder.name))
+def _transition(run: TransitionRun, model: Transition, report: Report, fabric: Fabric | None) -> Terms:
+    torch.set_num_threads(run.config.threads)
+    own = _own(model, run.config.seed, fabric)
+    trainer = Trainer(run.config, own, run.folder, run.step_s, run.variance_D, run.outcomes, fabric)
+    return trainer.fit(run.train, run.valid, partial(_tell, report, run.folder.name))
 
 
 def _pictures(

@@ -22,7 +22,7 @@ from wm_core.memory.keyframes import EXCLUDE_RECENT_S, select_states
 from wm_core.memory.reference_batch import StateColumns, nearest_states
 from world_model.data.episodes import Episode
 from world_model.models.encoders import ConvEncoder, LinearEncoder
-from world_model.models.forecaster import ViewWarp
+from world_model.models.views import ViewWarp
 from world_model.runtime.conditioning import offsets_in_frame
 from world_model.training.config import StageConfig, TrainConfig
 from world_model.training.loop import Draw, Loop, run_stage

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.signal import lfilter
 
-from wm_core.se2 import Pose2
 from world_model.errors import DataError
 from world_model.runtime.motion import MotionModel, MotionTracker, action_features
+from world_model.training.displacement import Track, expected_motion, missed_displacement, pose_or_none
 
 _DELAYS = tuple(range(9))
 _LAGS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
@@ -25,15 +25,6 @@ _GAINS = (1.0, 0.6, 0.35, 0.2, 0.1)
 _GAIN_HORIZON_S = 0.5
 _RIDGE = 1e-4
 _REACH = 2
-
-
-@dataclass(frozen=True)
-class Track:
-    """Aligned poses and actions of one episode: stamps [T] ns, (x, y, z, yaw) [T, 4], actions [T, A]."""
-
-    stamp_T: np.ndarray
-    pose_T4: np.ndarray
-    action_TA: np.ndarray
 
 
 def fit_motion(tracks: Sequence[Track], step_s: float, horizon_s: float = 1.0) -> MotionModel:
@@ -128,26 +119,14 @@ def with_measured_errors(
 
 def _missed(track: Track, model: MotionModel, step_s: float, steps: Sequence[int]) -> np.ndarray:
     """Return true minus expected displacement with known actions, [T, H, 3], NaN where something is not known."""
-    tracker = MotionTracker(model, step_s, track.action_TA.shape[1])
-    missed_TH3 = np.full((len(track.stamp_T), len(steps), 3), np.nan)
-    for row in range(len(track.stamp_T)):
-        pose = pose_or_none(track.pose_T4[row])
-        action_A = track.action_TA[row] if np.isfinite(track.action_TA[row]).all() else None
-        tracker.update(int(track.stamp_T[row]), pose, action_A)
-        plan_SA = track.action_TA[row + 1 : row + max(steps)]
-        if tracker.pose is None or not np.isfinite(plan_SA).all():
-            continue
-        moved_S3 = tracker.displacements(max(steps), plan_SA)
-        for column, step in enumerate(steps):
-            later = pose_or_none(track.pose_T4[row + step]) if row + step < len(track.stamp_T) else None
-            if moved_S3 is not None and later is not None:
-                missed_TH3[row, column] = later.relative_to(tracker.pose.moved(moved_S3[step - 1]))
+    moved_TH3, pose_T3, _ = expected_motion(track, model, steps, step_s, known_future=True)
+    missed_TH3 = missed_displacement(track.pose_T4, pose_T3, moved_TH3, steps)
+    unknown_T = ~np.isfinite(track.action_TA).all(axis=1)
+    before_T = np.append(0, np.cumsum(unknown_T))
+    row_T = np.arange(len(unknown_T))
+    doubtful_T = before_T[np.minimum(row_T + max(steps), len(unknown_T))] > before_T[row_T + 1]
+    missed_TH3[doubtful_T] = np.nan
     return missed_TH3
-
-
-def pose_or_none(row_4: np.ndarray) -> Pose2 | None:
-    """Return the pose in a row (x, y, z, yaw), or None where it is not finite."""
-    return Pose2(*(float(value) for value in row_4)) if np.isfinite(row_4).all() else None
 
 
 def _fit_driven(tracks: Sequence[Track], step_s: float, horizon_s: float) -> MotionModel:

@@ -41,25 +41,6 @@ class PathData:
     missed_TH3: np.ndarray
 
 
-def missed_displacement(
-    pose_T4: np.ndarray, present_T3: np.ndarray, moved_TH3: np.ndarray, steps: Sequence[int]
-) -> np.ndarray:
-    """Return true minus expected displacement from the present pose, in its frame, [T, H, 3], NaN where not known."""
-    count = len(pose_T4)
-    missed_TH3 = np.full(moved_TH3.shape, np.nan)
-    for column, step in enumerate(steps):
-        rows = np.arange(count - step)
-        delta = pose_T4[rows + step][:, [0, 1, 3]] - present_T3[rows]
-        cosine, sine = np.cos(present_T3[rows, 2]), np.sin(present_T3[rows, 2])
-        forward = delta[:, 0] * cosine + delta[:, 1] * sine
-        left = delta[:, 1] * cosine - delta[:, 0] * sine
-        truth = np.stack([forward, left, delta[:, 2]], axis=1)
-        difference = truth - moved_TH3[rows, column]
-        difference[:, 2] = (difference[:, 2] + np.pi) % (2 * np.pi) - np.pi
-        missed_TH3[rows, column] = difference
-    return missed_TH3
-
-
 def train_path(
     model: Transition,
     data: Sequence[PathData],

@@ -25,7 +25,7 @@ from world_model.optional import extra
 from world_model.runtime.artifacts import Manifest
 from world_model.training.clips import encoder_inputs
 from world_model.training.config import TrainConfig
-from world_model.training.distributed import fit_transition
+from world_model.training.distributed import TransitionRun, fit_transition
 from world_model.training.preparation import make_sequences, write_reference
 from world_model.training.report import Report
 from world_model.training.sequences import TrainingSequence
@@ -114,7 +114,8 @@ def train_transitions(
             # It was learned from far more pairs than the transition sees, and would learn its buildings by heart here.
             model.memory.warp.requires_grad_(False)
         step_s, variance_D = episodes.manifest.step_s, latent_variance(stages)
-        losses.append(fit_transition(config, model, out / name, step_s, variance_D, outcomes, sequences, valid, report))
+        run = TransitionRun(config, out / name, step_s, variance_D, outcomes, sequences, valid)
+        losses.append(fit_transition(run, model, report))
     return losses[0]
 
 
@@ -136,7 +137,7 @@ def manifest_entries(
         "inputs": encoder_inputs(config.model),
         "step_s": step_s,
         "horizon_s": max(default_horizons_s(step_s)),
-        "top_k": config.retrieval.spot_k,
+        "top_k": config.retrieval.anticipated_k,
         "latent_mean": [float(f"{v:.7g}") for v in latent_ND.mean(axis=0)],
         "latent_variance": [float(f"{v:.7g}") for v in latent_variance(stages).tolist()],
         "motion": stages.motion.to_manifest(),

@@ -19,11 +19,11 @@ from world_model.runtime.artifacts import REFERENCE_NAME
 from world_model.runtime.motion import MotionModel
 from world_model.training.clips import latents_of
 from world_model.training.config import TrainConfig
-from world_model.training.sequences import ExtraErrors, TrainingSequence, build_sequence, state_table, with_pose_errors
+from world_model.training.sequences import ExtraErrors, TrainingSequence, build_sequence
 from world_model.training.stages import Stages, sample_images, sample_rows
 
 _RIDGE = 1e-3
-_Job = tuple[str, bool, int, np.ndarray]
+_Job = tuple[str, bool, np.ndarray]
 
 
 def make_sequences(
@@ -36,8 +36,7 @@ def make_sequences(
         else latents_of(stages.encoder, episodes.episode(name), config.model)
         for name in names
     }
-    copies = config.practice_copies if config.practice_gap_s else 1
-    jobs = [(name, known, copy, latents[name]) for name in names for copy in range(copies) for known in (True, False)]
+    jobs = [(name, known, latents[name]) for name in names for known in (True, False)]
     work = partial(_make_sequence, config, episodes.path, stages.motion, stages.transition)
     if workers <= 1:
         return [work(job) for job in jobs]
@@ -77,20 +76,10 @@ def _make_sequence(
     config: TrainConfig, data: Path, motion: MotionModel, transition: Transition, job: _Job
 ) -> TrainingSequence:
     torch.set_num_threads(1)
-    name, known_future, copy, latent_TD = job
+    name, known_future, latent_TD = job
     episodes = EpisodeSet(data)
-    episode = episodes.episode(name)
-    table = None
-    if config.practice_gap_s:
-        table = with_pose_errors(
-            state_table(episode, latent_TD, step_s=episodes.manifest.step_s),
-            config.practice_noise_m,
-            config.practice_noise_rad,
-            config.seed + copy,
-        )
-    extra = extra_errors(config, name) if known_future else None
     return build_sequence(
-        episode,
+        episodes.episode(name),
         latent_TD,
         motion,
         config.retrieval,
@@ -98,9 +87,7 @@ def _make_sequence(
         episodes.manifest.step_s,
         path=transition,
         known_future=known_future,
-        practice_gap_s=config.practice_gap_s,
-        table=table,
-        extra=extra,
+        extra=extra_errors(config, name) if known_future else None,
     )
 
 

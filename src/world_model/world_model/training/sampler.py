@@ -6,17 +6,17 @@ Shape suffixes: B = sequences, L = frames of a sequence, R = judged frames of al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from world_model.runtime.tensors import VALID_FIELDS, Retrieved
 from world_model.training.sequences import TrainingSequence
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """One training batch. ``position_R`` and ``row_R`` say which frame of which sequence each judged row is."""
 
     latent_BLD: Tensor
@@ -25,14 +25,17 @@ class Batch:
     position_R: Tensor
     target_RHD: Tensor
     motion_RHM: Tensor
-    spot_RHKD: Tensor
-    spot_feature_RHKF: Tensor
-    spot_valid_RHK: Tensor
-    twin_RKD: Tensor
-    twin_feature_RKF: Tensor
-    twin_valid_RK: Tensor
-    follow_RHKD: Tensor
-    follow_valid_RHK: Tensor
+    retrieved: Retrieved
+
+    def columns(self) -> list[Tensor]:
+        """Return every tensor, the retrieved ones last: what is divided among processes."""
+        return [*self[:-1], *self.retrieved]
+
+    @classmethod
+    def of(cls, columns: Sequence[Tensor]) -> Batch:
+        """Return the batch with these columns."""
+        own = len(cls._fields) - 1
+        return cls(*columns[:own], Retrieved(*columns[own:]))  # type: ignore[call-arg,arg-type]
 
 
 class Sampler:
@@ -64,9 +67,8 @@ class Sampler:
         self._share = np.maximum(lengths, 0) / np.maximum(lengths, 0).sum()
 
     def columns(self, batch: int, memory_dropout: float = 0.0) -> list[Tensor]:
-        """Return the tensors of a batch in the order of ``Batch``; arguments as ``draw``."""
-        drawn = self.draw(batch, memory_dropout)
-        return [getattr(drawn, f.name) for f in fields(Batch)]
+        """Return the tensors of a batch as ``Batch.columns``; arguments as ``draw``."""
+        return self.draw(batch, memory_dropout).columns()
 
     def draw(self, batch: int, memory_dropout: float = 0.0) -> Batch:
         """Return ``batch`` sequences.
@@ -81,42 +83,49 @@ class Sampler:
             episode = self._sequences[index]
             start = int(self._rng.integers(len(episode.stamp_T) - self._sequence - self._steps.max()))
             offset = self._rng.choice(np.arange(self._burn_in, self._sequence), size=self._positions, replace=False)
-            parts.append(self._cut(episode, row, start, np.sort(offset)))
-        columns = [np.concatenate(column) for column in zip(*parts)]
+            parts.append(self._cut(episode, row, start, np.sort(offset)).columns())
+        drawn = Batch.of([torch.cat(column) for column in zip(*parts)])
         if memory_dropout > 0:
-            lost_R = self._rng.random(len(columns[2])) < memory_dropout
-            for column in (8, 11, 13):
-                columns[column] = columns[column] & ~lost_R.reshape(-1, *[1] * (columns[column].ndim - 1))
-        return Batch(*(torch.from_numpy(np.ascontiguousarray(column)) for column in columns))
+            lost_R = self._rng.random(len(drawn.row_R)) < memory_dropout
+            drawn = drawn._replace(retrieved=without(drawn.retrieved, torch.from_numpy(lost_R)))
+        return drawn
 
-    def _cut(self, episode: TrainingSequence, row: int, start: int, offset: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _cut(self, episode: TrainingSequence, row: int, start: int, offset: np.ndarray) -> Batch:
         frame_R = start + offset
         window = slice(start, start + self._sequence)
-        answers = answers_at(episode, frame_R)
-        return (
-            episode.latent_TD[None, window],
-            episode.action_TA[None, window],
-            np.full(len(offset), row),
-            offset,
-            episode.latent_TD[frame_R[:, None] + self._steps],
-            *answers,
+        return Batch(
+            torch.tensor(episode.latent_TD[None, window]),
+            torch.tensor(episode.action_TA[None, window]),
+            torch.full((len(offset),), row),
+            torch.from_numpy(offset),
+            torch.from_numpy(episode.latent_TD[frame_R[:, None] + self._steps]),
+            torch.from_numpy(episode.motion_THM[frame_R]),
+            answers_at(episode, frame_R),
         )
 
 
-def answers_at(episode: TrainingSequence, frame_R: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return motion and what the memory answers at some frames, in the order ``Batch`` lists them."""
-    spot_RHK, twin_RK = episode.spot_index_THK[frame_R], episode.twin_index_TK[frame_R]
+def without(retrieved: Retrieved, lost_R: Tensor) -> Retrieved:
+    """Return what was retrieved, less everything of some rows."""
+    lost = {}
+    for name in VALID_FIELDS:
+        valid = getattr(retrieved, name)
+        lost[name] = valid & ~lost_R.view(-1, *[1] * (valid.dim() - 1))
+    return retrieved._replace(**lost)
+
+
+def answers_at(episode: TrainingSequence, frame_R: np.ndarray) -> Retrieved:
+    """Return what the memory answers at some frames."""
+    anticipated_RHK, appearance_RK = episode.anticipated_index_THK[frame_R], episode.appearance_index_TK[frame_R]
     table = episode.table
-    follow_RHKD = np.moveaxis(episode.follow_latent_HND[:, twin_RK], 0, 1)
-    follow_valid_RHK = np.moveaxis(episode.follow_valid_HN[:, twin_RK], 0, 1) & (twin_RK >= 0)[:, None]
-    return (
-        episode.motion_THM[frame_R],
-        table.latent_ND[spot_RHK],
-        episode.spot_feature_THKF[frame_R],
-        spot_RHK >= 0,
-        table.latent_ND[twin_RK],
-        episode.twin_feature_TKF[frame_R],
-        twin_RK >= 0,
-        follow_RHKD,
-        follow_valid_RHK,
-    )
+    known_RHK = np.moveaxis(episode.successor_valid_HN[:, appearance_RK], 0, 1)
+    arrays = {
+        "anticipated_latent": table.latent_ND[anticipated_RHK],
+        "anticipated_feature": episode.anticipated_feature_THKF[frame_R],
+        "anticipated_valid": anticipated_RHK >= 0,
+        "appearance_latent": table.latent_ND[appearance_RK],
+        "appearance_feature": episode.appearance_feature_TKF[frame_R],
+        "appearance_valid": appearance_RK >= 0,
+        "successor_latent": np.moveaxis(episode.successor_latent_HND[:, appearance_RK], 0, 1),
+        "successor_valid": known_RHK & (appearance_RK >= 0)[:, None],
+    }
+    return Retrieved(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()})

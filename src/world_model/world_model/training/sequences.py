@@ -19,9 +19,15 @@ from wm_core.memory.reference_batch import StateColumns, StateTable, nearest_sta
 from wm_core.memory.successors import STEP_S, nearest_usable
 from world_model.data.episodes import Episode
 from world_model.models.transition import Transition
-from world_model.runtime.conditioning import Retrieval, motion_features, offsets_in_frame, spot_features, twin_features
-from world_model.runtime.motion import MotionModel, MotionTracker, expected_error
-from world_model.training.motion_fit import pose_or_none
+from world_model.runtime.conditioning import (
+    Retrieval,
+    anticipated_features,
+    appearance_features,
+    motion_features,
+    offsets_in_frame,
+)
+from world_model.runtime.motion import MotionModel, expected_error
+from world_model.training.displacement import expected_motion
 from world_model.training.path_stage import path_corrections
 
 
@@ -37,44 +43,13 @@ class TrainingSequence:
     motion_THM: np.ndarray
     expected_TH3: np.ndarray
     table: StateTable
-    spot_index_THK: np.ndarray
-    spot_feature_THKF: np.ndarray
-    twin_index_TK: np.ndarray
-    twin_feature_TKF: np.ndarray
-    follow_latent_HND: np.ndarray
-    follow_valid_HN: np.ndarray
+    anticipated_index_THK: np.ndarray
+    anticipated_feature_THKF: np.ndarray
+    appearance_index_TK: np.ndarray
+    appearance_feature_TKF: np.ndarray
+    successor_latent_HND: np.ndarray
+    successor_valid_HN: np.ndarray
     revisit_T: np.ndarray
-
-
-def expected_motion(
-    episode: Episode, model: MotionModel, steps: Sequence[int], step_s: float, known_future: bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return displacements [T, H, 3] in the present frame, smoothed present poses [T, 3], and what is known [T].
-
-    Args:
-        episode: Aligned episode.
-        model: Motion model.
-        steps: Horizons in steps.
-        step_s: Time between frames [s].
-        known_future: Use the recorded actions that follow instead of holding the present one.
-    """
-    tracker = MotionTracker(model, step_s, episode.action_TA.shape[1])
-    moved_TH3 = np.zeros((len(episode), len(steps), 3))
-    pose_T3 = np.full((len(episode), 3), np.nan)
-    known_T = np.zeros(len(episode), bool)
-    rows = [step - 1 for step in steps]
-    for t in range(len(episode)):
-        action_A = np.asarray(episode.action_TA[t])
-        tracker.update(
-            int(episode.stamp_T[t]), pose_or_none(episode.pose_T4[t]), action_A if np.isfinite(action_A).all() else None
-        )
-        if tracker.pose is not None:
-            pose_T3[t] = tracker.pose.x, tracker.pose.y, tracker.pose.yaw
-        plan_SA = episode.action_TA[t + 1 : t + max(steps)] if known_future else None
-        moved_S3 = tracker.displacements(max(steps), plan_SA)
-        if moved_S3 is not None:
-            moved_TH3[t], known_T[t] = moved_S3[rows], True
-    return moved_TH3, pose_T3, known_T
 
 
 def state_table(
@@ -105,22 +80,6 @@ def state_table(
     return replace(table, pose_N4=np.full((1, 4), np.nan))
 
 
-def with_pose_errors(
-    table: StateTable, noise_m: float, noise_rad: float, seed: int, correlation_s: float = 0.3
-) -> StateTable:
-    """Return the states with poses that err for fractions of a second, as those of another visit would."""
-    rng = np.random.default_rng(seed)
-    count = len(table)
-    elapsed_s_N = np.diff(table.stamp_N, prepend=table.stamp_N[:1]) * 1e-9
-    keep_N = np.exp(-elapsed_s_N / correlation_s)
-    kick_N4 = rng.normal(size=(count, 4)) * [noise_m, noise_m, 0.0, noise_rad]
-    error_N4 = np.zeros((count, 4))
-    error_N4[0] = kick_N4[0]
-    for row in range(1, count):
-        error_N4[row] = keep_N[row] * error_N4[row - 1] + np.sqrt(1.0 - keep_N[row] ** 2) * kick_N4[row]
-    return replace(table, pose_N4=table.pose_N4 + error_N4)
-
-
 @dataclass(frozen=True)
 class ExtraErrors:
     """How much worse than it is the expected pose is made, so that the network learns what to do when it is bad.
@@ -137,6 +96,14 @@ class ExtraErrors:
         """Return the standard errors added at each horizon; some of them is there at once, the rest grows with time."""
         share_H = 0.3 + 0.7 * np.sqrt(np.array(steps) * step_s)
         return share_H[:, None] * np.array(self.std_3)
+
+    def added(
+        self, moved_TH3: np.ndarray, std_TH3: np.ndarray, steps: Sequence[int], step_s: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return displacements with these errors added, and standard errors that tell of them, [T, H, 3] each."""
+        extra_H3 = self.told(steps, step_s)
+        moved_TH3 = moved_TH3 + extra_H3 * self.draw(len(moved_TH3), step_s)[:, None]
+        return moved_TH3, np.sqrt(std_TH3**2 + extra_H3**2)
 
     def draw(self, count: int, step_s: float, correlation_s: float = 0.5) -> np.ndarray:
         """Return errors of unit variance that change slowly along an episode, [T, 3]."""
@@ -156,8 +123,6 @@ def build_sequence(
     *,
     path: Transition | None = None,
     known_future: bool = False,
-    practice_gap_s: float = 0.0,
-    table: StateTable | None = None,
     extra: ExtraErrors | None = None,
 ) -> TrainingSequence:
     """Return an episode with everything its memory would have answered, frame by frame.
@@ -171,53 +136,49 @@ def build_sequence(
         step_s: Time between frames [s].
         path: Network whose path foresight corrects the expected motion where the future is not known.
         known_future: See ``expected_motion``.
-        practice_gap_s: See ``TrainConfig``.
-        table: What is remembered; default: what this episode leaves behind.
         extra: Errors added to the expected pose.
     """
     moved_TH3, smooth_T3, known_T = expected_motion(episode, motion, steps, step_s, known_future)
-    scale_3, horizons_s = retrieval.scale_3, [step * step_s for step in steps]
+    horizons_s = [step * step_s for step in steps]
     std_TH3 = np.broadcast_to(expected_error(motion, horizons_s), moved_TH3.shape)
     if path is not None and not known_future:
-        said_TH6 = path_corrections(path, latent_TD, np.asarray(episode.action_TA), moved_TH3 / scale_3, horizons_s)
-        moved_TH3, std_TH3 = moved_TH3 + said_TH6[..., :3] * scale_3, said_TH6[..., 3:] * scale_3
+        moved_TH3, std_TH3 = _foreseen(path, episode, latent_TD, moved_TH3, horizons_s, retrieval)
     if extra is not None:
-        extra_H3 = extra.told(steps, step_s)
-        moved_TH3 = moved_TH3 + extra_H3 * extra.draw(len(episode), step_s)[:, None]
-        std_TH3 = np.sqrt(std_TH3**2 + extra_H3**2)
-    table = table or state_table(episode, latent_TD, step_s=step_s)
-    stamp_T = np.asarray(episode.stamp_T)
-    pose_T4 = np.asarray(episode.pose_T4)
+        moved_TH3, std_TH3 = extra.added(moved_TH3, std_TH3, steps, step_s)
+    table, stamp_T = state_table(episode, latent_TD, step_s=step_s), np.array(episode.stamp_T)
     pose_T3 = np.where(known_T[:, None], smooth_T3, np.nan)
-    expected_TH3 = _moved(pose_T3, moved_TH3)
-    spot_THK = np.full((len(episode), len(steps), retrieval.spot_k), -1, np.int64)
-    for column in range(len(steps)):
-        ahead_ns = round(steps[column] * step_s * 1e9) if practice_gap_s else 0
-        spot_THK[:, column] = _search(
-            table, expected_TH3[:, column], stamp_T + ahead_ns, retrieval, None, practice_gap_s
-        )
-    twin_TK = _search(table, pose_T3, stamp_T, retrieval, latent_TD, practice_gap_s)
-    spot_feature = _spot_features(table, spot_THK, expected_TH3, stamp_T, retrieval)
-    twin_feature = _twin_features(table, twin_TK, pose_T3, stamp_T, np.asarray(episode.action_TA), retrieval)
-    follow_HND, follow_valid_HN = _followers(table, horizons_s, step_s)
     motion_THM = motion_features(np.where(known_T[:, None, None], moved_TH3, np.nan), std_TH3, retrieval)
+    successor_HND, successor_valid_HN = _successors(table, horizons_s, step_s)
+    expected_TH3 = _moved(pose_T3, moved_TH3)
     return TrainingSequence(
         episode.name,
         latent_TD,
         np.array(episode.action_TA),
-        np.array(episode.stamp_T),
-        pose_T4,
+        stamp_T,
+        np.asarray(episode.pose_T4),
         motion_THM,
         expected_TH3,
         table,
-        spot_THK,
-        spot_feature,
-        twin_TK,
-        twin_feature,
-        follow_HND,
-        follow_valid_HN,
-        revisits(table, pose_T3, np.asarray(episode.stamp_T), retrieval.exclude_recent_s),
+        *_anticipated(table, expected_TH3, stamp_T, retrieval),
+        *_appearance(table, pose_T3, latent_TD, stamp_T, np.asarray(episode.action_TA), retrieval),
+        successor_HND,
+        successor_valid_HN,
+        revisits(table, pose_T3, stamp_T, retrieval.exclude_recent_s),
     )
+
+
+def _foreseen(
+    path: Transition,
+    episode: Episode,
+    latent_TD: np.ndarray,
+    moved_TH3: np.ndarray,
+    horizons_s: Sequence[float],
+    retrieval: Retrieval,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the displacement as path foresight corrects it, and its standard error, [T, H, 3] each."""
+    scale_3 = retrieval.scale_3
+    said_TH6 = path_corrections(path, latent_TD, np.asarray(episode.action_TA), moved_TH3 / scale_3, horizons_s)
+    return moved_TH3 + said_TH6[..., :3] * scale_3, said_TH6[..., 3:] * scale_3
 
 
 def revisits(table: StateColumns, pose_T3: np.ndarray, stamp_T: np.ndarray, exclude_recent_s: float) -> np.ndarray:
@@ -241,18 +202,16 @@ def _search(
     stamp_T: np.ndarray,
     retrieval: Retrieval,
     latent_TD: np.ndarray | None,
-    practice_gap_s: float,
 ) -> np.ndarray:
     return nearest_states(
         table,
         pose_T3,
-        np.asarray(stamp_T),
-        retrieval.spot_k if latent_TD is None else retrieval.twin_k,
+        stamp_T,
+        retrieval.anticipated_k if latent_TD is None else retrieval.appearance_k,
         radius_m=retrieval.radius_m,
         yaw_tolerance_rad=retrieval.yaw_tolerance_rad,
         yaw_weight_m=retrieval.yaw_weight_m,
-        exclude_recent_s=practice_gap_s or retrieval.exclude_recent_s,
-        both_ways=practice_gap_s > 0,
+        exclude_recent_s=retrieval.exclude_recent_s,
         latent_QD=latent_TD,
         chunk=256,
     ).index_QK
@@ -265,36 +224,36 @@ def _moved(pose_T3: np.ndarray, moved_TH3: np.ndarray) -> np.ndarray:
     return np.stack([x_TH, y_TH, pose_T3[:, 2:] + moved_TH3[..., 2]], axis=-1)
 
 
-def _spot_features(
-    table: StateTable, index_THK: np.ndarray, expected_TH3: np.ndarray, stamp_T: np.ndarray, retrieval: Retrieval
-) -> np.ndarray:
+def _anticipated(
+    table: StateTable, expected_TH3: np.ndarray, stamp_T: np.ndarray, retrieval: Retrieval
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the anticipated-pose neighbours [T, H, K], -1 where there is none, and their features [T, H, K, F]."""
+    columns = [_search(table, pose_T3, stamp_T, retrieval, None) for pose_T3 in np.moveaxis(expected_TH3, 1, 0)]
+    index_THK = np.stack(columns, axis=1)
     memory_THK3 = table.pose_N4[index_THK][..., [0, 1, 3]]
-    age_s_THK = _age_s(stamp_T[:, None, None], table.stamp_N[index_THK], retrieval)
-    feature = spot_features(offsets_in_frame(memory_THK3, expected_TH3), age_s_THK, retrieval)
-    return np.where((index_THK >= 0)[..., None], feature, 0.0).astype(np.float32)
+    age_s_THK = (stamp_T[:, None, None] - table.stamp_N[index_THK]) * 1e-9
+    feature = anticipated_features(offsets_in_frame(memory_THK3, expected_TH3), age_s_THK, retrieval)
+    return index_THK, np.where((index_THK >= 0)[..., None], feature, 0.0).astype(np.float32)
 
 
-def _twin_features(
+def _appearance(
     table: StateTable,
-    index_TK: np.ndarray,
     pose_T3: np.ndarray,
+    latent_TD: np.ndarray,
     stamp_T: np.ndarray,
     action_TA: np.ndarray,
     retrieval: Retrieval,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the appearance neighbours [T, K], -1 where there is none, and their features [T, K, F]."""
+    index_TK = _search(table, pose_T3, stamp_T, retrieval, latent_TD)
     memory_TK3 = table.pose_N4[index_TK][..., [0, 1, 3]]
-    age_s_TK = _age_s(stamp_T[:, None], table.stamp_N[index_TK], retrieval)
+    age_s_TK = (stamp_T[:, None] - table.stamp_N[index_TK]) * 1e-9
     difference_TK = np.linalg.norm(table.action_NA[index_TK] - action_TA[:, None], axis=2)
-    feature = twin_features(offsets_in_frame(memory_TK3, pose_T3), age_s_TK, difference_TK, retrieval)
-    return np.where((index_TK >= 0)[..., None], feature, 0.0).astype(np.float32)
+    feature = appearance_features(offsets_in_frame(memory_TK3, pose_T3), age_s_TK, difference_TK, retrieval)
+    return index_TK, np.where((index_TK >= 0)[..., None], feature, 0.0).astype(np.float32)
 
 
-def _age_s(stamp: np.ndarray, memory: np.ndarray, retrieval: Retrieval) -> np.ndarray:
-    """Return ages; in practice within one episode they may be less than any real one, and then count as the least."""
-    return np.maximum((stamp - memory) * 1e-9, retrieval.exclude_recent_s)
-
-
-def _followers(table: StateTable, horizons_s: Sequence[float], step_s: float) -> tuple[np.ndarray, np.ndarray]:
+def _successors(table: StateTable, horizons_s: Sequence[float], step_s: float) -> tuple[np.ndarray, np.ndarray]:
     """Return each state's successor at each horizon [H, N, D] and whether it has one [H, N]."""
     count, size = table.latent_ND.shape
     latent_HND = np.zeros((len(horizons_s), count, size), np.float32)

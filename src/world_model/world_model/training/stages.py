@@ -20,14 +20,14 @@ from world_model.runtime.motion import MotionModel
 from world_model.training.checkpoints import load_checkpoint, save_checkpoint
 from world_model.training.clips import PICTURE_ENCODERS, check_inputs, latents_of
 from world_model.training.config import TrainConfig
+from world_model.training.displacement import Track, expected_motion, missed_displacement
 from world_model.training.distributed import fit_pictures
 from world_model.training.encoder_stage import pair_source, train_encoder
 from world_model.training.loop import uses_cuda
-from world_model.training.motion_fit import Track, fit_motion, with_measured_errors
-from world_model.training.path_stage import PathData, fit_caution, last_part, missed_displacement, train_path
+from world_model.training.motion_fit import fit_motion, with_measured_errors
+from world_model.training.path_stage import PathData, fit_caution, last_part, train_path
 from world_model.training.picture_stage import Pictures
 from world_model.training.report import Report
-from world_model.training.sequences import expected_motion
 from world_model.training.view_stage import train_views, view_pairs
 
 _SAMPLE_IMAGES = 6000

@@ -6,7 +6,6 @@ Shape suffixes: B = sequences, L = frames, R = judged frames, H = horizons, D = 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from world_model.models.transition import Transition
 from world_model.optional import extra
+from world_model.runtime.tensors import Observed, Retrieved
 from world_model.training.config import TrainConfig
 from world_model.training.loop import Loop, Progress, Terms, divide
 from world_model.training.losses import horizon_weights, prediction_loss
@@ -28,7 +28,7 @@ from world_model.training.sequences import TrainingSequence
 # A share of the judged frames hears nothing from the memory, as when it is late.
 MEMORY_DROPOUT = 0.05
 _VALIDATION_BATCHES = 16
-_COLUMNS = len(fields(Batch))
+_COLUMNS = len(Batch._fields) - 1 + len(Retrieved._fields)
 
 
 def observe_all(model: Transition, latent_BLD: Tensor, action_BLA: Tensor, recompute: bool = False) -> Tensor:
@@ -61,23 +61,17 @@ def run_batch(
     row_R, position_R = batch.row_R, batch.position_R
     state_RC = state_BLC[row_R, position_R]
     count = len(row_R)
-    return forecast(
-        state_RC,
-        batch.latent_BLD[row_R, position_R],
-        batch.action_BLA[row_R, position_R],
-        batch.motion_RHM,
-        horizons_s.expand(count, -1),
-        batch.spot_RHKD,
-        batch.spot_feature_RHKF,
-        batch.spot_valid_RHK,
-        batch.twin_RKD,
-        batch.twin_feature_RKF,
-        batch.twin_valid_RK,
-        batch.follow_RHKD,
-        batch.follow_valid_RHK,
-        torch.zeros(count, model.history_dim, device=state_RC.device),
-        torch.zeros(count, dtype=torch.int64, device=state_RC.device),
+    observed = Observed(
+        state=state_RC,
+        latent=batch.latent_BLD[row_R, position_R],
+        action=batch.action_BLA[row_R, position_R],
+        motion=batch.motion_RHM,
+        horizon_s=horizons_s.expand(count, -1),
+        history=torch.zeros(count, model.history_dim, device=state_RC.device),
+        history_count=torch.zeros(count, dtype=torch.int64, device=state_RC.device),
     )
+    forecasts: tuple[Tensor, Tensor, Tensor] = forecast(observed, batch.retrieved)
+    return forecasts
 
 
 def context_terms(
@@ -129,8 +123,8 @@ class TransitionLosses(nn.Module):
         self.register_buffer("variance_D", variance_D)
 
     def forward(self, *columns: Tensor) -> dict[str, Tensor]:
-        """Return the named losses of a batch's tensors, in the order of ``Batch``; outcomes may come last."""
-        batch, model, recompute = Batch(*columns[:_COLUMNS]), self.model, self._recompute and self.training
+        """Return the named losses of a batch's tensors, as ``Batch.columns`` gives them; outcomes may come last."""
+        batch, model, recompute = Batch.of(columns[:_COLUMNS]), self.model, self._recompute and self.training
         state_BLC = observe_all(model, batch.latent_BLD, batch.action_BLA, recompute)
         with_RHD, without_RHD, _ = run_batch(model, batch, state_BLC, self.horizons_s, recompute)
         terms = {"prediction": prediction_loss(without_RHD, batch.target_RHD, self.variance_D, self.weight_H)}
@@ -143,7 +137,7 @@ class TransitionLosses(nn.Module):
 def parts_of(columns: Sequence[Tensor], parts: int) -> list[list[Tensor]]:
     """Return the tensors of a batch divided into equal parts, each with its sequences counted from 0."""
     divided = divide(columns, parts)
-    row = [f.name for f in fields(Batch)].index("row_R")
+    row = Batch._fields.index("row_R")
     for part in divided:
         part[row] = part[row] - part[row][0]
     return divided

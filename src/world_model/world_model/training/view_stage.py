@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from wm_core.memory.reference_batch import nearest_states
 from world_model.data.episodes import Episode
-from world_model.models.forecaster import ViewWarp
+from world_model.models.views import ViewWarp
 from world_model.runtime.conditioning import Retrieval, offsets_in_frame
 from world_model.training.config import StageConfig, TrainConfig
 from world_model.training.loop import Draw, Loop, one_cycle, run_stage

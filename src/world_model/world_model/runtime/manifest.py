@@ -1,0 +1,107 @@
+"""What an artifact says of itself, and what a deployment requires of it."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from world_model.errors import ArtifactError
+
+FORMAT_VERSION = 3
+# Transitions of format 2 take fifteen tensors by position, and their manifests call some settings otherwise.
+READABLE_VERSIONS = (2, FORMAT_VERSION)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectations:
+    """What a deployment requires of the artifact it loads; ``None`` requires nothing."""
+
+    z_dim: int | None = None
+    action_dim: int | None = None
+    image_size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an artifact is: sizes, normalisation, motion model, retrieval settings, origin and measured results.
+
+    Attributes:
+        encoder_id: First 16 hex digits of the SHA-256 of ``encoder.pt``; latents of different ids never mix.
+        image_size: Side of the square image the encoder takes [px].
+        inputs: Name -> size of what the encoder takes: ``image`` (3), optional ``depth`` (1), ``proprioception`` (P).
+        step_s: Time between two latents the transition was trained on [s].
+        horizon_s: The far horizon that the graph publishes [s].
+        latent_mean: Mean of each latent dimension over the training set [D].
+        latent_variance: Variance of each latent dimension over the training set [D]; the unit of prediction errors.
+        motion: Parameters of ``world_model.runtime.motion.MotionModel``.
+        memory: Parameters of ``world_model.runtime.conditioning.Retrieval``.
+        world_action: Sizes of the slow branch, or ``None`` when the artifact has none.
+        files: File name -> SHA-256 (hex).
+        training: What it was trained on and how; free form.
+        results: What was measured; free form.
+    """
+
+    format_version: int = FORMAT_VERSION
+    name: str
+    encoder_id: str
+    z_dim: int
+    action_dim: int
+    image_size: int
+    inputs: dict[str, int] = field(default_factory=lambda: {"image": 3})
+    step_s: float
+    horizon_s: float
+    top_k: int
+    latent_mean: list[float]
+    latent_variance: list[float]
+    motion: dict[str, Any]
+    memory: dict[str, Any]
+    world_action: dict[str, Any] | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that contradict one another."""
+        if self.format_version not in READABLE_VERSIONS:
+            readable = " and ".join(map(str, READABLE_VERSIONS))
+            raise ArtifactError(f"artifact format is version {self.format_version}, this code reads {readable}")
+        for name in ("z_dim", "action_dim", "image_size", "top_k"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value <= 0:
+                raise ArtifactError(f"manifest: {name} is {value!r}, expected a positive whole number")
+        for name in ("latent_mean", "latent_variance"):
+            if len(getattr(self, name)) != self.z_dim:
+                raise ArtifactError(f"manifest: {name} has {len(getattr(self, name))} values, z_dim is {self.z_dim}")
+        if not (self.step_s > 0 and self.horizon_s >= self.step_s):
+            raise ArtifactError(f"manifest: step_s {self.step_s} and horizon_s {self.horizon_s} do not fit together")
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """Return the manifest written in ``text``.
+
+        Raises:
+            ArtifactError: Not JSON, an entry is unknown, or one is missing.
+        """
+        try:
+            entries = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ArtifactError(f"manifest is not JSON: {error}") from error
+        if not isinstance(entries, dict):
+            raise ArtifactError(f"manifest is a JSON {type(entries).__name__}, expected an object")
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(entries) - known)
+        if unknown:
+            raise ArtifactError(f"manifest has unknown entries: {', '.join(unknown)}")
+        try:
+            return cls(**entries)
+        except TypeError as error:
+            raise ArtifactError(f"manifest is incomplete: {error}") from error
+
+    def to_json(self) -> str:
+        """Return the manifest as indented JSON."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    def require(self, expect: Expectations) -> None:
+        """Raise ``ArtifactError`` naming the first entry that differs from what is expected."""
+        for name, expected in asdict(expect).items():
+            if expected is not None and getattr(self, name) != expected:
+                raise ArtifactError(f"artifact '{self.name}' has {name} {getattr(self, name)}, expected {expected}")

@@ -1,0 +1,62 @@
+"""What goes into the predictor and what comes out of it.
+
+Shape suffixes: D = latent size, A = action size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wm_core.memory.keyframes import REVISIT_RADIUS_M, REVISIT_YAW_RAD
+from wm_core.se2 import Pose2
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One latent with the pose and action that belong to its stamp."""
+
+    stamp_ns: int
+    latent_D: np.ndarray
+    pose: Pose2 | None = None
+    action_A: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The latent expected ``horizon_s`` ahead.
+
+    ``gate`` is 0 when memories had no say and 1 when they alone spoke. ``revisit`` tells whether one of them lies
+    within 1 m and 30 degrees of the expected pose. ``network_D`` is what the network made of the memories before recent
+    evidence had its say (``world_model.runtime.evidence``), ``copied_D`` what they say without any network (``None``
+    where they are not of this place).
+    """
+
+    horizon_s: float
+    latent_D: np.ndarray
+    network_D: np.ndarray
+    copied_D: np.ndarray | None
+    without_memory_D: np.ndarray
+    persistence_D: np.ndarray
+    gate: float
+    memory_ids: tuple[int, ...]
+    memory_poses: tuple[Pose2, ...]
+    pose: Pose2 | None
+    revisit: bool
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The forecasts made from one observation, ordered by horizon."""
+
+    stamp_ns: int
+    forecasts: tuple[Forecast, ...]
+
+
+def is_revisit(pose: Pose2, memory_poses: Sequence[Pose2]) -> bool:
+    """Return whether one of the remembered poses lies within 1 m and 30 degrees of ``pose``."""
+    for other in memory_poses:
+        forward, left, turn = other.relative_to(pose)
+        if forward * forward + left * left <= REVISIT_RADIUS_M**2 and abs(turn) <= REVISIT_YAW_RAD:
+            return True
+    return False
