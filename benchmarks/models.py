@@ -63,8 +63,7 @@ def write_random(config: TrainConfig, image_size: int, action_dim: int, path: Pa
     entries |= {"latent_mean": [0.0] * z_dim, "latent_variance": [1.0] * z_dim}
     entries["training"] = {"config": config.to_json(), "parameters_million": million}
     export_artifact(path, modules["encoder"], modules["decoder"], transition, entries)
-    inputs: dict[str, torch.Tensor] = example_inputs(transition, action_dim, batch=1)
-    return inputs
+    return example_inputs(transition, action_dim, batch=1)
 
 
 class Frame:

@@ -153,10 +153,10 @@ def run_online(
             latent[t, h], without[t, h], gate_TH[t, h] = forecast.latent_D, forecast.without_memory_D, forecast.gate
             network[t, h] = forecast.network_D
             copied[t, h] = forecast.without_memory_D if forecast.copied_D is None else forecast.copied_D
-        spots = answers[:-1] if answers else [[] for _ in horizons]
-        twins = answers[-1] if answers else []
-        nearest[t], mean[t] = _copies(spots, latent_TD[t])
-        knn[t] = _successors(twins, row_of, latent_TD, t, horizons)
+        anticipated = answers[:-1] if answers else [[] for _ in horizons]
+        appearance = answers[-1] if answers else []
+        nearest[t], mean[t] = _copies(anticipated, latent_TD[t])
+        knn[t] = _successors(appearance, row_of, latent_TD, t, horizons)
     return OnlineRun(latent, network, copied, without, nearest, mean, knn, gate_TH)
 
 
@@ -186,18 +186,18 @@ def _plan(action_TA: np.ndarray, t: int, steps: int) -> np.ndarray | None:
     return plan_SA if len(plan_SA) and good_S.all() else None
 
 
-def _copies(spots: Sequence[Sequence[Memory]], latent_D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    nearest = [found[0].latent_D if found else latent_D for found in spots]
-    mean = [np.mean([m.latent_D for m in found[:MEAN_COUNT]], axis=0) if found else latent_D for found in spots]
+def _copies(anticipated: Sequence[Sequence[Memory]], latent_D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    nearest = [found[0].latent_D if found else latent_D for found in anticipated]
+    mean = [np.mean([m.latent_D for m in found[:MEAN_COUNT]], axis=0) if found else latent_D for found in anticipated]
     return np.stack(nearest), np.stack(mean)
 
 
 def _successors(
-    twins: Sequence[Memory], row_of: dict[int, int], latent_TD: np.ndarray, t: int, horizons: Sequence[int]
+    appearance: Sequence[Memory], row_of: dict[int, int], latent_TD: np.ndarray, t: int, horizons: Sequence[int]
 ) -> np.ndarray:
-    if not twins:
+    if not appearance:
         return np.repeat(latent_TD[t : t + 1], len(horizons), axis=0)
-    start = row_of[twins[0].stamp_ns]
+    start = row_of[appearance[0].stamp_ns]
     return latent_TD[[min(start + step, t) for step in horizons]]
 
 

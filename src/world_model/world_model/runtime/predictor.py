@@ -75,8 +75,7 @@ class Predictor:
         self._motion = MotionTracker(model, manifest.step_s, manifest.action_dim)
         self._known_std_H3 = expected_error(model, self.horizons_s)
         self._usual_D = np.array(manifest.latent_mean, np.float32)
-        self._horizon_1H = self._row(np.array(self.horizons_s))
-        self._no_history_N = np.zeros(HISTORY_EMBEDDINGS * HISTORY_SIZE, np.float32)
+        self._nothing = self._nothing_observed()
         self.successor_counts: Counter[str] = Counter(used=0, outside=0)
         self.reset()
         self._warm_up()
@@ -93,7 +92,7 @@ class Predictor:
         for evidence in self._evidence:
             evidence.forget_waiting()
         with torch.inference_mode():
-            self._state_1C = self._transition.initial(1)
+            self._present = self._nothing._replace(state=self._transition.initial(1))
         self._motion.reset()
         self._last: Observation | None = None
         self._moved_H3: np.ndarray | None = None
@@ -120,12 +119,12 @@ class Predictor:
         self._last = observation
         for evidence in self._evidence:
             evidence.observe(observation.stamp_ns, observation.latent_D)
+        latent_1D, action_1A = self._row(observation.latent_D), self._action_row(observation)
         with torch.inference_mode():
-            self._state_1C = self._transition.observe(
-                self._row(observation.latent_D), self._action_row(observation), self._state_1C
-            )
+            state_1C = self._transition.observe(latent_1D, action_1A, self._present.state)
+        self._present = self._present._replace(state=state_1C, latent=latent_1D, action=action_1A)
         self._motion.update(observation.stamp_ns, observation.pose, observation.action_A)
-        self._moved_H3, self._std_H3 = self._expected_motion(observation, plan_SA)
+        self._moved_H3, self._std_H3 = self._expected_motion(plan_SA)
         return self._requests(observation)
 
     def predict(
@@ -164,9 +163,7 @@ class Predictor:
         if action_A is not None and (action_A.shape != (size,) or not np.all(np.isfinite(action_A))):
             raise ObservationError(f"action is {action_A.tolist()}, expected {size} finite values")
 
-    def _expected_motion(
-        self, observation: Observation, plan_SA: np.ndarray | None
-    ) -> tuple[np.ndarray | None, np.ndarray]:
+    def _expected_motion(self, plan_SA: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray]:
         """Return the displacement at each horizon, if anything is known of it, and its standard error, [H, 3] each."""
         moved_S3 = self._motion.displacements(max(self._steps), plan_SA)
         if moved_S3 is None:
@@ -177,7 +174,8 @@ class Predictor:
         # The action is held for want of a better guess: the network knows how episodes usually go on, and how surely.
         scale_3 = self._retrieval.scale_3
         with torch.inference_mode():
-            said_1H6 = self._transition.foresee_path(self._observed(observation, moved_H3, self._known_std_H3))
+            motion_1HM = self._motion_features(moved_H3, self._known_std_H3)
+            said_1H6 = self._transition.foresee_path(self._present._replace(motion=motion_1HM))
         said_H6 = said_1H6[0].cpu().numpy()
         return moved_H3 + said_H6[:, :3] * scale_3, said_H6[:, 3:] * scale_3
 
@@ -217,38 +215,36 @@ class Predictor:
         history_N: np.ndarray | None,
         history_count: int,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        last = self._last
-        assert last is not None
+        observed = self._present._replace(motion=self._motion_features(self._moved_H3, self._std_H3))
+        if history_N is not None and history_count > 0:
+            count_1 = self._tensor(np.array([history_count], np.int64))
+            observed = observed._replace(history=self._row(history_N), history_count=count_1)
         with torch.inference_mode():
-            latent_1HD, base_1HD, gate_1H = self._transition.forecast(
-                self._observed(last, self._moved_H3, self._std_H3, history_N, history_count),
-                self._retrieved(last, anticipated, appearance),
-            )
+            retrieved = self._retrieved(anticipated, appearance)
+            latent_1HD, base_1HD, gate_1H = self._transition.forecast(observed, retrieved)
         return latent_1HD[0].cpu().numpy(), base_1HD[0].cpu().numpy(), gate_1H[0].cpu().numpy()
 
-    def _observed(
-        self,
-        observation: Observation,
-        moved_H3: np.ndarray | None,
-        std_H3: np.ndarray,
-        history_N: np.ndarray | None = None,
-        history_count: int = 0,
-    ) -> Observed:
-        if moved_H3 is None:
-            moved_H3 = np.full((len(self._steps), 3), np.nan)
-        if history_N is None or history_count <= 0:
-            history_N, history_count = self._no_history_N, 0
+    def _nothing_observed(self) -> Observed:
+        """Return what does not change from one observation to the next; the rest is empty."""
+        nothing = self._row(np.zeros(0))
         return Observed(
-            state=self._state_1C,
-            latent=self._row(observation.latent_D),
-            action=self._action_row(observation),
-            motion=self._tensor(motion_features(moved_H3, std_H3, self._retrieval)[None]),
-            horizon_s=self._horizon_1H,
-            history=self._row(history_N),
-            history_count=self._tensor(np.array([history_count], np.int64)),
+            state=nothing,
+            latent=nothing,
+            action=nothing,
+            motion=nothing,
+            horizon_s=self._row(np.array(self.horizons_s)),
+            history=self._row(np.zeros(HISTORY_EMBEDDINGS * HISTORY_SIZE)),
+            history_count=self._tensor(np.zeros(1, np.int64)),
         )
 
-    def _retrieved(self, last: Observation, anticipated: list[Sequence[Memory]], appearance: list[Memory]) -> Retrieved:
+    def _motion_features(self, moved_H3: np.ndarray | None, std_H3: np.ndarray) -> torch.Tensor:
+        if moved_H3 is None:
+            moved_H3 = np.full((len(self._steps), 3), np.nan)
+        return self._tensor(motion_features(moved_H3, std_H3, self._retrieval)[None])
+
+    def _retrieved(self, anticipated: list[Sequence[Memory]], appearance: list[Memory]) -> Retrieved:
+        last = self._last
+        assert last is not None
         present = Present(last.stamp_ns, self._motion.pose, last.action_A)
         size, retrieval, width = self._manifest.z_dim, self._retrieval, self._retrieval.appearance_k
         expected = [self._expected_pose(row) for row in range(len(anticipated))]
@@ -298,7 +294,8 @@ class Predictor:
         return self._row(unknown_A if observation.action_A is None else observation.action_A)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(self._device)
+        tensor = torch.from_numpy(array)
+        return tensor if self._device == "cpu" else tensor.to(self._device)
 
     def _warm_up(self) -> None:
         """Run a few dummy steps, so that the first real one is not slowed down by compilation."""
