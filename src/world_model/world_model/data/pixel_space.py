@@ -35,11 +35,13 @@ class PixelSpace:
     def project(self, image_NHWC: np.ndarray) -> np.ndarray:
         """Return the components of uint8 images, [N, P]."""
         pixel_NX = image_NHWC.reshape(len(image_NHWC), -1).astype(np.float32) / 255.0
-        return (pixel_NX - self.mean_X) @ self.component_PX.T
+        component_NP: np.ndarray = (pixel_NX - self.mean_X) @ self.component_PX.T
+        return component_NP
 
     def read(self, latent_ND: np.ndarray) -> np.ndarray:
         """Return the components that latents stand for, [..., P]."""
-        return latent_ND @ self.read_DP[:-1] + self.read_DP[-1]
+        component_NP: np.ndarray = latent_ND @ self.read_DP[:-1] + self.read_DP[-1]
+        return component_NP
 
     def errors(self, predicted_ND: np.ndarray, true_NP: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return NMSE [...] averaged over components, and with all components' variance pooled (as pixels count)."""
@@ -101,4 +103,5 @@ def _top_directions(centred_NX: np.ndarray, rounds: int = 4) -> np.ndarray:
     for _ in range(rounds):
         basis_XQ, _ = np.linalg.qr(centred_NX.T @ (centred_NX @ basis_XQ))
     _, _, vector_QX = np.linalg.svd(centred_NX @ basis_XQ, full_matrices=False)
-    return (vector_QX @ basis_XQ.T)[:COMPONENTS]
+    direction_CX: np.ndarray = (vector_QX @ basis_XQ.T)[:COMPONENTS]
+    return direction_CX

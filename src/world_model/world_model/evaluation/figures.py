@@ -130,7 +130,8 @@ def plot_map(artifact: Artifact, episode: Episode, path: Path) -> None:
 
 def _decode(decoder: torch.jit.ScriptModule, latent_ND: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
-        return decoder(torch.from_numpy(np.ascontiguousarray(latent_ND, np.float32))).numpy()
+        picture: np.ndarray = decoder(torch.from_numpy(np.ascontiguousarray(latent_ND, np.float32))).numpy()
+        return picture
 
 
 def _markdown(result: dict[str, Any]) -> str:

@@ -52,4 +52,5 @@ def ratio_interval(sums: np.ndarray) -> dict[str, float]:
 def _draw(sums: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(0)
     rows = rng.integers(len(sums), size=(DRAWS, len(sums)))
-    return sums[rows].sum(axis=1)
+    drawn: np.ndarray = sums[rows].sum(axis=1)
+    return drawn

@@ -79,7 +79,8 @@ def fit_readout(embedding_KE: Tensor, seen_KP: Tensor) -> Tensor:
     """Return the ridge regression [E + 1, P] from embeddings (and one) to what was seen."""
     inputs = torch.cat([embedding_KE, torch.ones(len(embedding_KE), 1)], 1).double()
     gram = inputs.T @ inputs + _RIDGE * torch.eye(inputs.shape[1], dtype=torch.float64)
-    return torch.linalg.solve(gram, inputs.T @ seen_KP.double()).float()
+    weights: Tensor = torch.linalg.solve(gram, inputs.T @ seen_KP.double()).float()
+    return weights
 
 
 @torch.no_grad()

@@ -65,8 +65,10 @@ def resampling_units(table: TickTable) -> np.ndarray:
     """Return what each window belongs to when intervals are made; see ``ForecastErrors.unit``."""
     now_W = table.past[:, -1]
     if len(table.names) > 1:
-        return table.episode[now_W]
-    return (table.stamp[now_W] - table.stamp[now_W].min()) // (BLOCK_S * 1_000_000_000)
+        owner_W: np.ndarray = table.episode[now_W]
+        return owner_W
+    block_W: np.ndarray = (table.stamp[now_W] - table.stamp[now_W].min()) // (BLOCK_S * 1_000_000_000)
+    return block_W
 
 
 def ratio_with_interval(

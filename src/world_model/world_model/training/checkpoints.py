@@ -45,7 +45,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ArtifactError: Missing, damaged, or not a checkpoint of this package.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ArtifactError(f"checkpoint {path} cannot be read: {type(error).__name__}") from error
     missing = sorted({"config", "step", "model"} - set(checkpoint)) if isinstance(checkpoint, dict) else ["everything"]

@@ -20,7 +20,7 @@ def recomputed(modules: Iterable[nn.Module]) -> Iterator[None]:
     changed = list(modules)
     for module in changed:
         # Set on the instance: the class, and with it whatever else is made of it, stays as it is.
-        module.forward = partial(_twice, module, module.forward)  # type: ignore[method-assign]
+        module.forward = partial(_twice, module, module.forward)
     try:
         yield
     finally:

@@ -286,7 +286,8 @@ def sample_rows(episode: Episode, episode_count: int) -> slice:
 def source_state(config: TrainConfig, part: str) -> dict[str, torch.Tensor]:
     """Return the weights of a part of the artifact that the run starts from."""
     artifact = load_artifact(config.start_from)
-    return torch.jit.load(str(artifact.path / f"{part}.pt")).state_dict()
+    state: dict[str, torch.Tensor] = torch.jit.load(str(artifact.path / f"{part}.pt")).state_dict()
+    return state
 
 
 def _track(episode: Episode) -> Track:

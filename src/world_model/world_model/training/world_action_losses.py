@@ -36,14 +36,16 @@ class PictureTeller(nn.Module):
 
     def forward(self, embedding_BE: Tensor) -> Tensor:
         """Return pictures [B, 3, 32, 32], values in -1..1."""
-        return self.stages(self.start(embedding_BE).unflatten(1, (self.width, 4, 4)))
+        picture_B3SS: Tensor = self.stages(self.start(embedding_BE).unflatten(1, (self.width, 4, 4)))
+        return picture_B3SS
 
 
 def picture_loss(teller: PictureTeller, embedding_BE: Tensor, image_BSSC: Tensor) -> Tensor:
     """Return the mean absolute difference between the told and the shown picture."""
     shown = image_BSSC.permute(0, 3, 1, 2).float() / 127.5 - 1.0
     shown = nn.functional.adaptive_avg_pool2d(shown, PictureTeller.SIDE)
-    return (teller(embedding_BE) - shown).abs().mean()
+    loss: Tensor = (teller(embedding_BE) - shown).abs().mean()
+    return loss
 
 
 class EncoderLosses(nn.Module):
