@@ -26,6 +26,7 @@ class Outside(NamedTuple):
 
 
 OUTSIDE = {
+    "av": Outside("python3-av-pip", "av", "video"),
     "cv2": Outside("python3-opencv", "opencv-python-headless"),
     "faiss": Outside("python3-faiss-cpu-pip", "faiss-cpu"),
     "h3": Outside("python3-h3-pip", "h3"),
@@ -44,8 +45,13 @@ OUTSIDE = {
     "scipy": Outside("python3-scipy", "scipy"),
     "sklearn": Outside("python3-sklearn", "scikit-learn", "train"),
     "torch": Outside("python3-torch-pip", "torch"),
-    "transformers": Outside("python3-transformers-pip", "transformers", "train"),
+    "transformers": Outside("python3-transformers-pip", "transformers", "extras"),
     "yaml": Outside("python3-yaml", "PyYAML"),
+    # What rosbags brings along; Python 3.14 has the last one itself.
+    "backports": Outside("python3-rosbags-pip", "rosbags"),
+    "compression": Outside("python3-rosbags-pip", "rosbags"),
+    "lz4": Outside("python3-rosbags-pip", "rosbags"),
+    "ruamel": Outside("python3-rosbags-pip", "rosbags"),
 }
 """{module: where it comes from}; every other import is a package of ROS or of ours, named as the module."""
 IN_ROSDEP = {
@@ -58,9 +64,11 @@ UNSEEN = {
     "world_model": {"onnxscript"},
 }
 """{package: what it needs though it imports it nowhere}: started by launch files, or loaded by another library."""
-TOOLS = {"ruff", "mypy", "pytest-timeout"}
+TOOLS = {"ruff", "mypy", "pytest-timeout", "pytest-cov", "coverage", "types-psutil", "types-PyYAML"}
 """In requirements/ without being imported."""
-CONDITION = {"train": "$WM_TRAIN == 1", "qdrant": "$WM_QDRANT == 1"}
+UNPINNED = {"av"}
+"""Left to the user: nothing but H.264 and H.265 needs it."""
+CONDITION = {extra: f"$WM_{extra.upper()} == 1" for extra in ("train", "extras", "qdrant", "video")}
 
 
 def imported(paths: list[Path]) -> set[str]:
@@ -124,13 +132,14 @@ def test_a_manifest_names_what_the_package_imports_and_nothing_else(package: str
 
 @pytest.mark.parametrize("package", PYTHON)
 def test_a_manifest_names_what_the_tests_import(package: str):
-    _, tests = imports_of(package)
+    run, tests = imports_of(package)
     # colcon orders packages by these too: who is tested with the help of a package that needs it cannot name that one.
     nameable = {module for module in tests if module not in OURS or package not in needed_by(module)}
+    keys = {key_of(module) for module in nameable} - {key_of(module) for module in run}
+    named = set(declared(package, "test_depend"))
+    assert keys <= named
     # Run by a build tool or by hand.
-    extra = {"ament_cmake_pytest", "python3-pytest"}
-    assert {key_of(module) for module in nameable} <= set(declared(package, "test_depend"))
-    assert set(declared(package, "test_depend")) - extra <= {key_of(module) for module in nameable}
+    assert named - {"ament_cmake_pytest", "python3-pytest"} <= keys
 
 
 @pytest.mark.parametrize("package", PYTHON)
@@ -167,12 +176,13 @@ def test_rosdep_and_pip_name_the_same_distributions():
 
 def test_pip_installs_what_is_imported_and_nothing_else():
     always = requirements("common") | requirements("numeric_wheels")
-    train, tests = requirements("train"), requirements("test")
+    train, extras, tests = (requirements(name) for name in ("train", "extras", "test"))
     assert requirements("numeric_ros") == requirements("numeric_wheels")
-    assert {each.pip for each in OUTSIDE.values()} | TOOLS == always | train | tests
+    assert {each.pip for each in OUTSIDE.values()} | TOOLS == always | train | extras | tests | UNPINNED
     run = {module for name in PYTHON if name != "wm_testing" for module in imports_of(name)[0]} & set(OUTSIDE)
     assert {OUTSIDE[module].pip for module in run if not OUTSIDE[module].extra} == always
     assert {OUTSIDE[module].pip for module in run if OUTSIDE[module].extra == "train"} == train
+    assert {OUTSIDE[module].pip for module in run if OUTSIDE[module].extra == "extras"} == extras
 
 
 @pytest.mark.parametrize("package", [name for name in PYTHON if (SOURCE / name / "setup.py").is_file()])

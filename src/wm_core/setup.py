@@ -11,8 +11,8 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "numpy", "rosbags"],
-    extras_require={"test": ["pytest", "hypothesis"]},
+    install_requires=["setuptools", "numpy", "PyYAML", "rosbags"],
+    extras_require={"test": ["pytest", "hypothesis"], "video": ["av"]},
     zip_safe=False,
     # A library for ctypes, not a module. Without a compiler the package works all the same, only slower.
     ext_modules=[

@@ -11,9 +11,9 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "matplotlib", "numpy", "PyYAML", "rich", "rosbags", "scipy", "torch"],
+    install_requires=["setuptools", "matplotlib", "numpy", "PyYAML", "rich", "scipy", "torch"],
     extras_require={
-        "test": ["pytest"],
+        "test": ["pytest", "hypothesis", "rosbags"],
         "train": ["lightning-fabric", "onnx", "onnxruntime", "onnxscript", "scikit-learn"],
         "extras": ["transformers"],
     },
