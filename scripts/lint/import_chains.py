@@ -2,8 +2,9 @@
 """Print the longest chain of imports inside each package, and how many files lie in its hall.
 
 A chain goes from module to module by any import in the source: at the top of the file, inside a function, or only for
-types. Modules that import one another in a circle count together, as one link of as many modules. With ``--most`` the
-command fails where a package's chain has more modules.
+types. Modules that import one another in a circle count together, as one link of as many modules. With ``--most`` and
+``--most-in-hall`` the command fails where a package has more. The hall is the package's own folder,
+without those below.
 """
 
 from __future__ import annotations
@@ -85,20 +86,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packages", nargs="*", help="names of packages; default: all")
     parser.add_argument("--most", type=int, help="most modules that a chain may have")
+    parser.add_argument("--most-in-hall", type=int, help="most files that a hall may have")
     arguments = parser.parse_args()
     packages = arguments.packages or sorted(path.parent.name for path in SOURCE.glob("*/package.xml"))
-    too_long = []
+    too_much = []
     for package in packages:
         root = SOURCE / package / package
         if not root.is_dir():
             continue
         chain = longest_chain(import_graph(root))
         short = [name.removeprefix(f"{package}.") for name in chain]
-        print(f"{package}: {len(chain)} modules, {len(list(root.glob('*.py')))} in its hall: {' > '.join(short)}")
+        hall = len(list(root.glob("*.py")))
+        print(f"{package}: {len(chain)} modules, {hall} in its hall: {' > '.join(short)}")
         if arguments.most is not None and len(chain) > arguments.most:
-            too_long.append(package)
-    if too_long:
-        raise SystemExit(f"chains of more than {arguments.most} modules: {', '.join(too_long)}")
+            too_much.append(f"{package}'s chain has {len(chain)} modules, at most {arguments.most} are allowed")
+        if arguments.most_in_hall is not None and hall > arguments.most_in_hall:
+            too_much.append(f"{package}'s hall has {hall} files, at most {arguments.most_in_hall} are allowed")
+    if too_much:
+        raise SystemExit("; ".join(too_much))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,7 +31,6 @@ from world_model.training.preparation import make_sequences
 from world_model.training.stages import prepare
 from world_model.training.transition_stage import Trainer
 
-GOLDEN = Path(__file__).parent / "golden_losses.json"
 CONFIG = TrainConfig(
     name="toy",
     horizons=(1, 20),
@@ -81,7 +79,7 @@ def test_losses_are_the_golden_ones(data, tmp_path, golden):
     stages = prepare(config, episodes, episodes.names("train"), tmp_path)
     sequences = make_sequences(config, episodes, episodes.names("train"), stages, 1)
     losses = Trainer(config, stages.transition, tmp_path / "run", 0.05).fit(sequences)
-    assert losses == pytest.approx(golden(GOLDEN, losses), rel=0.02)
+    golden("golden_losses.json", losses, rel=0.02)
 
 
 def test_a_killed_run_goes_on_where_it_was(data, tmp_path):

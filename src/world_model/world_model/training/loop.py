@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from world_model.training.checkpoints import RunConfig, check_same_run, load_checkpoint, save_checkpoint
