@@ -80,6 +80,7 @@ def pytest_in(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_golden_file_is_written_only_when_asked_for(tmp_path):
     shutil.copy(ROOT / "conftest.py", tmp_path)
     (tmp_path / "test_toy.py").write_text("def test(golden):\n    golden('values.json', {'a': 1.0}, rel=0.01)\n")
@@ -93,6 +94,7 @@ def test_a_golden_file_is_written_only_when_asked_for(tmp_path):
     assert (tmp_path / "values.json").read_text() == '{"a": 1.1}'
 
 
+@pytest.mark.slow
 def test_a_file_of_training_tests_is_not_even_imported_where_those_are_left_out(tmp_path):
     shutil.copy(ROOT / "conftest.py", tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = training: t\n")

@@ -3,8 +3,8 @@
 
 A chain goes from module to module by any import in the source: at the top of the file, inside a function, or only for
 types. Modules that import one another in a circle count together, as one link of as many modules. With ``--most`` and
-``--most-in-hall`` the command fails where a package has more. The hall is the package's own folder,
-without those below.
+``--most-in-hall`` the command fails where a package has more. The hall is the
+package's own folder, without those below.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def longest_chain(graph: Graph) -> list[str]:
     @cache
     def longest(modules: frozenset[str]) -> tuple[str, ...]:
         below = {circle[each] for name in modules for each in graph[name]} - {modules}
-        return (*sorted(modules), *max(map(longest, below), key=len, default=()))
+        chains: list[tuple[str, ...]] = [(), *map(longest, below)]
+        return (*sorted(modules), *max(chains, key=len))
 
     return list(max(map(longest, circle.values()), key=len, default=()))
 
