@@ -42,9 +42,16 @@ def tolerance_s(horizon_s: float, step_s: float) -> float:
     return max(_SHARE_OF_STEP * step_s, _SHARE_OF_HORIZON * horizon_s)
 
 
+def usable_span_s(horizon_s: float, step_s: float) -> tuple[float, float]:
+    """Return the least and the largest real time difference that may be used for a horizon [s]."""
+    reach_s = tolerance_s(horizon_s, step_s) + _ROUNDING * max(horizon_s, 1.0)
+    return horizon_s - reach_s, horizon_s + reach_s
+
+
 def stands_for(dt_s: float, horizon_s: float, step_s: float) -> bool:
     """Return whether a successor of this real time difference may be used for a horizon."""
-    return abs(dt_s - horizon_s) <= tolerance_s(horizon_s, step_s) + _ROUNDING * max(horizon_s, 1.0)
+    least_s, largest_s = usable_span_s(horizon_s, step_s)
+    return least_s <= dt_s <= largest_s
 
 
 def nearest_usable(dt_NM: np.ndarray, horizon_s: float, step_s: float) -> tuple[np.ndarray, np.ndarray]:

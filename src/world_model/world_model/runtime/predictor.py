@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from wm_core.memory.successors import usable_span_s
 from wm_core.se2 import Pose2
 from world_model.errors import ObservationError
 from world_model.runtime.artifacts import Artifact
@@ -76,6 +77,7 @@ class Predictor:
         self._known_std_H3 = expected_error(model, self.horizons_s)
         self._usual_D = np.array(manifest.latent_mean, np.float32)
         self._nothing = self._nothing_observed()
+        self._spans_s = [usable_span_s(horizon_s, manifest.step_s) for horizon_s in self.horizons_s]
         self.successor_counts: Counter[str] = Counter(used=0, outside=0)
         self.reset()
         self._warm_up()
@@ -147,8 +149,9 @@ class Predictor:
             raise ObservationError(f"{len(memories)} memory answers, expected {expected}")
         anticipated = list(memories[:-1]) if memories else [[] for _ in self.horizons_s]
         appearance = list(memories[-1]) if memories else []
-        used, outside = count_successors(appearance, self.horizons_s, self._manifest.step_s)
-        self.successor_counts.update(used=used, outside=outside)
+        used, outside = count_successors(appearance, self._spans_s)
+        self.successor_counts["used"] += used
+        self.successor_counts["outside"] += outside
         latent_HD, base_HD, gate_H = self._forward(anticipated, appearance, history_N, history_count)
         forecasts = tuple(
             self._forecast(i, latent_HD[i], base_HD[i], float(gate_H[i]), found) for i, found in enumerate(anticipated)

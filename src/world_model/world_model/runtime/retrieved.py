@@ -151,16 +151,20 @@ def successor_arrays(
     return {"successor_latent": latent, "successor_valid": valid}
 
 
-def count_successors(memories: Sequence[Memory], horizons_s: Sequence[float], step_s: float) -> tuple[int, int]:
+def count_successors(memories: Sequence[Memory], spans_s: Sequence[tuple[float, float]]) -> tuple[int, int]:
     """Return how many successors of some memories stand for one of the horizons, and how many for none.
 
     Args:
         memories: With what followed them, whoever stored it.
-        horizons_s: Times ahead that are asked for [s].
-        step_s: Step of the artifact [s].
+        spans_s: Usable real time differences of each horizon that is asked for, as ``usable_span_s`` gives them [s].
     """
     every = [dt_s for memory in memories for _, dt_s, _ in memory.successors]
-    used = sum(any(stands_for(dt_s, horizon_s, step_s) for horizon_s in horizons_s) for dt_s in every)
+    used = 0
+    for dt_s in every:
+        for least_s, largest_s in spans_s:
+            if least_s <= dt_s <= largest_s:
+                used += 1
+                break
     return used, len(every) - used
 
 
