@@ -21,6 +21,7 @@ class Params:
     backend: str = param("faiss", "Backend.", choices=("faiss", "qdrant"))
     topics: list[str] = param(("/camera/image_raw",), "Topics.")
     weights: list[float] = param((1.0,), "Weights.")
+    yaw_weight_m: float = param(1.0, "Weight [m].", low=0.0, alias="heading_weight_m")
 
     def __post_init__(self) -> None:
         if self.k > 100 and self.tiny:
@@ -45,6 +46,7 @@ def node_with(ros_context):  # noqa: F811
 def test_defaults_and_given(node_with):
     assert declare_params(node_with(), Params) == Params()
     given = {"publish_rate": 5.5, "k": 3, "tiny": False, "backend": "qdrant", "topics": ["/a", "/b"], "model_path": "x"}
+    given["yaw_weight_m"] = 0.5
     assert dataclasses.asdict(declare_params(node_with(**given), Params)) == {**given, "weights": [1.0]}
 
 
@@ -66,11 +68,32 @@ def test_integers_are_read_as_doubles(node_with):
         ({"publish_rate": "fast"}, "'publish_rate' = 'fast' is string, expected double"),
         ({"backend": "redis"}, "'backend' = 'redis', expected one of"),
         ({"k": 101}, "tested: k = 101 needs tiny = false"),
+        ({"heading_weight_m": -1.0}, r"'yaw_weight_m' = -1.0 is out of range \[0.0, inf\]"),
+        (
+            {"heading_weight_m": 2.0, "yaw_weight_m": 3.0},
+            "2.0 is the former name of 'yaw_weight_m', which is given too",
+        ),
     ],
 )
 def test_what_cannot_work_is_named(node_with, given, text):
     with pytest.raises(ParameterError, match=text):
         declare_params(node_with(**given), Params)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"heading_weight_m": 2.0},
+        {"heading_weight_m": 2},
+        {"heading_weight_m": 2.0, "yaw_weight_m": 1.0},  # a file that sets every key, and the user's own
+        {"heading_weight_m": 2.0, "yaw_weight_m": 2},
+    ],
+)
+def test_a_former_name_is_understood_with_one_warning(node_with, monkeypatch, given):
+    node, said = node_with(**given), []
+    monkeypatch.setattr(type(node.get_logger()), "warning", lambda _, text: said.append(text))
+    assert declare_params(node, Params).yaw_weight_m == 2.0
+    assert said == ["parameter 'heading_weight_m' is now called 'yaw_weight_m'; the former name goes with a release"]
 
 
 def test_environment_sets_defaults_only(node_with, monkeypatch):

@@ -41,6 +41,7 @@ def param(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
     env: str | None = None,
+    alias: str | None = None,
 ) -> Any:
     """Returns a dataclass field that declares one parameter.
 
@@ -51,8 +52,11 @@ def param(
         high: Greatest value, inclusive.
         choices: The only strings allowed.
         env: Environment variable that replaces the default where it is set and not empty.
+        alias: Former name, which is still understood, with a warning.
     """
-    metadata = {"description": description, "low": low, "high": high, "choices": choices, "env": env}
+    metadata = {
+        "description": description, "low": low, "high": high, "choices": choices, "env": env, "alias": alias,
+    }  # fmt: skip
 
     def resolve() -> Any:
         text = os.environ.get(env, "") if env else ""
@@ -97,11 +101,14 @@ def declare_params(node: Node, params: type[ParamsT]) -> ParamsT:
     """Returns ``params`` filled from the node's parameters, after declaring them all (read-only).
 
     Raises:
-        ParameterError: A given key is not a parameter, or a value has the wrong type or lies out of range; the message
-            names it.
+        ParameterError: A given key is not a parameter, a value has the wrong type or lies out of range, or a parameter
+            is given under its former name too; the message names it.
     """
     hints = get_type_hints(params)
     fields = dataclasses.fields(params)  # type: ignore[arg-type]
+    for field in fields:
+        if field.metadata.get("alias") in node._parameter_overrides:
+            _take_former(node, field, _TYPES[hints[field.name]])
     _refuse_unknown(node, [field.name for field in fields])
     values = {field.name: _declare(node, field, _TYPES[hints[field.name]]) for field in fields}
     try:
@@ -110,6 +117,22 @@ def declare_params(node: Node, params: type[ParamsT]) -> ParamsT:
         raise
     except ValueError as error:
         raise ParameterError(f"{node.get_name()}: {error}") from error
+
+
+def _take_former(node: Node, field: dataclasses.Field, kind: Parameter.Type) -> None:
+    """Moves what is given under a parameter's former name to its present one."""
+    former = field.metadata["alias"]
+    given = node._parameter_overrides.pop(former)
+    _read_integers_as_doubles(node, field.name, kind)
+    present = node._parameter_overrides.get(field.name)
+    # Parameter files set every key: one that holds the default says nothing against what the user wrote elsewhere.
+    if present is not None and present.value not in (_default_of(field), given.value):
+        raise ParameterError(
+            f"{node.get_name()}: '{former}' = {given.value!r} is the former name of '{field.name}', "
+            f"which is given too, as {present.value!r}"
+        )
+    node._parameter_overrides[field.name] = Parameter(field.name, value=given.value)
+    node.get_logger().warning(f"parameter '{former}' is now called '{field.name}'; the former name goes with a release")
 
 
 def _refuse_unknown(node: Node, known: list[str]) -> None:
