@@ -30,6 +30,13 @@ def yaw_of(quaternion: Sequence[float] | np.ndarray) -> float:
     return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
 
+def turned_about_z(quaternion: Sequence[float], yaw_rad: float) -> tuple[float, float, float, float]:
+    """Returns a rotation x, y, z, w followed by a turn about the frame's z."""
+    x, y, z, w = quaternion
+    sine, cosine = math.sin(yaw_rad / 2.0), math.cos(yaw_rad / 2.0)
+    return cosine * x - sine * y, cosine * y + sine * x, cosine * z + sine * w, cosine * w - sine * z
+
+
 def quaternion_of(yaw_rad: float) -> tuple[float, float, float, float]:
     """Returns the quaternion x, y, z, w of a yaw about z."""
     return 0.0, 0.0, math.sin(yaw_rad / 2.0), math.cos(yaw_rad / 2.0)

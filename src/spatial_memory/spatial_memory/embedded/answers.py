@@ -36,7 +36,14 @@ def limits_of(
     Raises:
         QueryError: The first one that cannot be answered as asked, by its place in the list.
     """
-    check_queries(queries, catalogue.dim, catalogue.action_dim, catalogue.encoder_id, grid.map.place_to_latlng)
+    check_queries(
+        queries,
+        catalogue.dim,
+        catalogue.action_dim,
+        catalogue.encoder_id,
+        grid.map.place_to_latlng,
+        catalogue.frame_id,
+    )
     limits: list[Limits | None] = []
     for query in queries:
         session = catalogue.sessions.get(query.session) if query.session else None
@@ -84,7 +91,7 @@ def _complete(
     # Queries around the same place find the same records: each is made once.
     places = dict(zip(ids, kept_N.tolist()))
     made = records_of(rows, list(places.values()), catalogue, _successors(index, store, wanted))
-    records = dict(zip(places, made))
+    records = dict(zip(places, store.completed(made)))
     answers: list[Matches] = []
     start = 0
     for query, shortlist, size, each in zip(queries, shortlists, sizes, ranked):

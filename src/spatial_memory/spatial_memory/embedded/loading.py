@@ -92,6 +92,7 @@ def _fill(
         if progress is not None:
             progress(len(index), total)
     index.hold_all_successors(store.all_successors())
+    store.check_extras()
     return recut
 
 

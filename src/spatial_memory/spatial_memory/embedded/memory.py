@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from spatial_memory.embedded.answers import answer, limits_of
 from spatial_memory.embedded.loading import load, new_search
-from spatial_memory.embedded.selection import matching_slots, moved_rows
+from spatial_memory.embedded.selection import matching_slots, moved_rows, turned_extras
 from spatial_memory.embedded.staging import check_fits, staged
 from spatial_memory.embedded.table import Catalogue, checked_cells, records_of, rows_of
 from spatial_memory.geometry.cells import CellGrid
@@ -22,6 +23,7 @@ from spatial_memory.index.cell_index import Backend, CellIndex, Search
 from spatial_memory.index.columns import Rows, room_for
 from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.index.eviction import Forgetting
+from spatial_memory.store.extras import extras_of, extras_of_successor
 from spatial_memory.store.schema import pack_successor
 from spatial_memory.store.store import Store
 from wm_core.memory.protocol import Forget, Rigid, Stats
@@ -94,6 +96,8 @@ class CellMemory:
             links = [(key, successor) for key, record in zip(ids, records) for successor in record.successors]
             if links:
                 self._store.put_successors(links)
+            extras = [(key, extra) for key, record in zip(ids, records) for extra in extras_of(record)]
+            self._store.put_extras(extras, int(rows.stamp_N.min()))
             self._hold(ids, records)
             self._evict()
             return ids
@@ -138,10 +142,11 @@ class CellMemory:
             RecordError: A successor that cannot be kept.
         """
         with self._lock:
-            check_successor(successor, self._catalogue.dim)
+            check_successor(successor, self._catalogue.dim, self._catalogue.feature_id)
             if self._index is None or record_id not in self._index:
                 return False
             self._store.put_successors([(record_id, successor)])
+            self._store.put_extras([(record_id, extra) for extra in extras_of_successor(successor)])
             self._index.hold_successors(record_id, pack_successor(record_id, successor), more=True)
             return True
 
@@ -189,7 +194,7 @@ class CellMemory:
             slots_N = np.array([self._index.slot_of(record_id) for record_id in ids], np.int64)
             rows = self._index.rows(slots_N[slots_N >= 0])
             successors = self._store.successors(rows.id_N.tolist(), self._index.dim)
-            return records_of(rows, range(len(rows)), self._catalogue, successors)
+            return self._store.completed(records_of(rows, range(len(rows)), self._catalogue, successors))
 
     def everything(self) -> list[MemoryRecord]:
         """Return all records, oldest id first."""
@@ -207,8 +212,8 @@ class CellMemory:
         Raises:
             ForgetError: Criteria that make no sense.
         """
-        what.check()
         with self._lock:
+            what.check(self._catalogue.frame_id)
             if self._index is None:
                 return 0
             slots_N = matching_slots(what, self._index, self._catalogue, self._newest_ns)
@@ -260,15 +265,18 @@ class CellMemory:
 
         Raises:
             PlaceError: One of them would lie nowhere; then none moved.
+            FrameMismatchError: Only some would move to another frame; then none moved.
             StoreError: The disk does not take it at present; they moved in RAM and will on disk.
         """
         with self._lock:
             if self._search is None or self._index is None:
                 return 0
+            rigid.check(session, self._catalogue.frame_id)
             what = Forget(session=session)
             slots_N = matching_slots(what, self._index, self._catalogue, self._newest_ns)
             parts = [self._index.rows(slots_N[at : at + _CHUNK]) for at in range(0, len(slots_N), _CHUNK)]
             moved = [moved_rows(part, rigid, self._grid) for part in parts]
+            turned = turned_extras(self._store.extras([key for part in parts for key in part.id_N.tolist()]), rigid)
             if len(slots_N) == len(self._index):
                 self._search = self._new_search(self._catalogue)
             else:
@@ -278,8 +286,9 @@ class CellMemory:
             for part in moved:
                 self._search.index.add(part)
             self._forgetting = Forgetting(self._search.index, self._surprise_weight)
+            self._catalogue = replace(self._catalogue, frame_id=rigid.frame_id or self._catalogue.frame_id)
             if moved:
-                self._store.replace(moved)
+                self._store.replace(moved, turned, frame_id=self._catalogue.frame_id)
         self.flush()
         return len(slots_N)
 
@@ -344,6 +353,8 @@ class CellMemory:
                 capacity=self._capacity,
                 cell_count=0 if index is None else index.directory.cell_count,
                 encoder_id=self._catalogue.encoder_id,
+                frame_id=self._catalogue.frame_id,
+                feature_id=self._catalogue.feature_id,
                 backend=self._backend.name,
                 durable_until_ns=0 if self._store.in_memory else self._store.durable_until_ns(self._put_newest_ns),
                 pending_writes=self._store.pending_count,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import CellIndex
+from spatial_memory.store.extras import Extra
 from wm_core.memory.protocol import Forget, Rigid
 from wm_core.memory.rows import Rows
+from wm_core.se3 import turned_about_z
 
 
 def matching_slots(what: Forget, index: CellIndex, catalogue: Catalogue, newest_ns: int) -> np.ndarray:
@@ -49,3 +53,18 @@ def moved_rows(rows: Rows, rigid: Rigid, grid: CellGrid) -> Rows:
     rows.yaw_N = ((turned_N + np.pi) % (2.0 * np.pi) - np.pi).astype(np.float32)
     rows.cell_N = grid.cells_of(rows.x_N, rows.y_N)
     return rows
+
+
+def turned_extras(extras: Mapping[int, Mapping[float, Extra]], rigid: Rigid) -> list[tuple[int, Extra]]:
+    """Return the rotations that are more than a yaw as a transform turns them, by record.
+
+    Args:
+        extras: What some records have, by id and horizon.
+        rigid: The transform.
+    """
+    own = [(key, items[0.0]) for key, items in extras.items() if 0.0 in items]
+    return [
+        (key, item._replace(orientation=turned_about_z(item.orientation, rigid.yaw)))
+        for key, item in own
+        if item.orientation is not None
+    ]

@@ -18,7 +18,7 @@ from spatial_memory.store import files
 from spatial_memory.store.schema import check_successors
 from spatial_memory.store.snapshots import check_snapshot
 from spatial_memory.store.store import Store
-from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, StoreError
+from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, FrameMismatchError, StoreError
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,18 @@ def check_fits(name: str, theirs: Catalogue, mine: Catalogue) -> None:
         mine: The memory's.
 
     Raises:
-        EncoderMismatchError: It holds latents of another encoder or size, or actions of another size.
+        EncoderMismatchError: It holds latents of another encoder or size, actions of another size, or features of
+            another network.
+        FrameMismatchError: Its places are in another frame.
     """
     if mine.encoder_id and theirs.encoder_id and theirs.encoder_id != mine.encoder_id:
         raise EncoderMismatchError(f"snapshot {name} is of encoder {theirs.encoder_id}, expected {mine.encoder_id}")
+    if mine.frame_id and theirs.frame_id and theirs.frame_id != mine.frame_id:
+        raise FrameMismatchError(f"snapshot {name} is in frame {theirs.frame_id}, the memory in {mine.frame_id}")
+    if mine.feature_id and theirs.feature_id and theirs.feature_id != mine.feature_id:
+        raise EncoderMismatchError(
+            f"snapshot {name} holds features of network {theirs.feature_id}, expected {mine.feature_id}"
+        )
     if mine.dim and theirs.dim and theirs.dim != mine.dim:
         raise EncoderMismatchError(f"snapshot {name} holds latents of {theirs.dim} values, expected {mine.dim}")
     if mine.action_dim > 0 and theirs.action_dim > 0 and theirs.action_dim != mine.action_dim:

@@ -19,10 +19,13 @@ from wm_core.memory.record import (
     LAST_FOLLOWED_ID,
     MAX_ID,
     MIN_FREE_IDS,
+    NO_FEATURE,
     MemoryRecord,
     Successor,
     action_size,
+    adopted,
     check_record,
+    check_same_source,
     no_action,
 )
 from wm_core.memory.rows import Rows
@@ -48,6 +51,8 @@ class Catalogue:
         action_dim: Action size A; -1 while that is open.
         next_id: The next id to give.
         sessions: Number of each session.
+        frame_id: Frame of its places; empty while that is open.
+        feature_id: Which network made its features; empty while that is open.
     """
 
     encoder_id: str = ""
@@ -55,6 +60,8 @@ class Catalogue:
     action_dim: int = -1
     next_id: int = 1
     sessions: dict[str, int] = field(default_factory=dict)
+    frame_id: str = ""
+    feature_id: str = ""
     _names: dict[int, str] = field(default_factory=dict, compare=False, repr=False)
 
     def adopting(self, records: Sequence[MemoryRecord]) -> Catalogue:
@@ -67,6 +74,8 @@ class Catalogue:
             encoder_id=self.encoder_id or records[0].encoder_id,
             dim=self.dim or int(np.size(records[0].latent_D)),
             action_dim=action_dim,
+            frame_id=adopted(self.frame_id, records, "frame_id"),
+            feature_id=adopted(self.feature_id, records, "feature_id"),
         )
 
     def check_encoder(self, encoder_id: str) -> None:
@@ -108,8 +117,8 @@ class Catalogue:
         self.next_id = max(self.next_id, record_id + 1)
 
     def is_alike(self, other: Catalogue) -> bool:
-        """Return whether encoder and sizes are the same."""
-        return (self.encoder_id, self.dim, self.action_dim) == (other.encoder_id, other.dim, other.action_dim)
+        """Return whether encoder, sizes, frame and features are the same."""
+        return replace(self, next_id=0, sessions={}) == replace(other, next_id=0, sessions={})
 
     def session_number(self, name: str, put_session: Callable[[str, int], None]) -> int:
         """Return the number of a session; a new one gets the next and is kept."""
@@ -133,6 +142,8 @@ class Catalogue:
             "action_dim": self.action_dim,
             "next_id": self.next_id,
             "grid": grid_meta(grid),
+            "frame_id": self.frame_id,
+            "feature_id": self.feature_id,
         }
 
     @staticmethod
@@ -160,7 +171,8 @@ class Catalogue:
         if next_id > MAX_ID - MIN_FREE_IDS:
             _LOG.warning("next_id %d leaves hardly an id to choose: going on at %d", next_id, LAST_FOLLOWED_ID + 1)
             next_id = LAST_FOLLOWED_ID + 1
-        return Catalogue(meta.get("encoder_id", ""), dim, action_dim, next_id, sessions)
+        sources = meta.get("frame_id", ""), meta.get("feature_id", "")
+        return Catalogue(meta.get("encoder_id", ""), dim, action_dim, next_id, sessions, *sources)
 
 
 def grid_meta(grid: CellGrid) -> str:
@@ -218,7 +230,7 @@ def records_of(
         successors: What followed each, by id.
     """
     names = catalogue.session_names()
-    encoder_id = catalogue.encoder_id
+    encoder_id, frame_id, feature_id = catalogue.encoder_id, catalogue.frame_id, catalogue.feature_id
     nothing = no_action()
     action_NA, previous_NA, latent_ND = rows.action_NA, rows.previous_action_NA, rows.latent_ND
     columns = (rows.id_N, rows.stamp_N, rows.x_N, rows.y_N, rows.z_N, rows.yaw_N, rows.session_N, rows.surprise_N,
@@ -238,6 +250,10 @@ def records_of(
             yaw=yaw,
             session=names[session],
             encoder_id=encoder_id,
+            frame_id=frame_id,
+            orientation=None,
+            feature_F=NO_FEATURE,
+            feature_id=feature_id,
             previous_action_A=previous_NA[at] if before else nothing,
             action_A=action_NA[at] if known else nothing,
             surprise=surprise,
@@ -276,6 +292,7 @@ def checked_cells(
     for at, record in enumerate(records):
         try:
             catalogue.check_encoder(record.encoder_id)
+            check_same_source(record, catalogue.frame_id, catalogue.feature_id)
             check_record(record, catalogue.dim, catalogue.action_dim)
             if record.id and (record.id in taken or (held is not None and record.id in held)):
                 raise RecordError("id-taken", f"id {record.id} is held already")

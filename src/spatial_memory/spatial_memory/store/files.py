@@ -14,11 +14,13 @@ from wm_core.memory.errors import CorruptStoreError, StoreLockedError
 
 IN_MEMORY = ":memory:"
 APPLICATION_ID = 0x574D454D  # "WMEM"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 
 # Rows and a sum over their keys, kept by the database itself: what is missing or stands in the wrong place shows.
 KEY_MODULUS = 1000003
-_KEYS = {"record": f"{{row}}id % {KEY_MODULUS}", "successor": f"{{row}}record % {KEY_MODULUS}"}
+_KEYS = {"record": f"{{row}}id % {KEY_MODULUS}", "successor": f"{{row}}record % {KEY_MODULUS}",
+         "extra": f"{{row}}record % {KEY_MODULUS}"}  # fmt: skip
 _TALLY = """
 INSERT INTO tally VALUES ('{table}', 0, 0);
 CREATE TRIGGER {table}_in AFTER INSERT ON {table} BEGIN
@@ -26,19 +28,29 @@ CREATE TRIGGER {table}_in AFTER INSERT ON {table} BEGIN
 CREATE TRIGGER {table}_out AFTER DELETE ON {table} BEGIN
     UPDATE tally SET rows = rows - 1, keys = keys - ({old}) WHERE name = '{table}'; END;
 """
-_TRIGGERS = "".join(
-    _TALLY.format(table=table, new=keys.format(row="NEW."), old=keys.format(row="OLD."))
-    for table, keys in _KEYS.items()
-)
-CREATE = f"""
+
+
+def _tally(table: str) -> str:
+    keys = _KEYS[table]
+    return _TALLY.format(table=table, new=keys.format(row="NEW."), old=keys.format(row="OLD."))
+
+
+CREATE_1 = f"""
 PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {FORMAT_VERSION};
+PRAGMA user_version = 1;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE session (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, checksum INTEGER NOT NULL);
 CREATE TABLE record (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE successor (record INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE tally (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, keys INTEGER NOT NULL) WITHOUT ROWID;
-{_TRIGGERS}"""
+{_tally("record")}{_tally("successor")}"""
+# Version 2 has frame_id and feature_id in meta, and a table of what only some records have: nothing is rewritten.
+FROM_1_TO_2 = f"""
+CREATE TABLE extra (record INTEGER PRIMARY KEY, body BLOB NOT NULL);
+{_tally("extra")}
+PRAGMA user_version = 2;
+"""
+CREATE = CREATE_1 + FROM_1_TO_2
 
 
 def hold(path: Path) -> IO[str] | None:
@@ -97,7 +109,7 @@ def publish(temporary: Path, path: Path) -> None:
 
 
 def check(connection: sqlite3.Connection, path: str) -> None:
-    """Refuse a file that is not a memory of this version.
+    """Refuse a file that is not a memory of this version, or of one that ``migrate`` leads to it.
 
     Raises:
         CorruptStoreError: Torn, damaged, or something else.
@@ -112,10 +124,10 @@ def check(connection: sqlite3.Connection, path: str) -> None:
     if application_id != APPLICATION_ID:
         text = f"is not a spatial memory (application id {application_id:#x})"
         raise CorruptStoreError(f"{path} {text}", f"it {text}")
-    if version != FORMAT_VERSION:
-        text = f"has format version {version}, this program reads {FORMAT_VERSION}"
+    if version not in READABLE_VERSIONS:
+        text = f"has format version {version}, this program reads {READABLE_VERSIONS[0]} to {READABLE_VERSIONS[-1]}"
         raise CorruptStoreError(f"{path} {text}", f"it {text}")
-    if strange := sorted(f"{kind} {name}" for kind, name, _ in found ^ _expected_tables()):
+    if strange := sorted(f"{kind} {name}" for kind, name, _ in found ^ _expected_tables(version)):
         # A column, trigger or index that is not ours would refuse or change what is written later.
         text = f"not the tables of a memory: {', '.join(dict.fromkeys(strange))}"
         raise CorruptStoreError(damage_text(path, text), text)
@@ -130,10 +142,26 @@ def _tables(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
 
 
 @functools.cache
-def _expected_tables() -> frozenset[tuple[str, str, str]]:
+def _expected_tables(version: int) -> frozenset[tuple[str, str, str]]:
     with contextlib.closing(sqlite3.connect(IN_MEMORY)) as connection:
-        connection.executescript(CREATE)
+        connection.executescript(CREATE_1 if version == 1 else CREATE)
         return frozenset(_tables(connection))
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a checked file to the present version, all or nothing.
+
+    Raises:
+        sqlite3.Error, OSError: The disk does not take it; then it is as it was.
+    """
+    if connection.execute("PRAGMA user_version").fetchone()[0] == FORMAT_VERSION:
+        return
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE; {FROM_1_TO_2} COMMIT;")
+    except (sqlite3.Error, OSError):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def damage_text(path: str, error: object) -> str:

@@ -80,6 +80,7 @@ class Handle:
         try:
             files.check(connection, self.path)
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            files.migrate(connection)
         except BaseException:
             connection.close()
             raise

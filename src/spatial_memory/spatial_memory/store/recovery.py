@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spatial_memory.store import files
+from spatial_memory.store.extras import GET_EXTRAS, PUT_EXTRA, pack_extra, unpack_extras
 from spatial_memory.store.schema import (
     GET_META,
     GET_RECORDS,
@@ -81,6 +82,10 @@ def _salvage(source: sqlite3.Connection, new: sqlite3.Connection, path: Path) ->
         if row[0] in kept:
             for successor in unpack_successors([row], dim)[0].get(row[0], ()):
                 new.execute(PUT_SUCCESSOR, (row[0], pack_successor(row[0], successor)))
+    for record_id, body in _rows(source, GET_EXTRAS, "ASC"):
+        if record_id in kept and isinstance(body, bytes):
+            for extra in unpack_extras(record_id, body)[0].values():
+                new.execute(PUT_EXTRA, (record_id, pack_extra(record_id, extra)))
     new.execute("COMMIT")
     return len(kept)
 

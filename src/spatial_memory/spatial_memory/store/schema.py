@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from wm_core.memory.errors import CorruptStoreError
-from wm_core.memory.record import Successor
+from wm_core.memory.record import NO_FEATURE, Successor
 from wm_core.memory.rows import Rows
 
-TABLES = ("meta", "session", "record", "successor")
+TABLES = ("meta", "session", "record", "successor", "extra")
 # Updates, not replacements: the tally counts insertions.
 PUT_RECORD = "INSERT INTO record VALUES (?,?) ON CONFLICT (id) DO UPDATE SET body = excluded.body"
 # What followed a record comes at different times, so each is appended to those before.
@@ -65,7 +65,9 @@ def unpack_successors(rows: Sequence[tuple[int, bytes]], dim: int) -> tuple[dict
     body = b"".join([body for _, body in rows])
     packed_N = np.frombuffer(body, layout)
     # All tuples in one go: an answer to many queries holds thousands.
-    values = zip(packed_N["horizon"].tolist(), packed_N["dt"].tolist(), packed_N["latent"])
+    values = zip(
+        packed_N["horizon"].tolist(), packed_N["dt"].tolist(), packed_N["latent"], itertools.repeat(NO_FEATURE)
+    )
     every = list(map(Successor._make, values))
     whole = memoryview(body)
     found: dict[int, list[Successor]] = {}

@@ -13,6 +13,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from spatial_memory.store import files
+from spatial_memory.store.extras import (
+    DROP_EXTRAS,
+    GET_EXTRAS,
+    PUT_EXTRA,
+    Extra,
+    pack_extra,
+    unpack_extras,
+    with_extras,
+)
 from spatial_memory.store.handle import Handle
 from spatial_memory.store.schema import (
     DROP_RECORD,
@@ -38,11 +47,13 @@ from spatial_memory.store.schema import (
 from spatial_memory.store.snapshots import copy_to
 from spatial_memory.store.writer import Change, Writer
 from wm_core.memory.errors import CorruptStoreError, StoreError
-from wm_core.memory.record import Successor
+from wm_core.memory.record import MemoryRecord, Successor
 from wm_core.memory.rows import Rows
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 250_000
+_MOST_KEYS = 10_000
+Statement = tuple[str, list[tuple[object, ...]]]
 
 
 class Store:
@@ -66,11 +77,14 @@ class Store:
         self.in_memory = self._file.in_memory
         self._damage: set[int] = set()
         self._recent: dict[int, dict[float, Successor]] = {}
+        self._recent_extras: dict[int, list[bytes]] = {}
+        self._damaged_extras: set[int] = set()
         self._recent_guard = threading.Lock()
         if self.in_memory:
             self._writer = Writer(self._file.shared, commit_every_s, guard=self._file.guard)
         else:
             self._writer = Writer(self._file.connect, commit_every_s)
+        self._has_extras = self._holds_extras()
 
     def close(self) -> None:
         """Commit what is left, if the disk takes it, and let go of the file."""
@@ -149,6 +163,52 @@ class Store:
             found[record_id] = _in_time([*found.get(record_id, ()), *by_horizon.values()])
         return found
 
+    def _holds_extras(self) -> bool:
+        rows = self._file.read(GET_TALLY, ("extra",))
+        return bool(rows and rows[0][0])
+
+    def check_extras(self) -> None:
+        """Refuse a file that lacks some of what only some records have, or holds something else.
+
+        Raises:
+            CorruptStoreError: Rows are missing, stand in the wrong place, or are damaged.
+        """
+        if self._has_extras:
+            for rows in self._all("extra", GET_EXTRAS, "record"):
+                for record_id, body in rows:
+                    if not isinstance(body, bytes) or not unpack_extras(record_id, body)[1]:
+                        text = f"the rotation or features of record {record_id} are damaged"
+                        raise CorruptStoreError(files.damage_text(self.path, text), text)
+
+    def completed(self, records: Sequence[MemoryRecord]) -> list[MemoryRecord]:
+        """Return records, as the index holds them, with their whole rotation and features."""
+        extras = self.extras([record.id for record in records])
+        return with_extras(records, extras) if extras else list(records)
+
+    def extras(self, ids: Sequence[int]) -> dict[int, dict[float, Extra]]:
+        """Return what only some records have, by id and horizon, whether committed yet or not.
+
+        What is damaged is left out, logged, and told by ``damage`` from then on.
+        """
+        found: dict[int, dict[float, Extra]] = {}
+        for at in range(0, len(ids) if self._has_extras else 0, _MOST_KEYS):
+            found |= self._some_extras(ids[at : at + _MOST_KEYS])
+        return found
+
+    def _some_extras(self, ids: Sequence[int]) -> dict[int, dict[float, Extra]]:
+        with self._recent_guard:
+            recent = {key: b"".join(self._recent_extras[key]) for key in ids if key in self._recent_extras}
+        rows = self._file.read(f"{GET_EXTRAS} WHERE record IN ({','.join('?' * len(ids))})", ids)
+        bodies = {key: body if isinstance(body, bytes) else b"damaged" for key, body in rows}
+        found = {}
+        for key in {*bodies, *recent}:
+            found[key], is_whole = unpack_extras(key, bodies.get(key, b""))
+            found[key] |= unpack_extras(key, recent.get(key, b""))[0]
+            if not is_whole:
+                self._damaged_extras.add(key)
+                _LOG.error("%s: the rotation or a feature of record %d is damaged", self.path, key)
+        return found
+
     # ---------------------------------------------------------------- writing
 
     def put(self, rows: Rows, *, known: bool = False) -> None:
@@ -172,6 +232,32 @@ class Store:
         values = [(record_id, pack_successor(record_id, successor)) for record_id, successor in links]
         self._writer.put(Change([(PUT_SUCCESSOR, values)], None, len(links), lambda: self._committed(links)))
 
+    def put_extras(self, items: Sequence[tuple[int, Extra]], oldest_ns: int | None = None) -> None:
+        """Keep what only some records have; ``oldest_ns`` is the oldest stamp of those that are new [ns]."""
+        if items:
+            self._writer.put(self._extras_change(items, (), oldest_ns))
+
+    def _extras_change(
+        self, items: Sequence[tuple[int, Extra]], before: Sequence[Statement], oldest_ns: int | None = None
+    ) -> Change:
+        """Return what keeps items together with other statements; they are read from RAM until it is committed."""
+        packed = [(record_id, pack_extra(record_id, extra)) for record_id, extra in items]
+        with self._recent_guard:
+            self._has_extras = self._has_extras or bool(items)
+            for record_id, body in packed:
+                self._recent_extras.setdefault(record_id, []).append(body)
+        rows = sum(len(values) for _, values in before) + len(packed)
+        return Change([*before, (PUT_EXTRA, packed)], oldest_ns, rows, lambda: self._committed_extras(packed))
+
+    def _committed_extras(self, packed: Sequence[tuple[int, bytes]]) -> None:
+        with self._recent_guard:
+            for record_id, body in packed:
+                waiting = self._recent_extras.get(record_id, [])
+                if waiting and waiting[0] is body:
+                    del waiting[0]
+                if not waiting:
+                    self._recent_extras.pop(record_id, None)
+
     def _committed(self, links: Sequence[tuple[int, Successor]]) -> None:
         with self._recent_guard:
             for record_id, successor in links:
@@ -186,19 +272,23 @@ class Store:
         with self._recent_guard:
             for record_id in ids:
                 self._recent.pop(record_id, None)
+                self._recent_extras.pop(record_id, None)
         keys = [(record_id,) for record_id in ids]
-        self._writer.put(Change([(DROP_RECORD, keys), (DROP_SUCCESSORS, keys)], None, 2 * len(ids)))
+        statements = [(DROP_RECORD, keys), (DROP_SUCCESSORS, keys)]
+        if self._has_extras:
+            statements.append((DROP_EXTRAS, keys))
+        self._writer.put(Change(statements, None, 2 * len(ids)))
 
-    def replace(self, parts: Sequence[Rows], **meta: object) -> None:
-        """Rewrite records, and meta about the memory, in one transaction."""
+    def replace(self, parts: Sequence[Rows], extras: Sequence[tuple[int, Extra]] = (), **meta: object) -> None:
+        """Rewrite records, what only some of them have, and meta about the memory, in one transaction."""
         every = itertools.chain.from_iterable(to_tuples(part) for part in parts)
-        checked = [checksummed(key, str(value)) for key, value in meta.items()]
-        self._writer.put(Change([(PUT_RECORD, list(every)), (PUT_META, checked)], None, sum(map(len, parts))))
+        rows = [checksummed(key, str(value)) for key, value in meta.items()]
+        self._writer.put(self._extras_change(extras, [(PUT_RECORD, list(every)), (PUT_META, rows)]))
 
     def clear(self, **meta: object) -> None:
         """Forget everything but these meta about the memory."""
-        with self._recent_guard:
-            self._recent.clear()
+        self._forget_recent()
+        self._has_extras = False
         statements: list[tuple[str, list[tuple[object, ...]]]] = [(f"DELETE FROM {table}", [()]) for table in TABLES]
         statements.append((PUT_META, [checksummed(key, str(value)) for key, value in meta.items()]))
         self._writer.put(Change(statements))
@@ -249,9 +339,15 @@ class Store:
             statements += [(f"INSERT INTO {table} SELECT * FROM snapshot.{table}", [()])]
         statements.append((PUT_META, [checksummed(key, str(value)) for key, value in meta.items()]))
         self._writer.run_now(Change(statements, attach=path, differences=TALLY_DIFFERENCES), timeout_s)
+        self._forget_recent()
+        self._damage.clear()
+        self._damaged_extras.clear()
+        self._has_extras = self._holds_extras()
+
+    def _forget_recent(self) -> None:
         with self._recent_guard:
             self._recent.clear()
-        self._damage.clear()
+            self._recent_extras.clear()
 
     # ---------------------------------------------------------------- state
 
@@ -263,7 +359,10 @@ class Store:
     @property
     def damage(self) -> str | None:
         """What was found damaged since the file was opened, or None."""
-        return f"successors of {len(self._damage)} records are damaged" if self._damage else None
+        damaged = [f"successors of {len(self._damage)} records are damaged"] if self._damage else []
+        if self._damaged_extras:
+            damaged.append(f"rotation or features of {len(self._damaged_extras)} records are damaged")
+        return "; ".join(damaged) or None
 
     @property
     def pending_count(self) -> int:

@@ -3,7 +3,8 @@
 SpatialMemoryError
 ├── QueryError             a query that cannot be answered as asked
 ├── RecordError            a record that cannot be kept
-│   └── EncoderMismatchError   its latent is another encoder's
+│   ├── EncoderMismatchError   its latent, or its feature, is another network's
+│   └── FrameMismatchError     its pose is in another frame
 ├── PlaceError             a coordinate that lies nowhere
 ├── ForgetError            delete criteria that make no sense
 └── StoreError             the durable store
@@ -36,6 +37,13 @@ class EncoderMismatchError(RecordError):
 
     def __init__(self, text: str) -> None:
         super().__init__("other-encoder", text)
+
+
+class FrameMismatchError(RecordError):
+    """A pose in another frame than the memory's."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("other-frame", text)
 
 
 class PlaceError(RecordError):

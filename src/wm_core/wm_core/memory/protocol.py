@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from wm_core.memory.errors import ForgetError
+from wm_core.memory.errors import ForgetError, FrameMismatchError
 from wm_core.memory.query import Box, Matches, Query
 from wm_core.memory.record import MemoryRecord, Successor
 from wm_core.se2 import wrap_angle
@@ -24,19 +24,26 @@ class Forget:
         box: Inside this box.
         session: Of this session.
         older_than_s: Older than the newest memory by more than this [s].
+        frame_id: Frame of the box; empty, or must be the memory's.
     """
 
     ids: tuple[int, ...] = ()
     box: Box | None = None
     session: str = ""
     older_than_s: float = 0.0
+    frame_id: str = ""
 
-    def check(self) -> None:
+    def check(self, frame_id: str = "") -> None:
         """Refuse criteria that make no sense.
 
+        Args:
+            frame_id: The memory's; empty: not known yet.
+
         Raises:
-            ForgetError: None were given, or one is no number.
+            ForgetError: None were given, one is no number, or the box is in another frame.
         """
+        if self.box and self.frame_id and frame_id and self.frame_id != frame_id:
+            raise ForgetError(f"the box is in frame {self.frame_id}, the memory's places are in {frame_id}")
         if not (self.ids or self.box or self.session or self.older_than_s):
             raise ForgetError("no criterion given, so nothing was deleted")
         if not 0 <= self.older_than_s < float("inf"):
@@ -47,12 +54,25 @@ class Forget:
 
 @dataclass(frozen=True)
 class Rigid:
-    """Turns by ``yaw`` [rad] about the map's origin, then moves by x, y, z [m]."""
+    """Turns by ``yaw`` [rad] about the map's origin, then moves by x, y, z [m].
+
+    Where it leads to another frame, ``frame_id`` is that one's name; then all of a memory moves.
+    """
 
     x: float
     y: float
     z: float
     yaw: float
+    frame_id: str = ""
+
+    def check(self, session: str, frame_id: str) -> None:
+        """Refuse to move part of a memory, whose frame is ``frame_id``, to another frame.
+
+        Raises:
+            FrameMismatchError: It would.
+        """
+        if session and self.frame_id not in ("", frame_id):
+            raise FrameMismatchError(f"only all sessions can move from frame {frame_id} to {self.frame_id}")
 
     def apply(self, x_N: np.ndarray, y_N: np.ndarray, z_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the places moved [N each]."""
@@ -73,6 +93,8 @@ class Stats:
     capacity: int = 0
     cell_count: int = 0
     encoder_id: str = ""
+    frame_id: str = ""
+    feature_id: str = ""
     backend: str = ""
     durable_until_ns: int = 0
     pending_writes: int = 0

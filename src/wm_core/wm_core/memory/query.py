@@ -53,6 +53,7 @@ class Query:
         rank_by: ``auto`` takes what is given: latent, pose, or both.
         metric: Of the latent distance, ``l2`` or ``cosine`` (1 - cos).
         encoder_id: Empty, or must be the memory's.
+        frame_id: Frame of ``place`` and ``box``; empty, or must be the memory's.
         radius_m: Within this planar distance of ``place`` [m].
         ring_count: Within this many H3 rings around the cell of ``place``.
         box: Inside this box.
@@ -91,6 +92,7 @@ class Query:
     yaw_weight_m: float = 1.0
     pose_weight: float = 1.0
     successors: bool = False
+    frame_id: str = ""
 
     @cached_property
     def rank(self) -> str:
@@ -110,13 +112,14 @@ class Query:
             raise QueryError(f"ranking by {self.rank_by} needs a pose")
         return self.rank_by
 
-    def check(self, dim: int, action_dim: int, encoder_id: str) -> None:
+    def check(self, dim: int, action_dim: int, encoder_id: str, frame_id: str = "") -> None:
         """Refuse a query that cannot be answered as asked.
 
         Args:
             dim: The memory's latent size D; 0: not known yet.
             action_dim: The memory's action size A; negative: not known yet.
             encoder_id: The memory's; empty: not known yet.
+            frame_id: The memory's; empty: not known yet.
 
         Raises:
             QueryError: Names the field, its value and what was expected.
@@ -127,6 +130,8 @@ class Query:
             raise QueryError(f"rank_by {self.rank_by!r} or metric {self.metric!r} is none of {RANKS}, {METRICS}")
         if self.encoder_id and encoder_id and self.encoder_id != encoder_id:
             raise QueryError(f"the query is for encoder {self.encoder_id}, the memory holds {encoder_id}")
+        if self.frame_id and frame_id and self.frame_id != frame_id:
+            raise QueryError(f"the query is in frame {self.frame_id}, the memory's places are in {frame_id}")
         _ = self.rank
         self._check_numbers()
         self._check_needs_place()
@@ -212,7 +217,12 @@ def no_matches() -> Matches:
 
 
 def check_queries(
-    queries: Sequence[Query], dim: int, action_dim: int, encoder_id: str, locate: Callable[[float, float], object]
+    queries: Sequence[Query],
+    dim: int,
+    action_dim: int,
+    encoder_id: str,
+    locate: Callable[[float, float], object],
+    frame_id: str = "",
 ) -> None:
     """Refuse queries that cannot be answered as asked.
 
@@ -222,13 +232,14 @@ def check_queries(
         action_dim: The memory's action size A; negative: not known yet.
         encoder_id: The memory's; empty: not known yet.
         locate: Raises ``PlaceError`` for a place that lies nowhere or off the map.
+        frame_id: The memory's; empty: not known yet.
 
     Raises:
         QueryError: The first one, by its place in the list where it is one of several.
     """
     for at, query in enumerate(queries):
         try:
-            query.check(dim, action_dim, encoder_id)
+            query.check(dim, action_dim, encoder_id, frame_id)
             if query.place is not None:
                 locate(query.place.x, query.place.y)
         except (QueryError, PlaceError) as error:

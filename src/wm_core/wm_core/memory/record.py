@@ -6,12 +6,15 @@ Shape suffixes: D = latent size, A = action size.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from wm_core.memory.errors import RecordError
+from wm_core.memory.errors import EncoderMismatchError, FrameMismatchError, RecordError
+from wm_core.se2 import wrap_angle
+from wm_core.se3 import yaw_of
 
 MAX_ID = 2**63 - 1
 LAST_FOLLOWED_ID = 2**63 - 2**40
@@ -19,6 +22,15 @@ LAST_FOLLOWED_ID = 2**63 - 2**40
 MIN_FREE_IDS = 2**32
 """A stored counter that leaves fewer than these was pushed there by a given id and is not followed."""
 _MAX_SURPRISE = float(np.finfo(np.float32).max)
+_UNIT_TOLERANCE = 0.01
+# Half the sine of a pitch of 88 degrees; beyond it a yaw means nothing.
+_LOOKS_ALONG_Z = 0.4997
+
+Quaternion = tuple[float, float, float, float]
+"""A rotation as x, y, z, w, of unit length."""
+NO_FEATURE = np.empty(0, np.int8)
+"""The feature of who has none."""
+NO_FEATURE.setflags(write=False)
 
 
 class Successor(NamedTuple):
@@ -28,11 +40,13 @@ class Successor(NamedTuple):
         horizon_s: The horizon it stands for (one step, 1 s) [s].
         dt_s: The real time difference [s].
         latent_D: What was seen then.
+        feature_F: What that looked like to the network of the record's ``feature_id``, int8; empty: not known.
     """
 
     horizon_s: float
     dt_s: float
     latent_D: np.ndarray
+    feature_F: np.ndarray = NO_FEATURE
 
 
 def no_action() -> np.ndarray:
@@ -50,7 +64,7 @@ class MemoryRecord:
         x: Position in the map frame [m] (degrees of longitude in a ``wgs84`` map).
         y: Position in the map frame [m] (degrees of latitude in a ``wgs84`` map).
         z: Height [m].
-        yaw: Where the robot looked [rad, -pi..pi].
+        yaw: Where the robot looked [rad, -pi..pi]; always that of ``orientation``.
         session: One run of one robot; successors never cross it.
         encoder_id: Which encoder made the latent.
         previous_action_A: Led here; empty if unknown.
@@ -59,6 +73,10 @@ class MemoryRecord:
         id: 0 lets the memory choose.
         h3_cell: Computed by the memory.
         successors: What followed, nearest in time first.
+        frame_id: Frame of the place; empty on insertion: the memory's.
+        orientation: The whole rotation, kept as float32; None: no roll, no pitch, only ``yaw``.
+        feature_F: What it looked like to the network of ``feature_id``, int8; empty: not known.
+        feature_id: Which network makes the memory's features; empty: none does.
     """
 
     stamp_ns: int
@@ -75,6 +93,44 @@ class MemoryRecord:
     id: int = 0
     h3_cell: int = 0
     successors: tuple[Successor, ...] = ()
+    frame_id: str = ""
+    orientation: Quaternion | None = None
+    feature_F: np.ndarray = field(default_factory=lambda: NO_FEATURE)
+    feature_id: str = ""
+
+
+def check_same_source(record: MemoryRecord, frame_id: str, feature_id: str) -> None:
+    """Refuse a record whose place, or whose feature, cannot be compared with a memory's.
+
+    Args:
+        record: One that leaves its frame or feature open fits any.
+        frame_id: The memory's; empty: still open.
+        feature_id: The memory's; empty: still open.
+
+    Raises:
+        FrameMismatchError: Names both frames.
+        EncoderMismatchError: Names both networks.
+    """
+    if record.frame_id and frame_id and record.frame_id != frame_id:
+        raise FrameMismatchError(
+            f"pose in frame {record.frame_id}, the memory's are in {frame_id}: move it there (transform), clear it, "
+            "or give it another db_path"
+        )
+    if record.feature_id and feature_id and record.feature_id != feature_id:
+        raise EncoderMismatchError(f"feature of network {record.feature_id}, the memory holds those of {feature_id}")
+
+
+def adopted(current: str, records: Sequence[MemoryRecord], name: str) -> str:
+    """Return what a memory's frame or network is once it holds some records: the first that one of them names."""
+    return current or next((value for record in records if (value := getattr(record, name))), "")
+
+
+def kept_orientation(record: MemoryRecord) -> Quaternion | None:
+    """Return a record's rotation as it is kept: to single precision, and None where the yaw says it all."""
+    if record.orientation is None or not has_tilt(record.orientation):
+        return None
+    x, y, z, w = np.array(record.orientation, np.float32).tolist()
+    return x, y, z, w
 
 
 def action_size(record: MemoryRecord) -> int:
@@ -157,18 +213,64 @@ def check_record(record: MemoryRecord, dim: int, action_dim: int) -> None:
     if not -(2**63) < record.stamp_ns < 2**63:
         raise RecordError("impossible-stamp", f"stamp {record.stamp_ns} ns does not fit 64 bits")
     check_surprise(record.surprise)
-    for name in ("session", "encoder_id"):
+    for name in ("session", "encoder_id", "frame_id", "feature_id"):
         check_name(getattr(record, name), name)
+    check_orientation(record)
+    check_feature(record.feature_F, record.feature_id, "feature")
     for successor in record.successors:
         check_successor(successor, latent_D.size)
+        check_feature(successor.feature_F, record.feature_id, "feature of a successor")
 
 
-def check_successor(successor: Successor, dim: int) -> None:
-    """Refuse a successor that cannot be kept whole.
+def check_orientation(record: MemoryRecord) -> None:
+    """Refuse a rotation that is none, or whose yaw is another than the record's.
 
     Raises:
-        RecordError: Wrong latent, or a time that is not after the record's.
+        RecordError: ``impossible-orientation``.
     """
+    if record.orientation is None:
+        return
+    text = f"orientation {record.orientation}"
+    if not all(map(math.isfinite, record.orientation)) or abs(math.hypot(*record.orientation) - 1.0) > _UNIT_TOLERANCE:
+        raise RecordError("impossible-orientation", f"{text} is no quaternion x, y, z, w of unit length")
+    x, y, z, w = record.orientation
+    looks_along_z = abs(w * y - z * x) > _LOOKS_ALONG_Z
+    if not looks_along_z and abs(wrap_angle(yaw_of(record.orientation) - record.yaw)) > _UNIT_TOLERANCE:
+        raise RecordError("impossible-orientation", f"{text} has yaw {yaw_of(record.orientation)}, not {record.yaw}")
+
+
+def check_feature(feature_F: np.ndarray, feature_id: str, what: str) -> None:
+    """Refuse a feature that cannot be kept.
+
+    Raises:
+        RecordError: ``impossible-feature``: its values are no int8, or nothing says which network made it.
+    """
+    if not np.size(feature_F):
+        return
+    if feature_F.dtype != np.int8 or feature_F.ndim != 1:
+        raise RecordError("impossible-feature", f"{what} is {feature_F.dtype} {feature_F.shape}, expected int8 [F]")
+    if not feature_id:
+        raise RecordError("impossible-feature", f"{what} has {feature_F.size} values and no feature_id")
+
+
+def has_tilt(orientation: Sequence[float]) -> bool:
+    """Return whether a rotation x, y, z, w is more than a yaw."""
+    return orientation[0] != 0.0 or orientation[1] != 0.0
+
+
+def check_successor(successor: Successor, dim: int, feature_id: str | None = None) -> None:
+    """Refuse a successor that cannot be kept whole.
+
+    Args:
+        successor: What is to be kept.
+        dim: Latent size D.
+        feature_id: Network of its feature; None: checked elsewhere.
+
+    Raises:
+        RecordError: Wrong latent or feature, or a time that is not after the record's.
+    """
+    if feature_id is not None:
+        check_feature(successor.feature_F, feature_id, "feature of a successor")
     check_latent(successor.latent_D, dim, "successor")
     if not (successor.horizon_s > 0 and math.isfinite(successor.horizon_s)):
         raise RecordError("impossible-successor", f"successor horizon {successor.horizon_s} s is not positive")

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, QueryError, RecordError, StoreError
+from wm_core.memory.errors import (
+    CorruptStoreError,
+    EncoderMismatchError,
+    FrameMismatchError,
+    QueryError,
+    RecordError,
+    StoreError,
+)
 from wm_core.memory.filters import Candidates, Limits, passing
 from wm_core.memory.frames import Grid
 from wm_core.memory.protocol import Forget, Rigid, Stats
@@ -22,11 +29,15 @@ from wm_core.memory.record import (
     MemoryRecord,
     Successor,
     action_size,
+    adopted,
     check_record,
+    check_same_source,
     check_successor,
     check_surprise,
+    kept_orientation,
 )
 from wm_core.se2 import wrap_angle
+from wm_core.se3 import turned_about_z
 
 _MAGIC = b"plain memory 1\n"
 
@@ -59,6 +70,7 @@ class ReferenceMemory:
         self._dim = 0
         self._action_dim = -1
         self._next_id = 1
+        self._frame_id = self._feature_id = ""
 
     def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
         """Keep records and return their ids; all or none."""
@@ -70,17 +82,21 @@ class ReferenceMemory:
         action_dim = self._action_dim
         if action_dim < 0:
             action_dim = next((size for record in records if (size := action_size(record))), -1)
+        frame_id = adopted(self._frame_id, records, "frame_id")
+        feature_id = adopted(self._feature_id, records, "feature_id")
         cells = []
         taken: set[int] = set()
         for record in records:
             if record.encoder_id != encoder_id:
                 raise EncoderMismatchError(f"{record.encoder_id}, expected {encoder_id}")
+            check_same_source(record, frame_id, feature_id)
             check_record(record, dim, action_dim)
             if record.id and (record.id in self._records or record.id in taken):
                 raise RecordError("id-taken", f"id {record.id} is held already")
             taken.add(record.id)
             cells.append(self._grid.cell_of(record.x, record.y))
         self._encoder_id, self._dim, self._action_dim = encoder_id, dim, action_dim
+        self._frame_id, self._feature_id = frame_id, feature_id
         self._next_id = max(self._next_id, *(record.id + 1 for record in records if record.id <= LAST_FOLLOWED_ID), 1)
         ids = []
         for record, cell in zip(records, cells):
@@ -94,7 +110,7 @@ class ReferenceMemory:
             self._records[record_id] = replace(
                 record, id=record_id, h3_cell=cell, successors=ordered,
                 yaw=float(np.float32(_yaw(record.yaw))), surprise=float(np.float32(record.surprise)),
-                latent_D=np.asarray(record.latent_D, np.float32),
+                latent_D=np.asarray(record.latent_D, np.float32), orientation=kept_orientation(record),
             )  # fmt: skip
         while len(self._records) > self._capacity:
             del self._records[self._least_worth()]
@@ -143,7 +159,10 @@ class ReferenceMemory:
     def _answer(self, query: Query) -> Matches:
         scored = self.scored(query)
         best = scored[: query.k]
-        records = [each.record if query.successors else replace(each.record, successors=()) for each in best]
+        sources = {"frame_id": self._frame_id, "feature_id": self._feature_id}
+        records = [replace(each.record, **sources) for each in best]
+        if not query.successors:
+            records = [replace(record, successors=()) for record in records]
         return Matches(
             records,
             np.array([each.distance for each in best]),
@@ -154,7 +173,7 @@ class ReferenceMemory:
 
     def scored(self, query: Query) -> list[Scored]:
         """Return all that passes every filter, nearest first, equal ones by id."""
-        query.check(self._dim, self._action_dim, self._encoder_id or "")
+        query.check(self._dim, self._action_dim, self._encoder_id or "", self._frame_id)
         if query.place is not None:
             try:
                 self._grid.cell_of(query.place.x, query.place.y)
@@ -206,7 +225,7 @@ class ReferenceMemory:
 
     def delete(self, what: Forget) -> int:
         """Forget what matches and return how many that were."""
-        what.check()
+        what.check(self._frame_id)
         newest = max((record.stamp_ns for record in self._records.values()), default=0)
         gone = [
             record.id
@@ -222,23 +241,31 @@ class ReferenceMemory:
 
     def transform(self, rigid: Rigid, session: str = "") -> int:
         """Move the records of a session, or all, and return how many; all or none."""
+        rigid.check(session, self._frame_id)
         moved = {}
         for record in self._records.values():
             if session and record.session != session:
                 continue
             x, y, z, yaw = rigid.apply_one(record.x, record.y, record.z, record.yaw)
-            moved[record.id] = replace(record, x=x, y=y, z=z, yaw=yaw, h3_cell=self._grid.cell_of(x, y))
+            turned = replace(record, x=x, y=y, z=z, yaw=yaw, h3_cell=self._grid.cell_of(x, y))
+            if record.orientation is not None:
+                turned = replace(turned, orientation=turned_about_z(record.orientation, rigid.yaw))
+                turned = replace(turned, orientation=kept_orientation(turned))
+            moved[record.id] = turned
         self._records.update(moved)
+        self._frame_id = rigid.frame_id or self._frame_id
         return len(moved)
 
     def clear(self) -> None:
         """Forget everything, the encoder included."""
         self._records.clear()
         self._encoder_id, self._dim, self._action_dim = None, 0, -1
+        self._frame_id = self._feature_id = ""
 
     def snapshot(self, path: Path) -> int:
         """Write everything to one file and return how many records it holds."""
-        body = pickle.dumps((self._records, self._encoder_id, self._dim, self._action_dim, self._next_id))
+        sources = self._frame_id, self._feature_id
+        body = pickle.dumps((self._records, self._encoder_id, self._dim, self._action_dim, self._next_id, sources))
         path.write_bytes(_MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
         return len(self._records)
 
@@ -250,13 +277,16 @@ class ReferenceMemory:
         head, body = content[: len(_MAGIC) + 4], content[len(_MAGIC) + 4 :]
         if head != _MAGIC + zlib.crc32(body).to_bytes(4, "little"):
             raise CorruptStoreError(f"snapshot {path} is damaged or something else")
-        records, encoder_id, dim, action_dim, next_id = pickle.loads(body)
+        records, encoder_id, dim, action_dim, next_id, sources = pickle.loads(body)
         if self._encoder_id and encoder_id and encoder_id != self._encoder_id:
             raise EncoderMismatchError(f"snapshot of {encoder_id}, expected {self._encoder_id}")
         for mine, theirs in ((self._dim, dim), (self._action_dim, action_dim)):
             if mine > 0 and theirs > 0 and mine != theirs:
                 raise EncoderMismatchError(f"snapshot of size {theirs}, expected {mine}")
+        if self._frame_id and sources[0] not in ("", self._frame_id):
+            raise FrameMismatchError(f"snapshot in frame {sources[0]}, expected {self._frame_id}")
         self._records, self._encoder_id, self._dim, self._action_dim = records, encoder_id, dim, action_dim
+        self._frame_id, self._feature_id = sources
         self._next_id = max(self._next_id, next_id)
         return len(self._records)
 
@@ -266,7 +296,10 @@ class ReferenceMemory:
     def stats(self) -> Stats:
         """Return how the memory is doing."""
         cells = {record.h3_cell for record in self._records.values()}
-        return Stats(len(self._records), self._capacity, len(cells), self._encoder_id or "", "brute")
+        return Stats(
+            len(self._records), self._capacity, len(cells), self._encoder_id or "", self._frame_id, self._feature_id,
+            "brute",
+        )  # fmt: skip
 
     def close(self) -> None:
         """Let go of nothing."""

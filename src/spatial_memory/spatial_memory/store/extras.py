@@ -1,0 +1,105 @@
+"""What only some records have: a rotation that is more than a yaw, features, features of successors.
+
+Each is an item of a record's row in a table of its own, so that a robot that only turns about z, with an encoder that
+makes no features, pays nothing for them. A later item replaces an earlier one of the same horizon.
+
+Shape suffix: F = feature size.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from wm_core.memory.record import NO_FEATURE, MemoryRecord, Quaternion, Successor, kept_orientation
+
+PUT_EXTRA = """INSERT INTO extra VALUES (?,?)
+               ON CONFLICT (record) DO UPDATE SET body = CAST(body || excluded.body AS BLOB)"""
+DROP_EXTRAS = "DELETE FROM extra WHERE record = ?"
+GET_EXTRAS = "SELECT record, body FROM extra"
+# Horizon of the successor it belongs to, 0: the record itself; bytes of its body.
+_HEAD = struct.Struct("<dI")
+_ROTATION = struct.Struct("<4f")
+_CHECKSUM_SIZE = 4
+
+
+class Extra(NamedTuple):
+    """One item: of the record itself, or of its successor at a horizon.
+
+    Attributes:
+        horizon_s: Of the successor [s]; 0: of the record itself.
+        orientation: Of the record; None: the yaw says it all.
+        feature_F: int8; empty: not known.
+    """
+
+    horizon_s: float
+    orientation: Quaternion | None
+    feature_F: np.ndarray
+
+
+def extras_of(record: MemoryRecord) -> Iterator[Extra]:
+    """Yield what a checked record has beyond what all have."""
+    orientation = kept_orientation(record)
+    if orientation is not None or record.feature_F.size:
+        yield Extra(0.0, orientation, record.feature_F)
+    for successor in record.successors:
+        yield from extras_of_successor(successor)
+
+
+def extras_of_successor(successor: Successor) -> Iterator[Extra]:
+    """Yield what a checked successor has beyond what all have."""
+    if successor.feature_F.size:
+        yield Extra(successor.horizon_s, None, successor.feature_F)
+
+
+def pack_extra(record_id: int, extra: Extra) -> bytes:
+    """Return an item as bytes; the last four are the CRC-32 of the others and the record's id."""
+    rotation = _ROTATION.pack(*(extra.orientation or (math.nan,) * 4)) if extra.horizon_s == 0.0 else b""
+    payload = rotation + np.ascontiguousarray(extra.feature_F, np.int8).tobytes()
+    body = _HEAD.pack(extra.horizon_s, len(payload)) + payload
+    return body + zlib.crc32(body, record_id & 0xFFFFFFFF).to_bytes(_CHECKSUM_SIZE, "little")
+
+
+def unpack_extras(record_id: int, body: bytes) -> tuple[dict[float, Extra], bool]:
+    """Return a record's items by horizon, and whether all of them are whole; what follows a damaged one is left out."""
+    found: dict[float, Extra] = {}
+    at = 0
+    while at < len(body):
+        if len(body) - at < _HEAD.size:
+            return found, False
+        horizon_s, size = _HEAD.unpack_from(body, at)
+        end = at + _HEAD.size + size
+        stored = body[end : end + _CHECKSUM_SIZE]
+        if zlib.crc32(body[at:end], record_id & 0xFFFFFFFF).to_bytes(_CHECKSUM_SIZE, "little") != stored:
+            return found, False
+        found[horizon_s] = _item(horizon_s, body[at + _HEAD.size : end])
+        at = end + _CHECKSUM_SIZE
+    return found, True
+
+
+def _item(horizon_s: float, payload: bytes) -> Extra:
+    if horizon_s != 0.0:
+        return Extra(horizon_s, None, np.frombuffer(payload, np.int8))
+    x, y, z, w = _ROTATION.unpack_from(payload)
+    orientation = None if math.isnan(x) else (x, y, z, w)
+    return Extra(0.0, orientation, np.frombuffer(payload, np.int8, offset=_ROTATION.size))
+
+
+def with_extras(records: Sequence[MemoryRecord], extras: dict[int, dict[float, Extra]]) -> list[MemoryRecord]:
+    """Return records, as the index holds them, with what only some have, by id and horizon."""
+    return [_with(record, extras[record.id]) if record.id in extras else record for record in records]
+
+
+def _with(record: MemoryRecord, items: dict[float, Extra]) -> MemoryRecord:
+    own = items.get(0.0, Extra(0.0, None, NO_FEATURE))
+    successors = tuple(
+        each._replace(feature_F=items[each.horizon_s].feature_F) if each.horizon_s in items else each
+        for each in record.successors
+    )
+    return replace(record, orientation=own.orientation, feature_F=own.feature_F, successors=successors)
