@@ -25,6 +25,8 @@ class Encoder:
         self.z_dim = manifest.z_dim
         self.action_dim = manifest.action_dim
         self.step_s = manifest.step_s
+        self.horizons_s = tuple(sorted({manifest.step_s, manifest.horizon_s}))
+        self.top_k = manifest.top_k
         self.wants_depth = "depth" in manifest.inputs
         self.proprioception_dim = manifest.inputs.get("proprioception", 0)
         self._size = manifest.image_size

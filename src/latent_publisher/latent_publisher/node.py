@@ -194,6 +194,11 @@ class LatentPublisher(Node):
     def _publish_state(self, aligned: Aligned[_Encoded]) -> None:
         msg = LatentState(header=aligned.frame.header, encoder_id=self._encoder.encoder_id)
         msg.latent = floats(aligned.frame.latent_D)
+        msg.step_s, msg.horizons_s, msg.top_k = (
+            self._encoder.step_s,
+            list(self._encoder.horizons_s),
+            self._encoder.top_k,
+        )
         pose, action = aligned.pose, aligned.action
         msg.pose_status, msg.action_status = int(pose.status), int(action.status)
         if pose.position is not None and pose.quaternion is not None:

@@ -35,6 +35,7 @@ class MeanColour:
     """Stands for an encoder: the latent is the mean colour, and black cannot be used."""
 
     encoder_id, z_dim, action_dim, step_s, wants_depth, proprioception_dim = "mean", 3, 2, 0.05, False, 0
+    horizons_s, top_k = (0.05, 1.0), 7
 
     def encode(self, image_HW3, depth_HW=None, proprioception_P=None):
         if not image_HW3.any():
@@ -109,6 +110,7 @@ def test_one_latent_per_frame_under_its_own_stamp(make_world):
     np.testing.assert_allclose(state.latent, [10, 20, 30])
     np.testing.assert_allclose(world.latents[0].data, [10, 20, 30])
     assert [(dim.label, dim.size, dim.stride) for dim in world.latents[0].layout.dim] == [("z", 3, 3)]
+    assert (state.step_s, list(state.horizons_s), state.top_k) == (0.05, [0.05, 1.0], 7)
     assert not state.has_pose
     assert state.pose_status == LatentState.POSE_ABSENT
     assert not state.has_action

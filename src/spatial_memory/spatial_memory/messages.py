@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import array
 import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, Pose, Transform
+from geometry_msgs.msg import Point, Pose, Quaternion, Transform
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -15,7 +16,7 @@ from wm_core.memory import record as records
 from wm_core.memory.protocol import Forget, Rigid
 from wm_core.memory.query import Box, Matches, Place, Query
 from wm_core.memory.recorder import State
-from wm_core.se3 import yaw_of
+from wm_core.se3 import quaternion_of, yaw_of
 from wm_interfaces.msg import LatentState, MemoryMatches, MemoryQuery, MemoryRecord, MemorySuccessor
 from wm_interfaces.srv import DeleteMemory
 from wm_ros import MessageError, floats, pose_from_msg, stamp_msg, stamp_ns
@@ -41,6 +42,12 @@ def place_from_msg(pose: Pose) -> Place:
     return Place(x, y, z, yaw_of(quaternion))
 
 
+def rotation_from_msg(rotation: Quaternion) -> records.Quaternion | None:
+    """Return a rotation, or None where it is a yaw and no more."""
+    x, y, z, w = rotation.x, rotation.y, rotation.z, rotation.w
+    return (x, y, z, w) if records.has_tilt((x, y, z, w)) else None
+
+
 def state_from_msg(msg: LatentState) -> State:
     """Return a state of the stream.
 
@@ -53,6 +60,12 @@ def state_from_msg(msg: LatentState) -> State:
         msg.encoder_id,
         place_from_msg(msg.pose) if msg.has_pose else None,
         np.array(msg.action, np.float32) if msg.has_action else records.no_action(),
+        step_s=msg.step_s,
+        horizons_s=tuple(msg.horizons_s),
+        frame_id=msg.pose_frame_id if msg.has_pose else "",
+        orientation=rotation_from_msg(msg.pose.orientation) if msg.has_pose else None,
+        feature_F=np.array(msg.feature, np.int8),
+        feature_id=msg.feature_id,
     )
 
 
@@ -60,8 +73,11 @@ def query_from_msg(msg: MemoryQuery, top_k: int, yaw_weight_m: float, pose_weigh
     """Return a query, with the node's defaults where the message leaves a field open.
 
     Raises:
-        MessageError: Its pose cannot be one, or a constant is unknown.
+        MessageError: Its pose cannot be one, a constant is unknown, or it asks for what no backend compares yet.
     """
+    if len(msg.feature) or msg.rotation_tolerance_rad > 0:
+        asked = "feature" if len(msg.feature) else f"rotation_tolerance_rad {msg.rotation_tolerance_rad:g}"
+        raise MessageError("not-compared", f"{asked}: this memory compares latents and yaws, no features or rotations")
     if msg.rank_by not in _RANKS or msg.metric not in _METRICS:
         raise MessageError("unknown-constant", f"rank_by {msg.rank_by}, metric {msg.metric}")
     stamp = stamp_ns(msg.stamp)
@@ -72,10 +88,11 @@ def query_from_msg(msg: MemoryQuery, top_k: int, yaw_weight_m: float, pose_weigh
         rank_by=_RANKS[msg.rank_by],
         metric=_METRICS[msg.metric],
         encoder_id=msg.encoder_id,
+        frame_id=msg.frame_id,
         radius_m=msg.radius_m,
         ring_count=msg.ring_count,
         box=box_from_msg(msg.box_min, msg.box_max) if msg.has_box else None,
-        yaw_tolerance_rad=msg.heading_tolerance_rad,
+        yaw_tolerance_rad=msg.yaw_tolerance_rad,
         z_tolerance_m=msg.z_tolerance_m,
         time_min_ns=stamp_ns(msg.time_min) if msg.has_time_min else None,
         time_max_ns=stamp_ns(msg.time_max) if msg.has_time_max else None,
@@ -84,7 +101,7 @@ def query_from_msg(msg: MemoryQuery, top_k: int, yaw_weight_m: float, pose_weigh
         session=msg.session,
         action_A=np.array(msg.action, np.float32) if len(msg.action) else None,
         action_distance=msg.action_distance,
-        yaw_weight_m=msg.heading_weight_m or yaw_weight_m,
+        yaw_weight_m=msg.yaw_weight_m or yaw_weight_m,
         pose_weight=msg.pose_weight or pose_weight,
         successors=msg.successors,
     )
@@ -113,43 +130,71 @@ def record_to_msg(record: records.MemoryRecord) -> MemoryRecord:
         stamp=stamp_msg(record.stamp_ns),
         session=record.session,
         encoder_id=record.encoder_id,
+        feature_id=record.feature_id,
+        feature=_int8s(record.feature_F),
+        frame_id=record.frame_id,
         latent=floats(record.latent_D),
         position=Point(x=record.x, y=record.y, z=record.z),
-        heading=record.yaw,
+        orientation=Quaternion(**dict(zip("xyzw", record.orientation or quaternion_of(record.yaw)))),
         h3_cell=record.h3_cell,
         previous_action=floats(record.previous_action_A),
         action=floats(record.action_A),
         surprise=record.surprise,
         successors=[
-            MemorySuccessor(horizon_s=item.horizon_s, dt_s=item.dt_s, latent=floats(item.latent_D))
+            MemorySuccessor(
+                horizon_s=item.horizon_s, dt_s=item.dt_s, latent=floats(item.latent_D), feature=_int8s(item.feature_F)
+            )
             for item in record.successors
         ],
     )
 
 
+def _int8s(values_F: np.ndarray) -> array.array:
+    """Return a feature as what an ``int8[]`` field takes without checking each."""
+    return array.array("b", values_F.tobytes())
+
+
 def records_from_msgs(msgs: Sequence[MemoryRecord]) -> list[records.MemoryRecord]:
-    """Return messages as records."""
-    return [
-        records.MemoryRecord(
-            stamp_ns=stamp_ns(msg.stamp),
-            latent_D=np.array(msg.latent, np.float32),
-            x=msg.position.x,
-            y=msg.position.y,
-            z=msg.position.z,
-            yaw=msg.heading,
-            session=msg.session,
-            encoder_id=msg.encoder_id,
-            previous_action_A=np.array(msg.previous_action, np.float32),
-            action_A=np.array(msg.action, np.float32),
-            surprise=msg.surprise,
-            id=msg.id,
-            successors=tuple(
-                records.Successor(item.horizon_s, item.dt_s, np.array(item.latent, np.float32))
-                for item in msg.successors
-            ),
-        )
-        for msg in msgs
-    ]
+    """Return messages as records.
+
+    Raises:
+        MessageError: The first whose place cannot be one, by its place in the list.
+    """
+    made = []
+    for at, msg in enumerate(msgs):
+        try:
+            made.append(_record_from_msg(msg))
+        except MessageError as error:
+            raise MessageError(error.reason, f"record {at}: {error.detail}") from error
+    return made
+
+
+def _record_from_msg(msg: MemoryRecord) -> records.MemoryRecord:
+    place = place_from_msg(Pose(position=msg.position, orientation=msg.orientation))
+    return records.MemoryRecord(
+        stamp_ns=stamp_ns(msg.stamp),
+        latent_D=np.array(msg.latent, np.float32),
+        x=place.x,
+        y=place.y,
+        z=place.z,
+        yaw=place.yaw,
+        session=msg.session,
+        encoder_id=msg.encoder_id,
+        previous_action_A=np.array(msg.previous_action, np.float32),
+        action_A=np.array(msg.action, np.float32),
+        surprise=msg.surprise,
+        id=msg.id,
+        successors=tuple(
+            records.Successor(
+                item.horizon_s, item.dt_s, np.array(item.latent, np.float32), np.array(item.feature, np.int8)
+            )
+            for item in msg.successors
+        ),
+        frame_id=msg.frame_id,
+        orientation=rotation_from_msg(msg.orientation),
+        feature_F=np.array(msg.feature, np.int8),
+        feature_id=msg.feature_id,
+    )
 
 
 def forget_from_msg(msg: DeleteMemory.Request) -> Forget:
@@ -159,11 +204,12 @@ def forget_from_msg(msg: DeleteMemory.Request) -> Forget:
         box=box_from_msg(msg.box_min, msg.box_max) if msg.has_box else None,
         session=msg.session,
         older_than_s=msg.older_than_s,
+        frame_id=msg.frame_id,
     )
 
 
-def rigid_from_msg(msg: Transform) -> Rigid:
-    """Return a transform about z.
+def rigid_from_msg(msg: Transform, frame_id: str = "") -> Rigid:
+    """Return a transform about z, into a frame of this name; empty: the same frame.
 
     Raises:
         MessageError: It is not finite, not of unit length, or tilts.
@@ -173,7 +219,7 @@ def rigid_from_msg(msg: Transform) -> Rigid:
     if math.hypot(quaternion[0], quaternion[1]) > 1e-3:
         raise MessageError("tilted", f"rotation {quaternion.tolist()} is not about z only")
     x, y, z = (float(value) for value in position)
-    return Rigid(x, y, z, yaw_of(quaternion))
+    return Rigid(x, y, z, yaw_of(quaternion), frame_id)
 
 
 def markers_msg(

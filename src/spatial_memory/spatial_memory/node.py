@@ -6,6 +6,7 @@ import math
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future as ConcurrentFuture
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,8 +23,9 @@ from visualization_msgs.msg import MarkerArray
 from spatial_memory import messages
 from spatial_memory.factory import make_grid, open_memory
 from spatial_memory.geometry.cells import CellGrid
+from spatial_memory.model import USUAL_TOP_K, SuccessorFit, fit_of
 from spatial_memory.params import SpatialMemoryParams
-from wm_core.memory.errors import RecordError, SpatialMemoryError, StoreError
+from wm_core.memory.errors import FrameMismatchError, RecordError, SpatialMemoryError, StoreError
 from wm_core.memory.keyframes import Spacing
 from wm_core.memory.protocol import Forget, Memory
 from wm_core.memory.query import Matches, Place, Query, no_matches
@@ -69,16 +71,21 @@ class SpatialMemory(Node):
             )
         except SpatialMemoryError as error:
             raise ConfigurationError(f"{self.get_name()}: {error}") from error
+        self._model = params.model_settings()
         spacing = Spacing(params.store_distance_m, math.radians(params.store_angle_deg), params.store_time_s)
-        horizons = (params.step_s, params.horizon_s)
         self._recorder = Recorder(
             self._memory,
             _session_name(params.robot_name(self.get_namespace())),
             spacing,
-            horizons,
+            self._model.initial_horizons_s(),
             params.session_gap_s,
         )
-        self._frame_id = "map"
+        self._top_k = params.top_k or USUAL_TOP_K
+        self._is_model_known = False
+        self._fit = SuccessorFit()
+        self._counted_at = 0
+        self._counting: ConcurrentFuture[SuccessorFit] | None = None
+        self._frame_id = self._memory.stats().frame_id or "map"
         self._last_stamp_ns = 0
         self._trail: deque[tuple[float, float, float]] = deque(maxlen=_TRAIL)
         self._visited: dict[int, None] = {}
@@ -131,8 +138,11 @@ class SpatialMemory(Node):
     def _on_state(self, msg: LatentState) -> None:
         self._health.count("states_received")
         try:
-            record = self._recorder.observe(messages.state_from_msg(msg))
+            state = self._model.apply(messages.state_from_msg(msg))
+            record = self._recorder.observe(state)
         except (MessageError, RecordError) as error:
+            if isinstance(error, FrameMismatchError):
+                self._health.degrade("frame", str(error))
             if error.reason == "no-pose":
                 self._health.skip("no-pose")
             else:
@@ -141,12 +151,14 @@ class SpatialMemory(Node):
         except StoreError as error:
             self._health.drop("backend-away", str(error))
             return
-        self._frame_id = msg.pose_frame_id or self._frame_id
+        self._is_model_known = self._is_model_known or bool(state.horizons_s)
+        self._top_k = self._params.top_k or msg.top_k or self._top_k
         self._last_stamp_ns = stamp_ns(msg.header.stamp)
         if record is None:
             self._health.skip("spacing")
             return
         self._health.count("states_stored")
+        self._health.degrade("frame", None)
         self._trail.append((record.x, record.y, record.z))
         cell = self._grid.cell_of(record.x, record.y)
         self._visited.pop(cell, None)
@@ -197,7 +209,7 @@ class SpatialMemory(Node):
     def _query_from(self, msg: MemoryQuery, at: int) -> Query:
         params = self._params
         try:
-            return messages.query_from_msg(msg, params.top_k, params.heading_weight_m, params.pose_weight)
+            return messages.query_from_msg(msg, self._top_k, params.yaw_weight_m, params.pose_weight)
         except MessageError as error:
             raise RecordError(error.reason, f"query {at}: {error}") from error
 
@@ -250,7 +262,7 @@ class SpatialMemory(Node):
         self, request: TransformMemory.Request, response: TransformMemory.Response
     ) -> TransformMemory.Response:
         def work() -> int:
-            return self._memory.transform(messages.rigid_from_msg(request.transform), request.session)
+            return self._memory.transform(messages.rigid_from_msg(request.transform, request.frame_id), request.session)
 
         response.success, response.message, response.moved_count = _outcome(await self._later(work))
         return response
@@ -287,6 +299,11 @@ class SpatialMemory(Node):
             stats.memory_count, stats.capacity, stats.cell_count)  # fmt: skip
         response.encoder_id, response.backend, response.session = (
             stats.encoder_id, stats.backend, self._recorder.session)  # fmt: skip
+        response.feature_id, response.frame_id = stats.feature_id, stats.frame_id
+        if self._is_model_known:
+            response.step_s, response.horizons_s = self._recorder.step_s, list(self._recorder.horizons_s)
+        self._count_successors()
+        response.successors_usable, response.successors_unusable = self._fit.usable, self._fit.unusable
         response.durable_until = stamp_msg(max(stats.durable_until_ns, 0))
         response.pending_writes, response.ram_bytes, response.disk_bytes = (
             stats.pending_writes, stats.ram_bytes, stats.disk_bytes)  # fmt: skip
@@ -307,7 +324,26 @@ class SpatialMemory(Node):
         for horizon_s in self._recorder.horizons_s:
             for name, count in self._recorder.counts.at(horizon_s).items():
                 self._health.gauge(f"successors_{name}_{horizon_s:g}", count)
+        self._health.gauge("frame_id", stats.frame_id)
+        self._frame_id = stats.frame_id or self._frame_id
+        has_grown = stats.memory_count > 1.1 * self._counted_at
+        if has_grown or self._fit.horizons_s != self._recorder.horizons_s:
+            self._counted_at = stats.memory_count
+            self._count_successors()
+        self._health.gauge("successors_usable", self._fit.usable)
+        self._health.gauge("successors_unusable", self._fit.unusable)
+        self._health.degrade("successors", self._fit.complaint)
         self._health.degrade("store", "; ".join(stats.degraded) or None)
+
+    def _count_successors(self) -> None:
+        """Count again, off the executor, which of the successors held can be used, and take what was counted before."""
+        if self._counting is not None:
+            if not self._counting.done():
+                return
+            self._fit = self._counting.result()
+        if self._is_model_known:
+            horizons_s, step_s = self._recorder.horizons_s, self._recorder.step_s
+            self._counting = self._worker.submit(lambda: fit_of(self._memory.successor_times(), horizons_s, step_s))
 
     def _on_markers(self) -> None:
         if self._markers.get_subscription_count() == 0:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
+from spatial_memory.model import ModelSettings
 from spatial_memory.settings import MemorySettings
 from spatial_memory.store.files import IN_MEMORY
 from wm_core.memory.keyframes import SESSION_GAP_S, SPACING_ANGLE_RAD, SPACING_DISTANCE_M, SPACING_TIME_S
-from wm_core.memory.successors import FAR_HORIZON_S, STEP_S
 from wm_ros import param
 
 
@@ -50,16 +50,19 @@ class SpatialMemoryParams:
     store_angle_deg: float = param(math.degrees(SPACING_ANGLE_RAD), "... or turning this much [deg] ...", low=0.0,
                                    high=180.0)  # fmt: skip
     store_time_s: float = param(SPACING_TIME_S, "... or after this time [s].", low=0.0, high=3600.0)
-    step_s: float = param(STEP_S, "Time to the first successor [s]: one step of the model.", low=0.001, high=10.0)
-    horizon_s: float = param(FAR_HORIZON_S, "Time to the second successor [s].", low=0.001, high=60.0)
+    step_s: float = param(0.0, "Step that the states' model must have [s]; 0: any, the states say which.", low=0.0,
+                          high=10.0)  # fmt: skip
+    horizon_s: float = param(0.0, "Time to the furthest successor [s], in place of the model's own horizons; 0: the "
+                             "model's.", low=0.0, high=60.0)  # fmt: skip
     session_gap_s: float = param(SESSION_GAP_S, "A silence longer than this starts a new session [s].", low=0.1,
                                  high=86400.0)  # fmt: skip
     commit_every_s: float = param(0.2, "Longest time a state waits before it is written to disk [s].", low=0.01,
                                   high=10.0)  # fmt: skip
 
-    top_k: int = param(8, "Memories per query that names no k.", low=1, high=4096, env="TOPK")
-    heading_weight_m: float = param(1.0, "Metres that 1 rad of heading counts in the pose distance, where a query "
-                                    "names none.", low=0.0, high=1000.0)  # fmt: skip
+    top_k: int = param(0, "Memories per query that names no k; 0: as the states' model was trained, or 8.", low=0,
+                       high=4096, env="TOPK")  # fmt: skip
+    yaw_weight_m: float = param(1.0, "Metres that 1 rad of yaw counts in the pose distance, where a query names none.",
+                                low=0.0, high=1000.0, alias="heading_weight_m")  # fmt: skip
     pose_weight: float = param(1.0, "Weight of pose distance^2 against latent distance^2, where a query names none.",
                                low=0.0, high=1e6)  # fmt: skip
     marker_rate: float = param(1.0, "Markers per second [Hz], while somebody listens; 0: never.", low=0.0, high=20.0)
@@ -75,6 +78,10 @@ class SpatialMemoryParams:
     def robot_name(self, namespace: str = "") -> str:
         """Return the name that this robot's sessions begin with."""
         return self.robot_id or namespace.strip("/") or "robot"
+
+    def model_settings(self) -> ModelSettings:
+        """Return what the parameters say of the model."""
+        return ModelSettings(self.step_s, self.horizon_s, self.top_k)
 
     def memory_settings(self, namespace: str = "") -> MemorySettings:
         """Return the parameters that the memory itself has to know."""

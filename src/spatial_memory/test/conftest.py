@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from spatial_memory import Box, CellGrid, CellMemory, LocalMap, MemoryRecord, Place, Query, Store, Successor
 from wm_core.memory.reference import BruteMemory
@@ -20,6 +21,7 @@ class World:
 
     def __init__(self, seed: int, size_m: float = 6.0) -> None:
         self.rng = np.random.default_rng(seed)
+        self.more = np.random.default_rng(seed + 10_000)
         self.size_m = size_m
 
     def latent(self) -> np.ndarray:
@@ -49,8 +51,20 @@ class World:
         }
         if rng.random() < 0.5:
             values["successors"] = (Successor(0.05, 0.06, self.latent()),)
+        values |= self.what_some_have(values["yaw"], values.get("successors", ()))
         values.update(fields)
+        if "yaw" in fields and "orientation" not in fields:
+            values["orientation"] = None
         return MemoryRecord(**values)
+
+    def what_some_have(self, yaw: float, successors: tuple[Successor, ...]) -> dict:
+        """Return, for one record in four, a rotation of that yaw and features."""
+        if self.more.random() < 0.75:
+            return {}
+        turn = Rotation.from_euler("ZYX", [yaw, *self.more.uniform(-0.4, 0.4, 2)]).as_quat().tolist()
+        feature_F, later_F = self.more.integers(-128, 128, (2, 5)).astype(np.int8)
+        followed = tuple(item._replace(feature_F=later_F) for item in successors)
+        return {"orientation": tuple(turn), "feature_F": feature_F, "feature_id": "net", "successors": followed}
 
     def records(self, count: int) -> list[MemoryRecord]:
         return [self.record() for _ in range(count)]
@@ -117,11 +131,15 @@ def assert_same_record(mine: MemoryRecord, theirs: MemoryRecord) -> None:
         [mine.x, mine.y, mine.z, mine.surprise], [theirs.x, theirs.y, theirs.z, theirs.surprise]
     )
     assert mine.yaw == pytest.approx(theirs.yaw, abs=1e-6)
-    for name in ("latent_D", "action_A", "previous_action_A"):
+    assert (mine.orientation is None) == (theirs.orientation is None)
+    if mine.orientation is not None:
+        np.testing.assert_allclose(mine.orientation, theirs.orientation, atol=1e-6)
+    for name in ("latent_D", "action_A", "previous_action_A", "feature_F"):
         np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
     assert [(s.horizon_s, s.dt_s) for s in mine.successors] == [(s.horizon_s, s.dt_s) for s in theirs.successors]
     for ours, other in zip(mine.successors, theirs.successors):
         np.testing.assert_array_equal(ours.latent_D, other.latent_D)
+        np.testing.assert_array_equal(ours.feature_F, other.feature_F)
 
 
 def assert_agree(memory, twin: BruteMemory, queries: list[Query]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import subprocess
@@ -10,9 +11,11 @@ import uuid
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from spatial_memory import (
     BackendAwayError,
@@ -21,7 +24,9 @@ from spatial_memory import (
     EncoderMismatchError,
     Forget,
     ForgetError,
+    FrameMismatchError,
     Memory,
+    MemoryRecord,
     Place,
     PlaceError,
     Query,
@@ -37,6 +42,8 @@ from spatial_memory.index.eviction import worth
 from spatial_memory.settings import MemorySettings
 from wm_core.memory.record import LAST_FOLLOWED_ID
 from wm_core.memory.reference import BruteMemory
+from wm_core.se2 import wrap_angle
+from wm_core.se3 import yaw_of
 
 from .conftest import World, assert_agree
 
@@ -515,6 +522,85 @@ def test_a_restore_that_is_interrupted_happens_whole(grid, twin, tmp_path):
     assert again.stats().memory_count == 600
     assert_agree(again, twin, [world.query() for _ in range(10)])
     again.close()
+
+
+def test_places_of_two_frames_never_mix(memory):
+    world = World(21)
+    memory.insert([world.record(frame_id="map", session="a"), world.record(session="b")])
+    memory.flush()
+    with pytest.raises(FrameMismatchError, match="pose in frame odom, the memory's are in map"):
+        memory.insert([world.record(), world.record(frame_id="odom")])
+    with pytest.raises(QueryError, match="the query is in frame odom, the memory's places are in map"):
+        memory.query_batch([Query(place=Place(0.0, 0.0), frame_id="odom")])
+    with pytest.raises(ForgetError, match="the box is in frame odom, the memory's places are in map"):
+        memory.delete(Forget(box=Box(-9, -9, -9, 9, 9, 9), frame_id="odom"))
+    with pytest.raises(FrameMismatchError, match="only all sessions can move from frame map to odom"):
+        memory.transform(Rigid(1.0, 0.0, 0.0, 0.0, "odom"), "a")
+    assert memory.stats().memory_count == 2
+    assert memory.transform(Rigid(1.0, 0.0, 0.0, 0.0, "odom")) == 2
+    assert memory.stats().frame_id == "odom"
+    memory.insert([world.record(frame_id="odom")])
+    memory.flush()
+    answer = memory.query_batch([Query(place=Place(0.0, 0.0), frame_id="odom")])[0]
+    assert [record.frame_id for record in answer.records] == ["odom"] * 3
+    memory.clear()
+    memory.insert([world.record(frame_id="map")])
+    memory.flush()
+    assert memory.stats().frame_id == "map"
+
+
+def tilted(world: World, **fields: object) -> MemoryRecord:
+    """Return a record with a rotation about all axes, a feature, and a successor with one."""
+    x, y, z, w = (world.rng.normal(size=4) * (0.2, 0.2, 1.0, 1.0)).tolist()
+    norm = math.hypot(x, y, z, w)
+    turn = (x / norm, y / norm, z / norm, w / norm)
+    feature_F, later_F = world.rng.integers(-128, 128, (2, 12)).astype(np.int8)
+    successors = (Successor(0.05, 0.06, world.latent(), later_F), Successor(1.0, 1.0, world.latent()))
+    given = {"orientation": turn, "yaw": yaw_of(turn), "successors": successors}
+    return world.record(**given, feature_F=feature_F, feature_id="net", **fields)
+
+
+def test_rotations_and_features_come_back_and_turn(memory):
+    world = World(22)
+    records = [tilted(world, id=at + 1) if at % 3 else world.record(id=at + 1, successors=()) for at in range(12)]
+    memory.insert(records)
+    later_F = np.arange(4, dtype=np.int8)
+    assert memory.link(1, Successor(0.05, 0.05, world.latent(), later_F))
+    memory.flush()
+    memory.transform(Rigid(0.0, 0.0, 0.0, 0.7))
+    found = memory.query_batch([Query(place=Place(0.0, 0.0), k=20, successors=True)])[0].records
+    assert len(found) == 12
+    for record in found:
+        before = records[record.id - 1]
+        if before.orientation is None:
+            assert record.orientation is None
+        else:
+            expected = (Rotation.from_euler("z", 0.7) * Rotation.from_quat(before.orientation)).as_matrix()
+            np.testing.assert_allclose(Rotation.from_quat(record.orientation).as_matrix(), expected, atol=1e-6)
+            assert wrap_angle(record.yaw - yaw_of(record.orientation)) == pytest.approx(0.0, abs=1e-5)
+        np.testing.assert_array_equal(record.feature_F, before.feature_F)
+        features = [item.feature_F for item in before.successors] if record.id > 1 else [later_F]
+        for item, feature_F in zip(record.successors, features, strict=True):
+            np.testing.assert_array_equal(item.feature_F, feature_F)
+    with pytest.raises(EncoderMismatchError, match="feature of network other, the memory holds those of net"):
+        memory.insert([replace(tilted(world), feature_id="other")])
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"orientation": (0.0, 0.0, 0.0, 2.0)}, "impossible-orientation"),
+        ({"orientation": (0.0, 0.0, 1.0, 0.0), "yaw": 0.0}, "impossible-orientation"),
+        ({"orientation": (math.nan, 0.0, 0.0, 1.0)}, "impossible-orientation"),
+        ({"feature_F": np.ones(3, np.int8)}, "impossible-feature"),
+        ({"feature_F": np.ones(3, np.float32), "feature_id": "net"}, "impossible-feature"),
+    ],
+)
+def test_an_impossible_rotation_or_feature_is_refused(memory, fields, reason):
+    with pytest.raises(RecordError) as caught:
+        memory.insert([World(23).record(**fields)])
+    assert caught.value.reason == reason
+    assert memory.stats().memory_count == 0
 
 
 # ---------------------------------------------------------------- Faiss's own

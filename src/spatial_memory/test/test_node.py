@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
@@ -14,7 +15,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from spatial_memory.node import SpatialMemory
 from spatial_memory.params import SpatialMemoryParams
 from wm_core.se3 import quaternion_of
-from wm_interfaces.msg import LatentState, MemoryQuery, MemoryRecord, PredictionError
+from wm_interfaces.msg import LatentState, MemoryQuery, MemoryRecord, MemorySuccessor, PredictionError
 from wm_interfaces.srv import (
     DeleteMemory,
     InsertMemory,
@@ -245,3 +246,101 @@ def test_config_file_sets_every_parameter():
 def test_default_path_is_durable(monkeypatch, tmp_path):
     monkeypatch.setenv("ROS_HOME", str(tmp_path))
     assert SpatialMemoryParams().path() == str(tmp_path / "world_model" / "memory.sqlite3")
+
+
+def turned(msg: LatentState, frame_id: str) -> LatentState:
+    msg.pose_frame_id = frame_id
+    return msg
+
+
+def test_poses_of_another_frame_are_refused_and_named(graph):
+    graph.drive(2)
+    graph.states.publish(turned(state(2 * 10**9, 5.0), "odom"))
+    spin_until(lambda: graph.counted("dropped/other-frame") == 1, graph.talker, graph.memory)
+    status = graph.memory._health.status()
+    assert status.level == DiagnosticStatus.WARN
+    assert "pose in frame odom, the memory's are in map" in status.message
+    answer = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.0, frame_id="odom")))
+    assert not answer.success
+    assert answer.message == "the query is in frame odom, the memory's places are in map"
+    assert graph.call(MemoryStats, "stats", MemoryStats.Request()).frame_id == "map"
+    move = TransformMemory.Request(frame_id="odom")
+    move.transform.translation.x = 3.0
+    assert graph.call(TransformMemory, "transform", move).moved_count == 2
+    answer = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(3.0, k=1, frame_id="odom")))
+    assert [(record.frame_id, record.position.x) for record in answer.matches.records] == [("odom", 3.0)]
+    graph.states.publish(turned(state(3 * 10**9, 5.0), "odom"))
+    spin_until(lambda: graph.counted("states_stored") == 3, graph.talker, graph.memory)
+    assert "odom" not in graph.memory._health.status().message.replace("messages dropped", "")
+
+
+def test_a_whole_rotation_and_features_go_in_and_come_out(graph):
+    record = MemoryRecord(encoder_id="e1", latent=floats(np.ones(4)), session="s", frame_id="map", feature_id="net")
+    turn = record.orientation
+    turn.x, turn.y, turn.z, turn.w = 0.1, -0.3, 0.5, np.sqrt(1 - 0.35)
+    record.feature = [1, -128, 127]
+    record.successors = [MemorySuccessor(horizon_s=0.05, dt_s=0.05, latent=floats(np.ones(4)), feature=[4, 5, 6])]
+    assert graph.call(InsertMemory, "insert", InsertMemory.Request(records=[record])).success
+    live = state(10**9, 1.0)
+    live.pose.orientation, live.feature, live.feature_id = turn, [7, 8, 9], "net"
+    graph.states.publish(live)
+    spin_until(lambda: graph.counted("states_stored") == 1, graph.talker, graph.memory)
+    answer = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.0, k=2, successors=True)))
+    for found in answer.matches.records:
+        kept = found.orientation
+        assert (kept.x, kept.y, kept.z, kept.w) == pytest.approx((turn.x, turn.y, turn.z, turn.w), abs=1e-7)
+        assert found.feature_id == "net"
+    assert [list(found.feature) for found in answer.matches.records] == [[1, -128, 127], [7, 8, 9]]
+    assert list(answer.matches.records[0].successors[0].feature) == [4, 5, 6]
+    for wish in ({"feature": [1, 2, 3]}, {"rotation_tolerance_rad": 0.3}):
+        answer = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.0, **wish)))
+        assert not answer.success
+        assert next(iter(wish)) in answer.message
+
+
+def slow_state(stamp_ns: int, x: float, value: float) -> LatentState:
+    msg = state(stamp_ns, x, value)
+    msg.step_s, msg.horizons_s, msg.top_k = 0.2, [0.2, 2.0], 3
+    return msg
+
+
+def test_step_horizons_and_top_k_come_with_the_states(graph):
+    for number in range(25):
+        graph.states.publish(slow_state(10**9 + number * 200_000_000, 0.2 * number, float(number)))
+        spin_until(lambda n=number: graph.counted("states_received") == n + 1, graph.talker, graph.memory)
+    answer = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.0, successors=True)))
+    assert len(answer.matches.records) == 3
+    items = answer.matches.records[0].successors
+    assert [(round(item.horizon_s, 3), item.latent[0]) for item in items] == [(0.2, 1.0), (2.0, 10.0)]
+    stats = MemoryStats.Response()
+
+    def is_counted() -> bool:
+        nonlocal stats
+        stats = graph.call(MemoryStats, "stats", MemoryStats.Request())
+        return stats.successors_usable == 24 + 15
+
+    spin_until(is_counted, graph.talker)
+    assert (stats.step_s, list(stats.horizons_s)) == (0.2, [0.2, 2.0])
+    assert stats.successors_unusable == 0
+
+
+def test_successors_of_another_model_are_counted_and_named(ros_context, tmp_path):
+    graph = Graph(db_path=str(tmp_path / "memory.sqlite3"))
+    graph.drive(25)
+    graph.close()
+    graph = Graph(db_path=str(tmp_path / "memory.sqlite3"))
+    graph.states.publish(slow_state(10**11, 0.0, 1.0))
+    spin_until(lambda: "are not used" in graph.memory._health.status().message, graph.talker, graph.memory)
+    assert "successors held lie 0.05, 1 s ahead and fit none of the model's horizons 0.2, 2 s" in (
+        graph.memory._health.status().message
+    )
+    graph.close()
+
+
+def test_a_step_that_was_not_expected_is_refused_by_name(ros_context):
+    graph = Graph(step_s=0.05)
+    graph.states.publish(slow_state(10**9, 0.0, 1.0))
+    spin_until(lambda: graph.counted("dropped/other-step") == 1, graph.talker, graph.memory)
+    graph.drive(2, start_ns=2 * 10**9)
+    assert graph.counted("states_stored") == 2
+    graph.close()

@@ -71,7 +71,8 @@ class TransitionPredictor(Node):
         artifact = artifact or params.load()
         self._manifest = artifact.manifest
         self._predictor = Predictor(artifact, top_k=params.top_k or None)
-        self._tracker = ErrorTracker(np.asarray(artifact.manifest.latent_variance))
+        self._history_size = artifact.manifest.history_dim
+        self._tracker = ErrorTracker(np.asarray(artifact.manifest.latent_variance), artifact.manifest.step_s / 2)
         self._history = HistoryKeeper(params.use_history, params.history_max_age_s)
         self._history_id = artifact.manifest.files.get("world_action.pt", "")[:16]
         self._degraded: OrderedDict[int, bool] = OrderedDict()
@@ -135,7 +136,8 @@ class TransitionPredictor(Node):
             self._health.degrade("memory", "nobody serves /spatial_memory/query_batch: predicting without memories")
             self._predict(None, "memory absent")
         else:
-            queries = [query_to_msg(request, self._manifest.encoder_id) for request in requests]
+            frame_id = self._open.state.pose_frame_id
+            queries = [query_to_msg(request, self._manifest.encoder_id, frame_id) for request in requests]
             self._open.future = self._memory.call_async(QueryMemoryBatch.Request(queries=queries))
             self._open.future.add_done_callback(self._on_answer)
             self._deadline.reset()
@@ -190,7 +192,8 @@ class TransitionPredictor(Node):
         self, state: LatentState, forecasts: Sequence[Forecast], reason: str, asked_ms: float, history: UsableHistory
     ) -> None:
         begin_ns = stamp_ns(state.header.stamp)
-        msg = LatentPrediction(header=state.header, encoder_id=state.encoder_id)
+        msg = LatentPrediction(header=state.header, encoder_id=state.encoder_id, step_s=self._manifest.step_s)
+        msg.pose_frame_id = state.pose_frame_id
         msg.forecasts = [_forecast_msg(forecast, begin_ns, state.pose.position.z) for forecast in forecasts]
         msg.degraded, msg.degraded_reason = bool(reason), reason
         msg.memory_query_ms = asked_ms
@@ -199,7 +202,7 @@ class TransitionPredictor(Node):
 
     def _publish_error(self, state: LatentState, scored: ScoredForecast) -> None:
         msg = PredictionError(header=state.header, encoder_id=state.encoder_id)
-        msg.horizon_s = scored.forecast.horizon_s
+        msg.horizon_s, msg.step_s = scored.forecast.horizon_s, self._manifest.step_s
         msg.predicted_from = stamp_msg(scored.predicted_from_ns)
         msg.error, msg.error_persistence = scored.error, scored.error_persistence
         msg.error_without_memory = scored.error_without_memory
@@ -213,6 +216,11 @@ class TransitionPredictor(Node):
         try:
             if msg.encoder_id != self._history_id:
                 raise MessageError("history-mismatch", f"history of {msg.encoder_id!r}, expected {self._history_id!r}")
+            if size != self._history_size:
+                sizes = (
+                    f"{msg.capacity} x {msg.embedding_dim} = {size} values, the transition reads {self._history_size}"
+                )
+                raise MessageError("history-size", sizes)
             values_N = vector_from_msg(msg.history, size, "history")
         except MessageError as error:
             self._health.drop(error.reason, error.detail)

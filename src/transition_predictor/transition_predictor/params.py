@@ -13,7 +13,7 @@ class TransitionPredictorParams(ModelParams):
 
     use_memory: bool = param(True, "Whether forecasts are conditioned on memories.")
     top_k: int = param(
-        8, "Memories asked for per forecast; 0 as the artifact was trained.", low=0, high=256, env="TOPK"
+        0, "Memories asked for per forecast; 0 as the artifact was trained.", low=0, high=256, env="TOPK"
     )
     memory_deadline_s: float = param(
         0.015, "Longest wait for the memory's answer; then the forecast is made without [s].", low=0.001, high=1.0

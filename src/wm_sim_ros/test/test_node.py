@@ -22,7 +22,7 @@ from wm_testing.nodes import ros_context, spin_until  # noqa: F401
 pytestmark = pytest.mark.usefixtures("ros_context")
 QUIET = {
     **{name: 0.0 for name in ("daylight_swing", "lamp_std", "lamp_switch_interval_s", "move_interval_s")},
-    **{"walker_count": 0, "image_noise_std": 0.0, "pose_position_std_m": 0.0, "pose_heading_std_rad": 0.0},
+    **{"walker_count": 0, "image_noise_std": 0.0, "pose_position_std_m": 0.0, "pose_yaw_std_rad": 0.0},
     **{"pose_drift_std_m": 0.0, "pose_drift_std_rad": 0.0, "pose_latency_s": 0.0, "pose_latency_jitter_s": 0.0},
 }
 

@@ -31,9 +31,11 @@ class WmSimParams:
         _DRIVING.detour_probability, "Chance to take the short cut when coming by, after the first lap.", low=0, high=1
     )
     pose_position_std_m: float = param(_NOISE.position_std_m, "White noise of x and y [m].", low=0.0, high=10.0)
-    pose_heading_std_rad: float = param(_NOISE.yaw_std_rad, "White noise of the heading [rad].", low=0.0, high=3.0)
+    pose_yaw_std_rad: float = param(
+        _NOISE.yaw_std_rad, "White noise of the yaw [rad].", low=0.0, high=3.0, alias="pose_heading_std_rad"
+    )
     pose_drift_std_m: float = param(_NOISE.drift_std_m, "Slow drift of x and y [m].", low=0.0, high=10.0)
-    pose_drift_std_rad: float = param(_NOISE.drift_std_rad, "Slow drift of the heading [rad].", low=0.0, high=3.0)
+    pose_drift_std_rad: float = param(_NOISE.drift_std_rad, "Slow drift of the yaw [rad].", low=0.0, high=3.0)
     pose_drift_time_s: float = param(_NOISE.drift_time_s, "Correlation time of the drift [s].", low=0.1)
     pose_latency_s: float = param(
         _NOISE.latency_s, "How long after its stamp a pose is published [s].", low=0.0, high=10.0
@@ -75,7 +77,7 @@ class WmSimParams:
         """How poses err."""
         return PoseNoise(
             position_std_m=self.pose_position_std_m,
-            yaw_std_rad=self.pose_heading_std_rad,
+            yaw_std_rad=self.pose_yaw_std_rad,
             drift_std_m=self.pose_drift_std_m,
             drift_std_rad=self.pose_drift_std_rad,
             drift_time_s=self.pose_drift_time_s,

@@ -23,6 +23,7 @@ def make_random_artifact(
     image_size: int = 64,
     seed: int = 0,
     name: str = "random",
+    slow: WorldActionConfig = _SLOW,
     **entries: Any,
 ) -> Manifest:
     """Write an artifact with small random weights and an untrained memory branch; takes well under a second.
@@ -34,14 +35,18 @@ def make_random_artifact(
         image_size: Side of the encoder's image [px].
         seed: Same seed, same weights and same ``encoder_id``.
         name: Artifact name.
+        slow: Sizes of the slow branch; the transition reads its whole history.
         **entries: Manifest entries that replace the defaults, such as ``step_s``.
     """
     pooled_size = next(size for size in (32, 16, 8, 4, 2, 1) if image_size % size == 0)
+    history_dim = slow.history * slow.embedding_dim
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = LinearEncoder(image_size, z_dim, pooled_size)
         decoder = LinearDecoder(image_size, z_dim, pooled_size)
-        transition = Transition(z_dim, action_dim, GruContext(z_dim + action_dim, 16), width=16, memory_width=16)
+        transition = Transition(
+            z_dim, action_dim, GruContext(z_dim + action_dim, 16), width=16, memory_width=16, history_dim=history_dim
+        )
     columns = 1 + action_dim + action_dim * (action_dim - 1) // 2
     forward = tuple(1.0 if i == 1 else 0.0 for i in range(columns))
     turn = tuple(1.0 if i == action_dim and action_dim > 1 else 0.0 for i in range(columns))
@@ -57,12 +62,13 @@ def make_random_artifact(
         "latent_variance": [1.0] * z_dim,
         "motion": MotionModel(weights=(forward, (0.0,) * columns, turn)).to_manifest(),
         "memory": Retrieval().to_manifest(),
-        "world_action": manifest_entry(_SLOW),
+        "world_action": manifest_entry(slow),
+        "history_dim": history_dim,
         **entries,
     }
     modules = {"encoder": encoder, "transition": transition, "decoder": decoder}
     parts: dict[str, torch.jit.ScriptModule] = {
         part: torch.jit.script(module.eval()) for part, module in modules.items()
     }
-    parts["world_action"] = script(untrained(_SLOW, seed))
+    parts["world_action"] = script(untrained(slow, seed))
     return write_artifact(path, manifest, parts)

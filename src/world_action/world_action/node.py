@@ -185,6 +185,7 @@ class WorldAction(Node):
         state.header.stamp = stamp_msg(look.stamp_ns)
         state.encoder_id = self._model_id
         state.embedding_dim, state.capacity, state.count = self._branch.embedding_dim, self._branch.capacity, look.count
+        state.future = len(look.predicted)
         state.tick_s = 1.0 / self._params.tick_rate
         state.history = floats(look.history.reshape(-1))
         state.predicted = floats(look.predicted.reshape(-1))

@@ -19,7 +19,7 @@ from world_model.evaluation.history_gate import (
 )
 from world_model.models.forecaster import HistoryGate
 from world_model.runtime.artifacts import load_artifact
-from world_model.runtime.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE, Observation, Prediction, Predictor
+from world_model.runtime.predictor import Observation, Prediction, Predictor
 from world_model.runtime.retrieved import Memory
 from world_model.training.checkpoints import load_checkpoint
 
@@ -29,8 +29,9 @@ STEP_NS = 50_000_000
 def forecasts(folder: Path, with_history: bool) -> list[Prediction]:
     """Episode thirty steps, memories included, and return every prediction."""
     rng = np.random.default_rng(5)
-    predictor = Predictor(load_artifact(folder))
-    history_N = rng.normal(size=HISTORY_EMBEDDINGS * HISTORY_SIZE).astype(np.float32)
+    artifact = load_artifact(folder)
+    predictor = Predictor(artifact)
+    history_N = rng.normal(size=artifact.manifest.history_dim).astype(np.float32)
     made = []
     for step in range(30):
         latent_D, remembered_D = rng.normal(size=(2, 32)).astype(np.float32)
@@ -39,7 +40,7 @@ def forecasts(folder: Path, with_history: bool) -> list[Prediction]:
         requests = predictor.observe(Observation(step * STEP_NS, latent_D, pose, action_A))
         memories = [[Memory(step, 0, remembered_D, pose, action_A)] for _ in requests]
         if with_history:
-            made.append(predictor.predict(memories, history_N, HISTORY_EMBEDDINGS))
+            made.append(predictor.predict(memories, history_N, 4))
         else:
             made.append(predictor.predict(memories))
     return made

@@ -6,7 +6,6 @@ from world_model.data.simulated import SimulatedRun, simulate_episode
 from world_model.evaluation.world_action import evaluate
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.motion import MotionModel
-from world_model.runtime.predictor import HISTORY_EMBEDDINGS, HISTORY_SIZE
 
 pytest.importorskip("wm_sim")
 
@@ -15,7 +14,8 @@ def test_its_sizes_are_those_of_the_topics() -> None:
     artifact = load_artifact("artifact://tiny")
     sizes = artifact.manifest.world_action
     assert sizes is not None
-    assert (sizes["embedding_dim"], sizes["history"], sizes["tick_s"]) == (HISTORY_SIZE, HISTORY_EMBEDDINGS, 1.0)
+    assert (sizes["embedding_dim"], sizes["history"], sizes["tick_s"]) == (224, 4, 1.0)
+    assert artifact.manifest.history_dim == 4 * 224
     assert sizes["image_size"] == artifact.manifest.image_size
     assert (artifact.path / "world_action.pt").stat().st_size < 1_500_000
 

@@ -23,6 +23,7 @@ from spatial_memory.index.cell_index import Backend, CellIndex, Search
 from spatial_memory.index.columns import Rows, room_for
 from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.index.eviction import Forgetting
+from spatial_memory.index.successors import held_times
 from spatial_memory.store.extras import extras_of, extras_of_successor
 from spatial_memory.store.schema import pack_successor
 from spatial_memory.store.store import Store
@@ -32,6 +33,7 @@ from wm_core.memory.record import MemoryRecord, Successor, check_successor, chec
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 1_000
+_MANY = 50_000
 
 
 class CellMemory:
@@ -333,6 +335,25 @@ class CellMemory:
     def close(self) -> None:
         """Make durable what is left, if the disk takes it, and let go of the file."""
         self._store.close()
+
+    def successor_times(self) -> np.ndarray:
+        """Return the real time differences of the successors held [s]."""
+        index = self._index
+        if index is None:
+            return np.empty(0)
+        with self._lock:
+            slots_N = index.slots()
+        times, others = [np.empty(0)], []
+        # A part at a time, so that queries get their turn in between.
+        for at in range(0, len(slots_N), _MANY):
+            with self._lock:
+                some_N, ids = held_times(index.columns, slots_N[at : at + _MANY])
+            times.append(some_N)
+            others += ids
+        for at in range(0, len(others), _CHUNK):
+            read = self._store.successors(others[at : at + _CHUNK], index.dim).values()
+            times.append(np.array([item.dt_s for successors in read for item in successors]))
+        return np.concatenate(times)
 
     @property
     def encoder_id(self) -> str:

@@ -66,6 +66,17 @@ def hold_all(columns: Columns, ids: IdMap, chunks: Iterable[Sequence[tuple[int, 
             hold(columns, int(slots_N[at]), bodies[at])
 
 
+def held_times(columns: Columns, slots_N: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Return the real time differences of the successors in RAM [s], and the ids of the records of which none is."""
+    count_N = columns.flat("successor_count")[slots_N]
+    times = []
+    for place in range(HELD):
+        at = place * columns.successor_size + 8  # behind the horizon
+        some_N = slots_N[count_N > place + 1]
+        times.append(np.ascontiguousarray(columns.flat("successors")[some_N, at : at + 8]).view("<f8").reshape(-1))
+    return np.concatenate(times), columns.flat("id")[slots_N[count_N == 0]].tolist()
+
+
 def recall(columns: Columns, slots_N: np.ndarray, ids: Sequence[int]) -> tuple[list[tuple[int, bytes]], list[int]]:
     """Return ids and packed successors of the records that they are held of, and the ids of the others."""
     size = columns.successor_size

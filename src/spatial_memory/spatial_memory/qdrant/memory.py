@@ -30,10 +30,24 @@ from spatial_memory.qdrant.search import Held
 from spatial_memory.qdrant.server import QdrantServer
 from spatial_memory.qdrant.transfer import read_snapshot, write_snapshot
 from spatial_memory.store.files import IN_MEMORY
-from wm_core.memory.errors import BackendAwayError, EncoderMismatchError, RecordError, SpatialMemoryError
+from wm_core.memory.errors import (
+    BackendAwayError,
+    EncoderMismatchError,
+    FrameMismatchError,
+    RecordError,
+    SpatialMemoryError,
+)
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query, check_queries
-from wm_core.memory.record import MemoryRecord, Successor, action_size, check_record, check_successor, check_surprise
+from wm_core.memory.record import (
+    MemoryRecord,
+    Sources,
+    Successor,
+    action_size,
+    check_record,
+    check_successor,
+    check_surprise,
+)
 from wm_core.se2 import wrap_angle
 
 _PAGE = 1000
@@ -79,6 +93,7 @@ class QdrantMemory:
         self._encoder_id: str | None = None
         self._dim = 0
         self._action_dim = -1
+        self._sources = Sources()
         self._capacity = capacity
         self._surprise_weight = surprise_weight
         # 20 bits of the robot's name, then milliseconds: this robot gives no id twice, whatever was lost.
@@ -127,17 +142,19 @@ class QdrantMemory:
             action_dim = self._action_dim
             if action_dim < 0:
                 action_dim = next((size for record in records if (size := action_size(record))), -1)
+            sources = self._known_sources(encoder_id, records).adopting(records)
             payloads = []
             given = {record.id for record in records}
             ids = [record.id or self._new_id(given) for record in records]
             for at, (key, record) in enumerate(zip(ids, records)):
                 try:
-                    payloads.append(self._payload(record, key, encoder_id, dim, action_dim))
+                    payloads.append(self._payload(record, key, encoder_id, dim, action_dim, sources))
                 except RecordError as error:
                     error.args = (f"record {at}: {error}",)
                     raise
             self._check_free([record.id for record in records])
             self._encoder_id, self._dim, self._action_dim = encoder_id, dim, action_dim
+            self._sources = sources
             self._given.update(key for key in given if key > self._next_id)
             self._put(ids, [np.asarray(record.latent_D, np.float32).tolist() for record in records], payloads)
             self._newest_put_ns = max(self._newest_put_ns, *(record.stamp_ns for record in records))
@@ -149,13 +166,23 @@ class QdrantMemory:
             return self._server.size_of(f"{self._prefix}-{encoder_id or 'unnamed'}")
         return 0
 
+    def _known_sources(self, encoder_id: str, asked: Sequence[MemoryRecord | Query]) -> Sources:
+        """Return frame and network; where they matter and are open, what the collection's other records say."""
+        if self._sources.frame_id or not any(each.frame_id for each in asked):
+            return self._sources
+        with contextlib.suppress(BackendAwayError):
+            self._sources = Sources(*self._server.sources(f"{self._prefix}-{encoder_id or 'unnamed'}"))
+        return self._sources
+
     def _payload(
-        self, record: MemoryRecord, record_id: int, encoder_id: str, dim: int, action_dim: int
+        self, record: MemoryRecord, record_id: int, encoder_id: str, dim: int, action_dim: int, sources: Sources
     ) -> dict[str, Any]:
         if record.encoder_id != encoder_id:
             raise EncoderMismatchError(f"latent of encoder {record.encoder_id}, the memory holds {encoder_id}")
+        sources.check(record)
         check_record(record, dim, action_dim)
-        whole = replace(record, yaw=wrap_angle(record.yaw)) if abs(record.yaw) > np.pi else record
+        yaw = wrap_angle(record.yaw) if abs(record.yaw) > np.pi else record.yaw
+        whole = replace(record, yaw=yaw, frame_id=sources.frame_id, feature_id=sources.feature_id)
         return points.payload_of(whole, record_id, self._robot_id, self._grid)
 
     def _check_free(self, ids: Sequence[int]) -> None:
@@ -199,7 +226,7 @@ class QdrantMemory:
 
     def link(self, record_id: int, successor: Successor) -> bool:
         """Add what followed a record; one that was forgotten meanwhile stays forgotten."""
-        check_successor(successor, self._dim)
+        check_successor(successor, self._dim, self._sources.feature_id)
         return self._set(record_id, dict([points.successor_item(successor)]))
 
     def set_surprise(self, record_id: int, surprise: float) -> bool:
@@ -220,7 +247,9 @@ class QdrantMemory:
             QueryError: The first one that cannot be answered as asked, by its place in the list.
             BackendAwayError: The server does not answer.
         """
-        check_queries(queries, self._dim, self._action_dim, self._encoder_id or "", self._grid.map.place_to_latlng)
+        frame_id = self._known_sources(self._encoder_id or "", queries).frame_id
+        locate = self._grid.map.place_to_latlng
+        check_queries(queries, self._dim, self._action_dim, self._encoder_id or "", locate, frame_id)
         return [self._held.answer(query) for query in queries]
 
     @property
@@ -235,7 +264,7 @@ class QdrantMemory:
         Raises:
             BackendAwayError: The server does not answer.
         """
-        what.check()
+        what.check(self._sources.frame_id)
         self.flush()
         query = Query(latent_D=np.zeros(max(1, self._dim)), box=what.box, session=what.session)
         condition = points.filter_of(query, self._grid, (None, None)) or models.Filter(must=[])
@@ -265,24 +294,36 @@ class QdrantMemory:
 
         Raises:
             PlaceError: One of them would lie nowhere; then none moved.
+            FrameMismatchError: Records of other sessions or robots would stay in another frame; then none moved.
             BackendAwayError: The server went away before the moves were noted; then none moved. Or after: then they
                 will have moved when it has taken what waits, and ``stats`` says how much does.
         """
+        rigid.check(session, self._sources.frame_id)
         self.flush()
+        self._check_alone(rigid)
         held = [record for record in self._mine() if not session or record.session == session]
         moved = []
         for record in held:
             x, y, z, yaw = rigid.apply_one(record.x, record.y, record.z, record.yaw)
             cells = points.cells_of(self._grid.cell_of(x, y), self._grid)
-            moved.append({"x": x, "y": y, "z": z, "yaw": yaw, **cells})
+            moved.append({"x": x, "y": y, "z": z, "yaw": yaw, **cells, **points.turned(record, rigid)})
         self._outbox.put(
             [
                 ("set", {"collection": self._collection, "id": self._point(record.id), "payload": payload})
                 for record, payload in zip(held, moved)
             ]
         )
+        self._sources = replace(self._sources, frame_id=rigid.frame_id or self._sources.frame_id)
         self.flush()
         return len(held)
+
+    def _check_alone(self, rigid: Rigid) -> None:
+        """Refuse to move to another frame while other robots' records would stay where they are."""
+        others = models.Filter(must_not=[points.is_robot(self._robot_id)])
+        if rigid.frame_id not in ("", self._sources.frame_id) and self._server.count_where(self._collection, others):
+            raise FrameMismatchError(
+                f"the collection holds other robots' records in frame {self._sources.frame_id}: they would stay there"
+            )
 
     def _mine(self, *, vectors: bool = False) -> list[MemoryRecord]:
         """Return all records of this robot."""
@@ -293,7 +334,7 @@ class QdrantMemory:
         self.flush()
         self._drop([record.id for record in self._mine()])
         with self._lock:
-            self._encoder_id, self._dim, self._action_dim = None, 0, -1
+            self._encoder_id, self._dim, self._action_dim, self._sources = None, 0, -1, Sources()
 
     # ---------------------------------------------------------------- whole memory
 
@@ -314,7 +355,7 @@ class QdrantMemory:
             BackendAwayError: The server went away before that was noted; then nothing changed. Or after: then all of
                 it will have happened when the server has taken what waits, and ``stats`` says how much does.
         """
-        mine = Catalogue(self._encoder_id or "", self._dim, self._action_dim)
+        mine = Catalogue(self._encoder_id or "", self._dim, self._action_dim, **vars(self._sources))
         records = read_snapshot(path, mine, self._grid)
         with self._lock:
             self.flush()
@@ -322,12 +363,12 @@ class QdrantMemory:
             operations: list[Operation] = []
             if points_N:
                 operations.append(("drop", {"collection": self._collection, "ids": points_N}))
-            before = self._encoder_id, self._dim, self._action_dim
+            before = self._encoder_id, self._dim, self._action_dim, self._sources
             try:
                 operations += self._adopting(records)
                 self._outbox.put_now(operations)
             except SpatialMemoryError:
-                self._encoder_id, self._dim, self._action_dim = before
+                self._encoder_id, self._dim, self._action_dim, self._sources = before
                 raise
             self._given.update(record.id for record in records if record.id > self._next_id)
             self._newest_put_ns = max((record.stamp_ns for record in records), default=0)
@@ -339,9 +380,9 @@ class QdrantMemory:
         self._encoder_id = records[0].encoder_id if records else None
         self._dim = (self._size_for(records[0].encoder_id) or records[0].latent_D.size) if records else 0
         self._action_dim = next((size for record in records if (size := action_size(record))), -1)
-        payloads = [
-            self._payload(record, record.id, self._encoder_id or "", self._dim, self._action_dim) for record in records
-        ]
+        self._sources = sources = self._known_sources(self._encoder_id or "", records).adopting(records)
+        encoder_id, dim, action_dim = self._encoder_id or "", self._dim, self._action_dim
+        payloads = [self._payload(record, record.id, encoder_id, dim, action_dim, sources) for record in records]
         vectors = [np.asarray(record.latent_D, np.float32).tolist() for record in records]
         return self._puts([record.id for record in records], vectors, payloads)
 
@@ -353,6 +394,10 @@ class QdrantMemory:
         """
         self._outbox.drain(timeout_s)
 
+    def successor_times(self) -> np.ndarray:
+        """Return nothing: the server would have to send every record for it."""
+        return np.empty(0)
+
     def stats(self) -> Stats:
         """Return how the memory is doing; what only the server knows stays what it was while it is away."""
         count, trouble = self._server.count(self._collection) if self._dim else (0, None)
@@ -363,6 +408,7 @@ class QdrantMemory:
         durable = self._newest_put_ns if oldest is None else min(self._newest_put_ns, oldest - 1)
         return Stats(
             memory_count=count, capacity=self._capacity, encoder_id=self._encoder_id or "", backend="qdrant",
+            **vars(self._sources),
             durable_until_ns=durable, pending_writes=self._outbox.unsent_count, degraded=tuple(degraded),
         )  # fmt: skip
 

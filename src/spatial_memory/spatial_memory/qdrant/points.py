@@ -19,9 +19,11 @@ from qdrant_client import models
 
 from spatial_memory.geometry.cells import CellGrid
 from wm_core.memory.filters import Limits, is_filtered
+from wm_core.memory.protocol import Rigid
 from wm_core.memory.query import Query
-from wm_core.memory.record import MemoryRecord, Successor, no_action
+from wm_core.memory.record import NO_FEATURE, MemoryRecord, Quaternion, Successor, kept_orientation, no_action
 from wm_core.memory.rows import Rows
+from wm_core.se3 import turned_about_z
 
 INDEXES = {
     "robot": models.PayloadSchemaType.KEYWORD,
@@ -72,7 +74,28 @@ def payload_of(record: MemoryRecord, record_id: int, robot: str, grid: CellGrid)
         "previous_action": np.asarray(record.previous_action_A, np.float32).tolist(),
         **cells_of(cell, grid),
         **dict(map(successor_item, record.successors)),
+        **_some_have(record),
     }
+
+
+def _some_have(record: MemoryRecord) -> dict[str, Any]:
+    """Return what only some records have."""
+    orientation = kept_orientation(record)
+    some = {
+        "frame_id": record.frame_id,
+        "feature_id": record.feature_id,
+        "orientation": orientation and list(orientation),
+        "feature": _encoded(record.feature_F),
+    }
+    return {key: value for key, value in some.items() if value}
+
+
+def _encoded(feature_F: np.ndarray) -> str:
+    return base64.b64encode(np.asarray(feature_F, np.int8).tobytes()).decode()
+
+
+def _decoded(feature: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(feature), np.int8) if feature else NO_FEATURE
 
 
 def cells_of(cell: int, grid: CellGrid) -> dict[str, int]:
@@ -83,7 +106,8 @@ def cells_of(cell: int, grid: CellGrid) -> dict[str, int]:
 def successor_item(successor: Successor) -> tuple[str, list[Any]]:
     """Return payload key and value of a successor; each horizon has a key, so that linking overwrites nothing else."""
     latent = base64.b64encode(np.asarray(successor.latent_D, "<f4").tobytes()).decode()
-    return f"successor {successor.horizon_s!r}", [successor.horizon_s, successor.dt_s, latent]
+    feature = [_encoded(successor.feature_F)] if successor.feature_F.size else []
+    return f"successor {successor.horizon_s!r}", [successor.horizon_s, successor.dt_s, latent, *feature]
 
 
 def record_of(payload: Mapping[str, Any], vector: Sequence[float] | None) -> MemoryRecord:
@@ -105,10 +129,29 @@ def record_of(payload: Mapping[str, Any], vector: Sequence[float] | None) -> Mem
         id=payload["id"],
         h3_cell=payload.get(level_key(0), 0),
         successors=tuple(
-            Successor(horizon_s, dt_s, np.frombuffer(base64.b64decode(latent), "<f4"))
-            for horizon_s, dt_s, latent in successors
+            Successor(horizon_s, dt_s, np.frombuffer(base64.b64decode(latent), "<f4"), _decoded("".join(feature)))
+            for horizon_s, dt_s, latent, *feature in successors
         ),
+        frame_id=payload.get("frame_id", ""),
+        orientation=_rotation(payload.get("orientation")),
+        feature_F=_decoded(payload.get("feature", "")),
+        feature_id=payload.get("feature_id", ""),
     )
+
+
+def _rotation(values: Sequence[float] | None) -> Quaternion | None:
+    if not values:
+        return None
+    x, y, z, w = values
+    return x, y, z, w
+
+
+def turned(record: MemoryRecord, rigid: Rigid) -> dict[str, Any]:
+    """Return what of frame and rotation a transform changes, as payload."""
+    changed: dict[str, Any] = {"frame_id": rigid.frame_id} if rigid.frame_id else {}
+    if record.orientation is not None:
+        changed["orientation"] = np.array(turned_about_z(record.orientation, rigid.yaw), np.float32).tolist()
+    return changed
 
 
 def rows_of(records: Sequence[MemoryRecord], sessions: dict[str, int], dim: int) -> Rows:

@@ -92,6 +92,19 @@ class QdrantServer:
         with self._asked():
             return [str(point.id) for point in self._client.retrieve(name, ids, with_payload=False)]
 
+    def sources(self, name: str) -> tuple[str, str]:
+        """Return frame and network of features of a collection's records, each empty where none has any."""
+        return self._one(name, "frame_id"), self._one(name, "feature_id")
+
+    def _one(self, name: str, key: str) -> str:
+        """Return one of the values that records of a collection have under a key."""
+        if not self.exists(name):
+            return ""
+        empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
+        with self._asked():
+            found = self._client.scroll(name, models.Filter(must_not=[empty]), limit=1, with_payload=[key])[0]
+        return str((found[0].payload or {})[key]) if found else ""
+
     def count(self, name: str) -> tuple[int, str | None]:
         """Return how many points a collection has, or had, and why that is not known.
 

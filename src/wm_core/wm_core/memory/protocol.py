@@ -148,6 +148,9 @@ class Memory(Sink, Protocol):
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return once everything so far is durable; ``StoreError`` says why it is not."""
 
+    def successor_times(self) -> np.ndarray:
+        """Return the real time differences of the successors held [s]; empty where they would cost too much to read."""
+
     def stats(self) -> Stats:
         """Return how the memory is doing."""
 

@@ -120,6 +120,22 @@ def check_same_source(record: MemoryRecord, frame_id: str, feature_id: str) -> N
         raise EncoderMismatchError(f"feature of network {record.feature_id}, the memory holds those of {feature_id}")
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Where a memory's places and features come from, each empty while that is open."""
+
+    frame_id: str = ""
+    feature_id: str = ""
+
+    def adopting(self, records: Sequence[MemoryRecord]) -> Sources:
+        """Return them once a memory holds some records: what was open is taken from the first that names it."""
+        return Sources(adopted(self.frame_id, records, "frame_id"), adopted(self.feature_id, records, "feature_id"))
+
+    def check(self, record: MemoryRecord) -> None:
+        """Refuse a record of other sources; see ``check_same_source``."""
+        check_same_source(record, self.frame_id, self.feature_id)
+
+
 def adopted(current: str, records: Sequence[MemoryRecord], name: str) -> str:
     """Return what a memory's frame or network is once it holds some records: the first that one of them names."""
     return current or next((value for record in records if (value := getattr(record, name))), "")

@@ -19,7 +19,7 @@ from wm_core.memory.errors import RecordError
 from wm_core.memory.keyframes import SESSION_GAP_S, Arrival, Keyframes, Spacing
 from wm_core.memory.protocol import Sink
 from wm_core.memory.query import Place
-from wm_core.memory.record import MemoryRecord, Successor, check_latent, no_action
+from wm_core.memory.record import NO_FEATURE, MemoryRecord, Quaternion, Successor, check_latent, no_action
 from wm_core.memory.successors import STEP_S, check_horizons, default_horizons_s, tolerance_s
 
 __all__ = ["Recorder", "Spacing", "State", "SuccessorCounts"]
@@ -42,6 +42,10 @@ class State:
         action_A: Taken here; empty if unknown.
         step_s: Step of the model that made it [s]; 0: as the recorder was told.
         horizons_s: Times ahead that this model wants successors of [s]; empty: as the recorder was told.
+        frame_id: Frame of the place; empty: not known.
+        orientation: The whole rotation; None: the place's yaw says it all.
+        feature_F: What it looks like to the network of ``feature_id``, int8; empty: not known.
+        feature_id: Which network made the feature.
     """
 
     stamp_ns: int
@@ -51,6 +55,10 @@ class State:
     action_A: np.ndarray = field(default_factory=no_action)
     step_s: float = 0.0
     horizons_s: tuple[float, ...] = ()
+    frame_id: str = ""
+    orientation: Quaternion | None = None
+    feature_F: np.ndarray = field(default_factory=lambda: NO_FEATURE)
+    feature_id: str = ""
 
 
 @dataclass
@@ -93,7 +101,7 @@ class _Horizon:
         best = min(later, key=lambda state: self._off_ns(state, stamp_ns))
         if self._off_ns(best, stamp_ns) > self._tolerance_ns:
             return None
-        return Successor(self.horizon_s, (best.stamp_ns - stamp_ns) / _NS, best.latent_D)
+        return Successor(self.horizon_s, (best.stamp_ns - stamp_ns) / _NS, best.latent_D, best.feature_F)
 
     def _off_ns(self, state: State, stamp_ns: int) -> int:
         return abs(state.stamp_ns - stamp_ns - self._horizon_ns)
@@ -266,6 +274,10 @@ class Recorder:
             previous_action_A=previous_action_A,
             action_A=state.action_A,
             surprise=self._errors.get(state.stamp_ns, math.nan),
+            frame_id=state.frame_id,
+            orientation=state.orientation,
+            feature_F=state.feature_F,
+            feature_id=state.feature_id,
         )
 
     def _keep(self, record_id: int, place: Place, record: MemoryRecord) -> None:

@@ -136,7 +136,7 @@ class ReferenceMemory:
 
     def link(self, record_id: int, successor: Successor) -> bool:
         """Add what followed a record; False where it is forgotten already."""
-        check_successor(successor, self._dim)
+        check_successor(successor, self._dim, self._feature_id)
         record = self._records.get(record_id)
         if record is None:
             return False
@@ -292,6 +292,10 @@ class ReferenceMemory:
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return at once: there is nothing to wait for."""
+
+    def successor_times(self) -> np.ndarray:
+        """Return the real time differences of the successors held [s]."""
+        return np.array([item.dt_s for record in self._records.values() for item in record.successors])
 
     def stats(self) -> Stats:
         """Return how the memory is doing."""

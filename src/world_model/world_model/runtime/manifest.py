@@ -35,6 +35,7 @@ class Manifest:
         motion: Parameters of ``world_model.runtime.motion.MotionModel``.
         memory: Parameters of ``world_model.runtime.conditioning.Retrieval``.
         world_action: Sizes of the slow branch, or ``None`` when the artifact has none.
+        history_dim: Values of the visual history that the transition reads; those without this entry read 4 x 224.
         files: File name -> SHA-256 (hex).
         training: What it was trained on and how; free form.
         results: What was measured; free form.
@@ -55,6 +56,7 @@ class Manifest:
     motion: dict[str, Any]
     memory: dict[str, Any]
     world_action: dict[str, Any] | None = None
+    history_dim: int = 896
     files: dict[str, str] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class Manifest:
         if self.format_version not in READABLE_VERSIONS:
             readable = " and ".join(map(str, READABLE_VERSIONS))
             raise ArtifactError(f"artifact format is version {self.format_version}, this code reads {readable}")
-        for name in ("z_dim", "action_dim", "image_size", "top_k"):
+        for name in ("z_dim", "action_dim", "image_size", "top_k", "history_dim"):
             value = getattr(self, name)
             if not isinstance(value, int) or value <= 0:
                 raise ArtifactError(f"manifest: {name} is {value!r}, expected a positive whole number")

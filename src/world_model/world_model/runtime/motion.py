@@ -16,7 +16,7 @@ from world_model.errors import ArtifactError, ObservationError
 
 # A pause this long [s] or a step this far beside the expected one [m] (a localisation that found itself again) starts
 # the smoothing of poses anew.
-_SMOOTHED_GAP_S = 0.5
+_SMOOTHED_GAP_STEPS = 10
 _JUMP_M = 0.5
 # What a model that fits misses of the poses is white. From this autocorrelation on the model is doubted, from that on
 # poses are taken as they are measured. Judged over about so many poses.
@@ -228,7 +228,7 @@ class MotionTracker:
         # The twist kept so far is that of the step that ends now.
         expected = last.moved(integrate_twist(self._twist_3[None], elapsed_s)[0])
         forward, left, turn = measured.relative_to(expected)
-        if not 0.0 < elapsed_s < _SMOOTHED_GAP_S or math.hypot(forward, left) > _JUMP_M:
+        if not 0.0 < elapsed_s < _SMOOTHED_GAP_STEPS * self._step_s or math.hypot(forward, left) > _JUMP_M:
             return measured
         # A model of another robot would pull the pose along with it: what it misses then looks alike each time.
         position, yaw = (doubt.update(*values) for doubt, values in zip(self._doubt, ((forward, left), (turn, 0.0))))

@@ -34,10 +34,8 @@ from world_model.runtime.tensors import Observed, Retrieved
 
 __all__ = ["Forecast", "Observation", "Prediction", "Predictor", "is_revisit"]
 
-HISTORY_EMBEDDINGS = 4
-HISTORY_SIZE = 224
-# A hole this long (a camera that stalls, a bag that is cut) ends the context.
-GAP_S = 0.5
+# A hole of this many steps (a camera that stalls, a bag that is cut) ends the context.
+GAP_STEPS = 10
 # Beside the network's forecast: the one without memories, a plain copy of memories, and what is usual.
 _CANDIDATES = 3
 
@@ -69,7 +67,7 @@ class Predictor:
         self._device = artifact.device
         self._transition = artifact.transition() if use_memory else artifact.without_memory()
         self._retrieval = Retrieval.from_manifest(manifest.memory)
-        self._anticipated_k = top_k or self._retrieval.anticipated_k
+        self._anticipated_k = top_k or manifest.top_k
         self.horizons_s = tuple(sorted(horizons_s or (manifest.step_s, manifest.horizon_s)))
         self._steps = [max(round(h / manifest.step_s), 1) for h in self.horizons_s]
         model = MotionModel.from_manifest(manifest.motion)
@@ -116,7 +114,7 @@ class Predictor:
         self._check(observation)
         if self._last is not None:
             elapsed_s = (observation.stamp_ns - self._last.stamp_ns) * 1e-9
-            if elapsed_s <= 0 or elapsed_s > GAP_S:
+            if elapsed_s <= 0 or elapsed_s > GAP_STEPS * self._manifest.step_s:
                 self._restart()
         self._last = observation
         for evidence in self._evidence:
@@ -140,13 +138,16 @@ class Predictor:
             history_count: Real entries in it.
 
         Raises:
-            ObservationError: Nothing was observed yet, or the answers do not fit the requests.
+            ObservationError: Nothing was observed yet, the answers do not fit the requests, or the history is of
+                another size than the transition reads.
         """
         if self._last is None:
             raise ObservationError("predict was called before any observation")
         expected = len(self.horizons_s) + 1
         if memories is not None and len(memories) not in (0, expected):
             raise ObservationError(f"{len(memories)} memory answers, expected {expected}")
+        if history_N is not None and history_N.size != self._manifest.history_dim:
+            raise ObservationError(f"a history of {history_N.size} values, expected {self._manifest.history_dim}")
         anticipated = list(memories[:-1]) if memories else [[] for _ in self.horizons_s]
         appearance = list(memories[-1]) if memories else []
         used, outside = count_successors(appearance, self._spans_s)
@@ -236,7 +237,7 @@ class Predictor:
             action=nothing,
             motion=nothing,
             horizon_s=self._row(np.array(self.horizons_s)),
-            history=self._row(np.zeros(HISTORY_EMBEDDINGS * HISTORY_SIZE)),
+            history=self._row(np.zeros(self._manifest.history_dim)),
             history_count=self._tensor(np.zeros(1, np.int64)),
         )
 
