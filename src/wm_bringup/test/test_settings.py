@@ -22,8 +22,8 @@ from wm_ros import floats, image_to_msg, pose_to_msg, qos, stamp_msg
 from wm_testing.artifacts import make_random_artifact
 from wm_testing.nodes import ros_context, spin_until
 from world_action.node import WorldAction
+from world_model.models.world_action import WorldActionConfig
 from world_model.runtime.conditioning import Retrieval
-from world_model.world_action.model import WorldActionConfig
 
 __all__ = ["ros_context"]
 
