@@ -331,7 +331,7 @@ def test_successors_of_another_model_are_counted_and_named(ros_context, tmp_path
     graph = Graph(db_path=str(tmp_path / "memory.sqlite3"))
     graph.states.publish(slow_state(10**11, 0.0, 1.0))
     spin_until(lambda: "are not used" in graph.memory._health.status().message, graph.talker, graph.memory)
-    assert "successors held lie 0.05, 1 s ahead and fit none of the model's horizons 0.2, 2 s" in (
+    assert "successors held lie 0.05, 0.95, 1 s ahead and fit none of the model's horizons 0.2, 2 s" in (
         graph.memory._health.status().message
     )
     graph.close()
