@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from spatial_memory.store import files
-from spatial_memory.store.schema import CREATE, GET_TALLY
+from spatial_memory.store.schema import GET_TALLY
 from wm_core.memory.errors import CorruptStoreError, StoreError
 
 _LOG = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Handle:
         self._found: list[tuple] = []
         if self.in_memory:
             self._reader = files.connect(self.path)
-            self._reader.executescript(CREATE)
+            self._reader.executescript(files.CREATE)
             return
         self._lock = files.hold(Path(self.path)) if Path(self.path).parent.is_dir() else None
         try:
