@@ -63,9 +63,9 @@ class EvaluationOptions:
     start_s: float = 0.0
     horizons: tuple[int, ...] = HORIZONS
     workers: int = 1
-    image_topic: str = BagOptions().image_topic
-    pose_topic: str = BagOptions().pose_topic
-    action_topic: str = BagOptions().action_topic
+    image_topic: str | None = BagOptions().image_topic
+    pose_topic: str | None = BagOptions().pose_topic
+    action_topic: str | None = BagOptions().action_topic
 
 
 def evaluate(
