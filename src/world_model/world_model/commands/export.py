@@ -12,8 +12,8 @@ from rich.console import Console
 from world_model.commands.common import guarded
 from world_model.export.onnx_export import convert_tensorrt, export_onnx
 from world_model.export.quantise import Cost, quantise_artifact
-from world_model.export.renew import renew_artifact
 from world_model.runtime.artifacts import Manifest
+from world_model.training.renew import renew_artifact
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-export") -> int:
