@@ -124,6 +124,7 @@ def build_sequence(
     path: Transition | None = None,
     known_future: bool = False,
     extra: ExtraErrors | None = None,
+    table: StateTable | None = None,
 ) -> TrainingSequence:
     """Return an episode with everything its memory would have answered, frame by frame.
 
@@ -137,6 +138,7 @@ def build_sequence(
         path: Network whose path foresight corrects the expected motion where the future is not known.
         known_future: See ``expected_motion``.
         extra: Errors added to the expected pose.
+        table: What the memory has kept; default: of steps and 1 s ahead.
     """
     moved_TH3, smooth_T3, known_T = expected_motion(episode, motion, steps, step_s, known_future)
     horizons_s = [step * step_s for step in steps]
@@ -145,7 +147,8 @@ def build_sequence(
         moved_TH3, std_TH3 = _foreseen(path, episode, latent_TD, moved_TH3, horizons_s, retrieval)
     if extra is not None:
         moved_TH3, std_TH3 = extra.added(moved_TH3, std_TH3, steps, step_s)
-    table, stamp_T = state_table(episode, latent_TD, step_s=step_s), np.array(episode.stamp_T)
+    table = state_table(episode, latent_TD, step_s=step_s) if table is None else table
+    stamp_T = np.array(episode.stamp_T)
     pose_T3 = np.where(known_T[:, None], smooth_T3, np.nan)
     motion_THM = motion_features(np.where(known_T[:, None, None], moved_TH3, np.nan), std_TH3, retrieval)
     successor_HND, successor_valid_HN = _successors(table, horizons_s, step_s)
