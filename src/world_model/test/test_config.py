@@ -4,6 +4,8 @@ pytest.importorskip("lightning_fabric", reason="the training extra, requirements
 
 from world_model.commands.train import CONFIGS, every_stage, parse_override
 from world_model.errors import ConfigError
+from world_model.runtime.conditioning import Retrieval
+from world_model.training.checkpoints import check_same_run
 from world_model.training.config import TrainConfig, config_from, load_config
 
 
@@ -49,3 +51,16 @@ def test_steps_on_the_command_line_reach_every_stage():
     config = load_config(CONFIGS / "base.yaml", every_stage(3))
     assert (config.encoder_steps, config.pictures.steps, config.optimiser.steps, config.path_steps) == (3, 3, 3, 11)
     assert (config.pictures.warm_up, config.optimiser.warm_up) == (0, 0)
+
+
+def test_names_of_an_earlier_release_are_read():
+    former = {"spot_k": 3, "twin_k": 2, "heading_weight_m": 0.5, "heading_tolerance_rad": 0.4}
+    config = config_from(TrainConfig, {"retrieval": former}, "here")
+    assert config.retrieval == Retrieval(anticipated_k=3, appearance_k=2, yaw_weight_m=0.5, yaw_tolerance_rad=0.4)
+
+
+def test_a_checkpoint_may_have_options_that_are_gone_where_they_did_nothing():
+    gone = {"practice_gap_s": 0.0, "practice_copies": 1, "practice_noise_m": 0.0, "practice_noise_rad": 0.0}
+    check_same_run({**TrainConfig().to_json(), **gone}, TrainConfig())
+    with pytest.raises(ConfigError, match="unknown key practice_gap_s"):
+        check_same_run({**TrainConfig().to_json(), **gone, "practice_gap_s": 5.0}, TrainConfig())

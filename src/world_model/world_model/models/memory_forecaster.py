@@ -89,7 +89,7 @@ class MemoryForecaster(nn.Module):
             nn.init.zeros_(layer.weight)
         nn.init.zeros_(self.correction.bias)
         nn.init.zeros_(self.token_correction.bias)
-        self.register_load_state_dict_pre_hook(_rename_former)
+        self.register_load_state_dict_pre_hook(_rename_former)  # type: ignore[no-untyped-call]
 
     def forward(
         self, hidden_BF: Tensor, z_BD: Tensor, base_BHD: Tensor, motion_BHM: Tensor, code_BHC: Tensor, found: Retrieved

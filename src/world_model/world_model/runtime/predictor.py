@@ -30,7 +30,7 @@ from world_model.runtime.retrieved import (
     plain_copy,
     successor_arrays,
 )
-from world_model.runtime.tensors import Observed, Retrieved
+from world_model.runtime.tensors import Retrieved, nothing_observed
 
 __all__ = ["Forecast", "Observation", "Prediction", "Predictor", "is_revisit"]
 
@@ -74,7 +74,8 @@ class Predictor:
         self._motion = MotionTracker(model, manifest.step_s, manifest.action_dim)
         self._known_std_H3 = expected_error(model, self.horizons_s)
         self._usual_D = np.array(manifest.latent_mean, np.float32)
-        self._nothing = self._nothing_observed()
+        horizon_1H, history_1N = (self._row(np.array(v)) for v in (self.horizons_s, np.zeros(manifest.history_dim)))
+        self._nothing = nothing_observed(horizon_1H, history_1N)
         self._spans_s = [usable_span_s(horizon_s, manifest.step_s) for horizon_s in self.horizons_s]
         self.successor_counts: Counter[str] = Counter(used=0, outside=0)
         self.reset()
@@ -228,19 +229,6 @@ class Predictor:
             latent_1HD, base_1HD, gate_1H = self._transition.forecast(observed, retrieved)
         return latent_1HD[0].cpu().numpy(), base_1HD[0].cpu().numpy(), gate_1H[0].cpu().numpy()
 
-    def _nothing_observed(self) -> Observed:
-        """Return what does not change from one observation to the next; the rest is empty."""
-        nothing = self._row(np.zeros(0))
-        return Observed(
-            state=nothing,
-            latent=nothing,
-            action=nothing,
-            motion=nothing,
-            horizon_s=self._row(np.array(self.horizons_s)),
-            history=self._row(np.zeros(self._manifest.history_dim)),
-            history_count=self._tensor(np.zeros(1, np.int64)),
-        )
-
     def _motion_features(self, moved_H3: np.ndarray | None, std_H3: np.ndarray) -> torch.Tensor:
         if moved_H3 is None:
             moved_H3 = np.full((len(self._steps), 3), np.nan)
@@ -254,8 +242,7 @@ class Predictor:
         expected = [self._expected_pose(row) for row in range(len(anticipated))]
         arrays = anticipated_arrays(anticipated, expected, present, self._anticipated_k, size, retrieval)
         arrays |= appearance_arrays(appearance, present, width, size, retrieval)
-        step_s = self._manifest.step_s
-        arrays |= successor_arrays(appearance, present, self.horizons_s, step_s, width, size)
+        arrays |= successor_arrays(appearance, present, self.horizons_s, self._manifest.step_s, width, size)
         return Retrieved(**{name: self._tensor(array) for name, array in arrays.items()})
 
     def _forecast(

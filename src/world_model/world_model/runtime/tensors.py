@@ -7,6 +7,7 @@ Sizes: B = batch, C = state size, D = latent size, A = action size, H = horizons
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -61,3 +62,15 @@ class Retrieved(NamedTuple):
 
 # What says whether there is a memory at all.
 VALID_FIELDS = ("anticipated_valid", "appearance_valid", "successor_valid")
+
+
+def nothing_observed(horizon_1H: Tensor, history_1N: Tensor) -> Observed:
+    """Return what is known before anything was observed: the horizons; everything else is empty.
+
+    Args:
+        horizon_1H: Times ahead [s].
+        history_1N: A visual history without entries, all 0.
+    """
+    empty = horizon_1H[:, :0]
+    count_1 = torch.zeros(1, dtype=torch.int64, device=horizon_1H.device)
+    return Observed(empty, empty, empty, empty, horizon_1H, history_1N, count_1)
