@@ -139,6 +139,15 @@ def test_pacer_keeps_the_rate(camera_hz, expected):
     assert sum(pacer.is_due(stamp) for stamp in stamps) == pytest.approx(100 * expected, abs=2)
 
 
+@pytest.mark.parametrize(("camera_hz", "rate_hz"), [(40, 20.0), (20, 10.0), (60, 20.0), (100, 20.0), (20, 5.0)])
+def test_pacer_keeps_even_gaps_at_a_multiple_of_the_rate(camera_hz, rate_hz):
+    pacer, jitter, begin = Pacer(rate_hz), np.random.default_rng(1), 1_700_000_000 * NS_PER_S
+    stamps = [begin + ns(i / camera_hz + jitter.uniform(-0.001, 0.001)) for i in range(20 * camera_hz)]
+    gaps_s = np.diff([stamp for stamp in stamps if pacer.is_due(stamp)]) / NS_PER_S
+    # The first turn may be taken by an earlier frame; from then on every n-th passes.
+    assert np.abs(gaps_s[1:] - 1.0 / rate_hz).max() < 0.003
+
+
 def test_pacer_survives_time_going_backwards():
     pacer = Pacer(20.0)
     assert pacer.is_due(ns(100.0))

@@ -225,12 +225,12 @@ class Bag:
 
     def _compare(self, topics: frozenset[str], given: Counter[str], spoilt: Counter[str]) -> None:
         """Takes note of what was promised and did not come."""
-        found = [Damage(f"{count} messages {why}", lost_count=count) for why, count in spoilt.items()]
+        found = [Damage(f"{count} message{'s' * (count > 1)} {why}", lost_count=count) for why, count in spoilt.items()]
         for topic in sorted(topics):
             promised = max(self.promised.get(topic, 0), self.counts[topic])
             if given[topic] < promised:
                 text = f"{promised} messages were promised on {topic}, {given[topic]} could be read"
-                found.append(Damage(text, lost_count=promised - given[topic]))
+                found.append(Damage(text, lost_count=promised - given[topic], topic=topic))
         self._own_damages += [damage for damage in found if damage not in self._own_damages]
 
     def _read_into(self, queue: Queue[BagMessage | BaseException | None], topics: Sequence[str], stop: Event) -> None:
@@ -254,9 +254,9 @@ def _plain(data: bytes, is_packed: bool) -> tuple[bytes, str]:
     if is_packed:
         data, why = unpack(data, "zstd")
     if why:
-        return b"", f"are damaged ({why})"
+        return b"", f"damaged ({why})"
     is_cdr = len(data) >= 4 and data[0] == 0
-    return data, "" if is_cdr else "are no serialised message"
+    return data, "" if is_cdr else "not serialised as CDR"
 
 
 def _put(queue: Queue[BagMessage | BaseException | None], item: BagMessage | BaseException | None, stop: Event) -> bool:

@@ -19,11 +19,13 @@ class Damage:
         text: What and where.
         repair: Command that repairs it, or "".
         lost_count: Messages that are known to be lost by it.
+        topic: Whose promised messages did not come, where it says that.
     """
 
     text: str
     repair: str = ""
     lost_count: int = 0
+    topic: str = ""
 
     def __str__(self) -> str:
         return f"{self.text} (repair: {self.repair})" if self.repair else self.text

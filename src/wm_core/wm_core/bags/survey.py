@@ -63,7 +63,7 @@ class TopicSurvey:
         times = self.stamps_ns if len(self.stamps_ns) == self.count else self.arrivals_ns
         gaps = np.diff(np.array(times, np.int64))
         gaps = gaps[gaps > 0]
-        return float(NS_PER_S / np.median(gaps)) if len(gaps) else 0.0
+        return NS_PER_S / float(np.median(gaps)) if len(gaps) else 0.0
 
     @property
     def largest_gap_s(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
     defaults = EvaluationOptions(data="")
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("artifact", help="artifact folder, or artifact://NAME")
-    parser.add_argument("data", help="rosbag2 folder, converted set, or sim:SEEDS (sim:9000-9003,9010)")
+    parser.add_argument("data", help="recording, converted set, or sim:SEEDS (sim:9000-9003,9010)")
     parser.add_argument("--json", type=Path, help="write all numbers here")
     parser.add_argument("--report", type=Path, help="write a folder with figures, pictures and numbers here")
     parser.add_argument("--still", action="store_true", help="simulated buildings do not change, poses are exact")
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
     parser.add_argument("--horizons", type=int, nargs="+", default=list(defaults.horizons), help="steps ahead")
     parser.add_argument("--workers", type=int, default=1)
     for topic in ("image", "pose", "action"):
-        parser.add_argument(f"--{topic}-topic", default=getattr(defaults, f"{topic}_topic"))
+        parser.add_argument(f"--{topic}-topic", help="of a recording; by default chosen by what it holds")
     options = parser.parse_args(arguments)
     return guarded(prog, lambda: _evaluate(options))
 
@@ -46,7 +47,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         pose_topic=options.pose_topic,
         action_topic=options.action_topic,
     )
-    result, episodes, forecasts = evaluate(options.artifact, asked, say=console.print)
+    result, episodes, forecasts = evaluate(options.artifact, asked, say=partial(console.print, markup=False))
     if options.json:
         write_json(result, options.json)
     if options.report:

@@ -168,7 +168,8 @@ class Account:
             first += f", {counts[fate]} {fate.value}" if counts[fate] else ""
         lines = [first]
         for reason, count in sorted(self.reasons.items()):
-            lines.append(f"  lost: {_in_words(reason, count, camera)}; first: {self.examples.get(reason, reason)}")
+            example = self.examples.get(reason)
+            lines.append(f"  lost: {_in_words(reason, count, camera)}{f'; first: {example}' if example else ''}")
         lines += [f"  {self._stream('poses', self.poses)}", f"  {self._stream('actions', self.actions)}"]
         if self.uncovered():
             lines.append(f"  {self.uncovered()} kept frames lie before the first or after the last pose")
@@ -229,4 +230,4 @@ def exit_code(accounts: Sequence[Account], allow_partial: bool) -> int:
 def _in_words(reason: str, count: int, camera: StreamAccount) -> str:
     if reason == "frame-repeated":
         return f"{count} of {camera.read} images on {camera.topic} repeat a stamp; is the camera stamped?"
-    return f"{count} frames, {reason}"
+    return f"{count} frame{'s' if count > 1 else ''}, {reason}"

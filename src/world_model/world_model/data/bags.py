@@ -85,12 +85,16 @@ def read_recording(
     account = Account(str(path))
     try:
         bag = Bag(path)
-        _choose(bag, options, account)
-        events = read_events(bag, options, account, progress)
     except BagError as error:
         raise DataError(f"{path} is not a readable rosbag2 recording: {error}") from error
+    try:
+        _choose(bag, options, account)
+    except BagError as error:
+        raise DataError(f"{path}: {error}") from error
+    events = read_events(bag, options, account, progress)
     account.damages = [str(damage) for damage in bag.damages]
-    account.damaged = sum(d.lost_count for d in bag.damages if f" on {account.camera.topic}," in d.text)
+    account.damaged = sum(damage.lost_count for damage in bag.damages if damage.topic == account.camera.topic)
+    account.examples.setdefault("damaged-block", next(iter(account.damages), ""))
     if not events.frames:
         return Recording(account)
     action_dim = options.action_dim or (len(events.actions[0].values) if events.actions else 1)
@@ -138,7 +142,7 @@ def _rate(stream: StreamAccount) -> float:
     times = stream.stamps_ns if stream.stamps_ns and all(stream.stamps_ns) else stream.arrivals_ns
     gap_N = np.diff(np.array(times, np.int64))
     gap_N = gap_N[gap_N > 0]
-    return float(1e9 / np.median(gap_N)) if len(gap_N) else 0.0
+    return 1e9 / float(np.median(gap_N)) if len(gap_N) else 0.0
 
 
 def _why_unknown(name: str, stream: StreamAccount, camera: StreamAccount) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -134,7 +135,7 @@ class _Pass:
                 progress(done, total)
         if self._video is not None:
             for stamp_ns, picture in self._video.flush():
-                self._offer(stamp_ns, self._account.camera.arrivals_ns[-1], lambda p=picture: p)
+                self._offer(stamp_ns, self._account.camera.arrivals_ns[-1], partial(_itself, picture))
         if self._account.poses.type == TF_TYPE and not self._events.poses:
             self._account.notes.append(self._tf.why_not())
         return self._events
@@ -160,7 +161,7 @@ class _Pass:
             self._account.note_fault(message.time_ns, Fate.UNUSABLE, error.reason, str(error))
             return
         for of_ns, picture in pictures:
-            self._offer(of_ns, message.time_ns, lambda p=picture: p)
+            self._offer(of_ns, message.time_ns, partial(_itself, picture))
 
     def _offer(self, stamp_ns: int, arrival_ns: int, picture: Callable[[], np.ndarray]) -> None:
         """Keeps a frame, or notes in the account why not."""
@@ -278,6 +279,10 @@ class _Pass:
     def _note_once(self, text: str) -> None:
         if text not in self._account.notes:
             self._account.notes.append(text)
+
+
+def _itself(picture: np.ndarray) -> np.ndarray:
+    return picture
 
 
 def camera_info_entries(msg: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from world_model.data.bags import BagOptions, read_bag
+from world_model.data.bags import BagOptions, read_recording, unusable
 from world_model.data.encoding import encode_episode, frames_of
 from world_model.data.episodes import Episode, EpisodeSet
 from world_model.data.pixel_space import PixelSpace
@@ -63,9 +63,9 @@ class EvaluationOptions:
     start_s: float = 0.0
     horizons: tuple[int, ...] = HORIZONS
     workers: int = 1
-    image_topic: str | None = BagOptions().image_topic
-    pose_topic: str | None = BagOptions().pose_topic
-    action_topic: str | None = BagOptions().action_topic
+    image_topic: str | None = None
+    pose_topic: str | None = None
+    action_topic: str | None = None
 
 
 def evaluate(
@@ -83,7 +83,7 @@ def evaluate(
     """
     started = time.monotonic()
     artifact = load_artifact(model_path)
-    episodes = load_episodes(options, artifact)
+    episodes = load_episodes(options, artifact, say)
     jobs = [(index, known) for known in (True, False) for index in range(len(episodes))]
     work = partial(_forecast, model_path, options, episodes)
     say(f"{len(episodes)} episode(s), {sum(len(episode) for episode in episodes)} frames, two kinds of future")
@@ -110,8 +110,10 @@ def evaluate(
     return result, episodes, recorded
 
 
-def load_episodes(options: EvaluationOptions, artifact: Artifact) -> list[Episode]:
-    """Return the episodes that ``data`` names.
+def load_episodes(
+    options: EvaluationOptions, artifact: Artifact, say: Callable[[str], None] = lambda _: None
+) -> list[Episode]:
+    """Return the episodes that ``data`` names; of a recording, ``say`` is told the account.
 
     Raises:
         DataError: Nothing there that can be evaluated.
@@ -136,16 +138,8 @@ def load_episodes(options: EvaluationOptions, artifact: Artifact) -> list[Episod
     path = Path(options.data)
     if (path / "manifest.json").is_file():
         episodes = list(EpisodeSet(path).episodes("test")) or list(EpisodeSet(path).episodes())
-    elif (path / "metadata.yaml").is_file():
-        topics = BagOptions(
-            image_topic=options.image_topic,
-            pose_topic=options.pose_topic,
-            action_topic=options.action_topic,
-            rate_hz=1.0 / manifest.step_s,
-            image_size=manifest.image_size,
-            action_dim=manifest.action_dim,
-        )
-        episodes = [read_bag(path, topics)]
+    elif path.exists():
+        episodes = _converted(path, options, artifact, say)
     else:
         raise DataError(f"{options.data} is neither a rosbag2 recording, nor a converted set, nor sim:SEEDS")
     for episode in episodes:
@@ -156,6 +150,25 @@ def load_episodes(options: EvaluationOptions, artifact: Artifact) -> list[Episod
                 f"{manifest.action_dim}"
             )
     return episodes
+
+
+def _converted(path: Path, options: EvaluationOptions, artifact: Artifact, say: Callable[[str], None]) -> list[Episode]:
+    """Returns the episodes of a recording, one for each stretch of time without a jump."""
+    manifest = artifact.manifest
+    bag_options = BagOptions(
+        image_topic=options.image_topic,
+        pose_topic=options.pose_topic,
+        action_topic=options.action_topic,
+        rate_hz=1.0 / manifest.step_s,
+        image_size=manifest.image_size,
+        action_dim=manifest.action_dim,
+    )
+    recording = read_recording(path, bag_options)
+    for line in recording.account.lines():
+        say(line)
+    if not recording.episodes:
+        raise DataError(unusable(recording.account))
+    return recording.episodes
 
 
 def pixel_space(artifact: Artifact) -> PixelSpace | None:

@@ -1,0 +1,348 @@
+"""What conversion takes and leaves: every case in an account, with the exit code that it deserves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from wm_core.bags import Bag, BagError
+from wm_core.bags.survey import ACTIONS, CAMERA, POSE, Wishes, choose_sources
+from world_model.commands.data import main, named_bags
+from world_model.data.account import Account, Fate, exit_code
+from world_model.data.bags import BagOptions, read_recording
+from world_model.data.episodes import EpisodeSet
+
+STORE = get_typestore(Stores.ROS2_JAZZY)
+T = STORE.types
+T0, STEP = 1_700_000_000 * 10**9, 50_000_000
+IMAGE, POSE_TYPE, ARRAY = "sensor_msgs/msg/Image", "geometry_msgs/msg/PoseStamped", "std_msgs/msg/Float32MultiArray"
+
+
+def header(ns, frame_id="map"):
+    return T["std_msgs/msg/Header"](T["builtin_interfaces/msg/Time"](ns // 10**9, ns % 10**9), frame_id)
+
+
+def image(ns, encoding="rgb8", size=192):
+    return T[IMAGE](header(ns, "camera"), 8, 8, encoding, 0, 24, np.full(size, ns // STEP % 251, np.uint8))
+
+
+def plain_pose(x):
+    point, turn = T["geometry_msgs/msg/Point"](x, 0.0, 0.0), T["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
+    return T["geometry_msgs/msg/Pose"](point, turn)
+
+
+def pose(ns, x, frame_id="map"):
+    return T[POSE_TYPE](header(ns, frame_id), plain_pose(x))
+
+
+def odometry(ns, x, frame_id="odom"):
+    vector = T["geometry_msgs/msg/Vector3"]
+    twist = T["geometry_msgs/msg/Twist"](vector(1.0, 0.0, 0.0), vector(0.0, 0.0, 0.5))
+    where = T["geometry_msgs/msg/PoseWithCovariance"](plain_pose(x), np.zeros(36))
+    moves = T["geometry_msgs/msg/TwistWithCovariance"](twist, np.zeros(36))
+    return T["nav_msgs/msg/Odometry"](header(ns, frame_id), "base_link", where, moves)
+
+
+def action(*values):
+    return T[ARRAY](T["std_msgs/msg/MultiArrayLayout"]([], 0), np.float32(values))
+
+
+def twist(x, yaw):
+    vector = T["geometry_msgs/msg/Vector3"]
+    return T["geometry_msgs/msg/Twist"](vector(x, 0.0, 0.0), vector(0.0, 0.0, yaw))
+
+
+def write(path, events):
+    """events: (topic, type, time of recording, message or None for a topic that never speaks)."""
+    with Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        to = {}
+        for topic, kind, ns, message in sorted(events, key=lambda event: event[2]):
+            if topic not in to:
+                to[topic] = writer.add_connection(topic, kind, typestore=STORE)
+            if message is not None:
+                writer.write(to[topic], ns, STORE.serialize_cdr(message, kind))
+    return path
+
+
+def frames(count, topic=CAMERA, first=0, **fields):
+    return [(topic, IMAGE, T0 + i * STEP, image(T0 + i * STEP, **fields)) for i in range(first, count)]
+
+
+def poses(count, first=0, topic=POSE):
+    return [(topic, POSE_TYPE, T0 + i * STEP + 1_000_000, pose(T0 + i * STEP, 0.05 * i)) for i in range(first, count)]
+
+
+def actions(count):
+    return [(ACTIONS, ARRAY, T0 + i * STEP + 2_000_000, action(0.01 * i, 0.5)) for i in range(count)]
+
+
+def drive(count):
+    return frames(count) + poses(count) + actions(count)
+
+
+def account_of(path: Path, **options) -> Account:
+    return read_recording(path, BagOptions(image_size=8, **options)).account
+
+
+def convert(tmp_path, *bags, options=()):
+    code = main(["bag", *map(str, bags), str(tmp_path / "set"), "--image-size", "8", *options])
+    manifest = tmp_path / "set" / "manifest.json"
+    return code, json.loads(manifest.read_text()) if manifest.is_file() else None
+
+
+def test_a_good_recording_is_accounted_for_in_full(tmp_path):
+    code, manifest = convert(tmp_path, write(tmp_path / "lap", drive(100)))
+    account = manifest["accounts"]["lap"]
+    assert code == 0
+    assert account["frames"] == {
+        "read": 100, "kept": 100, "thinned": 0, "excluded": 0, "bad_stamp": 0, "unusable": 0,
+    }  # fmt: skip
+    assert (account["lost"], account["lost_share"], account["damages"]) == ({}, 0.0, [])
+    assert (account["poses"]["known"], account["actions"]["known"]) == (100, 100)
+    assert account["camera_hz"] == account["poses"]["rate_hz"] == 20.0
+    assert account["step_s"] == 0.05
+    assert account["covered_s"] == 4.95
+
+
+@pytest.mark.parametrize(
+    ("every", "rate_hz", "kept", "step_s"), [(2, 20.0, 50, 0.1), (3, 20.0, 34, 0.15), (1, 10.0, 50, 0.1)]
+)
+def test_thinned_frames_are_no_fault(tmp_path, every, rate_hz, kept, step_s):
+    bag = write(tmp_path / "lap", drive(100))
+    code, manifest = convert(tmp_path, bag, options=["--every", str(every), "--rate-hz", str(rate_hz)])
+    frames_of = manifest["accounts"]["lap"]["frames"]
+    assert (code, frames_of["kept"], frames_of["thinned"]) == (0, kept, 100 - kept)
+    assert manifest["step_s"] == pytest.approx(step_s)
+    assert manifest["accounts"]["lap"]["step_s"] == pytest.approx(step_s)
+
+
+@pytest.mark.parametrize("gap_frames", [2, 3, 20])
+def test_a_slow_camera_says_its_own_step(tmp_path, gap_frames):
+    events = [event for i, event in enumerate(frames(300)) if i % gap_frames == 0] + poses(300) + actions(300)
+    code, manifest = convert(tmp_path, write(tmp_path / "slow", events))
+    assert (code, manifest["step_s"]) == (0, pytest.approx(0.05 * gap_frames))
+
+
+def test_what_an_option_excludes_is_no_fault(tmp_path):
+    bag = write(tmp_path / "lap", drive(100))
+    code, manifest = convert(tmp_path, bag, options=["--from-s", "1", "--to-s", "2"])
+    assert (code, manifest["accounts"]["lap"]["frames"]["excluded"], manifest["episodes"]["lap"]["frames"]) == (
+        0,
+        80,
+        20,
+    )
+
+
+@pytest.mark.parametrize(("broken", "code"), [(5, 0), (10, 0), (15, 1), (100, 2)])
+def test_pictures_that_cannot_be_read_are_named_and_judged(tmp_path, capsys, broken, code):
+    bag = write(tmp_path / "lap", frames(broken, size=100) + frames(100, first=broken) + poses(100) + actions(100))
+    found, manifest = convert(tmp_path, bag)
+    assert found == code
+    said = capsys.readouterr().out
+    assert f"lost: {broken} frames, image-truncated; first: image-truncated: 100 bytes, 8x8 rgb8 need 192" in said
+    if code == 1:
+        assert main(["bag", str(bag), str(tmp_path / "again"), "--image-size", "8", "--allow-partial"]) == 0
+        assert manifest["accounts"]["lap"]["lost"] == {"image-truncated": broken}
+    if code == 2:
+        assert manifest is None
+        assert "nothing usable" in said
+
+
+def test_an_encoding_that_nobody_reads_is_named(tmp_path, capsys):
+    bag = write(tmp_path / "odd", frames(40, encoding="rgb9") + poses(40))
+    assert convert(tmp_path, bag)[0] == 2
+    assert "40 frames, image-encoding; first: image-encoding: 'rgb9' is not one of" in capsys.readouterr().out
+
+
+def test_a_camera_without_stamps_is_asked_about(tmp_path, capsys):
+    events = drive(160)
+    for topic, _, _, message in events:
+        if topic == CAMERA:
+            message.header.stamp.sec = message.header.stamp.nanosec = 0
+    assert convert(tmp_path, write(tmp_path / "unstamped", events))[0] == 2
+    said = capsys.readouterr().out
+    assert "159 of 160 images on /camera/image_raw repeat a stamp; is the camera stamped?" in said
+
+
+def test_one_stamp_far_ahead_costs_its_frame(tmp_path):
+    events = drive(200)
+    events[40][3].header.stamp.sec += 3600
+    code, manifest = convert(tmp_path, write(tmp_path / "one", events))
+    assert code == 0
+    assert manifest["accounts"]["one"]["lost"] == {"frame-ahead": 1}
+    assert manifest["episodes"]["one"]["frames"] == 199
+
+
+@pytest.mark.parametrize("jump_s", [3600, 1, 3, -3, -3600])
+def test_each_stretch_of_time_becomes_an_episode_with_its_own_poses(tmp_path, jump_s):
+    """The robot's clock is set 3 s after the start; poses and frames are stamped by it."""
+    events = drive(200)
+    for topic, _, ns, message in events:
+        if topic != ACTIONS and ns < T0 + 3 * 10**9:
+            message.header.stamp.sec += jump_s
+    code, manifest = convert(tmp_path, write(tmp_path / "set_late", events))
+    assert code == 0
+    found = {name: entry["frames"] for name, entry in manifest["episodes"].items()}
+    if 0 > jump_s >= -5:  # no more than a camera that was silent, as far as stamps can tell
+        assert found == {"set_late": 200}
+    else:
+        # One frame is doubted before the jump ahead is believed.
+        assert found == {"set_late": 140 if jump_s > 0 else 139, "set_late-2": 60}
+    for episode in EpisodeSet(tmp_path / "set").episodes():
+        known = np.isfinite(episode.pose_T4[:, 0])
+        assert known.mean() > 0.95
+        steps = np.diff(episode.pose_T4[:, 0])
+        assert np.nanmax(np.abs(steps)) < 0.2  # 1 m/s at 20 Hz: no pose of the other timeline
+
+
+def test_a_short_recording_that_was_looped_is_one_episode_a_round(tmp_path):
+    events = []
+    for i in range(16 * 6):
+        stamped, ns = T0 + i % 16 * STEP, T0 + i * STEP
+        events.append((CAMERA, IMAGE, ns, image(stamped)))
+        events.append((POSE, POSE_TYPE, ns + 1_000_000, pose(stamped, 0.05 * (i % 16))))
+    account = account_of(write(tmp_path / "looped", events))
+    assert account.parts == dict.fromkeys(account.parts, 16)
+    assert len(account.parts) == 6
+    assert account.reasons == {}
+
+
+@pytest.mark.parametrize(
+    ("option", "topic"), [("--pose-topic", "/psoe"), ("--action-topic", "/cmd"), ("--image-topic", "/front")]
+)
+def test_a_topic_that_is_not_there_is_named_with_those_there(tmp_path, capsys, option, topic):
+    assert convert(tmp_path, write(tmp_path / "lap", drive(20)), options=[option, topic]) == (2, None)
+    assert f"no topic {topic} in the recording; topics: /actions, /camera/image_raw, /pose" in capsys.readouterr().err
+
+
+def test_a_type_that_carries_no_pose_is_named_with_those_that_do(tmp_path, capsys):
+    assert convert(tmp_path, write(tmp_path / "lap", drive(20)), options=["--pose-topic", "/actions"]) == (2, None)
+    assert (
+        "/actions is a std_msgs/msg/Float32MultiArray, expected one of geometry_msgs/msg/PoseStamped"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_recording_without_poses_is_converted_and_says_so(tmp_path, capsys):
+    code, manifest = convert(tmp_path, write(tmp_path / "blind", frames(100)))
+    assert (code, manifest["accounts"]["blind"]["lost_share"]) == (0, 0.0)
+    said = capsys.readouterr().out
+    assert "no poses: no topic of a fitting type with messages" in said
+    assert "no actions: no topic of a fitting type with messages" in said
+
+
+def test_frames_beyond_the_poses_are_no_fault_and_a_gap_within_is(tmp_path):
+    beyond = account_of(write(tmp_path / "beyond", frames(200) + poses(150, first=50)))
+    assert beyond.lost_share == 0.0
+    assert beyond.uncovered() == pytest.approx(100 - 2 * 5, abs=6)  # extrapolated by up to a quarter second
+    gap = account_of(write(tmp_path / "gap", frames(200) + poses(50) + poses(200, first=150)))
+    assert gap.lost_share == pytest.approx(0.46, abs=0.06)
+    assert exit_code([gap], False) == 1
+    assert exit_code([gap], True) == 0
+
+
+def test_poses_of_another_clock_are_named(tmp_path, capsys):
+    events = [(POSE, POSE_TYPE, T0 + i * STEP, pose(5 * 10**9 + i * STEP, 0.05 * i)) for i in range(100)]
+    assert convert(tmp_path, write(tmp_path / "boot", frames(100) + events))[0] == 1
+    assert "poses on /pose lie 1.7e+09 s before the frames: another clock?" in capsys.readouterr().out
+
+
+def test_recordings_of_the_same_name_are_told_apart(tmp_path):
+    monday, tuesday = (tmp_path / day / "recording" for day in ("monday", "tuesday"))
+    for path, count in ((monday, 30), (tuesday, 40)):
+        path.parent.mkdir()
+        write(path, drive(count))
+    code, manifest = convert(tmp_path, monday, tuesday)
+    assert code == 0
+    assert {name: entry["frames"] for name, entry in manifest["episodes"].items()} == {
+        "monday-recording": 30,
+        "tuesday-recording": 40,
+    }
+    assert list(named_bags([tmp_path]).values()) == ["monday-recording", "tuesday-recording"]  # a folder of recordings
+
+
+def test_one_recording_of_several_that_gives_nothing_is_partial(tmp_path):
+    good, bad = write(tmp_path / "good", drive(30)), write(tmp_path / "bad", frames(30, size=10))
+    assert convert(tmp_path, good, bad)[0] == 1
+    assert convert(tmp_path / "again", bad)[0] == 2
+
+
+def test_shares_of_faults_before_and_after_thinning_are_joined():
+    account = Account("x")
+    account.frames = [(i, fate, "r") for i, fate in enumerate(
+        [Fate.BAD_STAMP] * 10 + [Fate.THINNED] * 45 + [Fate.KEPT] * 36 + [Fate.UNUSABLE] * 9
+    )]  # fmt: skip
+    assert account.lost_share == pytest.approx(1 - 0.9 * 0.8)
+
+
+# Which topic feeds the graph
+
+
+def choice(tmp_path, events, **wishes):
+    found = choose_sources(Bag(write(tmp_path / "bag", events)), Wishes(**wishes))
+    return {target: found[target].topic for target in found}
+
+
+def test_an_empty_topic_of_the_right_name_gives_way_to_one_that_speaks(tmp_path):
+    events = [(CAMERA, IMAGE, T0, None), ("/goal_pose", POSE_TYPE, T0, None)]
+    events += frames(30, topic="/front") + poses(30, topic="/robot_pose") + actions(30)
+    assert choice(tmp_path, events) == {CAMERA: "/front", POSE: "/robot_pose", ACTIONS: ACTIONS}
+
+
+def test_a_topic_of_the_right_name_with_hardly_a_message_gives_way(tmp_path):
+    assert choice(tmp_path, frames(100) + poses(3) + poses(100, topic="/robot_pose"))[POSE] == "/robot_pose"
+
+
+def test_a_pose_that_moves_goes_before_one_that_does_not(tmp_path):
+    still = [("/dock_pose", POSE_TYPE, T0 + i * STEP, pose(T0 + i * STEP, 3.0)) for i in range(50)]
+    assert choice(tmp_path, frames(50) + still + poses(50, topic="/robot_pose"))[POSE] == "/robot_pose"
+
+
+def test_a_pose_in_the_map_goes_before_odometry(tmp_path):
+    wheels = [("/odom", "nav_msgs/msg/Odometry", T0 + i * STEP, odometry(T0 + i * STEP, 0.05 * i)) for i in range(50)]
+    assert choice(tmp_path, frames(50) + wheels + poses(50, topic="/robot_pose"))[POSE] == "/robot_pose"
+    assert choice(tmp_path / "alone", frames(50) + wheels)[POSE] == "/odom"
+
+
+def test_a_depth_camera_is_no_camera(tmp_path):
+    depth = [
+        ("/range", IMAGE, T0 + i * STEP, T[IMAGE](header(T0 + i * STEP), 8, 8, "16UC1", 0, 16, np.zeros(128, np.uint8)))
+        for i in range(50)
+    ]
+    assert choice(tmp_path, depth + frames(50, topic="/front"))[CAMERA] == "/front"
+
+
+def test_what_the_graph_itself_says_is_no_action(tmp_path):
+    latents = [("/latent", ARRAY, T0 + i * STEP, action(*range(32))) for i in range(50)]
+    commands = [("/cmd_vel", "geometry_msgs/msg/Twist", T0 + i * STEP, twist(0.1 * i, 0.0)) for i in range(50)]
+    assert choice(tmp_path, frames(50) + latents + commands)[ACTIONS] == "/cmd_vel"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        frames(50, topic="/front") + frames(50, topic="/rear"),
+        frames(50) + poses(50, topic="/a") + poses(50, topic="/b"),
+    ],
+)
+def test_between_two_equally_good_ones_nothing_is_guessed(tmp_path, events):
+    with pytest.raises(BagError, match=r"equally good; name one with --"):
+        choice(tmp_path, events)
+    assert main(["bag", str(tmp_path / "bag"), str(tmp_path / "set")]) == 2
+
+
+def test_inspection_tells_what_would_feed_what_and_what_is_wanting(tmp_path, capsys):
+    short = write(tmp_path / "short", drive(100))
+    assert main(["inspect", str(short)]) == 1
+    said = capsys.readouterr().out
+    assert "/camera/image_raw (sensor_msgs/msg/Image): 100 messages, 20.0 Hz, largest gap 0.05 s" in said
+    assert "/pose <- /pose" in said
+    assert "it lasts 5.0 s, shorter than the 60 s in which places come back" in said
+    long = write(tmp_path / "long", drive(1300))
+    assert main(["inspect", str(long)]) == 0
+    assert "suffices to train" in capsys.readouterr().out

@@ -1,0 +1,233 @@
+"""Conversion of what robots record beside pictures and PoseStamped: tf, odometry, joysticks, depth, video, ROS 1."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from world_model.data.bags import BagOptions, read_recording
+
+T0, STEP, COUNT = 1_700_000_000 * 10**9, 50_000_000, 60
+CAMERA, IMAGE = "/camera/image_raw", "sensor_msgs/msg/Image"
+ACKERMANN = """std_msgs/Header header
+ackermann_msgs/AckermannDrive drive
+================================================================================
+MSG: std_msgs/Header
+builtin_interfaces/Time stamp
+string frame_id
+================================================================================
+MSG: ackermann_msgs/AckermannDrive
+float32 steering_angle
+float32 steering_angle_velocity
+float32 speed
+float32 acceleration
+float32 jerk
+"""
+VIDEO = """builtin_interfaces/Time timestamp
+string frame_id
+uint8[] data
+string format
+"""
+PACKET = """std_msgs/Header header
+int32 width
+int32 height
+string encoding
+uint64 pts
+uint8 flags
+bool is_bigendian
+uint8[] data
+================================================================================
+MSG: std_msgs/Header
+builtin_interfaces/Time stamp
+string frame_id
+"""
+
+
+class Recorder:
+    """Builds messages and writes them, by whatever definitions are given."""
+
+    def __init__(self, path, **definitions):
+        self.store = get_typestore(Stores.ROS2_JAZZY)
+        for name, text in definitions.items():
+            package, _, kind = name.rpartition("_msgs_")
+            types = get_types_from_msg(text, f"{package}_msgs/msg/{kind}")
+            self.store.register({name: of for name, of in types.items() if name not in self.store.fielddefs})
+        self.types, self.path, self.events = self.store.types, path, []
+
+    def time(self, ns):
+        return self.types["builtin_interfaces/msg/Time"](ns // 10**9, ns % 10**9)
+
+    def header(self, ns, frame_id="map"):
+        return self.types["std_msgs/msg/Header"](self.time(ns), frame_id)
+
+    def say(self, topic, kind, ns, *fields):
+        self.events.append((ns, topic, kind, self.types[kind](*fields)))
+
+    def picture(self, ns, level, topic=CAMERA):
+        self.say(topic, IMAGE, ns, self.header(ns, "camera"), 8, 8, "rgb8", 0, 24, np.full(192, level, np.uint8))
+
+    def transform(self, parent, child, ns, x=0.0, y=0.0, yaw=0.0):
+        shift = self.types["geometry_msgs/msg/Vector3"](x, y, 0.0)
+        turn = self.types["geometry_msgs/msg/Quaternion"](0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
+        values = self.types["geometry_msgs/msg/Transform"](shift, turn)
+        return self.types["geometry_msgs/msg/TransformStamped"](self.header(ns, parent), child, values)
+
+    def write(self):
+        with Writer(self.path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+            to = {}
+            for ns, topic, kind, message in sorted(self.events, key=lambda event: event[0]):
+                to[topic] = to.get(topic) or writer.add_connection(topic, kind, typestore=self.store)
+                writer.write(to[topic], ns, self.store.serialize_cdr(message, kind))
+        return self.path
+
+
+def test_the_pose_is_looked_up_in_tf(tmp_path):
+    """Odometry at 50 Hz within a map that the localisation moves at 5 Hz; the robot drives 1 m/s along odom's x."""
+    recorder, kind = Recorder(tmp_path / "bag"), "tf2_msgs/msg/TFMessage"
+    recorder.say("/tf_static", kind, T0, [recorder.transform("base_link", "camera", T0, x=0.3)])
+    for i in range(COUNT):
+        recorder.picture(T0 + i * STEP, i)
+    for i in range(COUNT * 5 // 2):
+        ns = T0 + i * 20_000_000
+        recorder.say("/tf", kind, ns + 1000, [recorder.transform("odom", "base_link", ns, x=i * 0.02)])
+        if i % 10 == 0:
+            recorder.say("/tf", kind, ns + 500, [recorder.transform("map", "odom", ns, x=5.0, yaw=math.pi / 2)])
+    recording = read_recording(recorder.write(), BagOptions(image_size=8))
+    (episode,), account = recording.episodes, recording.account
+    assert (account.poses.topic, account.poses.type) == ("/tf", kind)
+    known = np.isfinite(episode.pose_T4[:, 0])
+    assert known.sum() >= COUNT - 1
+    second = (episode.stamp_T - T0) * 1e-9
+    np.testing.assert_allclose(episode.pose_T4[known, 0], 5.0, atol=1e-6)
+    np.testing.assert_allclose(episode.pose_T4[known, 1], second[known], atol=1e-6)
+    np.testing.assert_allclose(episode.pose_T4[known, 3], math.pi / 2, atol=1e-6)
+
+
+def test_tf_that_does_not_connect_says_so(tmp_path):
+    recorder, kind = Recorder(tmp_path / "bag"), "tf2_msgs/msg/TFMessage"
+    for i in range(COUNT):
+        recorder.picture(T0 + i * STEP, i)
+        recorder.say("/tf", kind, T0 + i * STEP, [recorder.transform("base_link", "wheel", T0 + i * STEP, yaw=0.1 * i)])
+    account = read_recording(recorder.write(), BagOptions(image_size=8, pose_topic="/tf")).account
+    assert any("tf does not connect map" in note for note in account.notes)
+
+
+def test_a_type_without_a_wheel_is_read_by_the_recordings_own_definition(tmp_path):
+    recorder = Recorder(tmp_path / "bag", ackermann_msgs_AckermannDriveStamped=ACKERMANN)
+    for i in range(COUNT):
+        ns = T0 + i * STEP
+        recorder.picture(ns, i)
+        drive = recorder.types["ackermann_msgs/msg/AckermannDrive"](-0.01 * i, 0.0, 0.1 * i, 0.0, 0.0)
+        # Recorded 60 ms late, but stamped: it belongs to its own frame.
+        recorder.events.append(
+            (ns + 60_000_000, "/drive", "ackermann_msgs/msg/AckermannDriveStamped",
+             recorder.types["ackermann_msgs/msg/AckermannDriveStamped"](recorder.header(ns - 45_000_000), drive))
+        )  # fmt: skip
+    (episode,) = read_recording(recorder.write(), BagOptions(image_size=8)).episodes
+    np.testing.assert_allclose(episode.action_TA[5:, 0], 0.1 * np.arange(4, COUNT - 1), rtol=1e-5)
+    np.testing.assert_allclose(episode.action_TA[5:, 1], -0.01 * np.arange(4, COUNT - 1), rtol=1e-5)
+
+
+def test_depth_proprioception_and_the_camera_come_along(tmp_path):
+    recorder, array = Recorder(tmp_path / "bag"), "std_msgs/msg/Float32MultiArray"
+    layout = recorder.types["std_msgs/msg/MultiArrayLayout"]([], 0)
+    roi = recorder.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+    for i in range(COUNT):
+        ns = T0 + i * STEP
+        recorder.say("/wheels", array, ns - 1000, layout, np.float32([i, 2 * i]))
+        millimetres = np.full((8, 8), 1000 + i, "<u2").view(np.uint8).ravel()
+        recorder.say("/depth", IMAGE, ns - 500, recorder.header(ns), 8, 8, "16UC1", 0, 16, millimetres)
+        recorder.picture(ns, i)
+    k = np.array([50.0, 0, 4, 0, 50, 4, 0, 0, 1])
+    recorder.say(
+        "/camera/camera_info", "sensor_msgs/msg/CameraInfo", T0, recorder.header(T0, "camera"), 8, 8, "plumb_bob",
+        np.array([0.1, 0, 0, 0, 0]), k, np.eye(3).ravel(), np.zeros(12), 0, 0, roi,
+    )  # fmt: skip
+    options = BagOptions(image_size=8, depth_topic="/depth", proprioception_topic="/wheels", action_topic="none")
+    recording = read_recording(recorder.write(), options)
+    (episode,) = recording.episodes
+    assert episode.depth_T1SS.shape == (COUNT, 1, 8, 8)
+    np.testing.assert_allclose(episode.depth_T1SS[:, 0, 3, 3], 1.0 + 0.001 * np.arange(COUNT), atol=1e-3)
+    assert episode.proprio_TP[:, 1].tolist() == [2.0 * i for i in range(COUNT)]
+    assert recording.account.camera_info["k"] == k.tolist()
+    assert recording.account.actions.why == "as asked for"
+
+
+@pytest.mark.parametrize("kind", ["foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"])
+@pytest.mark.parametrize("tune", ["zerolatency", "default"])
+def test_each_picture_of_a_video_has_its_own_stamp(tmp_path, kind, tune):
+    av = pytest.importorskip("av", reason="PyAV is not installed")
+    recorder = Recorder(
+        tmp_path / "bag", foxglove_msgs_CompressedVideo=VIDEO, ffmpeg_image_transport_msgs_FFMPEGPacket=PACKET
+    )
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width = encoder.height = 64
+    encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 20)
+    encoder.options = {"tune": "zerolatency"} if tune == "zerolatency" else {"bf": "0"}
+    packets = []
+    for i in range(COUNT):
+        level = 40 + 3 * i
+        frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), level, np.uint8), format="rgb24")
+        frame.pts = i
+        packets += encoder.encode(frame)
+    packets += encoder.encode(None)
+    for i, packet in enumerate(packets):
+        ns, data = T0 + i * STEP, np.frombuffer(bytes(packet), np.uint8)
+        if "Video" in kind:
+            recorder.say("/video", kind, ns, recorder.time(ns), "camera", data, "h264")
+        else:
+            recorder.say("/video", kind, ns, recorder.header(ns), 64, 64, "libx264", i, 0, False, data)
+    (episode,) = read_recording(recorder.write(), BagOptions(image_size=8)).episodes
+    assert episode.stamp_T.tolist() == [T0 + i * STEP for i in range(COUNT)]
+    levels = episode.image_TSSC[:, 4, 4, 1].astype(int)
+    np.testing.assert_allclose(levels, 40 + 3 * np.arange(COUNT), atol=4)
+
+
+def test_a_recording_of_ros_1_converts(tmp_path):
+    store = get_typestore(Stores.ROS1_NOETIC)
+    types, path = store.types, tmp_path / "old.bag"
+    pictures = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8, 3), np.uint8)
+    with Writer1(path) as writer:
+        kinds = {
+            CAMERA: IMAGE,
+            "/jpeg": "sensor_msgs/msg/CompressedImage",
+            "/odom": "nav_msgs/msg/Odometry",
+            "/cmd_vel": "geometry_msgs/msg/Twist",
+        }
+        to = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in kinds.items()}
+        vector = types["geometry_msgs/msg/Vector3"]
+        for i in range(COUNT):
+            ns = T0 + i * STEP
+            header = types["std_msgs/msg/Header"](
+                i, types["builtin_interfaces/msg/Time"](ns // 10**9, ns % 10**9), "odom"
+            )
+            pose = types["geometry_msgs/msg/Pose"](
+                types["geometry_msgs/msg/Point"](0.05 * i, 0.0, 0.0),
+                types["geometry_msgs/msg/Quaternion"](0, 0, 0, 1.0),
+            )
+            twist = types["geometry_msgs/msg/Twist"](vector(0.01 * i, 0.0, 0.0), vector(0.0, 0.0, 0.2))
+            said = {
+                "/odom": types[kinds["/odom"]](
+                    header, "base_link", types["geometry_msgs/msg/PoseWithCovariance"](pose, np.zeros(36)),
+                    types["geometry_msgs/msg/TwistWithCovariance"](twist, np.zeros(36)),
+                ),
+                "/cmd_vel": twist,
+                CAMERA: types[IMAGE](header, 8, 8, "rgb8", 0, 24, pictures[i].ravel()),
+                "/jpeg": types[kinds["/jpeg"]](header, "png", cv2.imencode(".png", pictures[i])[1].ravel()),
+            }  # fmt: skip
+            for topic, message in said.items():
+                writer.write(to[topic], ns, store.serialize_ros1(message, kinds[topic]))
+    (episode,) = read_recording(path, BagOptions(image_size=8)).episodes
+    assert episode.name == "old"
+    np.testing.assert_array_equal(episode.image_TSSC, pictures)
+    np.testing.assert_allclose(episode.pose_T4[:, 0], 0.05 * np.arange(COUNT), atol=1e-9)
+    np.testing.assert_allclose(episode.action_TA[:, 0], 0.01 * np.arange(COUNT), atol=1e-6)
+    (compressed,) = read_recording(path, BagOptions(image_size=8, image_topic="/jpeg")).episodes
+    np.testing.assert_array_equal(compressed.image_TSSC, pictures[..., ::-1])
