@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from threading import Event
 from time import monotonic, monotonic_ns, sleep
 from typing import Any
@@ -25,7 +26,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32MultiArray
 
 from bag_player.sent_log import SentLog
-from wm_core.bags import IMAGE_TYPES, Bag, BagError, BagMessage, header_stamp_ns, match_topics
+from wm_core.bags import IMAGE_TYPES, Bag, BagError, BagMessage, Choice, find_bags, header_stamp_ns
+from wm_core.bags.survey import Wishes, choose_sources
 from wm_ros.command_line import split_ros_args, stop_on_signal
 
 CAMERA, POSE, ACTIONS = "/camera/image_raw", "/pose", "/actions"
@@ -54,8 +56,8 @@ class BagPlayer(Node):
     Header stamps stay as recorded. ``/actions`` has no header: it goes out at the bag's time, which ``/clock`` shows.
 
     Args:
-        bag: What to play.
-        topics: {recorded topic: topic to publish}.
+        bag: What to play, or several recordings, one after the other.
+        topics: {recorded topic: topic to publish}, or one such for each recording.
         rate: 2.0 plays twice as fast.
         clock: Publish ``/clock`` with the recording's time.
         log: Where to count; its own if None.
@@ -68,8 +70,8 @@ class BagPlayer(Node):
 
     def __init__(
         self,
-        bag: Bag,
-        topics: dict[str, str],
+        bag: Bag | Sequence[Bag],
+        topics: dict[str, str] | Sequence[dict[str, str]],
         *,
         rate: float = 1.0,
         clock: bool = True,
@@ -78,15 +80,19 @@ class BagPlayer(Node):
         **node_options: Any,
     ) -> None:
         super().__init__("bag_player", **node_options)
-        self._bag = bag
-        self._topics = topics
+        self._bags = [bag] if isinstance(bag, Bag) else list(bag)
+        self._topics = [topics] * len(self._bags) if isinstance(topics, dict) else list(topics)
         self._rate = rate
         self.log = log or SentLog()
         self._stop = stop or Event()
-        self._senders: dict[str, Publisher[Any]] = {s: self._sender(bag.types[s], t) for s, t in topics.items()}
+        self._senders: dict[tuple[str, str], Publisher[Any]] = {}
+        for of, mapped in zip(self._bags, self._topics):
+            for source, target in mapped.items():
+                key = of.types[source], target
+                self._senders[key] = self._senders.get(key) or self._sender(*key)
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if clock else None
         self._clock_sent_ns = 0
-        self._duration_ns = max(1, bag.end_ns - bag.start_ns)
+        self._duration_ns = max(1, sum(of.end_ns - of.start_ns for of in self._bags))
 
     def _sender(self, kind: str, target: str) -> Publisher[Any]:
         if kind not in MESSAGE_TYPES:
@@ -107,7 +113,7 @@ class BagPlayer(Node):
         """Returns whether, in time, all topics had a subscriber and the camera ``camera_count``."""
         deadline = monotonic() + timeout_s
         while self._goes_on() and monotonic() < deadline:
-            self._tell_time(self._bag.start_ns, force=True)
+            self._tell_time(self._bags[0].start_ns, force=True)
             if self._all_heard(camera_count):
                 break
             sleep(0.05)
@@ -116,13 +122,13 @@ class BagPlayer(Node):
         # The reader may learn of the writer a little later than the writer of the reader.
         deadline = monotonic() + _SETTLE_S
         while monotonic() < deadline:
-            self._tell_time(self._bag.start_ns, force=True)
+            self._tell_time(self._bags[0].start_ns, force=True)
             sleep(0.05)
         return True
 
     def _all_heard(self, camera_count: int) -> bool:
-        wanted = {s: camera_count if self._bag.types[s] in IMAGE_TYPES else 1 for s in self._senders}
-        return all(sender.get_subscription_count() >= wanted[s] for s, sender in self._senders.items())
+        wanted = {key: camera_count if key[0] in IMAGE_TYPES else 1 for key in self._senders}
+        return all(sender.get_subscription_count() >= wanted[key] for key, sender in self._senders.items())
 
     def play(self, loops: int | None = 1, seconds: float | None = None) -> None:
         """Sends the recording, ``loops`` times or, if None, until ``seconds`` have passed or ROS is shut down."""
@@ -136,35 +142,39 @@ class BagPlayer(Node):
                 return
 
     def _play_once(self, stop_ns: int | None, done: int, loops: int | None) -> bool:
-        started_ns = monotonic_ns()
-        told_ns = 0
-        for message in self._bag.prefetched(list(self._senders)):
-            offset_ns = message.time_ns - self._bag.start_ns
-            due_ns = started_ns + int(offset_ns / self._rate)
-            if not self._wait_until(due_ns, started_ns, stop_ns):
-                return False
-            self._send(message)
-            if monotonic_ns() - told_ns > _PROGRESS_EVERY_NS:
-                told_ns = monotonic_ns()
-                self.log.progress((done + offset_ns / self._duration_ns) / (loops or done + 1))
+        played_ns = 0
+        for bag, topics in zip(self._bags, self._topics):
+            started_ns = monotonic_ns()
+            told_ns = 0
+            for message in bag.prefetched(list(topics)):
+                offset_ns = message.time_ns - bag.start_ns
+                if not self._wait_until(bag, started_ns, offset_ns, stop_ns):
+                    return False
+                self._send(bag.types[message.topic], topics[message.topic], message)
+                if monotonic_ns() - told_ns > _PROGRESS_EVERY_NS:
+                    told_ns = monotonic_ns()
+                    part = (played_ns + offset_ns) / self._duration_ns
+                    self.log.progress((done + part) / (loops or done + 1))
+            played_ns += bag.end_ns - bag.start_ns
         return True
 
-    def _wait_until(self, due_ns: int, started_ns: int, stop_ns: int | None) -> bool:
-        """Waits, with the clock running; False when it is time to stop."""
+    def _wait_until(self, bag: Bag, started_ns: int, offset_ns: int, stop_ns: int | None) -> bool:
+        """Waits for the turn of a message, with the clock running; False when it is time to stop."""
+        due_ns = started_ns + int(offset_ns / self._rate)
         while self._goes_on() and (stop_ns is None or monotonic_ns() < stop_ns):
             left_ns = due_ns - monotonic_ns()
             if left_ns <= 0:
                 return True
             sleep(min(left_ns / 1e9, 0.02))
             if due_ns - monotonic_ns() > 0:
-                self._tell_time(self._bag.start_ns + int((monotonic_ns() - started_ns) * self._rate))
+                self._tell_time(bag.start_ns + int((monotonic_ns() - started_ns) * self._rate))
         return False
 
-    def _send(self, message: BagMessage) -> None:
-        target, sender = self._topics[message.topic], self._senders[message.topic]
+    def _send(self, kind: str, target: str, message: BagMessage) -> None:
+        sender = self._senders[kind, target]
         # Always before an action: nodes stamp it by this clock on arrival.
         self._tell_time(message.time_ns, force=target == ACTIONS)
-        if self._bag.types[message.topic] in IMAGE_TYPES:
+        if kind in IMAGE_TYPES:
             steady_ns = monotonic_ns()
             sender.publish(message.data)
             self.log.frame(target, header_stamp_ns(message.data), steady_ns)
@@ -217,7 +227,7 @@ def positive(text: str) -> float:
 
 def _parse(args: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bag_player", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("bag", help="rosbag2 directory, or a .db3 or .mcap file")
+    parser.add_argument("bag", nargs="+", help="rosbag2 directories, folders of them, .db3 or .mcap files")
     add_playback_options(parser)
     parser.add_argument("--seconds", type=positive, help="stop after this many seconds")
     parser.add_argument("--no-clock", dest="clock", action="store_false", help="do not publish /clock")
@@ -227,30 +237,58 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(args)
 
 
-def run(options: argparse.Namespace, stop: Event) -> int:
-    """Plays as the options say; returns 0, or 3 when nobody listened in time.
+def choose_topics(bag: Bag, remaps: Mapping[str, str]) -> tuple[dict[str, str], list[Choice]]:
+    """Returns {recorded topic: topic of the graph}, and for each topic of the graph what feeds it and why.
 
     Raises:
-        BagError: The recording cannot be played.
+        BagError: There is no camera, a renamed topic is not there or of the wrong type, or two are equally good.
     """
-    bag = Bag(options.bag)
-    topics = match_topics(bag.types, parse_remaps(options.topics), TAKES)
-    if CAMERA not in topics.values():
-        raise BagError(
-            f"no camera topic in '{bag.path}'; it has: {describe(bag)}; name it with --topics FROM:={CAMERA}"
-        )
+    asked = {target: source for source, target in remaps.items()}
+    for source in remaps:
+        if source not in bag.types:
+            raise BagError(f"the recording has no topic '{source}'; it has: {', '.join(sorted(bag.types))}")
+    wishes = Wishes(asked.get(CAMERA), asked.get(POSE), asked.get(ACTIONS))
+    hints = {target: f"name one with --topics FROM:={target}" for target in TAKES}
+    choices = choose_sources(bag, wishes, TAKES, hints)
+    if choices[CAMERA].topic is None:
+        raise BagError(f"no camera topic in '{bag.path}'; it has: {describe(bag)}; {hints[CAMERA]}")
+    return dict(remaps) | {c.topic: target for target, c in choices.items() if c.topic}, list(choices.values())
+
+
+def run(options: argparse.Namespace, stop: Event) -> int:
+    """Plays as the options say; returns 0, 1 when messages were lost to damage, or 3 when nobody listened in time.
+
+    Raises:
+        BagError: A recording cannot be played.
+    """
+    bags = [Bag(path) for path in find_bags(map(Path, options.bag))]
+    chosen = [choose_topics(bag, parse_remaps(options.topics)) for bag in bags]
+    topics = [mapped for mapped, _ in chosen]
     log = SentLog(options.log_fd)
-    player = BagPlayer(bag, topics, rate=options.rate, clock=options.clock, log=log, stop=stop)
+    player = BagPlayer(bags, topics, rate=options.rate, clock=options.clock, log=log, stop=stop)
     try:
-        log.note("topics", topics)
+        log.note("topics", topics[0] if len(topics) == 1 else topics)
+        for choice in chosen[0][1]:
+            player.get_logger().info(str(choice))
         if not player.wait_for_subscribers(options.wait, options.subscribers) and not stop.is_set():
-            player.get_logger().error(f"nobody subscribed to {', '.join(topics.values())} within {options.wait:.0f} s")
+            targets = sorted({target for mapped in topics for target in mapped.values()})
+            player.get_logger().error(f"nobody subscribed to {', '.join(targets)} within {options.wait:.0f} s")
             return 3
         player.play(options.loop or None, options.seconds)
-        return 0
+        return _tell_damage(bags, player, log)
     finally:
         log.close()
         player.destroy_node()
+
+
+def _tell_damage(bags: Sequence[Bag], player: BagPlayer, log: SentLog) -> int:
+    """Names what could not be read; returns 1 when that cost messages."""
+    damages = [damage for bag in bags for damage in bag.damages]
+    for damage in damages:
+        player.get_logger().error(str(damage))
+    if damages:
+        log.note("damages", [str(damage) for damage in damages])
+    return 1 if any(damage.lost_count for damage in damages) else 0
 
 
 def describe(bag: Bag) -> str:
@@ -259,7 +297,7 @@ def describe(bag: Bag) -> str:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Plays a recording; returns 0 at its end or on Ctrl-C, 2 with one line when it cannot be played."""
+    """Plays recordings; returns 0 at their end or on Ctrl-C, 1 when damage cost messages, 2 when one is unplayable."""
     own, for_ros = split_ros_args(sys.argv[1:] if args is None else args)
     options = _parse(own)
     stop = stop_on_signal()

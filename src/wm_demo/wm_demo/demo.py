@@ -18,9 +18,9 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import get_rmw_implementation_identifier
 
-from bag_player.node import CAMERA, TAKES, add_playback_options, describe, parse_remaps, positive
+from bag_player.node import add_playback_options, choose_topics, parse_remaps, positive
 from wm_bringup.configuration import NODES, config_directory, ros_arguments
-from wm_core.bags import Bag, BagError, match_topics
+from wm_core.bags import Bag, BagError, find_bags
 from wm_demo.graph import Graph, executable
 from wm_demo.measurements import Measurements
 from wm_demo.monitor import Monitor, MonitorThread
@@ -39,7 +39,12 @@ _DEFAULT_S = 60.0
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/demo", description="Run the whole graph, watch it, judge it.")
-    parser.add_argument("--bag", type=Path, help="rosbag2 recording to play; without it a simulated robot drives")
+    parser.add_argument(
+        "--bag",
+        type=Path,
+        nargs="+",
+        help="recordings (or folders of them) to play; without, a simulated robot drives",
+    )
     add_playback_options(parser)
     parser.add_argument("--seconds", type=positive, help="how long to run (simulated robot: 60)")
     form = parser.add_mutually_exclusive_group()
@@ -72,11 +77,13 @@ def _isolate() -> None:
 
 
 def _check_bag(options: argparse.Namespace) -> None:
-    bag = Bag(options.bag)
-    if CAMERA not in match_topics(bag.types, parse_remaps(options.topics), TAKES).values():
-        raise BagError(
-            f"no camera topic in '{bag.path}'; it has: {describe(bag)}; name it with --topics FROM:={CAMERA}"
-        )
+    """Says what would feed the graph; raises ``BagError`` where nothing sensible would."""
+    for path in find_bags(options.bag):
+        bag = Bag(path)
+        for choice in choose_topics(bag, parse_remaps(options.topics))[1]:
+            print(f"demo: {bag.path}: {choice}")  # noqa: T201
+        for damage in bag.damages:
+            print(f"demo: {damage}", file=sys.stderr)  # noqa: T201
 
 
 def graph_commands(options: argparse.Namespace, scratch: Path) -> dict[str, list[str]]:
@@ -108,7 +115,7 @@ def source_command(options: argparse.Namespace) -> list[str]:
     seconds = options.seconds or (_DEFAULT_S if endless else None)
     if options.bag is None:
         return [*executable("wm_demo", "simulated_source"), "--seconds", str(seconds), *waiting]
-    command = [*executable("bag_player", "bag_player_node"), str(options.bag), *waiting]
+    command = [*executable("bag_player", "bag_player_node"), *map(str, options.bag), *waiting]
     command += ["--rate", str(options.rate), "--loop", str(options.loop)]
     command += ["--seconds", str(seconds)] if seconds else []
     return [*command, "--topics", *options.topics] if options.topics else command
@@ -128,7 +135,7 @@ class Demo:
         self._stopped = Event()
         self._found = Measurements()
         self._run = Run(
-            source=str(options.bag) if options.bag else "simulated robot",
+            source=", ".join(map(str, options.bag)) if options.bag else "simulated robot",
             form="composed" if options.composed else "separate",
             executor=_executor(options),
             distribution=os.environ.get("ROS_DISTRO", "unknown"),

@@ -137,16 +137,30 @@ def survey(
     return found
 
 
-def choose_sources(bag: Bag, wishes: Wishes) -> dict[str, Choice]:
+def choose_sources(
+    bag: Bag,
+    wishes: Wishes,
+    takes: Mapping[str, Sequence[str]] | None = None,
+    hints: Mapping[str, str] | None = None,
+) -> dict[str, Choice]:
     """Return what feeds camera, pose and actions, by name: what was asked for, else what the recording suggests.
+
+    Args:
+        bag: Recording.
+        wishes: What is asked for.
+        takes: {topic of the graph: types it takes}; default: all that conversion reads.
+        hints: {topic of the graph: how to name one of two equally good ones}.
 
     Raises:
         BagError: A topic that was asked for is not there or of a type that cannot be used, or two are equally good.
     """
+    takes, hints = takes or _TAKES, hints or _NAME_ONE
     asked = {CAMERA: wishes.image_topic, POSE: wishes.pose_topic, ACTIONS: wishes.action_topic}
-    choices = {target: _as_asked(bag, target, topic) for target, topic in asked.items() if topic is not None}
+    choices = {
+        target: _as_asked(bag, target, topic, takes[target]) for target, topic in asked.items() if topic is not None
+    }
     open_targets = [target for target in asked if target not in choices]
-    possible = {target: _possible(bag, target) for target in open_targets}
+    possible = {target: _possible(bag, takes[target]) for target in open_targets}
     doubtful = [t for topics in possible.values() if len(topics) > 1 for t in topics]
     doubtful += [t for t in possible.get(POSE, ()) if bag.types[t] == TF_TYPE and t not in doubtful]
     surveys = survey(bag, doubtful + [t for t in (TF_STATIC,) if t in bag.types]) if doubtful else {}
@@ -154,7 +168,7 @@ def choose_sources(bag: Bag, wishes: Wishes) -> dict[str, Choice]:
         candidates = [c for topic in possible[target] if (c := _candidate(bag, topic, target, surveys)) is not None]
         choices[target] = choose(target, candidates)
         if choices[target].is_tie:
-            raise BagError(f"{target}: {' and '.join(map(str, candidates))} are equally good; {_NAME_ONE[target]}")
+            raise BagError(f"{target}: {' and '.join(map(str, candidates))} are equally good; {hints[target]}")
     return choices
 
 
@@ -176,20 +190,20 @@ _NAME_ONE = {
 }
 
 
-def _as_asked(bag: Bag, target: str, topic: str) -> Choice:
+def _as_asked(bag: Bag, target: str, topic: str, kinds: Sequence[str]) -> Choice:
     if topic == NONE and target != CAMERA:
         return Choice(target, None, "as asked for")
     if topic not in bag.types:
         why = f" (it is {bag.unusable[topic]})" if topic in bag.unusable else ""
         found = ", ".join(sorted(bag.types)) or "none"
         raise BagError(f"no topic {topic} in the recording{why}; topics: {found}")
-    if bag.types[topic] not in _TAKES[target]:
-        raise BagError(f"{topic} is a {bag.types[topic]}, expected one of {', '.join(_TAKES[target])}")
+    if bag.types[topic] not in kinds:
+        raise BagError(f"{topic} is a {bag.types[topic]}, expected one of {', '.join(kinds)}")
     return Choice(target, topic, f"as asked for, {bag.counts[topic]} messages")
 
 
-def _possible(bag: Bag, target: str) -> list[str]:
-    topics = [t for t, kind in bag.types.items() if kind in _TAKES[target] and bag.counts[t] and t not in OUR_OWN]
+def _possible(bag: Bag, kinds: Sequence[str]) -> list[str]:
+    topics = [t for t, kind in bag.types.items() if kind in kinds and bag.counts[t] and t not in OUR_OWN]
     return [t for t in topics if t != TF_STATIC]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import av
 import numpy as np
 from av.codec.context import ThreadType
+from av.video.codeccontext import VideoCodecContext
 
 from wm_core.errors import MessageError
 
@@ -28,9 +29,12 @@ class VideoDecoder:
         # "h264;bgr8;..." is how newer ffmpeg_image_transport tells codec and pixel format at once.
         plain = name.split(";")[0].strip().lower()
         try:
-            self._context = av.CodecContext.create(_CODECS.get(plain, plain), "r")
+            context = av.CodecContext.create(_CODECS.get(plain, plain), "r")
         except (ValueError, av.FFmpegError) as error:
             raise MessageError("image-encoding", f"video codec '{name}' is not known: {error}") from error
+        if not isinstance(context, VideoCodecContext):
+            raise MessageError("image-encoding", f"'{name}' is no codec of pictures")
+        self._context = context
         # With threads by frame, even a stream without delay lags by one picture a thread.
         self._context.thread_type = ThreadType.SLICE
         self._stamps: dict[int, int] = {}
