@@ -79,7 +79,8 @@ def longest_chain(graph: Graph) -> list[str]:
         chains: list[tuple[str, ...]] = [(), *map(longest, below)]
         return (*sorted(modules), *max(chains, key=len))
 
-    return list(max(map(longest, circle.values()), key=len, default=()))
+    chains: list[tuple[str, ...]] = [(), *map(longest, circle.values())]
+    return list(max(chains, key=len))
 
 
 def main() -> None:
