@@ -80,7 +80,8 @@ def longest_chain(graph: Graph) -> list[str]:
         return (*sorted(modules), *max(chains, key=len))
 
     chains: list[tuple[str, ...]] = [(), *map(longest, circle.values())]
-    return list(max(chains, key=len))
+    best: tuple[str, ...] = max(chains, key=len)
+    return list(best)
 
 
 def main() -> None:
