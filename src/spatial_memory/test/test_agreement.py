@@ -21,6 +21,8 @@ from wm_core.memory.reference import BruteMemory
 
 from .conftest import World, assert_agree
 
+pytestmark = pytest.mark.slow
+
 RANDOM = settings(deadline=None, max_examples=17, suppress_health_check=list(HealthCheck), print_blob=True)
 STEPS = (
     "insert",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .crash import run
+
+pytestmark = pytest.mark.slow
 
 
 def test_kills_lose_nothing_acknowledged():

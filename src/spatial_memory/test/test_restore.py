@@ -36,6 +36,8 @@ from wm_core.memory.record import LAST_FOLLOWED_ID, MAX_ID
 
 from .conftest import World, assert_same_record
 
+pytestmark = pytest.mark.slow
+
 Damage = Callable[[Path], None]
 
 

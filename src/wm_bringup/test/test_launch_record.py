@@ -14,6 +14,8 @@ from wm_core.bags import Bag
 from wm_testing.launching import described, exit_codes
 from wm_testing.system import make_bag, play
 
+pytestmark = pytest.mark.slow
+
 
 @launch_pytest.fixture()
 def description(tmp_path: Path):

@@ -13,6 +13,8 @@ from std_msgs.msg import Float32MultiArray
 from wm_testing.launching import described, exit_codes
 from wm_testing.system import listening, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @launch_pytest.fixture()
 def description(artifact: Path):

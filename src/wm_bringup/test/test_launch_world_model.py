@@ -13,6 +13,8 @@ from bag_player.sent_log import SentLog
 from wm_testing.launching import described, exit_codes
 from wm_testing.system import listening, make_bag, play
 
+pytestmark = pytest.mark.slow
+
 
 @launch_pytest.fixture(params=["true", "false"], ids=["composed", "separate"])
 def description(request: pytest.FixtureRequest, artifact: Path):

@@ -19,6 +19,8 @@ from wm_testing.system import listening, make_bag, play, wait_until
 from world_model.commands.train import main as train
 from world_model.runtime.artifacts import load_artifact
 
+pytestmark = pytest.mark.slow
+
 Z_DIM, SIZE = 24, 64
 SHRUNK = {
     "model.latent_dim": Z_DIM,

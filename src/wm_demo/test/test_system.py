@@ -23,6 +23,8 @@ from wm_interfaces.msg import LatentState
 from wm_ros import qos, stamp_msg
 from wm_testing.system import listening, make_bag, wait_until
 
+pytestmark = pytest.mark.slow
+
 RECORDING = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "donkeycar_laps" / "bag"
 PICTURES = ("trajectory.png", "prediction_error.png", "rates.png")
 START_S = 120.0

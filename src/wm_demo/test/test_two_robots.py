@@ -27,6 +27,8 @@ from wm_testing.nodes import ros_context  # noqa: F401
 from wm_testing.system import listening, make_bag, play, wait_until
 from world_action.node import WorldAction
 
+pytestmark = pytest.mark.slow
+
 START_S = 120.0
 ROBOTS = ("robot1", "robot2")
 SHARED = {"/diagnostics", "/clock", "/tf", "/tf_static", "/rosout", "/parameter_events"}

@@ -9,6 +9,8 @@ import pytest
 from world_model.cli import COMMANDS, main
 from world_model.commands import data, evaluate, export, train
 
+pytestmark = pytest.mark.training
+
 WRONG = {
     "data": ["sim", "out", "--seeds", "many"],
     "train": ["nowhere", "out", "--set", "optimiser.steps=many"],

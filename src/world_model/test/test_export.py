@@ -29,6 +29,8 @@ from world_model.training.clips import encoder_inputs, latents_of
 from world_model.training.config import ModelConfig, TrainConfig
 from world_model.training.stages import set_statistics
 
+pytestmark = pytest.mark.training
+
 SIZE = 32
 SIZES = {"latent_dim": 8, "hidden_dim": 16, "width": 16, "memory_width": 16, "encoder_widths": (8, 8, 16, 16)}
 TINY = ModelConfig(**SIZES, encoder="conv")

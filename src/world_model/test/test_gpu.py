@@ -9,6 +9,8 @@ from world_model.evaluation.bank import MemoryBank
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.predictor import Observation, Predictor
 
+pytestmark = pytest.mark.training
+
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 PARTS = ("encoder", "transition", "without_memory", "decoder", "world_action")
 

@@ -27,6 +27,8 @@ from world_model.training.report import Report
 from world_model.training.stages import prepare
 from world_model.training.transition_stage import Trainer, TransitionLosses, parts_of
 
+pytestmark = pytest.mark.training
+
 CONFIG = TrainConfig(
     horizons=(1, 20),
     path_steps=11,

@@ -9,6 +9,8 @@ from world_model.training.config import TrainConfig
 from world_model.training.displacement import missed_displacement
 from world_model.training.path_stage import PathData, fit_caution, last_part, path_corrections, train_path
 
+pytestmark = pytest.mark.training
+
 HORIZONS_S = (0.5, 1.0)
 
 

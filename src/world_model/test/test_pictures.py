@@ -22,6 +22,8 @@ from world_model.training.picture_stage import PictureLosses, Pictures, PictureT
 from world_model.training.pipeline import run_training
 from world_model.training.report import Report
 
+pytestmark = pytest.mark.training
+
 SIZE = 32
 CONFIG = TrainConfig(
     name="pictures",

@@ -15,6 +15,8 @@ from world_model.training.displacement import pose_or_none
 from world_model.training.sampler import Sampler, answers_at
 from world_model.training.sequences import ExtraErrors, build_sequence
 
+pytestmark = pytest.mark.training
+
 STEPS = (1, 20)
 MOTION = MotionModel(weights=((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0)))
 

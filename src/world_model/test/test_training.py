@@ -31,6 +31,8 @@ from world_model.training.preparation import make_sequences
 from world_model.training.stages import prepare
 from world_model.training.transition_stage import Trainer
 
+pytestmark = pytest.mark.training
+
 CONFIG = TrainConfig(
     name="toy",
     horizons=(1, 20),

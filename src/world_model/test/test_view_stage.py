@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from wm_testing.episodes import circling_episode, circling_set
@@ -9,6 +10,8 @@ from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfi
 from world_model.training.report import Report
 from world_model.training.stages import prepare
 from world_model.training.view_stage import train_views, view_pairs
+
+pytestmark = pytest.mark.training
 
 
 def latents_by_pose(episode):

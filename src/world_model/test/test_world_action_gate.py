@@ -23,6 +23,8 @@ from world_model.runtime.predictor import Observation, Prediction, Predictor
 from world_model.runtime.retrieved import Memory
 from world_model.training.checkpoints import load_checkpoint
 
+pytestmark = pytest.mark.training
+
 STEP_NS = 50_000_000
 
 

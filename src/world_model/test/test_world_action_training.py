@@ -38,6 +38,8 @@ from world_model.training.world_action_config import WorldActionTraining
 from world_model.training.world_action_stage import adapt, embed_all, standardise, train, train_joint
 from world_model.typed_config import parse_overrides, read_config
 
+pytestmark = pytest.mark.training
+
 SECOND = 1_000_000_000
 SMALL = WorldActionConfig(image_size=16, embedding_dim=16, width=8, hidden=32, projected_channels=4)
 SHORT = WorldActionTraining(
