@@ -204,7 +204,7 @@ def test_the_same_view_twice_is_refused() -> None:
 
 def test_the_file_lists_every_parameter_with_its_default() -> None:
     path = Path(__file__).parents[3] / "config" / "world_action.yaml"
-    values = yaml.safe_load(path.read_text())["world_action"]["ros__parameters"]
+    values = yaml.safe_load(path.read_text())["/**/world_action"]["ros__parameters"]
     assert values == vars(WorldActionParams())
 
 
