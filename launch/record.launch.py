@@ -8,11 +8,12 @@ import os
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
 
-from wm_bringup.launching import is_true, namespace_argument, resolved, topic_arguments
+from wm_bringup.launching import is_true, namespace_argument, require_package, resolved, topic_arguments
 
 
 def _recorder(context: LaunchContext) -> list[ExecuteProcess]:
     given = context.launch_configurations
+    require_package("ros2bag", "nothing can be recorded")
     camera = given["camera"] + ("/compressed" if is_true(context, "compressed") else "")
     topics = [camera, given["pose"], given["actions"], *given["more_topics"].split()]
     command = ["ros2", "bag", "record"]

@@ -3,15 +3,20 @@
 ros2 launch wm_bringup replay.launch.py bag:=/path/to/bag topics:="/front/image_raw:=/camera/image_raw" loop:=2
 """
 
+from pathlib import Path
+
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch_ros.actions import Node
 
 from wm_bringup.launching import graph_arguments, is_true, launch_description, source_node
+from wm_ros import ConfigurationError
 
 
 def _player(context: LaunchContext) -> list[Node]:
     given = context.launch_configurations
+    if not Path(given["bag"]).exists():
+        raise ConfigurationError(f"no recording at '{given['bag']}'")
     arguments = [given["bag"], "--rate", given["rate"], "--loop", given["loop"]]
     # The encoder and the slow branch both read the camera.
     arguments += ["--subscribers", "2" if is_true(context, "slow_branch") else "1"]

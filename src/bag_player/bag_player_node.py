@@ -14,7 +14,7 @@ def main() -> None:
     from bag_player.node import main as run
 
     try:
-        run()
+        raise SystemExit(run())
     except SystemExit as end:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -29,6 +29,7 @@ from wm_ros import (
     depth_from_msg,
     float_array_msg,
     floats,
+    follow_params,
     picture_from_msg,
     pose_from_msg,
     pose_to_msg,
@@ -75,6 +76,12 @@ class LatentPublisher(Node):
             self._poses, self._actions, params.pose_wait_s, half_step_s
         )
         self._open_topics()
+        follow_params(self, params, self._on_params)
+
+    def _on_params(self, params: LatentPublisherParams) -> None:
+        if params.publish_rate != self._params.publish_rate:
+            self._pacer = Pacer(params.publish_rate)
+        self._params = params
 
     def _open_topics(self) -> None:
         self._latent_publisher = self.create_publisher(Float32MultiArray, "latent", qos.STREAM)
@@ -213,4 +220,4 @@ class LatentPublisher(Node):
 
 def main() -> None:
     """Run the node; exit code 0 after a signal, 2 when it cannot be configured."""
-    raise SystemExit(run_node(LatentPublisher))
+    raise SystemExit(run_node(LatentPublisher, describe=(LatentPublisher, LatentPublisherParams)))

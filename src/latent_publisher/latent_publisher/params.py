@@ -11,7 +11,8 @@ from wm_ros import TRANSPORTS, ModelParams, param
 class LatentPublisherParams(ModelParams):
     """Everything that may differ between two deployments of this node."""
 
-    publish_rate: float = param(20.0, "Most latents per second, by the frames' stamps [Hz].", low=0.1, high=200.0)
+    publish_rate: float = param(20.0, "Most latents per second, by the frames' stamps [Hz].", low=0.1, high=200.0,
+                                runtime=True)  # fmt: skip
     image_transport: str = param(
         "auto",
         "raw, compressed (TOPIC/compressed), or auto: raw unless only compressed images are published.",

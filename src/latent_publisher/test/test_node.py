@@ -272,3 +272,22 @@ def test_what_cannot_work_is_refused_by_name(ros_context, tmp_path, given, error
 
 def test_config_file_and_parameters_agree():
     assert_file_sets_every_parameter(CONFIG, "latent_publisher", LatentPublisherParams)
+
+
+def test_the_rate_is_followed_while_running(make_world):
+    world = make_world(publish_rate=20.0)
+
+    def encoded_of_a_second(start_ns: int) -> int:
+        before = world.node._health.counted("frames_encoded")
+        for step in range(20):
+            received = world.node._health.counted("frames_received") + 1
+            world.send_frame(start_ns + step * 50_000_000)
+            world.until(lambda received=received: world.node._health.counted("frames_received") >= received)
+        return world.node._health.counted("frames_encoded") - before
+
+    assert encoded_of_a_second(START_NS) == 20
+    assert world.node.set_parameters([Parameter("publish_rate", value=5.0)])[0].successful
+    # A frame passes up to half a period before its turn: at 0.0, 0.1, 0.3, 0.5, 0.7 and 0.9 s.
+    assert encoded_of_a_second(START_NS + 1_000_000_000) == 6
+    assert not world.node.set_parameters([Parameter("publish_rate", value=0.0)])[0].successful
+    assert not world.node.set_parameters([Parameter("z_dim", value=3)])[0].successful

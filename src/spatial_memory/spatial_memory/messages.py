@@ -27,7 +27,8 @@ _RANKS = {
     MemoryQuery.RANK_POSE: "pose",
     MemoryQuery.RANK_BOTH: "both",
 }
-MOST_CELLS = 2000
+MOST_PLACES = 2000
+"""Most that are drawn."""
 _METRICS = {MemoryQuery.METRIC_L2: "l2", MemoryQuery.METRIC_COSINE: "cosine"}
 
 
@@ -236,7 +237,7 @@ def markers_msg(
         frame_id: Map frame.
         stamp: Of the newest state.
         outlines: Corners of each cell [5 or 6, 2] in map coordinates.
-        trail: Stored positions x, y, z [m].
+        trail: Positions x, y, z of what is stored [m].
         asked: Where the last query looked; its height is the spheres'.
         found: What it found.
     """

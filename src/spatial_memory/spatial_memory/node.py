@@ -26,7 +26,6 @@ from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.model import USUAL_TOP_K, SuccessorFit, fit_of
 from spatial_memory.params import SpatialMemoryParams
 from wm_core.memory.errors import FrameMismatchError, RecordError, SpatialMemoryError, StoreError
-from wm_core.memory.keyframes import Spacing
 from wm_core.memory.protocol import Forget, Memory
 from wm_core.memory.query import Matches, Place, Query, no_matches
 from wm_core.memory.recorder import Recorder
@@ -41,9 +40,18 @@ from wm_interfaces.srv import (
     SnapshotMemory,
     TransformMemory,
 )
-from wm_ros import ConfigurationError, Health, MessageError, declare_params, qos, run_node, stamp_msg, stamp_ns
+from wm_ros import (
+    ConfigurationError,
+    Health,
+    MessageError,
+    declare_params,
+    follow_params,
+    qos,
+    run_node,
+    stamp_msg,
+    stamp_ns,
+)
 
-_TRAIL = 2000
 _QUERY_TIMES = 1000
 
 
@@ -72,11 +80,10 @@ class SpatialMemory(Node):
         except SpatialMemoryError as error:
             raise ConfigurationError(f"{self.get_name()}: {error}") from error
         self._model = params.model_settings()
-        spacing = Spacing(params.store_distance_m, math.radians(params.store_angle_deg), params.store_time_s)
         self._recorder = Recorder(
             self._memory,
             _session_name(params.robot_name(self.get_namespace())),
-            spacing,
+            params.spacing(),
             self._model.initial_horizons_s(),
             params.session_gap_s,
         )
@@ -87,14 +94,14 @@ class SpatialMemory(Node):
         self._counting: ConcurrentFuture[SuccessorFit] | None = None
         self._frame_id = self._memory.stats().frame_id or "map"
         self._last_stamp_ns = 0
-        self._trail: deque[tuple[float, float, float]] = deque(maxlen=_TRAIL)
-        self._visited: dict[int, None] = {}
+        self._drawing: Future[Any] | None = None
         self._last_answer: tuple[Place | None, Matches] = (None, no_matches())
         self._query_ms: deque[float] = deque(maxlen=_QUERY_TIMES)
         self._query_count = 0
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="memory-worker")
         self._health = Health(self)
         self._open_topics()
+        follow_params(self, params, self._on_params)
 
     def _open_topics(self) -> None:
         self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
@@ -114,9 +121,22 @@ class SpatialMemory(Node):
             self.create_service(kind, f"spatial_memory/{name}", callback)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.5, self._on_gauges, clock=steady)
-        if self._params.marker_rate > 0:
-            self._markers = self.create_publisher(MarkerArray, "spatial_memory/markers", qos.LATCHED)
-            self.create_timer(1.0 / self._params.marker_rate, self._on_markers, clock=steady)
+        self._markers = self.create_publisher(MarkerArray, "spatial_memory/markers", qos.LATCHED)
+        self._marker_timer = self.create_timer(1.0, self._on_markers, clock=steady)
+        self._pace_markers()
+
+    def _on_params(self, params: SpatialMemoryParams) -> None:
+        self._params = params
+        self._recorder.set_spacing(params.spacing())
+        self._pace_markers()
+
+    def _pace_markers(self) -> None:
+        rate_hz = self._params.marker_rate
+        if rate_hz > 0:
+            self._marker_timer.timer_period_ns = int(1e9 / rate_hz)
+            self._marker_timer.reset()
+        else:
+            self._marker_timer.cancel()
 
     def destroy_node(self) -> None:
         """Make durable what is left, then go."""
@@ -159,12 +179,6 @@ class SpatialMemory(Node):
             return
         self._health.count("states_stored")
         self._health.degrade("frame", None)
-        self._trail.append((record.x, record.y, record.z))
-        cell = self._grid.cell_of(record.x, record.y)
-        self._visited.pop(cell, None)
-        self._visited[cell] = None
-        if len(self._visited) > messages.MOST_CELLS:
-            del self._visited[next(iter(self._visited))]
 
     def _on_error(self, msg: PredictionError) -> None:
         far_s = self._recorder.horizons_s[-1]
@@ -262,7 +276,8 @@ class SpatialMemory(Node):
         self, request: TransformMemory.Request, response: TransformMemory.Response
     ) -> TransformMemory.Response:
         def work() -> int:
-            return self._memory.transform(messages.rigid_from_msg(request.transform, request.frame_id), request.session)
+            move = messages.rigid_from_msg(request.transform, request.frame_id)
+            return self._whole(self._memory.transform, move, request.session)
 
         response.success, response.message, response.moved_count = _outcome(await self._later(work))
         return response
@@ -277,14 +292,20 @@ class SpatialMemory(Node):
     async def _on_restore(
         self, request: RestoreMemory.Request, response: RestoreMemory.Response
     ) -> RestoreMemory.Response:
-        result = await self._later(lambda: self._memory.restore(_path(request.path)))
+        result = await self._later(lambda: self._whole(self._memory.restore, _path(request.path)))
         response.success, response.message, response.memory_count = _outcome(result)
         return response
 
     async def _on_clear(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        result = await self._later(lambda: self._durably(self._memory.clear))
+        result = await self._later(lambda: self._whole(self._durably, self._memory.clear))
         response.success, response.message, _ = _outcome(result)
         return response
+
+    def _whole(self, change: Callable[..., Any], *arguments: Any) -> Any:
+        """Change the memory as a whole; what was found before is not drawn any more."""
+        result = change(*arguments)
+        self._last_answer = (None, no_matches())
+        return result
 
     def _durably(self, change: Callable[..., Any], *arguments: Any) -> Any:
         result = change(*arguments)
@@ -346,13 +367,21 @@ class SpatialMemory(Node):
             self._counting = self._worker.submit(lambda: fit_of(self._memory.successor_times(), horizons_s, step_s))
 
     def _on_markers(self) -> None:
-        if self._markers.get_subscription_count() == 0:
+        if self._markers.get_subscription_count() and (self._drawing is None or self._drawing.done()):
+            self._drawing = self._later(lambda: self._memory.places(messages.MOST_PLACES))
+            self._drawing.add_done_callback(self._publish_markers)
+
+    def _publish_markers(self, drawing: Future[Any]) -> None:
+        """Publish what the memory holds now, whatever run it comes from."""
+        place_N3 = drawing.result()
+        if isinstance(place_N3, Exception):  # a server that is away, which the store's state tells
             return
+        cells = dict.fromkeys(self._grid.cell_of(x, y) for x, y, _ in place_N3.tolist())
+        outlines = [self._grid.outline(cell) for cell in cells]
         asked, matches = self._last_answer
-        outlines = [self._grid.outline(cell) for cell in self._visited]
         stamp = stamp_msg(self._last_stamp_ns)
         self._markers.publish(
-            messages.markers_msg(self._frame_id, stamp, outlines, list(self._trail), asked, matches.records)
+            messages.markers_msg(self._frame_id, stamp, outlines, place_N3.tolist(), asked, matches.records)
         )
 
 
@@ -376,7 +405,7 @@ def _session_name(robot_id: str) -> str:
 
 def main() -> None:
     """Run the node until it is told to stop."""
-    raise SystemExit(run_node(SpatialMemory))
+    raise SystemExit(run_node(SpatialMemory, describe=(SpatialMemory, SpatialMemoryParams)))
 
 
 if __name__ == "__main__":

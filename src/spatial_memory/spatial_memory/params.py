@@ -12,7 +12,13 @@ from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
 from spatial_memory.model import ModelSettings
 from spatial_memory.settings import MemorySettings
 from spatial_memory.store.files import IN_MEMORY
-from wm_core.memory.keyframes import SESSION_GAP_S, SPACING_ANGLE_RAD, SPACING_DISTANCE_M, SPACING_TIME_S
+from wm_core.memory.keyframes import (
+    SESSION_GAP_S,
+    SPACING_ANGLE_RAD,
+    SPACING_DISTANCE_M,
+    SPACING_TIME_S,
+    Spacing,
+)
 from wm_ros import param
 
 
@@ -46,10 +52,10 @@ class SpatialMemoryParams:
     h3_resolution: int = param(-1, "H3 resolution; -1: from usual_radius_m.", low=-1, high=15)
 
     store_distance_m: float = param(SPACING_DISTANCE_M, "A state is stored after moving this far [m] ...", low=0.0,
-                                    high=1000.0)  # fmt: skip
+                                    high=1000.0, runtime=True)  # fmt: skip
     store_angle_deg: float = param(math.degrees(SPACING_ANGLE_RAD), "... or turning this much [deg] ...", low=0.0,
-                                   high=180.0)  # fmt: skip
-    store_time_s: float = param(SPACING_TIME_S, "... or after this time [s].", low=0.0, high=3600.0)
+                                   high=180.0, runtime=True)  # fmt: skip
+    store_time_s: float = param(SPACING_TIME_S, "... or after this time [s].", low=0.0, high=3600.0, runtime=True)
     step_s: float = param(0.0, "Step that the states' model must have [s]; 0: any, the states say which.", low=0.0,
                           high=10.0)  # fmt: skip
     horizon_s: float = param(0.0, "Time to the furthest successor [s], in place of the model's own horizons; 0: the "
@@ -65,7 +71,8 @@ class SpatialMemoryParams:
                                 low=0.0, high=1000.0, alias="heading_weight_m")  # fmt: skip
     pose_weight: float = param(1.0, "Weight of pose distance^2 against latent distance^2, where a query names none.",
                                low=0.0, high=1e6)  # fmt: skip
-    marker_rate: float = param(1.0, "Markers per second [Hz], while somebody listens; 0: never.", low=0.0, high=20.0)
+    marker_rate: float = param(1.0, "Markers per second [Hz], while somebody listens; 0: never.", low=0.0, high=20.0,
+                               runtime=True)  # fmt: skip
 
     def path(self, namespace: str = "") -> str:
         """Return the file that holds the memory of a robot; two robots on a machine have two."""
@@ -74,6 +81,10 @@ class SpatialMemoryParams:
             return name
         home = os.environ.get("ROS_HOME") or str(Path.home() / ".ros")
         return str(Path(home) / "world_model" / namespace.strip("/") / f"{name}.sqlite3")
+
+    def spacing(self) -> Spacing:
+        """Return when a state is stored."""
+        return Spacing(self.store_distance_m, math.radians(self.store_angle_deg), self.store_time_s)
 
     def robot_name(self, namespace: str = "") -> str:
         """Return the name that this robot's sessions begin with."""

@@ -344,3 +344,66 @@ def test_a_step_that_was_not_expected_is_refused_by_name(ros_context):
     graph.drive(2, start_ns=2 * 10**9)
     assert graph.counted("states_stored") == 2
     graph.close()
+
+
+class Drawn:
+    """What the node draws."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph, self._heard = graph, []
+        graph.talker.create_subscription(MarkerArray, "/spatial_memory/markers", self._heard.append, qos.LATCHED)
+
+    def trail(self, count: int) -> list[float]:
+        """Returns x of what is drawn once that is so many as the memory says that it holds."""
+        stats = self._graph.call(MemoryStats, "stats", MemoryStats.Request())
+        assert stats.memory_count == count
+
+        def agrees() -> bool:
+            if not self._heard:
+                return False
+            cells, trail, _ = self._heard[-1].markers
+            # Each cell is a hexagon, or one of the few pentagons.
+            outlined = 5 * stats.cell_count <= len(cells.points) / 2 <= 6 * stats.cell_count
+            return outlined and len(trail.points) == count
+
+        spin_until(agrees, self._graph.talker, self._graph.memory)
+        return sorted(point.x for point in self._heard[-1].markers[1].points)
+
+
+def test_markers_show_the_memory_after_restart_transform_clear_and_restore(ros_context, tmp_path):
+    settings = {"db_path": str(tmp_path / "m.sqlite3"), "marker_rate": 20.0}
+    graph = Graph(**settings)
+    graph.drive(4)
+    assert Drawn(graph).trail(4) == pytest.approx([0.0, 0.2, 0.4, 0.6])
+    path = str(tmp_path / "copy.sqlite3")
+    assert graph.call(SnapshotMemory, "snapshot", SnapshotMemory.Request(path=path)).success
+    graph.close()
+
+    graph = Graph(**settings)
+    drawn = Drawn(graph)
+    assert drawn.trail(4) == pytest.approx([0.0, 0.2, 0.4, 0.6])
+    request = TransformMemory.Request()
+    request.transform.translation.x, request.transform.rotation.w = 10.0, 1.0
+    assert graph.call(TransformMemory, "transform", request).success
+    spin_until(lambda: drawn.trail(4)[0] > 9.0, graph.talker)
+    assert drawn.trail(4) == pytest.approx([10.0, 10.2, 10.4, 10.6])
+    assert graph.call(Trigger, "clear", Trigger.Request()).success
+    assert drawn.trail(0) == []
+    assert graph.call(RestoreMemory, "restore", RestoreMemory.Request(path=path)).success
+    assert drawn.trail(4) == pytest.approx([0.0, 0.2, 0.4, 0.6])
+    graph.close()
+
+
+def test_spacing_and_marker_rate_are_followed_while_driving(graph):
+    graph.drive(3)
+    assert graph.counted("states_stored") == 3
+    changed = [Parameter("store_distance_m", value=5.0), Parameter("store_time_s", value=60.0)]
+    assert all(result.successful for result in graph.memory.set_parameters(changed))
+    graph.drive(3, start_ns=10**9 + 3 * STEP_NS)
+    # One that lies back at the start, 0.4 m from the last: none is stored.
+    assert graph.counted("states_stored") == 3
+    assert graph.memory.set_parameters([Parameter("marker_rate", value=0.0)])[0].successful
+    assert graph.memory._marker_timer.is_canceled()
+    assert graph.memory.set_parameters([Parameter("marker_rate", value=10.0)])[0].successful
+    assert not graph.memory._marker_timer.is_canceled()
+    assert not graph.memory.set_parameters([Parameter("db_path", value="/elsewhere")])[0].successful

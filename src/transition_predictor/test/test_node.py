@@ -261,3 +261,23 @@ def test_history_is_used_when_wanted_and_fresh(make_world):
 
 def test_config_file_and_parameters_agree():
     assert_file_sets_every_parameter(CONFIG, "transition_predictor", TransitionPredictorParams)
+
+
+def test_the_memory_is_switched_off_and_on_while_running(make_world):
+    world = make_world(memory_deadline_s=1.0)
+    world.serve(world.remember)
+    world.predict(0)
+    asked = len(world.queries)
+    assert asked > 0
+    assert world.node.set_parameters([Parameter("use_memory", value=False)])[0].successful
+    prediction = world.predict(1)
+    assert (prediction.degraded, len(world.queries)) == (False, asked)
+    assert world.node.set_parameters([Parameter("use_memory", value=True)])[0].successful
+    world.predict(2)
+    assert len(world.queries) > asked
+
+
+def test_the_deadline_is_followed_while_running(make_world):
+    world = make_world(memory_deadline_s=0.5)
+    assert world.node.set_parameters([Parameter("memory_deadline_s", value=0.002)])[0].successful
+    assert world.node._deadline.timer_period_ns == 2_000_000

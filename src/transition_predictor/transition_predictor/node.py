@@ -28,6 +28,7 @@ from wm_ros import (
     declare_params,
     float_array_msg,
     floats,
+    follow_params,
     memories_from_msg,
     pose_from_msg,
     pose_to_msg,
@@ -80,6 +81,11 @@ class TransitionPredictor(Node):
         self._health = Health(self)
         self._health.expect("latents", params.latent_timeout_s)
         self._open_topics()
+        follow_params(self, params, self._on_params)
+
+    def _on_params(self, params: TransitionPredictorParams) -> None:
+        self._params = params
+        self._deadline.timer_period_ns = int(params.memory_deadline_s * 1e9)
 
     def _open_topics(self) -> None:
         self._next_publisher = self.create_publisher(Float32MultiArray, "latent_next", qos.STREAM)
@@ -240,4 +246,4 @@ def _forecast_msg(forecast: Forecast, begin_ns: int, z_m: float) -> LatentForeca
 
 def main() -> None:
     """Run the node; exit code 0 after a signal, 2 when it cannot be configured."""
-    raise SystemExit(run_node(TransitionPredictor))
+    raise SystemExit(run_node(TransitionPredictor, describe=(TransitionPredictor, TransitionPredictorParams)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ament_index_python import packages
 
 from wm_bringup.configuration import NODES
 from wm_ros import ConfigurationError
@@ -12,8 +13,15 @@ from wm_testing.launch_stubs import LogInfo, Node, stand_ins, started
 
 FOLDER = Path(__file__).parents[3] / "launch"
 FILES = sorted(FOLDER.glob("*.launch.py"))
-NEEDED = {"replay.launch.py": {"bag": "some_bag"}}
+NEEDED = {"replay.launch.py": {"bag": str(FOLDER)}}
 GRAPH_FILES = [path for path in FILES if path.name != "record.launch.py"]
+
+
+@pytest.fixture(autouse=True)
+def rosbag2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """rosbag2 is installed, whether or not it is."""
+    real = packages.get_package_prefix
+    monkeypatch.setattr(packages, "get_package_prefix", lambda name: "/opt" if name == "ros2bag" else real(name))
 
 
 def actions_of(path: Path, **arguments: str) -> list:
@@ -74,6 +82,7 @@ def test_recording_is_of_the_namespaces_topics():
         ("simulate", {"seed": "abc"}, "seed:=abc"),
         ("simulate", {"params_file": "/nowhere.yaml"}, "no parameter file '/nowhere.yaml'"),
         ("replay", {"slow_branch": "2"}, "slow_branch:=2"),
+        ("replay", {"bag": "/nowhere"}, "no recording at '/nowhere'"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_starts(name: str, arguments: dict[str, str], said: str):
@@ -104,3 +113,12 @@ def test_simulator_recordings_and_robot_have_memories_of_their_own(name: str, me
     graph = nodes_of(FOLDER / f"{name}.launch.py")[0]
     assert ("--memory" in graph.arguments) == bool(memory)
     assert not memory or graph.arguments[graph.arguments.index("--memory") + 1] == memory
+
+
+def test_recording_without_rosbag2_is_refused(monkeypatch: pytest.MonkeyPatch):
+    def missing(name: str) -> str:
+        raise packages.PackageNotFoundError(name)
+
+    monkeypatch.setattr(packages, "get_package_prefix", missing)
+    with pytest.raises(ConfigurationError, match="package ros2bag is not installed"):
+        actions_of(FOLDER / "record.launch.py")

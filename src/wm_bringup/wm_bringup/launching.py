@@ -5,6 +5,7 @@ Needs ``launch`` and ``launch_ros``; nothing else in this package does.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,21 @@ def integer(context: LaunchContext, argument: str) -> int | None:
         return int(value) if value else None
     except ValueError as error:
         raise ConfigurationError(f"{argument}:={value}: expected a whole number") from error
+
+
+def require_package(package: str, otherwise: str) -> None:
+    """Refuses to start without a package of ROS.
+
+    Raises:
+        ConfigurationError: It is not installed; says what follows and how to get it.
+    """
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError as error:
+        debian = f"ros-{os.environ.get('ROS_DISTRO', 'DISTRO')}-{package.replace('_', '-')}"
+        raise ConfigurationError(
+            f"package {package} is not installed, so {otherwise}; install it: sudo apt-get install {debian}"
+        ) from error
 
 
 def source_node(context: LaunchContext, package: str, executable: str, ends: str, **options: Any) -> Node:

@@ -8,7 +8,8 @@ import pytest
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from wm_ros import ParameterError, declare_params, environment_overrides, param
+from wm_ros import ParameterError, declare_params, environment_overrides, follow_params, param
+from wm_ros.help_text import help_text
 from wm_testing.nodes import ros_context  # noqa: F401
 
 
@@ -119,3 +120,67 @@ def test_descriptions_reach_the_user(node_with):
     assert descriptor.description == "Most latents per second [Hz]."
     assert descriptor.read_only
     assert descriptor.floating_point_range[0].to_value == 200.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveParams:
+    rate: float = param(1.0, "Rate [Hz].", low=0.0, high=20.0, runtime=True)
+    mode: str = param("a", "Mode.", choices=("a", "b"), runtime=True)
+    fixed: int = param(3, "Fixed.", low=1)
+
+    def __post_init__(self) -> None:
+        if self.mode == "b" and self.rate > 10.0:
+            raise ValueError("mode b is not for more than 10 Hz")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("rate", 21.0, "range"),
+        ("rate", "fast", "type"),
+        ("mode", "c", "expected one of"),
+        ("mode", "b", "not for more than 10 hz"),
+        ("fixed", 4, "read-only"),
+    ],
+)
+def test_what_cannot_work_is_refused_while_running_too(node_with, name, value, reason):
+    node, applied = node_with(rate=15.0), []
+    follow_params(node, declare_params(node, LiveParams), applied.append)
+    (result,) = node.set_parameters([Parameter(name, value=value)])
+    assert not result.successful
+    assert reason in result.reason.lower()
+    assert applied == []
+    assert node.get_parameter("rate").value == 15.0
+
+
+def test_runtime_parameters_are_followed(node_with):
+    node, applied = node_with(), []
+    follow_params(node, declare_params(node, LiveParams), applied.append)
+    assert node.set_parameters([Parameter("rate", value=5.0)])[0].successful
+    assert node.set_parameters([Parameter("mode", value="b")])[0].successful
+    assert applied == [LiveParams(rate=5.0), LiveParams(rate=5.0, mode="b")]
+
+
+def test_integers_state_their_limits_and_strings_their_choices(node_with):
+    node = node_with()
+    declare_params(node, Params)
+    assert node.describe_parameter("k").integer_range[0].from_value == 1
+    assert node.describe_parameter("backend").additional_constraints == "one of faiss, qdrant"
+
+
+def test_help_names_every_parameter_with_default_and_range():
+    class Tested:
+        """Does ``this``.
+
+        Args:
+            hidden: Not for users.
+        """
+
+    text = help_text(Tested, Params)
+    assert text.startswith("Does this.")
+    assert "hidden" not in text
+    assert "--ros-args -p NAME:=VALUE" in text
+    assert "  publish_rate (default 20.0; 0.1 to 200.0)\n      Most latents per second [Hz].\n" in text
+    assert "  backend (default 'faiss'; one of faiss, qdrant)" in text
+    assert "  k (default 8; 1 to inf; environment variable WM_TEST_K)" in text
+    assert "may be set while running" in help_text(Tested, LiveParams)

@@ -11,6 +11,7 @@ from wm_ros.domain import own_domain_id
 from wm_ros.errors import ConfigurationError, MessageError, ParameterError
 from wm_ros.health import Health
 from wm_ros.images import array_from_msg, compressed_image_from_msg, depth_from_msg, image_from_msg, image_to_msg
+from wm_ros.live_params import follow_params
 from wm_ros.messages import float_array_msg, floats, pose_from_msg, pose_to_msg, stamp_msg, stamp_ns, vector_from_msg
 from wm_ros.params import declare_params, environment_overrides, param
 from wm_ros.runner import run_node, run_nodes
@@ -38,6 +39,7 @@ __all__ = [
     "environment_overrides",
     "float_array_msg",
     "floats",
+    "follow_params",
     "image_from_msg",
     "image_to_msg",
     "memories_from_msg",

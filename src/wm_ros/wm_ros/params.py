@@ -42,6 +42,7 @@ def param(
     choices: tuple[str, ...] | None = None,
     env: str | None = None,
     alias: str | None = None,
+    runtime: bool = False,
 ) -> Any:
     """Returns a dataclass field that declares one parameter.
 
@@ -53,9 +54,11 @@ def param(
         choices: The only strings allowed.
         env: Environment variable that replaces the default where it is set and not empty.
         alias: Former name, which is still understood, with a warning.
+        runtime: Whether it may be set while the node runs; the node then follows it by ``follow_params``.
     """
     metadata = {
         "description": description, "low": low, "high": high, "choices": choices, "env": env, "alias": alias,
+        "runtime": runtime,
     }  # fmt: skip
 
     def resolve() -> Any:
@@ -98,7 +101,7 @@ def environment_overrides(params: type) -> dict[str, Any]:
 
 
 def declare_params(node: Node, params: type[ParamsT]) -> ParamsT:
-    """Returns ``params`` filled from the node's parameters, after declaring them all (read-only).
+    """Returns ``params`` filled from the node's parameters, after declaring them all, read-only but for runtime ones.
 
     Raises:
         ParameterError: A given key is not a parameter, a value has the wrong type or lies out of range, or a parameter
@@ -147,10 +150,14 @@ def _refuse_unknown(node: Node, known: list[str]) -> None:
 def _declare(node: Node, field: dataclasses.Field[Any], kind: Parameter.Type) -> Any:
     default = _default_of(field)
     _read_integers_as_doubles(node, field.name, kind)
+    low, high, choices = (field.metadata[name] for name in ("low", "high", "choices"))
     descriptor = ParameterDescriptor(
-        name=field.name, type=kind.value, description=field.metadata["description"], read_only=True
+        name=field.name,
+        type=kind.value,
+        description=field.metadata["description"],
+        additional_constraints=value_range(field) if choices else "",
+        read_only=not field.metadata["runtime"],
     )
-    low, high = field.metadata["low"], field.metadata["high"]
     if low is not None or high is not None:
         _set_range(descriptor, kind, low, high)
     try:
@@ -167,12 +174,21 @@ def _declare(node: Node, field: dataclasses.Field[Any], kind: Parameter.Type) ->
             f"{node.get_name()}: parameter '{field.name}' = {wrong.value if wrong else default!r} is out of range "
             f"[{'-inf' if low is None else low}, {'inf' if high is None else high}]"
         ) from None
-    choices = field.metadata["choices"]
     if choices and value not in choices:
         raise ParameterError(
             f"{node.get_name()}: parameter '{field.name}' = {value!r}, expected one of {list(choices)}"
         )
     return list(value) if kind.name.endswith("ARRAY") else value
+
+
+def value_range(field: dataclasses.Field[Any]) -> str:
+    """Returns which values a parameter may have, in words; "" for any of its type."""
+    low, high, choices = (field.metadata[name] for name in ("low", "high", "choices"))
+    if choices:
+        return f"one of {', '.join(choices)}"
+    if low is None and high is None:
+        return ""
+    return f"{'-inf' if low is None else low} to {'inf' if high is None else high}"
 
 
 def _default_of(field: dataclasses.Field[Any]) -> Any:

@@ -12,7 +12,9 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from wm_core.errors import CoreError
+from wm_ros.command_line import split_ros_args
 from wm_ros.errors import ConfigurationError
+from wm_ros.help_text import help_text
 
 EXIT_OK = 0
 EXIT_CONFIGURATION = 2
@@ -22,8 +24,25 @@ class _CannotStartError(Exception):
     """A node refused what it was given; once it runs, the same error would be a bug."""
 
 
-def run_node(factory: Callable[[], Node], args: Sequence[str] | None = None, threads: int = 1) -> int:
-    """Makes a node, spins it until SIGINT or SIGTERM, and returns the process's exit code."""
+def run_node(
+    factory: Callable[[], Node],
+    args: Sequence[str] | None = None,
+    threads: int = 1,
+    *,
+    describe: tuple[type, type] | None = None,
+) -> int:
+    """Makes a node, spins it until SIGINT or SIGTERM, and returns the process's exit code.
+
+    Args:
+        factory: Called after ROS is up.
+        args: Command line, the process's own by default.
+        threads: As for ``run_nodes``.
+        describe: The node's class and its parameters, for ``--help``.
+    """
+    own, _ = split_ros_args(sys.argv[1:] if args is None else args)
+    if describe and {"-h", "--help"} & set(own):
+        print(help_text(*describe))  # noqa: T201
+        return EXIT_OK
     return run_nodes(lambda: [factory()], args, threads)
 
 

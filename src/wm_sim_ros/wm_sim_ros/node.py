@@ -173,4 +173,5 @@ def _simulation(params: WmSimParams) -> Simulation:
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until its duration is over or a signal comes."""
-    raise SystemExit(run_node(lambda: SimulatedRobot(on_finished=rclpy.try_shutdown), args))
+    described = SimulatedRobot, WmSimParams
+    raise SystemExit(run_node(lambda: SimulatedRobot(on_finished=rclpy.try_shutdown), args, describe=described))

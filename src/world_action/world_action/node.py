@@ -218,4 +218,4 @@ def _history_msg(history_NE: np.ndarray) -> Float32MultiArray:
 
 def main() -> None:
     """Run the node until it is told to stop."""
-    raise SystemExit(run_node(WorldAction))
+    raise SystemExit(run_node(WorldAction, describe=(WorldAction, WorldActionParams)))

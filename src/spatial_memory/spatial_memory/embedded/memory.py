@@ -206,6 +206,15 @@ class CellMemory:
             ids = np.sort(self._index.columns.flat("id")[self._index.slots()]).tolist()
             return [record for at in range(0, len(ids), _CHUNK) for record in self.get(ids[at : at + _CHUNK])]
 
+    def places(self, most: int) -> np.ndarray:
+        """Return where records lie, x, y, z [N, 3]: all, or ``most`` of them spread over all where there are more."""
+        with self._lock:
+            if self._index is None:
+                return np.zeros((0, 3))
+            slots_N = self._index.slots()
+            slots_N = slots_N[:: max(1, -(-len(slots_N) // most))]
+            return np.stack([self._index.columns.flat(name)[slots_N] for name in "xyz"], axis=1).astype(np.float64)
+
     # ---------------------------------------------------------------- eviction
 
     def delete(self, what: Forget) -> int:

@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Container, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,16 @@ class QdrantMemory:
     @property
     def _held(self) -> Held:
         return Held(self._server, self._collection, self._dim, self._grid)
+
+    def places(self, most: int) -> np.ndarray:
+        """Return where records of this robot lie, x, y, z [N, 3]: all, or ``most`` of them where there are more.
+
+        Raises:
+            BackendAwayError: The server does not answer.
+        """
+        mine = models.Filter(must=[points.is_robot(self._robot_id)])
+        records = islice(self._held.scroll(mine, vectors=False, keys=points.COMPARED), most)
+        return np.array([(each.x, each.y, each.z) for each in records], np.float64).reshape(-1, 3)
 
     # ---------------------------------------------------------------- eviction and moving
 

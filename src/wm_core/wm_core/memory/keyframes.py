@@ -80,6 +80,10 @@ class Keyframes:
         self._gap_ns = round(session_gap_s * 1e9)
         self.restart()
 
+    def set_spacing(self, spacing: Spacing) -> None:
+        """Keep states at another spacing from now on."""
+        self._spacing = spacing
+
     def restart(self) -> None:
         """Let the next state start a session, whatever its stamp."""
         self._last_ns: int | None = None

@@ -130,6 +130,9 @@ class Memory(Sink, Protocol):
             QueryError: The first one that cannot be answered as asked.
         """
 
+    def places(self, most: int) -> np.ndarray:
+        """Return where records lie, x, y, z [N, 3]: all, or ``most`` of them spread over all where there are more."""
+
     def delete(self, what: Forget) -> int:
         """Forget what matches and return how many that were."""
 

@@ -151,6 +151,10 @@ class Recorder:
         self._horizons: list[_Horizon] = []
         self._start_session(self._default)
 
+    def set_spacing(self, spacing: Spacing) -> None:
+        """Store states at another spacing from now on."""
+        self._keyframes.set_spacing(spacing)
+
     @property
     def session(self) -> str:
         """The session that states belong to at present."""

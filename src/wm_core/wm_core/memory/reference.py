@@ -223,6 +223,12 @@ class ReferenceMemory:
         both = latent**2 + query.pose_weight * pose**2
         return Scored({"latent": latent, "pose": pose, "both": both}[query.rank], latent, pose, record)
 
+    def places(self, most: int) -> np.ndarray:
+        """Return where records lie [N, 3], at most ``most`` of them."""
+        places = [(each.x, each.y, each.z) for each in self._records.values()]
+        place_N3 = np.array(places, np.float64).reshape(-1, 3)
+        return place_N3[:: max(1, -(-len(place_N3) // most))]
+
     def delete(self, what: Forget) -> int:
         """Forget what matches and return how many that were."""
         what.check(self._frame_id)
