@@ -373,7 +373,7 @@ class SpatialMemory(Node):
 
     def _publish_markers(self, drawing: Future[Any]) -> None:
         """Publish what the memory holds now, whatever run it comes from."""
-        place_N3 = drawing.result()
+        place_N3: Any = drawing.result()
         if isinstance(place_N3, Exception):  # a server that is away, which the store's state tells
             return
         cells = dict.fromkeys(self._grid.cell_of(x, y) for x, y, _ in place_N3.tolist())
