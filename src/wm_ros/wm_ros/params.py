@@ -122,7 +122,7 @@ def declare_params(node: Node, params: type[ParamsT]) -> ParamsT:
         raise ParameterError(f"{node.get_name()}: {error}") from error
 
 
-def _take_former(node: Node, field: dataclasses.Field, kind: Parameter.Type) -> None:
+def _take_former(node: Node, field: dataclasses.Field[Any], kind: Parameter.Type) -> None:
     """Moves what is given under a parameter's former name to its present one."""
     former = field.metadata["alias"]
     given = node._parameter_overrides.pop(former)

@@ -159,8 +159,7 @@ class ReferenceMemory:
     def _answer(self, query: Query) -> Matches:
         scored = self.scored(query)
         best = scored[: query.k]
-        sources = {"frame_id": self._frame_id, "feature_id": self._feature_id}
-        records = [replace(each.record, **sources) for each in best]
+        records = [replace(each.record, frame_id=self._frame_id, feature_id=self._feature_id) for each in best]
         if not query.successors:
             records = [replace(record, successors=()) for record in records]
         return Matches(
