@@ -21,7 +21,8 @@ def slerp(start: np.ndarray, end: np.ndarray, part: float) -> np.ndarray:
     else:
         angle = np.arccos(min(dot, 1.0))
         mixed = (np.sin((1.0 - part) * angle) * start + np.sin(part * angle) * end) / np.sin(angle)
-    return mixed / np.linalg.norm(mixed)
+    unit_4: np.ndarray = mixed / np.linalg.norm(mixed)
+    return unit_4
 
 
 def yaw_of(quaternion: Sequence[float] | np.ndarray) -> float:

@@ -59,7 +59,8 @@ def image_to_msg(pixels: np.ndarray, stamp: Time, frame_id: str, encoding: str =
 
 def _by_cv_bridge(msg: Image) -> np.ndarray:
     try:
-        return CvBridge().imgmsg_to_cv2(msg, "rgb8")
+        image_HW3: np.ndarray = CvBridge().imgmsg_to_cv2(msg, "rgb8")
+        return image_HW3
     except (CvBridgeError, KeyError, TypeError, ValueError, cv2.error) as error:
         raise MessageError("image-encoding", f"'{msg.encoding}': {error}") from error
 

@@ -56,7 +56,7 @@ class VideoDecoder:
         """Yields the pictures that the decoder still holds."""
         yield from self._pictures(None)
 
-    def _pictures(self, packet: av.Packet | None) -> Iterator[tuple[int, np.ndarray]]:
+    def _pictures(self, packet: av.Packet[Any] | None) -> Iterator[tuple[int, np.ndarray]]:
         try:
             frames = self._context.decode(packet)
         except av.FFmpegError as error:

@@ -78,7 +78,8 @@ class Candidates:
     def pose_distance2(self) -> np.ndarray:
         """Return squared pose distances: planar metres, each radian of yaw counted as ``yaw_weight_m``."""
         if self._query.yaw_weight_m == 0:
-            return self.distance2.copy()
+            copied_N: np.ndarray = self.distance2.copy()
+            return copied_N
         turn_N: np.ndarray = self.turn * self._query.yaw_weight_m
         turn_N *= turn_N
         turn_N += self.distance2
