@@ -71,7 +71,7 @@ def test_topics_carry_the_run_and_the_node_ends_by_itself():
             assert (msg.pose.position.x, msg.pose.position.y, yaw) == pytest.approx(step.true_pose)
         assert all(len(msg.data) == 2 for msg in listener.got[ACTIONS] + listener.got["proprioception"])
         assert listener.got["proprioception"]
-        assert all(msg.encoding == "32FC1" for msg in listener.got["/camera/depth/image_raw"])
+        assert all(msg.encoding == "32FC1" for msg in listener.got["camera/depth/image_raw"])
     finally:
         node.destroy_node()
         listener.node.destroy_node()
