@@ -147,7 +147,7 @@ class BagPlayer(Node):
             started_ns = monotonic_ns()
             told_ns = 0
             for message in bag.prefetched(list(topics)):
-                offset_ns = message.time_ns - bag.start_ns
+                offset_ns = message.steady_ns - bag.start_ns
                 if not self._wait_until(bag, started_ns, offset_ns, stop_ns):
                     return False
                 self._send(bag.types[message.topic], topics[message.topic], message)

@@ -57,11 +57,11 @@ def twist(x, yaw):
     return T["geometry_msgs/msg/Twist"](vector(x, 0.0, 0.0), vector(0.0, 0.0, yaw))
 
 
-def write(path, events):
+def write(path, events, storage=StoragePlugin.SQLITE3, order=lambda event: event[2]):
     """events: (topic, type, time of recording, message or None for a topic that never speaks)."""
-    with Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+    with Writer(path, version=9, storage_plugin=storage) as writer:
         to = {}
-        for topic, kind, ns, message in sorted(events, key=lambda event: event[2]):
+        for topic, kind, ns, message in sorted(events, key=order):
             if topic not in to:
                 to[topic] = writer.add_connection(topic, kind, typestore=STORE)
             if message is not None:
@@ -198,6 +198,41 @@ def test_each_stretch_of_time_becomes_an_episode_with_its_own_poses(tmp_path, ju
         assert known.mean() > 0.95
         steps = np.diff(episode.pose_T4[:, 0])
         assert np.nanmax(np.abs(steps)) < 0.2  # 1 m/s at 20 Hz: no pose of the other timeline
+
+
+@pytest.mark.parametrize("storage", [StoragePlugin.SQLITE3, StoragePlugin.MCAP])
+@pytest.mark.parametrize("step_s", [1.5, 3.02, 600.0])
+def test_a_recorder_whose_clock_is_set_back_keeps_the_order_of_what_came(tmp_path, storage, step_s):
+    """All clocks of the robot step back after 6 s, the recorder's as well: its times come twice."""
+    events, begin = [], T0
+    for i in range(240):
+        ns = begin + i * STEP - (int(step_s * 1e9) if i >= 120 else 0)
+        events.append((CAMERA, IMAGE, ns, image(ns)))
+        events.append((POSE, POSE_TYPE, ns + 1_000_000, pose(ns, 0.05 * i)))
+        events.append((ACTIONS, ARRAY, ns + 2_000_000, action(0.05 * i)))
+    recording = read_recording(
+        write(tmp_path / "set", events, storage, order=lambda event: 0), BagOptions(image_size=8)
+    )
+    assert [len(episode) for episode in recording.episodes] == [120, 120]
+    assert recording.account.reasons == {}
+    for part, episode in enumerate(recording.episodes):
+        expected = 0.05 * (np.arange(120) + 120 * part)
+        known = np.isfinite(episode.pose_T4[:, 0])
+        assert known.sum() >= 119
+        np.testing.assert_allclose(episode.pose_T4[known, 0], expected[known], atol=0.06)
+        known = np.isfinite(episode.action_TA[:, 0])
+        assert known.sum() >= 119
+        np.testing.assert_allclose(episode.action_TA[known, 0], expected[known], atol=0.06)
+
+
+@pytest.mark.parametrize("storage", [StoragePlugin.SQLITE3, StoragePlugin.MCAP])
+def test_a_file_that_was_written_topic_by_topic_is_read_by_time(tmp_path, storage):
+    bag = write(tmp_path / "topics", drive(100), storage, order=lambda event: event[0])
+    recording = read_recording(bag, BagOptions(image_size=8))
+    (episode,) = recording.episodes
+    assert np.isfinite(episode.pose_T4).all()
+    assert np.isfinite(episode.action_TA).all()
+    np.testing.assert_allclose(episode.pose_T4[:, 0], 0.05 * np.arange(100), atol=1e-6)
 
 
 def test_a_short_recording_that_was_looped_is_one_episode_a_round(tmp_path):

@@ -40,11 +40,13 @@ class BagMessage:
         topic: Name in the recording.
         time_ns: When it was recorded [ns].
         data: Serialised (CDR).
+        steady_ns: The same time on a steady clock [ns]; it differs once the recorder's clock was set back.
     """
 
     topic: str
     time_ns: int
     data: bytes
+    steady_ns: int
 
 
 class RecordedTypes(dict[str, str]):
@@ -122,7 +124,7 @@ class Bag:
                 spoilt[f"on {topic}: {why}"] += 1
                 continue
             given[topic] += 1
-            yield BagMessage(topic, stored.time_ns, data)
+            yield BagMessage(topic, stored.time_ns, data, stored.steady_ns)
         self._compare(wanted, given, spoilt)
 
     def prefetched(self, topics: Sequence[str]) -> Iterator[BagMessage]:
@@ -245,7 +247,7 @@ class Bag:
 
 
 def _time_of(stored: Stored) -> int:
-    return stored.time_ns
+    return stored.steady_ns
 
 
 def _plain(data: bytes, is_packed: bool) -> tuple[bytes, str]:

@@ -18,13 +18,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from wm_core.bags.compression import unpack
 from wm_core.bags.errors import BagError, Damage
-from wm_core.bags.storage import Channel, Stored, in_time_order
+from wm_core.bags.storage import STEP_NS, Channel, Stored, Unwrapped, in_time_order
 
 _MAGIC = b"\x89MCAP0\r\n"
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _INDEX, _DATA_END = 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x0F
 _LAST_OPCODE, _FIRST_PRIVATE = 0x0F, 0x80
+_INDEX_ENTRY = np.dtype([("time", "<u8"), ("offset", "<u8")])
 _HEAD, _MESSAGE_HEAD, _CHUNK_HEAD = struct.Struct("<BQ"), struct.Struct("<HIQQ"), struct.Struct("<QQQII")
 _CHUNK_START = re.compile(rb"\x06.{36}(?:\x04\0\0\0zstd|\x03\0\0\0lz4|\0\0\0\0)", re.DOTALL)
 _DOUBTED_BYTES = 1 << 17
@@ -67,6 +70,8 @@ class McapFile:
         self._by_id: dict[int, Channel] = {}
         self._chunks: list[_Chunk] = []
         self._reported: set[int] = set()
+        self._last_of: dict[int, int] = {}
+        self._steps = False
         self._scan()
         self._fill_gaps()
         per_id = sum((chunk.index for chunk in self._chunks), Counter())
@@ -87,7 +92,19 @@ class McapFile:
             for chunk in self._chunks
             if not wanted.isdisjoint(chunk.index)
         ]
+        if self._steps:
+            yield from self._as_written(wanted)
+            return
         yield from in_time_order(sources, lambda stored: stored.time_ns)
+
+    def _as_written(self, wanted: set[int]) -> Iterator[Stored]:
+        """Yields messages in the order of their writing: the recorder's clock was set back meanwhile."""
+        clock = Unwrapped()
+        for chunk in self._chunks:
+            for number, time_ns, data in self._messages_of(chunk):
+                steady_ns = clock.steady_ns(number, time_ns)
+                if number in wanted:
+                    yield Stored(time_ns, self._by_id[number], bytes(data), steady_ns)
 
     def _scan(self) -> None:
         at, size = len(_MAGIC), len(self._bytes)
@@ -121,9 +138,19 @@ class McapFile:
             number, _, time_ns, _ = _MESSAGE_HEAD.unpack_from(self._bytes, body)
             self._chunks.append(_Chunk(at, length, time_ns, time_ns, Counter({number: 1})))
         elif opcode == _INDEX and self._chunks and length >= 6:
-            number, entries = struct.unpack_from("<HI", self._bytes, body)
-            if entries:
-                self._chunks[-1].index[number] += entries // 16
+            self._note_index(body, length)
+
+    def _note_index(self, body: int, length: int) -> None:
+        number, size = struct.unpack_from("<HI", self._bytes, body)
+        count = min(size, length - 6) // 16
+        if not count:
+            return
+        self._chunks[-1].index[number] += count
+        entry_N = np.frombuffer(self._bytes, _INDEX_ENTRY, count, body + 6)
+        time_N = entry_N["time"][np.argsort(entry_N["offset"], kind="stable")].astype(np.int64)
+        time_N = np.concatenate([[self._last_of.get(number, time_N[0])], time_N])
+        self._steps |= bool((np.diff(time_N) < -STEP_NS).any())
+        self._last_of[number] = int(time_N[-1])
 
     def _define(self, opcode: int, body: bytes) -> None:
         try:
@@ -185,13 +212,18 @@ class McapFile:
             self._blame(-1, f"{lost} messages belong to channels {sorted(unknown)}, which nothing defines", lost)
 
     def _of_chunk(self, chunk: _Chunk, wanted: set[int]) -> Iterator[Stored]:
-        found: list[Stored] = []
+        found = [
+            Stored(time_ns, self._by_id[number], bytes(data), time_ns)
+            for number, time_ns, data in self._messages_of(chunk)
+            if number in wanted
+        ]
+        yield from sorted(found, key=lambda stored: stored.time_ns)
+
+    def _messages_of(self, chunk: _Chunk) -> Iterator[tuple[int, int, memoryview]]:
         for opcode, body in self._records(chunk):
             if opcode == _MESSAGE and len(body) >= _MESSAGE_HEAD.size:
                 number, _, time_ns, _ = _MESSAGE_HEAD.unpack_from(body)
-                if number in wanted:
-                    found.append(Stored(time_ns, self._by_id[number], bytes(body[_MESSAGE_HEAD.size :])))
-        yield from sorted(found, key=lambda stored: stored.time_ns)
+                yield number, time_ns, body[_MESSAGE_HEAD.size :]
 
     def _records(self, chunk: _Chunk) -> Iterator[tuple[int, memoryview]]:
         """Yields opcode and body of the records of a chunk, as far as they can be trusted."""

@@ -59,7 +59,7 @@ class Ros1File:
             try:
                 for connection, time_ns, raw in reader.messages(chosen):
                     channel = channels[connection.topic, connection.msgtype]
-                    yield Stored(time_ns, channel, self._as_cdr(raw, connection.msgtype))
+                    yield Stored(time_ns, channel, self._as_cdr(raw, connection.msgtype), time_ns)
             except _BROKEN as error:
                 self.damages.append(Damage(f"'{self._path.name}' broke off: {error}", f"rosbag reindex {self._path}"))
 

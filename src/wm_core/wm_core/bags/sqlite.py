@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from wm_core.bags.errors import BagError, Damage
-from wm_core.bags.storage import Channel, Stored
+from wm_core.bags.storage import Channel, Stored, Unwrapped
 
 _REPAIR = "sqlite3 {0} .recover | sqlite3 recovered.db3"
 _ORDERED = "SELECT timestamp, id, topic_id FROM messages ORDER BY timestamp, id"
@@ -40,6 +40,7 @@ class SqliteFile:
         self.start_ns: int | None = None
         self.end_ns: int | None = None
         self._keys: list[tuple[int, int, int]] | None = None
+        self._steady: dict[int, int] = {}
         self._count()
 
     def messages(self, topics: frozenset[str]) -> Iterator[Stored]:
@@ -54,7 +55,7 @@ class SqliteFile:
             except sqlite3.DatabaseError as error:
                 lost, why = lost + 1, str(error)
                 continue
-            yield Stored(time_ns, wanted[number], bytes(row[0]))
+            yield Stored(time_ns, wanted[number], bytes(row[0]), self._steady.get(key, time_ns))
         if lost:
             self._blame(f"{lost} messages lie on damaged pages ({why})", lost)
 
@@ -99,13 +100,25 @@ class SqliteFile:
             self._check_order()
 
     def _check_order(self) -> None:
-        """Looks whether the index of times is whole; a damaged one is not used."""
+        """Looks whether the index of times is whole and the recorder's clock steady; else it is not used."""
+        clock = Unwrapped()
         try:
             for _ in self._database.execute(_ORDERED):
                 pass
+            rows = self._database.execute("SELECT id, topic_id, timestamp FROM messages ORDER BY id")
+            for _, number, time_ns in rows:
+                clock.steady_ns(number, time_ns)
+            if clock.steps:
+                self._keep_written_order()
         except sqlite3.DatabaseError as error:
             self._keys = self._salvage()
             self._blame(f"the index of its messages is damaged ({error}); {len(self._keys)} were found one by one")
+
+    def _keep_written_order(self) -> None:
+        rows = self._database.execute("SELECT timestamp, id, topic_id FROM messages ORDER BY id").fetchall()
+        clock = Unwrapped()
+        self._steady = {key: clock.steady_ns(number, time_ns) for time_ns, key, number in rows}
+        self._keys = sorted(rows, key=lambda row: (self._steady[row[1]], row[1]))
 
     def _salvage(self) -> list[tuple[int, int, int]]:
         """Returns time, key and topic of every row that can be reached by its key, in order."""

@@ -31,11 +31,34 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One message as stored: when it was recorded [ns], by which channel, its bytes."""
+    """One message as stored: when it was recorded [ns], by which channel, its bytes, and that time made steady [ns]."""
 
     time_ns: int
     channel: Channel
     data: bytes
+    steady_ns: int
+
+
+class Unwrapped:
+    """The recorder's clock made steady: where it was set back while it recorded, time goes on instead.
+
+    A step shows in one topic whose messages, in the order of their writing, lie more than a second before the last one;
+    a file that was written topic by topic shows none.
+    """
+
+    def __init__(self) -> None:
+        self._last_of: dict[int, int] = {}
+        self._last_ns = self._offset_ns = 0
+        self.steps = 0
+
+    def steady_ns(self, channel: int, time_ns: int) -> int:
+        """Returns the steady time of the next message as written."""
+        if self._last_of.get(channel, time_ns) - time_ns > STEP_NS:
+            self.steps += 1
+            self._offset_ns += self._last_ns - time_ns
+            self._last_of.clear()
+        self._last_of[channel] = self._last_ns = time_ns
+        return time_ns + self._offset_ns
 
 
 class Storage(Protocol):
@@ -59,6 +82,8 @@ class Storage(Protocol):
         """Yields the messages of some topics in the order of their times, equal ones as they were written."""
 
 
+STEP_NS = 1_000_000_000
+"""A clock that goes back by more was set."""
 ItemT = TypeVar("ItemT")
 
 

@@ -127,7 +127,7 @@ def survey(
     for done, message in enumerate(bag.messages(wanted), start=1):
         of = found[message.topic]
         of.count += 1
-        of.arrivals_ns.append(message.time_ns)
+        of.arrivals_ns.append(message.steady_ns)
         try:
             _take(bag, message, of, buffer)
         except (MessageError, BagError) as error:

@@ -15,8 +15,9 @@ import numpy as np
 from wm_core.bags import Bag, BagError
 from wm_core.bags.survey import ACTIONS, CAMERA, POSE, Wishes, choose_sources
 from world_model.data.account import Account, Fate, StreamAccount
+from world_model.data.bag_options import BagOptions
 from world_model.data.episodes import Episode
-from world_model.data.events import BagOptions, Events, read_events
+from world_model.data.events import Events, read_events
 from world_model.data.stream import Aligned, align
 from world_model.errors import DataError
 
@@ -100,7 +101,15 @@ def read_recording(
     action_dim = options.action_dim or (len(events.actions[0].values) if events.actions else 1)
     stamp_T = np.array([frame.stamp_ns for frame in events.frames], np.int64)
     arrival_T = np.array([frame.arrival_ns for frame in events.frames], np.int64)
-    aligned = align(stamp_T, arrival_T, events.poses, events.actions, action_dim, restart_ns=tuple(events.restarts_ns))
+    aligned = align(
+        stamp_T,
+        arrival_T,
+        events.poses,
+        events.actions,
+        action_dim,
+        restart_ns=tuple(events.restarts_ns),
+        frame_clock_T=np.array([frame.clock_ns for frame in events.frames], np.int64),
+    )
     _complete(account, aligned, events)
     return Recording(account, list(_episodes(events, aligned, name or path.name.split(".")[0], account)))
 

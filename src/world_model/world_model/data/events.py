@@ -17,8 +17,8 @@ from wm_core.images import depth_from_msg, picture_from_msg, prepare_depth, prep
 from wm_core.sources import TF_TYPE, TransformBuffer, action_from_msg, stamp_ns_of
 from wm_core.timeline import Pacer, Passage, Timeline
 from world_model.data.account import Account, Fate
+from world_model.data.bag_options import BagOptions
 from world_model.data.stream import ActionEvent, PoseEvent
-from world_model.errors import DataError
 
 _SIDE_TOLERANCE_NS = 100_000_000
 _SIDE_KEPT = 30
@@ -29,51 +29,13 @@ _STAMP_FAULTS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class BagOptions:
-    """How a recording is read.
-
-    A topic that is None is chosen by what the recording holds; ``none`` does without.
-
-    Attributes:
-        image_topic: Of the camera: sensor_msgs/Image or CompressedImage, or a video.
-        pose_topic: PoseStamped, PoseWithCovarianceStamped, Odometry, TransformStamped, or ``/tf``.
-        action_topic: Float32MultiArray, Twist(Stamped), AckermannDriveStamped, Joy, JointState; timed by its stamp, or
-            by when it was recorded.
-        depth_topic: Depth images to convert as well, None for none.
-        proprioception_topic: Float32MultiArray to convert as well, None for none.
-        rate_hz: Most frames per second.
-        every: Take one frame in so many, before the rate is looked at.
-        image_size: Side of the stored image [px].
-        action_dim: Expected action size; ``None`` takes the first message's.
-        from_s: Leave out what comes before, from the first frame on [s].
-        to_s: Leave out what comes after [s].
-    """
-
-    image_topic: str | None = None
-    pose_topic: str | None = None
-    action_topic: str | None = None
-    depth_topic: str | None = None
-    proprioception_topic: str | None = None
-    rate_hz: float = 20.0
-    every: int = 1
-    image_size: int = 64
-    action_dim: int | None = None
-    from_s: float = 0.0
-    to_s: float = float("inf")
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        if self.every < 1:
-            raise DataError(f"every {self.every} frames, expected at least 1")
-
-
 @dataclass(slots=True)
 class Frame:
-    """One kept frame: stamp and arrival [ns], row in the account, part of the timeline, and what it holds."""
+    """One kept frame: stamp, arrival, recorder's clock [ns], row in the account, part of the time, what it holds."""
 
     stamp_ns: int
     arrival_ns: int
+    clock_ns: int
     row: int
     part: int
     image: np.ndarray
@@ -103,7 +65,7 @@ class _Pass:
         self._bag, self._options, self._account = bag, options, account
         self._events, self._tf = Events(), TransformBuffer()
         self._timeline, self._pacer = Timeline(), Pacer(options.rate_hz)
-        self._part = self._index = 0
+        self._part = self._index = self._clock_ns = 0
         self._begin: tuple[int, int] | None = None
         self._part_begin: tuple[int, int] | None = None
         self._side: dict[str, list[tuple[int, np.ndarray]]] = {"depth": [], "proprioception": []}
@@ -130,6 +92,7 @@ class _Pass:
         topics = list(self._takes)
         total = sum(self._bag.counts[topic] for topic in topics)
         for done, message in enumerate(self._bag.messages(topics), start=1):
+            self._clock_ns = message.time_ns
             self._takes[message.topic](message)
             if done % 200 == 0 or done == total:
                 progress(done, total)
@@ -145,9 +108,9 @@ class _Pass:
             msg = self._bag.decode(message)
         except MessageError as error:
             self._account.camera.read += 1
-            self._account.note_fault(message.time_ns, Fate.UNUSABLE, error.reason, str(error))
+            self._account.note_fault(message.steady_ns, Fate.UNUSABLE, error.reason, str(error))
             return
-        self._offer(stamp_ns_of(msg), message.time_ns, lambda: picture_from_msg(msg))
+        self._offer(stamp_ns_of(msg), message.steady_ns, lambda: picture_from_msg(msg))
 
     def _take_packet(self, message: BagMessage) -> None:
         """Decodes every packet, since later ones build on it, and offers the pictures that are complete."""
@@ -158,10 +121,10 @@ class _Pass:
             pictures = list(self._video.decode(stamp_ns, data))
         except MessageError as error:
             self._account.camera.read += 1
-            self._account.note_fault(message.time_ns, Fate.UNUSABLE, error.reason, str(error))
+            self._account.note_fault(message.steady_ns, Fate.UNUSABLE, error.reason, str(error))
             return
         for of_ns, picture in pictures:
-            self._offer(of_ns, message.time_ns, partial(_itself, picture))
+            self._offer(of_ns, message.steady_ns, partial(_itself, picture))
 
     def _offer(self, stamp_ns: int, arrival_ns: int, picture: Callable[[], np.ndarray]) -> None:
         """Keeps a frame, or notes in the account why not."""
@@ -211,7 +174,8 @@ class _Pass:
             return
         depth, proprioception = (self._nearest(name, stamp_ns) for name in ("depth", "proprioception"))
         row = len(self._account.frames)
-        self._events.frames.append(Frame(stamp_ns, arrival_ns, row, self._part, image, depth, proprioception))
+        times = stamp_ns, arrival_ns, self._clock_ns
+        self._events.frames.append(Frame(*times, row, self._part, image, depth, proprioception))
         self._account.frames.append((arrival_ns, Fate.KEPT, ""))
 
     def _take_pose(self, message: BagMessage) -> None:
@@ -225,8 +189,8 @@ class _Pass:
             return
         for sample in samples:
             position, turn = sample.position.tolist(), sample.quaternion.tolist()
-            self._events.poses.append(PoseEvent(message.time_ns, sample.stamp_ns, tuple(position), tuple(turn)))
-            stream.arrivals_ns.append(message.time_ns)
+            self._events.poses.append(PoseEvent(message.steady_ns, sample.stamp_ns, tuple(position), tuple(turn)))
+            stream.arrivals_ns.append(message.steady_ns)
             stream.stamps_ns.append(sample.stamp_ns)
 
     def _take_action(self, message: BagMessage) -> None:
@@ -237,8 +201,8 @@ class _Pass:
         except MessageError as error:
             stream.unusable[error.reason] += 1
             return
-        self._events.actions.append(ActionEvent(message.time_ns, action.values, action.stamp_ns))
-        stream.arrivals_ns.append(message.time_ns)
+        self._events.actions.append(ActionEvent(message.steady_ns, action.values, action.stamp_ns, message.time_ns))
+        stream.arrivals_ns.append(message.steady_ns)
         stream.stamps_ns.append(action.stamp_ns)
 
     def _take_depth(self, message: BagMessage) -> None:

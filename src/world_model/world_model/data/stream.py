@@ -30,11 +30,15 @@ class PoseEvent:
 
 @dataclass(frozen=True)
 class ActionEvent:
-    """An action that was there at ``arrival_ns``; taken then, unless it carries a stamp of its own."""
+    """An action that was there at ``arrival_ns``; taken then, unless it carries a stamp of its own.
+
+    ``clock_ns`` is what the recorder's clock said then, where that is not steady.
+    """
 
     arrival_ns: int
     values: np.ndarray
     stamp_ns: int = 0
+    clock_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def align(
     action_dim: int,
     pose_wait_s: float = POSE_WAIT_S,
     restart_ns: Sequence[int] = (),
+    frame_clock_T: np.ndarray | None = None,
 ) -> Aligned:
     """Return what the live node would have given each frame, had it run while the events arrived.
 
@@ -69,14 +74,20 @@ def align(
         action_dim: A.
         pose_wait_s: Poses that arrive this much after the frame still count [s].
         restart_ns: When frames arrived whose stamps began a new timeline: what was gathered before is dropped.
+        frame_clock_T: What the recorder's clock said when each frame was there, where that is not steady, int64 ns.
     """
     replay = _Replay(poses, actions, action_dim, restart_ns)
     pose_T4 = np.full((len(frame_stamp_T), 4), np.nan)
     action_TA = np.full((len(frame_stamp_T), action_dim), np.nan, np.float32)
-    for row, (stamp_ns, arrival_ns) in enumerate(zip(frame_stamp_T.tolist(), frame_arrival_T.tolist())):
+    wait_ns = int(pose_wait_s * 1e9)
+    clock_T = frame_arrival_T if frame_clock_T is None else frame_clock_T
+    rows = zip(frame_stamp_T.tolist(), frame_arrival_T.tolist(), clock_T.tolist())
+    for row, (stamp_ns, arrival_ns, clock_ns) in enumerate(rows):
         replay.advance(arrival_ns)
-        replay.note_clock(stamp_ns - arrival_ns)
-        replay.advance(arrival_ns + int(pose_wait_s * 1e9))
+        replay.note_clock(stamp_ns - clock_ns)
+        # What belongs to the next timeline must not reach a frame of this one.
+        ends_ns = next((ns for ns in restart_ns if ns > arrival_ns), arrival_ns + wait_ns + 1)
+        replay.advance(min(arrival_ns + wait_ns, ends_ns - 1))
         pose, action = replay.poses.at(stamp_ns), replay.actions.at(stamp_ns)
         if pose.position is not None and pose.quaternion is not None:
             pose_T4[row] = (*pose.position, yaw_of_record(pose.quaternion))
@@ -129,7 +140,8 @@ class _Replay:
             else:
                 self.pose_faults += Counter({"pose-ahead": 0 if taken else 1})
         else:
+            taken_ns = event.arrival_ns if event.clock_ns is None else event.clock_ns
             try:
-                self.actions.insert(event.stamp_ns or event.arrival_ns + self._offset_ns, event.values)
+                self.actions.insert(event.stamp_ns or taken_ns + self._offset_ns, event.values)
             except AlignmentError:
                 self.action_faults["action-length" if np.isfinite(event.values).all() else "action-not-finite"] += 1

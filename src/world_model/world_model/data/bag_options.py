@@ -1,0 +1,46 @@
+"""How a recording is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from world_model.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagOptions:
+    """How a recording is read.
+
+    A topic that is None is chosen by what the recording holds; ``none`` does without.
+
+    Attributes:
+        image_topic: Of the camera: sensor_msgs/Image or CompressedImage, or a video.
+        pose_topic: PoseStamped, PoseWithCovarianceStamped, Odometry, TransformStamped, or ``/tf``.
+        action_topic: Float32MultiArray, Twist(Stamped), AckermannDriveStamped, Joy, JointState; timed by its stamp, or
+            by when it was recorded.
+        depth_topic: Depth images to convert as well, None for none.
+        proprioception_topic: Float32MultiArray to convert as well, None for none.
+        rate_hz: Most frames per second.
+        every: Take one frame in so many, before the rate is looked at.
+        image_size: Side of the stored image [px].
+        action_dim: Expected action size; ``None`` takes the first message's.
+        from_s: Leave out what comes before, from the first frame on [s].
+        to_s: Leave out what comes after [s].
+    """
+
+    image_topic: str | None = None
+    pose_topic: str | None = None
+    action_topic: str | None = None
+    depth_topic: str | None = None
+    proprioception_topic: str | None = None
+    rate_hz: float = 20.0
+    every: int = 1
+    image_size: int = 64
+    action_dim: int | None = None
+    from_s: float = 0.0
+    to_s: float = float("inf")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if self.every < 1:
+            raise DataError(f"every {self.every} frames, expected at least 1")
