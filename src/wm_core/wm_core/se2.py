@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -36,6 +37,9 @@ class Pose2:
         return dx * cosine + dy * sine, dy * cosine - dx * sine, wrap_angle(self.yaw - origin.yaw)
 
 
-def wrap_angle(angle_rad: float) -> float:
-    """Return the same angle in [-pi, pi) [rad]."""
+_Angle = TypeVar("_Angle", float, np.ndarray)
+
+
+def wrap_angle(angle_rad: _Angle) -> _Angle:
+    """Return the same angle, or angles, in [-pi, pi) [rad]."""
     return (angle_rad + math.pi) % (2.0 * math.pi) - math.pi

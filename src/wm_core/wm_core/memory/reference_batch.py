@@ -9,17 +9,20 @@ A = action size, H = successor horizons, 4 = (x, y, z, yaw).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from wm_core.memory.errors import RecordError
+from wm_core.memory.filters import Candidates, Limits, passing
+from wm_core.memory.frames import Planar
 from wm_core.memory.keyframes import Spacing
-from wm_core.memory.query import Place
+from wm_core.memory.query import Place, Query
 from wm_core.memory.record import MemoryRecord, Successor, no_action
 from wm_core.memory.recorder import Recorder, State
 from wm_core.memory.successors import STEP_S, check_horizons, default_horizons_s
+from wm_core.se2 import wrap_angle
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,6 @@ def nearest_states(
     yaw_tolerance_rad: float,
     yaw_weight_m: float,
     exclude_recent_s: float,
-    both_ways: bool = False,
     latent_QD: np.ndarray | None = None,
     chunk: int = 2048,
 ) -> Neighbours:
@@ -186,7 +188,6 @@ def nearest_states(
         yaw_tolerance_rad: Yaw limit.
         yaw_weight_m: Metres that one radian of yaw counts in the ranking by pose.
         exclude_recent_s: Only states at least this much older than the query.
-        both_ways: States that much later count too; for practice within one episode.
         latent_QD: Rank by distance to this latent instead of by pose.
         chunk: Queries per block; bounds the working memory.
 
@@ -198,25 +199,44 @@ def nearest_states(
     distance_QK = np.full((count, k), np.inf, np.float32)
     if len(table) == 0:
         return Neighbours(index_QK, distance_QK)
+    settings = {"radius_m": radius_m, "yaw_tolerance_rad": yaw_tolerance_rad, "yaw_weight_m": yaw_weight_m}
+    oldest_Q = stamp_Q - round(exclude_recent_s * 1e9)
     for start in range(0, count, chunk):
         rows = slice(start, min(start + chunk, count))
-        planar_QN = (pose_Q3[rows, None, 0] - table.pose_N4[:, 0]) ** 2
-        planar_QN += (pose_Q3[rows, None, 1] - table.pose_N4[:, 1]) ** 2
-        turn_QN = pose_Q3[rows, None, 2] - table.pose_N4[:, 3]
-        turn_QN = np.abs(turn_QN - 2 * np.pi * np.round(turn_QN / (2 * np.pi)))
         with np.errstate(invalid="ignore"):
-            allowed_QN = (planar_QN <= radius_m**2) & (turn_QN <= yaw_tolerance_rad)
-        age_QN = stamp_Q[rows, None] - table.stamp_N
-        allowed_QN &= (np.abs(age_QN) if both_ways else age_QN) >= round(exclude_recent_s * 1e9)
-        if latent_QD is None:
-            rank_QN = planar_QN + (yaw_weight_m * turn_QN) ** 2
-        else:
+            asked = _Asked(pose_Q3[rows], oldest_Q[rows], table, settings)
+            allowed_QN = asked.allowed()
+            rank_QN = asked.candidates.pose_distance2()
+        if latent_QD is not None:
             near_N = np.flatnonzero(allowed_QN.any(axis=0))
             rank_QN = np.full(allowed_QN.shape, np.inf)
             rank_QN[:, near_N] = _squared_distances(latent_QD[rows], table.latent_ND[near_N])
         rank_QN = np.where(allowed_QN, rank_QN, np.inf)
         _take_best(rank_QN, k, index_QK[rows], distance_QK[rows])
     return Neighbours(index_QK, distance_QK)
+
+
+class _Asked:
+    """Many queries as one with columns for fields, so that every filter is the one of ``filters``."""
+
+    def __init__(
+        self, pose_Q3: np.ndarray, newest_Q: np.ndarray, table: StateColumns, settings: Mapping[str, float]
+    ) -> None:
+        x_Q1, y_Q1, yaw_Q1 = (pose_Q3[:, None, axis] for axis in range(3))
+        self._query = Query(place=Place(x_Q1, y_Q1, 0.0, yaw_Q1), **settings)  # type: ignore[arg-type]
+        self._limits = Limits(newest_ns=newest_Q[:, None])  # type: ignore[arg-type]
+        self._shape = len(pose_Q3), len(table)
+        columns = {
+            "x": table.pose_N4[:, 0],
+            "y": table.pose_N4[:, 1],
+            "yaw": np.broadcast_to(wrap_angle(table.pose_N4[:, 3]), self._shape),
+            "stamp": table.stamp_N,
+        }
+        self.candidates = Candidates(self._query, columns.__getitem__, Planar())
+
+    def allowed(self) -> np.ndarray:
+        """Return which states pass every filter of which query, [Q, N]."""
+        return passing(self._query, self._limits, self.candidates, np.ones(self._shape, bool))
 
 
 def _squared_distances(latent_QD: np.ndarray, latent_ND: np.ndarray) -> np.ndarray:
