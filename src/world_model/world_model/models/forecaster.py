@@ -12,9 +12,17 @@ from world_model.runtime.conditioning import MOTION_FEATURES
 HORIZON_FEATURES = 3
 
 
-def horizon_features(horizon_BH: Tensor) -> Tensor:
-    """Return a smooth code of the time ahead [s], [B, H, HORIZON_FEATURES]."""
-    return torch.stack([horizon_BH, torch.sqrt(horizon_BH), torch.log(horizon_BH / 0.05) / 3.7], dim=-1)
+def horizon_features(horizon_BH: Tensor, unit_s: float = 0.05, log_span: float = 3.7) -> Tensor:
+    """Return a smooth code of the time ahead, [B, H, HORIZON_FEATURES].
+
+    A scale of the input that trained weights have taken in, whatever an artifact's own step is.
+
+    Args:
+        horizon_BH: Times ahead [s].
+        unit_s: The time whose logarithm is 0 [s].
+        log_span: What logarithms are divided by: two seconds come to about 1.
+    """
+    return torch.stack([horizon_BH, torch.sqrt(horizon_BH), torch.log(horizon_BH / unit_s) / log_span], dim=-1)
 
 
 def motion_code(motion_BHM: Tensor) -> Tensor:
