@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from world_model.models.forecaster import BlindForecaster, HistoryGate, horizon_features
 from world_model.models.memory_forecaster import MemoryForecaster
 from world_model.models.path import PathForesight
+from world_model.runtime.manifest import DEFAULT_HISTORY_DIM
 from world_model.runtime.tensors import Observed, Retrieved
 
 
@@ -42,7 +43,7 @@ class Transition(nn.Module):
         context: Any,
         width: int = 128,
         memory_width: int = 64,
-        history_dim: int = 896,
+        history_dim: int = DEFAULT_HISTORY_DIM,
         use_memory: bool = True,
     ) -> None:
         super().__init__()

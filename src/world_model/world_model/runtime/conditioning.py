@@ -16,6 +16,9 @@ ANTICIPATED_FEATURES = 6
 APPEARANCE_FEATURES = 7
 MOTION_FEATURES = 7
 
+# A scale of the input that trained weights have taken in: six minutes come to about 1.
+_AGE_UNIT_S, _AGE_LOG_SPAN = 20.0, 3.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieval:
@@ -126,4 +129,4 @@ def appearance_features(
 
 
 def _log_age(age_s_K: np.ndarray) -> np.ndarray:
-    return np.log1p(np.maximum(age_s_K, 0.0) / 20.0) / 3.0
+    return np.log1p(np.maximum(age_s_K, 0.0) / _AGE_UNIT_S) / _AGE_LOG_SPAN

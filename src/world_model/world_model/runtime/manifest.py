@@ -11,6 +11,10 @@ FORMAT_VERSION = 3
 READABLE_VERSIONS = (2, FORMAT_VERSION)
 
 
+DEFAULT_HISTORY_DIM = 4 * 224
+"""Of artifacts whose manifest says nothing of it: four embeddings of the slow branch."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Expectations:
     """What a deployment requires of the artifact it loads; ``None`` requires nothing."""
@@ -56,7 +60,7 @@ class Manifest:
     motion: dict[str, Any]
     memory: dict[str, Any]
     world_action: dict[str, Any] | None = None
-    history_dim: int = 896
+    history_dim: int = DEFAULT_HISTORY_DIM
     files: dict[str, str] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
