@@ -377,7 +377,12 @@ def test_inspection_tells_what_would_feed_what_and_what_is_wanting(tmp_path, cap
     said = capsys.readouterr().out
     assert "/camera/image_raw (sensor_msgs/msg/Image): 100 messages, 20.0 Hz, largest gap 0.05 s" in said
     assert "/pose <- /pose" in said
-    assert "it lasts 5.0 s, shorter than the 60 s in which places come back" in said
-    long = write(tmp_path / "long", drive(1300))
-    assert main(["inspect", str(long)]) == 0
+    assert "it lasts 5.0 s, shorter than the 20 s after which a place is seen again" in said
+    away = write(tmp_path / "away", drive(600))
+    assert main(["inspect", str(away)]) == 1
+    assert "no place is seen again" in capsys.readouterr().out
+    circle = frames(600) + actions(600)
+    for i in range(600):
+        circle.append((POSE, POSE_TYPE, T0 + i * STEP, pose(T0 + i * STEP, 3.0 * np.sin(i / 30))))
+    assert main(["inspect", str(write(tmp_path / "circle", circle))]) == 0
     assert "suffices to train" in capsys.readouterr().out

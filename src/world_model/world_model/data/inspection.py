@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from wm_core.bags import Bag, BagError
 from wm_core.bags.survey import CAMERA, CAMERA_TYPES, POSE, TopicSurvey, Wishes, choose_sources, survey
 
-ENOUGH_S = 60.0
-"""Less than that holds hardly a place seen twice."""
+AGAIN_S = 20.0
+"""A place counts as seen again when at least so long has passed."""
+_AGAIN_M, _AGAIN_SHARE = 1.0, 0.1
+_COMPARED = 1000
 SLOWEST_HZ = 1.0
 _ANOTHER_CLOCK_S = 1.0
 
@@ -57,8 +61,8 @@ def _wanting(camera: TopicSurvey | None, pose: TopicSurvey | None, duration_s: f
         texts.append(f"{camera.count - len(set(camera.stamps_ns))} images repeat a stamp; is the camera stamped?")
     elif camera.rate_hz < SLOWEST_HZ:
         texts.append(f"the camera is slower than {SLOWEST_HZ:.0f} Hz: {camera.rate_hz:.2f} Hz")
-    if duration_s < ENOUGH_S:
-        texts.append(f"it lasts {duration_s:.1f} s, shorter than the {ENOUGH_S:.0f} s in which places come back")
+    if duration_s < AGAIN_S:
+        texts.append(f"it lasts {duration_s:.1f} s, shorter than the {AGAIN_S:.0f} s after which a place is seen again")
     if pose is None:
         texts.append("there is no pose, so no memory can be learnt from it")
     elif (off_s := (pose.clock_offset_s or 0.0) - (camera.clock_offset_s or 0.0)) and abs(off_s) > _ANOTHER_CLOCK_S:
@@ -66,4 +70,19 @@ def _wanting(camera: TopicSurvey | None, pose: TopicSurvey | None, duration_s: f
         texts.append(f"poses lie {abs(off_s):.3g} s {side} the frames: another clock?")
     elif pose.moves is False:
         texts.append("the pose does not change")
+    elif duration_s >= AGAIN_S and not comes_back(pose):
+        texts.append("no place is seen again: what a memory is worth cannot be learnt from it")
     return texts
+
+
+def comes_back(pose: TopicSurvey) -> bool:
+    """Return whether some place is seen again: within 1 m or a tenth of the robot's world, at least 20 s later."""
+    count = min(len(pose.values), len(pose.stamps_ns))
+    if not count:
+        return False
+    rows = np.linspace(0, count - 1, min(count, _COMPARED)).astype(int)
+    place_N3 = np.stack([pose.values[row][:3] for row in rows])
+    second_N = np.array([pose.stamps_ns[row] for row in rows], np.int64) * 1e-9
+    near_m = min(_AGAIN_M, _AGAIN_SHARE * float(np.ptp(place_N3, axis=0).max()))
+    distance_NN = np.linalg.norm(place_N3[:, None] - place_N3[None], axis=2)
+    return bool(((distance_NN <= near_m) & (second_N[:, None] - second_N[None] >= AGAIN_S)).any())
