@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from wm_core.alignment import ActionTrack, AlignedAction, AlignedPose, PoseTrack
+from wm_core.alignment import ActionTrack, AlignedAction, AlignedPose, PoseTrack, is_worth_waiting
 from wm_core.timeline import NS_PER_S
 
 FrameT = TypeVar("FrameT")
@@ -51,7 +51,8 @@ class StateAligner(Generic[FrameT]):
         """Yields the frames that need not or may not wait any longer, oldest first."""
         while self._waiting:
             frame, stamp_ns, deadline_ns = self._waiting[0]
-            if steady_ns < deadline_ns and self._is_worth_waiting(stamp_ns):
+            is_early = steady_ns < deadline_ns
+            if is_early and is_worth_waiting(self._poses, self._actions, stamp_ns, self._tolerance_ns):
                 return
             self._waiting.popleft()
             yield Aligned(frame, stamp_ns, self._poses.at(stamp_ns), self._actions.at(stamp_ns))
@@ -59,16 +60,6 @@ class StateAligner(Generic[FrameT]):
     def next_deadline_ns(self) -> int | None:
         """Returns when the oldest waiting frame goes out at the latest, on the steady clock."""
         return self._waiting[0][2] if self._waiting else None
-
-    def _is_worth_waiting(self, stamp_ns: int) -> bool:
-        return _may_come(self._poses.newest_ns, stamp_ns, 0) or _may_come(
-            self._actions.newest_ns, stamp_ns, self._tolerance_ns
-        )
-
-
-def _may_come(newest_ns: int | None, stamp_ns: int, tolerance_ns: int) -> bool:
-    """Returns whether a stream is behind a frame, but alive: its newest is less than a second older."""
-    return newest_ns is not None and tolerance_ns < stamp_ns - newest_ns < NS_PER_S
 
 
 class ArrivalClock:

@@ -243,3 +243,21 @@ class ActionTrack:
         if stamp_ns - self._stamps[index] > self._max_age_ns:
             return AlignedAction(ActionStatus.TOO_OLD)
         return AlignedAction(ActionStatus.HELD, self._values[index])
+
+
+def is_worth_waiting(poses: PoseTrack, actions: ActionTrack, stamp_ns: int, action_tolerance_ns: int) -> bool:
+    """Returns whether a frame's pose or action may still come: a stream is behind the frame, but alive.
+
+    Nothing is waited for that does not come: a stream counts as alive while its newest is less than a second older.
+
+    Args:
+        poses: Poses that arrived so far.
+        actions: Actions that arrived so far.
+        stamp_ns: Of the frame.
+        action_tolerance_ns: An action this much before a frame is its own: no later one is waited for.
+    """
+    return _may_come(poses.newest_ns, stamp_ns, 0) or _may_come(actions.newest_ns, stamp_ns, action_tolerance_ns)
+
+
+def _may_come(newest_ns: int | None, stamp_ns: int, tolerance_ns: int) -> bool:
+    return newest_ns is not None and tolerance_ns < stamp_ns - newest_ns < NS_PER_S

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wm_core.alignment import ActionStatus, ActionTrack, PoseTrack
+from wm_core.alignment import ActionStatus, ActionTrack, PoseTrack, is_worth_waiting
 from wm_core.errors import AlignmentError
 
 # latent_publisher's default: how long a frame's pose is waited for.
 POSE_WAIT_S = 0.02
+# Half a step, as in latent_publisher and as ActionTrack's own.
+_ACTION_TOLERANCE_NS = 25_000_000
 # latent_publisher's ArrivalClock: from here on the frames are stamped by another clock than the recorder's.
 _CLOCKS_DIFFER_NS = 2_000_000_000
 
@@ -87,7 +89,7 @@ def align(
         replay.note_clock(stamp_ns - clock_ns)
         # What belongs to the next timeline must not reach a frame of this one.
         ends_ns = next((ns for ns in restart_ns if ns > arrival_ns), arrival_ns + wait_ns + 1)
-        replay.advance(min(arrival_ns + wait_ns, ends_ns - 1))
+        replay.wait(stamp_ns, min(arrival_ns + wait_ns, ends_ns - 1))
         pose, action = replay.poses.at(stamp_ns), replay.actions.at(stamp_ns)
         if pose.position is not None and pose.quaternion is not None:
             pose_T4[row] = (*pose.position, yaw_of_record(pose.quaternion))
@@ -117,12 +119,20 @@ class _Replay:
 
     def advance(self, until_ns: int) -> None:
         """Takes what arrived until a time."""
-        while self._next < len(self._events):
-            event = self._events[self._next]
-            if (event if isinstance(event, int) else event.arrival_ns) > until_ns:
-                return
+        while self._next < len(self._events) and self._arrival(self._next) <= until_ns:
             self._next += 1
-            self._take(event)
+            self._take(self._events[self._next - 1])
+
+    def wait(self, stamp_ns: int, deadline_ns: int) -> None:
+        """Takes what arrives until a deadline, as long as a frame's pose or action may be among it."""
+        while is_worth_waiting(self.poses, self.actions, stamp_ns, _ACTION_TOLERANCE_NS):
+            if self._next >= len(self._events) or self._arrival(self._next) > deadline_ns:
+                return
+            self.advance(self._arrival(self._next))
+
+    def _arrival(self, row: int) -> int:
+        event = self._events[row]
+        return event if isinstance(event, int) else event.arrival_ns
 
     def note_clock(self, offset_ns: int) -> None:
         """Learns how far the frames' clock is off the recorder's; what has no stamp is timed by the frames' then."""
