@@ -17,7 +17,7 @@ ROOMS = {
         ["store"],
         ["embedded"],
         ["qdrant"],
-        ["factory", "params", "messages"],
+        ["factory", "params", "messages", "model"],
         ["node"],
     ],
     "wm_core": [
