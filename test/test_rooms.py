@@ -11,13 +11,13 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 ROOMS = {
     "spatial_memory": [
-        ["settings"],
+        ["settings", "model"],
         ["geometry"],
         ["index"],
         ["store"],
         ["embedded"],
         ["qdrant"],
-        ["factory", "params", "messages", "model"],
+        ["factory", "params", "messages"],
         ["node"],
     ],
     "wm_core": [
