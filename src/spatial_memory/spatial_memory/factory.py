@@ -51,7 +51,7 @@ def open_cell_memory(
         path: The file, or ``:memory:``.
         grid: Cuts the map into cells.
         capacity: Most records to hold.
-        surprise_weight: How much surprise counts against recency when eviction.
+        surprise_weight: How much surprise counts against recency in eviction.
         commit_every_s: Longest time a state waits before it is written [s].
         progress: Called with records read and records in all.
         on_corrupt: ``recover`` keeps what can be read of a damaged file, ``refuse`` leaves it alone.

@@ -43,7 +43,7 @@ class CellMemory:
         store: What is durable; all of it is read at once.
         grid: Cuts the map into cells; a store that was cut differently is cut anew.
         capacity: Most records to hold; the policy of ``eviction`` chooses what goes.
-        surprise_weight: How much surprise counts against recency when eviction.
+        surprise_weight: How much surprise counts against recency in eviction.
         progress: Called with records read and records in all while reading.
         backend: How to search what is held in memory.
 

@@ -66,7 +66,7 @@ class QdrantMemory:
         outbox_path: SQLite file of what is on its way, or ``:memory:``.
         commit_every_s: Longest time an insertion waits before it is durable [s].
         capacity: Most records of this robot; 0: any number.
-        surprise_weight: How much surprise counts against recency when eviction.
+        surprise_weight: How much surprise counts against recency in eviction.
         indexed: Make payload indexes; the client's own local mode has none.
 
     Raises:

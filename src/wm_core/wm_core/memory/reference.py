@@ -58,7 +58,7 @@ class ReferenceMemory:
     Args:
         grid: Cuts the map into cells.
         capacity: Most records to hold.
-        surprise_weight: How much surprise counts against recency when eviction.
+        surprise_weight: How much surprise counts against recency in eviction.
     """
 
     def __init__(self, grid: Grid, capacity: int = 1_000_000, surprise_weight: float = 1.0) -> None:
