@@ -5,7 +5,7 @@ import pytest
 from bag_player.sent_log import SentFrame
 from wm_demo.graph import Exit
 from wm_demo.measurements import Measurements, ScoredForecast
-from wm_demo.summary import Run, summarise
+from wm_demo.summary import Run, conclusion, summarise
 
 MS = 1_000_000
 KEYS = [
@@ -119,6 +119,17 @@ def _nothing_sent(found: Measurements, run: Run) -> None:
 
 def _troubled(found: Measurements, run: Run) -> None:
     run.troubles.append("the source ended with exit code 1: boom")
+
+
+def test_the_end_of_a_run_is_told_in_three_lines():
+    found, run = good_run()
+
+    assert conclusion(summarise(found, run)) == [
+        "200 frames sent: 195 encoded, 1 image-encoding, 3 paced, 1 lost in transport, 0 unaccounted for; "
+        "12 states remembered",
+        "error 1 s ahead at places never seen: 0.50; without memory 0.60, if nothing changed 1.50",
+        "error 1 s ahead at places seen before: none was due",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from wm_demo.measurements import Measurements
 from wm_demo.monitor import Monitor, MonitorThread
 from wm_demo.pictures import draw
 from wm_demo.source import Source
-from wm_demo.summary import Run, frame_account, summarise
+from wm_demo.summary import Run, conclusion, frame_account, summarise
 from wm_demo.table import Screen, state_line
 from wm_ros import ConfigurationError, own_domain_id
 
@@ -242,7 +242,9 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
         rclpy.try_shutdown()
     (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     written = [options.out / "summary.json", *demo.pictures()]
-    print(f"demo: wrote {', '.join(map(str, written))}")  # noqa: T201
+    verdict = "the graph did NOT do its job" if summary["failures"] else "the graph did its job"
+    for line in (*conclusion(summary), f"wrote {', '.join(map(str, written))}", verdict):
+        print(f"demo: {line}")  # noqa: T201
     for reason in summary["failures"]:
         print(f"demo: FAILED: {reason}", file=sys.stderr)  # noqa: T201
     return 1 if summary["failures"] else 0

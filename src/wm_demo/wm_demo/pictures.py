@@ -63,17 +63,18 @@ def _errors(found: Measurements, path: Path) -> Path:
     errors = _far_ahead(found)
     if errors:
         seconds = (np.array([e.steady_ns for e in errors]) - errors[0].steady_ns) / 1e9
-        for label, values in (
-            ("ours", [e.ours for e in errors]),
-            ("without memory", [e.without_memory for e in errors]),
-            ("nothing changes", [e.persistence for e in errors]),
+        # At places never seen the first two are equal: dashes leave the one below in sight.
+        for label, style, values in (
+            ("ours", "-", [e.ours for e in errors]),
+            ("without memory", "--", [e.without_memory for e in errors]),
+            ("nothing changes", "-", [e.persistence for e in errors]),
         ):
-            axes.plot(seconds, _smoothed(np.array(values)), label=label, linewidth=1.2)
+            axes.plot(seconds, _smoothed(np.array(values)), style, label=label, linewidth=1.2)
         revisit = np.array([e.revisit for e in errors])
-        axes.fill_between(
-            seconds, 0, 1, where=revisit, color="0.9", transform=axes.get_xaxis_transform(), label="seen before"
-        )
-        axes.legend(loc="upper right")
+        if revisit.any():
+            whole_height = axes.get_xaxis_transform()
+            axes.fill_between(seconds, 0, 1, where=revisit, color="0.9", transform=whole_height, label="seen before")
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     axes.set(xlabel="time [s]", ylabel="NMSE, 1 s mean", title="Prediction error 1 s ahead", ylim=(0, None))
     return _save(figure, path)
 
@@ -97,7 +98,7 @@ def _rates(receipts: dict[str, list[int]], path: Path) -> Path:
             counts, _ = np.histogram(seconds, bins=edges) if len(edges) > 1 else (np.array([]), edges)
             axes.step(edges[: len(counts)], counts, where="post", label=topic)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     axes.set(xlabel="time [s]", ylabel="messages per second", title="Rates", ylim=(0, None))
     return _save(figure, path)
 

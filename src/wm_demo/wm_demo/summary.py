@@ -92,6 +92,28 @@ def summarise(found: Measurements, run: Run) -> dict[str, Any]:
     return summary
 
 
+def conclusion(summary: Mapping[str, Any]) -> list[str]:
+    """Returns what a person wants to know at the end, in lines: every frame's fate, and the forecasts 1 s ahead."""
+    skipped = ", ".join(f"{count} {reason}" for reason, count in summary["frames_skipped"].items()) or "0 skipped"
+    lines = [
+        f"{summary['frames_sent']} frames sent: {summary['frames_encoded']} encoded, {skipped}, "
+        f"{summary['lost_in_transport']} lost in transport, {summary['frames_unaccounted']} unaccounted for; "
+        f"{summary['memory_count']} states remembered"
+    ]
+    for visit, name in (("first", "at places never seen"), ("revisit", "at places seen before")):
+        errors = summary["prediction_error"].get("1.0", {}).get(visit, {"n": 0})
+        if not errors["n"]:
+            lines.append(f"error 1 s ahead {name}: none was due")
+            continue
+        ours, without, same = (_number(errors[key]) for key in ("ours", "without_memory", "persistence"))
+        lines.append(f"error 1 s ahead {name}: {ours}; without memory {without}, if nothing changed {same}")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
 def judge(summary: Mapping[str, Any]) -> list[str]:
     """Returns why the graph did not do its job, one reason each; empty when it did."""
     return [*_judge_frames(summary), *_judge_outputs(summary), *_judge_ends(summary)]

@@ -27,6 +27,12 @@ def guarded(prog: str, work: Callable[[], None]) -> int:
     return 0
 
 
+def described(doc: str | None) -> str:
+    """Return what a module's docstring says of its command, without the command's name and markup."""
+    text = (doc or "").split("``: ", 1)[-1].replace("``", "").strip()
+    return text[:1].upper() + text[1:]
+
+
 def add_set(parser: argparse.ArgumentParser) -> None:
     """Add ``--set KEY=VALUE``, which may come several times; read it with ``typed_config.parse_overrides``."""
     parser.add_argument(

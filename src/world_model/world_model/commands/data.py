@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from wm_core.bags import Bag, find_bags
 from wm_core.bags.survey import Wishes
 from wm_core.errors import CoreError
+from world_model.commands.common import described
 from world_model.data.account import Account, exit_code
 from world_model.data.bags import BagOptions, read_recording
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-data") -> int:
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
     sources = parser.add_subparsers(dest="source", required=True)
     sim = sources.add_parser("sim", help="simulated episodes; more may be added to a set, done ones are skipped")
     sim.add_argument("out", type=Path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from world_model.commands.common import guarded
+from world_model.commands.common import described, guarded
 from world_model.evaluation.figures import write_report
 from world_model.evaluation.report import EvaluationOptions, evaluate, table, write_json
 
@@ -18,7 +18,7 @@ from world_model.evaluation.report import EvaluationOptions, evaluate, table, wr
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> int:
     """Run the command line and return its exit code: 0, or 2 when something asked for is wrong."""
     defaults = EvaluationOptions(data="")
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
     parser.add_argument("artifact", help="artifact folder, or artifact://NAME")
     parser.add_argument("data", help="recording, converted set, or sim:SEEDS (sim:9000-9003,9010)")
     parser.add_argument("--json", type=Path, help="write all numbers here")
@@ -52,10 +52,16 @@ def _evaluate(options: argparse.Namespace) -> None:
         write_json(result, options.json)
     if options.report:
         write_report(options.report, result, options.artifact, episodes, forecasts)
-    for future in ("recorded", "held"):
-        console.print(f"\nNMSE of the latent, {future} future actions, by steps ahead:", markup=False)
+    for future, meaning in (("recorded", "the actions that followed are known"), ("held", "the last action is held")):
+        console.print(f"\nNMSE of the latent by steps ahead, on revisits and first visits; {meaning}:", markup=False)
         console.print(table(result, future, "latent"), markup=False)
-    console.print(f"\nmilliseconds on one core: {result['cost']}", markup=False)
+    console.print(f"\n{cost_line(result['cost'])}", markup=False)
+
+
+def cost_line(cost: dict[str, float]) -> str:
+    """Return what one latent costs, in a line."""
+    parts = ", ".join(f"{name.removesuffix('_ms')} {ms:.2f}" for name, ms in cost.items() if name.endswith("_ms"))
+    return f"ms on one core, with {cost['memory_count']:.0f} memories: {parts}"
 
 
 if __name__ == "__main__":

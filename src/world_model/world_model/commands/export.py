@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from world_model.commands.common import guarded
+from world_model.commands.common import described, guarded
 from world_model.export.onnx_export import convert_tensorrt, export_onnx
 from world_model.export.quantise import Cost, quantise_artifact
 from world_model.runtime.artifacts import Manifest
@@ -18,7 +18,7 @@ from world_model.training.renew import renew_artifact
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-export") -> int:
     """Run the command line and return its exit code: 0, or 2 when something asked for is wrong or absent."""
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
     parser.add_argument("artifact", help="artifact folder, or artifact://NAME")
     parser.add_argument("out", type=Path, help="folder for the files")
     kind = parser.add_mutually_exclusive_group()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from world_model.commands.common import add_set, guarded, reporting
+from world_model.commands.common import add_set, described, guarded, reporting
 from world_model.data.episodes import EpisodeSet
 from world_model.data.ticks import TickTable, tabulate
 from world_model.evaluation.history_gate import (
@@ -154,7 +154,7 @@ _HELP = {
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in _HELP.items():
         command = commands.add_parser(name, help=text)

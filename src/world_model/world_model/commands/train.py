@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from world_model.commands.common import CONFIGS, add_set, config_path, guarded, reporting
+from world_model.commands.common import CONFIGS, add_set, config_path, described, guarded, reporting
 from world_model.export.torchscript import carry_slow_branch
 from world_model.training.config import load_config
 from world_model.training.pipeline import run_training
@@ -18,7 +18,7 @@ __all__ = ["CONFIGS", "every_stage", "main", "parse_override"]
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-train") -> int:
     """Run the command line and return its exit code: 0, or 2 when something asked for is wrong."""
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
     parser.add_argument("data", type=Path, help="converted set, as wm data makes it")
     parser.add_argument("out", type=Path, help="folder of the run; a killed run goes on from what is there")
     parser.add_argument("--config", default="tiny", help="YAML file, or the name of one that ships (default: tiny)")

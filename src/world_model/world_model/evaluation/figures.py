@@ -57,6 +57,11 @@ def plot_horizons(result: dict[str, Any], path: Path) -> None:
             points = [(int(step), cell[kind]) for step, cell in by_step.items() if cell[kind] is not None]
             axis.plot(*zip(*points), marker="o", label=name)
         axis.set(title={"revisit": "revisits", "first": "first visits"}[kind], xlabel="steps ahead", xscale="log")
+        steps = [int(step) for step in result[_SHOWN[0]]]
+        axis.set_xticks(steps, [str(step) for step in steps])
+        axis.minorticks_off()
+        if not axis.has_data():
+            axis.text(0.5, 0.5, "none were judged", ha="center", va="center", transform=axis.transAxes)
     axes[0].set_ylabel("NMSE of the latent")
     axes[0].legend(fontsize=8)
     figure.tight_layout()
