@@ -1,4 +1,4 @@
-"""Record what training needs: camera, pose and actions, and depth and proprioception where the robot has them.
+"""Record what training needs: camera and its CameraInfo, pose, actions, depth and proprioception where there are such.
 
 ros2 launch wm_bringup record.launch.py out:=bags/kitchen compressed:=true
 """
@@ -15,7 +15,9 @@ def _recorder(context: LaunchContext) -> list[ExecuteProcess]:
     given = context.launch_configurations
     require_package("ros2bag", "nothing can be recorded")
     camera = given["camera"] + ("/compressed" if is_true(context, "compressed") else "")
-    topics = [camera, given["pose"], given["actions"], *given["more_topics"].split()]
+    # Beside the camera's topic, by ROS's convention; where nobody publishes it, it costs nothing.
+    info = "".join(given["camera"].rpartition("/")[:2]) + "camera_info"
+    topics = [camera, info, given["pose"], given["actions"], *given["more_topics"].split()]
     command = ["ros2", "bag", "record"]
     command += ["--output", given["out"]] if given["out"] else []
     command += ["--storage", given["storage"]] if given["storage"] else []

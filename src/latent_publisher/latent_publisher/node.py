@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from time import monotonic_ns, perf_counter
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import Image
@@ -15,9 +15,11 @@ from std_msgs.msg import Float32MultiArray, Header
 
 from latent_publisher.alignment import Aligned, ArrivalClock, NearestInTime, StateAligner
 from latent_publisher.encoder import Encoder
+from latent_publisher.inputs import ActionInput, PoseInput
 from latent_publisher.params import LatentPublisherParams
 from wm_core.alignment import ActionStatus, ActionTrack, PoseStatus, PoseTrack
 from wm_core.errors import FrameError
+from wm_core.sources import ActionSample, PoseSample
 from wm_core.timeline import Pacer, Passage, Timeline
 from wm_interfaces.msg import LatentState
 from wm_ros import (
@@ -31,7 +33,6 @@ from wm_ros import (
     floats,
     follow_params,
     picture_from_msg,
-    pose_from_msg,
     pose_to_msg,
     qos,
     run_node,
@@ -52,10 +53,11 @@ class LatentPublisher(Node):
     """Publish one latent per accepted camera frame, under that frame's own stamp.
 
     Subscribes ``/camera/image_raw`` (sensor_msgs/Image, or CompressedImage on it or on ``TOPIC/compressed``), ``/pose``
-    (geometry_msgs/PoseStamped), ``/actions`` (std_msgs/Float32MultiArray) and, for artifacts that want them,
-    ``/camera/depth/image_raw`` (sensor_msgs/Image) and ``/proprioception`` (std_msgs/Float32MultiArray). Publishes
-    ``/latent`` (std_msgs/Float32MultiArray) at once and ``/latent/state`` (wm_interfaces/LatentState) as soon as the
-    pose and action of that stamp are known, at most ``pose_wait_s`` later.
+    (geometry_msgs/PoseStamped, or what ``pose_source`` says), ``/actions`` (std_msgs/Float32MultiArray, or what
+    ``action_source`` says) and, for artifacts that want them, ``/camera/depth/image_raw`` (sensor_msgs/Image) and
+    ``/proprioception`` (std_msgs/Float32MultiArray). Publishes ``/latent`` (std_msgs/Float32MultiArray) at once and
+    ``/latent/state`` (wm_interfaces/LatentState) as soon as the pose and action of that stamp are known, at most
+    ``pose_wait_s`` later.
     """
 
     def __init__(self, encoder: Encoder | None = None, **node_options: Any) -> None:
@@ -72,6 +74,7 @@ class LatentPublisher(Node):
         self._actions = ActionTrack(self._encoder.action_dim, params.action_max_age_s, tolerance_s=half_step_s)
         self._pose_frame_id = ""
         self._depth, self._proprioception = (NearestInTime(_SIDE_INPUT_TOLERANCE_S) for _ in range(2))
+        self._pose_errors = NearestInTime(params.pose_max_age_s)
         self._aligner: StateAligner[_Encoded] = StateAligner(
             self._poses, self._actions, params.pose_wait_s, half_step_s
         )
@@ -89,8 +92,10 @@ class LatentPublisher(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._deadline = self.create_timer(max(self._params.pose_wait_s, 1e-3), self._on_deadline, clock=steady)
         self._deadline.cancel()
-        self.create_subscription(PoseStamped, "pose", self._on_pose, qos.INPUT)
-        self.create_subscription(Float32MultiArray, "actions", self._on_action, qos.INPUT)
+        params, health = self._params, self._health
+        frames = (params.tf_map_frame, params.tf_body_frame)
+        self._pose_input = PoseInput(self, health, params.pose_source, *frames, self._on_pose)
+        self._action_input = ActionInput(self, health, params.action_source, self._encoder.action_dim, self._on_action)
         if self._encoder.wants_depth:
             self.create_subscription(Image, "camera/depth/image_raw", self._on_depth, qos.SENSOR)
         if self._encoder.proprioception_dim:
@@ -129,7 +134,7 @@ class LatentPublisher(Node):
         if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
             self._health.count(f"time_{passage.value}")
             self.get_logger().warning(f"the frames' time {passage.value} to {frame_ns * 1e-9:.3f} s: starting anew")
-            for gathered in (self._poses, self._actions, self._depth, self._proprioception):
+            for gathered in (self._poses, self._pose_errors, self._actions, self._depth, self._proprioception):
                 gathered.clear()
         elif passage is Passage.REPEATED:
             self._health.drop("frame-repeated", f"stamp {frame_ns * 1e-9:.3f} s came before; is the camera stamped?")
@@ -151,24 +156,21 @@ class LatentPublisher(Node):
         )
         self._health.degrade("clock", text if clock.clocks_differ else None)
 
-    def _on_pose(self, msg: PoseStamped) -> None:
-        try:
-            self._poses.insert(stamp_ns(msg.header.stamp), *pose_from_msg(msg.pose))
-        except MessageError as error:
-            self._health.drop(error.reason, error.detail)
-            return
-        self._pose_frame_id = msg.header.frame_id
+    def _on_pose(self, sample: PoseSample) -> None:
+        if self._pose_frame_id not in ("", sample.frame_id):
+            self.get_logger().warning(f"poses are told in '{sample.frame_id}' now, before in '{self._pose_frame_id}'")
+            self._poses.clear()
+            self._pose_errors.clear()
+        self._poses.insert(sample.stamp_ns, sample.position, sample.quaternion)
+        self._pose_errors.insert(sample.stamp_ns, np.array([sample.position_se_m, sample.yaw_se_rad]))
+        self._pose_frame_id = sample.frame_id
         self._health.count("poses_received")
         self._health.tick("pose")
         self._publish_ready()
 
-    def _on_action(self, msg: Float32MultiArray) -> None:
+    def _on_action(self, sample: ActionSample) -> None:
         arrival_ns = self._clock_of_frames.arrival_ns(monotonic_ns(), self.get_clock().now().nanoseconds)
-        try:
-            self._actions.insert(arrival_ns, vector_from_msg(msg.data, self._encoder.action_dim, "action"))
-        except MessageError as error:
-            self._health.drop(error.reason, error.detail)
-            return
+        self._actions.insert(sample.stamp_ns or arrival_ns, sample.values)
         self._health.count("actions_received")
         self._health.tick("action")
         self._publish_ready()
@@ -211,11 +213,20 @@ class LatentPublisher(Node):
         if pose.position is not None and pose.quaternion is not None:
             msg.has_pose, msg.pose_frame_id = True, self._pose_frame_id
             msg.pose = pose_to_msg(pose.position, pose.quaternion)
+            msg.pose_std = self._standard_errors(aligned.stamp_ns)
         if action.values is not None:
             msg.has_action, msg.action = True, floats(action.values)
         self._state_publisher.publish(msg)
         self._health.count(f"pose_{PoseStatus(pose.status).name.lower()}")
         self._health.count(f"action_{ActionStatus(action.status).name.lower()}")
+
+    def _standard_errors(self, stamp_ns: int) -> list[float]:
+        """Returns ``pose_std`` by the nearest pose: NaN for what it does not tell, empty where it tells nothing."""
+        errors = self._pose_errors.at(stamp_ns)
+        if errors is None or np.isnan(errors).all():
+            return []
+        position_m, yaw_rad = errors.tolist()
+        return [position_m, position_m, math.nan, math.nan, math.nan, yaw_rad]
 
 
 def main() -> None:

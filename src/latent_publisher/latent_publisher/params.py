@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from latent_publisher.inputs import ACTION_SOURCES, AUTO, POSE_SOURCES
 from wm_ros import TRANSPORTS, ModelParams, param
 
 
@@ -18,6 +19,18 @@ class LatentPublisherParams(ModelParams):
         "raw, compressed (TOPIC/compressed), or auto: raw unless only compressed images are published.",
         choices=TRANSPORTS,
     )
+    pose_source: str = param(
+        AUTO,
+        "Type on the pose topic, or tf; auto: what is published there, else tf, and it says what it took.",
+        choices=(AUTO, *POSE_SOURCES),
+    )
+    action_source: str = param(
+        AUTO,
+        "Type on the action topic; auto: what is published there, and it says what it took.",
+        choices=(AUTO, *ACTION_SOURCES),
+    )
+    tf_map_frame: str = param("", "Frame that tf gives the pose in; empty: the first of map, odom, world it connects.")
+    tf_body_frame: str = param("", "Frame whose pose tf gives; empty: the first of base_link, base_footprint it has.")
     pose_wait_s: float = param(
         0.02, "Longest that /latent/state waits for a pose and action after the frame [s].", low=0.0, high=1.0
     )

@@ -67,9 +67,9 @@ def test_nothing_is_remapped_by_default(path: Path):
 
 def test_recording_is_of_the_namespaces_topics():
     (recorder,) = actions_of(FOLDER / "record.launch.py", namespace="robot1", camera="/front/image", compressed="true")
-    assert recorder.cmd[-5:] == [
-        "/front/image/compressed", "/robot1/pose", "/robot1/actions", "/robot1/camera/depth/image_raw",
-        "/robot1/proprioception",
+    assert recorder.cmd[-6:] == [
+        "/front/image/compressed", "/front/camera_info", "/robot1/pose", "/robot1/actions",
+        "/robot1/camera/depth/image_raw", "/robot1/proprioception",
     ]  # fmt: skip
 
 

@@ -188,8 +188,11 @@ class _Pass:
             stream.unusable[error.reason] += 1
             return
         for sample in samples:
-            position, turn = sample.position.tolist(), sample.quaternion.tolist()
-            self._events.poses.append(PoseEvent(message.steady_ns, sample.stamp_ns, tuple(position), tuple(turn)))
+            position, turn = tuple(sample.position.tolist()), tuple(sample.quaternion.tolist())
+            frame_id = sample.frame_id
+            if self._events.poses and (before := self._events.poses[-1].frame_id) != frame_id:
+                self._note_once(f"poses on {message.topic} are told in '{before}' first and in '{frame_id}' then")
+            self._events.poses.append(PoseEvent(message.steady_ns, sample.stamp_ns, position, turn, frame_id))
             stream.arrivals_ns.append(message.steady_ns)
             stream.stamps_ns.append(sample.stamp_ns)
 

@@ -22,12 +22,13 @@ _CLOCKS_DIFFER_NS = 2_000_000_000
 
 @dataclass(frozen=True)
 class PoseEvent:
-    """A pose of time ``stamp_ns`` that was there at ``arrival_ns``. Quaternion x, y, z, w."""
+    """A pose of time ``stamp_ns`` that was there at ``arrival_ns``. Quaternion x, y, z, w; told in ``frame_id``."""
 
     arrival_ns: int
     stamp_ns: int
     position: tuple[float, float, float]
     quaternion: tuple[float, float, float, float]
+    frame_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class _Replay:
         events: list[PoseEvent | ActionEvent | int] = [*restart_ns, *poses, *actions]
         # A restart comes before what arrives at the same time.
         self._events = sorted(events, key=lambda event: event if isinstance(event, int) else event.arrival_ns)
-        self._next, self._offset_ns = 0, 0
+        self._next, self._offset_ns, self._frame_id = 0, 0, ""
 
     def advance(self, until_ns: int) -> None:
         """Takes what arrived until a time."""
@@ -143,6 +144,9 @@ class _Replay:
             self.poses.clear()
             self.actions.clear()
         elif isinstance(event, PoseEvent):
+            if self._frame_id not in ("", event.frame_id):  # as the node: poses of two frames never mix
+                self.poses.clear()
+            self._frame_id = event.frame_id
             try:
                 taken = self.poses.insert(event.stamp_ns, np.array(event.position), np.array(event.quaternion))
             except AlignmentError:

@@ -1,0 +1,280 @@
+"""Poses and actions of whatever type is published: found on the topic or as configured, and said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from wm_core.sources import (
+    TF_TYPE,
+    ActionSample,
+    PoseSample,
+    TransformBuffer,
+    action_from_msg,
+    pose_sample_from_msg,
+)
+from wm_ros import ConfigurationError, Health, MessageError, qos
+
+AUTO, TF = "auto", "tf"
+POSE_SOURCES: Mapping[str, str] = {
+    "pose": "geometry_msgs/msg/PoseStamped",
+    "pose_with_covariance": "geometry_msgs/msg/PoseWithCovarianceStamped",
+    "odometry": "nav_msgs/msg/Odometry",
+    "transform": "geometry_msgs/msg/TransformStamped",
+    TF: TF_TYPE,
+}
+"""``pose_source``: the type that it means."""
+ACTION_SOURCES: Mapping[str, str] = {
+    "float32_multi_array": "std_msgs/msg/Float32MultiArray",
+    "twist": "geometry_msgs/msg/Twist",
+    "twist_stamped": "geometry_msgs/msg/TwistStamped",
+    "ackermann": "ackermann_msgs/msg/AckermannDriveStamped",
+    "joy": "sensor_msgs/msg/Joy",
+    "joint_state": "sensor_msgs/msg/JointState",
+    "joint_trajectory_point": "trajectory_msgs/msg/JointTrajectoryPoint",
+}
+"""``action_source``: the type that it means."""
+
+_LOOK_AGAIN_S = 0.2
+_LOOKS_BEFORE_TF = 5
+_STATIC = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def message_class(kind: str, asker: str) -> type:
+    """Returns the class of a message type, imported only now.
+
+    Args:
+        kind: As ``nav_msgs/msg/Odometry``.
+        asker: Who needs it, for the error.
+
+    Raises:
+        ConfigurationError: Its package is not installed; the text names it.
+    """
+    package, _, name = kind.split("/")
+    try:
+        found: type = getattr(import_module(f"{package}.msg"), name)
+    except ModuleNotFoundError as error:
+        advice = f"install ros-$ROS_DISTRO-{package.replace('_', '-')}, or build {package} in the workspace"
+        raise ConfigurationError(f"{asker} needs {kind}, and {package} is not installed: {advice}") from error
+    return found
+
+
+class TypedInput:
+    """Listens to a topic whose type is configured or, with ``auto``, found by who publishes on it.
+
+    What was taken is logged and reported as ``NAME_source``. While two types are published on the topic, none is taken.
+    The first message settles it.
+
+    Args:
+        node: Who listens.
+        health: Says what is missing.
+        name: "pose" or "action"; its parameter is ``NAME_source``.
+        topic: Remapped as any other.
+        source: One of ``kinds``, or ``auto``.
+        kinds: {source: message type}; with ``auto`` the first one is listened to until another is found.
+        callback: Called with each message.
+
+    Raises:
+        ConfigurationError: A configured type is not installed.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        health: Health,
+        name: str,
+        topic: str,
+        source: str,
+        kinds: Mapping[str, str],
+        callback: Callable[[Any], None],
+    ) -> None:
+        self._node, self._health, self._name, self._callback = node, health, name, callback
+        self._topic, self._source, self._kinds = node.resolve_topic_name(topic), source, kinds
+        self._settled, self._looks, self._subscriptions = False, 0, list[Any]()
+        self._listen(next(iter(kinds.values())) if source == AUTO else kinds[source])
+        self._finder = node.create_timer(_LOOK_AGAIN_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    @property
+    def kind(self) -> str:
+        """The type that is listened to now."""
+        return self._kind
+
+    def _listen(self, kind: str) -> None:
+        found = message_class(kind, f"{self._name}_source")
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._kind = kind
+        self._subscriptions = [
+            self._node.create_subscription(found, self._where(kind), partial(self._on_message, kind), qos.INPUT)
+        ]
+
+    def _where(self, kind: str) -> str:
+        return self._topic
+
+    def _on_message(self, kind: str, msg: Any) -> None:
+        if not self._settled and not self._settle(kind):
+            return
+        self._callback(msg)
+
+    def _settle(self, kind: str) -> bool:
+        """Takes a first message as the answer, unless its topic has two types; returns whether it was taken."""
+        if kind != self._kind or (self._source == AUTO and self._is_tie()):
+            return False
+        self._settled = True
+        self._finder.cancel()
+        self._health.degrade(f"{self._name}_source", None)
+        text = f"{kind} on {self._where(kind)}, {'found' if self._source == AUTO else 'as configured'}"
+        self._health.gauge(f"{self._name}_source", text)
+        self._node.get_logger().info(f"{self._name}: {text}")
+        return True
+
+    def _on_offer(self, topic: str) -> set[str]:
+        return {info.topic_type for info in self._node.get_publishers_info_by_topic(topic)}
+
+    def _is_tie(self) -> bool:
+        offered = sorted(self._on_offer(self._topic) & set(self._kinds.values()))
+        if len(offered) < 2:
+            return False
+        self._wants(f"{self._topic} carries {' and '.join(offered)}: name one with {self._name}_source")
+        return True
+
+    def _wants(self, text: str | None) -> None:
+        self._health.degrade(f"{self._name}_source", text)
+
+    def _look(self) -> None:
+        """Looks who publishes what, until the first message came."""
+        self._looks += 1
+        offered = self._on_offer(self._where(self._kind))
+        if self._source != AUTO:
+            others = ", ".join(sorted(offered))
+            text = f"nobody publishes {self._kind} on {self._where(self._kind)}, but {others}: see {self._name}_source"
+            self._wants(text if offered and self._kind not in offered else None)
+            return
+        if self._is_tie():
+            return
+        try:
+            self._find(self._on_offer(self._topic))
+        except ConfigurationError as error:
+            self._wants(str(error))
+
+    def _find(self, offered: set[str]) -> None:
+        known = [kind for kind in self._kinds.values() if kind in offered]
+        text = f"nothing on {self._topic} carries a{'n action' if self._name == 'action' else ' pose'}: "
+        self._wants(text + ", ".join(sorted(offered)) if offered and not known else None)
+        if known and known[0] != self._kind:
+            self._listen(known[0])
+
+
+class PoseInput(TypedInput):
+    """Poses from a topic, or looked up in tf; with ``auto`` tf is asked where nobody publishes on the topic.
+
+    Args:
+        node: Who listens.
+        health: Says what is missing.
+        source: One of ``POSE_SOURCES``, or ``auto``.
+        map_frame: Frame in which tf is asked for the pose; "": the first of map, odom, world that is connected.
+        body_frame: Frame whose pose tf is asked for; "": the first of base_link, base_footprint that is known.
+        callback: Called with each pose.
+
+    Raises:
+        ConfigurationError: A configured type is not installed.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        health: Health,
+        source: str,
+        map_frame: str,
+        body_frame: str,
+        callback: Callable[[PoseSample], None],
+    ) -> None:
+        self._buffer, self._take = TransformBuffer(map_frame, body_frame), callback
+        super().__init__(node, health, "pose", "pose", source, POSE_SOURCES, self._on_pose)
+
+    def _where(self, kind: str) -> str:
+        return self._node.resolve_topic_name("/tf") if kind == TF_TYPE else self._topic
+
+    def _listen(self, kind: str) -> None:
+        super()._listen(kind)
+        if kind == TF_TYPE:
+            found, topic = message_class(kind, "pose_source"), self._node.resolve_topic_name("/tf_static")
+            self._subscriptions.append(self._node.create_subscription(found, topic, self._on_static, _STATIC))
+
+    def _settle(self, kind: str) -> bool:
+        # In tf a message says nothing yet: it may be about the wheels alone.
+        return kind == TF_TYPE or super()._settle(kind)
+
+    def _look(self) -> None:
+        super()._look()
+        if self._source == TF and self._looks >= _LOOKS_BEFORE_TF and TF_TYPE in self._on_offer(self._where(TF_TYPE)):
+            self._wants(self._buffer.why_not())
+
+    def _find(self, offered: set[str]) -> None:
+        super()._find(offered)
+        if offered or self._looks < _LOOKS_BEFORE_TF or TF_TYPE not in self._on_offer(self._where(TF_TYPE)):
+            return
+        if self._kind != TF_TYPE:
+            self._listen(TF_TYPE)
+        else:
+            self._wants(self._buffer.why_not())
+
+    def _on_static(self, msg: Any) -> None:
+        self._insert(msg, is_static=True)
+
+    def _on_pose(self, msg: Any) -> None:
+        if self._kind == TF_TYPE:
+            for sample in self._insert(msg, is_static=False):
+                if self._settled or super()._settle(TF_TYPE):
+                    self._take(sample)
+            return
+        try:
+            sample = pose_sample_from_msg(msg)
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+            return
+        self._take(sample)
+
+    def _insert(self, msg: Any, is_static: bool) -> list[PoseSample]:
+        try:
+            return self._buffer.insert(msg, is_static)
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+            return []
+
+
+class ActionInput(TypedInput):
+    """Actions from a topic.
+
+    Args:
+        node: Who listens.
+        health: Says what is missing.
+        source: One of ``ACTION_SOURCES``, or ``auto``.
+        size: Values per action A.
+        callback: Called with each action of that size.
+
+    Raises:
+        ConfigurationError: A configured type is not installed.
+    """
+
+    def __init__(
+        self, node: Node, health: Health, source: str, size: int, callback: Callable[[ActionSample], None]
+    ) -> None:
+        self._size, self._take = size, callback
+        super().__init__(node, health, "action", "actions", source, ACTION_SOURCES, self._on_action)
+
+    def _on_action(self, msg: Any) -> None:
+        try:
+            sample = action_from_msg(msg)
+            if len(sample.values) != self._size:
+                raise MessageError("action-length", f"{len(sample.values)} values, expected {self._size}")
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+            return
+        self._take(sample)
