@@ -32,6 +32,10 @@ class HistoryKeeper:
         """Takes a history, oldest first, with its number of real embeddings."""
         self._newest = (stamp_ns, values_N, count)
 
+    def clear(self) -> None:
+        """Forgets what came: it belongs to another timeline."""
+        self._newest = None
+
     def at(self, stamp_ns: int) -> UsableHistory:
         """Returns what may be used for a latent of this time."""
         if not self._enabled:

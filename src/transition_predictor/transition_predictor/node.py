@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -14,7 +14,7 @@ from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
-from std_msgs.msg import Float32MultiArray
+from std_msgs.msg import Float32MultiArray, Header
 
 from transition_predictor.history import HistoryKeeper, UsableHistory
 from transition_predictor.params import TransitionPredictorParams
@@ -40,11 +40,13 @@ from wm_ros import (
     vector_from_msg,
 )
 from world_model.runtime.artifacts import Artifact
-from world_model.runtime.metrics import ErrorTracker, ScoredForecast
+from world_model.runtime.metrics import ErrorTracker, ScoredForecast, too_slow
 from world_model.runtime.predictor import Forecast, Observation, Predictor
 from world_model.runtime.retrieved import Memory, MemoryRequest
+from world_model.runtime.stepping import measured_step_s
 
 _REMEMBERED_PREDICTIONS = 200
+_RATED_FRAMES = 12
 
 
 @dataclass
@@ -77,6 +79,7 @@ class TransitionPredictor(Node):
         self._history = HistoryKeeper(params.use_history, params.history_max_age_s)
         self._history_id = artifact.manifest.files.get("world_action.pt", "")[:16]
         self._degraded: OrderedDict[int, bool] = OrderedDict()
+        self._stamps: deque[int] = deque(maxlen=2 * _RATED_FRAMES)
         self._open: _Open | None = None
         self._health = Health(self)
         self._health.expect("latents", params.latent_timeout_s)
@@ -109,13 +112,37 @@ class TransitionPredictor(Node):
         except MessageError as error:
             self._health.drop(error.reason, error.detail)
             return
+        self._follow_time(observation.stamp_ns)
         # One context, one open question: a latent that comes before the answer to the last ends the waiting for it.
         self._give_up("late")
         requests = self._predictor.observe(observation)
         for scored in self._tracker.observe(observation):
             self._publish_error(msg, scored)
+        self._say_what_is_not_scored()
         self._open = _Open(msg, begin_s)
         self._ask(requests)
+
+    def _follow_time(self, now_ns: int) -> None:
+        """Takes note of a latent's time; what was gathered before a jump back is of another timeline."""
+        if self._stamps and now_ns <= self._stamps[-1]:
+            self._health.count("time_jumps-back")
+            self._stamps.clear()
+            self._degraded.clear()
+            self._history.clear()
+        self._stamps.append(now_ns)
+
+    def _say_what_is_not_scored(self) -> None:
+        """Publishes which forecasts no frame can ever judge, because the camera is too slow."""
+        if len(self._stamps) <= _RATED_FRAMES:
+            return
+        gap_s, step_s = measured_step_s(np.array(self._stamps)), self._manifest.step_s
+        slow = [horizon_s for horizon_s in self._predictor.horizons_s if too_slow(gap_s, horizon_s, step_s)]
+        for horizon_s in self._predictor.horizons_s:
+            text = f"not scored: camera too slow, a latent each {gap_s:.3f} s" if horizon_s in slow else "scored"
+            self._health.gauge(f"forecast_{horizon_s:g}s", text)
+        # A camera that shows no single step is a choice; one that shows nothing leaves no error to learn from.
+        all_slow = f"no forecast can be scored: camera too slow, a latent each {gap_s:.3f} s; raise its rate"
+        self._health.degrade("scoring", all_slow if len(slow) == len(self._predictor.horizons_s) else None)
 
     def _observation(self, msg: LatentState) -> Observation:
         if msg.encoder_id != self._manifest.encoder_id:
@@ -207,7 +234,9 @@ class TransitionPredictor(Node):
         self._state_publisher.publish(msg)
 
     def _publish_error(self, state: LatentState, scored: ScoredForecast) -> None:
-        msg = PredictionError(header=state.header, encoder_id=state.encoder_id)
+        # The frame that judges may be the one before, where no frame lies nearer to the predicted time.
+        header = Header(stamp=stamp_msg(scored.stamp_ns), frame_id=state.header.frame_id)
+        msg = PredictionError(header=header, encoder_id=state.encoder_id)
         msg.horizon_s, msg.step_s = scored.forecast.horizon_s, self._manifest.step_s
         msg.predicted_from = stamp_msg(scored.predicted_from_ns)
         msg.error, msg.error_persistence = scored.error, scored.error_persistence

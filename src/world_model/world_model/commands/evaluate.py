@@ -55,6 +55,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     for future, meaning in (("recorded", "the actions that followed are known"), ("held", "the last action is held")):
         console.print(f"\nNMSE of the latent by steps ahead, on revisits and first visits; {meaning}:", markup=False)
         console.print(table(result, future, "latent"), markup=False)
+    for reason in result["about"]["not_scored"].values():
+        console.print(reason, markup=False)
     console.print(f"\n{cost_line(result['cost'])}", markup=False)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from world_model.data.encoding import embed_frames, encode_episode
 from world_model.data.episodes import Episode
 from world_model.data.ticks import tick_rows
+from world_model.errors import DataError
 from world_model.evaluation.world_action import ForecastErrors, ratio_with_interval
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval
@@ -107,7 +108,11 @@ def history_along(
 
 
 def judged_frames(artifact: Artifact, transition: Any, episode: Episode, horizons_s: Sequence[float]) -> JudgedFrames:
-    """Return what an episode gives to judge the transition by; every quarter of a second one frame."""
+    """Return what an episode gives to judge the transition by; every quarter of a second one frame.
+
+    Raises:
+        DataError: Its frames come at another step than the artifact's.
+    """
     manifest = artifact.manifest
     sizes = manifest.world_action
     assert sizes is not None
@@ -119,6 +124,8 @@ def judged_frames(artifact: Artifact, transition: Any, episode: Episode, horizon
     training_sequence = build_sequence(
         episode, latent_TD, motion, retrieval, steps, manifest.step_s, path=transition, table=table
     )
+    if len(training_sequence.stamp_T) != len(episode):
+        raise DataError(f"episode {episode.name} does not keep the step of {manifest.step_s:.3f} s: frames are missing")
     every, first = round(_JUDGED_EVERY_S / manifest.step_s), round(_WARM_UP_S / manifest.step_s)
     frame_R = np.arange(first, len(episode) - max(steps), every)
     tick_s, ticks = float(sizes["tick_s"]), int(sizes["history"])

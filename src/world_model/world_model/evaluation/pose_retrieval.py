@@ -24,7 +24,7 @@ class Expectation:
 
     Attributes:
         motion: Motion model fitted at ``step_s``.
-        step_s: Time between an episode's frames [s].
+        step_s: Step of the motion model [s].
         settings: Radius, yaw and age limits.
     """
 
@@ -105,7 +105,7 @@ def retrieve(
         for window, indices in enumerate(near):
             if indices[0] >= 0:
                 found_WFE[window, column] = table.latent_ND[indices[indices >= 0]].mean(0)
-        revisit_WF[:, column] = _revisits(episode, table, rows_W, round(horizon_s / expect.step_s), settings)
+        revisit_WF[:, column] = _revisits(episode, table, rows_W, horizon_s, settings)
     return Retrieved(found_WFE, revisit_WF)
 
 
@@ -114,8 +114,11 @@ def _remember(episode: Episode, embedding_TE: np.ndarray) -> StateColumns:
     return StateColumns(episode.stamp_T[usable_T], episode.pose_T4[usable_T], embedding_TE[usable_T])
 
 
-def _revisits(episode: Episode, table: StateColumns, rows_W: np.ndarray, steps: int, settings: Retrieval) -> np.ndarray:
-    reached_W = np.minimum(rows_W + steps, len(episode) - 1)
+def _revisits(episode: Episode, table: StateColumns, rows_W: np.ndarray, horizon_s: float, settings: Retrieval) -> np.ndarray:
+    stamp_T, wanted_W = np.asarray(episode.stamp_T), episode.stamp_T[rows_W] + round(horizon_s * 1e9)
+    after_W = np.clip(np.searchsorted(stamp_T, wanted_W), 1, len(stamp_T) - 1)
+    nearer_W = wanted_W - stamp_T[after_W - 1] <= stamp_T[after_W] - wanted_W
+    reached_W = np.where(nearer_W, after_W - 1, after_W)
     near = nearest_states(
         table,
         episode.pose_T4[reached_W][:, [0, 1, 3]],

@@ -23,12 +23,14 @@ from world_model.data.bags import BagOptions, read_recording, unusable
 from world_model.data.encoding import encode_episode, frames_of
 from world_model.data.episodes import Episode, EpisodeSet
 from world_model.data.pixel_space import PixelSpace
+from world_model.data.rates import measured_step_s
 from world_model.data.simulated import SimulatedRun, parse_seeds, simulate_episode
 from world_model.errors import DataError
 from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
 from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
 from world_model.runtime.artifacts import REFERENCE_NAME, Artifact, load_artifact
+from world_model.runtime.metrics import too_slow
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.training.displacement import pose_or_none
 
@@ -107,7 +109,23 @@ def evaluate(
     result["details"] = details
     result["cost"] = cost(artifact, episodes[0])
     result["about"] = _about(artifact, options, episodes, time.monotonic() - started)
+    result["about"]["not_scored"] = not_scored(episodes, recorded, options.horizons, artifact.manifest.step_s)
     return result, episodes, recorded
+
+
+def not_scored(
+    episodes: Sequence[Episode], forecasts: Sequence[EpisodeForecasts], horizons: Sequence[int], step_s: float
+) -> dict[str, str]:
+    """Return why nothing was scored at a horizon, by steps ahead: no frame comes at that time, or too soon ends all."""
+    gap_s = min((measured_step_s(episode.stamp_T) for episode in episodes), default=0.0)
+    reasons = {}
+    for column, step in enumerate(horizons):
+        if any((run.target_row_TH[run.judged_T, column] >= 0).any() for run in forecasts):
+            continue
+        slow = too_slow(gap_s, step * step_s, step_s)
+        why = f"camera too slow, a frame each {gap_s:.3f} s" if slow else "no frame so far ahead"
+        reasons[str(step)] = f"{step * step_s:.2f} s ahead is not scored: {why}"
+    return reasons
 
 
 def load_episodes(

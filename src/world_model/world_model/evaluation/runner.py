@@ -16,6 +16,7 @@ from world_model.data.encoding import encode_episode, ridge_features
 from world_model.data.episodes import Episode
 from world_model.evaluation.bank import MemoryBank
 from world_model.runtime.artifacts import Artifact
+from world_model.runtime.metrics import judging_tolerance_s
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.retrieved import Memory
 from world_model.training.displacement import pose_or_none
@@ -139,12 +140,12 @@ def run_online(
     shape = (len(episode), len(horizons), latent_TD.shape[1])
     latent, network, copied, without, nearest, mean, knn = (np.empty(shape, np.float32) for _ in range(7))
     gate_TH = np.zeros(shape[:2], np.float32)
-    action_TA = np.asarray(episode.action_TA)
+    action_TA, stamp_T = np.asarray(episode.action_TA), np.asarray(episode.stamp_T)
     row_of = {int(stamp): row for row, stamp in enumerate(episode.stamp_T)}
     for t in range(len(episode)):
         action_A = action_TA[t] if np.isfinite(action_TA[t]).all() else None
         observation = Observation(int(episode.stamp_T[t]), latent_TD[t], pose_or_none(episode.pose_T4[t]), action_A)
-        plan_SA = _plan(action_TA, t, max(horizons)) if known_future else None
+        plan_SA = plan_ahead(action_TA, stamp_T, t, max(horizons), step_s) if known_future else None
         requests = predictor.observe(observation, plan_SA)
         answers = bank.answer(requests) if use_memory and requests else None
         prediction = predictor.predict(answers)
@@ -156,7 +157,7 @@ def run_online(
         anticipated = answers[:-1] if answers else [[] for _ in horizons]
         appearance = answers[-1] if answers else []
         nearest[t], mean[t] = _copies(anticipated, latent_TD[t])
-        knn[t] = _successors(appearance, row_of, latent_TD, t, horizons)
+        knn[t] = _successors(appearance, row_of, latent_TD, stamp_T[: t + 1], [step * step_s for step in horizons])
     return OnlineRun(latent, network, copied, without, nearest, mean, knn, gate_TH)
 
 
@@ -168,22 +169,40 @@ def with_noise(episode: Episode, seed: int) -> Episode:
 
 
 def target_rows(stamp_T: np.ndarray, horizons: Sequence[int], step_s: float) -> np.ndarray:
-    """Return the row of the frame at each horizon [T, H], -1 where none lies within half a step."""
+    """Return the row of the frame nearest to each horizon [T, H], -1 where none lies within the tolerance.
+
+    The tolerance is ``judging_tolerance_s``: half a step, or a tenth of the horizon where that is more.
+    """
     row_TH = np.full((len(stamp_T), len(horizons)), -1, np.int64)
     for column, step in enumerate(horizons):
         wanted_T = stamp_T + round(step * step_s * 1e9)
         after_T = np.clip(np.searchsorted(stamp_T, wanted_T), 1, len(stamp_T) - 1)
         nearer_T = wanted_T - stamp_T[after_T - 1] <= stamp_T[after_T] - wanted_T
         chosen_T = np.where(nearer_T, after_T - 1, after_T)
-        fits_T = np.abs(stamp_T[chosen_T] - wanted_T) <= step_s * 0.5e9
+        tolerance_ns = int(judging_tolerance_s(step * step_s, step_s) * 1e9)
+        fits_T = (np.abs(stamp_T[chosen_T] - wanted_T) <= tolerance_ns) & (stamp_T[chosen_T] > stamp_T)
         row_TH[:, column] = np.where(fits_T, chosen_T, -1)
     return row_TH
 
 
-def _plan(action_TA: np.ndarray, t: int, steps: int) -> np.ndarray | None:
-    plan_SA = action_TA[t + 1 : t + steps]
-    good_S = np.isfinite(plan_SA).all(axis=1)
-    return plan_SA if len(plan_SA) and good_S.all() else None
+def plan_ahead(action_TA: np.ndarray, stamp_T: np.ndarray, t: int, steps: int, step_s: float) -> np.ndarray | None:
+    """Return the recorded actions in force at each step after the present one, [S, A]; None where one is not known.
+
+    An action counts from half a step before its frame, as everywhere; what lies behind the last frame is left out.
+
+    Args:
+        action_TA: Recorded actions.
+        stamp_T: Stamps of their frames [ns].
+        t: Present row.
+        steps: How many steps are looked ahead; the plan holds one less.
+        step_s: Step of the model [s].
+    """
+    half_ns = round(0.5e9 * step_s)
+    when_S = int(stamp_T[t]) + np.round(np.arange(1, steps) * step_s * 1e9).astype(np.int64)
+    when_S = when_S[when_S <= int(stamp_T[-1]) + half_ns]
+    row_S = np.searchsorted(stamp_T, when_S + half_ns, side="right") - 1
+    plan_SA = action_TA[row_S]
+    return plan_SA if len(plan_SA) and np.isfinite(plan_SA).all() else None
 
 
 def _copies(anticipated: Sequence[Sequence[Memory]], latent_D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -193,12 +212,21 @@ def _copies(anticipated: Sequence[Sequence[Memory]], latent_D: np.ndarray) -> tu
 
 
 def _successors(
-    appearance: Sequence[Memory], row_of: dict[int, int], latent_TD: np.ndarray, t: int, horizons: Sequence[int]
+    appearance: Sequence[Memory],
+    row_of: dict[int, int],
+    latent_TD: np.ndarray,
+    past_T: np.ndarray,
+    horizons_s: Sequence[float],
 ) -> np.ndarray:
+    """Return what followed the most alike memory at each horizon, by stamps, as far as it has been seen, [H, D]."""
+    now = len(past_T) - 1
     if not appearance:
-        return np.repeat(latent_TD[t : t + 1], len(horizons), axis=0)
-    start = row_of[appearance[0].stamp_ns]
-    return latent_TD[[min(start + step, t) for step in horizons]]
+        return np.repeat(latent_TD[now : now + 1], len(horizons_s), axis=0)
+    start_ns = int(past_T[row_of[appearance[0].stamp_ns]])
+    wanted_H = start_ns + np.round(np.array(horizons_s) * 1e9).astype(np.int64)
+    after_H = np.clip(np.searchsorted(past_T, wanted_H), 1, max(now, 1))
+    nearer_H = wanted_H - past_T[after_H - 1] <= past_T[np.minimum(after_H, now)] - wanted_H
+    return latent_TD[np.minimum(np.where(nearer_H, after_H - 1, after_H), now)]
 
 
 def _revisits(episode: Episode, latent_TD: np.ndarray, row_TH: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from wm_core.se2 import Pose2
 from world_model.errors import ArtifactError, ObservationError
+from world_model.runtime.stepping import StepCounter
 
 # A pause this long [s] or a step this far beside the expected one [m] (a localisation that found itself again) starts
 # the smoothing of poses anew.
@@ -118,6 +119,16 @@ def integrate_twist(twist_S3: np.ndarray, step_s: float) -> np.ndarray:
     return np.column_stack([forward_S, left_S, turn_S])
 
 
+def displacement_at(moved_S3: np.ndarray, horizons_s: Sequence[float], step_s: float) -> np.ndarray:
+    """Return the displacement at some times ahead, [H, 3], linear between steps; ``moved_S3`` reaches as far."""
+    step_H = np.asarray(horizons_s) / step_s
+    whole_H = np.round(step_H)
+    if np.abs(step_H - whole_H).max() < 1e-6:
+        return moved_S3[np.maximum(whole_H.astype(int), 1) - 1]
+    at_S, from_zero_S3 = np.arange(len(moved_S3) + 1), np.concatenate([np.zeros((1, 3)), moved_S3])
+    return np.stack([np.interp(step_H, at_S, column_S) for column_S in from_zero_S3.T], axis=1)
+
+
 class Whiteness:
     """Tells whether what a filter's model misses is noise, or the same again and again.
 
@@ -139,11 +150,13 @@ class Whiteness:
 
 
 class MotionTracker:
-    """The motion model run along one episode, one observation at a time.
+    """The motion model run along one episode, one observation at a time, at whatever rate they come.
+
+    Between observations further apart than a step the last action is held.
 
     Args:
         model: Fitted parameters.
-        step_s: Time between observations [s].
+        step_s: Step that the model was fitted at [s].
         action_dim: Action size A.
     """
 
@@ -158,11 +171,13 @@ class MotionTracker:
             )
         self._weights_F3 = np.array(model.weights, np.float64).T if model.weights else None
         self._window = max(round(model.window_s / step_s), 1)
+        self._counter = StepCounter(step_s)
         self.reset()
 
     def reset(self) -> None:
         """Forget poses and actions."""
-        self._poses: deque[tuple[int, Pose2]] = deque(maxlen=self._window + 1)
+        self._counter.reset()
+        self._poses: deque[tuple[int, Pose2]] = deque()
         self._modelled: deque[np.ndarray] = deque(maxlen=self._window)
         self._pending: deque[np.ndarray] = deque(maxlen=self._model.delay_steps + 1)
         self._twist_3 = np.zeros(3)
@@ -181,23 +196,51 @@ class MotionTracker:
         Raises:
             ObservationError: The action has the wrong length or is not finite.
         """
-        self._pose = None if pose is None else (stamp_ns, self._smoothed(stamp_ns, pose))
+        steps = self._counter.advance(stamp_ns)
+        twist_N3 = self._hold(steps - 1)
+        self._pose = None if pose is None else (stamp_ns, self._smoothed(stamp_ns, pose, twist_N3))
         if pose is None:
             self._poses.clear()
         else:
-            self._poses.append((stamp_ns, pose))
+            self._remember(stamp_ns, pose)
         if action_A is None or self._weights_F3 is None:
             return
         if action_A.shape != (self._action_dim,) or not np.all(np.isfinite(action_A)):
             raise ObservationError(f"action is {action_A!r}, expected {self._action_dim} finite values")
-        if self._started:
-            self._modelled.append(self._twist_3.copy())
-        self._pending.append(self._command(action_A[None])[0])
-        if self._started:
-            self._twist_3 = self._twist_3 + self._model.gain * (self._pending[0] - self._twist_3)
+        command_3 = self._command(action_A[None])[0]
+        if self._started and steps == 0:
+            self._pending[-1] = command_3
+        elif self._started:
+            self._follow(command_3)
         else:
+            self._pending.append(command_3)
             self._twist_3 = self._pending[0].copy()
             self._started = True
+
+    def _hold(self, steps: int) -> np.ndarray:
+        """Let steps pass with the last action; return the twist of each since the last observation, [N, 3]."""
+        rows = [self._twist_3.copy()]
+        if self._started:
+            # A longer silence than the delay and the window changes nothing any more.
+            for _ in range(min(steps, self._window + self._model.delay_steps + _SMOOTHED_GAP_STEPS)):
+                self._follow(self._pending[-1])
+                rows.append(self._twist_3.copy())
+        return np.stack(rows)
+
+    def _follow(self, command_3: np.ndarray) -> None:
+        """Let a step end and the next one begin with this command."""
+        self._modelled.append(self._twist_3.copy())
+        self._pending.append(command_3)
+        self._twist_3 = self._twist_3 + self._model.gain * (self._pending[0] - self._twist_3)
+
+    def _remember(self, stamp_ns: int, pose: Pose2) -> None:
+        """Keep the poses of the window, at least two however slowly they come."""
+        if self._poses and stamp_ns < self._poses[-1][0]:
+            self._poses.clear()
+        self._poses.append((stamp_ns, pose))
+        oldest_ns = stamp_ns - (self._window + 0.5) * self._step_s * 1e9
+        while len(self._poses) > 2 and self._poses[0][0] < oldest_ns:
+            self._poses.popleft()
 
     def displacements(self, steps: int, plan_SA: np.ndarray | None = None) -> np.ndarray | None:
         """Return where the robot will be after 1..``steps`` steps, [S, 3] in its present frame.
@@ -218,15 +261,15 @@ class MotionTracker:
             twist_S3 = twist_S3 + np.array(self._model.residual_share) * residual_3
         return integrate_twist(twist_S3, self._step_s)
 
-    def _smoothed(self, stamp_ns: int, measured: Pose2) -> Pose2:
+    def _smoothed(self, stamp_ns: int, measured: Pose2, twist_N3: np.ndarray) -> Pose2:
         """Return the measured pose less its white noise: a Kalman filter at its steady state, driven by actions."""
         position_gain, yaw_gain = self._model.pose_gain
         if self._pose is None or not self._started or position_gain == yaw_gain == 1.0:
             return measured
         last_ns, last = self._pose
         elapsed_s = (stamp_ns - last_ns) * 1e-9
-        # The twist kept so far is that of the step that ends now.
-        expected = last.moved(integrate_twist(self._twist_3[None], elapsed_s)[0])
+        # The twists kept so far are those of the steps that end now.
+        expected = last.moved(integrate_twist(twist_N3, elapsed_s / len(twist_N3))[-1])
         forward, left, turn = measured.relative_to(expected)
         if not 0.0 < elapsed_s < _SMOOTHED_GAP_STEPS * self._step_s or math.hypot(forward, left) > _JUMP_M:
             return measured

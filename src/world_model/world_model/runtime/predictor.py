@@ -6,6 +6,7 @@ Per latent: ``observe`` advances the context and says which memories it wants; w
 Shape suffixes: D = latent size, A = action size, H = horizons, K = memories, S = steps ahead, N = history values.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ from world_model.errors import ObservationError
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval, motion_features
 from world_model.runtime.evidence import Evidence
-from world_model.runtime.motion import MotionModel, MotionTracker, expected_error
+from world_model.runtime.motion import MotionModel, MotionTracker, displacement_at, expected_error
 from world_model.runtime.prediction import Forecast, Observation, Prediction, is_revisit
 from world_model.runtime.retrieved import (
     Memory,
@@ -30,12 +31,15 @@ from world_model.runtime.retrieved import (
     plain_copy,
     successor_arrays,
 )
+from world_model.runtime.stepping import StepCounter
 from world_model.runtime.tensors import Retrieved, nothing_observed
 
 __all__ = ["Forecast", "Observation", "Prediction", "Predictor", "is_revisit"]
 
-# A hole of this many steps (a camera that stalls, a bag that is cut) ends the context.
+# A hole of this many steps, and of several of the camera's own gaps (it stalls, a bag is cut), ends the context.
 GAP_STEPS = 10
+_GAP_FRAMES = 3
+_LONGEST_GAP_S = 5.0
 # Beside the network's forecast: the one without memories, a plain copy of memories, and what is usual.
 _CANDIDATES = 3
 
@@ -69,7 +73,8 @@ class Predictor:
         self._retrieval = Retrieval.from_manifest(manifest.memory)
         self._anticipated_k = top_k or manifest.top_k
         self.horizons_s = tuple(sorted(horizons_s or (manifest.step_s, manifest.horizon_s)))
-        self._steps = [max(round(h / manifest.step_s), 1) for h in self.horizons_s]
+        self._reach = max(math.ceil(max(self.horizons_s) / manifest.step_s - 1e-6), 1)
+        self._counter = StepCounter(manifest.step_s)
         model = MotionModel.from_manifest(manifest.motion)
         self._motion = MotionTracker(model, manifest.step_s, manifest.action_dim)
         self._known_std_H3 = expected_error(model, self.horizons_s)
@@ -86,6 +91,7 @@ class Predictor:
         manifest = self._manifest
         variance_D = np.array(manifest.latent_variance)
         self._evidence = [Evidence(_CANDIDATES, variance_D, manifest.step_s) for _ in self.horizons_s]
+        self._gap_s = 0.0
         self._restart()
 
     def _restart(self) -> None:
@@ -94,6 +100,8 @@ class Predictor:
             evidence.forget_waiting()
         with torch.inference_mode():
             self._present = self._nothing._replace(state=self._transition.initial(1))
+        self._before_1C = self._present.state
+        self._counter.reset()
         self._motion.reset()
         self._last: Observation | None = None
         self._moved_H3: np.ndarray | None = None
@@ -115,18 +123,38 @@ class Predictor:
         self._check(observation)
         if self._last is not None:
             elapsed_s = (observation.stamp_ns - self._last.stamp_ns) * 1e-9
-            if elapsed_s <= 0 or elapsed_s > GAP_STEPS * self._manifest.step_s:
+            if elapsed_s <= 0 or elapsed_s > self._longest_gap_s():
                 self._restart()
-        self._last = observation
+            self._gap_s = max(elapsed_s, 0.0)
         for evidence in self._evidence:
             evidence.observe(observation.stamp_ns, observation.latent_D)
-        latent_1D, action_1A = self._row(observation.latent_D), self._action_row(observation)
-        with torch.inference_mode():
-            state_1C = self._transition.observe(latent_1D, action_1A, self._present.state)
-        self._present = self._present._replace(state=state_1C, latent=latent_1D, action=action_1A)
+        self._advance(observation)
+        self._last = observation
         self._motion.update(observation.stamp_ns, observation.pose, observation.action_A)
         self._moved_H3, self._std_H3 = self._expected_motion(plan_SA)
         return self._requests(observation)
+
+    def _longest_gap_s(self) -> float:
+        """Return how long the frames may stay away within one context."""
+        return max(GAP_STEPS * self._manifest.step_s, min(_GAP_FRAMES * self._gap_s, _LONGEST_GAP_S))
+
+    def _advance(self, observation: Observation) -> None:
+        """Let the context take in an observation, a step at a time: of a slower camera those between are interpolated.
+
+        Of a faster one the newest frame of a step takes the place of the one before.
+        """
+        steps = self._counter.advance(observation.stamp_ns)
+        latent_1D, action_1A = self._row(observation.latent_D), self._action_row(observation)
+        last = self._present
+        with torch.inference_mode():
+            state_1C = self._before_1C if steps == 0 else last.state
+            for step in range(1, steps):
+                part = step / steps
+                between = (last.latent.lerp(latent_1D, part), last.action.lerp(action_1A, part))
+                state_1C = self._transition.observe(*between, state_1C)
+            self._before_1C = state_1C
+            state_1C = self._transition.observe(latent_1D, action_1A, state_1C)
+        self._present = last._replace(state=state_1C, latent=latent_1D, action=action_1A)
 
     def predict(
         self, memories: Sequence[Sequence[Memory]] | None, history_N: np.ndarray | None = None, history_count: int = 0
@@ -170,10 +198,10 @@ class Predictor:
 
     def _expected_motion(self, plan_SA: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray]:
         """Return the displacement at each horizon, if anything is known of it, and its standard error, [H, 3] each."""
-        moved_S3 = self._motion.displacements(max(self._steps), plan_SA)
+        moved_S3 = self._motion.displacements(self._reach, plan_SA)
         if moved_S3 is None:
             return None, self._known_std_H3
-        moved_H3 = moved_S3[[step - 1 for step in self._steps]]
+        moved_H3 = displacement_at(moved_S3, self.horizons_s, self._manifest.step_s)
         if plan_SA is not None:
             return moved_H3, self._known_std_H3
         # The action is held for want of a better guess: the network knows how episodes usually go on, and how surely.
@@ -231,7 +259,7 @@ class Predictor:
 
     def _motion_features(self, moved_H3: np.ndarray | None, std_H3: np.ndarray) -> torch.Tensor:
         if moved_H3 is None:
-            moved_H3 = np.full((len(self._steps), 3), np.nan)
+            moved_H3 = np.full((len(self.horizons_s), 3), np.nan)
         return self._tensor(motion_features(moved_H3, std_H3, self._retrieval)[None])
 
     def _retrieved(self, anticipated: list[Sequence[Memory]], appearance: list[Memory]) -> Retrieved:

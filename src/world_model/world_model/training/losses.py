@@ -24,9 +24,14 @@ def horizon_weights(count: int, last_over_first: float) -> Tensor:
 
 
 def prediction_loss(predicted_BHD: Tensor, target_BHD: Tensor, variance_D: Tensor, weight_H: Tensor) -> Tensor:
-    """Return the mean squared error over the variance of each dimension, weighted by horizon: the NMSE itself."""
+    """Return the mean squared error over the variance of each dimension, weighted by horizon: the NMSE itself.
+
+    A target that is not a number was not seen and does not count.
+    """
+    known_BH = torch.isfinite(target_BHD).all(dim=2)
+    target_BHD = torch.where(known_BH.unsqueeze(2), target_BHD, predicted_BHD.detach())
     error_BH = ((predicted_BHD - target_BHD).square() / variance_D).mean(dim=2)
-    return (error_BH * weight_H).mean()
+    return (error_BH * weight_H).sum() / known_BH.sum().clamp(min=1)
 
 
 def reconstruction_loss(decoded_B3SS: Tensor, image_B3SS: Tensor) -> Tensor:

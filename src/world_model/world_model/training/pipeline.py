@@ -9,6 +9,7 @@ import json
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 
 from wm_core.memory.successors import default_horizons_s
 from world_model.data.episodes import EpisodeSet
+from world_model.data.rates import horizons_in_steps
 from world_model.errors import DataError
 from world_model.export.torchscript import export_artifact
 from world_model.models.factory import make_transition
@@ -29,7 +31,7 @@ from world_model.training.distributed import TransitionRun, fit_transition
 from world_model.training.preparation import make_sequences, write_reference
 from world_model.training.report import Report
 from world_model.training.sequences import TrainingSequence
-from world_model.training.stages import Stages, prepare, source_state
+from world_model.training.stages import Stages, model_step_s, prepare, source_state
 
 
 def run_training(
@@ -59,6 +61,7 @@ def run_training(
     names = episodes.names("train")
     if not names:
         raise DataError(f"{data} has no training drives")
+    config = on_cameras_time(config, episodes, names, report)
     stages = prepare(config, episodes, names, out, report)
     report.say(f"preparing {len(names)} drives")
     sequences = make_sequences(config, episodes, names, stages, workers)
@@ -73,6 +76,16 @@ def run_training(
     manifest = export_artifact(path, stages.encoder, stages.decoder, stages.transition, entries, without_memory)
     report.say(f"artifact {manifest.encoder_id} in {path} after {time.monotonic() - started:.0f} s")
     return manifest
+
+
+def on_cameras_time(config: TrainConfig, episodes: EpisodeSet, names: Sequence[str], report: Report) -> TrainConfig:
+    """Return the run with the horizons that the cameras of a set can show, in steps of the model."""
+    step_s = model_step_s(config, episodes)
+    stamps = [np.asarray(episodes.episode(name).stamp_T) for name in names]
+    steps = horizons_in_steps(config.horizons, stamps, step_s)
+    if steps != config.horizons:
+        report.say(f"horizons that the cameras show: {', '.join(f'{step * step_s:.2f}' for step in steps)} s")
+    return replace(config, horizons=steps)
 
 
 def make_without_memory(config: TrainConfig, stages: Stages, action_dim: int) -> Transition:
@@ -113,7 +126,7 @@ def train_transitions(
         if config.view_steps:
             # It was learned from far more pairs than the transition sees, and would learn its buildings by heart here.
             model.memory.warp.requires_grad_(False)
-        step_s, variance_D = episodes.manifest.step_s, latent_variance(stages)
+        step_s, variance_D = model_step_s(config, episodes), latent_variance(stages)
         run = TransitionRun(config, out / name, step_s, variance_D, outcomes, sequences, valid)
         losses.append(fit_transition(run, model, report))
     return losses[0]
@@ -128,7 +141,7 @@ def manifest_entries(
     config: TrainConfig, episodes: EpisodeSet, stages: Stages, account: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what the artifact's manifest says of this run."""
-    latent_ND, step_s = np.concatenate(list(stages.latents.values())), episodes.manifest.step_s
+    latent_ND, step_s = np.concatenate(list(stages.latents.values())), model_step_s(config, episodes)
     return {
         "name": config.name,
         "z_dim": config.model.latent_dim,

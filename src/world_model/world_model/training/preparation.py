@@ -20,7 +20,7 @@ from world_model.runtime.motion import MotionModel
 from world_model.training.clips import latents_of
 from world_model.training.config import TrainConfig
 from world_model.training.sequences import ExtraErrors, TrainingSequence, build_sequence
-from world_model.training.stages import Stages, sample_images, sample_rows
+from world_model.training.stages import Stages, model_step_s, sample_images, sample_rows
 
 _RIDGE = 1e-3
 _Job = tuple[str, bool, np.ndarray]
@@ -48,8 +48,11 @@ def fit_ridge(sequences: Sequence[TrainingSequence], steps: Sequence[int]) -> np
     """Return the regression baseline's weights per horizon, [H, F, D]."""
     weights = []
     for step in steps:
-        feature_NF = np.concatenate([ridge_features(e.latent_TD, e.action_TA)[:-step] for e in sequences])
-        target_ND = np.concatenate([e.latent_TD[step:] for e in sequences])
+        seen = [e.measured_T[:-step] & e.measured_T[step:] for e in sequences]
+        feature_NF = np.concatenate(
+            [ridge_features(e.latent_TD, e.action_TA)[:-step][rows] for e, rows in zip(sequences, seen)]
+        )
+        target_ND = np.concatenate([e.latent_TD[step:][rows] for e, rows in zip(sequences, seen)])
         gram_FF = feature_NF.T.astype(np.float64) @ feature_NF
         gram_FF += _RIDGE * len(feature_NF) * np.eye(len(gram_FF))
         weights.append(np.linalg.solve(gram_FF, feature_NF.T @ target_ND))
@@ -84,7 +87,7 @@ def _make_sequence(
         motion,
         config.retrieval,
         config.horizons,
-        episodes.manifest.step_s,
+        model_step_s(config, episodes),
         path=transition,
         known_future=known_future,
         extra=extra_errors(config, name) if known_future else None,

@@ -12,8 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from world_model.errors import DataError
 from world_model.runtime.tensors import VALID_FIELDS, Retrieved
 from world_model.training.sequences import TrainingSequence
+
+
+_TRIES = 1000
 
 
 class Batch(NamedTuple):
@@ -44,10 +48,13 @@ class Sampler:
     Args:
         sequences: Non-empty.
         steps: Horizons in steps.
-        sequence: Frames per sequence L.
+        sequence: Steps per sequence L.
         burn_in: First frames that are never judged.
         positions: Judged frames per sequence.
         seed: Same seed, same batches.
+
+    Raises:
+        DataError: All sequences are too short, or none of a window's rows was seen and has a target that was.
     """
 
     def __init__(
@@ -64,7 +71,15 @@ class Sampler:
         self._sequence, self._burn_in, self._positions = sequence, burn_in, positions
         self._rng = np.random.default_rng(seed)
         lengths = np.array([len(e.stamp_T) - sequence - max(steps) for e in self._sequences], float)
-        self._share = np.maximum(lengths, 0) / np.maximum(lengths, 0).sum()
+        self._judged = [judged_rows(e.measured_T, self._steps) for e in self._sequences]
+        lengths = np.array([max(n, 0) if judged_T.any() else 0 for n, judged_T in zip(lengths, self._judged)], float)
+        if not lengths.sum():
+            longest = max((len(e.stamp_T) for e in self._sequences), default=0)
+            raise DataError(
+                f"no episode is long enough: {longest} steps at most, {sequence + max(steps)} are needed, with frames "
+                "some of which lie a horizon apart"
+            )
+        self._share = lengths / lengths.sum()
 
     def columns(self, batch: int, memory_dropout: float = 0.0) -> list[Tensor]:
         """Return the tensors of a batch as ``Batch.columns``; arguments as ``draw``."""
@@ -81,14 +96,24 @@ class Sampler:
         parts = []
         for row, index in enumerate(chosen):
             episode = self._sequences[index]
-            start = int(self._rng.integers(len(episode.stamp_T) - self._sequence - self._steps.max()))
-            offset = self._rng.choice(np.arange(self._burn_in, self._sequence), size=self._positions, replace=False)
+            start, offset = self._window(episode, self._judged[index])
             parts.append(self._cut(episode, row, start, np.sort(offset)).columns())
         drawn = Batch.of([torch.cat(column) for column in zip(*parts)])
         if memory_dropout > 0:
             lost_R = self._rng.random(len(drawn.row_R)) < memory_dropout
             drawn = drawn._replace(retrieved=without(drawn.retrieved, torch.from_numpy(lost_R)))
         return drawn
+
+    def _window(self, episode: TrainingSequence, judged_T: np.ndarray) -> tuple[int, np.ndarray]:
+        """Return where a sequence begins and which of its rows are judged: rows that were seen."""
+        last = len(episode.stamp_T) - self._sequence - self._steps.max()
+        for _ in range(_TRIES):
+            start = int(self._rng.integers(last))
+            offset = np.arange(self._burn_in, self._sequence)
+            offset = offset[judged_T[start + offset]]
+            if len(offset):
+                return start, self._rng.choice(offset, size=self._positions, replace=len(offset) < self._positions)
+        raise DataError(f"episode {episode.name}: hardly any frame has another one at a horizon's distance")
 
     def _cut(self, episode: TrainingSequence, row: int, start: int, offset: np.ndarray) -> Batch:
         frame_R = start + offset
@@ -98,10 +123,25 @@ class Sampler:
             torch.tensor(episode.action_TA[None, window]),
             torch.full((len(offset),), row),
             torch.from_numpy(offset),
-            torch.from_numpy(episode.latent_TD[frame_R[:, None] + self._steps]),
+            torch.from_numpy(self._targets(episode, frame_R[:, None] + self._steps)),
             torch.from_numpy(episode.motion_THM[frame_R]),
             answers_at(episode, frame_R),
         )
+
+
+    @staticmethod
+    def _targets(episode: TrainingSequence, row_RH: np.ndarray) -> np.ndarray:
+        """Return what was seen, NaN where nothing was, [R, H, D]."""
+        target_RHD = episode.latent_TD[row_RH]
+        return np.where(episode.measured_T[row_RH][..., None], target_RHD, np.float32(np.nan))
+
+
+def judged_rows(measured_T: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Return which rows were seen and have a target at some horizon that was, bool [T]."""
+    seen_T = np.zeros(len(measured_T), bool)
+    for step in np.asarray(steps).tolist():
+        seen_T[: len(measured_T) - step] |= measured_T[step:]
+    return measured_T & seen_T
 
 
 def without(retrieved: Retrieved, lost_R: Tensor) -> Retrieved:

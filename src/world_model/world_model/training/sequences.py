@@ -18,6 +18,7 @@ from wm_core.memory.keyframes import REVISIT_RADIUS_M, REVISIT_YAW_RAD, Spacing
 from wm_core.memory.reference_batch import StateColumns, StateTable, nearest_states, remember
 from wm_core.memory.successors import STEP_S, nearest_usable
 from world_model.data.episodes import Episode
+from world_model.data.rates import on_step
 from world_model.models.transition import Transition
 from world_model.runtime.conditioning import (
     Retrieval,
@@ -33,7 +34,10 @@ from world_model.training.path_stage import path_corrections
 
 @dataclass(frozen=True)
 class TrainingSequence:
-    """One episode, ready to be sampled. Index arrays are -1 where there is no memory."""
+    """One episode on the model's steps, ready to be sampled. Index arrays are -1 where there is no memory.
+
+    ``measured_T`` tells the rows that a frame shows from those that lie between frames.
+    """
 
     name: str
     latent_TD: np.ndarray
@@ -50,6 +54,7 @@ class TrainingSequence:
     successor_latent_HND: np.ndarray
     successor_valid_HN: np.ndarray
     revisit_T: np.ndarray
+    measured_T: np.ndarray
 
 
 def state_table(
@@ -126,7 +131,9 @@ def build_sequence(
     extra: ExtraErrors | None = None,
     table: StateTable | None = None,
 ) -> TrainingSequence:
-    """Return an episode with everything its memory would have answered, frame by frame.
+    """Return an episode with everything its memory would have answered, step by step.
+
+    An episode of another rate is brought on the model's step first; the memory keeps what was really seen.
 
     Args:
         episode: Aligned episode.
@@ -134,12 +141,15 @@ def build_sequence(
         motion: Motion model.
         retrieval: Which memories are asked for.
         steps: Horizons in steps.
-        step_s: Time between frames [s].
+        step_s: Step of the model [s].
         path: Network whose path foresight corrects the expected motion where the future is not known.
         known_future: See ``expected_motion``.
         extra: Errors added to the expected pose.
         table: What the memory has kept; default: of steps and 1 s ahead.
     """
+    table = state_table(episode, latent_TD, step_s=step_s) if table is None else table
+    stepped = on_step(episode, latent_TD, step_s)
+    episode, latent_TD = stepped.episode, stepped.latent_TD
     moved_TH3, smooth_T3, known_T = expected_motion(episode, motion, steps, step_s, known_future)
     horizons_s = [step * step_s for step in steps]
     std_TH3 = np.broadcast_to(expected_error(motion, horizons_s), moved_TH3.shape)
@@ -147,7 +157,6 @@ def build_sequence(
         moved_TH3, std_TH3 = _foreseen(path, episode, latent_TD, moved_TH3, horizons_s, retrieval)
     if extra is not None:
         moved_TH3, std_TH3 = extra.added(moved_TH3, std_TH3, steps, step_s)
-    table = state_table(episode, latent_TD, step_s=step_s) if table is None else table
     stamp_T = np.array(episode.stamp_T)
     pose_T3 = np.where(known_T[:, None], smooth_T3, np.nan)
     motion_THM = motion_features(np.where(known_T[:, None, None], moved_TH3, np.nan), std_TH3, retrieval)
@@ -167,6 +176,7 @@ def build_sequence(
         successor_HND,
         successor_valid_HN,
         revisits(table, pose_T3, stamp_T, retrieval.exclude_recent_s),
+        stepped.measured_T,
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from world_model.data.episodes import Episode, EpisodeSet
+from world_model.data.rates import check_rates, on_step
 from world_model.errors import ConfigError
 from world_model.models.encoders import ConvEncoder, LinearDecoder, LinearEncoder
 from world_model.models.factory import make_encoder, make_transition
@@ -130,7 +131,9 @@ def train_pictures(
     Raises:
         DataError: An episode lacks what the encoder takes.
     """
-    check_inputs(episodes, [*names, *episodes.names("valid")], config.model)
+    every = [*names, *episodes.names("valid")]
+    check_inputs(episodes, every, config.model)
+    check_rates([episodes.episode(name) for name in every], episodes.manifest.step_s)
     pictures = Pictures(config, episodes.manifest.image_size, episodes.manifest.action_dim)
     fit_pictures(config, pictures, episodes.path, out / "pictures", report)
     return pictures.encoder.eval(), pictures.decoder.eval()
@@ -168,7 +171,8 @@ def find_motion(config: TrainConfig, episodes: EpisodeSet, names: Sequence[str])
     """
     # A dozen episodes determine a dozen numbers.
     sample = names[:: max(len(names) // _SAMPLE_TRACKS, 1)][:_SAMPLE_TRACKS]
-    tracks, step_s = [_track(episodes.episode(name)) for name in sample], episodes.manifest.step_s
+    step_s = model_step_s(config, episodes)
+    tracks = [_track(episodes.episode(name), step_s) for name in sample]
     motion = fit_motion(tracks, step_s)
     return with_measured_errors(motion, tracks, step_s, [step * step_s for step in config.horizons])
 
@@ -208,7 +212,7 @@ def train_path_stage(
         model.path.load_state_dict(load_checkpoint(path)["model"])
         return
     data = path_data(config, episodes, latents, motion)
-    horizons_s = [step * episodes.manifest.step_s for step in config.horizons]
+    horizons_s = [step * model_step_s(config, episodes) for step in config.horizons]
     if len(data) >= _MANY_DRIVES:
         learned = [episode for row, episode in enumerate(data) if row % _MANY_DRIVES]
         train_path(model, learned, horizons_s, config, out / "path", report)
@@ -231,13 +235,15 @@ def path_data(
     config: TrainConfig, episodes: EpisodeSet, latents: dict[str, np.ndarray], motion: MotionModel
 ) -> list[PathData]:
     """Return what the path foresight learns from, episode by episode."""
-    step_s, steps, scale_3 = episodes.manifest.step_s, config.horizons, config.retrieval.scale_3
+    step_s, steps, scale_3 = model_step_s(config, episodes), config.horizons, config.retrieval.scale_3
     data = []
     for name, latent_TD in latents.items():
-        episode = episodes.episode(name)
+        stepped = on_step(episodes.episode(name), latent_TD, step_s)
+        episode, latent_TD = stepped.episode, stepped.latent_TD
         moved_TH3, smooth_T3, known_T = expected_motion(episode, motion, steps, step_s)
         missed_TH3 = missed_displacement(np.asarray(episode.pose_T4), smooth_T3, moved_TH3, steps)
-        missed_TH3[~known_T] = np.nan
+        # A row between two frames has an action of the next one, which was not known then.
+        missed_TH3[~(known_T & stepped.measured_T)] = np.nan
         data.append(PathData(latent_TD, np.asarray(episode.action_TA), moved_TH3 / scale_3, missed_TH3 / scale_3))
     return data
 
@@ -290,5 +296,11 @@ def source_state(config: TrainConfig, part: str) -> dict[str, torch.Tensor]:
     return state
 
 
-def _track(episode: Episode) -> Track:
+def model_step_s(config: TrainConfig, episodes: EpisodeSet) -> float:
+    """Return the step of the model to train [s]: of the artifact that the run starts from, else of the set."""
+    return load_artifact(config.start_from).manifest.step_s if config.start_from else episodes.manifest.step_s
+
+
+def _track(episode: Episode, step_s: float) -> Track:
+    episode = on_step(episode, np.zeros((len(episode), 0), np.float32), step_s).episode
     return Track(np.asarray(episode.stamp_T), np.asarray(episode.pose_T4), np.asarray(episode.action_TA))

@@ -1,0 +1,54 @@
+"""How often frames come, and how many steps of a model pass between two observations: by stamps, never by counting."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_SPAN = 6
+
+
+def measured_step_s(stamp_T: np.ndarray) -> float:
+    """Return the usual time between frames [s]: the median over short stretches, which drops and pacing leave alone.
+
+    A camera of 30 Hz thinned to 20 has gaps of 33 and 67 ms, so that the median of single gaps is neither.
+
+    Args:
+        stamp_T: Stamps, int64 ns, ascending; 0 is returned for fewer than two.
+    """
+    stamp_T = np.asarray(stamp_T, np.int64)
+    if len(stamp_T) < 2:
+        return 0.0
+    span = min(_SPAN, len(stamp_T) - 1)
+    return float(np.median(stamp_T[span:] - stamp_T[:-span])) * 1e-9 / span
+
+
+
+class StepCounter:
+    """Counts a model's steps along stamps: a camera of half the rate makes two at a time, one of twice the rate none.
+
+    Rounding does not add up: a camera that jitters around the step makes one each time, one that is a little off it
+    makes one more, or less, now and then.
+
+    Args:
+        step_s: Step of the model [s].
+    """
+
+    def __init__(self, step_s: float) -> None:
+        self._step_ns = step_s * 1e9
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the last observation; the next one is the first."""
+        self._last_ns: int | None = None
+        self._rest = 0.0
+
+    def advance(self, stamp_ns: int) -> int:
+        """Return how many steps have passed since the last observation; 1 for the first, or where time stands."""
+        last_ns, self._last_ns = self._last_ns, stamp_ns
+        if last_ns is None or stamp_ns <= last_ns:
+            self._rest = 0.0
+            return 1
+        passed = (stamp_ns - last_ns) / self._step_ns + self._rest
+        steps = round(passed)
+        self._rest = passed - steps
+        return steps
