@@ -13,6 +13,7 @@ from rich.console import Console
 from world_model.commands.common import described, guarded
 from world_model.evaluation.figures import write_report
 from world_model.evaluation.report import EvaluationOptions, evaluate, table, write_json
+from world_model.runtime.switches import SWITCHES
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> int:
@@ -28,6 +29,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
     parser.add_argument("--start-s", type=float, default=0.0, help="frames before this are remembered, not judged")
     parser.add_argument("--horizons", type=int, nargs="+", default=list(defaults.horizons), help="steps ahead")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument(
+        "--without",
+        action="append",
+        choices=SWITCHES,
+        default=[],
+        help="run ours once more with this part switched off, and give the ratio of ours to that; may be repeated",
+    )
     for topic in ("image", "pose", "action"):
         parser.add_argument(f"--{topic}-topic", help="of a recording; by default chosen by what it holds")
     options = parser.parse_args(arguments)
@@ -43,6 +51,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         start_s=options.start_s,
         horizons=tuple(options.horizons),
         workers=options.workers,
+        without=tuple(dict.fromkeys(options.without)),
         image_topic=options.image_topic,
         pose_topic=options.pose_topic,
         action_topic=options.action_topic,

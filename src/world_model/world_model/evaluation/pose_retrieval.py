@@ -114,7 +114,9 @@ def _remember(episode: Episode, embedding_TE: np.ndarray) -> StateColumns:
     return StateColumns(episode.stamp_T[usable_T], episode.pose_T4[usable_T], embedding_TE[usable_T])
 
 
-def _revisits(episode: Episode, table: StateColumns, rows_W: np.ndarray, horizon_s: float, settings: Retrieval) -> np.ndarray:
+def _revisits(
+    episode: Episode, table: StateColumns, rows_W: np.ndarray, horizon_s: float, settings: Retrieval
+) -> np.ndarray:
     stamp_T, wanted_W = np.asarray(episode.stamp_T), episode.stamp_T[rows_W] + round(horizon_s * 1e9)
     after_W = np.clip(np.searchsorted(stamp_T, wanted_W), 1, len(stamp_T) - 1)
     nearer_W = wanted_W - stamp_T[after_W - 1] <= stamp_T[after_W] - wanted_W

@@ -27,7 +27,7 @@ from world_model.data.rates import measured_step_s
 from world_model.data.simulated import SimulatedRun, parse_seeds, simulate_episode
 from world_model.errors import DataError
 from world_model.evaluation.bank import MemoryBank
-from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
+from world_model.evaluation.runner import EpisodeForecasts, forecast_episode, name_without
 from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
 from world_model.runtime.artifacts import REFERENCE_NAME, Artifact, load_artifact
 from world_model.runtime.metrics import too_slow
@@ -57,6 +57,7 @@ class EvaluationOptions:
         start_s: Frames before this are remembered but not judged [s].
         horizons: Steps ahead.
         workers: Processes.
+        without: Parts of the predictor (``world_model.runtime.switches.SWITCHES``); ours is run once more without each.
     """
 
     data: str
@@ -65,6 +66,7 @@ class EvaluationOptions:
     start_s: float = 0.0
     horizons: tuple[int, ...] = HORIZONS
     workers: int = 1
+    without: tuple[str, ...] = ()
     image_topic: str | None = None
     pose_topic: str | None = None
     action_topic: str | None = None
@@ -101,7 +103,7 @@ def evaluate(
     details = {}
     for kind, forecasts in (("recorded", recorded), ("held", held)):
         scores = score(forecasts, images, variance_D, space)
-        details[kind] = _details(scores, options.horizons)
+        details[kind] = _details(scores, options.horizons, options.without)
     result: dict[str, Any] = {
         name: {step: {kind: cell["mean"] for kind, cell in kinds.items()} for step, kinds in by_step.items()}
         for name, by_step in details["recorded"]["latent"].items()
@@ -266,6 +268,7 @@ def _forecast(
         ridge_HFD=_ridge(artifact, options.horizons),
         known_future=known_future,
         start_s=options.start_s,
+        without=options.without,
     )
 
 
@@ -277,11 +280,12 @@ def _ridge(artifact: Artifact, horizons: Sequence[int]) -> np.ndarray | None:
         return file["ridge"][[steps.index(step) for step in horizons]] if set(horizons) <= set(steps) else None
 
 
-def _details(scores: Scores, horizons: Sequence[int]) -> dict[str, Any]:
+def _details(scores: Scores, horizons: Sequence[int], without: Sequence[str]) -> dict[str, Any]:
+    against = (*BASELINES, *map(name_without, without))
     spaces = [space for space in SPACES if space in scores.error]
     details: dict[str, Any] = {space: summary(scores, horizons, space) for space in spaces}
     details["ratio_to"] = {
-        space: {name: ratios(scores, horizons, space, OURS, name) for name in BASELINES if name in scores.error[space]}
+        space: {name: ratios(scores, horizons, space, OURS, name) for name in against if name in scores.error[space]}
         for space in spaces
     }
     details["gate"] = {

@@ -5,8 +5,9 @@ Shape suffixes: T = frames, H = horizons, D = latent size, A = action size, F = 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -58,6 +59,7 @@ def forecast_episode(
     start_s: float = 0.0,
     burn_in: int = 20,
     noise_seed: int = 0,
+    without: Sequence[str] = (),
 ) -> EpisodeForecasts:
     """Return every predictor's forecasts of one episode.
 
@@ -70,29 +72,21 @@ def forecast_episode(
         start_s: Frames before this are remembered but not judged [s].
         burn_in: First frames that are not judged.
         noise_seed: Seed of the run with extra pose noise.
+        without: Parts of the predictor; each is switched off in one more run, named by ``name_without``.
 
     Raises:
+        ConfigError: ``without`` names no part.
         DataError: The episode lacks something the encoder takes.
     """
     step_s = artifact.manifest.step_s
     latent_TD = encode_episode(artifact.encoder(), episode, artifact.manifest.inputs)
-    runs = {"ours": run_online(episode, latent_TD, artifact, horizons, known_future)}
-    runs["ours, pose noise"] = run_online(with_noise(episode, noise_seed), latent_TD, artifact, horizons, known_future)
-    forecast = {
-        "ours": runs["ours"].latent_THD,
-        "ours, network alone": runs["ours"].network_THD,
-        "ours, copies alone": runs["ours"].copied_THD,
-        "ours, memory emptied": runs["ours"].without_THD,
-        "ours, pose noise": runs["ours, pose noise"].latent_THD,
-        "persistence": np.repeat(latent_TD[:, None], len(horizons), axis=1),
-        "latent-KNN successor": runs["ours"].knn_THD,
-        "nearest memory at forecast pose": runs["ours"].nearest_THD,
-        "mean of 4 nearest": runs["ours"].mean_THD,
-    }
+    run = partial(run_online, latent_TD=latent_TD, artifact=artifact, horizons=horizons, known_future=known_future)
+    ours = run(episode)
+    forecast = _of_one_run(ours, latent_TD)
+    forecast["ours, pose noise"] = run(with_noise(episode, noise_seed)).latent_THD
     if artifact.has("without_memory"):
-        forecast["without memory"] = run_online(
-            episode, latent_TD, artifact, horizons, known_future, use_memory=False
-        ).latent_THD
+        forecast["without memory"] = run(episode, use_memory=False).latent_THD
+    forecast |= {name_without(part): run(episode, without=(part,)).latent_THD for part in without}
     if ridge_HFD is not None:
         feature_TF = ridge_features(latent_TD, np.asarray(episode.action_TA))
         forecast["ridge regression"] = np.einsum("tf,hfd->thd", feature_TF, ridge_HFD).astype(np.float32)
@@ -101,7 +95,12 @@ def forecast_episode(
     second_T = (np.asarray(episode.stamp_T) - int(episode.stamp_T[0])) * 1e-9
     judged_T = (second_T >= start_s) & (np.arange(len(episode)) >= burn_in)
     revisit_TH = _revisits(episode, latent_TD, row_TH)
-    return EpisodeForecasts(episode.name, target_THD, row_TH, forecast, runs["ours"].gate_TH, revisit_TH, judged_T)
+    return EpisodeForecasts(episode.name, target_THD, row_TH, forecast, ours.gate_TH, revisit_TH, judged_T)
+
+
+def name_without(part: str) -> str:
+    """Return what our predictor is called where one of its parts is switched off."""
+    return f"ours, without {part}"
 
 
 @dataclass(frozen=True)
@@ -129,13 +128,16 @@ def run_online(
     horizons: Sequence[int],
     known_future: bool,
     use_memory: bool = True,
+    without: Collection[str] = (),
 ) -> OnlineRun:
     """Return one pass of the online predictor and a plain exact memory along an episode.
 
-    Without ``use_memory`` it is the network that was trained without, and nothing is asked.
+    Without ``use_memory`` it is the network that was trained without, and nothing is asked; ``without`` switches parts
+    of the predictor off.
     """
     step_s = artifact.manifest.step_s
-    predictor = Predictor(artifact, horizons_s=[step * step_s for step in horizons], use_memory=use_memory)
+    times_s = [step * step_s for step in horizons]
+    predictor = Predictor(artifact, horizons_s=times_s, use_memory=use_memory, without=without)
     bank = MemoryBank.of(artifact.manifest)
     shape = (len(episode), len(horizons), latent_TD.shape[1])
     latent, network, copied, without, nearest, mean, knn = (np.empty(shape, np.float32) for _ in range(7))
@@ -203,6 +205,19 @@ def plan_ahead(action_TA: np.ndarray, stamp_T: np.ndarray, t: int, steps: int, s
     row_S = np.searchsorted(stamp_T, when_S + half_ns, side="right") - 1
     plan_SA = action_TA[row_S]
     return plan_SA if len(plan_SA) and np.isfinite(plan_SA).all() else None
+
+
+def _of_one_run(ours: OnlineRun, latent_TD: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "ours": ours.latent_THD,
+        "ours, network alone": ours.network_THD,
+        "ours, copies alone": ours.copied_THD,
+        "ours, memory emptied": ours.without_THD,
+        "persistence": np.repeat(latent_TD[:, None], ours.latent_THD.shape[1], axis=1),
+        "latent-KNN successor": ours.knn_THD,
+        "nearest memory at forecast pose": ours.nearest_THD,
+        "mean of 4 nearest": ours.mean_THD,
+    }
 
 
 def _copies(anticipated: Sequence[Sequence[Memory]], latent_D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ Shape suffixes: D = latent size, A = action size, H = horizons, K = memories, S 
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -32,6 +32,14 @@ from world_model.runtime.retrieved import (
     successor_arrays,
 )
 from world_model.runtime.stepping import StepCounter
+from world_model.runtime.switches import (
+    APPEARANCE,
+    EVIDENCE,
+    PATH_FORESIGHT,
+    motion_without,
+    switched_off,
+    transition_without,
+)
 from world_model.runtime.tensors import Retrieved, nothing_observed
 
 __all__ = ["Forecast", "Observation", "Prediction", "Predictor", "is_revisit"]
@@ -52,6 +60,10 @@ class Predictor:
         top_k: Memories per horizon; default: as trained.
         horizons_s: Times ahead [s]; default: one step and the artifact's far horizon.
         use_memory: False runs the network that was trained without memory, for comparison.
+        without: Parts that are switched off, for comparison; ``world_model.runtime.switches.SWITCHES`` names them.
+
+    Raises:
+        ConfigError: ``without`` names no part.
 
     Attributes:
         horizons_s: Times ahead, ascending [s].
@@ -65,17 +77,19 @@ class Predictor:
         top_k: int | None = None,
         horizons_s: Sequence[float] | None = None,
         use_memory: bool = True,
+        without: Collection[str] = (),
     ) -> None:
         manifest = artifact.manifest
+        self._off = switched_off(without)
         self._manifest = manifest
         self._device = artifact.device
-        self._transition = artifact.transition() if use_memory else artifact.without_memory()
+        self._transition = transition_without(artifact, self._off) if use_memory else artifact.without_memory()
         self._retrieval = Retrieval.from_manifest(manifest.memory)
         self._anticipated_k = top_k or manifest.top_k
         self.horizons_s = tuple(sorted(horizons_s or (manifest.step_s, manifest.horizon_s)))
         self._reach = max(math.ceil(max(self.horizons_s) / manifest.step_s - 1e-6), 1)
         self._counter = StepCounter(manifest.step_s)
-        model = MotionModel.from_manifest(manifest.motion)
+        model = motion_without(MotionModel.from_manifest(manifest.motion), self._off)
         self._motion = MotionTracker(model, manifest.step_s, manifest.action_dim)
         self._known_std_H3 = expected_error(model, self.horizons_s)
         self._usual_D = np.array(manifest.latent_mean, np.float32)
@@ -178,7 +192,7 @@ class Predictor:
         if history_N is not None and history_N.size != self._manifest.history_dim:
             raise ObservationError(f"a history of {history_N.size} values, expected {self._manifest.history_dim}")
         anticipated = list(memories[:-1]) if memories else [[] for _ in self.horizons_s]
-        appearance = list(memories[-1]) if memories else []
+        appearance = list(memories[-1]) if memories and APPEARANCE not in self._off else []
         used, outside = count_successors(appearance, self._spans_s)
         self.successor_counts["used"] += used
         self.successor_counts["outside"] += outside
@@ -202,7 +216,7 @@ class Predictor:
         if moved_S3 is None:
             return None, self._known_std_H3
         moved_H3 = displacement_at(moved_S3, self.horizons_s, self._manifest.step_s)
-        if plan_SA is not None:
+        if plan_SA is not None or PATH_FORESIGHT in self._off:
             return moved_H3, self._known_std_H3
         # The action is held for want of a better guess: the network knows how episodes usually go on, and how surely.
         scale_3 = self._retrieval.scale_3
@@ -282,7 +296,7 @@ class Predictor:
         poses = tuple(memory.pose for memory in found)
         revisit = pose is not None and is_revisit(pose, poses)
         combined_D, copied_D, gate = latent_D, None, gate if found else 0.0
-        if revisit and pose is not None:
+        if revisit and pose is not None and EVIDENCE not in self._off:
             # What is true of places seen before says nothing of others.
             evidence, horizon_ns = self._evidence[index], round(self.horizons_s[index] * 1e9)
             copied_D = plain_copy(found, pose, self._std_H3[index], self._retrieval)

@@ -22,7 +22,6 @@ def measured_step_s(stamp_T: np.ndarray) -> float:
     return float(np.median(stamp_T[span:] - stamp_T[:-span])) * 1e-9 / span
 
 
-
 class StepCounter:
     """Counts a model's steps along stamps: a camera of half the rate makes two at a time, one of twice the rate none.
 

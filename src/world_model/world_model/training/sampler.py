@@ -16,7 +16,6 @@ from world_model.errors import DataError
 from world_model.runtime.tensors import VALID_FIELDS, Retrieved
 from world_model.training.sequences import TrainingSequence
 
-
 _TRIES = 1000
 
 
@@ -127,7 +126,6 @@ class Sampler:
             torch.from_numpy(episode.motion_THM[frame_R]),
             answers_at(episode, frame_R),
         )
-
 
     @staticmethod
     def _targets(episode: TrainingSequence, row_RH: np.ndarray) -> np.ndarray:
