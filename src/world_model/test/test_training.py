@@ -167,3 +167,20 @@ def test_errors_tracked_live_are_those_that_evaluation_reports(run):
             chosen_N = scores.revisit_NH[:, column] == revisit
             expected = np.nanmean(scores.error["latent"]["ours"][chosen_N, column])
             assert np.mean(live) == pytest.approx(expected, rel=0.1)
+
+
+def test_a_part_switched_off_is_one_more_predictor_on_the_same_frames(run, tmp_path):
+    path, data = tmp_path / "numbers.json", circling_set(tmp_path / "set", names=("a",), seconds=26.0)
+    arguments = [str(run / "artifact"), str(data), "--horizons", "1", "20", "--json", str(path)]
+    assert evaluate_main([*arguments, "--without", "evidence", "--without", "pose_smoothing"]) == 0
+    numbers = json.loads(path.read_text())
+    assert numbers["ours, without evidence"] == numbers["ours, network alone"]
+    paired = numbers["details"]["held"]["ratio_to"]["latent"]["ours, without evidence"]["20"]["revisit"]
+    cells = (numbers["details"]["held"]["latent"][name]["20"]["revisit"] for name in ("ours", "ours, without evidence"))
+    ours, without = (cell["mean"] for cell in cells)
+    assert paired["ratio"] == pytest.approx(ours / without, abs=1e-3)
+    assert paired["low"] <= paired["ratio"] <= paired["high"]
+    assert numbers["about"]["options"]["without"] == ["evidence", "pose_smoothing"]
+    with pytest.raises(SystemExit) as ended:
+        evaluate_main([*arguments, "--without", "oracle"])
+    assert ended.value.code == 2
