@@ -169,10 +169,10 @@ def test_errors_tracked_live_are_those_that_evaluation_reports(run):
             assert np.mean(live) == pytest.approx(expected, rel=0.1)
 
 
-def test_a_part_switched_off_is_one_more_predictor_on_the_same_frames(run, tmp_path):
+def test_a_part_switched_off_is_one_more_predictor_on_the_same_frames(run, tmp_path, capsys):
     path, data = tmp_path / "numbers.json", circling_set(tmp_path / "set", names=("a",), seconds=26.0)
-    arguments = [str(run / "artifact"), str(data), "--horizons", "1", "20", "--json", str(path)]
-    assert evaluate_main([*arguments, "--without", "evidence", "--without", "pose_smoothing"]) == 0
+    arguments = [str(run / "artifact"), str(data), "--horizons", "1", "20", "--json", str(path), "--only-ours"]
+    assert evaluate_main([*arguments, "--without", "evidence", "--without", "appearance"]) == 0
     numbers = json.loads(path.read_text())
     assert numbers["ours, without evidence"] == numbers["ours, network alone"]
     paired = numbers["details"]["held"]["ratio_to"]["latent"]["ours, without evidence"]["20"]["revisit"]
@@ -180,7 +180,10 @@ def test_a_part_switched_off_is_one_more_predictor_on_the_same_frames(run, tmp_p
     ours, without = (cell["mean"] for cell in cells)
     assert paired["ratio"] == pytest.approx(ours / without, abs=1e-3)
     assert paired["low"] <= paired["ratio"] <= paired["high"]
-    assert numbers["about"]["options"]["without"] == ["evidence", "pose_smoothing"]
+    assert numbers["about"]["options"]["without"] == ["evidence", "appearance"]
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| evidence | 20 |"))
+    assert f"{paired['ratio']:.3f} [{paired['low']:.3f}, {paired['high']:.3f}]" in row
+    assert "without memory" not in numbers
     with pytest.raises(SystemExit) as ended:
         evaluate_main([*arguments, "--without", "oracle"])
     assert ended.value.code == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from world_model.commands.common import described, guarded
+from world_model.evaluation.ablation import ablation_table
 from world_model.evaluation.figures import write_report
 from world_model.evaluation.report import EvaluationOptions, evaluate, table, write_json
 from world_model.runtime.switches import SWITCHES
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
         default=[],
         help="run ours once more with this part switched off, and give the ratio of ours to that; may be repeated",
     )
+    parser.add_argument(
+        "--only-ours", action="store_true", help="leave out pose noise and the network without memory: half the time"
+    )
     for topic in ("image", "pose", "action"):
         parser.add_argument(f"--{topic}-topic", help="of a recording; by default chosen by what it holds")
     options = parser.parse_args(arguments)
@@ -52,6 +56,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         horizons=tuple(options.horizons),
         workers=options.workers,
         without=tuple(dict.fromkeys(options.without)),
+        only_ours=options.only_ours,
         image_topic=options.image_topic,
         pose_topic=options.pose_topic,
         action_topic=options.action_topic,
@@ -64,6 +69,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     for future, meaning in (("recorded", "the actions that followed are known"), ("held", "the last action is held")):
         console.print(f"\nNMSE of the latent by steps ahead, on revisits and first visits; {meaning}:", markup=False)
         console.print(table(result, future, "latent"), markup=False)
+    if asked.without:
+        console.print("\nNMSE of the latent, ours over ours without a part:", markup=False)
+        console.print(ablation_table(result, "latent"), markup=False)
     for reason in result["about"]["not_scored"].values():
         console.print(reason, markup=False)
     console.print(f"\n{cost_line(result['cost'])}", markup=False)

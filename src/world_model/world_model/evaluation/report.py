@@ -58,6 +58,7 @@ class EvaluationOptions:
         horizons: Steps ahead.
         workers: Processes.
         without: Parts of the predictor (``world_model.runtime.switches.SWITCHES``); ours is run once more without each.
+        only_ours: No pose noise and no network without memory, which take runs of their own.
     """
 
     data: str
@@ -67,6 +68,7 @@ class EvaluationOptions:
     horizons: tuple[int, ...] = HORIZONS
     workers: int = 1
     without: tuple[str, ...] = ()
+    only_ours: bool = False
     image_topic: str | None = None
     pose_topic: str | None = None
     action_topic: str | None = None
@@ -269,6 +271,7 @@ def _forecast(
         known_future=known_future,
         start_s=options.start_s,
         without=options.without,
+        only_ours=options.only_ours,
     )
 
 

@@ -20,6 +20,7 @@ from world_model.runtime.artifacts import Artifact
 from world_model.runtime.metrics import judging_tolerance_s
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.retrieved import Memory
+from world_model.runtime.switches import EVIDENCE
 from world_model.training.displacement import pose_or_none
 from world_model.training.sequences import revisits
 
@@ -60,6 +61,7 @@ def forecast_episode(
     burn_in: int = 20,
     noise_seed: int = 0,
     without: Sequence[str] = (),
+    only_ours: bool = False,
 ) -> EpisodeForecasts:
     """Return every predictor's forecasts of one episode.
 
@@ -73,6 +75,8 @@ def forecast_episode(
         burn_in: First frames that are not judged.
         noise_seed: Seed of the run with extra pose noise.
         without: Parts of the predictor; each is switched off in one more run, named by ``name_without``.
+        only_ours: Leave out what takes a run of its own and is not asked for by ``without``: pose noise, and the
+            network that was trained without memory.
 
     Raises:
         ConfigError: ``without`` names no part.
@@ -83,10 +87,14 @@ def forecast_episode(
     run = partial(run_online, latent_TD=latent_TD, artifact=artifact, horizons=horizons, known_future=known_future)
     ours = run(episode)
     forecast = _of_one_run(ours, latent_TD)
-    forecast["ours, pose noise"] = run(with_noise(episode, noise_seed)).latent_THD
-    if artifact.has("without_memory"):
+    if not only_ours:
+        forecast["ours, pose noise"] = run(with_noise(episode, noise_seed)).latent_THD
+    if artifact.has("without_memory") and not only_ours:
         forecast["without memory"] = run(episode, use_memory=False).latent_THD
-    forecast |= {name_without(part): run(episode, without=(part,)).latent_THD for part in without}
+    for part in without:
+        # Evidence comes after the network, which knows nothing of it: no run of its own is needed.
+        off_THD = ours.network_THD if part == EVIDENCE else run(episode, without=(part,)).latent_THD
+        forecast[name_without(part)] = off_THD
     if ridge_HFD is not None:
         feature_TF = ridge_features(latent_TD, np.asarray(episode.action_TA))
         forecast["ridge regression"] = np.einsum("tf,hfd->thd", feature_TF, ridge_HFD).astype(np.float32)
