@@ -61,9 +61,10 @@ IN_ROSDEP = {
 """Keys of rosdep's own lists; the rest are in rosdep.yaml."""
 UNSEEN = {
     "wm_bringup": {"bag_player", "wm_sim_ros", "ros2bag", "rosbag2_storage_default_plugins", "rviz2"},
+    "wm_ros": {"nav_msgs"},
     "world_model": {"onnxscript"},
 }
-"""{package: what it needs though it imports it nowhere}: started by launch files, or loaded by another library."""
+"""{package: what it needs though it imports it nowhere}: started by launch files, named in a message, or loaded by another library."""
 TOOLS = {"ruff", "mypy", "pytest-timeout", "pytest-cov", "coverage", "types-psutil", "types-PyYAML"}
 """In requirements/ without being imported."""
 UNPINNED = {"av"}

@@ -15,7 +15,6 @@ from std_msgs.msg import Float32MultiArray, Header
 
 from latent_publisher.alignment import Aligned, ArrivalClock, NearestInTime, StateAligner
 from latent_publisher.encoder import Encoder
-from latent_publisher.inputs import ActionInput, PoseInput
 from latent_publisher.params import LatentPublisherParams
 from wm_core.alignment import ActionStatus, ActionTrack, PoseStatus, PoseTrack
 from wm_core.errors import FrameError
@@ -23,10 +22,12 @@ from wm_core.sources import ActionSample, PoseSample
 from wm_core.timeline import Pacer, Passage, Timeline
 from wm_interfaces.msg import LatentState
 from wm_ros import (
+    ActionInput,
     CameraSubscription,
     FrameMsg,
     Health,
     MessageError,
+    PoseInput,
     declare_params,
     depth_from_msg,
     float_array_msg,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from latent_publisher.inputs import ACTION_SOURCES, AUTO, POSE_SOURCES
-from wm_ros import TRANSPORTS, ModelParams, param
+from wm_ros import ACTION_SOURCES, AUTO, POSE_SOURCES, TRANSPORTS, ModelParams, param
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Float32MultiArray
 
-from latent_publisher.inputs import message_class
 from wm_interfaces.msg import LatentState
-from wm_ros import ConfigurationError, own_domain_id
-from wm_testing.inputs import START_NS, STEP_NS, acted, make_robot, posed  # noqa: F401
-from wm_testing.nodes import ros_context  # noqa: F401
+from wm_ros import ConfigurationError, message_class, own_domain_id
+from wm_testing.inputs import START_NS, STEP_NS, acted, posed
 
 POSES = [
     ("pose", PoseStamped),
@@ -29,12 +27,11 @@ POSES = [
 
 @pytest.mark.parametrize("source", ["auto", "named"])
 @pytest.mark.parametrize(("name", "kind"), POSES)
-def test_a_pose_of_any_type_is_taken_and_said(make_robot, source, name, kind):  # noqa: F811
+def test_a_pose_of_any_type_is_taken_and_said(make_robot, source, name, kind):
     robot = make_robot(pose_source="auto" if source == "auto" else name)
     poses = robot.publisher(kind, "/pose")
-    poses.publish(posed(kind, START_NS, 1.0, 0.2))
-    poses.publish(posed(kind, START_NS + 2 * STEP_NS, 2.0, 0.4))
-    robot.until(lambda: robot.counted("poses_received") == 2)
+    sent = posed(kind, START_NS, 1.0, 0.2), posed(kind, START_NS + 2 * STEP_NS, 2.0, 0.4)
+    robot.deliver(poses, *sent, counter="poses_received")
     robot.frame(START_NS + STEP_NS)
     robot.until(lambda: robot.states)
     state = robot.states[0]
@@ -63,17 +60,16 @@ ACTIONS = [
 
 
 @pytest.mark.parametrize(("name", "kind"), ACTIONS)
-def test_an_action_of_any_type_is_taken_by_its_stamp(make_robot, name, kind):  # noqa: F811
+def test_an_action_of_any_type_is_taken_by_its_stamp(make_robot, name, kind):
     robot = make_robot()
     robot.frame(START_NS)  # from here on, what has no stamp is timed by the frames
     robot.until(lambda: robot.states)
     actions = robot.publisher(kind, "/actions")
     is_stamped = hasattr(kind, "header")
     # Sent in one go: only their stamps tell that the first was in force at the frame.
-    actions.publish(acted(kind, START_NS + STEP_NS, (0.5, -0.25)))
-    if is_stamped:
-        actions.publish(acted(kind, START_NS + 10 * STEP_NS, (7.0, 7.0)))
-    robot.until(lambda: robot.counted("actions_received") == 1 + is_stamped)
+    sent = [acted(kind, START_NS + STEP_NS, (0.5, -0.25))]
+    sent += [acted(kind, START_NS + 10 * STEP_NS, (7.0, 7.0))] if is_stamped else []
+    robot.deliver(actions, *sent, counter="actions_received")
     robot.frame(START_NS + 2 * STEP_NS)
     robot.until(lambda: len(robot.states) == 2)
     if is_stamped:
@@ -81,7 +77,7 @@ def test_an_action_of_any_type_is_taken_by_its_stamp(make_robot, name, kind):  #
     assert f"{kind.__name__} on /actions, found" in robot.status()["action_source"]
 
 
-def test_two_types_on_one_topic_are_refused_until_one_is_named(make_robot):  # noqa: F811
+def test_two_types_on_one_topic_are_refused_until_one_is_named(make_robot):
     robot = make_robot()
     context = rclpy.Context()
     rclpy.init(args=[], context=context, domain_id=own_domain_id())
@@ -95,14 +91,13 @@ def test_two_types_on_one_topic_are_refused_until_one_is_named(make_robot):  # n
     assert not robot.states[0].has_pose
     other.destroy_publisher(odometry)
     robot.until(lambda: robot.node.count_publishers("/pose") == 1)
-    poses.publish(posed(PoseStamped, START_NS, 1.0, 0.0))
-    robot.until(lambda: robot.counted("poses_received") == 1)
+    robot.deliver(poses, posed(PoseStamped, START_NS, 1.0, 0.0), counter="poses_received")
     assert "pose_source" not in robot.node._health.status().message
     other.destroy_node()
     rclpy.shutdown(context=context)
 
 
-def test_another_type_than_configured_is_named(make_robot):  # noqa: F811
+def test_another_type_than_configured_is_named(make_robot):
     robot = make_robot(pose_source="transform")
     robot.peer.create_publisher(Odometry, "/pose", 10)
     robot.until(
@@ -113,7 +108,7 @@ def test_another_type_than_configured_is_named(make_robot):  # noqa: F811
     )
 
 
-def test_what_carries_no_pose_is_named(make_robot):  # noqa: F811
+def test_what_carries_no_pose_is_named(make_robot):
     robot = make_robot()
     robot.peer.create_publisher(Twist, "/pose", 10)
     robot.until(
@@ -121,14 +116,12 @@ def test_what_carries_no_pose_is_named(make_robot):  # noqa: F811
     )
 
 
-def test_poses_of_another_frame_never_mix(make_robot):  # noqa: F811
+def test_poses_of_another_frame_never_mix(make_robot):
     robot = make_robot()
     poses = robot.publisher(PoseStamped, "/pose")
-    for index, frame in enumerate(("odom", "map")):
-        msg = posed(PoseStamped, START_NS + 2 * index * STEP_NS, 100.0 * index, 0.0)
-        msg.header.frame_id = frame
-        poses.publish(msg)
-    robot.until(lambda: robot.counted("poses_received") == 2)
+    sent = [posed(PoseStamped, START_NS + 2 * index * STEP_NS, 100.0 * index, 0.0) for index in range(2)]
+    sent[0].header.frame_id = "odom"
+    robot.deliver(poses, *sent, counter="poses_received")
     robot.frame(START_NS + STEP_NS)
     robot.until(lambda: robot.states)
     state = robot.states[0]
@@ -136,7 +129,7 @@ def test_poses_of_another_frame_never_mix(make_robot):  # noqa: F811
     assert state.pose_status == LatentState.POSE_EXTRAPOLATED
 
 
-def test_a_type_that_is_not_installed_is_refused_by_name(ros_context):  # noqa: F811
+def test_a_type_that_is_not_installed_is_refused_by_name(ros_context):
     with pytest.raises(
         ConfigurationError, match=r"pose_source needs nowhere_msgs/msg/Pose.*ros-.ROS_DISTRO-nowhere-msgs"
     ):

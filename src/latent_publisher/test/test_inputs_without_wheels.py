@@ -16,9 +16,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import LatentState
-from wm_ros import pose_to_msg, stamp_msg
-from wm_testing.inputs import START_NS, STEP_NS, make_robot  # noqa: F401
-from wm_testing.nodes import ros_context  # noqa: F401
+from wm_ros import message_class, pose_to_msg, stamp_msg
+from wm_testing.inputs import START_NS, STEP_NS
 
 BUILD_S = 300
 PACKAGES = {
@@ -91,17 +90,15 @@ def transform(parent: str, child: str, ns: int, x: float, quaternion=(0.0, 0.0, 
 
 @needs_packages
 @pytest.mark.parametrize("source", ["auto", "tf"])
-def test_the_pose_is_looked_up_in_tf(make_robot, source):  # noqa: F811
+def test_the_pose_is_looked_up_in_tf(make_robot, source):
     """The robot is at 1 m in odom, then at 2 m; odom lies 5 m ahead in the map and is turned by a quarter."""
-    from tf2_msgs.msg import TFMessage
-
+    TFMessage = message_class("tf2_msgs/msg/TFMessage", "the test")
     robot = make_robot(pose_source=source)
     moving = robot.publisher(TFMessage, "/tf")
     turned = transform("map", "odom", START_NS, 5.0, quaternion_of(math.pi / 2))
     for ns, x in ((START_NS, 1.0), (START_NS + 2 * STEP_NS, 2.0)):
-        moving.publish(TFMessage(transforms=[turned]))
-        moving.publish(TFMessage(transforms=[transform("odom", "base_link", ns, x)]))
-    robot.until(lambda: robot.counted("poses_received") == 2)
+        sent = TFMessage(transforms=[turned, transform("odom", "base_link", ns, x)])
+        robot.deliver(moving, sent, counter="poses_received")
     robot.frame(START_NS + STEP_NS)
     robot.until(lambda: robot.states)
     state = robot.states[0]
@@ -111,10 +108,9 @@ def test_the_pose_is_looked_up_in_tf(make_robot, source):  # noqa: F811
 
 
 @needs_packages
-def test_an_optical_frame_is_turned_to_the_body(make_robot):  # noqa: F811
+def test_an_optical_frame_is_turned_to_the_body(make_robot):
     """A camera that looks along the map's x: its optical axes are turned, the robot's pose is not."""
-    from tf2_msgs.msg import TFMessage
-
+    TFMessage = message_class("tf2_msgs/msg/TFMessage", "the test")
     robot = make_robot(pose_source="tf", tf_map_frame="map", tf_body_frame="camera_optical_frame")
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     static = robot.peer.create_publisher(TFMessage, "/tf_static", latched)
@@ -123,8 +119,8 @@ def test_an_optical_frame_is_turned_to_the_body(make_robot):  # noqa: F811
     moving = robot.publisher(TFMessage, "/tf")
     robot.until(lambda: "tf does not connect" in robot.node._health.status().message)
     robot.until(lambda: "base_link -> camera_optical_frame" in robot.node._health.status().message)
-    moving.publish(TFMessage(transforms=[transform("map", "base_link", START_NS, 3.0)]))
-    robot.until(lambda: robot.counted("poses_received") == 1)
+    sent = TFMessage(transforms=[transform("map", "base_link", START_NS, 3.0)])
+    robot.deliver(moving, sent, counter="poses_received")
     robot.frame(START_NS)
     robot.until(lambda: robot.states)
     pose = robot.states[0].pose
@@ -133,15 +129,13 @@ def test_an_optical_frame_is_turned_to_the_body(make_robot):  # noqa: F811
 
 
 @needs_packages
-def test_an_ackermann_drive_is_an_action(make_robot):  # noqa: F811
-    from ackermann_msgs.msg import AckermannDriveStamped
-
+def test_an_ackermann_drive_is_an_action(make_robot):
+    AckermannDriveStamped = message_class("ackermann_msgs/msg/AckermannDriveStamped", "the test")
     robot = make_robot()
     drives = robot.publisher(AckermannDriveStamped, "/actions")
     msg = AckermannDriveStamped()
     msg.header.stamp, msg.drive.speed, msg.drive.steering_angle = stamp_msg(START_NS), 2.0, -0.25
-    drives.publish(msg)
-    robot.until(lambda: robot.counted("actions_received") == 1)
+    robot.deliver(drives, msg, counter="actions_received")
     robot.frame(START_NS)
     robot.until(lambda: robot.states)
     assert list(robot.states[0].action) == [2.0, -0.25]

@@ -16,8 +16,7 @@ from sensor_msgs.msg import Image
 from wm_core.bags import Bag
 from wm_interfaces.msg import LatentState
 from wm_ros import image_to_msg, stamp_msg, stamp_ns
-from wm_testing.inputs import COVARIANCE, START_NS, STEP_NS, acted, make_robot, posed  # noqa: F401
-from wm_testing.nodes import ros_context  # noqa: F401
+from wm_testing.inputs import COVARIANCE, START_NS, STEP_NS, acted, posed
 from world_model.data.bags import BagOptions, read_recording
 from world_model.data.stream import POSE_WAIT_S
 
@@ -82,7 +81,7 @@ def replayed(robot, path) -> list[LatentState]:
 
 
 @pytest.mark.slow
-def test_the_node_and_conversion_agree_frame_by_frame(make_robot, tmp_path):  # noqa: F811
+def test_the_node_and_conversion_agree_frame_by_frame(make_robot, tmp_path):
     record(tmp_path / "bag")
     recording = read_recording(tmp_path / "bag", BagOptions(image_size=4))
     (episode,), account = recording.episodes, recording.account

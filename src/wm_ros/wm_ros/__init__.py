@@ -11,6 +11,7 @@ from wm_ros.domain import own_domain_id
 from wm_ros.errors import ConfigurationError, MessageError, ParameterError
 from wm_ros.health import Health
 from wm_ros.images import array_from_msg, compressed_image_from_msg, depth_from_msg, image_from_msg, image_to_msg
+from wm_ros.inputs import ACTION_SOURCES, AUTO, POSE_SOURCES, ActionInput, PoseInput, message_class
 from wm_ros.live_params import follow_params
 from wm_ros.messages import float_array_msg, floats, pose_from_msg, pose_to_msg, stamp_msg, stamp_ns, vector_from_msg
 from wm_ros.params import declare_params, environment_overrides, param
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 _ON_DEMAND = {"ModelParams": "model", "memories_from_msg": "memory", "query_to_msg": "memory"}
 
 __all__ = [
+    "ACTION_SOURCES",
+    "AUTO",
+    "POSE_SOURCES",
     "TRANSPORTS",
+    "ActionInput",
     "CameraSubscription",
     "ConfigurationError",
     "FrameMsg",
@@ -32,6 +37,7 @@ __all__ = [
     "MessageError",
     "ModelParams",
     "ParameterError",
+    "PoseInput",
     "array_from_msg",
     "compressed_image_from_msg",
     "declare_params",
@@ -43,6 +49,7 @@ __all__ = [
     "image_from_msg",
     "image_to_msg",
     "memories_from_msg",
+    "message_class",
     "own_domain_id",
     "param",
     "picture_from_msg",

@@ -2,55 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
 
 import numpy as np
-import pytest
 import rclpy
 from geometry_msgs.msg import PoseStamped, TransformStamped
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image, JointState, Joy
 from std_msgs.msg import Float32MultiArray
 
-from latent_publisher.encoder import Encoder
-from latent_publisher.node import LatentPublisher
 from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import LatentState
 from wm_ros import image_to_msg, own_domain_id, pose_to_msg, qos, stamp_msg
 from wm_testing.nodes import spin_until
 
+_DEADLINE_S, _AGAIN_S = 20.0, 1.0
 START_NS = 1_000_000_000_000_000_000
 STEP_NS = 50_000_000
 COVARIANCE = [0.0] * 36
 COVARIANCE[0], COVARIANCE[7], COVARIANCE[35] = 0.04, 0.09, 0.01
 
 
-class Grey:
-    """Stands for an encoder: the latent is the mean colour [3]."""
-
-    encoder_id, z_dim, action_dim, step_s, wants_depth, proprioception_dim = "grey", 3, 2, 0.05, False, 0
-    horizons_s, top_k = (0.05, 1.0), 7
-
-    def encode(self, image_HW3: np.ndarray, depth_HW: Any = None, proprioception_P: Any = None) -> np.ndarray:
-        """Return the mean colour [3]."""
-        return np.asarray(image_HW3.mean((0, 1)), np.float32)
-
-
 class Robot:
     """A node under test, and a robot in a participant of its own: within one, a topic has one type.
 
     Args:
-        given: Parameters of the node.
+        node: A ``LatentPublisher``.
     """
 
-    def __init__(self, **given: Any) -> None:
-        """Start both, and wait until they hear each other."""
-        given = {"pose_wait_s": 1.0, **given}
-        overrides = [Parameter(name, value=value) for name, value in given.items()]
-        self.node = LatentPublisher(cast(Encoder, Grey()), parameter_overrides=overrides)
+    def __init__(self, node: Any) -> None:
+        """Start the robot, and wait until both hear each other."""
+        self.node = node
         self.context = rclpy.Context()
         rclpy.init(args=[], context=self.context, domain_id=own_domain_id())
         self.peer = Node("robot", context=self.context)
@@ -72,13 +57,23 @@ class Robot:
         self.until(lambda: publisher.get_subscription_count() == count)
         return publisher
 
+    def deliver(self, publisher: Publisher[Any], *messages: Any, counter: str) -> None:
+        """Publish messages, all again where one was lost: a best-effort reader may learn of its writer late."""
+        wanted, ends = self.counted(counter) + len(messages), monotonic() + _DEADLINE_S
+        while self.counted(counter) < wanted:
+            assert monotonic() < ends, f"{counter} stays at {self.counted(counter)}, expected {wanted}"
+            for message in messages:
+                publisher.publish(message)
+            again = monotonic() + _AGAIN_S
+            self.until(lambda again=again: self.counted(counter) >= wanted or monotonic() > again)  # type: ignore[misc]
+
     def frame(self, ns: int) -> None:
         """Send a grey picture."""
         self.images.publish(image_to_msg(np.full((4, 6, 3), 9, np.uint8), stamp_msg(ns), "camera"))
 
     def counted(self, name: str) -> int:
         """Return one of the node's counters."""
-        return self.node._health.counted(name)
+        return int(self.node._health.counted(name))
 
     def status(self) -> dict[str, str]:
         """Return what the node tells of itself."""
@@ -90,20 +85,6 @@ class Robot:
         self.listener.destroy_node()
         self.peer.destroy_node()
         rclpy.shutdown(context=self.context)
-
-
-@pytest.fixture
-def make_robot(ros_context: None) -> Iterator[Callable[..., Robot]]:
-    """Makes robots that end with the test; needs the fixture ``ros_context`` beside it."""
-    robots: list[Robot] = []
-
-    def make(**given: Any) -> Robot:
-        robots.append(Robot(**given))
-        return robots[-1]
-
-    yield make
-    for robot in robots:
-        robot.close()
 
 
 def posed(kind: type, ns: int, x: float, yaw: float) -> Any:

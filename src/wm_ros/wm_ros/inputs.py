@@ -19,7 +19,9 @@ from wm_core.sources import (
     action_from_msg,
     pose_sample_from_msg,
 )
-from wm_ros import ConfigurationError, Health, MessageError, qos
+from wm_ros import qos
+from wm_ros.errors import ConfigurationError, MessageError
+from wm_ros.health import Health
 
 AUTO, TF = "auto", "tf"
 POSE_SOURCES: Mapping[str, str] = {
