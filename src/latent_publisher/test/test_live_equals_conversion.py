@@ -92,8 +92,8 @@ class Live:
     def play(self, bag: Bag) -> None:
         hears = {
             "/camera/image_raw": self.node._on_image,
-            "/pose": self.node._on_pose,
-            "/actions": self.node._on_action,
+            "/pose": self.node._pose_input._on_pose,
+            "/actions": self.node._action_input._on_action,
         }
         for message in bag.messages(list(NAMES)):
             self._pass_to(message.steady_ns)
