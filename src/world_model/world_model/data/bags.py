@@ -17,11 +17,12 @@ from wm_core.bags.survey import ACTIONS, CAMERA, POSE, Wishes, choose_sources
 from world_model.data.account import Account, Fate, StreamAccount
 from world_model.data.bag_options import BagOptions
 from world_model.data.episodes import Episode
-from world_model.data.events import Events, read_events
+from world_model.data.events import read_events
+from world_model.data.frames import Events
 from world_model.data.stream import Aligned, align
 from world_model.errors import DataError
 
-__all__ = ["BagOptions", "Recording", "read_bag", "read_recording", "unusable"]
+__all__ = ["BagOptions", "Recording", "read_bag", "read_recording", "recording_of", "unusable"]
 
 
 @dataclass
@@ -110,8 +111,21 @@ def read_recording(
         restart_ns=tuple(events.restarts_ns),
         frame_clock_T=np.array([frame.clock_ns for frame in events.frames], np.int64),
     )
+    return recording_of(events, aligned, name or path.name.split(".")[0], account)
+
+
+def recording_of(events: Events, aligned: Aligned, name: str, account: Account, place: str | None = None) -> Recording:
+    """Return the episodes of frames that were read, and their completed account.
+
+    Args:
+        events: What was read, frames in the order of their arrival.
+        aligned: Pose and action of each frame.
+        name: Of the episode; further parts get ``-2``, ``-3``, ...
+        account: Of the reading.
+        place: Where it was recorded; default: a place of its own.
+    """
     _complete(account, aligned, events)
-    return Recording(account, list(_episodes(events, aligned, name or path.name.split(".")[0], account)))
+    return Recording(account, list(_episodes(events, aligned, name, place or name, account)))
 
 
 def _choose(bag: Bag, options: BagOptions, account: Account) -> None:
@@ -165,7 +179,7 @@ def _why_unknown(name: str, stream: StreamAccount, camera: StreamAccount) -> str
     return f"{name} on {stream.topic} lie {abs(off_s):.3g} s {side} the frames: another clock?"
 
 
-def _episodes(events: Events, aligned: Aligned, name: str, account: Account) -> Iterator[Episode]:
+def _episodes(events: Events, aligned: Aligned, name: str, place: str, account: Account) -> Iterator[Episode]:
     part_T = np.array([frame.part for frame in events.frames])
     parts = [part for part in np.unique(part_T) if (part_T == part).sum() >= 2]
     longest = max(parts, key=lambda part: int((part_T == part).sum()), default=None)
@@ -181,7 +195,7 @@ def _episodes(events: Events, aligned: Aligned, name: str, account: Account) -> 
         account.parts[names[part]] = len(frames)
         yield Episode(
             names[part],
-            name,
+            place,
             np.stack([frame.image for frame in frames]),
             stamp_T,
             aligned.pose_T4[row_N],

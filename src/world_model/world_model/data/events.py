@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -13,44 +12,15 @@ import numpy as np
 from wm_core.bags import Bag, BagMessage
 from wm_core.bags.survey import TF, TF_STATIC, VIDEO_TYPES, take_pose
 from wm_core.errors import FrameError, MessageError
-from wm_core.images import depth_from_msg, picture_from_msg, prepare_depth, prepare_image
+from wm_core.images import depth_from_msg, picture_from_msg, prepare_depth
 from wm_core.sources import TF_TYPE, TransformBuffer, action_from_msg, stamp_ns_of
-from wm_core.timeline import Pacer, Passage, Timeline
 from world_model.data.account import Account, Fate
 from world_model.data.bag_options import BagOptions
+from world_model.data.frames import Events, FrameIntake
 from world_model.data.stream import ActionEvent, PoseEvent
 
 _SIDE_TOLERANCE_NS = 100_000_000
 _SIDE_KEPT = 30
-_STAMP_FAULTS = {
-    Passage.AHEAD: ("frame-ahead", "stamp {0:.3f} s lies far ahead of the frames before it"),
-    Passage.REPEATED: ("frame-repeated", "stamp {0:.3f} s came before"),
-    Passage.OUT_OF_ORDER: ("frame-out-of-order", "stamp {0:.3f} s is older than the last"),
-}
-
-
-@dataclass(slots=True)
-class Frame:
-    """One kept frame: stamp, arrival, recorder's clock [ns], row in the account, part of the time, what it holds."""
-
-    stamp_ns: int
-    arrival_ns: int
-    clock_ns: int
-    row: int
-    part: int
-    image: np.ndarray
-    depth: np.ndarray | None = None
-    proprioception: np.ndarray | None = None
-
-
-@dataclass
-class Events:
-    """What a recording gave: kept frames, poses, actions, and when its time jumped [ns, by arrival]."""
-
-    frames: list[Frame] = field(default_factory=list)
-    poses: list[PoseEvent] = field(default_factory=list)
-    actions: list[ActionEvent] = field(default_factory=list)
-    restarts_ns: list[int] = field(default_factory=list)
 
 
 def read_events(
@@ -64,10 +34,7 @@ class _Pass:
     def __init__(self, bag: Bag, options: BagOptions, account: Account) -> None:
         self._bag, self._options, self._account = bag, options, account
         self._events, self._tf = Events(), TransformBuffer()
-        self._timeline, self._pacer = Timeline(), Pacer(options.rate_hz)
-        self._part = self._index = self._clock_ns = 0
-        self._begin: tuple[int, int] | None = None
-        self._part_begin: tuple[int, int] | None = None
+        self._intake, self._clock_ns = FrameIntake(options, account, self._events), 0
         self._side: dict[str, list[tuple[int, np.ndarray]]] = {"depth": [], "proprioception": []}
         self._video: Any = None
         is_video = account.camera.type in VIDEO_TYPES
@@ -127,56 +94,8 @@ class _Pass:
             self._offer(of_ns, message.steady_ns, partial(_itself, picture))
 
     def _offer(self, stamp_ns: int, arrival_ns: int, picture: Callable[[], np.ndarray]) -> None:
-        """Keeps a frame, or notes in the account why not."""
-        account = self._account
-        account.camera.read += 1
-        passage = self._timeline.check(stamp_ns, arrival_ns)
-        if passage in _STAMP_FAULTS:
-            reason, text = _STAMP_FAULTS[passage]
-            account.note_fault(arrival_ns, Fate.BAD_STAMP, reason, text.format(stamp_ns * 1e-9))
-            return
-        account.camera.arrivals_ns.append(arrival_ns)
-        account.camera.stamps_ns.append(stamp_ns)
-        if passage is not Passage.FOLLOWS or self._part_begin is None:
-            self._begin_part(stamp_ns, arrival_ns, passage)
-        self._index += 1
-        if (self._index - 1) % self._options.every or not self._pacer.is_due(stamp_ns):
-            account.frames.append((arrival_ns, Fate.THINNED, ""))
-        elif not self._is_asked_for(stamp_ns):
-            account.frames.append((arrival_ns, Fate.EXCLUDED, ""))
-        else:
-            self._keep(stamp_ns, arrival_ns, picture)
-
-    def _begin_part(self, stamp_ns: int, arrival_ns: int, passage: Passage) -> None:
-        if self._part_begin is not None:
-            self._part += 1
-            self._index = 0
-            self._events.restarts_ns.append(arrival_ns)
-            self._account.notes.append(f"the frames' time {passage.value} to {stamp_ns * 1e-9:.3f} s: a new timeline")
-        self._part_begin = (stamp_ns, arrival_ns)
-        self._begin = self._begin or self._part_begin
-
-    def _is_asked_for(self, stamp_ns: int) -> bool:
-        assert self._begin is not None
-        assert self._part_begin is not None
-        # Within a timeline by stamps, as an episode is cut; between timelines only the recorder's clock tells.
-        second = (stamp_ns - self._part_begin[0] + self._part_begin[1] - self._begin[1]) * 1e-9
-        return self._options.from_s <= second < self._options.to_s
-
-    def _keep(self, stamp_ns: int, arrival_ns: int, picture: Callable[[], np.ndarray]) -> None:
-        try:
-            image = prepare_image(picture(), self._options.image_size)
-        except MessageError as error:
-            self._account.note_fault(arrival_ns, Fate.UNUSABLE, error.reason, str(error))
-            return
-        except FrameError as error:
-            self._account.note_fault(arrival_ns, Fate.UNUSABLE, "frame-unusable", str(error))
-            return
         depth, proprioception = (self._nearest(name, stamp_ns) for name in ("depth", "proprioception"))
-        row = len(self._account.frames)
-        times = stamp_ns, arrival_ns, self._clock_ns
-        self._events.frames.append(Frame(*times, row, self._part, image, depth, proprioception))
-        self._account.frames.append((arrival_ns, Fate.KEPT, ""))
+        self._intake.offer(stamp_ns, arrival_ns, self._clock_ns, picture, depth, proprioception)
 
     def _take_pose(self, message: BagMessage) -> None:
         stream = self._account.poses
