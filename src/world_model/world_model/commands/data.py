@@ -1,4 +1,4 @@
-"""``wm data``: recordings or simulated runs into a converted set."""
+"""``wm data``: recordings, video files, LeRobot data sets or simulated runs into a converted set."""
 
 from __future__ import annotations
 
@@ -15,16 +15,13 @@ from wm_core.bags import Bag, find_bags
 from wm_core.bags.survey import Wishes
 from wm_core.errors import CoreError
 from world_model.commands.common import described
+from world_model.commands.formats import Filler, add_parsers, add_sampling, convert_lerobot, convert_video
 from world_model.data.account import Account, exit_code
 from world_model.data.bags import BagOptions, read_recording
-from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
 from world_model.data.inspection import inspect_bag
 from world_model.data.simulated import SimulatedRun, generate, parse_seeds
 
 __all__ = ["main", "named_bags", "parse_seeds"]
-
-_SLOWER = 1.25
-"""Times the step asked for from which on the camera is slower than asked for."""
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-data") -> int:
@@ -41,7 +38,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-data") -> int:
                 return 0
             if options.source == "inspect":
                 return _inspect(options, bar)
-            accounts = _convert(options, bar)
+            convert = {"bag": _convert, "video": convert_video, "lerobot": convert_lerobot}[options.source]
+            accounts = convert(options, bar)
         _say(line for account in accounts for line in account.lines())
         return exit_code(accounts, options.allow_partial)
     except CoreError as error:
@@ -67,16 +65,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     bag.add_argument("bags", type=Path, nargs="+")
     bag.add_argument("out", type=Path)
     _add_topics(bag)
-    defaults = BagOptions()
     bag.add_argument("--depth-topic", help="depth images to convert as well")
     bag.add_argument("--proprioception-topic", help="Float32MultiArray to convert as well")
-    bag.add_argument("--rate-hz", type=float, default=defaults.rate_hz, help="most frames per second (default 20)")
-    bag.add_argument("--every", type=int, default=1, metavar="N", help="take one frame in N")
-    bag.add_argument("--image-size", type=int, default=defaults.image_size)
+    add_sampling(bag)
     bag.add_argument("--from-s", type=float, default=0.0, help="leave out what comes before")
     bag.add_argument("--to-s", type=float, default=float("inf"), help="leave out what comes after")
-    bag.add_argument("--split", choices=("train", "valid", "test"), default="train")
-    bag.add_argument("--allow-partial", action="store_true", help="exit code 0 however many frames were lost to faults")
+    add_parsers(sources)
     inspect = sources.add_parser("inspect", help="what a recording holds and what would feed what, without converting")
     inspect.add_argument("bags", type=Path, nargs="+")
     _add_topics(inspect)
@@ -127,21 +121,12 @@ def _convert(options: argparse.Namespace, bar: Progress) -> list[Account]:
     bag_options = BagOptions(
         **{name: getattr(options, name) for name in (*names, "image_size", "from_s", "to_s")},
     )
-    writer: EpisodeWriter | None = None
-    accounts = []
+    filler = Filler(options, {"kind": "bag", "from_s": options.from_s, "to_s": min(options.to_s, 1e9)})
     for path, name in named_bags(options.bags).items():
-        if writer is not None and writer.has(name):
-            continue
-        task = bar.add_task(name, total=None)
-        recording = read_recording(path, bag_options, name=name, progress=partial(_advance, bar, task))
-        accounts.append(recording.account)
-        if recording.episodes and writer is None:
-            writer = EpisodeWriter(options.out, _manifest(options, recording.episodes[0], recording.account))
-        if writer is not None:
-            for episode in recording.episodes:
-                writer.write(episode, options.split)
-            writer.note(name, recording.account.entries())
-    return accounts
+        if not filler.has(name):
+            task = bar.add_task(name, total=None)
+            filler.add(name, read_recording(path, bag_options, name=name, progress=partial(_advance, bar, task)))
+    return filler.accounts
 
 
 def named_bags(paths: Sequence[Path]) -> dict[Path, str]:
@@ -161,18 +146,6 @@ def named_bags(paths: Sequence[Path]) -> dict[Path, str]:
         clashing = {name for name in names.values() if list(names.values()).count(name) > 1}
         names |= {bag: "-".join(parts[bag][-depth:]) for bag in bags if names[bag] in clashing}
     return names
-
-
-def _manifest(options: argparse.Namespace, episode: Episode, account: Account) -> DatasetManifest:
-    nominal_s = options.every / options.rate_hz
-    # A camera slower than asked for sets the step; one that jitters around the rate does not.
-    step_s = round(account.step_s, 4) if account.step_s > _SLOWER * nominal_s else nominal_s
-    return DatasetManifest(
-        image_size=options.image_size,
-        step_s=step_s,
-        action_dim=episode.action_TA.shape[1],
-        source={"kind": "bag", "from_s": options.from_s, "to_s": min(options.to_s, 1e9)},
-    )
 
 
 def _inspect(options: argparse.Namespace, bar: Progress) -> int:
