@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray, Header
 
 from latent_publisher.alignment import Aligned, ArrivalClock, NearestInTime, StateAligner
+from latent_publisher.diagnosis import InputDoctor
 from latent_publisher.encoder import Encoder
 from latent_publisher.params import LatentPublisherParams
 from wm_core.alignment import ActionStatus, ActionTrack, PoseStatus, PoseTrack
@@ -42,6 +43,8 @@ from wm_ros import (
 )
 
 _SIDE_INPUT_TOLERANCE_S = 0.1
+_CLOCK_PATIENCE_NS = 2_000_000_000
+_SELDOM_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class LatentPublisher(Node):
         half_step_s = self._encoder.step_s / 2
         self._poses = PoseTrack(max_age_s=params.pose_max_age_s)
         self._actions = ActionTrack(self._encoder.action_dim, params.action_max_age_s, tolerance_s=half_step_s)
+        self._doctor = InputDoctor(params.pose_max_age_s, params.action_max_age_s)
+        self._clocks_differ_since_ns: int | None = None
         self._pose_frame_id = ""
         self._depth, self._proprioception = (NearestInTime(_SIDE_INPUT_TOLERANCE_S) for _ in range(2))
         self._pose_errors = NearestInTime(params.pose_max_age_s)
@@ -95,7 +100,9 @@ class LatentPublisher(Node):
         self._deadline.cancel()
         params, health = self._params, self._health
         frames = (params.tf_map_frame, params.tf_body_frame)
-        self._pose_input = PoseInput(self, health, params.pose_source, *frames, self._on_pose)
+        self._pose_input = PoseInput(
+            self, health, params.pose_source, *frames, self._on_pose, self._doctor.refused_pose
+        )
         self._action_input = ActionInput(self, health, params.action_source, self._encoder.action_dim, self._on_action)
         if self._encoder.wants_depth:
             self.create_subscription(Image, "camera/depth/image_raw", self._on_depth, qos.SENSOR)
@@ -137,33 +144,51 @@ class LatentPublisher(Node):
             self.get_logger().warning(f"the frames' time {passage.value} to {frame_ns * 1e-9:.3f} s: starting anew")
             for gathered in (self._poses, self._pose_errors, self._actions, self._depth, self._proprioception):
                 gathered.clear()
+            self._doctor.restart()
         elif passage is Passage.REPEATED:
+            self._doctor.frame(frame_ns, usable=False)
+            self._say_what_is_wrong()
             self._health.drop("frame-repeated", f"stamp {frame_ns * 1e-9:.3f} s came before; is the camera stamped?")
             return False
         elif passage is Passage.OUT_OF_ORDER:
             self._health.drop("frame-out-of-order", f"stamp {frame_ns * 1e-9:.3f} s is older than the last")
             return False
         self._clock_of_frames.frame(frame_ns, steady_ns, self.get_clock().now().nanoseconds)
-        self._warn_of_clocks()
+        self._doctor.frame(frame_ns, usable=True)
+        self._warn_of_clocks(steady_ns)
         if not self._pacer.is_due(frame_ns):
             self._health.skip("paced")
             return False
         return True
 
-    def _warn_of_clocks(self) -> None:
+    def _warn_of_clocks(self, steady_ns: int) -> None:
+        """Warns of another clock that stays: at the start of a recording, and where it loops, ``/clock`` comes late."""
         clock = self._clock_of_frames
+        if not clock.clocks_differ:
+            self._clocks_differ_since_ns = None
+        elif self._clocks_differ_since_ns is None:
+            self._clocks_differ_since_ns = steady_ns
+        since_ns = self._clocks_differ_since_ns
+        stays = since_ns is not None and steady_ns - since_ns >= _CLOCK_PATIENCE_NS
         text = (
             f"frames are stamped {clock.offset_s:.1f} s off this node's clock; actions are timed by the frames instead"
         )
-        self._health.degrade("clock", text if clock.clocks_differ else None)
+        self._health.degrade("clock", text if stays else None)
+
+    def _say_what_is_wrong(self) -> None:
+        """Names inputs that arrive and cannot be used, and what would help."""
+        for key, text in self._doctor.findings(monotonic_ns()).items():
+            self._health.degrade(key, text)
 
     def _on_pose(self, sample: PoseSample) -> None:
         if self._pose_frame_id not in ("", sample.frame_id):
-            self.get_logger().warning(f"poses are told in '{sample.frame_id}' now, before in '{self._pose_frame_id}'")
+            text = f"poses are told in '{sample.frame_id}' now, before in '{self._pose_frame_id}'"
+            self.get_logger().warning(text, throttle_duration_sec=_SELDOM_S)
             self._poses.clear()
             self._pose_errors.clear()
         self._poses.insert(sample.stamp_ns, sample.position, sample.quaternion)
         self._pose_errors.insert(sample.stamp_ns, np.array([sample.position_se_m, sample.yaw_se_rad]))
+        self._doctor.pose(sample.stamp_ns, monotonic_ns(), sample.frame_id)
         self._pose_frame_id = sample.frame_id
         self._health.count("poses_received")
         self._health.tick("pose")
@@ -171,7 +196,9 @@ class LatentPublisher(Node):
 
     def _on_action(self, sample: ActionSample) -> None:
         arrival_ns = self._clock_of_frames.arrival_ns(monotonic_ns(), self.get_clock().now().nanoseconds)
-        self._actions.insert(sample.stamp_ns or arrival_ns, sample.values)
+        action_ns = sample.stamp_ns or arrival_ns
+        self._actions.insert(action_ns, sample.values)
+        self._doctor.action(action_ns, monotonic_ns())
         self._health.count("actions_received")
         self._health.tick("action")
         self._publish_ready()
@@ -218,6 +245,8 @@ class LatentPublisher(Node):
         if action.values is not None:
             msg.has_action, msg.action = True, floats(action.values)
         self._state_publisher.publish(msg)
+        self._doctor.state(pose.status, action.status)
+        self._say_what_is_wrong()
         self._health.count(f"pose_{PoseStatus(pose.status).name.lower()}")
         self._health.count(f"action_{ActionStatus(action.status).name.lower()}")
 

@@ -183,6 +183,7 @@ class PoseInput(TypedInput):
         map_frame: Frame in which tf is asked for the pose; "": the first of map, odom, world that is connected.
         body_frame: Frame whose pose tf is asked for; "": the first of base_link, base_footprint that is known.
         callback: Called with each pose.
+        refused: Called with the reason for each pose that cannot be used.
 
     Raises:
         ConfigurationError: A configured type is not installed.
@@ -196,8 +197,9 @@ class PoseInput(TypedInput):
         map_frame: str,
         body_frame: str,
         callback: Callable[[PoseSample], None],
+        refused: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._buffer, self._take = TransformBuffer(map_frame, body_frame), callback
+        self._buffer, self._take, self._refused = TransformBuffer(map_frame, body_frame), callback, refused
         super().__init__(node, health, "pose", "pose", source, POSE_SOURCES, self._on_pose)
 
     def _where(self, kind: str) -> str:
@@ -239,6 +241,7 @@ class PoseInput(TypedInput):
         try:
             sample = pose_sample_from_msg(msg)
         except MessageError as error:
+            self._refused(error.detail)
             self._health.drop(error.reason, error.detail)
             return
         self._take(sample)
@@ -247,6 +250,7 @@ class PoseInput(TypedInput):
         try:
             return self._buffer.insert(msg, is_static)
         except MessageError as error:
+            self._refused(error.detail)
             self._health.drop(error.reason, error.detail)
             return []
 

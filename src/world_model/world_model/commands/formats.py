@@ -19,8 +19,8 @@ from world_model.data.formats.video import VideoOptions, read_video
 from world_model.data.simulated import parse_seeds
 from world_model.errors import DataError
 
-_SLOWER = 1.25
-"""Times the step asked for from which on the camera is slower than asked for."""
+_OTHER = 0.1
+"""Share by which the measured step may differ from the one asked for: jitter, not another rate."""
 
 
 def add_parsers(sources: Any) -> None:
@@ -87,8 +87,8 @@ class Filler:
 
     def _manifest(self, episode: Episode, account: Account) -> DatasetManifest:
         nominal_s = self._options.every / self._options.rate_hz
-        # A camera slower than asked for sets the step; one that jitters around the rate does not.
-        step_s = round(account.step_s, 4) if account.step_s > _SLOWER * nominal_s else nominal_s
+        # What was measured counts; a camera that only jitters around the rate asked for keeps it.
+        step_s = nominal_s if abs(account.step_s / nominal_s - 1.0) <= _OTHER else round(account.step_s, 4)
         return DatasetManifest(
             image_size=self._options.image_size,
             step_s=step_s,

@@ -83,7 +83,7 @@ class Account:
         damaged: Frames that were promised and could not be read.
         damages: What of the recording could not be read, in words.
         notes: What else is worth knowing, in words.
-        step_s: Median time between kept frames [s]; NaN with fewer than two.
+        step_s: Usual time between kept frames [s]; NaN with fewer than two.
         largest_gap_s: Longest time between kept frames [s].
         parts: {episode: frames} that came of it.
         camera_info: First sensor_msgs/CameraInfo of the camera, if recorded.

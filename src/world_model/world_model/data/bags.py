@@ -21,6 +21,7 @@ from world_model.data.events import read_events
 from world_model.data.frames import Events
 from world_model.data.stream import Aligned, align
 from world_model.errors import DataError
+from world_model.runtime.stepping import measured_step_s
 
 __all__ = ["BagOptions", "Recording", "read_bag", "read_recording", "recording_of", "unusable"]
 
@@ -187,11 +188,13 @@ def _episodes(events: Events, aligned: Aligned, name: str, place: str, account: 
     for part in parts:
         names.setdefault(part, f"{name}-{len(names) + 1}")
     gaps: list[np.ndarray] = []
+    stamps: list[np.ndarray] = []
     for part in parts:
         row_N = np.flatnonzero(part_T == part)
         frames = [events.frames[row] for row in row_N]
         stamp_T = np.array([frame.stamp_ns for frame in frames], np.int64)
         gaps.append(np.diff(stamp_T))
+        stamps.append(stamp_T)
         account.parts[names[part]] = len(frames)
         yield Episode(
             names[part],
@@ -205,7 +208,9 @@ def _episodes(events: Events, aligned: Aligned, name: str, place: str, account: 
         )
     if gaps:
         gap_N = np.concatenate(gaps) * 1e-9
-        account.step_s, account.largest_gap_s = float(np.median(gap_N)), float(gap_N.max())
+        account.largest_gap_s = float(gap_N.max())
+        # Of the longest part: a jump of time is no step.
+        account.step_s = measured_step_s(max(stamps, key=len))
 
 
 def _side(values: list[Any]) -> np.ndarray | None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from world_model.errors import DataError
+from world_model.runtime.stepping import measured_step_s
 
 FORMAT = "world-model-episodes-1"
 _FORMER = "world-model-drives-1"
@@ -85,7 +86,7 @@ class Episode:
 class DatasetManifest:
     """What a converted set is.
 
-    ``episodes``: name -> {place, frames, split}; ``accounts``: recording -> what was read, kept and left out of it.
+    ``episodes``: name -> {place, frames, split, and of recordings step_s: the measured time between frames [s]}; ``accounts``: recording -> what was read, kept and left out of it.
     """
 
     format: str = FORMAT
@@ -176,6 +177,8 @@ class EpisodeWriter:
         """Store one episode; it counts from the moment the manifest names it."""
         store_episode(self.path, episode)
         self.register(episode.name, episode.place, len(episode), split)
+        self._manifest.episodes[episode.name]["step_s"] = round(measured_step_s(episode.stamp_T), 4)
+        self._save()
 
     def register(self, name: str, place: str, frames: int, split: str) -> None:
         """Name an episode whose arrays ``store_episode`` has written (possibly in another process)."""
