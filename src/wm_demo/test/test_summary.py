@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from bag_player.sent_log import SentFrame
+from wm_demo.demo import _DEFAULT_S, _DEFAULT_SEED
 from wm_demo.graph import Exit
 from wm_demo.measurements import Measurements, ScoredForecast
-from wm_demo.summary import Run, conclusion, summarise
+from wm_demo.summary import Run, conclusion, judge, summarise
+from wm_sim.building import make_building
+from wm_sim.driving import Robot
+from wm_sim.settings import Driving, WorldConfig
 
 MS = 1_000_000
 KEYS = [
@@ -121,14 +127,13 @@ def _troubled(found: Measurements, run: Run) -> None:
     run.troubles.append("the source ended with exit code 1: boom")
 
 
-def test_the_end_of_a_run_is_told_in_three_lines():
-    found, run = good_run()
+def test_the_end_of_a_run_begins_with_the_fate_of_every_frame():
+    summary = summarise(*good_run())
 
-    assert conclusion(summarise(found, run)) == [
+    assert conclusion(summary) == [
         "200 frames sent: 195 encoded, 1 image-encoding, 3 paced, 1 lost in transport, 0 unaccounted for; "
         "12 states remembered",
-        "error 1 s ahead at places never seen: 0.50; without memory 0.60, if nothing changed 1.50",
-        "error 1 s ahead at places seen before: none was due",
+        *summary["verdict"],
     ]
 
 
@@ -153,3 +158,94 @@ def test_each_way_of_failing_is_named(harm, reason: str):
     harm(found, run)
 
     assert any(reason in failure for failure in summarise(found, run)["failures"])
+
+
+def said(found, run) -> str:
+    return "\n".join(summarise(found, run)["verdict"])
+
+
+def scored(ours, without, persistence, revisit=True, degraded=False, horizon_s=1.0):
+    return ScoredForecast(1, 1, horizon_s, revisit, ours, without, persistence, degraded)
+
+
+def test_the_last_lines_say_what_the_memory_was_worth_and_what_it_cost():
+    found, run = good_run()
+    found.errors = [scored(0.25, 1.0, 2.0), scored(0.35, 1.0, 2.0)]
+    worth, cost = summarise(found, run)["verdict"][-2:]
+    assert worth == "the memory was worth 70% of the error 1 s ahead at places seen before (1.000 to 0.300)"
+    assert cost.startswith("it cost 2.0 ms a forecast")
+    assert "12 states kept" in cost
+
+
+def test_a_run_without_revisits_says_so():
+    assert "no place was seen again" in said(*good_run())
+
+
+def test_a_memory_that_harms_is_no_worth():
+    found, run = good_run()
+    found.errors = [scored(1.2, 1.0, 2.0)]
+    assert "the memory was worth nothing: 1 s ahead at places seen before the error is 20% higher" in said(found, run)
+
+
+def test_worse_than_nothing_changes_is_said_in_words_and_no_failure_yet():
+    found, run = good_run()
+    found.errors = [scored(1.1, 1.5, 1.0, revisit=False), scored(1.01, 1.5, 1.0, horizon_s=0.05)]
+    text = said(found, run)
+    assert "1.0 s ahead at first visits the forecast is worse than saying that nothing changes: 1.100 against" in text
+    assert "0.05 s ahead at places seen before the forecast is worse" not in text
+    assert summarise(found, run)["failures"] == []
+
+
+def test_degraded_forecasts_are_counted_apart():
+    found, run = good_run()
+    found.errors = [scored(0.2, 1.0, 2.0), scored(0.9, 0.9, 2.0, degraded=True)]
+    table = summarise(found, run)["prediction_error"]["1.0"]
+    assert (table["revisit"]["n"], table["degraded"]["n"], table["revisit"]["ours"]) == (1, 1, pytest.approx(0.2))
+    assert "where the memory did not answer: 0.900, 2.000 for the best" in said(found, run)
+
+
+def test_a_recording_without_poses_is_no_failure_and_says_what_is_missing():
+    found, run = good_run()
+    run.sent = {"/camera/image_raw": 200}
+    found.degraded_predictions = 200
+    found.diagnostics["spatial_memory"]["memory_count"] = "0"
+    summary = summarise(found, run)
+    assert summary["failures"] == []
+    assert any(line.startswith("no poses were sent") for line in summary["verdict"])
+    assert any(line.startswith("no actions were sent") for line in summary["verdict"])
+
+
+def test_poses_of_another_clock_are_named_in_the_verdict_and_the_failure():
+    found, run = good_run()
+    why = "poses lie 1.7e+09 s before the frames: another clock?"
+    found.diagnostics["latent_publisher"]["degraded/pose_input"] = why
+    found.diagnostics["spatial_memory"]["memory_count"] = "0"
+    summary = summarise(found, run)
+    assert f"latent_publisher: {why}" in summary["verdict"]
+    assert f"the memory is empty although there were poses: {why}" in summary["failures"]
+
+
+def test_a_camera_too_slow_to_judge_by_is_said_and_no_failure():
+    found, run = good_run()
+    found.errors = []
+    for horizon in ("0.05", "1"):
+        found.diagnostics.setdefault("transition_predictor", {})[f"forecast_{horizon}s"] = "not scored: camera too slow"
+    summary = summarise(found, run)
+    assert "0.05s ahead: not scored: camera too slow" in summary["verdict"]
+    assert not [reason for reason in judge(summary) if "prediction error" in reason]
+
+
+def test_the_default_robot_comes_back_to_places_within_its_first_minute():
+    robot = Robot(make_building(_DEFAULT_SEED, WorldConfig()), Driving(), _DEFAULT_SEED)
+    poses, back_s = [], []
+    for tick in range(round(_DEFAULT_S / 0.25)):
+        robot.advance(0.25 * tick)
+        poses.append(robot.pose_at(0.25 * tick))
+        x, y, yaw = poses[-1]
+        for other in poses[: max(tick - 80, 0)]:
+            turn = (other[2] - yaw + math.pi) % (2 * math.pi) - math.pi
+            if math.hypot(other[0] - x, other[1] - y) < 1.0 and abs(turn) < math.radians(30):
+                back_s.append(0.25 * tick)
+                break
+    assert back_s[0] < 40.0
+    assert 0.25 * len(back_s) > 20.0

@@ -123,6 +123,7 @@ class ScoredForecast:
     ours: float
     without_memory: float
     persistence: float
+    degraded: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,13 +162,14 @@ class Measurements:
         return {key[len(prefix) :]: int(value) for key, value in values.items() if key.startswith(prefix)}
 
     def error_table(self) -> dict[str, dict[str, dict[str, float | int | None]]]:
-        """Returns {horizon: {"revisit" or "first": mean errors and their number}}."""
+        """Returns {horizon: {"revisit", "first" or "degraded": mean errors and their number}}; each counts once."""
         table: dict[str, dict[str, dict[str, float | int | None]]] = {}
         for horizon_s in sorted({round(e.horizon_s, 3) for e in self.errors} | {0.05, 1.0}):
             chosen = [e for e in self.errors if round(e.horizon_s, 3) == horizon_s]
             table[f"{horizon_s:g}" if horizon_s != 1.0 else "1.0"] = {
-                "revisit": _mean_errors([e for e in chosen if e.revisit]),
-                "first": _mean_errors([e for e in chosen if not e.revisit]),
+                "revisit": _mean_errors([e for e in chosen if e.revisit and not e.degraded]),
+                "first": _mean_errors([e for e in chosen if not e.revisit and not e.degraded]),
+                "degraded": _mean_errors([e for e in chosen if e.degraded]),
             }
         return table
 

@@ -94,6 +94,7 @@ class Monitor(Node):
             float(msg.error),
             float(msg.error_without_memory),
             float(msg.error_persistence),
+            bool(msg.degraded),
         )
         with self._out.lock:
             self._out.rates["/prediction_error"].tick(scored.steady_ns)

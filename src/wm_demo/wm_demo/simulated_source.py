@@ -57,6 +57,7 @@ def drive(robot: SimulatedRobot, log: SentLog, seconds: float, stop: Event) -> N
 def _parse(args: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="simulated_source", description=__doc__.split(": ", 1)[1])
     parser.add_argument("--seconds", type=positive, default=60.0, help="how long to drive (default 60)")
+    parser.add_argument("--seed", type=int, default=0, help="of the run and the building (default 0)")
     parser.add_argument("--subscribers", type=int, default=1, help="subscribers of the camera to wait for (default 1)")
     parser.add_argument("--wait", type=float, default=30.0, help="seconds to wait for them (default 30)")
     parser.add_argument("--log-fd", type=int, help="file descriptor for JSON lines about what was sent")
@@ -85,6 +86,7 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"nobody subscribed to {CAMERA} within {options.wait:.0f} s", file=sys.stderr)  # noqa: T201
             return 3
         time_to_drive = [
+            Parameter("seed", value=options.seed),
             Parameter("duration_s", value=options.seconds),
             Parameter("wait_for_camera_subscriber", value=True),
         ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from wm_demo.graph import Exit
 from wm_demo.measurements import Measurements, percentiles
+from wm_demo.verdict import verdict
 
 PUBLISH_RATE_HZ = 20.0
 """The graph's own pace: more than this is not expected of it."""
@@ -73,6 +74,8 @@ def summarise(found: Measurements, run: Run) -> dict[str, Any]:
         "memory_query_ms": percentiles(found.query_ms, largest=False),
         "visual_history_hz": found.rates["/visual_history"].hz,
         "prediction_error": found.error_table(),
+        "not_scored": not_scored(found),
+        "degraded_modes": degraded_modes(found),
         "cpu_percent": run.cpu_percent,
         "rss_mb": run.rss_mb,
         "distribution": run.distribution,
@@ -88,30 +91,39 @@ def summarise(found: Measurements, run: Run) -> dict[str, Any]:
         "exit_codes": {name: ended.code for name, ended in run.exits.items()},
         "stop_s": max((ended.seconds for ended in run.exits.values()), default=None),
     }
+    summary["verdict"] = verdict(summary)
     summary["failures"] = [*run.troubles, *judge(summary)]
     return summary
 
 
 def conclusion(summary: Mapping[str, Any]) -> list[str]:
-    """Returns what a person wants to know at the end, in lines: every frame's fate, and the forecasts 1 s ahead."""
+    """Returns what a person wants to know at the end, in lines: every frame's fate, and the verdict."""
     skipped = ", ".join(f"{count} {reason}" for reason, count in summary["frames_skipped"].items()) or "0 skipped"
-    lines = [
+    fate = (
         f"{summary['frames_sent']} frames sent: {summary['frames_encoded']} encoded, {skipped}, "
         f"{summary['lost_in_transport']} lost in transport, {summary['frames_unaccounted']} unaccounted for; "
         f"{summary['memory_count']} states remembered"
-    ]
-    for visit, name in (("first", "at places never seen"), ("revisit", "at places seen before")):
-        errors = summary["prediction_error"].get("1.0", {}).get(visit, {"n": 0})
-        if not errors["n"]:
-            lines.append(f"error 1 s ahead {name}: none was due")
-            continue
-        ours, without, same = (_number(errors[key]) for key in ("ours", "without_memory", "persistence"))
-        lines.append(f"error 1 s ahead {name}: {ours}; without memory {without}, if nothing changed {same}")
-    return lines
+    )
+    return [fate, *summary["verdict"]]
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def not_scored(found: Measurements) -> dict[str, str]:
+    """Returns {time ahead: why no forecast for it can be judged}, as the predictor says."""
+    values = found.diagnostics.get("transition_predictor", {})
+    said = {key.removeprefix("forecast_"): text for key, text in values.items() if key.startswith("forecast_")}
+    return {horizon: text for horizon, text in said.items() if text.startswith("not scored")}
+
+
+def degraded_modes(found: Measurements) -> dict[str, list[str]]:
+    """Returns {node: what it named as wrong in its last report}; the end of the input is none."""
+    modes = {}
+    for node, values in sorted(found.diagnostics.items()):
+        texts = [
+            text for key, text in values.items() if key.startswith("degraded/") and not key.startswith("degraded/no_")
+        ]
+        if texts:
+            modes[node] = texts
+    return modes
 
 
 def judge(summary: Mapping[str, Any]) -> list[str]:
@@ -140,14 +152,16 @@ def _judge_outputs(summary: Mapping[str, Any]) -> list[str]:
         if summary[f"{name}_hz"] < LEAST_RATE_SHARE * expected_hz:
             reasons.append(f"/{name} came at {summary[f'{name}_hz']:.1f} Hz, expected {expected_hz:.1f} Hz")
     if summary["sent"].get("/pose") and not summary["memory_count"]:
-        reasons.append("the memory is empty although there were poses")
+        why = "; ".join(summary["degraded_modes"].get("latent_publisher", []))
+        reasons.append("the memory is empty although there were poses" + (f": {why}" if why else ""))
     if summary["duration_s"] < SHORT_RUN_S:
         return reasons
     if not summary["visual_history_hz"]:
         reasons.append("no visual history came out")
-    if not sum(visit["n"] for horizon in summary["prediction_error"].values() for visit in horizon.values()):
+    scored = sum(visit["n"] for horizon in summary["prediction_error"].values() for visit in horizon.values())
+    if not scored and not summary["not_scored"]:
         reasons.append("no prediction error came out")
-    if summary["predictions"] and summary["degraded_predictions"] > summary["predictions"] / 2:
+    if summary["sent"].get("/pose") and summary["degraded_predictions"] > summary["predictions"] / 2:
         reasons.append(f"{summary['degraded_predictions']} of {summary['predictions']} predictions lacked the memory")
     return reasons
 

@@ -86,7 +86,8 @@ class Episode:
 class DatasetManifest:
     """What a converted set is.
 
-    ``episodes``: name -> {place, frames, split, and of recordings step_s: the measured time between frames [s]}; ``accounts``: recording -> what was read, kept and left out of it.
+    ``episodes``: name -> {place, frames, split, and of recordings step_s: the measured time between frames
+    [s]}; ``accounts``: recording -> what was read, kept and left out of it.
     """
 
     format: str = FORMAT

@@ -1,0 +1,72 @@
+"""What a demo run says for itself in words: errors, what the memory was worth and cost, what was missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+WORSE = 1.02
+"""Times the error of "nothing changes" from which on a forecast is called worse than it."""
+_AT = {"revisit": "at places seen before", "first": "at first visits", "degraded": "where the memory did not answer"}
+
+
+def verdict(summary: Mapping[str, Any]) -> list[str]:
+    """Returns the lines that a run ends with, the memory's worth and cost last."""
+    return [*_missing(summary), *_errors(summary), *_worse(summary), _worth(summary), _cost(summary)]
+
+
+def _missing(summary: Mapping[str, Any]) -> Iterator[str]:
+    sent = summary["sent"]
+    if sent and not sent.get("/pose"):
+        yield "no poses were sent: nothing could be remembered, every forecast was made without the memory"
+    if sent and not sent.get("/actions"):
+        yield "no actions were sent: where the robot will be was guessed from its poses alone"
+    for node, texts in summary["degraded_modes"].items():
+        for text in texts:
+            yield f"{node}: {text}"
+    for horizon, text in summary["not_scored"].items():
+        yield f"{horizon} ahead: {text}"
+
+
+def _errors(summary: Mapping[str, Any]) -> Iterator[str]:
+    for horizon, visits in summary["prediction_error"].items():
+        for visit, row in visits.items():
+            if not row["n"]:
+                continue
+            ours = f"{row['ours']:.3f}" + ("" if visit == "degraded" else " with the memory")
+            without = "" if visit == "degraded" else f", {row['without_memory']:.3f} without"
+            yield (
+                f"error {horizon} s ahead {_AT[visit]}: {ours}{without}, {row['persistence']:.3f} for the best that "
+                f"learns nothing (nothing changes); {row['n']} forecasts"
+            )
+
+
+def _worse(summary: Mapping[str, Any]) -> Iterator[str]:
+    for horizon, visits in summary["prediction_error"].items():
+        for visit, row in visits.items():
+            if row["n"] and row["ours"] > WORSE * row["persistence"]:
+                yield (
+                    f"{horizon} s ahead {_AT[visit]} the forecast is worse than saying that nothing changes: "
+                    f"{row['ours']:.3f} against {row['persistence']:.3f}"
+                )
+
+
+def _worth(summary: Mapping[str, Any]) -> str:
+    far = summary["prediction_error"].get("1.0", {}).get("revisit", {"n": 0})
+    if not far["n"]:
+        return "the memory was worth nothing here: no place was seen again and judged 1 s ahead"
+    ours, without = far["ours"], far["without_memory"]
+    share = 1.0 - ours / without if without else 0.0
+    if share <= 0.0:
+        return f"the memory was worth nothing: 1 s ahead at places seen before the error is {-share:.0%} higher with it"
+    return (
+        f"the memory was worth {share:.0%} of the error 1 s ahead at places seen before ({without:.3f} to {ours:.3f})"
+    )
+
+
+def _cost(summary: Mapping[str, Any]) -> str:
+    asked, states = summary["memory_query_ms"], f"{summary['memory_count']} states kept"
+    late = f"{summary['degraded_predictions']} of {summary['predictions']} forecasts were made without it"
+    if asked["p50"] is None:
+        return f"it cost nothing: it was never asked; {states}; {late}"
+    return f"it cost {asked['p50']:.1f} ms a forecast ({asked['p99']:.1f} ms in one of a hundred); {states}; {late}"
