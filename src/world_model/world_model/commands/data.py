@@ -105,7 +105,7 @@ def _simulate(options: argparse.Namespace, bar: Progress) -> None:
         )
         for seed in parse_seeds(options.seeds)
     ]
-    task = bar.add_task("drives", total=len(runs))
+    task = bar.add_task("episodes", total=len(runs))
     generate(
         options.out,
         runs,

@@ -60,10 +60,10 @@ def run_training(
     episodes = EpisodeSet(data)
     names = episodes.names("train")
     if not names:
-        raise DataError(f"{data} has no training drives")
+        raise DataError(f"{data} has no training episodes")
     config = on_cameras_time(config, episodes, names, report)
     stages = prepare(config, episodes, names, out, report)
-    report.say(f"preparing {len(names)} drives")
+    report.say(f"preparing {len(names)} episode(s)")
     sequences = make_sequences(config, episodes, names, stages, workers)
     valid = make_sequences(config, episodes, episodes.names("valid"), stages, workers)
     without_memory = make_without_memory(config, stages, episodes.manifest.action_dim)

@@ -1,0 +1,75 @@
+"""The reference is true: pages that are written from the code, and the tables of topics and services."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts.lint import reference
+from wm_bringup.composed import make_nodes
+from wm_testing.nodes import ros_context
+
+__all__ = ["ros_context"]
+
+pytestmark = pytest.mark.training
+
+ROOT = Path(__file__).parents[1]
+INTERFACES = (ROOT / "docs" / "reference" / "interfaces.md").read_text()
+ROS_OWN = re.compile(
+    r"/parameter_events|/rosout|/clock|.*/(get|set|list|describe)_\w*parameter\w*|.*/get_type_description"
+)
+
+
+def type_name(kind: type) -> str:
+    """Returns a message or service type as the page writes it, ``std_msgs/Float32``."""
+    return f"{kind.__module__.split('.')[0]}/{kind.__name__}"
+
+
+def rows_of(name: str) -> list[str]:
+    return [line for line in INTERFACES.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1]]
+
+
+def table_names(title: str) -> set[str]:
+    """Returns the names in the first column of a section's table."""
+    section = INTERFACES.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    firsts = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
+    return {name for first in firsts for name in re.findall(r"`(/[\w/]+)`", first)}
+
+
+@pytest.fixture
+def graph(ros_context):
+    nodes = make_nodes()
+    yield nodes
+    for node in nodes:
+        node.destroy_node()
+
+
+@pytest.mark.parametrize("page", reference.PAGES)
+def test_written_pages_are_what_the_code_says(page: str):
+    assert (ROOT / page).read_text() == reference.PAGES[page](), "python -m scripts.lint.reference writes it again"
+
+
+def test_every_topic_and_service_of_the_nodes_is_in_the_tables_with_its_type(graph):
+    published = {p.topic_name: p.msg_type for node in graph for p in node.publishers}
+    heard = {s.topic_name: s.msg_type for node in graph for s in node.subscriptions}
+    served = {node.resolve_service_name(s.srv_name): s.srv_type for node in graph for s in node.services}
+
+    for name, kind in {**published, **heard, **served}.items():
+        if not ROS_OWN.fullmatch(name):
+            assert any(kind.__name__ in row for row in rows_of(name)), f"{name} ({type_name(kind)}) has no row"
+
+
+def test_no_topic_or_service_is_promised_that_no_node_has(graph):
+    published = {p.topic_name for node in graph for p in node.publishers}
+    served = {node.resolve_service_name(s.srv_name) for node in graph for s in node.services}
+
+    assert table_names("Out") <= published
+    assert table_names("Services") <= served
+
+
+def test_a_wrong_table_would_show():
+    assert rows_of("/latent/state")
+    assert not rows_of("/latent/stat")
+    assert {"/latent", "/diagnostics"} <= table_names("Out")
