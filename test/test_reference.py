@@ -73,3 +73,35 @@ def test_a_wrong_table_would_show():
     assert rows_of("/latent/state")
     assert not rows_of("/latent/stat")
     assert {"/latent", "/diagnostics"} <= table_names("Out")
+
+
+PLACE = re.compile(r"`((?:src|config|docs|test|launch|benchmarks|scripts)/[\w./-]+)`(?:: `([^`]+)`)?")
+PAGES_WITH_PLACES = [
+    ROOT / "docs" / "internals" / "where_things_go.md",
+    *sorted((ROOT / "docs" / "guides").glob("*.md")),
+]
+
+
+def missing_places(text: str) -> list[str]:
+    """Returns what a page names in the repository that is not there: files, and names that should stand in them."""
+    missing = []
+    for path, name in PLACE.findall(text):
+        if any(placeholder in path for placeholder in ("NAME", "NODE")):
+            continue
+        if not (ROOT / path).exists():
+            missing.append(path)
+        elif name and (ROOT / path).is_file() and name not in (ROOT / path).read_text():
+            missing.append(f"{name} in {path}")
+    return missing
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_PLACES, ids=lambda page: page.name)
+def test_where_things_go_is_where_they_are(page: Path):
+    assert missing_places(page.read_text()) == []
+
+
+def test_a_place_that_is_not_there_is_named():
+    assert missing_places("`src/nowhere.py` and `test/test_layers.py`: `no_such_name`") == [
+        "src/nowhere.py",
+        "no_such_name in test/test_layers.py",
+    ]
