@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from io import StringIO
@@ -23,10 +24,7 @@ from world_model.cli import main as wm
 ROOT = Path(__file__).resolve().parents[2]
 _WRITTEN = "Written from the code by `python -m scripts.lint.reference`, which a test repeats; change it there.\n"
 _WIDTH = "100"
-_SUBCOMMANDS: Mapping[str, tuple[str, ...]] = {
-    "data": ("sim", "bag", "inspect"),
-    "slow": ("train", "adapt", "evaluate", "compare", "targets", "gate"),
-}
+_CHOICE = re.compile(r"^  \{([\w,]+)\}$", re.MULTILINE)
 
 
 def parameters() -> str:
@@ -93,8 +91,8 @@ def _parameter_row(field: dataclasses.Field[Any]) -> str:
 def _command_words() -> Iterator[tuple[str, ...]]:
     for command in COMMANDS:
         yield (command,)
-        for name in _SUBCOMMANDS.get(command, ()):
-            yield command, name
+        for names in _CHOICE.findall(_help(command)):
+            yield from ((command, name) for name in names.split(","))
 
 
 def _help(*words: str) -> str:
