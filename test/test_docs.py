@@ -174,7 +174,7 @@ def test_the_checks_see_what_they_are_there_for(text, pattern, found):
     assert bool(pattern.search(text)) == found
     if pattern is _LINK:
         assert not leads_somewhere(ROOT / "README.md", "no/where.md")
-        assert not leads_somewhere(ROOT / "README.md", "docs/models.md#no-such-section")
+        assert not leads_somewhere(ROOT / "README.md", "docs/internals/models.md#no-such-section")
         assert not leads_somewhere(ROOT / "README.md", "../outside.md")
 
 
