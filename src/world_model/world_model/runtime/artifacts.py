@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from world_model.errors import ArtifactError
@@ -74,6 +75,13 @@ class Artifact:
     def without_memory(self) -> TransitionModule:
         """Return the same transition trained without memory, which evaluation compares with."""
         return self._transition("without_memory")
+
+    def action_statistics(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return mean and standard deviation of each action over the training set, [A] each; ``None``: not kept."""
+        buffers = dict(self._loaded("transition").named_buffers())
+        if not {"action_mean", "action_std"} <= set(buffers):
+            return None
+        return buffers["action_mean"].cpu().numpy(), buffers["action_std"].cpu().numpy()
 
     def decoder(self) -> torch.jit.ScriptModule:
         """Return the decoder: ``latent_BD -> image_BHWC uint8``."""

@@ -14,9 +14,12 @@ import numpy as np
 from scipy.optimize import nnls
 
 # Older forecasts count less, with this time constant: long enough to learn a few numbers, short enough to follow.
-FORGET_S = 25.0
-# How much evidence is asked for before a share departs from 0: squared difference over variance, times seconds.
-CAUTION_S = 0.15
+FORGET_S = 40.0
+# How much evidence is asked for before a share departs from 0: the forecast's own squared error, for so many seconds.
+CAUTION_S = 0.2
+# Squared errors (over the variance) above this count as this.
+_LARGEST = 25.0
+_TINY = 1e-9
 
 
 class Evidence:
@@ -30,11 +33,12 @@ class Evidence:
         candidates: C.
         variance_D: Variance of the latents, the unit of errors.
         step_s: Time between observations, which is what each forecast counts [s].
+        solve_every: Forecasts after which shares are solved anew; they change slowly, and solving is what costs.
 
     Source: Bates and Granger, The Combination of Forecasts (1969); least squares with a forgetting factor.
     """
 
-    def __init__(self, candidates: int, variance_D: np.ndarray, step_s: float) -> None:
+    def __init__(self, candidates: int, variance_D: np.ndarray, step_s: float, solve_every: int = 1) -> None:
         self._scale_D = 1.0 / np.sqrt(np.asarray(variance_D, np.float64))
         self._step_s = step_s
         self._keep = math.exp(-step_s / FORGET_S)
@@ -42,6 +46,8 @@ class Evidence:
         self._gram_CC = np.zeros((candidates, candidates))
         self._moment_C = np.zeros(candidates)
         self.share_C = np.zeros(candidates)
+        self._seconds = self._missed = 0.0
+        self._solve_every, self._unsolved = solve_every, 0
 
     def combine(self, forecast_D: np.ndarray, candidate_CD: np.ndarray) -> np.ndarray:
         """Return the forecast with each candidate's share in it, [D]."""
@@ -63,12 +69,23 @@ class Evidence:
         if not self._waiting or self._waiting[0][0] > stamp_ns + slack_ns:
             return
         _, forecast_D, candidate_CD = self._waiting.popleft()
+        self.learn(forecast_D, candidate_CD, latent_D)
+
+    def learn(self, forecast_D: np.ndarray, candidate_CD: np.ndarray, latent_D: np.ndarray) -> None:
+        """Learn from a forecast, before it was combined, whose time has come."""
         better_CD = (candidate_CD - forecast_D) * self._scale_D
         missed_D = (latent_D - forecast_D) * self._scale_D
-        weight = self._step_s / len(missed_D)
-        self._gram_CC = self._keep * self._gram_CC + weight * better_CD @ better_CD.T
-        self._moment_C = self._keep * self._moment_C + weight * better_CD @ missed_D
-        self.share_C = shares(self._gram_CC, self._moment_C, CAUTION_S)
+        gram_CC, missed = better_CD @ better_CD.T / len(missed_D), float(missed_D @ missed_D) / len(missed_D)
+        weight = self._step_s * min(1.0, _LARGEST / max(missed, float(gram_CC.diagonal().max()), _TINY))
+        self._seconds = self._keep * self._seconds + weight
+        self._missed = self._keep * self._missed + weight * missed
+        self._gram_CC = self._keep * self._gram_CC + weight * gram_CC
+        self._moment_C = self._keep * self._moment_C + (weight / len(missed_D)) * (better_CD @ missed_D)
+        self._unsolved += 1
+        if self._unsolved >= self._solve_every:
+            self._unsolved = 0
+            caution = CAUTION_S * self._missed / self._seconds + _TINY
+            self.share_C = shares(self._gram_CC, self._moment_C, caution)
 
     def forget_waiting(self) -> None:
         """Drop forecasts whose time has not come; what was learned stays."""

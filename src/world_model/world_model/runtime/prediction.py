@@ -27,9 +27,10 @@ class Forecast:
     """The latent expected ``horizon_s`` ahead.
 
     ``gate`` is 0 when memories had no say and 1 when they alone spoke. ``revisit`` tells whether one of them lies
-    within 1 m and 30 degrees of the expected pose. ``network_D`` is what the network made of the memories before recent
-    evidence had its say (``world_model.runtime.evidence``), ``copied_D`` what they say without any network (``None``
-    where they are not of this place).
+    within 1 m and 30 degrees of the expected pose. ``latent_D`` and ``without_memory_D`` are the online combinations of
+    what uses memories and of what does not (``world_model.runtime.experts``). Parts of them: ``network_D`` is what the
+    network made of the memories, ``network_without_D`` what it says without any, ``copied_D`` what memories say without
+    any network (``None`` without memories), ``mean_D`` the robot's own mean, ``ridge_D`` what the regression says.
     """
 
     horizon_s: float
@@ -37,6 +38,9 @@ class Forecast:
     network_D: np.ndarray
     copied_D: np.ndarray | None
     without_memory_D: np.ndarray
+    network_without_D: np.ndarray
+    mean_D: np.ndarray
+    ridge_D: np.ndarray
     persistence_D: np.ndarray
     gate: float
     memory_ids: tuple[int, ...]
@@ -47,10 +51,14 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The forecasts made from one observation, ordered by horizon."""
+    """The forecasts made from one observation, ordered by horizon.
+
+    ``outside`` says, one sentence each, what of that observation lay outside the range the model was trained on.
+    """
 
     stamp_ns: int
     forecasts: tuple[Forecast, ...]
+    outside: tuple[str, ...] = ()
 
 
 def is_revisit(pose: Pose2, memory_poses: Sequence[Pose2]) -> bool:

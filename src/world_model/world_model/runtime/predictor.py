@@ -9,6 +9,7 @@ Shape suffixes: D = latent size, A = action size, H = horizons, K = memories, S 
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,9 +19,11 @@ from wm_core.se2 import Pose2
 from world_model.errors import ObservationError
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval, motion_features
-from world_model.runtime.evidence import Evidence
+from world_model.runtime.experts import Combined
 from world_model.runtime.motion import MotionModel, MotionTracker, displacement_at, expected_error
+from world_model.runtime.panel import Networks, Panel
 from world_model.runtime.prediction import Forecast, Observation, Prediction, is_revisit
+from world_model.runtime.ranges import TrainingRange
 from world_model.runtime.retrieved import (
     Memory,
     MemoryRequest,
@@ -28,7 +31,7 @@ from world_model.runtime.retrieved import (
     anticipated_arrays,
     appearance_arrays,
     count_successors,
-    plain_copy,
+    plain_copies,
     successor_arrays,
 )
 from world_model.runtime.stepping import StepCounter
@@ -48,8 +51,6 @@ __all__ = ["Forecast", "Observation", "Prediction", "Predictor", "is_revisit"]
 GAP_STEPS = 10
 _GAP_FRAMES = 3
 _LONGEST_GAP_S = 5.0
-# Beside the network's forecast: the one without memories, a plain copy of memories, and what is usual.
-_CANDIDATES = 3
 
 
 class Predictor:
@@ -92,7 +93,8 @@ class Predictor:
         model = motion_without(MotionModel.from_manifest(manifest.motion), self._off)
         self._motion = MotionTracker(model, manifest.step_s, manifest.action_dim)
         self._known_std_H3 = expected_error(model, self.horizons_s)
-        self._usual_D = np.array(manifest.latent_mean, np.float32)
+        mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
+        self._range = TrainingRange(artifact.action_statistics(), mean_D, variance_D)
         horizon_1H, history_1N = (self._row(np.array(v)) for v in (self.horizons_s, np.zeros(manifest.history_dim)))
         self._nothing = nothing_observed(horizon_1H, history_1N)
         self._spans_s = [usable_span_s(horizon_s, manifest.step_s) for horizon_s in self.horizons_s]
@@ -103,21 +105,21 @@ class Predictor:
     def reset(self) -> None:
         """Forget the context and what recent forecasts taught; the next observation starts anew."""
         manifest = self._manifest
-        variance_D = np.array(manifest.latent_variance)
-        self._evidence = [Evidence(_CANDIDATES, variance_D, manifest.step_s) for _ in self.horizons_s]
+        mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
+        self._panel = Panel(self.horizons_s, manifest.step_s, mean_D, variance_D, manifest.action_dim)
         self._gap_s = 0.0
         self._restart()
 
     def _restart(self) -> None:
         """Forget the context: what comes next does not follow from what came before."""
-        for evidence in self._evidence:
-            evidence.forget_waiting()
+        self._panel.restart()
         with torch.inference_mode():
             self._present = self._nothing._replace(state=self._transition.initial(1))
         self._before_1C = self._present.state
         self._counter.reset()
         self._motion.reset()
         self._last: Observation | None = None
+        self._outside: tuple[str, ...] = ()
         self._moved_H3: np.ndarray | None = None
         self._std_H3 = self._known_std_H3
 
@@ -140,8 +142,10 @@ class Predictor:
             if elapsed_s <= 0 or elapsed_s > self._longest_gap_s():
                 self._restart()
             self._gap_s = max(elapsed_s, 0.0)
-        for evidence in self._evidence:
-            evidence.observe(observation.stamp_ns, observation.latent_D)
+        self._panel.observe(observation.stamp_ns, observation.latent_D, observation.action_A)
+        self._outside = self._range.outside(observation.latent_D, observation.action_A)
+        observation = self._limited(observation)
+        plan_SA = None if plan_SA is None else self._range.action(plan_SA)
         self._advance(observation)
         self._last = observation
         self._motion.update(observation.stamp_ns, observation.pose, observation.action_A)
@@ -158,7 +162,7 @@ class Predictor:
         Of a faster one the newest frame of a step takes the place of the one before.
         """
         steps = self._counter.advance(observation.stamp_ns)
-        latent_1D, action_1A = self._row(observation.latent_D), self._action_row(observation)
+        latent_1D, action_1A = self._row(self._range.latent(observation.latent_D)), self._action_row(observation)
         last = self._present
         with torch.inference_mode():
             state_1C = self._before_1C if steps == 0 else last.state
@@ -200,7 +204,7 @@ class Predictor:
         forecasts = tuple(
             self._forecast(i, latent_HD[i], base_HD[i], float(gate_H[i]), found) for i, found in enumerate(anticipated)
         )
-        return Prediction(self._last.stamp_ns, forecasts)
+        return Prediction(self._last.stamp_ns, forecasts, self._outside)
 
     def _check(self, observation: Observation) -> None:
         latent_D, size = observation.latent_D, self._manifest.z_dim
@@ -209,6 +213,12 @@ class Predictor:
         action_A, size = observation.action_A, self._manifest.action_dim
         if action_A is not None and (action_A.shape != (size,) or not np.all(np.isfinite(action_A))):
             raise ObservationError(f"action is {action_A.tolist()}, expected {size} finite values")
+
+    def _limited(self, observation: Observation) -> Observation:
+        """Return the observation with its action within the range that was trained on; the latent stays true."""
+        if observation.action_A is None or not self._outside:
+            return observation
+        return replace(observation, action_A=self._range.action(observation.action_A))
 
     def _expected_motion(self, plan_SA: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray]:
         """Return the displacement at each horizon, if anything is known of it, and its standard error, [H, 3] each."""
@@ -285,6 +295,8 @@ class Predictor:
         arrays = anticipated_arrays(anticipated, expected, present, self._anticipated_k, size, retrieval)
         arrays |= appearance_arrays(appearance, present, width, size, retrieval)
         arrays |= successor_arrays(appearance, present, self.horizons_s, self._manifest.step_s, width, size)
+        for name in ("anticipated_latent", "appearance_latent", "successor_latent"):
+            arrays[name] = self._range.latent(arrays[name])
         return Retrieved(**{name: self._tensor(array) for name, array in arrays.items()})
 
     def _forecast(
@@ -295,23 +307,26 @@ class Predictor:
         pose = self._expected_pose(index)
         poses = tuple(memory.pose for memory in found)
         revisit = pose is not None and is_revisit(pose, poses)
-        combined_D, copied_D, gate = latent_D, None, gate if found else 0.0
-        if revisit and pose is not None and EVIDENCE not in self._off:
-            # What is true of places seen before says nothing of others.
-            evidence, horizon_ns = self._evidence[index], round(self.horizons_s[index] * 1e9)
-            copied_D = plain_copy(found, pose, self._std_H3[index], self._retrieval)
-            candidate_CD = np.stack([base_D, copied_D, self._usual_D])
-            combined_D = evidence.combine(latent_D, candidate_CD)
-            evidence.expect(last.stamp_ns + horizon_ns, latent_D, candidate_CD)
-            gate = gate * float(1.0 - evidence.share_C.sum()) + float(evidence.share_C[1])
+        copies_MD = None
+        if found and pose is not None:
+            copies_MD = plain_copies(found, pose, self._std_H3[index], self._retrieval)
+        networks = Networks(base_D, latent_D, gate if found else 0.0)
+        if EVIDENCE in self._off:
+            combined = Combined(latent_D, base_D, last.latent_D, networks.gate)
+        else:
+            moved_3 = None if self._moved_H3 is None else self._moved_H3[index]
+            combined = self._panel.combine(index, networks, moved_3, copies_MD, revisit)
         return Forecast(
             horizon_s=self.horizons_s[index],
-            latent_D=combined_D,
+            latent_D=combined.latent_D,
             network_D=latent_D,
-            copied_D=copied_D,
-            without_memory_D=base_D,
+            copied_D=None if copies_MD is None else copies_MD[0],
+            without_memory_D=combined.without_memory_D,
+            network_without_D=base_D,
+            mean_D=self._panel.usual,
+            ridge_D=combined.ridge_D,
             persistence_D=last.latent_D,
-            gate=gate,
+            gate=combined.gate,
             memory_ids=tuple(memory.id for memory in found),
             memory_poses=poses,
             pose=pose,

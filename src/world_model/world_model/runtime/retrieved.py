@@ -23,6 +23,7 @@ from world_model.runtime.conditioning import (
 
 # Views are alike over about this distance: metres (scaled as the artifact scales lengths) and radians.
 _ALIKE = 0.15
+_FEW = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +184,19 @@ def plain_copy(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, retr
     weight_K = np.exp(far_K.min() - far_K)
     latent_KD = np.array([memory.latent_D for memory in found])
     return (weight_K / weight_K.sum()) @ latent_KD
+
+
+def plain_copies(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
+    """Return what memories say without any network: ``plain_copy``, mean of the first four, and the first, [3, D].
+
+    Args:
+        found: At least one memory, nearest first.
+        expected: Where the robot will be.
+        std_3: Standard errors of that (forward [m], left [m], turn [rad]).
+        retrieval: Settings of the artifact.
+    """
+    mean_D = np.mean([memory.latent_D for memory in found[:_FEW]], axis=0)
+    return np.stack([plain_copy(found, expected, std_3, retrieval), mean_D, found[0].latent_D])
 
 
 def _offsets(memories: Sequence[Memory], frame: Pose2) -> np.ndarray:

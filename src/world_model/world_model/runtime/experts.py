@@ -1,0 +1,163 @@
+"""The forecasts of one horizon, combined by how each came true lately: everywhere, with memories and without.
+
+Without memories: the network, persistence, the robot's own running mean and a ridge regression learned online. With
+them: the network's forecast from memories, carried over to that better base, and plain copies of the memories. Shares
+come from least squares; a mixture with a guarantee stands behind it.
+
+Shape suffixes: D = latent size, F = features, E = experts.
+"""
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from world_model.runtime.evidence import Evidence
+from world_model.runtime.guard import DelayedMixture, Ticket
+from world_model.runtime.regression import OnlineRidge
+
+# How much of the mixture is the least-squares combination before anything is known.
+TRUST = 0.9
+_SOLVE_EVERY = 4
+WITHOUT_MEMORY = ("network", "persistence", "running_mean", "ridge")
+FROM_MEMORY = ("copy", "mean_of_four", "nearest")
+WITH_MEMORY = ("network_with_memory", *FROM_MEMORY, "without_memory", *WITHOUT_MEMORY[1:])
+
+
+@dataclass(frozen=True)
+class Said:
+    """What each forecaster says of one horizon at one moment.
+
+    Attributes:
+        stamp_ns: Now.
+        network_D: The network without memories.
+        with_memory_D: The network with them.
+        gate: How much memories had to say in that (0..1).
+        latent_D: The present latent.
+        mean_D: The robot's own mean latent.
+        feature_F: What the regression sees.
+        copies_MD: Weighed copy, mean of the four nearest and nearest memory; ``None`` without memories.
+        revisit: The place was seen before.
+    """
+
+    stamp_ns: int
+    network_D: np.ndarray
+    with_memory_D: np.ndarray
+    gate: float
+    latent_D: np.ndarray
+    mean_D: np.ndarray
+    feature_F: np.ndarray
+    copies_MD: np.ndarray | None
+    revisit: bool
+
+
+@dataclass(frozen=True)
+class Combined:
+    """Forecasts of one horizon: with memories, without, what the regression says, and the share memories have."""
+
+    latent_D: np.ndarray
+    without_memory_D: np.ndarray
+    ridge_D: np.ndarray
+    gate: float
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    due_ns: int
+    said: Said
+    base_ED: np.ndarray
+    base_learner: tuple[DelayedMixture, Ticket]
+    full_ED: np.ndarray | None
+    full_learner: tuple[DelayedMixture, Ticket] | None
+
+
+class Experts:
+    """Combines the forecasts of one horizon.
+
+    Args:
+        horizon_s: Time ahead [s].
+        step_s: Time between observations [s].
+        variance_D: Variance of the latents, the unit of errors.
+        feature_count: F.
+    """
+
+    def __init__(self, horizon_s: float, step_s: float, variance_D: np.ndarray, feature_count: int) -> None:
+        self._horizon_ns = round(horizon_s * 1e9)
+        self._slack_ns = step_s * 0.5e9
+        self._waiting: deque[_Waiting] = deque()
+        self._ridge = OnlineRidge(feature_count, variance_D, step_s)
+        self._base_evidence = Evidence(len(WITHOUT_MEMORY) - 1, variance_D, step_s, _SOLVE_EVERY)
+        # What memories are worth where the place was seen before says nothing of where it was only near.
+        self._evidence = {
+            kind: Evidence(len(WITH_MEMORY) - 1, variance_D, step_s, _SOLVE_EVERY) for kind in (False, True)
+        }
+
+        def mixture(experts: tuple[str, ...]) -> DelayedMixture:
+            rest = np.full(len(experts), (1.0 - TRUST) / len(experts))
+            return DelayedMixture(np.append(TRUST, rest), variance_D)
+
+        self.base_guard = {kind: mixture(WITHOUT_MEMORY) for kind in (False, True)}
+        self.guard = {kind: mixture(WITH_MEMORY) for kind in (False, True)}
+
+    def combine(self, said: Said) -> Combined:
+        """Return the combined forecasts, and keep what was said until its time comes.
+
+        Where nothing was remembered both are one array. A second call for the same moment replaces the first.
+        """
+        while self._waiting and self._waiting[-1].due_ns >= said.stamp_ns + self._horizon_ns:
+            self._drop(self._waiting.pop())
+        ridge_D = said.latent_D + self._ridge.forecast(said.feature_F)
+        plain_ED = np.stack([said.network_D, said.latent_D, said.mean_D, ridge_D])
+        least_D = self._base_evidence.combine(plain_ED[0], plain_ED[1:])
+        base_ED = np.concatenate([least_D[None], plain_ED])
+        base_guard = self.base_guard[said.revisit]
+        ticket = base_guard.take()
+        base_D = ticket.weight_E @ base_ED
+        waiting = _Waiting(said.stamp_ns + self._horizon_ns, said, base_ED, (base_guard, ticket), None, None)
+        if said.copies_MD is None:
+            self._waiting.append(waiting)
+            base_D = base_D.astype(np.float32)
+            return Combined(base_D, base_D, ridge_D, 0.0)
+        # The network's forecast stands on its own one without memories; as far as it does, the better one replaces it.
+        moved_D = said.with_memory_D + (1.0 - said.gate) * (base_D - said.network_D)
+        candidate_ED = np.concatenate([said.copies_MD, base_D[None], plain_ED[1:]])
+        evidence, guard = self._evidence[said.revisit], self.guard[said.revisit]
+        least_D = evidence.combine(moved_D, candidate_ED)
+        full_ED = np.concatenate([[least_D, moved_D], candidate_ED])
+        ticket = guard.take()
+        weight_E = ticket.weight_E
+        self._waiting.append(replace(waiting, full_ED=full_ED, full_learner=(guard, ticket)))
+        memories = len(said.copies_MD)
+        share_C = evidence.share_C
+        least_gate = (1.0 - float(share_C.sum())) * said.gate + float(share_C[:memories].sum())
+        gate = (
+            float(weight_E[0]) * least_gate + float(weight_E[1]) * said.gate + float(weight_E[2 : 2 + memories].sum())
+        )
+        return Combined((weight_E @ full_ED).astype(np.float32), base_D.astype(np.float32), ridge_D, gate)
+
+    def observe(self, stamp_ns: int, latent_D: np.ndarray) -> None:
+        """Learn from the forecast for this time, if there is one within half a step."""
+        while self._waiting and self._waiting[0].due_ns < stamp_ns - self._slack_ns:
+            self._drop(self._waiting.popleft())
+        if not self._waiting or self._waiting[0].due_ns > stamp_ns + self._slack_ns:
+            return
+        made = self._waiting.popleft()
+        said = made.said
+        self._ridge.learn(said.feature_F, latent_D - said.latent_D)
+        self._base_evidence.learn(made.base_ED[1], made.base_ED[2:], latent_D)
+        guard, ticket = made.base_learner
+        guard.learn(ticket, made.base_ED, latent_D)
+        if made.full_ED is None or made.full_learner is None:
+            return
+        self._evidence[said.revisit].learn(made.full_ED[1], made.full_ED[2:], latent_D)
+        guard, ticket = made.full_learner
+        guard.learn(ticket, made.full_ED, latent_D)
+
+    def forget_waiting(self) -> None:
+        """Drop forecasts whose time has not come; what was learned stays."""
+        while self._waiting:
+            self._drop(self._waiting.pop())
+
+    def _drop(self, waiting: _Waiting) -> None:
+        for guard, ticket in filter(None, (waiting.base_learner, waiting.full_learner)):
+            guard.release(ticket)

@@ -1,0 +1,105 @@
+"""The experts of all horizons over one stream: what they share is kept once.
+
+Shape suffixes: D = latent size, A = action size, F = features, H = horizons, M = plain copies of memories.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from world_model.runtime.experts import Combined, Experts, Said
+from world_model.runtime.regression import RunningMean
+
+# A longer latent is seen by the regression through so many fixed random directions, so that its cost stays bounded.
+WIDEST = 32
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What the network says of one horizon: without memories, with them, and how much those had to say (0..1)."""
+
+    without_D: np.ndarray
+    with_D: np.ndarray
+    gate: float
+
+
+class Panel:
+    """Runs one ``Experts`` per horizon along a stream of latents.
+
+    Args:
+        horizons_s: Times ahead [s].
+        step_s: Time between observations [s].
+        mean_D: Mean of the latents over the training set: what is usual before anything was seen.
+        variance_D: Their variance, the unit of errors.
+        action_dim: A.
+    """
+
+    def __init__(
+        self, horizons_s: Sequence[float], step_s: float, mean_D: np.ndarray, variance_D: np.ndarray, action_dim: int
+    ) -> None:
+        size = len(variance_D)
+        self._mean = RunningMean(mean_D, step_s)
+        self._view_DW = None if size <= WIDEST else _directions(size)
+        self._action_dim = action_dim
+        # Latent and its change, action, displacement and whether that is known.
+        feature_count = 2 * min(size, WIDEST) + action_dim + 4
+        self.experts = [Experts(horizon_s, step_s, variance_D, feature_count) for horizon_s in horizons_s]
+        self.restart()
+
+    @property
+    def usual(self) -> np.ndarray:
+        """The robot's own mean latent so far, [D]."""
+        return self._mean.mean_D
+
+    def restart(self) -> None:
+        """Let what comes next not follow from what came before; what was learned stays."""
+        self._stamp_ns = 0
+        self._before_W: np.ndarray | None = None
+        for experts in self.experts:
+            experts.forget_waiting()
+
+    def observe(self, stamp_ns: int, latent_D: np.ndarray, action_A: np.ndarray | None) -> None:
+        """Take the newest latent and the action taken there, and learn from the forecasts that were made for it."""
+        self._stamp_ns, self._latent_D = stamp_ns, latent_D.astype(np.float64)
+        self._mean.update(self._latent_D)
+        for experts in self.experts:
+            experts.observe(stamp_ns, self._latent_D)
+        seen_W = self._latent_D if self._view_DW is None else self._latent_D @ self._view_DW
+        change_W = np.zeros_like(seen_W) if self._before_W is None else seen_W - self._before_W
+        self._before_W = seen_W
+        action_A = np.zeros(self._action_dim) if action_A is None else action_A
+        self._feature_F = np.concatenate([seen_W, change_W, action_A])
+
+    def combine(
+        self, index: int, networks: Networks, moved_3: np.ndarray | None, copies_MD: np.ndarray | None, revisit: bool
+    ) -> Combined:
+        """Return the combined forecasts of one horizon from the last observation.
+
+        Args:
+            index: Which horizon.
+            networks: What the network says.
+            moved_3: Expected displacement; ``None`` where nothing is known of it.
+            copies_MD: Weighed copy, mean of the four nearest and nearest memory; ``None`` without memories.
+            revisit: The place was seen before.
+        """
+        motion_4 = np.zeros(4) if moved_3 is None else np.append(moved_3, 1.0)
+        return self.experts[index].combine(
+            Said(
+                stamp_ns=self._stamp_ns,
+                network_D=networks.without_D,
+                with_memory_D=networks.with_D,
+                gate=networks.gate,
+                latent_D=self._latent_D,
+                mean_D=self._mean.mean_D,
+                feature_F=np.concatenate([self._feature_F, motion_4]),
+                copies_MD=copies_MD,
+                revisit=revisit,
+            )
+        )
+
+
+def _directions(size: int) -> np.ndarray:
+    """Return fixed orthonormal directions, [D, W]."""
+    directions_DW, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, WIDEST)))
+    return directions_DW
