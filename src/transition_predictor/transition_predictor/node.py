@@ -208,6 +208,8 @@ class TransitionPredictor(Node):
         history = self._history.at(stamp_ns(open_.state.header.stamp))
         prediction = self._predictor.predict(memories, history.values_N, history.count)
         self._health.sample("predict_ms", (perf_counter() - begin_s) * 1e3)
+        self._health.count("outside_training_range", int(bool(prediction.outside)))
+        self._health.degrade("training range", "; ".join(prediction.outside) or None)
         self._next_publisher.publish(float_array_msg(prediction.forecasts[0].latent_D))
         self._publish_prediction(open_.state, prediction.forecasts, reason, asked_ms, history)
         self._tracker.expect(prediction)

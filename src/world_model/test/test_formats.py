@@ -83,7 +83,7 @@ def test_an_artifact_of_format_2_still_forecasts():
 
 
 def drive(artifact):
-    """Return what the predictor's network makes of twelve frames with memories and histories now and then, [12, H, 2, D]."""
+    """Return what the network makes of twelve frames with memories and histories now and then, [12, H, 2, D]."""
     rng, predictor, rows = np.random.default_rng(5), Predictor(artifact), []
     action_A = np.array([1.0, 0.1], np.float32)
     for step in range(12):

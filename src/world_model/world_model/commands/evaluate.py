@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from world_model.commands.common import described, guarded
+from world_model.errors import DataError
 from world_model.evaluation.ablation import ablation_table
 from world_model.evaluation.figures import write_report
 from world_model.evaluation.report import EvaluationOptions, evaluate, table, write_json
@@ -21,10 +23,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
     """Run the command line and return its exit code: 0, or 2 when something asked for is wrong."""
     defaults = EvaluationOptions(data="")
     parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
-    parser.add_argument("artifact", help="artifact folder, or artifact://NAME")
+    parser.add_argument("artifact", nargs="+", help="artifact folder, or artifact://NAME; several are set side by side")
     parser.add_argument("data", help="recording, converted set, or sim:SEEDS (sim:9000-9003,9010)")
-    parser.add_argument("--json", type=Path, help="write all numbers here")
-    parser.add_argument("--report", type=Path, help="write a folder with figures, pictures and numbers here")
+    parser.add_argument("--json", type=Path, help="write all numbers here, those of each artifact under its name")
+    parser.add_argument("--report", type=Path, help="write figures, pictures and numbers here (of one artifact)")
     parser.add_argument("--still", action="store_true", help="simulated buildings do not change, poses are exact")
     parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of each simulated episode")
     parser.add_argument("--start-s", type=float, default=0.0, help="frames before this are remembered, not judged")
@@ -61,11 +63,22 @@ def _evaluate(options: argparse.Namespace) -> None:
         pose_topic=options.pose_topic,
         action_topic=options.action_topic,
     )
-    result, episodes, forecasts = evaluate(options.artifact, asked, say=partial(console.print, markup=False))
+    if len(options.artifact) > 1 and options.report:
+        raise DataError("--report shows one artifact, --json several")
+    every: dict[str, Any] = {}
+    for model_path in options.artifact:
+        result, episodes, forecasts = evaluate(model_path, asked, say=partial(console.print, markup=False))
+        if options.report:
+            write_report(options.report, result, model_path, episodes, forecasts)
+        if len(options.artifact) > 1:
+            console.print(f"\n{model_path}", markup=False)
+        _show(console, asked, result)
+        every |= {model_path: result[model_path], "about": result["about"]} if len(options.artifact) > 1 else result
     if options.json:
-        write_json(result, options.json)
-    if options.report:
-        write_report(options.report, result, options.artifact, episodes, forecasts)
+        write_json(every, options.json)
+
+
+def _show(console: Console, asked: EvaluationOptions, result: dict[str, Any]) -> None:
     for future, meaning in (("recorded", "the actions that followed are known"), ("held", "the last action is held")):
         console.print(f"\nNMSE of the latent by steps ahead, on revisits and first visits; {meaning}:", markup=False)
         console.print(table(result, future, "latent"), markup=False)

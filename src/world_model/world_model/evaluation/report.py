@@ -27,6 +27,7 @@ from world_model.data.rates import measured_step_s
 from world_model.data.simulated import SimulatedRun, parse_seeds, simulate_episode
 from world_model.errors import DataError
 from world_model.evaluation.bank import MemoryBank
+from world_model.evaluation.comparable import comparable
 from world_model.evaluation.runner import EpisodeForecasts, forecast_episode, name_without
 from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
 from world_model.runtime.artifacts import REFERENCE_NAME, Artifact, load_artifact
@@ -43,6 +44,9 @@ BASELINES = (
     "nearest memory at forecast pose",
     "mean of 4 nearest",
     "without memory",
+    "ours, memory emptied",
+    "running mean",
+    "online ridge",
 )
 
 
@@ -81,7 +85,7 @@ def evaluate(
 
     The top level holds, by predictor, then horizon in steps, then ``revisit | first``, the mean NMSE in the latent
     space with recorded future actions; ``details`` holds both kinds of future, all spaces,
-    intervals and ratios; ``about`` what was run.
+    intervals and ratios; ``about`` what was run; ``model_path`` itself what ``comparable`` returns.
 
     Raises:
         DataError: The data cannot be read.
@@ -111,6 +115,9 @@ def evaluate(
         for name, by_step in details["recorded"]["latent"].items()
     }
     result["details"] = details
+    horizons_s = [step * artifact.manifest.step_s for step in options.horizons]
+    latents = [run.latent_TD for run in recorded]
+    result[model_path] = comparable({"known": recorded, "held": held}, episodes, latents, horizons_s, variance_D)
     result["cost"] = cost(artifact, episodes[0])
     result["about"] = _about(artifact, options, episodes, time.monotonic() - started)
     result["about"]["not_scored"] = not_scored(episodes, recorded, options.horizons, artifact.manifest.step_s)

@@ -34,6 +34,7 @@ class EpisodeForecasts:
     """What each predictor said of one episode. Arrays of forecasts are [T, H, D], NaN where it ends or has a gap.
 
     Attributes:
+        latent_TD: What was seen.
         target_THD: What really came.
         forecast: Predictor name -> forecasts.
         gate_TH: How much memories had to say in ours.
@@ -42,6 +43,7 @@ class EpisodeForecasts:
     """
 
     name: str
+    latent_TD: np.ndarray
     target_THD: np.ndarray
     target_row_TH: np.ndarray
     forecast: dict[str, np.ndarray]
@@ -103,7 +105,7 @@ def forecast_episode(
     second_T = (np.asarray(episode.stamp_T) - int(episode.stamp_T[0])) * 1e-9
     judged_T = (second_T >= start_s) & (np.arange(len(episode)) >= burn_in)
     revisit_TH = _revisits(episode, latent_TD, row_TH)
-    return EpisodeForecasts(episode.name, target_THD, row_TH, forecast, ours.gate_TH, revisit_TH, judged_T)
+    return EpisodeForecasts(episode.name, latent_TD, target_THD, row_TH, forecast, ours.gate_TH, revisit_TH, judged_T)
 
 
 def name_without(part: str) -> str:
@@ -115,14 +117,18 @@ def name_without(part: str) -> str:
 class OnlineRun:
     """What one pass of the predictor gave, and what its memory's answers alone would have said: [T, H, D].
 
-    ``network_THD`` is what it gave before recent evidence had its say, ``copied_THD`` its plain copy of memories (the
-    forecast without memory where there was none).
+    ``without_THD`` is the combination of what needs no memory. Parts of the combinations: ``network_THD`` and
+    ``network_without_THD`` (the network, with memories and without), ``running_mean_THD``, ``ridge_THD``, and
+    ``copied_THD``, the plain copy of memories (the forecast without memory where there was none).
     """
 
     latent_THD: np.ndarray
     network_THD: np.ndarray
     copied_THD: np.ndarray
     without_THD: np.ndarray
+    network_without_THD: np.ndarray
+    running_mean_THD: np.ndarray
+    ridge_THD: np.ndarray
     nearest_THD: np.ndarray
     mean_THD: np.ndarray
     knn_THD: np.ndarray
@@ -148,7 +154,8 @@ def run_online(
     predictor = Predictor(artifact, horizons_s=times_s, use_memory=use_memory, without=without)
     bank = MemoryBank.of(artifact.manifest)
     shape = (len(episode), len(horizons), latent_TD.shape[1])
-    latent, network, copied, without, nearest, mean, knn = (np.empty(shape, np.float32) for _ in range(7))
+    latent, network, copied, base, nearest, mean, knn = (np.empty(shape, np.float32) for _ in range(7))
+    alone, usual, ridge = (np.empty(shape, np.float32) for _ in range(3))
     gate_TH = np.zeros(shape[:2], np.float32)
     action_TA, stamp_T = np.asarray(episode.action_TA), np.asarray(episode.stamp_T)
     row_of = {int(stamp): row for row, stamp in enumerate(episode.stamp_T)}
@@ -161,14 +168,15 @@ def run_online(
         prediction = predictor.predict(answers)
         bank.observe(observation)
         for h, forecast in enumerate(prediction.forecasts):
-            latent[t, h], without[t, h], gate_TH[t, h] = forecast.latent_D, forecast.without_memory_D, forecast.gate
-            network[t, h] = forecast.network_D
+            latent[t, h], base[t, h], gate_TH[t, h] = forecast.latent_D, forecast.without_memory_D, forecast.gate
+            network[t, h], alone[t, h] = forecast.network_D, forecast.network_without_D
+            usual[t, h], ridge[t, h] = forecast.mean_D, forecast.ridge_D
             copied[t, h] = forecast.without_memory_D if forecast.copied_D is None else forecast.copied_D
         anticipated = answers[:-1] if answers else [[] for _ in horizons]
         appearance = answers[-1] if answers else []
         nearest[t], mean[t] = _copies(anticipated, latent_TD[t])
         knn[t] = _successors(appearance, row_of, latent_TD, stamp_T[: t + 1], [step * step_s for step in horizons])
-    return OnlineRun(latent, network, copied, without, nearest, mean, knn, gate_TH)
+    return OnlineRun(latent, network, copied, base, alone, usual, ridge, nearest, mean, knn, gate_TH)
 
 
 def with_noise(episode: Episode, seed: int) -> Episode:
@@ -221,7 +229,10 @@ def _of_one_run(ours: OnlineRun, latent_TD: np.ndarray) -> dict[str, np.ndarray]
         "ours, network alone": ours.network_THD,
         "ours, copies alone": ours.copied_THD,
         "ours, memory emptied": ours.without_THD,
+        "network without memory": ours.network_without_THD,
         "persistence": np.repeat(latent_TD[:, None], ours.latent_THD.shape[1], axis=1),
+        "running mean": ours.running_mean_THD,
+        "online ridge": ours.ridge_THD,
         "latent-KNN successor": ours.knn_THD,
         "nearest memory at forecast pose": ours.nearest_THD,
         "mean of 4 nearest": ours.mean_THD,

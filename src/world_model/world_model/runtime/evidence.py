@@ -15,8 +15,9 @@ from scipy.optimize import nnls
 
 # Older forecasts count less, with this time constant: long enough to learn a few numbers, short enough to follow.
 FORGET_S = 40.0
-# How much evidence is asked for before a share departs from 0: the forecast's own squared error, for so many seconds.
+# How much evidence is asked for before a share departs from 0: what error is left lately, for so many seconds.
 CAUTION_S = 0.2
+_ERROR_S = 5.0
 # Squared errors (over the variance) above this count as this.
 _LARGEST = 25.0
 _TINY = 1e-9
@@ -41,12 +42,12 @@ class Evidence:
     def __init__(self, candidates: int, variance_D: np.ndarray, step_s: float, solve_every: int = 1) -> None:
         self._scale_D = 1.0 / np.sqrt(np.asarray(variance_D, np.float64))
         self._step_s = step_s
-        self._keep = math.exp(-step_s / FORGET_S)
+        self._keep, self._keep_error = math.exp(-step_s / FORGET_S), math.exp(-step_s / _ERROR_S)
         self._waiting: deque[tuple[int, np.ndarray, np.ndarray]] = deque()
         self._gram_CC = np.zeros((candidates, candidates))
         self._moment_C = np.zeros(candidates)
         self.share_C = np.zeros(candidates)
-        self._seconds = self._missed = 0.0
+        self._seconds = self._left = 0.0
         self._solve_every, self._unsolved = solve_every, 0
 
     def combine(self, forecast_D: np.ndarray, candidate_CD: np.ndarray) -> np.ndarray:
@@ -77,14 +78,15 @@ class Evidence:
         missed_D = (latent_D - forecast_D) * self._scale_D
         gram_CC, missed = better_CD @ better_CD.T / len(missed_D), float(missed_D @ missed_D) / len(missed_D)
         weight = self._step_s * min(1.0, _LARGEST / max(missed, float(gram_CC.diagonal().max()), _TINY))
-        self._seconds = self._keep * self._seconds + weight
-        self._missed = self._keep * self._missed + weight * missed
+        left_D = missed_D - self.share_C @ better_CD
+        self._seconds = self._keep_error * self._seconds + weight
+        self._left = self._keep_error * self._left + weight * float(left_D @ left_D) / len(left_D)
         self._gram_CC = self._keep * self._gram_CC + weight * gram_CC
         self._moment_C = self._keep * self._moment_C + (weight / len(missed_D)) * (better_CD @ missed_D)
         self._unsolved += 1
         if self._unsolved >= self._solve_every:
             self._unsolved = 0
-            caution = CAUTION_S * self._missed / self._seconds + _TINY
+            caution = CAUTION_S * self._left / self._seconds + _TINY
             self.share_C = shares(self._gram_CC, self._moment_C, caution)
 
     def forget_waiting(self) -> None:

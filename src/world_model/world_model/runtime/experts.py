@@ -19,6 +19,8 @@ from world_model.runtime.regression import OnlineRidge
 # How much of the mixture is the least-squares combination before anything is known.
 TRUST = 0.9
 _SOLVE_EVERY = 4
+# A slow camera judges a forecast with the next frame, up to this share of the horizon late.
+_LATE = 0.1
 WITHOUT_MEMORY = ("network", "persistence", "running_mean", "ridge")
 FROM_MEMORY = ("copy", "mean_of_four", "nearest")
 WITH_MEMORY = ("network_with_memory", *FROM_MEMORY, "without_memory", *WITHOUT_MEMORY[1:])
@@ -83,7 +85,7 @@ class Experts:
 
     def __init__(self, horizon_s: float, step_s: float, variance_D: np.ndarray, feature_count: int) -> None:
         self._horizon_ns = round(horizon_s * 1e9)
-        self._slack_ns = step_s * 0.5e9
+        self._early_ns, self._late_ns = 0.5e9 * step_s, 1e9 * max(0.5 * step_s, _LATE * horizon_s)
         self._waiting: deque[_Waiting] = deque()
         self._ridge = OnlineRidge(feature_count, variance_D, step_s)
         self._base_evidence = Evidence(len(WITHOUT_MEMORY) - 1, variance_D, step_s, _SOLVE_EVERY)
@@ -136,10 +138,13 @@ class Experts:
         return Combined((weight_E @ full_ED).astype(np.float32), base_D.astype(np.float32), ridge_D, gate)
 
     def observe(self, stamp_ns: int, latent_D: np.ndarray) -> None:
-        """Learn from the forecast for this time, if there is one within half a step."""
-        while self._waiting and self._waiting[0].due_ns < stamp_ns - self._slack_ns:
-            self._drop(self._waiting.popleft())
-        if not self._waiting or self._waiting[0].due_ns > stamp_ns + self._slack_ns:
+        """Learn from the forecast for this time, up to half a step early or a tenth of the horizon late."""
+        waiting = self._waiting
+        while waiting and waiting[0].due_ns < stamp_ns - self._late_ns:
+            self._drop(waiting.popleft())
+        while len(waiting) > 1 and abs(waiting[1].due_ns - stamp_ns) <= abs(waiting[0].due_ns - stamp_ns):
+            self._drop(waiting.popleft())
+        if not waiting or waiting[0].due_ns > stamp_ns + self._early_ns:
             return
         made = self._waiting.popleft()
         said = made.said

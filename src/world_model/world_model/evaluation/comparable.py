@@ -1,0 +1,103 @@
+"""Figures of several artifacts side by side, in units that do not depend on the artifact.
+
+Shape suffixes: N = judged frames, H = horizons, D = latent size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from world_model.data.episodes import Episode
+from world_model.data.pixel_space import COMPONENTS, fit_pixel_space
+from world_model.evaluation.intervals import block_sums, ratio_interval
+from world_model.evaluation.runner import EpisodeForecasts
+from world_model.evaluation.scores import Scores, score
+
+# Forecasts are judged from so long after the first one came true [s].
+LEARNING_S = 10.0
+NAMES = {
+    "ours": "ours",
+    "honest_base": "ours, memory emptied",
+    "persistence": "persistence",
+    "running_mean": "running mean",
+    "nearest": "nearest memory at forecast pose",
+    "mean_of_four": "mean of 4 nearest",
+    "ridge": "online ridge",
+    "network": "ours, network alone",
+    "network_without_memory": "network without memory",
+    "copy": "ours, copies alone",
+    "trained_without_memory": "without memory",
+    "trained_ridge": "ridge regression",
+    "successor": "latent-KNN successor",
+}
+_LEAST_VARIANCE = 1e-9
+
+
+def comparable(
+    forecasts: Mapping[str, Sequence[EpisodeForecasts]],
+    episodes: Sequence[Episode],
+    latents: Sequence[np.ndarray],
+    horizons_s: Sequence[float],
+    training_variance_D: np.ndarray,
+) -> dict[str, Any]:
+    """Return errors as ``{space: {future: {horizon: {"revisits" | "first": {name: NMSE, "n", "ratio", ..}}}}}``.
+
+    Spaces: ``latent`` in units of the training set's variance, ``latent_own`` in units of the recordings' own variance,
+    ``pixels_own`` in the recordings' own principal components of pixels (left out where they are too few frames).
+    ``ratio`` is ours over the honest base, ``interval`` its 95 % block-bootstrap bounds. Forecasts of the first
+    ``LEARNING_S`` after the first came true are not judged.
+
+    Args:
+        forecasts: ``known | held`` -> forecasts of each episode.
+        episodes: The episodes.
+        latents: Their latents, [T, D] each.
+        horizons_s: Times ahead [s].
+        training_variance_D: The artifact's unit.
+    """
+    latent_ND = np.concatenate(latents)
+    own_D = np.maximum(latent_ND.var(axis=0), _LEAST_VARIANCE)
+    images = [np.asarray(episode.image_TSSC) for episode in episodes]
+    pixels = None
+    if len(latent_ND) > COMPONENTS and len({image.shape[1:] for image in images}) == 1:
+        pixels = fit_pixel_space(np.concatenate(images), latent_ND)
+    result: dict[str, Any] = {"latent": {}, "latent_own": {}} | ({} if pixels is None else {"pixels_own": {}})
+    for future, runs in forecasts.items():
+        settled = [_settled(run, episode, max(horizons_s)) for run, episode in zip(runs, episodes)]
+        trained, own = score(settled, images, training_variance_D, None), score(settled, images, own_D, pixels)
+        result["latent"][future] = _cells(trained, "latent", horizons_s)
+        result["latent_own"][future] = _cells(own, "latent", horizons_s)
+        if pixels is not None:
+            result["pixels_own"][future] = _cells(own, "pixel_components", horizons_s)
+    return result
+
+
+def _settled(run: EpisodeForecasts, episode: Episode, horizon_s: float) -> EpisodeForecasts:
+    """Return the forecasts less those made before the slowest horizon had its time to learn."""
+    second_T = (np.asarray(episode.stamp_T) - int(episode.stamp_T[0])) * 1e-9
+    return replace(run, judged_T=run.judged_T & (second_T >= LEARNING_S + horizon_s))
+
+
+def _cells(scores: Scores, space: str, horizons_s: Sequence[float]) -> dict[str, Any]:
+    by_name = {name: scores.error[space][theirs] for name, theirs in NAMES.items() if theirs in scores.error[space]}
+    result: dict[str, Any] = {}
+    for column, horizon_s in enumerate(horizons_s):
+        result[str(round(float(horizon_s), 6))] = cells = {}
+        for kind, flag in (("revisits", True), ("first", False)):
+            errors = {name: error_NH[:, column] for name, error_NH in by_name.items()}
+            good_N = (scores.revisit_NH[:, column] == flag) & np.isfinite(errors["ours"])
+            if good_N.any():
+                cells[kind] = _cell({name: error_N[good_N] for name, error_N in errors.items()}, scores.block_N[good_N])
+            else:
+                cells[kind] = {name: None for name in (*errors, "ratio", "interval")} | {"n": 0}
+    return result
+
+
+def _cell(errors: dict[str, np.ndarray], block_N: np.ndarray) -> dict[str, Any]:
+    sums = block_sums(np.column_stack([errors["ours"], errors["honest_base"]]), block_N)
+    ratio = ratio_interval(sums)
+    means = {name: round(float(np.mean(error_N)), 5) for name, error_N in errors.items()}
+    return {**means, "n": len(block_N), "ratio": ratio["ratio"], "interval": [ratio["low"], ratio["high"]]}
