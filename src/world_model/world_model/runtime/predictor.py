@@ -308,7 +308,7 @@ class Predictor:
         poses = tuple(memory.pose for memory in found)
         revisit = pose is not None and is_revisit(pose, poses)
         copies_MD = None
-        if found and pose is not None:
+        if found and pose is not None and EVIDENCE not in self._off:
             copies_MD = plain_copies(found, pose, self._std_H3[index], self._retrieval)
         networks = Networks(base_D, latent_D, gate if found else 0.0)
         if EVIDENCE in self._off:
