@@ -64,7 +64,7 @@ UNSEEN = {
     "wm_ros": {"nav_msgs"},
     "world_model": {"onnxscript"},
 }
-"""{package: what it needs though it imports it nowhere}: launch files start it, a message or another library names it."""
+"""{package: what it needs though it imports it nowhere}: launch files, a message or another library name it."""
 TOOLS = {"ruff", "mypy", "pytest-timeout", "pytest-cov", "coverage", "types-psutil", "types-PyYAML"}
 """In requirements/ without being imported."""
 UNPINNED = {"av"}
