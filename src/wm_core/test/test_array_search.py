@@ -123,7 +123,9 @@ def test_many_poses_are_looked_up_as_one_by_one(compiled, seed, count, spread_m)
         scored = reference.scored(query)
         best = scored[:6]
         assert found.candidate_count_G[at] == len(scored)
-        np.testing.assert_allclose(found.distance_GK[at, : len(best)], [each.distance for each in best], rtol=1e-12)
+        np.testing.assert_allclose(
+            found.distance_GK[at, : len(best)], [each.distance for each in best], rtol=1e-12, atol=1e-14
+        )
         by_id = {each.record.id: each.distance for each in scored}
         found_ids = rows.id_N[found.row_GK[at, : len(best)]].tolist()
         assert len(set(found_ids)) == len(found_ids)

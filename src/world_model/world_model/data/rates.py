@@ -48,9 +48,9 @@ class Stepped:
 
 def keeps_step(stamp_T: np.ndarray, step_s: float) -> bool:
     """Return whether rows are steps: frames come at the step, and none is missing."""
-    gap_s = np.diff(np.asarray(stamp_T, np.int64)) * 1e-9
+    longest_s = float(np.diff(np.asarray(stamp_T, np.int64)).max(initial=0)) * 1e-9
     same = abs(measured_step_s(stamp_T) / step_s - 1.0) <= SAME
-    return same and bool((gap_s <= _DROPPED * step_s).all())
+    return same and longest_s <= _DROPPED * step_s
 
 
 def on_step(episode: Episode, latent_TD: np.ndarray, step_s: float) -> Stepped:
@@ -78,7 +78,10 @@ def on_step(episode: Episode, latent_TD: np.ndarray, step_s: float) -> Stepped:
         stamp_T=grid_G,
         pose_T4=_poses_between(np.asarray(episode.pose_T4, float), row_G, part_G),
         action_TA=_between(np.asarray(episode.action_TA), row_G, part_G),
-        **dict.fromkeys(("depth_T1SS", "proprio_TP", "reward_T", "goes_on_T")),
+        depth_T1SS=None,
+        proprio_TP=None,
+        reward_T=None,
+        goes_on_T=None,
     )
     return Stepped(stepped, _between(latent_TD, row_G, part_G), measured_G)
 
@@ -125,7 +128,7 @@ def _between(value_TX: np.ndarray, row_G: np.ndarray, part_G: np.ndarray) -> np.
     start_GX, end_GX = value_TX[row_G], value_TX[row_G + 1]
     part_G1 = part_G[:, None].astype(value_TX.dtype)
     mixed_GX = start_GX + part_G1 * (end_GX - start_GX)
-    return np.where(part_G1 == 0.0, start_GX, np.where(part_G1 == 1.0, end_GX, mixed_GX))
+    return np.asarray(np.where(part_G1 == 0.0, start_GX, np.where(part_G1 == 1.0, end_GX, mixed_GX)))
 
 
 def _poses_between(pose_T4: np.ndarray, row_G: np.ndarray, part_G: np.ndarray) -> np.ndarray:
@@ -134,12 +137,12 @@ def _poses_between(pose_T4: np.ndarray, row_G: np.ndarray, part_G: np.ndarray) -
     turn_G = (end_G - start_G + np.pi) % (2 * np.pi) - np.pi
     inside_G = (part_G > 0.0) & (part_G < 1.0)
     pose_G4[:, 3] = np.where(inside_G, start_G + part_G * turn_G, pose_G4[:, 3])
-    return pose_G4
+    return np.asarray(pose_G4)
 
 
 def _after_gap(in_gap_G: np.ndarray) -> np.ndarray:
     """Return which rows lie in a long gap or so shortly after it that the context is mostly made up, bool [G]."""
-    doubtful_G = in_gap_G.copy()
+    doubtful_G: np.ndarray = in_gap_G.copy()
     for rows in range(1, _SETTLE + 1):
         doubtful_G[rows:] |= in_gap_G[:-rows]
     return doubtful_G
