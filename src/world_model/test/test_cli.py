@@ -37,6 +37,25 @@ def test_wrong_input_is_one_line_and_code_2(command, capsys, tmp_path, monkeypat
     assert lines[0].startswith(f"wm {command}")
 
 
+def test_what_is_missing_is_named_with_what_there_is(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["train", "nowhere", "out", "--config", "oracle"]) == 2
+    assert (
+        "'oracle' is neither a file nor one that ships (base, compact, finetune, large, tiny)"
+        in capsys.readouterr().err
+    )
+    assert main(["train", "nowhere", "out"]) == 2
+    assert "nowhere is not a converted set: it has no manifest.json" in capsys.readouterr().err
+
+
+def test_help_is_plain_text(capsys):
+    for command in COMMANDS:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "``" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("arguments", [["oracle"], [], ["slow", "oracle"], ["data"]])
 def test_what_is_no_command_is_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

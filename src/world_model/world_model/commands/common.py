@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from wm_core.errors import CoreError
+from world_model.errors import ConfigError
 from world_model.training.report import Report
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -41,9 +42,16 @@ def add_set(parser: argparse.ArgumentParser) -> None:
 
 
 def config_path(name: str) -> Path:
-    """Return where a configuration lies: a file, or the name of one that ships."""
-    path = Path(name)
-    return path if path.suffix else CONFIGS / f"{name}.yaml"
+    """Return where a configuration lies: a file, or the name of one that ships.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    path = Path(name) if Path(name).suffix else CONFIGS / f"{name}.yaml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(each.stem for each in CONFIGS.glob("*.yaml")))
+        raise ConfigError(f"configuration '{name}' is neither a file nor one that ships ({shipped})")
+    return path
 
 
 @contextmanager

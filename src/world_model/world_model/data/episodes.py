@@ -233,6 +233,8 @@ def split_places(places: Sequence[str], valid_share: float, test_share: float) -
 
 
 def _read_manifest(path: Path) -> DatasetManifest:
+    if not (path / "manifest.json").is_file():
+        raise DataError(f"{path} is not a converted set: it has no manifest.json; 'wm data' makes one")
     try:
         entries = json.loads((path / "manifest.json").read_text())
         if entries.get("format") == _FORMER:
