@@ -10,6 +10,7 @@ from world_model.evaluation.comparable import LEARNING_S, NAMES, comparable
 from world_model.evaluation.runner import EpisodeForecasts
 
 RECORDING = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "donkeycar_laps" / "bag"
+pytestmark = pytest.mark.training
 PLAIN = ("persistence", "running_mean", "nearest", "mean_of_four")
 
 
@@ -60,6 +61,7 @@ def test_one_report_shows_one_artifact(tmp_path, capsys):
     assert "--report shows one artifact" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not RECORDING.is_dir(), reason="the recording of the RC car is not here: ../shared/data/donkeycar_laps"
 )
