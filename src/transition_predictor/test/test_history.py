@@ -30,3 +30,12 @@ def test_fresh_is_used():
     keeper.insert(10 * NS, np.ones(896, np.float32), 3)
     usable = keeper.at(12 * NS)
     assert (usable.values_N.sum(), usable.count, usable.reason) == (896, 3, "")
+
+
+def test_a_history_of_another_timeline_is_forgotten():
+    """After a step back of 2 s it would pass for fresh: the age alone does not tell."""
+    keeper = HistoryKeeper(True, 2.5)
+    keeper.insert(10 * NS, np.ones(896, np.float32), 3)
+    assert keeper.at(8 * NS).values_N is not None
+    keeper.clear()
+    assert keeper.at(8 * NS).reason == "absent"

@@ -49,6 +49,14 @@ def test_a_late_frame_is_ignored() -> None:
     assert [t[0] for t in ticks_of(matcher, [("a", 0), ("a", 900), ("a", 850), ("a", 1000)])] == [0, 1000]
 
 
+def test_a_recording_shorter_than_a_period_may_loop() -> None:
+    matcher = ViewMatcher(["a"])
+    rounds = [("a", 50 * n) for _ in range(60) for n in range(16)]
+    ticks = ticks_of(matcher, rounds)
+    assert len(ticks) == 60
+    assert {tick[0] for tick in ticks[1:]} == {50}
+
+
 def test_views_are_matched_and_ordered() -> None:
     matcher = ViewMatcher(["a", "b"])
     ticks = ticks_of(matcher, [("b", 0), ("a", 30), ("b", 50), ("a", 80), ("a", 1030), ("b", 1040)])

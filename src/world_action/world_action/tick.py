@@ -64,19 +64,24 @@ class ViewMatcher(Generic[FrameT]):
     def reset(self) -> None:
         """Forget all frames; the next frame is a tick's first."""
         self._newest: dict[str, tuple[int, FrameT]] = {}
+        self._late_ns: dict[str, int] = {}
         self._due_ns: int | None = None
 
     def offer(self, view: str, stamp_ns: int, frame: FrameT) -> Tick[FrameT] | None:
         """Take a frame; return the tick that it completes, if any.
 
         A frame slightly older than the view's newest is late and ignored; one older by a period or more means that
-        time went back (a recording that loops), and starts afresh.
+        time went back (a recording that loops), and starts afresh. So does a second late one that follows the first: a
+        recording shorter than a period that loops.
         """
         held = self._newest.get(view)
         if held is not None and stamp_ns < held[0]:
-            if held[0] - stamp_ns < self._period_ns:
+            late_ns = self._late_ns.get(view)
+            self._late_ns[view] = stamp_ns
+            if held[0] - stamp_ns < self._period_ns and (late_ns is None or stamp_ns <= late_ns):
                 return None
             self.reset()
+        self._late_ns.pop(view, None)
         self._newest[view] = (stamp_ns, frame)
         newest_ns = max(stamp for stamp, _ in self._newest.values())
         if self._due_ns is None:
