@@ -1,6 +1,7 @@
 """Time is counted in seconds at any camera rate: against episodes whose values are known at every time."""
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -201,8 +202,10 @@ def test_velocity_from_poses_alone_at_any_rate(rate_hz):
 
 
 def nothing(horizon_s: float) -> Forecast:
-    zero_D = np.zeros(1)
-    return Forecast(horizon_s, zero_D, zero_D, None, zero_D, zero_D, 0.0, (), (), None, False)
+    """A forecast of zeros, whatever makes it up."""
+    empty = {"copied_D": None, "gate": 0.0, "memory_ids": (), "memory_poses": (), "pose": None, "revisit": False}
+    zeros = {field.name: np.zeros(1) for field in fields(Forecast) if field.name.endswith("_D")}
+    return Forecast(**(zeros | empty | {"horizon_s": horizon_s}))
 
 
 @pytest.mark.parametrize("rate_hz", [r for r in RATES if r <= 20] + [1 / 0.15])
