@@ -38,6 +38,7 @@ OUTSIDE = {
     "onnxruntime": Outside("python3-onnxruntime-pip", "onnxruntime", "train"),
     "onnxscript": Outside("python3-onnxscript-pip", "onnxscript", "train"),
     "psutil": Outside("python3-psutil", "psutil"),
+    "pyarrow": Outside("python3-pyarrow-pip", "pyarrow", "lerobot"),
     "pytest": Outside("python3-pytest", "pytest"),
     "qdrant_client": Outside("python3-qdrant-client-pip", "qdrant-client", "qdrant"),
     "rich": Outside("python3-rich", "rich"),
@@ -62,14 +63,14 @@ IN_ROSDEP = {
 UNSEEN = {
     "wm_bringup": {"bag_player", "wm_sim_ros", "ros2bag", "rosbag2_storage_default_plugins", "rviz2"},
     "wm_ros": {"nav_msgs"},
-    "world_model": {"onnxscript"},
+    "world_model": {"onnxscript", "pyarrow"},
 }
 """{package: what it needs though it imports it nowhere}: launch files, a message or another library name it."""
 TOOLS = {"ruff", "mypy", "pytest-timeout", "pytest-cov", "coverage", "types-psutil", "types-PyYAML"}
 """In requirements/ without being imported."""
-UNPINNED = {"av"}
-"""Left to the user: nothing but H.264 and H.265 needs it."""
-CONDITION = {extra: f"$WM_{extra.upper()} == 1" for extra in ("train", "extras", "qdrant", "video")}
+UNPINNED: set[str] = set()
+"""Left to the user."""
+CONDITION = {extra: f"$WM_{extra.upper()} == 1" for extra in ("train", "extras", "qdrant", "video", "lerobot")}
 
 
 def imported(paths: list[Path]) -> set[str]:

@@ -16,6 +16,7 @@ setup(
         "test": ["pytest", "hypothesis", "rosbags"],
         "train": ["lightning-fabric", "onnx", "onnxruntime", "onnxscript", "scikit-learn"],
         "extras": ["transformers"],
+        "lerobot": ["pyarrow"],
     },
     zip_safe=False,
     maintainer="World model maintainers",

@@ -174,6 +174,16 @@ def test_thinning_keeps_rows_together(data_set):
     np.testing.assert_allclose(found.image_TSSC.mean((1, 2, 3)), [level(0, r, FRONT) for r in (0, 3, 6, 9)], atol=1.5)
 
 
+def test_rows_without_an_action_are_not_those_of_others(tmp_path):
+    folder = write_v2(tmp_path / "drives")
+    action = pa.array([[float(r), 0.0] if r != 3 else None for r in range(LENGTHS[0])], pa.list_(pa.float32(), 2))
+    write_table(folder / ALL_V2.format(episode_chunk=0, episode_index=0), {**rows_of(0, LENGTHS[0]), "action": action})
+    recording = read(folder)
+    expected = np.where(np.arange(LENGTHS[0]) == 3, np.nan, np.arange(LENGTHS[0]))
+    np.testing.assert_allclose(recording.episodes[0].action_TA[:, 0], expected)
+    assert recording.account.actions.known == LENGTHS[0] - 1
+
+
 def test_a_feature_of_one_number_and_none(data_set):
     (found,) = read(data_set, action="gripper", state="none").episodes
     np.testing.assert_allclose(found.action_TA, np.arange(LENGTHS[0])[:, None])

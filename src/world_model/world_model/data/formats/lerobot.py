@@ -123,6 +123,9 @@ def read_lerobot(
             raise
         account.damages.append(str(error))
         return Recording(account)
+    if any(row["timestamp"] is None for row in rows):
+        account.damages.append(f"{entry.data}: rows without a timestamp")
+        return Recording(account)
     stamps_ns = [round(float(row["timestamp"]) * _SECOND_NS) for row in rows]
     intake = FrameIntake(options, account, events)
     # The pictures first, so that their file is read to its end and closed.
@@ -131,7 +134,8 @@ def read_lerobot(
             account.camera.read += 1
             account.note_fault(stamp_ns, Fate.UNUSABLE, picture.reason, picture.detail)
             continue
-        state = None if choice.state is None else np.asarray(row[choice.state], np.float32).ravel()
+        state = None if choice.state is None or row[choice.state] is None else np.ravel(row[choice.state])
+        state = None if state is None else state.astype(np.float32)
         intake.offer(stamp_ns, stamp_ns, stamp_ns, picture, proprioception=state)
     if not events.frames:
         return Recording(account)
@@ -156,17 +160,33 @@ def _describe(of: LeRobotSet, choice: Choice, account: Account) -> None:
 
 
 def _aligned(choice: Choice, rows: Sequence[Mapping[str, Any]], kept: Sequence[int]) -> Aligned:
-    pose_T4 = np.full((len(kept), 4), np.nan)
-    action_TA = np.full((len(kept), 1), np.nan, np.float32)
-    if choice.action is not None:
-        # A feature of one number may stand as a number, not as a list of one.
-        action_TA = np.array([rows[row][choice.action] for row in kept], np.float32).reshape(len(kept), -1)
-    if choice.pose is not None:
-        pose_T4 = np.array([_pose(np.asarray(rows[row][choice.pose], float).ravel()) for row in kept])
-    return Aligned(pose_T4, action_TA)
+    poses = _vectors(rows, kept, choice.pose)
+    return Aligned(
+        np.array([_pose(values) for values in poses]), _vectors(rows, kept, choice.action).astype(np.float32)
+    )
+
+
+def _vectors(rows: Sequence[Mapping[str, Any]], kept: Sequence[int], name: str | None) -> np.ndarray:
+    """Returns a feature of the kept rows [T, size], NaN where a row has none; [T, 1] of NaN without a feature.
+
+    Raises:
+        DataError: Rows are of different sizes.
+    """
+    # A feature of one number may stand as a number, not as a list of one.
+    cells = [None if name is None or rows[row][name] is None else np.ravel(rows[row][name]) for row in kept]
+    sizes = {len(cell) for cell in cells if cell is not None}
+    if len(sizes) > 1:
+        raise DataError(f"{name} has rows of {', '.join(map(str, sorted(sizes)))} numbers, expected one size")
+    values = np.full((len(kept), *(sizes or {1})), np.nan)
+    for into, cell in zip(values, cells):
+        if cell is not None:
+            into[:] = cell
+    return values
 
 
 def _pose(values: np.ndarray) -> tuple[float, float, float, float]:
+    if np.isnan(values).all():
+        return math.nan, math.nan, math.nan, math.nan
     if len(values) == 3:
         return float(values[0]), float(values[1]), 0.0, float(values[2])
     if len(values) == 4:
