@@ -42,19 +42,17 @@ class Robot:
         self.listener = Node("listener")
         self.states: list[LatentState] = []
         self.listener.create_subscription(LatentState, "/latent/state", self.states.append, qos.STREAM)
-        self.images = self.peer.create_publisher(Image, "/camera/image_raw", 10)
-        self.until(
-            lambda: min(self.images.get_subscription_count(), self.node._state_publisher.get_subscription_count()) > 0
-        )
+        self.images = self.publisher(Image, "/camera/image_raw")
+        self.until(lambda: self.node._state_publisher.get_subscription_count() > 0)
 
     def until(self, predicate: Callable[[], bool]) -> None:
         """Spin until something holds."""
         spin_until(predicate, self.node, self.listener)
 
     def publisher(self, kind: type, topic: str, count: int = 1) -> Publisher[Any]:
-        """Return a publisher of the robot's, once it has so many readers."""
+        """Return a publisher of the robot's, once it has so many readers and the node knows of it."""
         publisher: Publisher[Any] = self.peer.create_publisher(kind, topic, 10)
-        self.until(lambda: publisher.get_subscription_count() == count)
+        self.until(lambda: publisher.get_subscription_count() == count and self.node.count_publishers(topic) > 0)
         return publisher
 
     def deliver(self, publisher: Publisher[Any], *messages: Any, counter: str) -> None:
@@ -69,7 +67,8 @@ class Robot:
 
     def frame(self, ns: int) -> None:
         """Send a grey picture."""
-        self.images.publish(image_to_msg(np.full((4, 6, 3), 9, np.uint8), stamp_msg(ns), "camera"))
+        msg = image_to_msg(np.full((4, 6, 3), 9, np.uint8), stamp_msg(ns), "camera")
+        self.deliver(self.images, msg, counter="frames_received")
 
     def counted(self, name: str) -> int:
         """Return one of the node's counters."""
