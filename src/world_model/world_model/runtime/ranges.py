@@ -33,6 +33,7 @@ class TrainingRange:
             self._least_A = np.minimum(mean_A - ACTION_STDS * std_A, 0.0).astype(np.float32)
             self._most_A = np.maximum(mean_A + ACTION_STDS * std_A, 0.0).astype(np.float32)
         self._mean_D, self._std_D = np.asarray(latent_mean_D), np.sqrt(latent_variance_D)
+        self._precision_D = 1.0 / self._std_D
         self._least_D = (self._mean_D - LATENT_STDS * self._std_D).astype(np.float32)
         self._most_D = (self._mean_D + LATENT_STDS * self._std_D).astype(np.float32)
 
@@ -47,17 +48,19 @@ class TrainingRange:
 
     def outside(self, latent_D: np.ndarray, action_A: np.ndarray | None) -> tuple[str, ...]:
         """Return a sentence for each action, and one for the latent, that lies outside the limits."""
-        said = []
+        said: list[str] = []
         if action_A is not None and self._action is not None:
             mean_A, std_A = self._action
-            for index in np.flatnonzero((action_A < self._least_A) | (action_A > self._most_A)).tolist():
-                far = abs(float(action_A[index]) - float(mean_A[index])) / float(std_A[index])
-                said.append(
-                    f"action {index} is {float(action_A[index]):.3g}, {far:.1f} standard deviations "
-                    "from what the model was trained on: limited"
-                )
-        beyond_D = (latent_D < self._least_D) | (latent_D > self._most_D)
-        if beyond_D.any():
-            far = float((np.abs(latent_D - self._mean_D) / self._std_D).max())
+            limits = zip(
+                action_A.tolist(), mean_A.tolist(), std_A.tolist(), self._least_A.tolist(), self._most_A.tolist()
+            )
+            for index, (action, mean, std, least, most) in enumerate(limits):
+                if not least <= action <= most:
+                    said.append(
+                        f"action {index} is {action:.3g}, {abs(action - mean) / std:.1f} standard deviations "
+                        "from what the model was trained on: limited"
+                    )
+        far = float((np.abs(latent_D - self._mean_D) * self._precision_D).max())
+        if far > LATENT_STDS:
             said.append(f"latent is up to {far:.1f} standard deviations from what the model was trained on: limited")
         return tuple(said)

@@ -178,12 +178,16 @@ def plain_copy(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, retr
         std_3: Standard errors of that (forward [m], left [m], turn [rad]).
         retrieval: Settings of the artifact.
     """
+    return _weights(found, expected, std_3, retrieval) @ np.array([memory.latent_D for memory in found])
+
+
+def _weights(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
     offset_K3 = _offsets(found, expected) / retrieval.scale_3
     spread_3 = _ALIKE**2 + np.square(std_3 / retrieval.scale_3)
     far_K = 0.5 * np.sum(np.square(offset_K3) / spread_3, axis=1)
     weight_K = np.exp(far_K.min() - far_K)
-    latent_KD = np.array([memory.latent_D for memory in found])
-    return (weight_K / weight_K.sum()) @ latent_KD
+    share_K: np.ndarray = weight_K / weight_K.sum()
+    return share_K
 
 
 def plain_copies(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
@@ -195,8 +199,13 @@ def plain_copies(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, re
         std_3: Standard errors of that (forward [m], left [m], turn [rad]).
         retrieval: Settings of the artifact.
     """
-    mean_D = np.mean([memory.latent_D for memory in found[:_FEW]], axis=0)
-    return np.stack([plain_copy(found, expected, std_3, retrieval), mean_D, found[0].latent_D])
+    latent_KD = np.array([memory.latent_D for memory in found])
+    # One product: each of the three is a weighed mean.
+    share_3K = np.zeros((3, len(found)))
+    share_3K[0] = _weights(found, expected, std_3, retrieval)
+    share_3K[1, :_FEW] = 1.0 / min(len(found), _FEW)
+    share_3K[2, 0] = 1.0
+    return share_3K @ latent_KD
 
 
 def _offsets(memories: Sequence[Memory], frame: Pose2) -> np.ndarray:
