@@ -186,6 +186,19 @@ def test_a_refusing_memory_is_named(make_world):
     assert prediction.degraded_reason == "memory refused: latent has 3 values"
 
 
+def test_an_action_outside_the_training_range_is_named_until_a_hundred_were_inside(make_world):
+    world = make_world(use_memory=False)
+    world.predict(0, action=floats([40.0, 0.0]))
+    assert "action 0 is 40" in world.node._health.status().message
+    assert world.node._health.counted("outside_training_range") == 1
+    for _ in range(99):
+        world.node._say_outside(())
+    assert "action 0" in world.node._health.status().message
+    world.predict(1)
+    assert "action 0" not in world.node._health.status().message
+    assert world.node._health.counted("outside_training_range") == 1
+
+
 def test_memory_switched_off_is_not_degraded(make_world):
     world = make_world(use_memory=False)
     world.serve(world.remember)

@@ -46,6 +46,8 @@ from world_model.runtime.retrieved import Memory, MemoryRequest
 from world_model.runtime.stepping import measured_step_s
 
 _REMEMBERED_PREDICTIONS = 200
+# The training range counts as kept again after so many latents in it: at its edge a robot crosses it all the time.
+_INSIDE_AGAIN = 100
 _RATED_FRAMES = 12
 
 
@@ -79,6 +81,7 @@ class TransitionPredictor(Node):
         self._history = HistoryKeeper(params.use_history, params.history_max_age_s)
         self._history_id = artifact.manifest.files.get("world_action.pt", "")[:16]
         self._degraded: OrderedDict[int, bool] = OrderedDict()
+        self._inside_count = 0
         self._stamps: deque[int] = deque(maxlen=2 * _RATED_FRAMES)
         self._open: _Open | None = None
         self._health = Health(self)
@@ -208,8 +211,7 @@ class TransitionPredictor(Node):
         history = self._history.at(stamp_ns(open_.state.header.stamp))
         prediction = self._predictor.predict(memories, history.values_N, history.count)
         self._health.sample("predict_ms", (perf_counter() - begin_s) * 1e3)
-        self._health.count("outside_training_range", int(bool(prediction.outside)))
-        self._health.degrade("training range", "; ".join(prediction.outside) or None)
+        self._say_outside(prediction.outside)
         self._next_publisher.publish(float_array_msg(prediction.forecasts[0].latent_D))
         self._publish_prediction(open_.state, prediction.forecasts, reason, asked_ms, history)
         self._tracker.expect(prediction)
@@ -222,6 +224,15 @@ class TransitionPredictor(Node):
         self._health.count(f"history_{history.reason or 'used'}")
         for name, count in self._predictor.successor_counts.items():
             self._health.gauge(f"successors_{name}", count)
+
+    def _say_outside(self, outside: Sequence[str]) -> None:
+        """Counts and names what lay outside the range that the model was trained on."""
+        self._inside_count = 0 if outside else self._inside_count + 1
+        self._health.count("outside_training_range", int(bool(outside)))
+        if outside:
+            self._health.degrade("training range", "; ".join(outside))
+        elif self._inside_count == _INSIDE_AGAIN:
+            self._health.degrade("training range", None)
 
     def _publish_prediction(
         self, state: LatentState, forecasts: Sequence[Forecast], reason: str, asked_ms: float, history: UsableHistory
