@@ -256,6 +256,27 @@ def test_time_that_jumps_back_starts_anew(make_world):
     assert [stamp_ns(error.predicted_from) - START_NS for error in world.errors] == [100 * STEP_NS, 0]
 
 
+def test_a_camera_too_slow_for_one_step_is_said_and_one_second_is_judged_by_the_nearest_frame(make_world):
+    world = make_world(use_memory=False)
+    for index in range(0, 75, 3):
+        world.predict(index)
+    values = {item.key: item.value for item in world.node._health.status().values}
+    assert values["forecast_0.05s"] == "not scored: camera too slow, a latent each 0.150 s"
+    assert values["forecast_1s"] == "scored"
+    assert "scoring" not in {key.removeprefix("degraded/") for key in values}
+    world.until(lambda: len(world.errors) >= 15)
+    assert {round(error.horizon_s, 3) for error in world.errors} == {1.0}
+    ahead_ns = {stamp_ns(error.header.stamp) - stamp_ns(error.predicted_from) for error in world.errors}
+    assert ahead_ns == {21 * STEP_NS}
+
+
+def test_a_camera_that_shows_no_horizon_degrades(make_world):
+    world = make_world(use_memory=False)
+    for index in range(0, 13 * 32, 32):
+        world.predict(index)
+    assert "no forecast can be scored: camera too slow, a latent each 1.600 s" in world.node._health.status().message
+
+
 def test_history_is_used_when_wanted_and_fresh(make_world):
     world = make_world(use_memory=False, use_history=True)
     assert world.predict(0).history_reason == "absent"

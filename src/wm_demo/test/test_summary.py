@@ -193,6 +193,8 @@ def test_worse_than_nothing_changes_is_said_in_words_and_no_failure_yet():
     text = said(found, run)
     assert "1.0 s ahead at first visits the forecast is worse than saying that nothing changes: 1.100 against" in text
     assert "0.05 s ahead at places seen before the forecast is worse" not in text
+    found.errors = [scored(0.0004, 0.0004, 0.0)]
+    assert "worse" not in said(found, run)
     assert summarise(found, run)["failures"] == []
 
 

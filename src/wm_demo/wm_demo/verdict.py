@@ -7,6 +7,8 @@ from typing import Any
 
 WORSE = 1.02
 """Times the error of "nothing changes" from which on a forecast is called worse than it."""
+_TELLING = 0.005
+"""Least difference of errors that is worth a word: where nothing moves, both are 0."""
 _AT = {"revisit": "at places seen before", "first": "at first visits", "degraded": "where the memory did not answer"}
 
 
@@ -44,7 +46,7 @@ def _errors(summary: Mapping[str, Any]) -> Iterator[str]:
 def _worse(summary: Mapping[str, Any]) -> Iterator[str]:
     for horizon, visits in summary["prediction_error"].items():
         for visit, row in visits.items():
-            if row["n"] and row["ours"] > WORSE * row["persistence"]:
+            if row["n"] and row["ours"] > max(WORSE * row["persistence"], row["persistence"] + _TELLING):
                 yield (
                     f"{horizon} s ahead {_AT[visit]} the forecast is worse than saying that nothing changes: "
                     f"{row['ours']:.3f} against {row['persistence']:.3f}"
@@ -54,7 +56,7 @@ def _worse(summary: Mapping[str, Any]) -> Iterator[str]:
 def _worth(summary: Mapping[str, Any]) -> str:
     far = summary["prediction_error"].get("1.0", {}).get("revisit", {"n": 0})
     if not far["n"]:
-        return "the memory was worth nothing here: no place was seen again and judged 1 s ahead"
+        return "what the memory is worth did not show: no place was seen again and judged 1 s ahead"
     ours, without = far["ours"], far["without_memory"]
     share = 1.0 - ours / without if without else 0.0
     if share <= 0.0:
