@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ from wm_interfaces.msg import (
     VisualHistory,
 )
 from wm_interfaces.srv import QueryMemoryBatch
-from wm_ros import floats, pose_to_msg, qos, stamp_msg, stamp_ns
+from wm_ros import ConfigurationError, floats, pose_to_msg, qos, stamp_msg, stamp_ns
+from wm_ros.expected_frame import transform_of
 from wm_testing.artifacts import make_random_artifact
 from wm_testing.nodes import assert_file_sets_every_parameter, ros_context, spin_until  # noqa: F401
 from world_model.runtime.artifacts import load_artifact
@@ -315,3 +317,21 @@ def test_the_deadline_is_followed_while_running(make_world):
     world = make_world(memory_deadline_s=0.5)
     assert world.node.set_parameters([Parameter("memory_deadline_s", value=0.002)])[0].successful
     assert world.node._deadline.timer_period_ns == 2_000_000
+
+
+@pytest.mark.usefixtures("ros_context")
+def test_an_expected_frame_needs_tf2_msgs_and_says_so(artifact):
+    if find_spec("tf2_msgs") is not None:
+        pytest.skip("tf2_msgs is installed")
+    with pytest.raises(ConfigurationError, match="tf2_msgs"):
+        World(artifact, expected_frame="base_link_expected")
+
+
+def test_the_expected_frame_stands_at_the_expected_pose():
+    pose = pose_to_msg((1.0, 2.0, 0.5), quaternion_of(0.3))
+    msg = transform_of(pose, "odom", "base_link_expected", stamp_msg(START_NS))
+    assert (msg.header.frame_id, msg.child_frame_id) == ("odom", "base_link_expected")
+    assert stamp_ns(msg.header.stamp) == START_NS
+    moved = msg.transform.translation
+    assert (moved.x, moved.y, moved.z) == (1.0, 2.0, 0.5)
+    assert msg.transform.rotation == pose.orientation

@@ -39,6 +39,7 @@ from wm_ros import (
     stamp_ns,
     vector_from_msg,
 )
+from wm_ros.expected_frame import ExpectedFrame
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.metrics import ErrorTracker, ScoredForecast, too_slow
 from world_model.runtime.predictor import Forecast, Observation, Predictor
@@ -100,6 +101,8 @@ class TransitionPredictor(Node):
         self._memory: Client[QueryMemoryBatch.Request, QueryMemoryBatch.Response] = self.create_client(
             QueryMemoryBatch, "spatial_memory/query_batch"
         )
+        child = self._params.expected_frame
+        self._expected_frame = ExpectedFrame(self, child) if child else None
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._deadline = self.create_timer(self._params.memory_deadline_s, self._on_deadline, clock=steady)
         self._deadline.cancel()
@@ -245,6 +248,9 @@ class TransitionPredictor(Node):
         msg.memory_query_ms = asked_ms
         msg.history_used, msg.history_reason = history.values_N is not None, history.reason
         self._state_publisher.publish(msg)
+        furthest = msg.forecasts[-1]
+        if self._expected_frame is not None and furthest.has_pose:
+            self._expected_frame.publish(furthest.pose, state.pose_frame_id or "map", state.header.stamp)
 
     def _publish_error(self, state: LatentState, scored: ScoredForecast) -> None:
         # The frame that judges may be the one before, where no frame lies nearer to the predicted time.

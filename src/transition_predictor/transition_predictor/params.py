@@ -24,4 +24,7 @@ class TransitionPredictorParams(ModelParams):
     )
     use_history: bool = param(False, "Whether forecasts are conditioned on the visual history.")
     history_max_age_s: float = param(2.5, "A visual history older than this is stale [s].", low=0.1, high=60.0)
+    expected_frame: str = param(
+        "", "Frame on /tf at the pose expected furthest ahead, as base_link_expected; empty: none. Needs tf2_msgs."
+    )
     latent_timeout_s: float = param(2.0, "Silence of /latent/state that is a fault [s].", low=0.1, high=3600.0)

@@ -117,6 +117,7 @@ class WorldAction(Node):
     def _open_inputs(self) -> None:
         self._group = _GatedGroup()
         self._cameras: list[CameraSubscription] = []
+        self._frame_id = ""
         self._opener = self.create_timer(1.0, self._open_gate, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._opener.cancel()
         for view in self._params.image_topics:
@@ -127,6 +128,7 @@ class WorldAction(Node):
 
     def _on_frame(self, topic: str, msg: FrameMsg) -> None:
         tick = self._matcher.offer(topic, stamp_ns(msg.header.stamp), msg)
+        self._frame_id = msg.header.frame_id
         if tick is None:
             return
         assert self._worker is not None
@@ -182,7 +184,7 @@ class WorldAction(Node):
 
     def _publish(self, look: Look, missing: Sequence[str]) -> None:
         state = VisualHistoryMsg()
-        state.header.stamp = stamp_msg(look.stamp_ns)
+        state.header.stamp, state.header.frame_id = stamp_msg(look.stamp_ns), self._frame_id
         state.encoder_id = self._model_id
         state.embedding_dim, state.capacity, state.count = self._branch.embedding_dim, self._branch.capacity, look.count
         state.future = len(look.predicted)
