@@ -188,7 +188,7 @@ def predictions(folder: Path) -> dict[str, np.ndarray]:
         requests = predictor.observe(Observation(START_NS + step * STEP_NS, latent_D, pose, action_A))
         found = [_remembered(number, request.pose, action_A, rng) for number, request in enumerate(requests)]
         answers = [found[at : at + 1] for at in range(len(requests))] if step % 2 else None
-        forecasts.append([forecast.latent_D for forecast in predictor.predict(answers).forecasts])
+        forecasts.append([forecast.network_D for forecast in predictor.predict(answers).forecasts])
     return {"encoded_D": encoded_D, "forecast_THD": np.array(forecasts, np.float32)}
 
 
