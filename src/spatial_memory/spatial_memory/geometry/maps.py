@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from wm_core.memory.errors import PlaceError
-from wm_core.memory.frames import Floats
+from wm_core.memory.frames import Floats, Planar
 
 EARTH_RADIUS_M = 6371007.180918475
 METRES_PER_DEGREE = EARTH_RADIUS_M * math.pi / 180.0
@@ -23,7 +23,7 @@ DEFAULT_DATUM_LAT = 4.530
 DEFAULT_DATUM_LNG = 137.977
 
 
-class LocalMap:
+class LocalMap(Planar):
     """A metric map frame whose origin lies at a datum, x east and y north.
 
     Laid out equirectangularly: good for cells, and never used for distances.
@@ -35,8 +35,6 @@ class LocalMap:
     Raises:
         PlaceError: A datum that lies nowhere, or so near a pole that the map would tear.
     """
-
-    name = "local"
 
     def __init__(self, datum_lat: float = DEFAULT_DATUM_LAT, datum_lng: float = DEFAULT_DATUM_LNG) -> None:
         if not (abs(datum_lat) <= 85.0 and abs(datum_lng) <= 180.0):
@@ -65,15 +63,6 @@ class LocalMap:
         """Return map coordinates [m]."""
         dlng_N = (np.asarray(lng_N) - self.datum_lng + 180.0) % 360.0 - 180.0
         return dlng_N * self._metres_per_lng, (np.asarray(lat_N) - self.datum_lat) * METRES_PER_DEGREE
-
-    def distance2(self, x_N: np.ndarray, y_N: np.ndarray, x: Floats, y: Floats) -> np.ndarray:
-        """Return squared planar distances to one place [m^2]."""
-        dx_N = x_N - x
-        dy_N = y_N - y
-        dx_N *= dx_N
-        dy_N *= dy_N
-        dx_N += dy_N
-        return dx_N
 
     def box_distance2(self, box_N4: np.ndarray, x: float, y: float) -> np.ndarray:
         """Return squared distances to boxes (min x, min y, max x, max y) [m^2]."""

@@ -206,7 +206,7 @@ def nearest_states(
         with np.errstate(invalid="ignore"):
             asked = _Asked(pose_Q3[rows], oldest_Q[rows], table, settings)
             allowed_QN = asked.allowed()
-            rank_QN = asked.candidates.pose_distance2()
+            rank_QN = asked.candidates.pose_distance2() if latent_QD is None else np.empty(0)
         if latent_QD is not None:
             near_N = np.flatnonzero(allowed_QN.any(axis=0))
             rank_QN = np.full(allowed_QN.shape, np.inf)
