@@ -9,7 +9,7 @@ import pytest
 from wm_sim import EXACT, STILL, Driving, Simulation, make_building, simulate
 from wm_sim.building import CELL_M, path_distance_m, wall_distance_m
 from wm_sim.changes import LivingWorld
-from wm_sim.driving import Robot
+from wm_sim.driving import PathFollower
 from wm_sim.settings import Changes, WorldConfig
 from wm_sim.things import PATH_CLEARANCE_M, make_things
 
@@ -17,7 +17,7 @@ REVISIT_S, REVISIT_M, REVISIT_RAD = 20.0, 1.0, math.radians(30)
 
 
 def driven(seed, duration_s, rate_hz=10.0, **driving):
-    robot = Robot(make_building(seed), Driving(**driving), seed)
+    robot = PathFollower(make_building(seed), Driving(**driving), seed)
     poses = []
     for k in range(round(duration_s * rate_hz)):
         robot.advance(k / rate_hz)
@@ -96,23 +96,24 @@ def test_detours_follow_their_probability():
 
 
 def test_action_leads_to_motion_after_delay_and_lag():
-    robot = Robot(make_building(0), Driving(delay_s=0.2, lag_s=0.1), 0)
+    robot = PathFollower(make_building(0), Driving(delay_s=0.2, lag_s=0.1), 0)
     robot.advance(0.19)
     assert robot.speed_m_s == 0.0
     command = robot.command[0]
     assert command > 0.5
     robot.advance(0.3)
     assert 0.3 * command < robot.speed_m_s < 0.9 * command
-    instant = Robot(make_building(0), Driving(delay_s=0.0, lag_s=0.0), 0)
+    instant = PathFollower(make_building(0), Driving(delay_s=0.0, lag_s=0.0), 0)
     instant.advance(0.01)
     assert instant.speed_m_s > 0.5
 
 
 def test_pose_between_steps_continues_the_arc():
-    robot = Robot(make_building(0), Driving(), 0)
+    robot = PathFollower(make_building(0), Driving(), 0)
     robot.advance(5.004)
     between = robot.pose_at(5.004)
-    moved = math.hypot(between[0] - robot.x, between[1] - robot.y)
+    whole = robot.pose_at(robot.time_s)
+    moved = math.hypot(between[0] - whole[0], between[1] - whole[1])
     assert moved == pytest.approx(0.004 * robot.speed_m_s, rel=1e-3)
 
 

@@ -14,6 +14,7 @@ from wm_sim.settings import (
     WorldConfig,
 )
 from wm_sim.simulation import SimStep, Simulation, simulate
+from wm_sim.tasks import TASKS, Outcome, Task, make_task
 
 __all__ = [
     "CAMERA_HEIGHT_M",
@@ -22,14 +23,18 @@ __all__ = [
     "EXACT",
     "FIELD_OF_VIEW_DEG",
     "STILL",
+    "TASKS",
     "Building",
     "Changes",
     "Driving",
+    "Outcome",
     "PoseNoise",
     "SimStep",
     "Simulation",
+    "Task",
     "WorldConfig",
     "make_building",
+    "make_task",
     "simulate",
 ]
 

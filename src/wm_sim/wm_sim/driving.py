@@ -1,6 +1,6 @@
-"""The robot: a unicycle that follows the corridors lap after lap, obeying late and with lag.
+"""Who drives the vehicle: the robot itself, lap after lap along the corridors, or whoever sends it commands.
 
-Simulated in steps of ``STEP_S`` and told what to do every ``CONTROL_PERIOD_S``, whatever the camera's rate.
+It is told what to do every ``CONTROL_PERIOD_S``, whatever the camera's rate.
 """
 
 from __future__ import annotations
@@ -12,20 +12,102 @@ import numpy as np
 
 from wm_sim.building import Building
 from wm_sim.settings import Driving
+from wm_sim.vehicle import STEP_S, Clearance, Vehicle
 
-STEP_S = 0.01
 CONTROL_PERIOD_S = 0.05
 _CONTROL_STEPS = round(CONTROL_PERIOD_S / STEP_S)
 _LOOK_AHEAD_M = 0.6
-_YAW_LIMIT_RAD_S = 2.2
+SPEED_LIMIT_M_S = 1.5
+YAW_RATE_LIMIT_RAD_S = 2.2
+COMMAND_TIMEOUT_S = 0.5
 _WANDER_MEMORY_S = 3.0
 
 
 class Robot:
-    """A robot driving in one building, advanced along simulated time.
+    """A robot driving in one building, advanced along simulated time; what it does is decided by who derives from it.
 
-    The first lap goes round the whole ring; later the robot takes the short cut with ``detour_probability`` each time
-    it comes by.
+    Args:
+        start: Where it starts: x, y [m], yaw [rad].
+        driving: How late and slowly it obeys.
+        clearance: As for ``Vehicle``.
+    """
+
+    def __init__(self, start: tuple[float, float, float], driving: Driving, clearance: Clearance | None = None) -> None:
+        self._vehicle = Vehicle(start, driving, clearance)
+        self.command = (0.0, 0.0)
+
+    def advance(self, time_s: float) -> None:
+        """Simulate up to ``time_s``; a time already passed changes nothing."""
+        goal = math.floor(time_s / STEP_S + 1e-6)
+        while self._vehicle.step_count < goal:
+            self._vehicle.step()
+            if self._vehicle.step_count % _CONTROL_STEPS == 0:
+                self._control()
+
+    @property
+    def time_s(self) -> float:
+        """Time of the last whole step [s]."""
+        return self._vehicle.step_count * STEP_S
+
+    @property
+    def speed_m_s(self) -> float:
+        """Forward speed now [m/s]."""
+        return self._vehicle.speed_m_s
+
+    @property
+    def yaw_rate_rad_s(self) -> float:
+        """Yaw rate now [rad/s]."""
+        return self._vehicle.yaw_rate_rad_s
+
+    @property
+    def contact_count(self) -> int:
+        """How often it touched a wall, an object or a person so far; 0 where contact is not simulated."""
+        return self._vehicle.contact_count
+
+    def pose_at(self, time_s: float) -> tuple[float, float, float]:
+        """Return x, y [m] and yaw [rad] at a time less than a step after the last one simulated."""
+        return self._vehicle.pose_after(time_s - self.time_s)
+
+    def _command(self, action: tuple[float, float]) -> None:
+        self.command = action
+        self._vehicle.obey(action)
+
+    def _control(self) -> None:
+        """Decide what to do next, every ``CONTROL_PERIOD_S``."""
+        raise NotImplementedError
+
+
+class SteeredRobot(Robot):
+    """A robot that does what it is told, and stops when it is told nothing for ``COMMAND_TIMEOUT_S``.
+
+    Commands beyond ``SPEED_LIMIT_M_S`` or ``YAW_RATE_LIMIT_RAD_S`` are carried out at the limit.
+    """
+
+    _told_at = -math.inf
+
+    def act(self, action: tuple[float, float]) -> None:
+        """Take a command: forward speed [m/s], yaw rate [rad/s].
+
+        Raises:
+            ValueError: A value is not finite.
+        """
+        speed, yaw_rate = (float(value) for value in action)
+        if not (math.isfinite(speed) and math.isfinite(yaw_rate)):
+            raise ValueError(f"action is ({speed}, {yaw_rate}), expected two finite numbers")
+        self._told_at = self.time_s
+        speed = max(-SPEED_LIMIT_M_S, min(SPEED_LIMIT_M_S, speed))
+        self._command((speed, max(-YAW_RATE_LIMIT_RAD_S, min(YAW_RATE_LIMIT_RAD_S, yaw_rate))))
+
+    def _control(self) -> None:
+        if self.time_s - self._told_at >= COMMAND_TIMEOUT_S - 1e-9 and self.command != (0.0, 0.0):
+            self._command((0.0, 0.0))
+
+
+class PathFollower(Robot):
+    """A robot that drives round the corridors by itself.
+
+    The first lap goes round the whole ring; later it takes the short cut with ``detour_probability`` each time it
+    comes by. It goes through people: only who steers can bump into something.
 
     Args:
         building: The floor plan.
@@ -37,52 +119,14 @@ class Robot:
         self._driving = driving
         self._rng = np.random.default_rng([seed, 21])
         self._route = _Route(building, driving.detour_probability, np.random.default_rng([seed, 22]))
-        start_2, way_2 = self._route.start()
-        self.x, self.y = start_2
-        self.yaw = math.atan2(way_2[1], way_2[0])
-        self.speed_m_s = self.yaw_rate_rad_s = 0.0
-        self.command = (0.0, 0.0)
-        self._acting = (0.0, 0.0)
-        self._pending: deque[tuple[int, tuple[float, float]]] = deque()
-        self._delay_steps = round(driving.delay_s / STEP_S)
-        self._step_count = 0
+        (x, y), way_2 = self._route.start()
+        super().__init__((x, y, math.atan2(way_2[1], way_2[0])), driving)
         self._wander = [0.0, 0.0]
         self._pause_left_s = 0.0
         self._control()
 
-    def advance(self, time_s: float) -> None:
-        """Simulate up to ``time_s``; a time already passed changes nothing."""
-        goal = math.floor(time_s / STEP_S + 1e-6)
-        while self._step_count < goal:
-            self._step()
-
-    @property
-    def time_s(self) -> float:
-        """Time of the last whole step [s]."""
-        return self._step_count * STEP_S
-
-    def pose_at(self, time_s: float) -> tuple[float, float, float]:
-        """Return x, y [m] and yaw [rad] at a time less than a step after the last one simulated."""
-        rest_s = time_s - self.time_s
-        if abs(rest_s) < 1e-9:
-            return self.x, self.y, self.yaw
-        return _moved(self.x, self.y, self.yaw, self.speed_m_s * rest_s, self.yaw_rate_rad_s * rest_s)
-
-    def _step(self) -> None:
-        while self._pending and self._pending[0][0] <= self._step_count:
-            self._acting = self._pending.popleft()[1]
-        share = 1.0 - math.exp(-STEP_S / self._driving.lag_s) if self._driving.lag_s else 1.0
-        self.speed_m_s += share * (self._acting[0] - self.speed_m_s)
-        self.yaw_rate_rad_s += share * (self._acting[1] - self.yaw_rate_rad_s)
-        self.x, self.y, self.yaw = _moved(
-            self.x, self.y, self.yaw, self.speed_m_s * STEP_S, self.yaw_rate_rad_s * STEP_S
-        )
-        self._step_count += 1
-        if self._step_count % _CONTROL_STEPS == 0:
-            self._control()
-
     def _control(self) -> None:
-        """Give a new command: steer at a point of the path ahead, slower in bends."""
+        """Steer at a point of the path ahead, slower in bends."""
         driving = self._driving
         noise = self._rng.normal(size=2)
         chance, length_s = self._rng.random(), self._rng.uniform(0.6, 2.0)
@@ -94,23 +138,16 @@ class Robot:
         self._pause_left_s -= CONTROL_PERIOD_S
         if driving.pause_interval_s and chance < CONTROL_PERIOD_S / driving.pause_interval_s:
             self._pause_left_s = float(length_s)
-        goal_x, goal_y = self._route.look_ahead(self.x, self.y, _LOOK_AHEAD_M, driving.lateral_std_m * self._wander[0])
-        bearing = math.remainder(math.atan2(goal_y - self.y, goal_x - self.x) - self.yaw, 2 * math.pi)
+        x, y, yaw = self.pose_at(self.time_s)
+        goal_x, goal_y = self._route.look_ahead(x, y, _LOOK_AHEAD_M, driving.lateral_std_m * self._wander[0])
+        bearing = math.remainder(math.atan2(goal_y - y, goal_x - x) - yaw, 2 * math.pi)
         speed = driving.speed_m_s * (1.0 + driving.speed_std * self._wander[1]) * max(0.5, 1.0 - 0.7 * abs(bearing))
         if self._pause_left_s > 0:
             speed = 0.0
-        distance = max(math.hypot(goal_x - self.x, goal_y - self.y), 0.2)
+        distance = max(math.hypot(goal_x - x, goal_y - y), 0.2)
         yaw_rate = 2.0 * speed * math.sin(bearing) / distance
-        yaw_rate = max(-_YAW_LIMIT_RAD_S, min(_YAW_LIMIT_RAD_S, yaw_rate))
-        self.command = (speed, yaw_rate)
-        self._pending.append((self._step_count + self._delay_steps, self.command))
-
-
-def _moved(x: float, y: float, yaw: float, way_m: float, turn_rad: float) -> tuple[float, float, float]:
-    """Return the pose after a short arc (midpoint rule), yaw within -pi to pi."""
-    middle = yaw + turn_rad / 2
-    turned = math.remainder(yaw + turn_rad, 2 * math.pi)
-    return x + way_m * math.cos(middle), y + way_m * math.sin(middle), turned
+        yaw_rate = max(-YAW_RATE_LIMIT_RAD_S, min(YAW_RATE_LIMIT_RAD_S, yaw_rate))
+        self._command((speed, yaw_rate))
 
 
 class _Route:

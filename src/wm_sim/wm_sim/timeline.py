@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from wm_sim.driving import CONTROL_PERIOD_S
-from wm_sim.simulation import Pose, Simulation
+from wm_sim.simulation import Simulation
+from wm_sim.tasks import Pose
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class Timeline:
         self._count = dict.fromkeys(self._period_s, 0)
         self._late: list[tuple[float, int, PoseEvent]] = []
         self._order = itertools.count()
+
+    @property
+    def due_s(self) -> float:
+        """When the next event is due, at the latest [s]."""
+        return min(count * self._period_s[kind] for kind, count in self._count.items())
 
     def next(self) -> Event:
         """Return the event that is due next."""

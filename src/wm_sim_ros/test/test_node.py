@@ -14,7 +14,7 @@ from std_msgs.msg import Float32MultiArray
 
 from wm_core.se3 import yaw_of
 from wm_ros import ParameterError, image_from_msg, qos, stamp_ns
-from wm_sim import EXACT, STILL, simulate
+from wm_sim import EXACT, STILL, Simulation, make_building, make_task, simulate
 from wm_sim_ros.node import ACTIONS, CAMERA, POSE, SimulatedRobot
 from wm_sim_ros.params import WmSimParams
 from wm_testing.nodes import ros_context, spin_until  # noqa: F401
@@ -120,3 +120,65 @@ def test_config_file_lists_every_parameter_with_its_default():
     file = Path(__file__).parents[3] / "config" / "wm_sim.yaml"
     values = yaml.safe_load(file.read_text())["/**/wm_sim"]["ros__parameters"]
     assert values == dataclasses.asdict(WmSimParams())
+
+
+def drive(node, listener, action, seconds):
+    publisher = listener.node.create_publisher(Float32MultiArray, ACTIONS, qos.STREAM)
+    spin_until(lambda: publisher.get_subscription_count() > 0, node, listener.node)
+    begin = len(listener.got[POSE])
+    spin_until(
+        lambda: publisher.publish(Float32MultiArray(data=action)) or len(listener.got[POSE]) > begin + 20 * seconds,
+        node, listener.node,
+    )  # fmt: skip
+
+
+def test_robot_driven_by_actions_obeys_them_and_publishes_none_itself():
+    listener = Listener()
+    node, sent, _ = robot(**QUIET, width=16, height=16, driven_by="actions", wait_for_camera_subscriber=True)
+    try:
+        drive(node, listener, [0.5, 0.0], 1.0)
+        first, last = listener.got[POSE][0], listener.got[POSE][-1]
+        way_m = np.hypot(last.pose.position.x - first.pose.position.x, last.pose.position.y - first.pose.position.y)
+        assert 0.05 < way_m <= 0.5 * (stamp_ns(last.header.stamp) - stamp_ns(first.header.stamp)) * 1e-9
+        assert ACTIONS not in {topic for topic, _, _ in sent}
+    finally:
+        node.destroy_node()
+        listener.node.destroy_node()
+
+
+@pytest.mark.parametrize("action", [[float("nan"), 0.0], [1.0]])
+def test_unusable_actions_are_dropped_by_name(action):
+    listener = Listener()
+    node, _, _ = robot(**QUIET, width=16, height=16, driven_by="actions", wait_for_camera_subscriber=True)
+    try:
+        drive(node, listener, action, 0.2)
+        status = {value.key: value.value for value in node._health.status().values}
+        assert any(key.startswith("dropped/action") for key in status)
+        first, last = listener.got[POSE][0].pose.position, listener.got[POSE][-1].pose.position
+        assert (last.x, last.y) == pytest.approx((first.x, first.y))
+    finally:
+        node.destroy_node()
+        listener.node.destroy_node()
+
+
+def test_task_shows_its_goal_and_rewards_every_frame():
+    listener, rewards, goals = Listener(), [], []
+    listener.node.create_subscription(Float32MultiArray, "reward", rewards.append, qos.STREAM)
+    node, _, _ = robot(
+        **QUIET, width=32, height=24, driven_by="actions", task="reach_image", wait_for_camera_subscriber=True
+    )
+    listener.node.create_subscription(Image, "goal/image", goals.append, qos.LATCHED)
+    try:
+        spin_until(lambda: goals and len(rewards) > 5, node, listener.node)
+        task = make_task("reach_image", make_building(0), 0)
+        still = Simulation(0, changes=STILL, image_size=(24, 32))
+        assert np.array_equal(image_from_msg(goals[0]), still.view(task.goal)[0])
+        assert all(msg.data[1] == 1.0 for msg in rewards)
+    finally:
+        node.destroy_node()
+        listener.node.destroy_node()
+
+
+def test_task_without_driver_is_refused():
+    with pytest.raises(ParameterError, match="driven_by"):
+        robot(task="reach_image")

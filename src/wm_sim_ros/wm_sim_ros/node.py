@@ -17,14 +17,30 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray
 
 from wm_core.se3 import quaternion_of
-from wm_ros import Health, declare_params, float_array_msg, image_to_msg, pose_to_msg, qos, run_node, stamp_msg
+from wm_ros import (
+    Health,
+    MessageError,
+    ParameterError,
+    declare_params,
+    float_array_msg,
+    image_to_msg,
+    pose_to_msg,
+    qos,
+    run_node,
+    stamp_msg,
+    vector_from_msg,
+)
+from wm_sim.building import make_building
 from wm_sim.settings import Driving
-from wm_sim.simulation import Simulation
-from wm_sim.timeline import ActionEvent, Event, FrameEvent, PoseEvent, Timeline
+from wm_sim.simulation import ACTIONS as DRIVEN
+from wm_sim.simulation import PATH, Simulation
+from wm_sim.tasks import Task, make_task
+from wm_sim.timeline import Event, FrameEvent, PoseEvent, Timeline
 from wm_sim_ros.params import WmSimParams
+from wm_sim_ros.steering import Steering
 
 CAMERA, DEPTH, POSE, ACTIONS = "camera/image_raw", "camera/depth/image_raw", "pose", "actions"
-PROPRIOCEPTION = "proprioception"
+PROPRIOCEPTION, REWARD, GOAL = "proprioception", "reward", "goal/image"
 _SUPERVISE_PERIOD_S = 0.2
 _MOST_BEHIND_S = 0.5
 OnSent = Callable[[str, int, int], None]
@@ -35,7 +51,10 @@ class SimulatedRobot(Node):
 
     Publishes ``/camera/image_raw`` (sensor_msgs/Image, rgb8), ``/pose`` (geometry_msgs/PoseStamped; the stamp is the
     true time of the measurement, publication comes later by the latency), ``/actions`` (std_msgs/Float32MultiArray:
-    forward speed [m/s], yaw rate [rad/s]) and, on request, ``/camera/depth/image_raw`` and ``/proprioception``.
+    forward speed [m/s], yaw rate [rad/s]) and, on request, ``/camera/depth/image_raw`` and ``/proprioception``. Driven
+    by actions it subscribes ``/actions`` instead. With a task it publishes ``/goal/image`` (sensor_msgs/Image, latched:
+    what the camera sees at the goal) and after each frame ``/reward`` (std_msgs/Float32MultiArray: reward of the step
+    that led there, and 1 where the task goes on, else 0).
 
     A thread of its own renders and publishes, so a busy executor does not disturb the rates. A machine too slow for
     the rate loses whole frames, which are counted.
@@ -57,23 +76,35 @@ class SimulatedRobot(Node):
         **node_options: Any,
     ) -> None:
         super().__init__("wm_sim", **node_options)
+        self._stop = threading.Event()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wm_sim")
         self._params = declare_params(self, WmSimParams)
         self._on_sent = on_sent or (lambda topic, stamp_ns, steady_ns: None)
         self._on_finished = on_finished or (lambda: None)
-        self._timeline = Timeline(_simulation(self._params), self._params.rate_hz, self._params.pose_rate_hz)
         self._health = Health(self)
+        task = _task(self._params)
+        simulation = _simulation(self._params, task)
+        self._timeline = Timeline(simulation, self._params.rate_hz, self._params.pose_rate_hz)
         self._counts = dict.fromkeys(("frames_sent", "poses_sent", "actions_sent", "frames_skipped"), 0)
         self._reported = dict(self._counts)
         self._camera_publisher = self.create_publisher(Image, CAMERA, qos.STREAM)
         self._pose_publisher = self.create_publisher(PoseStamped, POSE, qos.STREAM)
-        self._action_publisher = self.create_publisher(Float32MultiArray, ACTIONS, qos.STREAM)
+        self._steering: Steering | None = None
+        if self._params.driven_by == PATH:
+            self._action_publisher = self.create_publisher(Float32MultiArray, ACTIONS, qos.STREAM)
+        else:
+            self._steering = Steering(simulation)
+            self._commands = self.create_subscription(Float32MultiArray, ACTIONS, self._take_command, qos.INPUT)
+        if task:
+            self._reward_publisher = self.create_publisher(Float32MultiArray, REWARD, qos.STREAM)
+            self._goal_publisher = self.create_publisher(Image, GOAL, qos.LATCHED)
+            image, stamp = simulation.view(task.goal)[0], self.get_clock().now().to_msg()
+            self._goal_publisher.publish(image_to_msg(image, stamp, self._params.camera_frame))
         if self._params.depth:
             self._depth_publisher = self.create_publisher(Image, DEPTH, qos.STREAM)
         if self._params.proprioception:
             self._proprioception_publisher = self.create_publisher(Float32MultiArray, PROPRIOCEPTION, qos.STREAM)
-        self._stop = threading.Event()
         self._was_finished = False
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wm_sim")
         self._driving = self._thread.submit(self._drive)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._supervisor = self.create_timer(_SUPERVISE_PERIOD_S, self._supervise, clock=steady)
@@ -101,6 +132,11 @@ class SimulatedRobot(Node):
                 return
         start_ns, start_steady_ns = self.get_clock().now().nanoseconds, time.monotonic_ns()
         while not self._stop.is_set():
+            if self._steering:
+                # What happens next depends on what is commanded until then.
+                if self._stop.wait(max(0.0, self._timeline.due_s - (time.monotonic_ns() - start_steady_ns) * 1e-9)):
+                    return
+                self._steering.steer(start_steady_ns)
             event = self._timeline.next()
             if self._params.duration_s and event.stamp_s >= self._params.duration_s:
                 return
@@ -122,7 +158,7 @@ class SimulatedRobot(Node):
             msg.header.stamp, msg.header.frame_id = stamp_msg(stamp_ns), self._params.map_frame
             self._send(self._pose_publisher, POSE, msg, stamp_ns)
             self._counts["poses_sent"] += 1
-        elif isinstance(event, ActionEvent):
+        elif self._steering is None:
             action_A = np.array(event.action_2, np.float32)
             self._send(self._action_publisher, ACTIONS, float_array_msg(action_A, "action"), stamp_ns)
             self._counts["actions_sent"] += 1
@@ -138,13 +174,28 @@ class SimulatedRobot(Node):
             self._send(self._depth_publisher, DEPTH, msg, stamp_ns)
         self._send(self._camera_publisher, CAMERA, image_to_msg(event.image_HWC, stamp, frame), stamp_ns)
         self._counts["frames_sent"] += 1
+        if self._steering and (outcome := self._steering.judge(event.stamp_s)):
+            reward_2 = np.array([outcome.reward, outcome.goes_on], np.float32)
+            self._send(self._reward_publisher, REWARD, float_array_msg(reward_2, "reward"), stamp_ns)
 
     def _send(self, publisher: Any, topic: str, msg: Any, stamp_ns: int) -> None:
         self._on_sent(topic, stamp_ns, time.monotonic_ns())
         publisher.publish(msg)
 
+    def _take_command(self, message: Float32MultiArray) -> None:
+        try:
+            action_A = vector_from_msg(message.data, 2, "action")
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+            return
+        if self._steering:
+            self._steering.take(action_A)
+
     def _supervise(self) -> None:
         """Pass on counts, and what went wrong in the thread: here, because health belongs to the executor's thread."""
+        if self._steering:
+            for name, value in self._steering.state.items():
+                self._health.gauge(name, value)
         for name, count in self._counts.items():
             self._health.count(name, count - self._reported[name])
             if name == "frames_skipped":
@@ -158,16 +209,30 @@ class SimulatedRobot(Node):
             self._on_finished()
 
 
-def _simulation(params: WmSimParams) -> Simulation:
+def _task(params: WmSimParams) -> Task | None:
+    if not params.task:
+        return None
+    if params.driven_by == PATH:
+        raise ParameterError(f"task is '{params.task}' and driven_by '{PATH}': a task needs driven_by '{DRIVEN}'")
+    return make_task(params.task, make_building(_building_seed(params)), params.seed)
+
+
+def _building_seed(params: WmSimParams) -> int:
+    return params.seed if params.building_seed < 0 else params.building_seed
+
+
+def _simulation(params: WmSimParams, task: Task | None) -> Simulation:
     return Simulation(
         params.seed,
-        building_seed=None if params.building_seed < 0 else params.building_seed,
+        building_seed=_building_seed(params),
         rate_hz=params.rate_hz,
         image_size=(params.height, params.width),
         changes=params.changes,
         pose_noise=params.pose_noise,
         depth=params.depth,
         driving=Driving(speed_m_s=params.speed_m_s, detour_probability=params.detour_probability),
+        driven_by=params.driven_by,
+        task=task,
     )
 
 

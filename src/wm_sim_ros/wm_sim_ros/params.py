@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from wm_ros import param
 from wm_sim.settings import Changes, Driving, PoseNoise
+from wm_sim.simulation import ACTIONS, PATH
+from wm_sim.tasks import TASKS
 
 _CHANGES, _NOISE, _DRIVING = Changes(), PoseNoise(), Driving()
 
@@ -22,6 +24,16 @@ class WmSimParams:
     pose_rate_hz: float = param(20.0, "Poses per second.", low=0.1, high=100.0)
     duration_s: float = param(0.0, "Time after which the robot stops sending [s]; 0 goes on for ever.", low=0.0)
     wait_for_camera_subscriber: bool = param(False, "Start driving when somebody subscribes to the camera.")
+    driven_by: str = param(
+        PATH,
+        "Who drives: path (the robot itself, lap after lap), or actions (whoever publishes /actions).",
+        choices=(PATH, ACTIONS),
+    )
+    task: str = param(
+        "",
+        "What a robot driven by actions is to do; empty: nothing. Start and goal follow from the seed.",
+        choices=("", *TASKS),
+    )
     depth: bool = param(False, "Also publish /camera/depth/image_raw (32FC1, metres along the camera's axis).")
     proprioception: bool = param(False, "Also publish /proprioception: measured forward speed and yaw rate.")
     map_frame: str = param("map", "Frame of the poses.")

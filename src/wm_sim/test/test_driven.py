@@ -1,0 +1,175 @@
+"""A robot that is driven: obeys late, within limits, stops at a touch or when told nothing, is judged by its task."""
+
+import math
+
+import numpy as np
+import pytest
+
+from wm_sim import STILL, TASKS, Driving, Simulation, make_building, make_task, simulate
+from wm_sim.building import CELL_M, cell_centres
+from wm_sim.contact import ROBOT_RADIUS_M, Surroundings
+from wm_sim.driving import SPEED_LIMIT_M_S, YAW_RATE_LIMIT_RAD_S
+from wm_sim.settings import WorldConfig
+from wm_sim.tasks import CONTACT_COST_M, REACHED_RAD, FloorPlan, Judge, Task
+from wm_sim.things import make_things
+
+# Taken from runs of the former robot, that only drove by itself.
+UNSTEERED = {
+    0: (3.2, 8.4, 0.0, 1.1944706439971924, -0.04515096917748451),
+    100: (8.503466177039412, 8.663346731501514, 1.2622989727000338, 0.8501304388046265, 1.361041784286499),
+    599: (4.155036091295073, 3.1767911847814303, -3.0600901566046086, 1.0329967737197876, -0.1907816380262375),
+}
+
+
+def driven(seed=0, **options):
+    return Simulation(seed, changes=STILL, image_size=(16, 16), driven_by="actions", **options)
+
+
+def test_robot_that_drives_by_itself_goes_where_it_always_went():
+    for frame, step in enumerate(simulate(4, 30.0, image_size=(16, 16))):
+        if frame in UNSTEERED:
+            assert (*step.true_pose, *step.action_A) == pytest.approx(UNSTEERED[frame], abs=1e-6)
+
+
+def test_robot_that_drives_by_itself_takes_no_actions():
+    with pytest.raises(ValueError, match="driven_by=actions"):
+        Simulation(0).step((0.5, 0.0))
+
+
+@pytest.mark.parametrize("action", [(math.nan, 0.0), (0.0, math.inf), (1.0,), (1.0, 2.0, 3.0)])
+def test_actions_that_are_none_are_refused(action):
+    with pytest.raises(ValueError, match="action"):
+        driven().step(action)
+
+
+def test_command_is_obeyed_after_its_delay_and_with_its_lag():
+    simulation = driven(driving=Driving(delay_s=0.2, lag_s=0.1))
+    simulation.step((0.5, 0.0))
+    speeds = [simulation.step((0.5, 0.0)).motion_2[0] for _ in range(8)]
+    expected = [0.5 * (1 - math.exp(-max(0.0, 0.05 * k - 0.2) / 0.1)) for k in range(1, 9)]
+    assert speeds == pytest.approx(expected, abs=1e-6)
+
+
+def test_commands_beyond_the_limits_are_carried_out_at_the_limits():
+    step = driven().step((1e6, -1e6))
+    assert step.action_A == pytest.approx((SPEED_LIMIT_M_S, -YAW_RATE_LIMIT_RAD_S))
+
+
+def test_robot_that_is_told_nothing_for_half_a_second_stops():
+    simulation = driven(driving=Driving(delay_s=0.0, lag_s=0.0))
+    simulation.step((0.3, 0.0))
+    speeds = [simulation.step().motion_2[0] for _ in range(14)]
+    assert speeds[:9] == pytest.approx([0.3] * 9)
+    assert speeds[10:] == [0.0] * 4
+
+
+def test_wall_is_touched_once_and_stops_the_robot_until_it_turns_away():
+    bare = WorldConfig(furniture_count=0, movable_count=0)
+    simulation = driven(driving=Driving(delay_s=0.0, lag_s=0.0), world=bare)
+    for _ in range(25):
+        simulation.step((0.0, math.pi / 2 / 1.25))
+    for _ in range(400):
+        step = simulation.step((0.5, 0.0))
+    assert step.contact_count == 1
+    assert step.motion_2[0] == 0.0
+    clearance = Surroundings(simulation.building, np.zeros(0), lambda: np.zeros((0, 2))).clearance_m
+    assert 0.0 <= clearance(*step.true_pose[:2]) < 0.02
+    for _ in range(10):
+        step = simulation.step((-0.5, 0.0))
+    assert step.contact_count == 1
+    assert clearance(*step.true_pose[:2]) > 0.2
+    for _ in range(30):
+        step = simulation.step((0.5, 0.0))
+    assert step.contact_count == 2
+
+
+def test_clearance_is_that_of_a_disc_among_walls_and_bodies():
+    building = make_building(3)
+    x, y = building.ring_E2[0] * 0.5 + building.ring_E2[1] * 0.5
+    body_2 = np.array([[x + 0.5, y]])
+    clearance = Surroundings(building, np.array([0.1]), lambda: body_2).clearance_m
+    assert clearance(x, y) == pytest.approx(0.5 - 0.1 - ROBOT_RADIUS_M)
+    start_2, end_2 = building.wall_start_S2[0], building.wall_end_S2[0]
+    on_wall = clearance(*(0.5 * (start_2 + end_2)))
+    assert on_wall == pytest.approx(-ROBOT_RADIUS_M)
+
+
+def test_person_who_walks_into_a_standing_robot_is_a_contact():
+    counts = [Simulation(seed, driven_by="actions", image_size=(8, 8), rate_hz=2.0) for seed in range(3)]
+    assert sum(max(s.step().contact_count for _ in range(300)) for s in counts) >= 1
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("seed", range(5))
+def test_tasks_can_be_done_in_time_by_who_knows_the_plan(name, seed):
+    building = make_building(seed)
+    task = make_task(name, building, seed)
+    simulation = driven(seed, task=task)
+    pilot, rewards, action = Pilot(building, task), [], None
+    while True:
+        step = simulation.step(action)
+        rewards.append(step.outcome.reward)
+        if not step.outcome.goes_on:
+            break
+        action = pilot.steer(step)
+    assert step.outcome.has_succeeded
+    assert step.contact_count == 0
+    assert sum(rewards) == pytest.approx(task.length_m, abs=0.6)
+    assert step.stamp_s >= 0.8 * task.shortest_s
+
+
+class Pilot:
+    """Drives down the plan's distance fields, then turns as the goal asks for."""
+
+    def __init__(self, building, task):
+        self.fields = [FloorPlan(building, 0.45).distances(pose[:2]) for pose in task.waypoints]
+        bodies = make_things(building, WorldConfig(), 0)
+        centres_2 = cell_centres(self.fields[0].shape).reshape(*self.fields[0].shape, 2)
+        for place_2, radius in zip(bodies.position_N2, bodies.radius_N):
+            for field in self.fields:
+                field[np.hypot(*np.moveaxis(centres_2 - place_2, -1, 0)) < radius + ROBOT_RADIUS_M + 0.1] = np.inf
+        self.task, self.passed = task, 0
+
+    def steer(self, step):
+        x, y, yaw = step.true_pose
+        last = len(self.fields) - 1
+        while self.passed < last and math.dist((x, y), self.task.waypoints[self.passed][:2]) < 0.5:
+            self.passed += 1
+        if self.passed == last and math.dist((x, y), self.task.goal[:2]) < 0.3:
+            turn = math.remainder(self.task.goal[2] - yaw, 2 * math.pi)
+            return 0.0, 0.0 if abs(turn) < REACHED_RAD / 2 else 3.0 * turn
+        field = self.fields[self.passed]
+        row, column = int(y / CELL_M), int(x / CELL_M)
+        for _ in range(6):
+            block = field[row - 1 : row + 2, column - 1 : column + 2]
+            down = np.unravel_index(np.argmin(block), block.shape)
+            row, column = row + down[0] - 1, column + down[1] - 1
+        bearing = math.remainder(math.atan2((row + 0.5) * CELL_M - y, (column + 0.5) * CELL_M - x) - yaw, 2 * math.pi)
+        return (1.2 if abs(bearing) < 0.4 else 0.1 if abs(bearing) < 0.8 else 0.0), 2.5 * bearing
+
+
+def test_judge_takes_a_contact_off_and_ends_at_the_time_limit():
+    building = make_building(0)
+    (ax, ay), (bx, by) = building.ring_E2[:2]
+    yaw = math.atan2(by - ay, bx - ax)
+    task = Task("reach_image", (ax, ay, yaw), ((bx, by, yaw),), math.dist((ax, ay), (bx, by)), 3.0)
+    judge = Judge(task, building)
+    halfway = (0.5 * (ax + bx), 0.5 * (ay + by), yaw)
+    outcome = judge.judge(1.0, halfway, 1.0, 1)
+    assert outcome.reward == pytest.approx(0.5 * task.length_m - CONTACT_COST_M, abs=0.15)
+    assert outcome.goes_on
+    assert not judge.judge(6.1, halfway, 1.0, 1).goes_on
+    there = judge.judge(5.0, (bx, by, yaw), 0.0, 1)
+    assert (there.goes_on, there.has_succeeded) == (False, False)
+
+
+def test_task_of_no_name_is_refused():
+    with pytest.raises(ValueError, match="reach_image"):
+        make_task("fly", make_building(0), 0)
+
+
+def test_tasks_lie_apart_as_stated_and_differ_by_seed():
+    building = make_building(1)
+    tasks = [make_task("reach_image", building, seed) for seed in range(20)]
+    assert all(3.0 <= task.length_m <= 20.0 for task in tasks)
+    assert len({task.goal for task in tasks}) == 20

@@ -1,0 +1,52 @@
+"""Commands that come from another thread, and how the task goes under them."""
+
+from __future__ import annotations
+
+import time
+from queue import Empty, SimpleQueue
+
+import numpy as np
+
+from wm_sim.simulation import Simulation
+from wm_sim.tasks import Outcome
+
+
+class Steering:
+    """Takes commands from one thread and hands them to the simulation in the one that drives.
+
+    Args:
+        simulation: Driven by actions.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._commands: SimpleQueue[tuple[int, np.ndarray]] = SimpleQueue()
+        self._outcome: Outcome | None = None
+
+    def take(self, action_A: np.ndarray) -> None:
+        """Take a command that arrives now: forward speed [m/s], yaw rate [rad/s]."""
+        self._commands.put((time.monotonic_ns(), action_A))
+
+    def steer(self, start_steady_ns: int) -> None:
+        """Carry out what was commanded up to now, each at the time when it arrived."""
+        while True:
+            try:
+                arrived_ns, action_A = self._commands.get_nowait()
+            except Empty:
+                return
+            self._simulation.command(action_A, (arrived_ns - start_steady_ns) * 1e-9)
+
+    def judge(self, time_s: float) -> Outcome | None:
+        """Return how the task went up to a frame's time [s], None without a task."""
+        outcome = self._simulation.judge(time_s)
+        if outcome and (self._outcome is None or self._outcome.goes_on):
+            self._outcome = outcome
+        return outcome
+
+    @property
+    def state(self) -> dict[str, object]:
+        """Contacts so far and, with a task, whether it goes on, is done or failed."""
+        state: dict[str, object] = {"contacts": self._simulation.robot.contact_count}
+        if outcome := self._outcome:
+            state["task"] = "goes on" if outcome.goes_on else "done" if outcome.has_succeeded else "failed"
+        return state
