@@ -22,6 +22,7 @@ ROOMS = {
     ],
     "wm_core": [
         ["errors", "moved", "se2", "se3"],
+        ["projection"],
         ["timeline", "images", "sources", "memory"],
         ["alignment", "bags"],
     ],

@@ -4,6 +4,7 @@
     * ``AlignmentError``: poses, actions or frames that cannot be brought to one time
     * ``FrameError``: an image the encoder cannot take
     * ``MessageError``: one message that cannot be used, counted under its ``reason``
+    * ``ProjectionError``: features, or a projection of them, that cannot be used
 
 What goes wrong with memories stands in ``wm_core.memory.errors``.
 """
@@ -33,3 +34,7 @@ class MessageError(CoreError):
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
+
+
+class ProjectionError(CoreError):
+    """Features, or a projection of them, have another size or type than stated, or cannot be read."""

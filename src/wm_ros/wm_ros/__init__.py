@@ -15,6 +15,7 @@ from wm_ros.inputs import ACTION_SOURCES, AUTO, POSE_SOURCES, ActionInput, PoseI
 from wm_ros.live_params import follow_params
 from wm_ros.messages import float_array_msg, floats, pose_from_msg, pose_to_msg, stamp_msg, stamp_ns, vector_from_msg
 from wm_ros.params import declare_params, environment_overrides, param
+from wm_ros.projections import codes, projection_from_msg, projection_to_msg
 from wm_ros.runner import run_node, run_nodes
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = [
     "ParameterError",
     "PoseInput",
     "array_from_msg",
+    "codes",
     "compressed_image_from_msg",
     "declare_params",
     "depth_from_msg",
@@ -55,6 +57,8 @@ __all__ = [
     "picture_from_msg",
     "pose_from_msg",
     "pose_to_msg",
+    "projection_from_msg",
+    "projection_to_msg",
     "qos",
     "query_to_msg",
     "run_node",
