@@ -4,6 +4,7 @@
     * ``ArtifactError``: a model artifact that is missing, damaged, or not what was asked for
     * ``DataError``: a recording or converted data set that cannot be used
     * ``ConfigError``: a training configuration with a wrong or unknown entry
+    * ``ProfileError``: a part of a robot's profile that is damaged, of another version, or cannot be written
     * ``ObservationError``: a latent, pose or action of the wrong size or not finite
 """
 
@@ -24,6 +25,10 @@ class DataError(WorldModelError):
 
 class ConfigError(WorldModelError):
     """A training configuration has a wrong or unknown entry."""
+
+
+class ProfileError(WorldModelError):
+    """A part of a robot's profile is damaged, of another version, or cannot be written."""
 
 
 class ObservationError(WorldModelError):

@@ -21,6 +21,7 @@ _HOMES = {
     "Observation": "predictor",
     "Prediction": "predictor",
     "Predictor": "predictor",
+    "Profile": "profile",
     "Retrieval": "conditioning",
     "ScoredForecast": "metrics",
     "VisualHistory": "history",
