@@ -71,7 +71,6 @@ class LatentPublisher(Node):
         self._encoder = encoder or Encoder(params.load())
         self._health = Health(self)
         self._health.gauge("encoder_id", self._encoder.encoder_id)
-        self._health.expect("images", params.image_timeout_s)
         self._pacer, self._timeline, self._clock_of_frames = Pacer(params.publish_rate), Timeline(), ArrivalClock()
         half_step_s = self._encoder.step_s / 2
         self._poses = PoseTrack(max_age_s=params.pose_max_age_s)
@@ -109,6 +108,9 @@ class LatentPublisher(Node):
         if self._encoder.proprioception_dim:
             self.create_subscription(Float32MultiArray, "proprioception", self._on_proprioception, qos.INPUT)
         self._camera = CameraSubscription(self, "camera/image_raw", self._on_image, self._params.image_transport)
+        health.expect("images", params.image_timeout_s, self._camera.why_silent)
+        health.expect("pose", params.image_timeout_s, self._pose_input.why_silent)
+        health.expect("action", params.image_timeout_s, self._action_input.why_silent)
 
     def _on_image(self, msg: FrameMsg) -> None:
         self._health.count("frames_received")

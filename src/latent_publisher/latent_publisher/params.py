@@ -35,4 +35,4 @@ class LatentPublisherParams(ModelParams):
     )
     pose_max_age_s: float = param(0.25, "Furthest that a pose is extrapolated [s].", low=0.001, high=10.0)
     action_max_age_s: float = param(0.5, "Longest that an action holds without another [s].", low=0.001, high=60.0)
-    image_timeout_s: float = param(2.0, "Silence of the camera that is a fault [s].", low=0.1, high=3600.0)
+    image_timeout_s: float = param(2.0, "Silence of an input that is a fault [s].", low=0.1, high=3600.0)

@@ -40,6 +40,7 @@ from wm_ros import (
     vector_from_msg,
 )
 from wm_ros.expected_frame import ExpectedFrame
+from wm_ros.silence import why_silent
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.metrics import ErrorTracker, ScoredForecast, too_slow
 from world_model.runtime.predictor import Forecast, Observation, Predictor
@@ -86,8 +87,8 @@ class TransitionPredictor(Node):
         self._stamps: deque[int] = deque(maxlen=2 * _RATED_FRAMES)
         self._open: _Open | None = None
         self._health = Health(self)
-        self._health.expect("latents", params.latent_timeout_s)
         self._open_topics()
+        self._health.expect("latents", params.latent_timeout_s, self._why_silent)
         follow_params(self, params, self._on_params)
 
     def _on_params(self, params: TransitionPredictorParams) -> None:
@@ -108,6 +109,12 @@ class TransitionPredictor(Node):
         self._deadline.cancel()
         self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
         self.create_subscription(VisualHistory, "visual_history/state", self._on_history, qos.STREAM)
+
+    def _why_silent(self) -> str:
+        text = why_silent(
+            self, (self.resolve_topic_name("latent/state"),), ("wm_interfaces/msg/LatentState",), "latents"
+        )
+        return f"{text}; latent_publisher says in /diagnostics what it lacks"
 
     def _on_state(self, msg: LatentState) -> None:
         begin_s = perf_counter()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import Twist
 from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
 
 from wm_ros import Health
+from wm_ros.silence import why_silent
 from wm_testing.nodes import ros_context, spin_until  # noqa: F401
 
 
@@ -63,6 +67,90 @@ def test_silence_is_noticed(node):
     health = Health(node)
     health.expect("images", 0.0)
     assert "no images for" in health.status().message
+
+
+class Clock:
+    """A steady clock that goes when it is told to."""
+
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def told(node, monkeypatch):
+    """A health on a clock of its own, and what it logs."""
+    clock, lines = Clock(), []
+    monkeypatch.setattr("wm_ros.health.monotonic", clock)
+    logger = type("Logger", (), {name: lambda _, text, **__: lines.append(text) for name in ("info", "warning")})()
+    monkeypatch.setattr(node, "get_logger", lambda: logger)
+    return Health(node), clock, lines
+
+
+def test_a_mode_that_flickers_is_told_once_in_five_seconds_with_a_count(told):
+    health, clock, lines = told
+    for _ in range(60):  # on and off twice a second, for 30 s
+        for message in ("outside", None):
+            health.degrade("training range", message)
+            clock.now_s += 0.25
+        health.report()
+    clock.now_s += 10.0
+    health.report()
+    assert len(lines) <= 8
+    assert lines[0] == "training range: outside"
+    assert all("changes since the last line" in line for line in lines[1:])
+    assert lines[-1].startswith("training range: works again")
+
+
+def test_the_log_ends_with_how_it_is(told):
+    health, clock, lines = told
+    health.degrade("memory", "absent")
+    clock.now_s += 1.0
+    health.degrade("memory", None)
+    assert lines == ["memory: absent"]
+    clock.now_s += 4.5
+    health.report()
+    health.report()
+    assert lines == ["memory: absent", "memory: works again"]
+
+
+def test_another_cause_is_told_and_another_number_is_not(told):
+    health, clock, lines = told
+    for second, cause in ((1, "a"), (2, "a"), (12, "b")):
+        clock.now_s = 100.0 + second
+        health.degrade("no_pose", f"none for {second} s: {cause}", cause)
+    assert lines == ["no_pose: none for 1 s: a", "no_pose: none for 12 s: b"]
+
+
+def test_silence_that_is_no_fault_degrades_nothing(node):
+    health = Health(node)
+    health.expect("action", 0.0, lambda: None)
+    assert health.status().level == DiagnosticStatus.OK
+    health.expect("pose", 0.0, lambda: "nobody publishes /pose")
+    assert health.status().message == "no pose for 0 s: nobody publishes /pose"
+
+
+def test_silence_names_topics_publishers_and_what_would_help(node):
+    def why() -> str:
+        return why_silent(node, ("/camera/image_raw",), ("sensor_msgs/msg/Image",), "images", "camera/image_raw")
+
+    assert why() == "nobody publishes /camera/image_raw; no topic carries images"
+    driver = Node("driver", namespace="/front")
+    driver.create_publisher(Image, "image", 1)
+    driver.create_publisher(Twist, "cmd_vel", 1)
+    spin_until(lambda: "/front/image" in why(), node, driver)
+    assert why() == (
+        "nobody publishes /camera/image_raw; topics with images: /front/image; "
+        "to take one: -r camera/image_raw:=/front/image"
+    )
+    wrong = driver.create_publisher(String, "/camera/image_raw", 1)
+    spin_until(lambda: "String" in why(), node, driver)
+    assert why().startswith("/front/driver publishes /camera/image_raw as std_msgs/msg/String, which is not taken here")
+    driver.destroy_publisher(wrong)
+    driver.create_publisher(Image, "/camera/image_raw", 1)
+    spin_until(lambda: "sends nothing" in why(), node, driver)
+    driver.destroy_node()
 
 
 def test_is_published(node):

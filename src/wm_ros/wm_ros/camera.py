@@ -12,6 +12,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from wm_ros import qos
 from wm_ros.images import picture_from_msg
+from wm_ros.silence import why_silent
 
 FrameMsg: TypeAlias = Image | CompressedImage
 
@@ -19,6 +20,7 @@ __all__ = ["TRANSPORTS", "CameraSubscription", "FrameMsg", "picture_from_msg"]
 
 TRANSPORTS = ("auto", "raw", "compressed")
 _LOOK_AGAIN_S = 0.2
+_KINDS = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 class CameraSubscription:
@@ -33,6 +35,9 @@ class CameraSubscription:
         callback: Called with each message.
         transport: One of ``TRANSPORTS``.
         callback_group: Of the subscription.
+
+    Attributes:
+        was_heard: Whether any frame has come.
     """
 
     def __init__(
@@ -44,8 +49,9 @@ class CameraSubscription:
         callback_group: CallbackGroup | None = None,
     ) -> None:
         self._node, self._callback, self._group = node, callback, callback_group
+        self._name = topic
         self._camera = node.resolve_topic_name(topic)
-        self._was_heard = False
+        self.was_heard = False
         compressed = transport == "compressed"
         self._listen(
             CompressedImage if compressed else Image, f"{self._camera}/compressed" if compressed else self._camera
@@ -59,6 +65,10 @@ class CameraSubscription:
         """The topic that is listened to now."""
         return self._source[1]
 
+    def why_silent(self) -> str:
+        """Return in words why no frame comes and what would help."""
+        return why_silent(self._node, (self._camera, f"{self._camera}/compressed"), _KINDS, "images", self._name)
+
     def _listen(self, kind: type, topic: str) -> None:
         self._source = (kind, topic)
         self._subscription = self._node.create_subscription(
@@ -66,11 +76,11 @@ class CameraSubscription:
         )
 
     def _on_frame(self, msg: FrameMsg) -> None:
-        self._was_heard = True
+        self.was_heard = True
         self._callback(msg)
 
     def _find(self) -> None:
-        if self._was_heard:
+        if self.was_heard:
             self._finder.cancel()
             return
         offered = self._on_offer()

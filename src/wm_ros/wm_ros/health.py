@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 
 import numpy as np
@@ -13,6 +15,24 @@ from rclpy.node import Node
 _WINDOW = 600
 _RATE_WINDOW_S = 10.0
 _WARN_EVERY_S = 5.0
+
+
+@dataclass
+class _Expected:
+    """What should tick: at least each ``timeout_s``, since when, and who can say why it does not."""
+
+    timeout_s: float
+    since_s: float
+    why: Callable[[], str | None] | None
+
+
+@dataclass
+class _Told:
+    """What the log last said of a mode, when, and how often the mode has changed since."""
+
+    cause: str | None
+    at_s: float
+    changes: int = 0
 
 
 class Health:
@@ -36,7 +56,9 @@ class Health:
         self._samples: dict[str, deque[float]] = {}
         self._gauges: dict[str, str] = {}
         self._degraded: dict[str, str] = {}
-        self._expected: dict[str, tuple[float, float]] = {}
+        self._causes: dict[str, str] = {}
+        self._told: dict[str, _Told] = {}
+        self._expected: dict[str, _Expected] = {}
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = node.create_timer(period_s, self.report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -72,21 +94,52 @@ class Health:
         """Sets a value that is reported as it is."""
         self._gauges[name] = str(value)
 
-    def degrade(self, key: str, message: str | None) -> None:
-        """Sets or, with None, ends a degraded mode; each change is logged once."""
-        before = self._degraded.get(key)
-        if message is None:
-            if before is not None:
-                del self._degraded[key]
-                self._node.get_logger().info(f"{key}: works again")
-        else:
-            self._degraded[key] = message
-            if before is None:
-                self._node.get_logger().warning(f"{key}: {message}")
+    def degrade(self, key: str, message: str | None, cause: str = "") -> None:
+        """Sets or, with None, ends a degraded mode.
 
-    def expect(self, name: str, timeout_s: float) -> None:
-        """Degrades while ``tick(name)`` stays away for longer than ``timeout_s``."""
-        self._expected[name] = (timeout_s, monotonic())
+        The log tells when one begins, ends or has another cause, at most every 5 s a mode and then as it is by that
+        time, with how often it changed in between.
+
+        Args:
+            key: Name of the mode.
+            message: What does not work and what would help.
+            cause: What of it is worth a line when it changes; numbers in ``message`` may change at each report.
+        """
+        before = self._causes.get(key) if key in self._degraded else None
+        if message is None:
+            self._degraded.pop(key, None)
+        else:
+            self._degraded[key], self._causes[key] = message, cause
+        now = self._causes[key] if key in self._degraded else None
+        if now != before:
+            self._told.setdefault(key, _Told(None, monotonic() - _WARN_EVERY_S)).changes += 1
+            self._tell(key)
+
+    def _tell(self, key: str) -> None:
+        """Logs a mode whose last line is out of date, unless that line is too fresh."""
+        told, now_s = self._told[key], monotonic()
+        cause = self._causes[key] if key in self._degraded else None
+        if now_s - told.at_s < _WARN_EVERY_S:
+            return
+        if cause == told.cause:
+            return
+        changes, told.changes = told.changes, 0
+        told.cause, told.at_s = cause, now_s
+        often = f" ({changes} changes since the last line)" if changes > 1 else ""
+        if cause is None:
+            self._node.get_logger().info(f"{key}: works again{often}")
+        else:
+            self._node.get_logger().warning(f"{key}: {self._degraded[key]}{often}")
+
+    def expect(self, name: str, timeout_s: float, why: Callable[[], str | None] | None = None) -> None:
+        """Degrades while ``tick(name)`` stays away for longer than ``timeout_s``.
+
+        Args:
+            name: As ``tick`` is called with.
+            timeout_s: Silence that is a fault [s].
+            why: Says why nothing comes and what would help, None where that is no fault; asked at each report.
+        """
+        self._expected[name] = _Expected(timeout_s, monotonic(), why)
 
     def status(self) -> DiagnosticStatus:
         """Returns the present status, as it would be published."""
@@ -107,16 +160,20 @@ class Health:
     def report(self) -> None:
         """Publishes the status now."""
         status = self.status()
+        for key in self._told:
+            self._tell(key)
         self._drops_reported = sum(self._drops.values())
         message = DiagnosticArray(status=[status])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
 
     def _check_expected(self) -> None:
-        for name, (timeout_s, since) in self._expected.items():
+        for name, expected in self._expected.items():
             ticks = self._ticks.get(name)
-            silent_s = monotonic() - (ticks[-1] if ticks else since)
-            self.degrade(f"no_{name}", f"no {name} for {silent_s:.0f} s" if silent_s > timeout_s else None)
+            silent_s = monotonic() - (ticks[-1] if ticks else expected.since_s)
+            why = (expected.why() if expected.why else "") if silent_s > expected.timeout_s else None
+            text = f"no {name} for {silent_s:.0f} s{f': {why}' if why else ''}"
+            self.degrade(f"no_{name}", None if why is None else text, why or "")
 
     def _items(self) -> list[tuple[str, str]]:
         items = [(name, str(n)) for name, n in self._counts.items()]

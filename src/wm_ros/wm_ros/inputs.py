@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
+from time import monotonic
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -22,6 +24,7 @@ from wm_core.sources import (
 from wm_ros import qos
 from wm_ros.errors import ConfigurationError, MessageError
 from wm_ros.health import Health
+from wm_ros.silence import why_silent
 
 AUTO, TF = "auto", "tf"
 POSE_SOURCES: Mapping[str, str] = {
@@ -45,6 +48,7 @@ ACTION_SOURCES: Mapping[str, str] = {
 
 _LOOK_AGAIN_S = 0.2
 _LOOKS_BEFORE_TF = 5
+_HEARD_S = 2.0
 _STATIC = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -97,6 +101,7 @@ class TypedInput:
         callback: Callable[[Any], None],
     ) -> None:
         self._node, self._health, self._name, self._callback = node, health, name, callback
+        self._remap, self._heard_s = topic, -math.inf
         self._topic, self._source, self._kinds = node.resolve_topic_name(topic), source, kinds
         self._settled, self._looks, self._subscriptions = False, 0, list[Any]()
         self._listen(next(iter(kinds.values())) if source == AUTO else kinds[source])
@@ -106,6 +111,13 @@ class TypedInput:
     def kind(self) -> str:
         """The type that is listened to now."""
         return self._kind
+
+    def why_silent(self) -> str | None:
+        """Return in words why nothing comes and what would help; None while messages come, whatever is made of them."""
+        if monotonic() - self._heard_s < _HEARD_S:
+            return None
+        kinds = tuple(self._kinds.values()) if self._source == AUTO else (self._kind,)
+        return why_silent(self._node, (self._where(self._kind),), kinds, f"{self._name}s", self._remap)
 
     def _listen(self, kind: str) -> None:
         found = message_class(kind, f"{self._name}_source")
@@ -120,6 +132,7 @@ class TypedInput:
         return self._topic
 
     def _on_message(self, kind: str, msg: Any) -> None:
+        self._heard_s = monotonic()
         if not self._settled and not self._settle(kind):
             return
         self._callback(msg)
@@ -274,6 +287,11 @@ class ActionInput(TypedInput):
     ) -> None:
         self._size, self._take = size, callback
         super().__init__(node, health, "action", "actions", source, ACTION_SOURCES, self._on_action)
+
+    def why_silent(self) -> str | None:
+        """Return why no action comes; a source that is there and pauses is none: many send only while driving."""
+        is_pause = self._settled and self._kind in self._on_offer(self._topic)
+        return None if is_pause else super().why_silent()
 
     def _on_action(self, msg: Any) -> None:
         try:

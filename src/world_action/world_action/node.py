@@ -87,12 +87,12 @@ class WorldAction(Node):
         self._state_publisher = self.create_publisher(VisualHistoryMsg, "visual_history/state", qos.STREAM)
         self._publisher = self.create_publisher(Float32MultiArray, "visual_history", qos.STREAM)
         self._surprise_publisher = self.create_publisher(Float32, "visual_history/surprise", qos.STREAM)
-        self._health.expect("visual_history", 5.0 * max(tick_s, 1.0))
         # Held while the guard condition is triggered, so it cannot be destroyed under the worker's hands.
         self._guard_lock = Lock()
         self._guard: GuardCondition | None = self.create_guard_condition(self._publish_ready)
         self._worker = LatestWorker(self._look, self._announce, prepare=self._prepare)
         self._open_inputs()
+        self._health.expect("visual_history", 5.0 * max(tick_s, 1.0), self._why_silent)
 
     def destroy_node(self) -> None:
         """Stop the worker, then the node."""
@@ -125,6 +125,11 @@ class WorldAction(Node):
             self._cameras.append(
                 CameraSubscription(self, view, callback, self._params.image_transport, callback_group=self._group)
             )
+
+    def _why_silent(self) -> str:
+        """Return why there is no tick: what keeps each camera that was never heard silent."""
+        silent = [camera.why_silent() for camera in self._cameras if not camera.was_heard]
+        return "; ".join(silent) or "the cameras have stopped"
 
     def _on_frame(self, topic: str, msg: FrameMsg) -> None:
         tick = self._matcher.offer(topic, stamp_ns(msg.header.stamp), msg)
