@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from time import monotonic_ns, perf_counter
 from typing import Any
@@ -41,6 +40,7 @@ from wm_ros import (
     stamp_ns,
     vector_from_msg,
 )
+from wm_ros.messages import pose_std_values
 
 _SIDE_INPUT_TOLERANCE_S = 0.1
 _CLOCK_PATIENCE_NS = 2_000_000_000
@@ -79,7 +79,6 @@ class LatentPublisher(Node):
         self._clocks_differ_since_ns: int | None = None
         self._pose_frame_id = ""
         self._depth, self._proprioception = (NearestInTime(_SIDE_INPUT_TOLERANCE_S) for _ in range(2))
-        self._pose_errors = NearestInTime(params.pose_max_age_s)
         self._aligner: StateAligner[_Encoded] = StateAligner(
             self._poses, self._actions, params.pose_wait_s, half_step_s
         )
@@ -144,7 +143,7 @@ class LatentPublisher(Node):
         if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
             self._health.count(f"time_{passage.value}")
             self.get_logger().warning(f"the frames' time {passage.value} to {frame_ns * 1e-9:.3f} s: starting anew")
-            for gathered in (self._poses, self._pose_errors, self._actions, self._depth, self._proprioception):
+            for gathered in (self._poses, self._actions, self._depth, self._proprioception):
                 gathered.clear()
             self._doctor.restart()
         elif passage is Passage.REPEATED:
@@ -187,9 +186,8 @@ class LatentPublisher(Node):
             text = f"poses are told in '{sample.frame_id}' now, before in '{self._pose_frame_id}'"
             self.get_logger().warning(text, throttle_duration_sec=_SELDOM_S)
             self._poses.clear()
-            self._pose_errors.clear()
-        self._poses.insert(sample.stamp_ns, sample.position, sample.quaternion)
-        self._pose_errors.insert(sample.stamp_ns, np.array([sample.position_se_m, sample.yaw_se_rad]))
+        errors = (sample.position_se_m, sample.yaw_se_rad)
+        self._poses.insert(sample.stamp_ns, sample.position, sample.quaternion, errors)
         self._doctor.pose(sample.stamp_ns, monotonic_ns(), sample.frame_id)
         self._pose_frame_id = sample.frame_id
         self._health.count("poses_received")
@@ -243,7 +241,7 @@ class LatentPublisher(Node):
         if pose.position is not None and pose.quaternion is not None:
             msg.has_pose, msg.pose_frame_id = True, self._pose_frame_id
             msg.pose = pose_to_msg(pose.position, pose.quaternion)
-            msg.pose_std = self._standard_errors(aligned.stamp_ns)
+            msg.pose_std = pose_std_values(pose.errors[0], *pose.errors)
         if action.values is not None:
             msg.has_action, msg.action = True, floats(action.values)
         self._state_publisher.publish(msg)
@@ -251,14 +249,6 @@ class LatentPublisher(Node):
         self._say_what_is_wrong()
         self._health.count(f"pose_{PoseStatus(pose.status).name.lower()}")
         self._health.count(f"action_{ActionStatus(action.status).name.lower()}")
-
-    def _standard_errors(self, stamp_ns: int) -> list[float]:
-        """Returns ``pose_std`` by the nearest pose: NaN for what it does not tell, empty where it tells nothing."""
-        errors = self._pose_errors.at(stamp_ns)
-        if errors is None or np.isnan(errors).all():
-            return []
-        position_m, yaw_rad = errors.tolist()
-        return [position_m, position_m, math.nan, math.nan, math.nan, yaw_rad]
 
 
 def main() -> None:

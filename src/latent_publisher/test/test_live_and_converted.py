@@ -102,4 +102,6 @@ def test_the_node_and_conversion_agree_frame_by_frame(make_robot, tmp_path):
     actions = np.array([state.action if state.has_action else (np.nan, np.nan) for state in states])
     np.testing.assert_allclose(actions, episode.action_TA)
     assert {len(s.pose_std) for s in states if s.has_pose} == {6}
+    told = [list(s.pose_std) if s.has_pose else [math.nan] * 6 for s in states]
+    np.testing.assert_array_equal(np.array(told)[:, [0, 5]], episode.pose_std_T2)
     assert states[0].pose_std[0] == pytest.approx(math.sqrt(max(COVARIANCE)))

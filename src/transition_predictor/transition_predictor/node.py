@@ -40,6 +40,7 @@ from wm_ros import (
     vector_from_msg,
 )
 from wm_ros.expected_frame import ExpectedFrame
+from wm_ros.messages import pose_std_from_values, pose_std_values
 from wm_ros.silence import why_silent
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.metrics import ErrorTracker, ScoredForecast, too_slow
@@ -164,12 +165,12 @@ class TransitionPredictor(Node):
             )
         latent_D = vector_from_msg(msg.latent, self._manifest.z_dim, "latent")
         action_A = vector_from_msg(msg.action, self._manifest.action_dim, "action") if msg.has_action else None
-        pose = None
+        pose, pose_std_3 = None, None
         if msg.has_pose:
             position, quaternion = pose_from_msg(msg.pose)
             x_m, y_m, z_m = position.tolist()
-            pose = Pose2(x_m, y_m, z_m, yaw_of(quaternion))
-        return Observation(stamp_ns(msg.header.stamp), latent_D, pose, action_A)
+            pose, pose_std_3 = Pose2(x_m, y_m, z_m, yaw_of(quaternion)), pose_std_from_values(msg.pose_std)
+        return Observation(stamp_ns(msg.header.stamp), latent_D, pose, action_A, pose_std_3)
 
     def _ask(self, requests: Sequence[MemoryRequest]) -> None:
         """Asks the memory, or predicts at once when there is nothing or nobody to ask."""
@@ -296,6 +297,8 @@ def _forecast_msg(forecast: Forecast, begin_ns: int, z_m: float) -> LatentForeca
     if forecast.pose is not None:
         msg.has_pose = True
         msg.pose = pose_to_msg((forecast.pose.x, forecast.pose.y, z_m), quaternion_of(forecast.pose.yaw))
+        if forecast.pose_std_3 is not None:
+            msg.pose_std = pose_std_values(*forecast.pose_std_3.tolist())
     return msg
 
 

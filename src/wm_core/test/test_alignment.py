@@ -31,6 +31,16 @@ def test_interpolates_position_and_turn():
     np.testing.assert_allclose(pose.quaternion, turned(0.1), atol=1e-9)
 
 
+def test_standard_errors_are_those_of_the_nearest_pose():
+    track = PoseTrack()
+    assert np.isnan(track.at(ns(1.0)).errors).all()
+    for time_s, error_m in ((1.0, 0.1), (1.1, 0.4), (1.2, np.nan)):
+        track.insert(ns(time_s), np.array([time_s, 0.0, 0.0]), turned(0.0), (error_m, 0.2))
+    found = [track.at(ns(time_s)).errors[0] for time_s in (0.9, 1.0, 1.04, 1.06, 1.1, 1.14)]
+    assert found == [0.1, 0.1, 0.1, 0.4, 0.4, 0.4]
+    assert np.isnan(track.at(ns(1.3)).errors[0])
+
+
 def test_turns_the_short_way_round():
     np.testing.assert_allclose(np.abs(slerp(turned(3.1), turned(-3.1), 0.5) @ turned(np.pi)), 1.0, atol=1e-9)
 

@@ -6,6 +6,7 @@ Times are integer nanoseconds of the data's own clock; quaternions are x, y, z, 
 from __future__ import annotations
 
 import enum
+import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
@@ -33,6 +34,9 @@ class ActionStatus(enum.IntEnum):
     TOO_OLD = 2
 
 
+NOT_TOLD = (math.nan, math.nan)
+
+
 @dataclass(frozen=True)
 class AlignedPose:
     """Pose at a time.
@@ -41,11 +45,14 @@ class AlignedPose:
         status: How it came about.
         position: [3] in metres, None unless interpolated or extrapolated.
         quaternion: [4] x, y, z, w, likewise.
+        errors: Standard errors of x and y [m] and of the yaw [rad], as the pose nearest in time tells them; NaN where
+            it does not.
     """
 
     status: PoseStatus
     position: np.ndarray | None = None
     quaternion: np.ndarray | None = None
+    errors: tuple[float, float] = NOT_TOLD
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,7 @@ class PoseTrack:
         self._stamps: list[int] = []
         self._positions: list[np.ndarray] = []
         self._quaternions: list[np.ndarray] = []
+        self._errors: list[tuple[float, float]] = []
 
     def __len__(self) -> int:
         return len(self._stamps)
@@ -98,15 +106,22 @@ class PoseTrack:
         self._empty()
 
     def _empty(self) -> None:
-        self._stamps, self._positions, self._quaternions = [], [], []
+        self._stamps, self._positions, self._quaternions, self._errors = [], [], [], []
 
-    def insert(self, stamp_ns: int, position: np.ndarray, quaternion: np.ndarray) -> bool:
+    def insert(
+        self,
+        stamp_ns: int,
+        position: np.ndarray,
+        quaternion: np.ndarray,
+        errors: tuple[float, float] = NOT_TOLD,
+    ) -> bool:
         """Adds a pose; late ones find their place, one of the same time replaces the former.
 
         Args:
             stamp_ns: Time of the pose.
             position: [3] in metres.
             quaternion: [4] x, y, z, w, unit length.
+            errors: Standard errors of x and y [m] and of the yaw [rad]; NaN where not told.
 
         Returns:
             Whether it was taken; one stamped far ahead of those before is not, until another agrees.
@@ -125,11 +140,12 @@ class PoseTrack:
             self._empty()
         at = bisect_left(self._stamps, stamp_ns)
         if at < len(self._stamps) and self._stamps[at] == stamp_ns:
-            self._positions[at], self._quaternions[at] = position, quaternion / norm
+            self._positions[at], self._quaternions[at], self._errors[at] = position, quaternion / norm, errors
             return True
         self._stamps.insert(at, stamp_ns)
         self._positions.insert(at, position)
         self._quaternions.insert(at, quaternion / norm)
+        self._errors.insert(at, errors)
         self._forget_old()
         return True
 
@@ -139,11 +155,13 @@ class PoseTrack:
             return AlignedPose(PoseStatus.ABSENT)
         after = bisect_left(self._stamps, stamp_ns)
         if after < len(self._stamps) and self._stamps[after] == stamp_ns:
-            return AlignedPose(PoseStatus.INTERPOLATED, self._positions[after], self._quaternions[after])
+            return self._as_told(after)
         if 0 < after < len(self._stamps):
             if self._stamps[after] - self._stamps[after - 1] > self._max_gap_ns:
                 return AlignedPose(PoseStatus.TOO_OLD)
-            return AlignedPose(PoseStatus.INTERPOLATED, *self._along(after - 1, after, stamp_ns))
+            is_later = self._stamps[after] - stamp_ns < stamp_ns - self._stamps[after - 1]
+            errors = self._errors[after if is_later else after - 1]
+            return AlignedPose(PoseStatus.INTERPOLATED, *self._along(after - 1, after, stamp_ns), errors)
         return self._beyond(stamp_ns, newest=after > 0)
 
     def _beyond(self, stamp_ns: int, newest: bool) -> AlignedPose:
@@ -157,9 +175,12 @@ class PoseTrack:
             other = bisect_left(self._stamps, self._stamps[0] + self._baseline_ns)
             other = min(other, len(self._stamps) - 1)
         if other == end or abs(self._stamps[other] - self._stamps[end]) > self._max_gap_ns:
-            return AlignedPose(PoseStatus.EXTRAPOLATED, self._positions[end], self._quaternions[end])
+            return self._as_told(end, PoseStatus.EXTRAPOLATED)
         first, second = min(other, end), max(other, end)
-        return AlignedPose(PoseStatus.EXTRAPOLATED, *self._along(first, second, stamp_ns))
+        return AlignedPose(PoseStatus.EXTRAPOLATED, *self._along(first, second, stamp_ns), self._errors[end])
+
+    def _as_told(self, row: int, status: PoseStatus = PoseStatus.INTERPOLATED) -> AlignedPose:
+        return AlignedPose(status, self._positions[row], self._quaternions[row], self._errors[row])
 
     def _along(self, first: int, second: int, stamp_ns: int) -> tuple[np.ndarray, np.ndarray]:
         part = (stamp_ns - self._stamps[first]) / (self._stamps[second] - self._stamps[first])
@@ -169,7 +190,7 @@ class PoseTrack:
     def _forget_old(self) -> None:
         keep = bisect_left(self._stamps, self._stamps[-1] - self._keep_ns)
         if keep:
-            del self._stamps[:keep], self._positions[:keep], self._quaternions[:keep]
+            del self._stamps[:keep], self._positions[:keep], self._quaternions[:keep], self._errors[:keep]
 
 
 class ActionTrack:

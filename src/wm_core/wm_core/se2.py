@@ -37,6 +37,16 @@ class Pose2:
         return dx * cosine + dy * sine, dy * cosine - dx * sine, wrap_angle(self.yaw - origin.yaw)
 
 
+def turned_std(std_3: np.ndarray, yaw_rad: float) -> np.ndarray:
+    """Return standard errors along x, y and of the yaw when the axes are turned by an angle; x and y are independent.
+
+    The same takes errors in a map to those ahead and to the left of a robot that faces ``yaw_rad``, and back.
+    """
+    cosine, sine = math.cos(yaw_rad), math.sin(yaw_rad)
+    x, y, yaw = (float(value) for value in std_3)
+    return np.array([math.hypot(cosine * x, sine * y), math.hypot(sine * x, cosine * y), yaw])
+
+
 _Angle = TypeVar("_Angle", float, np.ndarray)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -50,6 +51,27 @@ def pose_to_msg(position: np.ndarray | Sequence[float], quaternion: np.ndarray |
     turn = msg.orientation
     turn.x, turn.y, turn.z, turn.w = (float(value) for value in quaternion)
     return msg
+
+
+def pose_std_values(x_m: float, y_m: float, yaw_rad: float) -> list[float]:
+    """Returns what a ``pose_std`` field takes: NaN for what is not told, empty where nothing is."""
+    known = not all(map(math.isnan, (x_m, y_m, yaw_rad)))
+    return [x_m, y_m, math.nan, math.nan, math.nan, yaw_rad] if known else []
+
+
+def pose_std_from_values(values: Sequence[float]) -> np.ndarray | None:
+    """Returns the standard errors of x [m], y [m] and yaw [rad] of a ``pose_std`` field, NaN where not told.
+
+    ``None`` where nothing is told.
+
+    Raises:
+        MessageError: ``pose-std``: not six values, or a negative one.
+    """
+    if not len(values):
+        return None
+    if len(values) != 6 or any(value < 0.0 for value in values):
+        raise MessageError("pose-std", f"{list(values)}, expected six values of at least 0, or none")
+    return np.array([values[0], values[1], values[5]])
 
 
 def floats(values: np.ndarray | Sequence[float]) -> array.array[float]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,26 @@ def test_without_a_pose_nothing_is_asked_but_all_is_forecast(predictor):
     assert [forecast.horizon_s for forecast in prediction.forecasts] == [0.05, 1.0]
     assert prediction.forecasts[0].pose is None
     assert not prediction.forecasts[0].revisit
+
+
+def test_what_the_pose_says_of_its_error_says_how_sure_the_expected_pose_is(predictor):
+    told = {}
+    for name, std_3 in (
+        ("none", None),
+        ("sure", (0.0, 0.0, 0.0)),
+        ("not told", (np.nan, np.nan, np.nan)),
+        ("x", (0.5, 0.1, 0.2)),
+    ):
+        predictor.reset()
+        for step in range(10):
+            predictor.observe(replace(observation(step), pose_std_3=None if std_3 is None else np.array(std_3)))
+        copies = [memory(id=1, x=1.45), memory(id=2, x=2.2)]
+        forecasts = predictor.predict([copies, copies, copies]).forecasts
+        told[name] = np.stack([forecast.pose_std_3 for forecast in forecasts])
+    np.testing.assert_array_equal(told["none"], told["sure"])
+    np.testing.assert_array_equal(told["none"], told["not told"])
+    np.testing.assert_allclose(told["x"][:, 0], np.hypot(told["none"][:, 0], 0.5))
+    assert told["x"][1, 1] == pytest.approx(np.hypot(told["none"][1, 1], np.hypot(0.1, 0.2 * 1.0)))  # 1 m ahead
 
 
 def test_a_fresh_network_gives_the_same_bits_with_and_without_memories(predictor):

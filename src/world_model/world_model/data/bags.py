@@ -205,6 +205,7 @@ def _episodes(events: Events, aligned: Aligned, name: str, place: str, account: 
             aligned.action_TA[row_N],
             _side([frame.depth for frame in frames]),
             _side([frame.proprioception for frame in frames]),
+            pose_std_T2=None if aligned.pose_std_T2 is None else aligned.pose_std_T2[row_N],
         )
     if gaps:
         gap_N = np.concatenate(gaps) * 1e-9

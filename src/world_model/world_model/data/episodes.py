@@ -24,7 +24,7 @@ FORMAT = "world-model-episodes-1"
 _FORMER = "world-model-drives-1"
 """Its folder, and its entry of the manifest, are named ``drives``."""
 _ARRAYS = ("image", "stamp", "pose", "action")
-_OPTIONAL = ("depth", "proprio", "reward", "goes_on")
+_OPTIONAL = ("depth", "proprio", "reward", "goes_on", "pose_std")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Episode:
         proprio_TP: float32, or None.
         reward_T: float32, of the action taken at the frame, NaN where not known, or None.
         goes_on_T: float32, 1 where the episode goes on after the frame and 0 where it ends, or None.
+        pose_std_T2: Standard errors of the poses, x and y [m] and yaw [rad]; NaN where not told, or None.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Episode:
     proprio_TP: np.ndarray | None = None
     reward_T: np.ndarray | None = None
     goes_on_T: np.ndarray | None = None
+    pose_std_T2: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.stamp_T)
@@ -70,7 +72,7 @@ class Episode:
         """Return the part whose stamps lie in [start_s, end_s) after the first frame."""
         second_T = (self.stamp_T - self.stamp_T[0]) * 1e-9
         rows = slice(int(np.searchsorted(second_T, start_s)), int(np.searchsorted(second_T, end_s)))
-        extra = (self.depth_T1SS, self.proprio_TP, self.reward_T, self.goes_on_T)
+        extra = (self.depth_T1SS, self.proprio_TP, self.reward_T, self.goes_on_T, self.pose_std_T2)
         return Episode(
             name or self.name,
             self.place,
@@ -209,7 +211,7 @@ def store_episode(path: Path, episode: Episode) -> None:
         "action": episode.action_TA,
     }
     arrays |= {"depth": episode.depth_T1SS, "proprio": episode.proprio_TP}
-    arrays |= {"reward": episode.reward_T, "goes_on": episode.goes_on_T}
+    arrays |= {"reward": episode.reward_T, "goes_on": episode.goes_on_T, "pose_std": episode.pose_std_T2}
     for key, array in arrays.items():
         if array is not None:
             np.save(partial / f"{key}.npy", array)

@@ -111,7 +111,8 @@ class _Pass:
             frame_id = sample.frame_id
             if self._events.poses and (before := self._events.poses[-1].frame_id) != frame_id:
                 self._note_once(f"poses on {message.topic} are told in '{before}' first and in '{frame_id}' then")
-            self._events.poses.append(PoseEvent(message.steady_ns, sample.stamp_ns, position, turn, frame_id))
+            errors = sample.position_se_m, sample.yaw_se_rad
+            self._events.poses.append(PoseEvent(message.steady_ns, sample.stamp_ns, position, turn, frame_id, errors))
             stream.arrivals_ns.append(message.steady_ns)
             stream.stamps_ns.append(sample.stamp_ns)
 

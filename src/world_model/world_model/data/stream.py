@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wm_core.alignment import ActionStatus, ActionTrack, PoseTrack, is_worth_waiting
+from wm_core.alignment import NOT_TOLD, ActionStatus, ActionTrack, PoseTrack, is_worth_waiting
 from wm_core.errors import AlignmentError
 
 # latent_publisher's default: how long a frame's pose is waited for.
@@ -22,13 +22,17 @@ _CLOCKS_DIFFER_NS = 2_000_000_000
 
 @dataclass(frozen=True)
 class PoseEvent:
-    """A pose of time ``stamp_ns`` that was there at ``arrival_ns``. Quaternion x, y, z, w; told in ``frame_id``."""
+    """A pose of time ``stamp_ns`` that was there at ``arrival_ns``. Quaternion x, y, z, w; told in ``frame_id``.
+
+    ``errors`` are the standard errors of x and y [m] and of the yaw [rad], NaN where not told.
+    """
 
     arrival_ns: int
     stamp_ns: int
     position: tuple[float, float, float]
     quaternion: tuple[float, float, float, float]
     frame_id: str = ""
+    errors: tuple[float, float] = NOT_TOLD
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class ActionEvent:
 class Aligned:
     """Poses (x, y, z, yaw) and actions at the frames' stamps, NaN where there is none: [T, 4], [T, A].
 
+    ``pose_std_T2`` are the poses' standard errors (x and y [m], yaw [rad]), NaN where not told, ``None`` where none is.
     ``pose_faults`` and ``action_faults`` count what could not be used, by reason.
     """
 
@@ -55,6 +60,7 @@ class Aligned:
     action_TA: np.ndarray
     pose_faults: Counter[str] = field(default_factory=Counter)
     action_faults: Counter[str] = field(default_factory=Counter)
+    pose_std_T2: np.ndarray | None = None
 
 
 def align(
@@ -82,6 +88,7 @@ def align(
     replay = _Replay(poses, actions, action_dim, restart_ns)
     pose_T4 = np.full((len(frame_stamp_T), 4), np.nan)
     action_TA = np.full((len(frame_stamp_T), action_dim), np.nan, np.float32)
+    std_T2 = np.full((len(frame_stamp_T), 2), np.nan)
     wait_ns = int(pose_wait_s * 1e9)
     clock_T = frame_arrival_T if frame_clock_T is None else frame_clock_T
     rows = zip(frame_stamp_T.tolist(), frame_arrival_T.tolist(), clock_T.tolist())
@@ -94,9 +101,11 @@ def align(
         pose, action = replay.poses.at(stamp_ns), replay.actions.at(stamp_ns)
         if pose.position is not None and pose.quaternion is not None:
             pose_T4[row] = (*pose.position, yaw_of_record(pose.quaternion))
+            std_T2[row] = pose.errors
         if action.status is ActionStatus.HELD:
             action_TA[row] = action.values
-    return Aligned(pose_T4, action_TA, replay.pose_faults, replay.action_faults)
+    told = std_T2 if np.isfinite(std_T2).any() else None
+    return Aligned(pose_T4, action_TA, replay.pose_faults, replay.action_faults, told)
 
 
 def yaw_of_record(quaternion: np.ndarray | tuple[float, ...]) -> float:
@@ -148,7 +157,8 @@ class _Replay:
                 self.poses.clear()
             self._frame_id = event.frame_id
             try:
-                taken = self.poses.insert(event.stamp_ns, np.array(event.position), np.array(event.quaternion))
+                pose = np.array(event.position), np.array(event.quaternion)
+                taken = self.poses.insert(event.stamp_ns, *pose, event.errors)
             except AlignmentError:
                 self.pose_faults["pose-not-finite"] += 1
             else:

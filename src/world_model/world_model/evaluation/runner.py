@@ -161,7 +161,8 @@ def run_online(
     row_of = {int(stamp): row for row, stamp in enumerate(episode.stamp_T)}
     for t in range(len(episode)):
         action_A = action_TA[t] if np.isfinite(action_TA[t]).all() else None
-        observation = Observation(int(episode.stamp_T[t]), latent_TD[t], pose_or_none(episode.pose_T4[t]), action_A)
+        seen = int(episode.stamp_T[t]), latent_TD[t], pose_or_none(episode.pose_T4[t]), action_A
+        observation = Observation(*seen, pose_std_of(episode, t))
         plan_SA = plan_ahead(action_TA, stamp_T, t, max(horizons), step_s) if known_future else None
         requests = predictor.observe(observation, plan_SA)
         answers = bank.answer(requests) if use_memory and requests else None
@@ -177,6 +178,14 @@ def run_online(
         nearest[t], mean[t] = _copies(anticipated, latent_TD[t])
         knn[t] = _successors(appearance, row_of, latent_TD, stamp_T[: t + 1], [step * step_s for step in horizons])
     return OnlineRun(latent, network, copied, base, alone, usual, ridge, nearest, mean, knn, gate_TH)
+
+
+def pose_std_of(episode: Episode, row: int) -> np.ndarray | None:
+    """Return the standard errors (x, y, yaw) of the pose of a frame; ``None`` where the episode tells none."""
+    if episode.pose_std_T2 is None:
+        return None
+    position_m, yaw_rad = np.asarray(episode.pose_std_T2[row])
+    return np.array([position_m, position_m, yaw_rad])
 
 
 def with_noise(episode: Episode, seed: int) -> Episode:

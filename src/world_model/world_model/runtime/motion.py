@@ -129,6 +129,21 @@ def displacement_at(moved_S3: np.ndarray, horizons_s: Sequence[float], step_s: f
     return np.stack([np.interp(step_H, at_S, column_S) for column_S in from_zero_S3.T], axis=1)
 
 
+def with_pose_error(std_H3: np.ndarray, moved_H3: np.ndarray, pose_std_3: np.ndarray) -> np.ndarray:
+    """Return the standard errors of expected poses when the present one has errors of its own, [H, 3].
+
+    Args:
+        std_H3: Standard errors of the displacements (forward [m], left [m], turn [rad]).
+        moved_H3: The displacements: a wrong yaw throws them aside.
+        pose_std_3: Standard errors of the present pose, ahead, to the left and of its yaw; NaN counts as none.
+    """
+    ahead, left, yaw = np.nan_to_num(pose_std_3)
+    own_H3 = np.column_stack(
+        [np.hypot(ahead, moved_H3[:, 1] * yaw), np.hypot(left, moved_H3[:, 0] * yaw), np.full(len(moved_H3), yaw)]
+    )
+    return np.asarray(np.hypot(std_H3, own_H3))
+
+
 class Whiteness:
     """Tells whether what a filter's model misses is noise, or the same again and again.
 

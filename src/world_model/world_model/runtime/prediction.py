@@ -14,20 +14,25 @@ from wm_core.se2 import Pose2
 
 @dataclass(frozen=True)
 class Observation:
-    """One latent with the pose and action that belong to its stamp."""
+    """One latent with the pose and action that belong to its stamp.
+
+    ``pose_std_3`` are the standard errors of the pose (x [m], y [m], yaw [rad]), NaN where not told.
+    """
 
     stamp_ns: int
     latent_D: np.ndarray
     pose: Pose2 | None = None
     action_A: np.ndarray | None = None
+    pose_std_3: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Forecast:
     """The latent expected ``horizon_s`` ahead.
 
-    ``gate`` is 0 when memories had no say and 1 when they alone spoke. ``revisit`` tells whether one of them lies
-    within 1 m and 30 degrees of the expected pose. ``latent_D`` and ``without_memory_D`` are the online combinations of
+    ``gate`` is 0 when memories had no say and 1 when they alone spoke. ``pose`` is where the robot is expected to be,
+    ``pose_std_3`` that pose's standard errors (x [m], y [m], yaw [rad]); ``revisit`` tells whether a memory lies within
+    1 m and 30 degrees of it. ``latent_D`` and ``without_memory_D`` are the online combinations of
     what uses memories and of what does not (``world_model.runtime.experts``). Parts of them: ``network_D`` is what the
     network made of the memories, ``network_without_D`` what it says without any, ``copied_D`` what memories say without
     any network (``None`` without memories), ``mean_D`` the robot's own mean, ``ridge_D`` what the regression says.
@@ -47,6 +52,7 @@ class Forecast:
     memory_poses: tuple[Pose2, ...]
     pose: Pose2 | None
     revisit: bool
+    pose_std_3: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

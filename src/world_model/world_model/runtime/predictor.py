@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from wm_core.memory.successors import usable_span_s
-from wm_core.se2 import Pose2
+from wm_core.se2 import Pose2, turned_std
 from world_model.errors import ObservationError
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval, motion_features
 from world_model.runtime.experts import Combined
-from world_model.runtime.motion import MotionModel, MotionTracker, displacement_at, expected_error
+from world_model.runtime.motion import MotionModel, MotionTracker, displacement_at, expected_error, with_pose_error
 from world_model.runtime.panel import Networks, Panel
 from world_model.runtime.prediction import Forecast, Observation, Prediction, is_revisit
 from world_model.runtime.ranges import TrainingRange
@@ -150,6 +150,9 @@ class Predictor:
         self._last = observation
         self._motion.update(observation.stamp_ns, observation.pose, observation.action_A)
         self._moved_H3, self._std_H3 = self._expected_motion(plan_SA)
+        if self._moved_H3 is not None and observation.pose is not None and observation.pose_std_3 is not None:
+            told_3 = turned_std(observation.pose_std_3, observation.pose.yaw)
+            self._std_H3 = with_pose_error(self._std_H3, self._moved_H3, told_3)
         return self._requests(observation)
 
     def _longest_gap_s(self) -> float:
@@ -331,6 +334,7 @@ class Predictor:
             memory_poses=poses,
             pose=pose,
             revisit=revisit,
+            pose_std_3=None if pose is None else turned_std(self._std_H3[index], pose.yaw),
         )
 
     def _row(self, values_D: np.ndarray) -> torch.Tensor:
