@@ -43,7 +43,7 @@ from wm_ros.expected_frame import ExpectedFrame
 from wm_ros.messages import pose_std_from_values, pose_std_values
 from wm_ros.silence import why_silent
 from world_model.runtime.artifacts import Artifact
-from world_model.runtime.metrics import ErrorTracker, ScoredForecast, too_slow
+from world_model.runtime.metrics import ErrorTracker, ScoredForecast, misses, too_slow
 from world_model.runtime.predictor import Forecast, Observation, Predictor
 from world_model.runtime.retrieved import Memory, MemoryRequest
 from world_model.runtime.stepping import measured_step_s
@@ -152,7 +152,11 @@ class TransitionPredictor(Node):
         gap_s, step_s = measured_step_s(np.array(self._stamps)), self._manifest.step_s
         slow = [horizon_s for horizon_s in self._predictor.horizons_s if too_slow(gap_s, horizon_s, step_s)]
         for horizon_s in self._predictor.horizons_s:
-            text = f"not scored: camera too slow, a latent each {gap_s:.3f} s" if horizon_s in slow else "scored"
+            text = "scored"
+            if horizon_s in slow:
+                text = f"not scored: camera too slow, a latent each {gap_s:.3f} s"
+            elif misses(gap_s, horizon_s, step_s):
+                text = f"scored: interpolated between latents {gap_s:.3f} s apart"
             self._health.gauge(f"forecast_{horizon_s:g}s", text)
         # A camera that shows no single step is a choice; one that shows nothing leaves no error to learn from.
         all_slow = f"no forecast can be scored: camera too slow, a latent each {gap_s:.3f} s; raise its rate"
@@ -267,6 +271,7 @@ class TransitionPredictor(Node):
         msg.horizon_s, msg.step_s = scored.forecast.horizon_s, self._manifest.step_s
         msg.predicted_from = stamp_msg(scored.predicted_from_ns)
         msg.error, msg.error_persistence = scored.error, scored.error_persistence
+        msg.error_running_mean = scored.error_running_mean
         msg.error_without_memory = scored.error_without_memory
         msg.gate, msg.revisit = scored.forecast.gate, scored.revisit
         msg.degraded = self._degraded.get(scored.predicted_from_ns, False)

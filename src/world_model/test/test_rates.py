@@ -14,7 +14,7 @@ from wm_testing.artifacts import make_random_artifact
 from world_model.data.episodes import Episode
 from world_model.data.rates import check_rates, horizons_in_steps, keeps_step, measured_step_s, on_step
 from world_model.errors import DataError
-from world_model.evaluation.runner import plan_ahead, target_rows
+from world_model.evaluation.runner import between_rows, plan_ahead, target_rows, targets
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.metrics import ErrorTracker, judging_tolerance_s, too_slow
@@ -218,9 +218,11 @@ def test_live_and_evaluation_judge_the_same_forecasts_by_the_same_frames(rate_hz
         for scored in tracker.observe(Observation(stamp, np.zeros(1))):
             judged.add((scored.predicted_from_ns, round(scored.forecast.horizon_s, 2), scored.stamp_ns))
         tracker.expect(Prediction(stamp, (nothing(STEP_S), nothing(1.0))))
-    row_TH = target_rows(stamp_T, (1, 20), STEP_S)
+    row_TH, part_TH = targets(stamp_T, (1, 20), STEP_S)
+    next_TH = np.minimum(row_TH + 1, len(stamp_T) - 1)
+    time_TH = stamp_T[row_TH] + np.round(part_TH * (stamp_T[next_TH] - stamp_T[row_TH])).astype(np.int64)
     expected = {
-        (int(stamp_T[row]), (STEP_S, 1.0)[column], int(stamp_T[row_TH[row, column]]))
+        (int(stamp_T[row]), (STEP_S, 1.0)[column], int(time_TH[row, column]))
         for row, column in zip(*np.nonzero(row_TH >= 0))
     }
     # Of forecasts that two frames lie equally near to, live keeps the better one; the last frame ends the run.
@@ -236,6 +238,40 @@ def test_one_second_is_judged_at_every_rate_and_one_step_only_where_a_frame_is(r
     assert bool(judged_H[0]) == (rate_hz >= 15)
     assert too_slow(1 / rate_hz, STEP_S, STEP_S) == (rate_hz < 15)
     assert not too_slow(1 / rate_hz, 1.0, STEP_S)
+
+
+@pytest.mark.parametrize("rate_hz", [2.0, 2.2, 2.5, 2.8, 3.5, 4.4, 4.5, 4.8])
+def test_from_2_hz_on_what_no_frame_shows_is_judged_between_two(rate_hz):
+    stamp_T = stamps(rate_hz, 30.0)
+    second_T = (stamp_T - stamp_T[0]) * 1e-9
+    row_TH, part_TH = targets(stamp_T, (1, 20), STEP_S)
+    judged_T = row_TH[:, 1] >= 0
+    assert judged_T.sum() >= len(stamp_T) - rate_hz - 1
+    assert not (row_TH[:, 0] >= 0).any()
+    # What changes evenly is seen as it was at the predicted time, unless a frame within the tolerance stands for it.
+    seen_TH = between_rows(second_T[:, None], row_TH, part_TH)[..., 0]
+    is_between_T = judged_T & (part_TH[:, 1] > 0)
+    assert seen_TH[is_between_T, 1] == pytest.approx(second_T[is_between_T] + 1.0, abs=1e-6)
+    assert np.abs(seen_TH[judged_T, 1] - second_T[judged_T] - 1.0).max() <= 0.1 + 1e-6
+    assert not too_slow(1 / rate_hz, 1.0, STEP_S)
+
+
+def test_a_camera_slower_than_2_hz_judges_only_by_its_frames():
+    assert too_slow(1 / 1.5, 1.0, STEP_S)
+    assert not too_slow(1.0, 1.0, STEP_S)
+    assert (targets(stamps(1.5, 30.0), (20,), STEP_S)[0] < 0).all()
+
+
+def test_the_tracker_judges_between_frames_by_what_lies_between():
+    tracker = ErrorTracker(np.ones(1), STEP_S / 2)
+    for time_s in np.arange(6) * 0.4:  # 2.5 Hz: 1 s lies midway between the third and the fourth frame
+        stamp_ns = int(time_s * 1e9)
+        for scored in tracker.observe(Observation(stamp_ns, np.array([time_s]))):
+            assert scored.stamp_ns - scored.predicted_from_ns == 1_000_000_000
+            assert scored.error == pytest.approx((scored.stamp_ns * 1e-9) ** 2)
+            stamp_ns = -1
+        assert (stamp_ns < 0) == (time_s > 1.0)
+        tracker.expect(Prediction(int(time_s * 1e9), (nothing(1.0),)))
 
 
 def test_every_camera_of_5_hz_or_more_judges_one_second_ahead():

@@ -17,9 +17,9 @@ from world_model.data.encoding import encode_episode, ridge_features
 from world_model.data.episodes import Episode
 from world_model.evaluation.bank import MemoryBank
 from world_model.runtime.artifacts import Artifact
-from world_model.runtime.metrics import judging_tolerance_s
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.retrieved import Memory
+from world_model.runtime.stepping import judging_tolerance_s, may_judge_between
 from world_model.runtime.switches import EVIDENCE
 from world_model.training.displacement import pose_or_none
 from world_model.training.sequences import revisits
@@ -36,10 +36,13 @@ class EpisodeForecasts:
     Attributes:
         latent_TD: What was seen.
         target_THD: What really came.
+        target_row_TH: Frame that shows it, -1 where none does.
         forecast: Predictor name -> forecasts.
         gate_TH: How much memories had to say in ours.
         revisit_TH: Whether the place of the target had been seen at least 20 s before.
         judged_T: Frames that count.
+        target_part_TH: How far what came lies on the way from that frame to the next: 0 where the frame shows it, more
+            where it is interpolated; ``None``: 0 everywhere.
     """
 
     name: str
@@ -50,6 +53,22 @@ class EpisodeForecasts:
     gate_TH: np.ndarray
     revisit_TH: np.ndarray
     judged_T: np.ndarray
+    target_part_TH: np.ndarray | None = None
+
+    def seen_at_targets(self, value_TX: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return values of the frames at the targets of some rows, [rows, H, X]; of no meaning where there is none."""
+        row_NH = self.target_row_TH[rows]
+        if self.target_part_TH is None:
+            return np.asarray(value_TX[row_NH])
+        return between_rows(value_TX, row_NH, self.target_part_TH[rows])
+
+
+def between_rows(value_TX: np.ndarray, row_TH: np.ndarray, part_TH: np.ndarray) -> np.ndarray:
+    """Return values a part of the way from some rows to those after them, [T, H, X]."""
+    start_THX = value_TX[row_TH]
+    end_THX = value_TX[np.minimum(row_TH + 1, len(value_TX) - 1)]
+    part_TH1 = part_TH[..., None].astype(value_TX.dtype)
+    return np.asarray(np.where(part_TH1 > 0.0, start_THX + part_TH1 * (end_THX - start_THX), start_THX))
 
 
 def forecast_episode(
@@ -100,12 +119,13 @@ def forecast_episode(
     if ridge_HFD is not None:
         feature_TF = ridge_features(latent_TD, np.asarray(episode.action_TA))
         forecast["ridge regression"] = np.einsum("tf,hfd->thd", feature_TF, ridge_HFD).astype(np.float32)
-    row_TH = target_rows(np.asarray(episode.stamp_T), horizons, step_s)
-    target_THD = np.where((row_TH >= 0)[..., None], latent_TD[row_TH], np.nan)
+    row_TH, part_TH = targets(np.asarray(episode.stamp_T), horizons, step_s)
+    target_THD = np.where((row_TH >= 0)[..., None], between_rows(latent_TD, row_TH, part_TH), np.nan)
     second_T = (np.asarray(episode.stamp_T) - int(episode.stamp_T[0])) * 1e-9
     judged_T = (second_T >= start_s) & (np.arange(len(episode)) >= burn_in)
-    revisit_TH = _revisits(episode, latent_TD, row_TH)
-    return EpisodeForecasts(episode.name, latent_TD, target_THD, row_TH, forecast, ours.gate_TH, revisit_TH, judged_T)
+    revisit_TH = _revisits(episode, latent_TD, np.where(part_TH > 0.5, row_TH + 1, row_TH))
+    judged = forecast, ours.gate_TH, revisit_TH, judged_T, part_TH
+    return EpisodeForecasts(episode.name, latent_TD, target_THD, row_TH, *judged)
 
 
 def name_without(part: str) -> str:
@@ -210,6 +230,26 @@ def target_rows(stamp_T: np.ndarray, horizons: Sequence[int], step_s: float) -> 
         fits_T = (np.abs(stamp_T[chosen_T] - wanted_T) <= tolerance_ns) & (stamp_T[chosen_T] > stamp_T)
         row_TH[:, column] = np.where(fits_T, chosen_T, -1)
     return row_TH
+
+
+def targets(stamp_T: np.ndarray, horizons: Sequence[int], step_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return which frames show each horizon [T, H], -1 where none does, and how far on the way to the next [T, H].
+
+    The nearest frame as in ``target_rows``; where none is near, a part of the way between the two around it, if they
+    lie close enough (``may_judge_between``).
+    """
+    row_TH = target_rows(stamp_T, horizons, step_s)
+    part_TH = np.zeros(row_TH.shape)
+    for column, step in enumerate(horizons):
+        wanted_T = stamp_T + round(step * step_s * 1e9)
+        before_T = np.searchsorted(stamp_T, wanted_T) - 1
+        open_T = (row_TH[:, column] < 0) & (before_T + 1 < len(stamp_T)) & (before_T > np.arange(len(stamp_T)))
+        for row in np.flatnonzero(open_T):
+            before = int(before_T[row])
+            gap_ns = int(stamp_T[before + 1] - stamp_T[before])
+            if may_judge_between(gap_ns * 1e-9, step * step_s):
+                row_TH[row, column], part_TH[row, column] = before, (wanted_T[row] - stamp_T[before]) / gap_ns
+    return row_TH, part_TH
 
 
 def plan_ahead(action_TA: np.ndarray, stamp_T: np.ndarray, t: int, steps: int, step_s: float) -> np.ndarray | None:

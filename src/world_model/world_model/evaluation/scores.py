@@ -56,7 +56,7 @@ def score(
             missing = run.target_row_TH[rows] < 0
             parts["latent"][name].append(_masked(nmse(predicted - run.target_THD[rows], variance_D), missing))
             if space is not None and component_TP is not None:
-                single, pooled = space.errors(predicted, component_TP[run.target_row_TH[rows]])
+                single, pooled = space.errors(predicted, run.seen_at_targets(component_TP, rows))
                 parts["pixel_components"][name].append(_masked(single, missing))
                 parts["pixels"][name].append(_masked(pooled, missing))
                 alone, _ = space.errors(predicted, space.read(run.target_THD[rows]))

@@ -15,6 +15,7 @@ import numpy as np
 from world_model.runtime.evidence import Evidence
 from world_model.runtime.guard import DelayedMixture, Ticket
 from world_model.runtime.regression import OnlineRidge
+from world_model.runtime.stepping import may_judge_between
 
 # How much of the mixture is the least-squares combination before anything is known.
 TRUST = 0.9
@@ -157,6 +158,13 @@ class Experts:
         self._evidence[said.revisit].learn(made.full_ED[1], made.full_ED[2:], latent_D)
         guard, ticket = made.full_learner
         guard.learn(ticket, made.full_ED, latent_D)
+
+    def due_between(self, before_ns: int, now_ns: int) -> list[int]:
+        """Return the times between the last two frames for which forecasts wait that neither frame judges [ns]."""
+        if not may_judge_between((now_ns - before_ns) * 1e-9, self._horizon_ns * 1e-9):
+            return []
+        first_ns, last_ns = before_ns + self._early_ns, now_ns - self._late_ns
+        return [waiting.due_ns for waiting in self._waiting if first_ns < waiting.due_ns < last_ns]
 
     def forget_waiting(self) -> None:
         """Drop forecasts whose time has not come; what was learned stays."""

@@ -12,8 +12,9 @@ import numpy as np
 
 from wm_core.se2 import Pose2
 from world_model.runtime.predictor import Forecast, Observation, Prediction, is_revisit
+from world_model.runtime.stepping import judging_tolerance_s, may_judge_between
 
-_SHARE_OF_HORIZON = 0.1
+__all__ = ["ErrorTracker", "ScoredForecast", "judging_tolerance_s", "misses", "nmse", "too_slow"]
 
 
 def nmse(error_D: np.ndarray, variance_D: np.ndarray) -> np.ndarray:
@@ -32,30 +33,30 @@ def nmse(error_D: np.ndarray, variance_D: np.ndarray) -> np.ndarray:
     return np.mean(np.asarray(error_D, np.float64) ** 2 / variance_D, axis=-1)
 
 
-def judging_tolerance_s(horizon_s: float, step_s: float) -> float:
-    """Return how far from the predicted time a frame may lie and still judge the forecast [s].
-
-    Half a step, so that one step ahead is judged only by a camera that keeps the step; or a tenth of the horizon, so
-    that every camera of 5 Hz or more judges what lies 1 s ahead.
-    """
-    return max(0.5 * step_s, _SHARE_OF_HORIZON * horizon_s)
-
-
-def too_slow(gap_s: float, horizon_s: float, step_s: float) -> bool:
+def misses(gap_s: float, horizon_s: float, step_s: float) -> bool:
     """Return whether frames that come each ``gap_s`` never lie at the predicted time."""
     off_s = abs(max(round(horizon_s / gap_s), 1) * gap_s - horizon_s) if gap_s > 0 else 0.0
     return off_s > judging_tolerance_s(horizon_s, step_s) + 1e-9
 
 
+def too_slow(gap_s: float, horizon_s: float, step_s: float) -> bool:
+    """Return whether frames that come each ``gap_s`` cannot show the predicted time, nor what lies around it."""
+    return misses(gap_s, horizon_s, step_s) and not may_judge_between(gap_s, horizon_s)
+
+
 @dataclass(frozen=True)
 class ScoredForecast:
-    """A forecast whose time has come, with the NMSE of each way of predicting it."""
+    """A forecast whose time has come, with the NMSE of each way of predicting it.
+
+    ``stamp_ns`` is that of the frame that judges, or the predicted time where it was interpolated between two.
+    """
 
     predicted_from_ns: int
     stamp_ns: int
     forecast: Forecast
     error: float
     error_persistence: float
+    error_running_mean: float
     error_without_memory: float
     revisit: bool
 
@@ -73,7 +74,8 @@ class ErrorTracker:
     """Matches forecasts with the observation nearest to their target time, by stamps.
 
     One that comes within half a step judges at once; where none does, the nearer one of those around the target judges
-    as soon as the later one is there, if it lies within ``judging_tolerance_s``.
+    as soon as the later one is there, if it lies within ``judging_tolerance_s``. Where neither does, what was seen at
+    the target is interpolated between both, if they lie close enough (``may_judge_between``).
 
     A place is a revisit when any forecast for it, the shortest above all, found a memory near it: that must not depend
     on how well a far forecast guessed where the robot would be.
@@ -128,7 +130,12 @@ class ErrorTracker:
             seen = now
             if last is not None and abs(expected.target_ns - last.stamp_ns) <= off_ns:
                 seen = last
-            if seen.stamp_ns > expected.made_ns and abs(expected.target_ns - seen.stamp_ns) <= tolerance_ns:
+            if abs(expected.target_ns - seen.stamp_ns) > tolerance_ns:
+                between = None if last is None else _between(last, now, expected.target_ns, horizon_s)
+                if between is None:
+                    continue
+                seen = between
+            if seen.stamp_ns > expected.made_ns:
                 judged.append((expected, seen))
         return judged if best is None else [*judged, (best, now)]
 
@@ -147,6 +154,17 @@ class ErrorTracker:
             forecast,
             error(forecast.latent_D),
             error(forecast.persistence_D),
+            error(forecast.mean_D),
             error(forecast.without_memory_D),
             revisit,
         )
+
+
+def _between(first: Observation, second: Observation, target_ns: int, horizon_s: float) -> Observation | None:
+    """Return what was seen at a time between two frames; ``None`` where they lie too far apart for that horizon."""
+    gap_ns = second.stamp_ns - first.stamp_ns
+    if not first.stamp_ns < target_ns < second.stamp_ns or not may_judge_between(gap_ns * 1e-9, horizon_s):
+        return None
+    part = (target_ns - first.stamp_ns) / gap_ns
+    latent_D = first.latent_D + part * (second.latent_D - first.latent_D)
+    return Observation(target_ns, latent_D, (second if part > 0.5 else first).pose)

@@ -41,7 +41,7 @@ class Panel:
         size = len(variance_D)
         self._mean = RunningMean(mean_D, step_s)
         self._view_DW = None if size <= WIDEST else _directions(size)
-        self._action_dim = action_dim
+        self._action_dim, self._latent_D = action_dim, np.zeros(size)
         # Latent and its change, action, displacement and whether that is known.
         feature_count = 2 * min(size, WIDEST) + action_dim + 4
         self.experts = [Experts(horizon_s, step_s, variance_D, feature_count) for horizon_s in horizons_s]
@@ -61,15 +61,24 @@ class Panel:
 
     def observe(self, stamp_ns: int, latent_D: np.ndarray, action_A: np.ndarray | None) -> None:
         """Take the newest latent and the action taken there, and learn from the forecasts that were made for it."""
+        before = None if self._before_W is None else (self._stamp_ns, self._latent_D)
         self._stamp_ns, self._latent_D = stamp_ns, latent_D.astype(np.float64)
         self._mean.update(self._latent_D)
         for experts in self.experts:
+            if before is not None:
+                self._learn_between(experts, *before)
             experts.observe(stamp_ns, self._latent_D)
         seen_W = self._latent_D if self._view_DW is None else self._latent_D @ self._view_DW
         change_W = np.zeros_like(seen_W) if self._before_W is None else seen_W - self._before_W
         self._before_W = seen_W
         action_A = np.zeros(self._action_dim) if action_A is None else action_A
         self._feature_F = np.concatenate([seen_W, change_W, action_A])
+
+    def _learn_between(self, experts: Experts, before_ns: int, before_D: np.ndarray) -> None:
+        """Lets forecasts for times that no frame shows be judged by what is interpolated between two."""
+        for due_ns in experts.due_between(before_ns, self._stamp_ns):
+            part = (due_ns - before_ns) / (self._stamp_ns - before_ns)
+            experts.observe(due_ns, before_D + part * (self._latent_D - before_D))
 
     def combine(
         self, index: int, networks: Networks, moved_3: np.ndarray | None, copies_MD: np.ndarray | None, revisit: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 _SPAN = 6
+_SHARE_OF_HORIZON, _GAP_OF_HORIZON = 0.1, 0.5
 
 
 def measured_step_s(stamp_T: np.ndarray) -> float:
@@ -20,6 +21,24 @@ def measured_step_s(stamp_T: np.ndarray) -> float:
         return 0.0
     span = min(_SPAN, len(stamp_T) - 1)
     return float(np.median(stamp_T[span:] - stamp_T[:-span])) * 1e-9 / span
+
+
+def judging_tolerance_s(horizon_s: float, step_s: float) -> float:
+    """Return how far from the predicted time a frame may lie and still judge the forecast [s].
+
+    Half a step, so that one step ahead is judged only by a camera that keeps the step; or a tenth of the horizon, so
+    that every camera of 5 Hz or more judges what lies 1 s ahead.
+    """
+    return max(0.5 * step_s, _SHARE_OF_HORIZON * horizon_s)
+
+
+def may_judge_between(gap_s: float, horizon_s: float) -> bool:
+    """Return whether two frames so far apart show what lies between them well enough to judge a forecast.
+
+    Up to half the horizon, so that every camera of 2 Hz or more judges what lies 1 s ahead; asked only where no frame
+    lies within ``judging_tolerance_s``.
+    """
+    return 0.0 < gap_s <= _GAP_OF_HORIZON * horizon_s + 1e-9
 
 
 class StepCounter:
