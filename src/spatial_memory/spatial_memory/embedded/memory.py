@@ -18,6 +18,7 @@ from spatial_memory.embedded.loading import load, new_search
 from spatial_memory.embedded.selection import matching_slots, moved_rows, turned_extras
 from spatial_memory.embedded.staging import check_fits, staged
 from spatial_memory.embedded.table import Catalogue, checked_cells, records_of, rows_of
+from spatial_memory.embedded.windowing import Held, window_update
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import Backend, CellIndex, Search
 from spatial_memory.index.columns import Rows, room_for
@@ -27,6 +28,7 @@ from spatial_memory.index.successors import held_times
 from spatial_memory.store.extras import extras_of, extras_of_successor
 from spatial_memory.store.schema import pack_successor
 from spatial_memory.store.store import Store
+from wm_core.memory.journal import Journal, WindowAsk, WindowUpdate
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query, no_matches
 from wm_core.memory.record import MemoryRecord, Successor, check_successor, check_surprise
@@ -34,6 +36,7 @@ from wm_core.memory.record import MemoryRecord, Successor, check_successor, chec
 _LOG = logging.getLogger(__name__)
 _CHUNK = 1_000
 _MANY = 50_000
+_PATIENCE_S = 0.005
 
 
 class CellMemory:
@@ -63,6 +66,7 @@ class CellMemory:
     ) -> None:
         self._lock = threading.RLock()
         self._restoring = threading.Lock()
+        self._journal = Journal()
         self._store = store
         self._grid = grid
         self._capacity = capacity
@@ -101,6 +105,7 @@ class CellMemory:
             extras = [(key, extra) for key, record in zip(ids, records) for extra in extras_of(record)]
             self._store.put_extras(extras, int(rows.stamp_N.min()))
             self._hold(ids, records)
+            self._journal.changed(ids)
             self._evict()
             return ids
 
@@ -150,6 +155,7 @@ class CellMemory:
             self._store.put_successors([(record_id, successor)])
             self._store.put_extras([(record_id, extra) for extra in extras_of_successor(successor)])
             self._index.hold_successors(record_id, pack_successor(record_id, successor), more=True)
+            self._journal.changed([record_id])
             return True
 
     def set_surprise(self, record_id: int, surprise: float) -> bool:
@@ -163,6 +169,7 @@ class CellMemory:
             if self._index is None or not self._index.set_surprise(record_id, surprise):
                 return False
             self._store.put(self._index.rows(np.array([self._index.slot_of(record_id)])), known=True)
+            self._journal.changed([record_id])
             return True
 
     # ---------------------------------------------------------------- finding
@@ -215,6 +222,20 @@ class CellMemory:
             slots_N = slots_N[:: max(1, -(-len(slots_N) // most))]
             return np.stack([self._index.columns.flat(name)[slots_N] for name in "xyz"], axis=1).astype(np.float64)
 
+    def window(self, ask: WindowAsk) -> WindowUpdate | None:
+        """Return what a window is to do to be as the memory is; None: the memory is busy at present.
+
+        Raises:
+            QueryError: It cannot be filled as asked.
+        """
+        if not self._lock.acquire(timeout=_PATIENCE_S):
+            return None
+        try:
+            held = Held(self._index, self._catalogue, self._store, self._newest_ns)
+            return window_update(held, self._journal, self._grid.map, ask)
+        finally:
+            self._lock.release()
+
     # ---------------------------------------------------------------- eviction
 
     def delete(self, what: Forget) -> int:
@@ -253,6 +274,7 @@ class CellMemory:
             if newest:
                 self._newest_ns = self._index.newest_ns()
         self._store.drop(ids)
+        self._journal.changed(ids)
 
     def _evict(self) -> None:
         if self._index is None or self._forgetting is None:
@@ -266,6 +288,7 @@ class CellMemory:
             next_id = self._catalogue.next_id
             self._catalogue = Catalogue(next_id=next_id)
             self._search = self._forgetting = None
+            self._journal.replaced("cleared")
             self._newest_ns = self._put_newest_ns = 0
             self._store.clear(next_id=next_id)
 
@@ -298,10 +321,17 @@ class CellMemory:
                 self._search.index.add(part)
             self._forgetting = Forgetting(self._search.index, self._surprise_weight)
             self._catalogue = replace(self._catalogue, frame_id=rigid.frame_id or self._catalogue.frame_id)
+            self._tell_moved(moved, is_all=len(slots_N) == len(self._index))
             if moved:
                 self._store.replace(moved, turned, frame_id=self._catalogue.frame_id)
         self.flush()
         return len(slots_N)
+
+    def _tell_moved(self, moved: Sequence[Rows], *, is_all: bool) -> None:
+        if is_all:
+            self._journal.replaced("transformed")
+        else:
+            self._journal.changed(record_id for part in moved for record_id in part.id_N.tolist())
 
     def snapshot(self, path: Path) -> int:
         """Write everything to one file, atomically, and return how many records it holds.
@@ -329,6 +359,7 @@ class CellMemory:
             self._store.restore(snapshot.path, next_id=snapshot.catalogue.next_id)
             self._catalogue, self._search = snapshot.catalogue, snapshot.search
             self._newest_ns = self._put_newest_ns = snapshot.newest_ns
+            self._journal.replaced("restored")
             self._forgetting = Forgetting(self._index, self._surprise_weight) if self._index is not None else None
             self._evict()
             return len(self)

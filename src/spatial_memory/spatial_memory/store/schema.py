@@ -30,8 +30,8 @@ DROP_SUCCESSORS = "DELETE FROM successor WHERE record = ?"
 GET_RECORDS = "SELECT id, body FROM record"
 GET_SUCCESSORS = "SELECT record, body FROM successor"
 _TIMES = struct.Struct("<dd")
-# The CRC of something followed by its own CRC is always this.
-_WHOLE = 0x2144DF1C
+WHOLE = 0x2144DF1C
+"""The CRC-32 of anything that is followed by its own."""
 GET_TALLY = "SELECT rows, keys FROM tally WHERE name = ?"
 TALLY_DIFFERENCES = "SELECT name, rows, keys FROM tally EXCEPT SELECT name, rows, keys FROM snapshot.tally"
 GET_META = "SELECT key, value, checksum FROM meta"
@@ -57,7 +57,7 @@ def unpack_successors(rows: Sequence[tuple[int, bytes]], dim: int) -> tuple[dict
         rows: What ``GET_SUCCESSORS`` gave: ids, and what ``pack_successor`` returned, one after the other.
         dim: Latent size D.
     """
-    layout = _successor_layout(dim)
+    layout = successor_layout(dim)
     size = layout.itemsize
     damaged = [record_id for record_id, body in rows if not isinstance(body, bytes) or len(body) % size]
     if damaged:
@@ -74,7 +74,7 @@ def unpack_successors(rows: Sequence[tuple[int, bytes]], dim: int) -> tuple[dict
     first = 0
     for record_id, part in rows:
         end, seed = first + len(part) // size, record_id & 0xFFFFFFFF
-        is_whole = [zlib.crc32(whole[at * size : at * size + size], seed) == _WHOLE for at in range(first, end)]
+        is_whole = [zlib.crc32(whole[at * size : at * size + size], seed) == WHOLE for at in range(first, end)]
         found[record_id] = every[first:end] if all(is_whole) else list(itertools.compress(every[first:end], is_whole))
         if len(found[record_id]) != end - first:
             damaged.append(record_id)
@@ -90,7 +90,7 @@ def check_successors(rows: Sequence[tuple[int, bytes]], dim: int) -> None:
     """
     damaged = unpack_successors(rows, dim)[1]
     if not damaged:
-        packed_N = np.frombuffer(b"".join([body for _, body in rows]), _successor_layout(dim))
+        packed_N = np.frombuffer(b"".join([body for _, body in rows]), successor_layout(dim))
         times_N2 = np.stack([packed_N["horizon"], packed_N["dt"]], axis=1)
         good_N = (np.isfinite(times_N2) & (times_N2 > 0)).all(axis=1) & np.isfinite(packed_N["latent"]).all(axis=1)
         if good_N.all():
@@ -106,7 +106,8 @@ def successor_size(dim: int) -> int:
 
 
 @functools.cache
-def _successor_layout(dim: int) -> np.dtype:
+def successor_layout(dim: int) -> np.dtype:
+    """Return how a packed successor is laid out."""
     return np.dtype([("horizon", "<f8"), ("dt", "<f8"), ("latent", "<f4", (dim,)), ("checksum", "<u4")])
 
 
@@ -185,12 +186,12 @@ def _are_whole(bodies: Sequence[bytes], size: int) -> bool:
     """Return whether all bodies are as they were written, at a glance."""
     if set(map(type, bodies)) != {bytes} or set(map(len, bodies)) != {size}:
         return False
-    return set(map(zlib.crc32, bodies)) == {_WHOLE}
+    return set(map(zlib.crc32, bodies)) == {WHOLE}
 
 
 def _checked(key: int, body: bytes, size: int, action_dim: int) -> bytes:
     """Return a body that is whole; one from before any action was known gets unknown ones."""
-    if not isinstance(body, bytes) or zlib.crc32(body) != _WHOLE:
+    if not isinstance(body, bytes) or zlib.crc32(body) != WHOLE:
         raise CorruptStoreError(f"record {key} is damaged: its checksum does not match")
     missing = size - len(body)
     if missing == 0:

@@ -108,7 +108,8 @@ class ArraySearch:
         Raises:
             QueryError: The first one that cannot be answered as asked; H3 rings cannot.
         """
-        dim, action_dim = self._rows.latent_ND.shape[1], self._rows.action_NA.shape[1]
+        # No action size: none was ever given, so any may be asked for, and none is found.
+        dim, action_dim = self._rows.latent_ND.shape[1], self._rows.action_NA.shape[1] or -1
         limits = []
         for query in queries:
             query.check(dim, action_dim, self._encoder_id)
