@@ -74,11 +74,8 @@ def query_from_msg(msg: MemoryQuery, top_k: int, yaw_weight_m: float, pose_weigh
     """Return a query, with the node's defaults where the message leaves a field open.
 
     Raises:
-        MessageError: Its pose cannot be one, a constant is unknown, or it asks for what no backend compares yet.
+        MessageError: Its pose cannot be one, or a constant is unknown.
     """
-    if len(msg.feature) or msg.rotation_tolerance_rad > 0:
-        asked = "feature" if len(msg.feature) else f"rotation_tolerance_rad {msg.rotation_tolerance_rad:g}"
-        raise MessageError("not-compared", f"{asked}: this memory compares latents and yaws, no features or rotations")
     if msg.rank_by not in _RANKS or msg.metric not in _METRICS:
         raise MessageError("unknown-constant", f"rank_by {msg.rank_by}, metric {msg.metric}")
     stamp = stamp_ns(msg.stamp)
@@ -105,6 +102,10 @@ def query_from_msg(msg: MemoryQuery, top_k: int, yaw_weight_m: float, pose_weigh
         yaw_weight_m=msg.yaw_weight_m or yaw_weight_m,
         pose_weight=msg.pose_weight or pose_weight,
         successors=msg.successors,
+        feature_F=np.array(msg.feature, np.int8) if len(msg.feature) else None,
+        feature_id=msg.feature_id,
+        orientation=rotation_from_msg(msg.pose.orientation) if msg.has_pose else None,
+        rotation_tolerance_rad=msg.rotation_tolerance_rad,
     )
 
 

@@ -23,6 +23,8 @@ class World:
         self.rng = np.random.default_rng(seed)
         self.more = np.random.default_rng(seed + 10_000)
         self.size_m = size_m
+        self.has_features = False
+        """Whether queries may name features; those of a memory that holds none are refused."""
 
     def latent(self) -> np.ndarray:
         return self.rng.integers(-4, 5, DIM).astype(np.float32) / 2.0
@@ -103,7 +105,19 @@ class World:
             "pose_weight": float(rng.choice([0.1, 1.0])),
             "successors": bool(rng.random() < 0.5),
         }
-        return Query(**fields)
+        return Query(**fields, **self.what_some_ask(fields["place"]))
+
+    def what_some_ask(self, place: Place) -> dict:
+        """Return, for some queries, a whole rotation of the place's yaw, a tolerance of it, and a feature."""
+        more, asked = self.more, {}
+        if more.random() < 0.3:
+            turn = Rotation.from_euler("ZYX", [place.yaw, *more.uniform(-0.4, 0.4, 2)]).as_quat().tolist()
+            asked["orientation"] = tuple(turn)
+        if more.random() < 0.3:
+            asked["rotation_tolerance_rad"] = float(more.uniform(0.1, 2.0))
+        if self.has_features and more.random() < 0.4:
+            asked |= {"feature_F": more.integers(-128, 128, 5).astype(np.int8), "feature_id": "net"}
+        return asked
 
     def planner_queries(self, count: int) -> list[Query]:
         """Return queries that lie close together, as a planner asks."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spatial_memory import CellGrid, CellMemory, Forget, LocalMap, Rigid, Store, Successor, Wgs84Map
+from spatial_memory import CellGrid, CellMemory, Forget, LocalMap, MemoryRecord, Rigid, Store, Successor, Wgs84Map
 from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.index.portable import PORTABLE
 from wm_core.memory.kernels import load
@@ -68,9 +68,14 @@ class Pair:
 
     def insert(self) -> None:
         records = self.world.records(int(self.rng.integers(1, 60)))
+        self.note(records)
         ids = self.memory.insert(records)
         assert ids == self.twin.insert(records)
         self.ids += ids
+
+    def note(self, records: list[MemoryRecord]) -> None:
+        """Let queries name features once the memory holds some."""
+        self.world.has_features |= any(record.feature_F.size for record in records)
 
     def mixed(self) -> None:
         """Insert records of which some bring their ids, up to the largest there is."""
@@ -81,6 +86,7 @@ class Pair:
             )
             if not self.memory.get([record_id]) and all(record.id != record_id for record in records):
                 records[at] = replace(records[at], id=record_id)
+        self.note(records)
         ids = self.memory.insert(records)
         assert ids == self.twin.insert(records)
         self.ids += ids
@@ -154,6 +160,7 @@ def test_dense_world(backend, resolution):
     twin, memory = BruteMemory(grid), CellMemory(Store(), grid, backend=backend)
     records = [world.record(latent_D=world.rng.normal(size=6).astype(np.float32)) for _ in range(1500)]
     assert memory.insert(records) == twin.insert(records)
+    world.has_features = True
     assert_agree(memory, twin, [world.query() for _ in range(60)])
     assert_agree(memory, twin, world.planner_queries(40))
     memory.close()

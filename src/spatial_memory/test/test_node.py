@@ -292,10 +292,20 @@ def test_a_whole_rotation_and_features_go_in_and_come_out(graph):
         assert found.feature_id == "net"
     assert [list(found.feature) for found in answer.matches.records] == [[1, -128, 127], [7, 8, 9]]
     assert list(answer.matches.records[0].successors[0].feature) == [4, 5, 6]
-    for wish in ({"feature": [1, 2, 3]}, {"rotation_tolerance_rad": 0.3}):
+    asked = at(5.0, k=1, feature=[7, 8, 9], rank_by=MemoryQuery.RANK_LATENT)
+    found = graph.call(QueryMemory, "query", QueryMemory.Request(query=asked)).matches
+    assert (found.candidate_count, list(found.records[0].feature), list(found.latent_distances)) == (
+        2,
+        [7, 8, 9],
+        [0.0],
+    )
+    for tolerance_rad, count in ((0.3, 0), (2.0, 2)):
+        asked = at(0.0, rotation_tolerance_rad=tolerance_rad)
+        assert graph.call(QueryMemory, "query", QueryMemory.Request(query=asked)).matches.candidate_count == count
+    for wish, word in (({"feature": [1, 2]}, "2 values"), ({"feature": [1, 2, 3], "feature_id": "other"}, "other")):
         answer = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.0, **wish)))
         assert not answer.success
-        assert next(iter(wish)) in answer.message
+        assert word in answer.message
 
 
 def slow_state(stamp_ns: int, x: float, value: float) -> LatentState:

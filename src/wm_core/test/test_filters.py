@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from wm_core.memory.filters import FILTERS, Candidates, Limits, is_filtered, passing
 from wm_core.memory.frames import Planar
@@ -28,7 +29,17 @@ def rows_of(rng: np.random.Generator) -> Rows:
     action_NA[rng.random(COUNT) < 0.2] = np.nan
     return Rows(np.arange(COUNT), stamp_N, x_N, y_N, z_N, rng.uniform(-3.1, 3.1, COUNT).astype(np.float32),
                 rng.integers(0, 3, COUNT), np.zeros(COUNT, np.float32), action_NA, action_NA,
-                CELL + rng.integers(1, 5, COUNT), np.zeros((COUNT, 1), np.float32))  # fmt: skip
+                CELL + rng.integers(1, 5, COUNT), np.zeros((COUNT, 1), np.float32), **what_some_have(rng))  # fmt: skip
+
+
+def what_some_have(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return features and rotations of some records, or of none."""
+    if rng.random() < 0.3:
+        return {}
+    rotation_N4 = Rotation.random(COUNT, random_state=int(rng.integers(2**31))).as_quat().astype(np.float32)
+    rotation_N4[rng.random(COUNT) < 0.5] = np.nan
+    feature_NF, has_N = rng.integers(-128, 128, (COUNT, 3)).astype(np.int8), rng.random(COUNT) < 0.5
+    return {"feature_NF": feature_NF, "has_feature_N": has_N, "rotation_N4": rotation_N4}
 
 
 def query_of(rng: np.random.Generator) -> tuple[Query, Limits]:
@@ -39,8 +50,11 @@ def query_of(rng: np.random.Generator) -> tuple[Query, Limits]:
 
     low, high = np.sort(rng.integers(-6, 7, (2, 3)) / 2.0, axis=0)
     place = Place(*(rng.integers(-6, 7, 2) / 2.0).tolist(), 3.0, float(rng.uniform(-3, 3)))
-    query = Query(place=place, radius_m=maybe(float(rng.integers(1, 5)), 0.0), box=maybe(Box(*low, *high), None),
-                  yaw_tolerance_rad=maybe(1.5, 0.0), z_tolerance_m=maybe(3.0, 0.0),
+    turn = Rotation.from_euler("ZYX", [place.yaw, *rng.uniform(-0.5, 0.5, 2)]).as_quat().tolist()
+    query = Query(place=place, orientation=maybe(tuple(turn), None), rotation_tolerance_rad=maybe(1.2, 0.0),
+                  feature_F=maybe(np.ones(3, np.int8), None), radius_m=maybe(float(rng.integers(1, 5)), 0.0),
+                  box=maybe(Box(*low, *high), None), yaw_tolerance_rad=maybe(1.5, 0.0),
+                  z_tolerance_m=maybe(3.0, 0.0),
                   action_A=maybe(rng.integers(-2, 3, 2).astype(np.float32), None),
                   action_distance=float(rng.integers(0, 4)))  # fmt: skip
     limits = Limits(
@@ -57,6 +71,7 @@ def passes(query: Query, limits: Limits, rows: Rows, at: int) -> bool:
     inside = query.box is None or all(
         low <= value <= high for low, value, high in zip(query.box[:3], (x, y, z), query.box[3:])
     )
+    has_feature = rows.has_feature_N is not None and bool(rows.has_feature_N[at])
     is_alike = query.action_A is None or math.dist(rows.action_NA[at], query.action_A) <= query.action_distance
     return (
         (query.radius_m == 0 or (x - place.x) ** 2 + (y - place.y) ** 2 <= query.radius_m**2)
@@ -66,9 +81,20 @@ def passes(query: Query, limits: Limits, rows: Rows, at: int) -> bool:
         and (limits.newest_ns is None or rows.stamp_N[at] <= limits.newest_ns)
         and (limits.session is None or rows.session_N[at] == limits.session)
         and (limits.cell_C is None or rows.cell_N[at] in limits.cell_C)
+        and (query.rotation_tolerance_rad == 0 or rotation_between(query, rows, at) <= query.rotation_tolerance_rad)
+        and (query.feature_F is None or has_feature)
         and inside
         and is_alike
     )
+
+
+def rotation_between(query: Query, rows: Rows, at: int) -> float:
+    """Return by what angle a record's rotation turns into the query's."""
+    held_4 = None if rows.rotation_N4 is None else rows.rotation_N4[at]
+    yaws = float(rows.yaw_N[at]), query.place.yaw
+    mine = Rotation.from_euler("z", yaws[0]) if held_4 is None or np.isnan(held_4[0]) else Rotation.from_quat(held_4)
+    wanted = Rotation.from_quat(query.orientation) if query.orientation else Rotation.from_euler("z", yaws[1])
+    return float((mine.inv() * wanted).magnitude())
 
 
 @RANDOM
@@ -88,7 +114,8 @@ def test_what_does_not_exist_does_not_pass():
 @pytest.mark.parametrize("name", [each.name for each in FILTERS])
 def test_a_filter_that_is_known_is_not_compared(name):
     query = Query(place=Place(0.0, 0.0), radius_m=1.0, yaw_tolerance_rad=0.1, z_tolerance_m=0.1,
-                  box=Box(0, 0, 0, 1, 1, 1), action_A=np.zeros(2))  # fmt: skip
+                  box=Box(0, 0, 0, 1, 1, 1), action_A=np.zeros(2), rotation_tolerance_rad=0.1,
+                  feature_F=np.zeros(3, np.int8))  # fmt: skip
     limits = Limits(1, 2, 1, np.array([1], np.uint64))
     others = frozenset(each.name for each in FILTERS) - {name}
     assert is_filtered(query, limits, others)

@@ -63,3 +63,20 @@ def rotate(quaternion: np.ndarray, vector: np.ndarray) -> np.ndarray:
     doubled = 2.0 * np.cross(axis, vector)
     turned: np.ndarray = vector + w * doubled + np.cross(axis, doubled)
     return turned
+
+
+def rotation_angle(quaternion_N4: np.ndarray, other_N4: np.ndarray) -> np.ndarray:
+    """Returns by what angle unit quaternions x, y, z, w turn into others, 0..pi [rad, N]; exact near 0 too."""
+    axis_N3, w_N = quaternion_N4[..., :3], quaternion_N4[..., 3]
+    other_axis_N3, other_w_N = other_N4[..., :3], other_N4[..., 3]
+    turn_N3 = w_N[..., None] * other_axis_N3 - other_w_N[..., None] * axis_N3 - np.cross(axis_N3, other_axis_N3)
+    cosine_N = np.abs(w_N * other_w_N + np.einsum("...i,...i->...", axis_N3, other_axis_N3))
+    angle_N: np.ndarray = 2.0 * np.arctan2(np.sqrt(np.einsum("...i,...i->...", turn_N3, turn_N3)), cosine_N)
+    return angle_N
+
+
+def quaternions_of(yaw_N: np.ndarray) -> np.ndarray:
+    """Returns the quaternions x, y, z, w of yaws about z [N, 4]."""
+    half_N = np.asarray(yaw_N, np.float64) / 2.0
+    zero_N = np.zeros_like(half_N)
+    return np.stack([zero_N, zero_N, np.sin(half_N), np.cos(half_N)], axis=-1)

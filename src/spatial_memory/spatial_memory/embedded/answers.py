@@ -14,6 +14,7 @@ import numpy as np
 from spatial_memory.embedded.table import Catalogue, records_of
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import CellIndex, Search
+from spatial_memory.index.looks import is_by_feature, look_shortlist
 from spatial_memory.index.successors import recall
 from spatial_memory.store.store import Store
 from wm_core.memory.filters import Limits
@@ -43,6 +44,8 @@ def limits_of(
         catalogue.encoder_id,
         grid.map.place_to_latlng,
         catalogue.frame_id,
+        catalogue.feature_id,
+        catalogue.feature_dim,
     )
     limits: list[Limits | None] = []
     for query in queries:
@@ -70,10 +73,26 @@ def answer(
     answers = [no_matches()] * len(queries)
     if asked:
         some = [query for _, query, _ in asked]
-        shortlists = search.shortlists(some, [limit for _, _, limit in asked])
+        shortlists = _shortlists(search, some, [limit for _, _, limit in asked])
         for (at, _, _), matches in zip(asked, _complete(search.index, catalogue, store, some, shortlists)):
             answers[at] = matches
     return answers
+
+
+def _shortlists(search: Search, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
+    """Return the shortlist of each query: features are compared alike by every backend."""
+    if not any(map(is_by_feature, queries)):
+        return search.shortlists(queries, limits)
+    found = {
+        at: look_shortlist(search.index, query, limit)
+        for at, (query, limit) in enumerate(zip(queries, limits))
+        if is_by_feature(query)
+    }
+    others = [at for at in range(len(queries)) if at not in found]
+    if others:
+        ranked = search.shortlists([queries[at] for at in others], [limits[at] for at in others])
+        found.update(zip(others, ranked))
+    return [found[at] for at in range(len(queries))]
 
 
 def _complete(
@@ -91,7 +110,9 @@ def _complete(
     # Queries around the same place find the same records: each is made once.
     places = dict(zip(ids, kept_N.tolist()))
     made = records_of(rows, list(places.values()), catalogue, _successors(index, store, wanted))
-    records = dict(zip(places, store.completed(made)))
+    if wanted and catalogue.feature_dim:
+        made = store.completed(made)
+    records = dict(zip(places, made))
     answers: list[Matches] = []
     start = 0
     for query, shortlist, size, each in zip(queries, shortlists, sizes, ranked):

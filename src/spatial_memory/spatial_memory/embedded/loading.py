@@ -27,7 +27,10 @@ _LOG = logging.getLogger(__name__)
 def new_search(backend: Backend, catalogue: Catalogue, grid: CellGrid, page_count: int) -> Search:
     """Return an empty search over records of a catalogue's sizes."""
     dim = catalogue.dim
-    return backend.make(dim, max(catalogue.action_dim, 0), grid, page_count, successor_size(dim))
+    search = backend.make(dim, max(catalogue.action_dim, 0), grid, page_count, successor_size(dim))
+    if catalogue.feature_dim:
+        search.index.columns.adopt_features(catalogue.feature_dim)
+    return search
 
 
 def load(
@@ -92,8 +95,24 @@ def _fill(
         if progress is not None:
             progress(len(index), total)
     index.hold_all_successors(store.all_successors())
-    store.check_extras()
+    _fill_extras(index, store, catalogue)
     return recut
+
+
+def _fill_extras(index: CellIndex, store: Store, catalogue: Catalogue) -> None:
+    """Add whole rotations and features to the records of an index; one of another size stays in the store alone."""
+    for id_N, rotation_N4, features in store.load_extras():
+        held_N = index.slots_of_ids(id_N) >= 0
+        if held_N.any():
+            index.hold_extras(id_N[held_N], rotation_N4[held_N], None)
+        sizes_N = np.array([feature_F.size for feature_F in features])
+        if not catalogue.feature_dim and sizes_N.any():  # a file from before the size was noted
+            catalogue.feature_dim = int(sizes_N[sizes_N > 0][0])
+            index.columns.adopt_features(catalogue.feature_dim)
+        some_N = np.flatnonzero(held_N & (sizes_N == catalogue.feature_dim) & (sizes_N > 0))
+        if len(some_N):
+            feature_NF = np.stack([features[at] for at in some_N.tolist()])
+            index.hold_extras(id_N[some_N], rotation_N4[some_N], feature_NF)
 
 
 def _are_cells(cell_N: np.ndarray, grid: LevelGrid) -> bool:

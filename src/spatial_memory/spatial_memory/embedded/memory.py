@@ -115,8 +115,11 @@ class CellMemory:
             if self._index is None:
                 self._search = self._new_search(catalogue)
                 self._forgetting = Forgetting(self._search.index, self._surprise_weight)
-            elif catalogue.action_dim != self._catalogue.action_dim:
-                self._index.columns.adopt_actions(catalogue.action_dim)
+            else:
+                if catalogue.action_dim != self._catalogue.action_dim:
+                    self._index.columns.adopt_actions(catalogue.action_dim)
+                if catalogue.feature_dim != self._catalogue.feature_dim:
+                    self._index.columns.adopt_features(catalogue.feature_dim)
             self._store.put_meta(**catalogue.meta(self._grid))
         self._catalogue = catalogue
 
@@ -203,7 +206,8 @@ class CellMemory:
             slots_N = np.array([self._index.slot_of(record_id) for record_id in ids], np.int64)
             rows = self._index.rows(slots_N[slots_N >= 0])
             successors = self._store.successors(rows.id_N.tolist(), self._index.dim)
-            return self._store.completed(records_of(rows, range(len(rows)), self._catalogue, successors))
+            records = records_of(rows, range(len(rows)), self._catalogue, successors)
+            return self._store.completed(records) if self._catalogue.feature_dim else records
 
     def everything(self) -> list[MemoryRecord]:
         """Return all records, oldest id first."""

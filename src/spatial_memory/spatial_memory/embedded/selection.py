@@ -52,6 +52,10 @@ def moved_rows(rows: Rows, rigid: Rigid, grid: CellGrid) -> Rows:
     turned_N = rows.yaw_N.astype(np.float64) + rigid.yaw
     rows.yaw_N = ((turned_N + np.pi) % (2.0 * np.pi) - np.pi).astype(np.float32)
     rows.cell_N = grid.cells_of(rows.x_N, rows.y_N)
+    if rows.rotation_N4 is not None:
+        tilts_N = np.flatnonzero(~np.isnan(rows.rotation_N4[:, 0]))
+        turned = [turned_about_z(rotation, rigid.yaw) for rotation in rows.rotation_N4[tilts_N].tolist()]
+        rows.rotation_N4[tilts_N] = np.array(turned, np.float32).reshape(-1, 4)
     return rows
 
 

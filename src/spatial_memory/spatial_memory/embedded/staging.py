@@ -141,6 +141,10 @@ def check_fits(name: str, theirs: Catalogue, mine: Catalogue) -> None:
         )
     if mine.dim and theirs.dim and theirs.dim != mine.dim:
         raise EncoderMismatchError(f"snapshot {name} holds latents of {theirs.dim} values, expected {mine.dim}")
+    if mine.feature_dim and theirs.feature_dim and theirs.feature_dim != mine.feature_dim:
+        raise EncoderMismatchError(
+            f"snapshot {name} holds features of {theirs.feature_dim} values, expected {mine.feature_dim}"
+        )
     if mine.action_dim > 0 and theirs.action_dim > 0 and theirs.action_dim != mine.action_dim:
         raise EncoderMismatchError(
             f"snapshot {name} holds actions of {theirs.action_dim} values, expected {mine.action_dim}"

@@ -21,11 +21,14 @@ from wm_core.memory.record import (
     MIN_FREE_IDS,
     NO_FEATURE,
     MemoryRecord,
+    Quaternion,
     Successor,
     action_size,
     adopted,
     check_record,
     check_same_source,
+    feature_size,
+    kept_orientation,
     no_action,
 )
 from wm_core.memory.rows import Rows
@@ -53,6 +56,7 @@ class Catalogue:
         sessions: Number of each session.
         frame_id: Frame of its places; empty while that is open.
         feature_id: Which network made its features; empty while that is open.
+        feature_dim: Feature size F; 0 while that is open.
     """
 
     encoder_id: str = ""
@@ -62,6 +66,7 @@ class Catalogue:
     sessions: dict[str, int] = field(default_factory=dict)
     frame_id: str = ""
     feature_id: str = ""
+    feature_dim: int = 0
     _names: dict[int, str] = field(default_factory=dict, compare=False, repr=False)
 
     def adopting(self, records: Sequence[MemoryRecord]) -> Catalogue:
@@ -76,6 +81,7 @@ class Catalogue:
             action_dim=action_dim,
             frame_id=adopted(self.frame_id, records, "frame_id"),
             feature_id=adopted(self.feature_id, records, "feature_id"),
+            feature_dim=self.feature_dim or next((size for record in records if (size := feature_size(record))), 0),
         )
 
     def check_encoder(self, encoder_id: str) -> None:
@@ -144,6 +150,7 @@ class Catalogue:
             "grid": grid_meta(grid),
             "frame_id": self.frame_id,
             "feature_id": self.feature_id,
+            "feature_dim": self.feature_dim,
         }
 
     @staticmethod
@@ -160,19 +167,20 @@ class Catalogue:
         if not all(0 < number <= _MAX_SESSION for number in sessions.values()):
             raise CorruptStoreError("the store's description is damaged: a session has an impossible number")
         try:
-            dim, action_dim, next_id = (
-                int(meta.get(name, usual)) for name, usual in (("dim", 0), ("action_dim", -1), ("next_id", 1))
+            dim, action_dim, next_id, feature_dim = (
+                int(meta.get(name, usual))
+                for name, usual in (("dim", 0), ("action_dim", -1), ("next_id", 1), ("feature_dim", 0))
             )
         except ValueError as error:
             raise CorruptStoreError(f"the store's description is damaged: {error}") from error
-        if dim < 0 or action_dim < -1 or next_id < 1:
-            text = f"dim {dim}, action_dim {action_dim}, next_id {next_id}"
+        if dim < 0 or action_dim < -1 or next_id < 1 or feature_dim < 0:
+            text = f"dim {dim}, action_dim {action_dim}, next_id {next_id}, feature_dim {feature_dim}"
             raise CorruptStoreError(f"the store's description is damaged: {text}")
         if next_id > MAX_ID - MIN_FREE_IDS:
             _LOG.warning("next_id %d leaves hardly an id to choose: going on at %d", next_id, LAST_FOLLOWED_ID + 1)
             next_id = LAST_FOLLOWED_ID + 1
         sources = meta.get("frame_id", ""), meta.get("feature_id", "")
-        return Catalogue(meta.get("encoder_id", ""), dim, action_dim, next_id, sessions, *sources)
+        return Catalogue(meta.get("encoder_id", ""), dim, action_dim, next_id, sessions, *sources, feature_dim)
 
 
 def grid_meta(grid: CellGrid) -> str:
@@ -203,7 +211,25 @@ def rows_of(
         _actions([record.previous_action_A for record in records], action_dim),
         cells_N,
         np.array([record.latent_D for record in records], np.float32).reshape(len(records), catalogue.dim),
+        *optional_columns(records, catalogue.feature_dim),
     )
+
+
+def optional_columns(
+    records: Sequence[MemoryRecord], feature_dim: int
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Return features, which records have one, and whole rotations; None for what none of them has."""
+    feature_NF = has_N = rotation_N4 = None
+    if feature_dim and any(record.feature_F.size for record in records):
+        feature_NF, has_N = np.zeros((len(records), feature_dim), np.int8), np.zeros(len(records), bool)
+        for at, record in enumerate(records):
+            if record.feature_F.size == feature_dim:
+                feature_NF[at], has_N[at] = record.feature_F, True
+    orientations = [kept_orientation(record) for record in records]
+    if any(orientations):
+        unknown = (math.nan,) * 4
+        rotation_N4 = np.array([orientation or unknown for orientation in orientations], np.float32)
+    return feature_NF, has_N, rotation_N4
 
 
 def _yaw(yaw: float) -> float:
@@ -236,6 +262,7 @@ def records_of(
     columns = (rows.id_N, rows.stamp_N, rows.x_N, rows.y_N, rows.z_N, rows.yaw_N, rows.session_N, rows.surprise_N,
                rows.cell_N, _are_known(action_NA), _are_known(previous_NA))  # fmt: skip
     values = list(zip(*(column.tolist() for column in columns)))
+    orientations, features = _orientations(rows), _features(rows)
     records = []
     for at in which:
         record_id, stamp, x, y, z, yaw, session, surprise, cell, known, before = values[at]
@@ -251,8 +278,8 @@ def records_of(
             session=names[session],
             encoder_id=encoder_id,
             frame_id=frame_id,
-            orientation=None,
-            feature_F=NO_FEATURE,
+            orientation=orientations[at],
+            feature_F=features[at],
             feature_id=feature_id,
             previous_action_A=previous_NA[at] if before else nothing,
             action_A=action_NA[at] if known else nothing,
@@ -263,6 +290,20 @@ def records_of(
         )
         records.append(record)
     return records
+
+
+def _orientations(rows: Rows) -> Sequence[Quaternion | None]:
+    """Return the rotation of each row, None where the yaw says it all."""
+    if rows.rotation_N4 is None:
+        return [None] * len(rows)
+    return [None if math.isnan(x) else (x, y, z, w) for x, y, z, w in rows.rotation_N4.tolist()]
+
+
+def _features(rows: Rows) -> Sequence[np.ndarray]:
+    """Return the feature of each row, an empty one where it has none."""
+    if rows.feature_NF is None or rows.has_feature_N is None:
+        return [NO_FEATURE] * len(rows)
+    return [row if has else NO_FEATURE for row, has in zip(rows.feature_NF, rows.has_feature_N.tolist())]
 
 
 def _are_known(action_NA: np.ndarray) -> np.ndarray:
@@ -293,7 +334,7 @@ def checked_cells(
         try:
             catalogue.check_encoder(record.encoder_id)
             check_same_source(record, catalogue.frame_id, catalogue.feature_id)
-            check_record(record, catalogue.dim, catalogue.action_dim)
+            check_record(record, catalogue.dim, catalogue.action_dim, catalogue.feature_dim)
             if record.id and (record.id in taken or (held is not None and record.id in held)):
                 raise RecordError("id-taken", f"id {record.id} is held already")
             cells.append(grid.cell_of(record.x, record.y))

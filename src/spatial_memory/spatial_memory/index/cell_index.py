@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from spatial_memory.index.columns import PAGE, Columns, Copy, Rows, bits_of, mask_of, slots_of
+from spatial_memory.index.columns import OPTIONAL, PAGE, Columns, Copy, Rows, bits_of, mask_of, slots_of
 from spatial_memory.index.directory import CellDirectory
 from spatial_memory.index.idmap import IdMap
 from spatial_memory.index.successors import hold, hold_all, hold_more
@@ -129,11 +129,33 @@ class CellIndex:
         """Hold what the store knows of all records."""
         hold_all(self.columns, self._ids, chunks)
 
+    def hold_extras(self, id_N: np.ndarray, rotation_N4: np.ndarray, feature_NF: np.ndarray | None) -> None:
+        """Hold what the store knows of some records that are held: whole rotations, and features where they have any.
+
+        Args:
+            id_N: The records.
+            rotation_N4: NaN where the yaw says it all.
+            feature_NF: int8; None: those of none of them.
+        """
+        slots_N = self._ids.get_many(id_N)
+        self.columns.hold_rotations(slots_N, rotation_N4)
+        if feature_NF is not None:
+            self.columns.hold_look(slots_N, feature_NF)
+
+    @property
+    def has_rotations(self) -> bool:
+        """Whether a record ever had a rotation that is more than a yaw."""
+        return "rotation" in self.columns.columns
+
     # ---------------------------------------------------------------- reading
 
     def slot_of(self, record_id: int) -> int:
         """Return the slot of an id, or -1."""
         return self._ids.get(record_id)
+
+    def slots_of_ids(self, id_N: np.ndarray) -> np.ndarray:
+        """Return the slots of ids, -1 where there is none, int64."""
+        return self._ids.get_many(id_N)
 
     def cell_at(self, slot: int) -> int:
         """Return the cell of the record in a slot."""
@@ -169,6 +191,7 @@ class CellIndex:
             flat("previous_action")[slots_N],
             self.directory.cell_L[self.columns.page_list[slots_N // PAGE]],
             flat("latent")[slots_N],
+            *(self.columns.flat_if_any(name, slots_N) for name in OPTIONAL),
         )
 
     # ---------------------------------------------------------------- searching
@@ -208,14 +231,14 @@ class CellIndex:
         some_P = np.flatnonzero(bits_P)
         pages_P = page_P[some_P]
         mask_P16 = mask_of(bits_P[some_P])
-        candidates = Candidates(query, lambda name: self.columns.pages(name, pages_P), self.grid.map)
+        candidates = Candidates(query, lambda name: self.columns.pages_if_any(name, pages_P), self.grid.map)
         passing(query, limits, candidates, mask_P16, known)
         bits_P[some_P] = bits_of(mask_P16)
         return int(np.count_nonzero(mask_P16))
 
     def candidates(self, query: Query, slots_N: np.ndarray) -> Candidates:
         """Return the columns of some slots, and how far they lie from a query's place."""
-        return Candidates(query, lambda name: self.columns.flat(name)[slots_N], self.grid.map)
+        return Candidates(query, lambda name: self.columns.flat_if_any(name, slots_N), self.grid.map)
 
     @property
     def nbytes(self) -> int:

@@ -4,7 +4,7 @@ Slots come in pages of 16, every page belongs to one cell, and what lies in some
 knows which of its slots are in use and the bounds of where its records lie: most pages are wholly inside a search's
 circle or wholly outside, and only the others are looked into.
 
-Shape suffixes: N = records, P = pages, A = action size, D = latent size.
+Shape suffixes: N = records, P = pages, A = action size, D = latent size, F = feature size.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ _TYPES = {
     "surprise": np.float32,
 }
 _ACTIONS = ("action", "previous_action")
+OPTIONAL = ("feature", "has_feature", "rotation")
+"""Columns that take no room until a record has such."""
 HELD = 2
 """Successors that are held in RAM per record, at most."""
 _MOST_AT_ONCE = 4_000_000
@@ -112,13 +114,23 @@ class Columns:
         slots = self._room * PAGE
         self._flat = {name: array.reshape(slots, *array.shape[2:]) for name, array in self.columns.items()}
         self.addresses = {name: address(array) for name, array in arrays.items()}
-        per_slot = [(self.addresses[name], array[:1, :1].nbytes) for name, array in self.columns.items()]
+        # A feature is as large as everything else, and read only of the few that are found.
+        ahead = {name: array for name, array in self.columns.items() if name != "feature"}
+        per_slot = [(self.addresses[name], array[:1, :1].nbytes) for name, array in ahead.items()]
         self.whereabouts = np.array(per_slot, np.int64)
 
     def pages(self, name: str, pages: np.ndarray | slice) -> np.ndarray:
         """Return some pages of one column [P, 16], [P, 16, A] or [P, 16, D]; a copy, except where pages are a slice."""
         column = self.columns[name]
         return column[pages] if isinstance(pages, slice) else column.take(pages, axis=0, mode="clip")
+
+    def pages_if_any(self, name: str, pages: np.ndarray | slice) -> np.ndarray | None:
+        """Return some pages of one column; None where no record has such."""
+        return None if name not in self.columns else self.pages(name, pages)
+
+    def flat_if_any(self, name: str, slots_N: np.ndarray) -> np.ndarray | None:
+        """Return one column of some slots; None where no record has such."""
+        return None if name not in self.columns else self._flat[name][slots_N]
 
     def flat(self, name: str) -> np.ndarray:
         """Return one column by slot [16 P], [16 P, A] or [16 P, D]."""
@@ -154,6 +166,42 @@ class Columns:
             self.columns[name] = np.full((self._room, PAGE, action_dim), np.nan, np.float32)
         self._locate()
 
+    def adopt_features(self, feature_dim: int) -> None:
+        """Make room for features where none was ever given: the records so far have none."""
+        self.columns["feature"] = np.zeros((self._room, PAGE, feature_dim), np.int8)
+        self.columns["has_feature"] = np.zeros((self._room, PAGE), np.uint8)
+        self._locate()
+
+    def _adopt_rotations(self) -> None:
+        """Make room for whole rotations where none was ever given: the yaw of the records so far says it all."""
+        self.columns["rotation"] = np.full((self._room, PAGE, 4), np.nan, np.float32)
+        self._locate()
+
+    def hold_look(self, slots_N: np.ndarray, feature_NF: np.ndarray) -> None:
+        """Hold the features of records that are there already."""
+        self.flat("feature")[slots_N] = feature_NF
+        self.flat("has_feature")[slots_N] = 1
+
+    def hold_rotations(self, slots_N: np.ndarray, rotation_N4: np.ndarray) -> None:
+        """Hold the whole rotations of records that are there already, NaN where the yaw says it all."""
+        if "rotation" not in self.columns:
+            if np.isnan(rotation_N4[:, 0]).all():
+                return
+            self._adopt_rotations()
+        self.flat("rotation")[slots_N] = rotation_N4
+
+    def _write_optional(self, slots_N: np.ndarray, rows: Rows) -> None:
+        """Write what only some records have, in place of what others left in their slots."""
+        if "has_feature" in self.columns:
+            self.flat("has_feature")[slots_N] = 0
+            if rows.feature_NF is not None and rows.has_feature_N is not None:
+                self.flat("feature")[slots_N] = rows.feature_NF
+                self.flat("has_feature")[slots_N] = rows.has_feature_N
+        if "rotation" in self.columns:
+            self.flat("rotation")[slots_N] = np.nan
+        if rows.rotation_N4 is not None:
+            self.hold_rotations(slots_N, rows.rotation_N4)
+
     def free_page(self, page: int, before: int = -1) -> None:
         """Take back a list's last page, which holds nothing any more; ``before`` is the last one then, -1: none is."""
         self.page_list[page] = -1
@@ -166,6 +214,7 @@ class Columns:
         for name in (*_TYPES, *_ACTIONS, "latent"):
             self.flat(name)[slots_N] = getattr(rows, name + suffix_of(name))
         self.flat("successor_count")[slots_N] = 0
+        self._write_optional(slots_N, rows)
         if self._copy is not None:
             self._copy.write(slots_N, self.flat("latent")[slots_N])
         pages_N = slots_N // PAGE

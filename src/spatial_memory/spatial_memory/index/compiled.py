@@ -59,7 +59,7 @@ class CompiledSearch:
         return [found[at] for at in range(len(queries))]
 
     def _part(self, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
-        discs = [at for at, query in enumerate(queries) if _is_plain_disc(query)]
+        discs = [at for at, query in enumerate(queries) if _is_plain_disc(query) and not self._compares_tilt(query)]
         found: dict[int, Shortlist] = {}
         if discs:
             found.update(zip(discs, self._around([queries[at] for at in discs], [limits[at] for at in discs])))
@@ -95,9 +95,15 @@ class CompiledSearch:
         assert query.place is not None
         return self.index.grid.cell_of(query.place.x, query.place.y), query.radius_m
 
+    def _compares_tilt(self, query: Query) -> bool:
+        """Return whether whole rotations are ranked by: compiled code knows yaws."""
+        if query.rank == "latent" or query.yaw_weight_m == 0:
+            return False
+        return query.orientation is not None or self.index.has_rotations
+
     def _anywhere(self, query: Query, limits: Limits) -> Shortlist:
         """Return the shortlist of any one query."""
-        if _is_cosine(query) or not (self._is_metric or query.rank == "latent"):
+        if _is_cosine(query) or self._compares_tilt(query) or not (self._is_metric or query.rank == "latent"):
             return self._portable.shortlist(query, limits)
         page_P, bits_P, count = self.index.passing(query, limits)
         if count == 0:

@@ -138,7 +138,7 @@ class _Shared:
         lists_L = index.directory.near_all([(query.place or Place(0, 0), query.radius_m) for query in queries])
         pages = index.directory.pages_of(lists_L)
         self._slot_N = slots_of(pages, index.columns.live_P[pages])
-        self._columns: dict[str, np.ndarray] = {}
+        self._columns: dict[str, np.ndarray | None] = {}
         self._latent_ND: np.ndarray | None = None
         self._centre_D: np.ndarray | None = None
         self._norm_N: np.ndarray | None = None
@@ -152,11 +152,10 @@ class _Shared:
     def __len__(self) -> int:
         return len(self._slot_N)
 
-    def _column(self, name: str) -> np.ndarray:
-        column = self._columns.get(name)
-        if column is None:
-            column = self._columns[name] = self._index.columns.flat(name)[self._slot_N]
-        return column
+    def _column(self, name: str) -> np.ndarray | None:
+        if name not in self._columns:
+            self._columns[name] = self._index.columns.flat_if_any(name, self._slot_N)
+        return self._columns[name]
 
     def shortlists(self, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
         """Return the shortlist of each query."""

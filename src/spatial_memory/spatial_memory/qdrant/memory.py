@@ -48,6 +48,7 @@ from wm_core.memory.record import (
     check_record,
     check_successor,
     check_surprise,
+    feature_size,
 )
 from wm_core.se2 import wrap_angle
 
@@ -95,6 +96,7 @@ class QdrantMemory:
         self._dim = 0
         self._action_dim = -1
         self._sources = Sources()
+        self._feature_dim = 0
         self._capacity = capacity
         self._surprise_weight = surprise_weight
         # 20 bits of the robot's name, then milliseconds: this robot gives no id twice, whatever was lost.
@@ -144,18 +146,21 @@ class QdrantMemory:
             if action_dim < 0:
                 action_dim = next((size for record in records if (size := action_size(record))), -1)
             sources = self._known_sources(encoder_id, records).adopting(records)
+            feature_dim = self._known_feature_dim(encoder_id, records) or next(
+                (size for record in records if (size := feature_size(record))), 0
+            )
             payloads = []
             given = {record.id for record in records}
             ids = [record.id or self._new_id(given) for record in records]
             for at, (key, record) in enumerate(zip(ids, records)):
                 try:
-                    payloads.append(self._payload(record, key, encoder_id, dim, action_dim, sources))
+                    payloads.append(self._payload(record, key, encoder_id, dim, action_dim, sources, feature_dim))
                 except RecordError as error:
                     error.args = (f"record {at}: {error}",)
                     raise
             self._check_free([record.id for record in records])
             self._encoder_id, self._dim, self._action_dim = encoder_id, dim, action_dim
-            self._sources = sources
+            self._sources, self._feature_dim = sources, feature_dim
             self._given.update(key for key in given if key > self._next_id)
             self._put(ids, [np.asarray(record.latent_D, np.float32).tolist() for record in records], payloads)
             self._newest_put_ns = max(self._newest_put_ns, *(record.stamp_ns for record in records))
@@ -175,13 +180,27 @@ class QdrantMemory:
             self._sources = Sources(*self._server.sources(f"{self._prefix}-{encoder_id or 'unnamed'}"))
         return self._sources
 
+    def _known_feature_dim(self, encoder_id: str, asked: Sequence[MemoryRecord | Query]) -> int:
+        """Return the feature size; where it matters and is open, what the collection's other records say."""
+        if not self._feature_dim and any(each.feature_F is not None and each.feature_F.size for each in asked):
+            with contextlib.suppress(BackendAwayError):
+                self._feature_dim = self._server.feature_size(f"{self._prefix}-{encoder_id or 'unnamed'}")
+        return self._feature_dim
+
     def _payload(
-        self, record: MemoryRecord, record_id: int, encoder_id: str, dim: int, action_dim: int, sources: Sources
+        self,
+        record: MemoryRecord,
+        record_id: int,
+        encoder_id: str,
+        dim: int,
+        action_dim: int,
+        sources: Sources,
+        feature_dim: int,
     ) -> dict[str, Any]:
         if record.encoder_id != encoder_id:
             raise EncoderMismatchError(f"latent of encoder {record.encoder_id}, the memory holds {encoder_id}")
         sources.check(record)
-        check_record(record, dim, action_dim)
+        check_record(record, dim, action_dim, feature_dim)
         yaw = wrap_angle(record.yaw) if abs(record.yaw) > np.pi else record.yaw
         whole = replace(record, yaw=yaw, frame_id=sources.frame_id, feature_id=sources.feature_id)
         return points.payload_of(whole, record_id, self._robot_id, self._grid)
@@ -250,12 +269,13 @@ class QdrantMemory:
         """
         frame_id = self._known_sources(self._encoder_id or "", queries).frame_id
         locate = self._grid.map.place_to_latlng
-        check_queries(queries, self._dim, self._action_dim, self._encoder_id or "", locate, frame_id)
+        features = self._sources.feature_id, self._known_feature_dim(self._encoder_id or "", queries)
+        check_queries(queries, self._dim, self._action_dim, self._encoder_id or "", locate, frame_id, *features)
         return [self._held.answer(query) for query in queries]
 
     @property
     def _held(self) -> Held:
-        return Held(self._server, self._collection, self._dim, self._grid)
+        return Held(self._server, self._collection, self._dim, self._grid, self._feature_dim)
 
     def places(self, most: int) -> np.ndarray:
         """Return where records of this robot lie, x, y, z [N, 3]: all, or ``most`` of them where there are more.
@@ -346,6 +366,7 @@ class QdrantMemory:
         self._drop([record.id for record in self._mine()])
         with self._lock:
             self._encoder_id, self._dim, self._action_dim, self._sources = None, 0, -1, Sources()
+            self._feature_dim = 0
 
     # ---------------------------------------------------------------- whole memory
 
@@ -366,7 +387,9 @@ class QdrantMemory:
             BackendAwayError: The server went away before that was noted; then nothing changed. Or after: then all of
                 it will have happened when the server has taken what waits, and ``stats`` says how much does.
         """
-        mine = Catalogue(self._encoder_id or "", self._dim, self._action_dim, **vars(self._sources))
+        mine = Catalogue(
+            self._encoder_id or "", self._dim, self._action_dim, **vars(self._sources), feature_dim=self._feature_dim
+        )
         records = read_snapshot(path, mine, self._grid)
         with self._lock:
             self.flush()
@@ -393,7 +416,10 @@ class QdrantMemory:
         self._action_dim = next((size for record in records if (size := action_size(record))), -1)
         self._sources = sources = self._known_sources(self._encoder_id or "", records).adopting(records)
         encoder_id, dim, action_dim = self._encoder_id or "", self._dim, self._action_dim
-        payloads = [self._payload(record, record.id, encoder_id, dim, action_dim, sources) for record in records]
+        self._feature_dim = feature_dim = next((size for record in records if (size := feature_size(record))), 0)
+        payloads = [
+            self._payload(record, record.id, encoder_id, dim, action_dim, sources, feature_dim) for record in records
+        ]
         vectors = [np.asarray(record.latent_D, np.float32).tolist() for record in records]
         return self._puts([record.id for record in records], vectors, payloads)
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from qdrant_client import models
 
+from spatial_memory.embedded.table import optional_columns
 from spatial_memory.geometry.cells import CellGrid
 from wm_core.memory.filters import Limits, is_filtered
 from wm_core.memory.protocol import Rigid
@@ -34,7 +35,7 @@ INDEXES = {
     "z": models.PayloadSchemaType.FLOAT,
 }
 """Payload indexes besides one per cell level; all made before the first upload, so that every segment has them."""
-COMPARED = ("id", "session", "stamp", "x", "y", "z", "yaw", "surprise", "action")
+COMPARED = ("id", "session", "stamp", "x", "y", "z", "yaw", "surprise", "action", "orientation")
 """What of a payload is needed to compare a record, without successors, which are most of it."""
 _NAMESPACE = uuid.UUID("6f1f5f0e-4d2b-5a0c-9d53-2f6f7c1b8a11")
 _SLACK_NS = 2_000
@@ -98,6 +99,11 @@ def _decoded(feature: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(feature), np.int8) if feature else NO_FEATURE
 
 
+def feature_size_of(feature: str) -> int:
+    """Return how many values a feature has, as a payload holds it; 0: none."""
+    return int(_decoded(feature).size)
+
+
 def cells_of(cell: int, grid: CellGrid) -> dict[str, int]:
     """Return the cell and its ancestors by payload key."""
     return {level_key(at): each for at, each in enumerate((cell, *grid.parents(cell)))}
@@ -154,7 +160,7 @@ def turned(record: MemoryRecord, rigid: Rigid) -> dict[str, Any]:
     return changed
 
 
-def rows_of(records: Sequence[MemoryRecord], sessions: dict[str, int], dim: int) -> Rows:
+def rows_of(records: Sequence[MemoryRecord], sessions: dict[str, int], dim: int, feature_dim: int = 0) -> Rows:
     """Return records as rows that filters and ranking work on; numbers their sessions."""
     action_dim = max((record.action_A.size for record in records), default=0)
     action_NA = np.full((len(records), action_dim), np.nan, np.float32)
@@ -177,6 +183,7 @@ def rows_of(records: Sequence[MemoryRecord], sessions: dict[str, int], dim: int)
         np.array([record.latent_D if record.latent_D.size else blank_D for record in records], np.float32).reshape(
             len(records), dim
         ),
+        *optional_columns(records, feature_dim),
     )
 
 

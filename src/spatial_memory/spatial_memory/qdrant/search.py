@@ -36,12 +36,14 @@ class Held:
         collection: Its name.
         dim: Latent size D; 0: nothing is held.
         grid: Cuts the map into cells.
+        feature_dim: Feature size F; 0: none is held.
     """
 
     server: QdrantServer
     collection: str
     dim: int
     grid: CellGrid
+    feature_dim: int = 0
 
     def answer(self, query: Query) -> Matches:
         """Answer one query, exactly, over all robots of the collection.
@@ -51,7 +53,7 @@ class Held:
         """
         bounds = query.time_bounds(self.newest_ns() if query.exclude_recent_s > 0 and query.stamp_ns is None else 0)
         condition = points.filter_of(query, self.grid, bounds)
-        if query.rank == "latent" and query.metric == "l2":
+        if query.rank == "latent" and query.metric == "l2" and query.feature_F is None:
             count = self._count_passing(query, condition, bounds)
             held = self._nearest(query, condition, bounds, count) if count else []
         else:
@@ -62,8 +64,8 @@ class Held:
         rows, mask_N = self.passing(query, held, bounds)
         chosen = np.flatnonzero(mask_N)
         shortlist = Shortlist(chosen, count)
-        columns = (rows.id_N, rows.x_N, rows.y_N, rows.yaw_N, rows.latent_ND)
-        listed = Shortlisted(*(column[chosen] for column in columns))
+        columns = (rows.id_N, rows.x_N, rows.y_N, rows.yaw_N, rows.latent_ND, rows.feature_NF, rows.rotation_N4)
+        listed = Shortlisted(*(None if column is None else column[chosen] for column in columns))  # type: ignore
         ranking = rank(listed, [query], [shortlist], self.grid.map)[0]
         found = [held[chosen[at]] for at in ranking.order_K]
         records = found if query.successors else [replace(record, successors=()) for record in found]
@@ -74,7 +76,7 @@ class Held:
     ) -> tuple[Rows, np.ndarray]:
         """Compare exactly what the server could only compare roughly."""
         sessions: dict[str, int] = {}
-        rows = points.rows_of(held, sessions, self.dim)
+        rows = points.rows_of(held, sessions, self.dim, self.feature_dim)
         session = sessions.get(query.session, -1) if query.session else None
         # The server itself compares the cells of rings.
         candidates = Candidates(query, rows.column, self.grid.map)

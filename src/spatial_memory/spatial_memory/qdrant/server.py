@@ -96,6 +96,10 @@ class QdrantServer:
         """Return frame and network of features of a collection's records, each empty where none has any."""
         return self._one(name, "frame_id"), self._one(name, "feature_id")
 
+    def feature_size(self, name: str) -> int:
+        """Return the feature size of a collection's records; 0 where none has any."""
+        return points.feature_size_of(self._one(name, "feature"))
+
     def _one(self, name: str, key: str) -> str:
         """Return one of the values that records of a collection have under a key."""
         if not self.exists(name):

@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from wm_core.memory.errors import CorruptStoreError
 from wm_core.memory.record import NO_FEATURE, MemoryRecord, Quaternion, Successor, kept_orientation
 
 PUT_EXTRA = """INSERT INTO extra VALUES (?,?)
@@ -27,6 +29,8 @@ GET_EXTRAS = "SELECT record, body FROM extra"
 _HEAD = struct.Struct("<dI")
 _ROTATION = struct.Struct("<4f")
 _CHECKSUM_SIZE = 4
+# The CRC of something followed by its own CRC is always this.
+_WHOLE = 0x2144DF1C
 
 
 class Extra(NamedTuple):
@@ -91,15 +95,82 @@ def _item(horizon_s: float, payload: bytes) -> Extra:
     return Extra(0.0, orientation, np.frombuffer(payload, np.int8, offset=_ROTATION.size))
 
 
-def with_extras(records: Sequence[MemoryRecord], extras: dict[int, dict[float, Extra]]) -> list[MemoryRecord]:
-    """Return records, as the index holds them, with what only some have, by id and horizon."""
+def unpack_own(rows: Sequence[tuple[int, bytes]]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the rotations of some records, NaN where the yaw says it all [N, 4], and their features.
+
+    All items of each record are checked, those of its successors too.
+
+    Raises:
+        CorruptStoreError: Names the first record of which one is damaged.
+    """
+    rotation_N4, features = np.full((len(rows), 4), np.nan, np.float32), [NO_FEATURE] * len(rows)
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for at, (_, body) in enumerate(rows):
+        by_size[len(body) if isinstance(body, bytes) else -1].append(at)
+    for at_N in by_size.values():
+        if not _unpack_alike(rows, at_N, rotation_N4, features):
+            for at in at_N:
+                own = _whole(*rows[at]).get(0.0)
+                if own is not None:
+                    features[at] = own.feature_F
+                    rotation_N4[at] = own.orientation or (math.nan,) * 4
+    return rotation_N4, features
+
+
+def _whole(record_id: int, body: bytes) -> dict[float, Extra]:
+    """Return a record's items by horizon, all of them."""
+    items, is_whole = unpack_extras(record_id, body) if isinstance(body, bytes) else ({}, False)
+    if not is_whole:
+        raise CorruptStoreError(f"the rotation or features of record {record_id} are damaged")
+    return items
+
+
+def _unpack_alike(
+    rows: Sequence[tuple[int, bytes]], at_N: Sequence[int], rotation_N4: np.ndarray, features: list[np.ndarray]
+) -> bool:
+    """Write what some records of equally long bodies have, if their items lie alike and are whole; at a glance."""
+    first = rows[at_N[0]][1]
+    spans = _spans(first) if isinstance(first, bytes) else []
+    if not spans or [horizon_s for horizon_s, _, _ in spans].count(0.0) > 1:
+        return False
+    whole = memoryview(b"".join([rows[at][1] for at in at_N]))
+    body_NB = np.frombuffer(whole, np.uint8).reshape(len(at_N), -1)
+    width = body_NB.shape[1]
+    for horizon_s, start, end in spans:
+        head_NB = body_NB[:, start : start + _HEAD.size]
+        seeds = [rows[at][0] & 0xFFFFFFFF for at in at_N]
+        sums = {zlib.crc32(whole[n * width + start : n * width + end], seed) for n, seed in enumerate(seeds)}
+        if (head_NB != head_NB[0]).any() or sums != {_WHOLE}:
+            return False
+        if horizon_s == 0.0:
+            payload_NB = body_NB[:, start + _HEAD.size : end - _CHECKSUM_SIZE]
+            rotation_N4[at_N] = np.ascontiguousarray(payload_NB[:, : _ROTATION.size]).view("<f4")
+            for at, row in zip(at_N, payload_NB[:, _ROTATION.size :].view(np.int8)):
+                features[at] = row
+    return True
+
+
+def _spans(body: bytes) -> list[tuple[float, int, int]]:
+    """Return horizon, begin and end of each item of a body; none where they do not add up."""
+    spans, at = [], 0
+    while at + _HEAD.size <= len(body):
+        horizon_s, size = _HEAD.unpack_from(body, at)
+        end = at + _HEAD.size + size + _CHECKSUM_SIZE
+        spans.append((horizon_s, at, end))
+        at = end
+    return spans if at == len(body) else []
+
+
+def with_successor_features(
+    records: Sequence[MemoryRecord], extras: dict[int, dict[float, Extra]]
+) -> list[MemoryRecord]:
+    """Return records, as the index holds them, with the features of their successors, by id and horizon."""
     return [_with(record, extras[record.id]) if record.id in extras else record for record in records]
 
 
 def _with(record: MemoryRecord, items: dict[float, Extra]) -> MemoryRecord:
-    own = items.get(0.0, Extra(0.0, None, NO_FEATURE))
     successors = tuple(
         each._replace(feature_F=items[each.horizon_s].feature_F) if each.horizon_s in items else each
         for each in record.successors
     )
-    return replace(record, orientation=own.orientation, feature_F=own.feature_F, successors=successors)
+    return replace(record, successors=successors)

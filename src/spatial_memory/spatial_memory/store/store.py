@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from spatial_memory.store import files
 from spatial_memory.store.extras import (
     DROP_EXTRAS,
@@ -20,7 +22,8 @@ from spatial_memory.store.extras import (
     Extra,
     pack_extra,
     unpack_extras,
-    with_extras,
+    unpack_own,
+    with_successor_features,
 )
 from spatial_memory.store.handle import Handle
 from spatial_memory.store.schema import (
@@ -52,6 +55,7 @@ from wm_core.memory.rows import Rows
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 250_000
+_EXTRAS_CHUNK = 20_000  # features are large
 _MOST_KEYS = 10_000
 Statement = tuple[str, list[tuple[object, ...]]]
 
@@ -124,10 +128,10 @@ class Store:
         """
         return self._all("successor", GET_SUCCESSORS, "record")
 
-    def _all(self, table: str, sql: str, key: str) -> Iterator[list[tuple[int, bytes]]]:
+    def _all(self, table: str, sql: str, key: str, most: int = _CHUNK) -> Iterator[list[tuple[int, bytes]]]:
         """Yield all rows of a table, and compare their number and keys with what the database counted itself."""
         last, count, keys = -(2**63), 0, 0
-        while rows := self._file.read(f"{sql} WHERE {key} > ? ORDER BY {key} LIMIT {_CHUNK}", (last,)):
+        while rows := self._file.read(f"{sql} WHERE {key} > ? ORDER BY {key} LIMIT {most}", (last,)):
             last = rows[-1][0]
             count += len(rows)
             keys += sum([row[0] % files.KEY_MODULUS for row in rows])
@@ -167,23 +171,23 @@ class Store:
         rows = self._file.read(GET_TALLY, ("extra",))
         return bool(rows and rows[0][0])
 
-    def check_extras(self) -> None:
-        """Refuse a file that lacks some of what only some records have, or holds something else.
+    def load_extras(self) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
+        """Yield ids, whole rotations [N, 4] (NaN: the yaw says it all) and features of the records that have such.
 
         Raises:
             CorruptStoreError: Rows are missing, stand in the wrong place, or are damaged.
         """
         if self._has_extras:
-            for rows in self._all("extra", GET_EXTRAS, "record"):
-                for record_id, body in rows:
-                    if not isinstance(body, bytes) or not unpack_extras(record_id, body)[1]:
-                        text = f"the rotation or features of record {record_id} are damaged"
-                        raise CorruptStoreError(files.damage_text(self.path, text), text)
+            for rows in self._all("extra", GET_EXTRAS, "record", _EXTRAS_CHUNK):
+                try:
+                    yield np.array([key for key, _ in rows], np.int64), *unpack_own(rows)
+                except CorruptStoreError as error:
+                    raise CorruptStoreError(files.damage_text(self.path, error), str(error)) from error
 
     def completed(self, records: Sequence[MemoryRecord]) -> list[MemoryRecord]:
-        """Return records, as the index holds them, with their whole rotation and features."""
-        extras = self.extras([record.id for record in records])
-        return with_extras(records, extras) if extras else list(records)
+        """Return records, as the index holds them, with the features of their successors."""
+        extras = self.extras([record.id for record in records if record.successors])
+        return with_successor_features(records, extras) if extras else list(records)
 
     def extras(self, ids: Sequence[int]) -> dict[int, dict[float, Extra]]:
         """Return what only some records have, by id and horizon, whether committed yet or not.

@@ -299,6 +299,36 @@ int64_t wm_search(const view *v, int64_t queries, const ask *asked, const uint64
     return size;
 }
 
+/* Features, each value one byte, and what they are compared with. */
+typedef struct {
+    const int8_t *feature; /* [slots, dim] */
+    int64_t dim;           /* at most 65536, so that products fit 32 bits */
+    const int16_t *wanted; /* [dim] */
+} look;
+
+/* Write each slot whose bit is set, and the products of its feature with the one wanted and with itself, which are
+ * exact. Returns how many.
+ */
+EACH_CPU
+int64_t wm_looks(const look *l, int64_t count, const int64_t *pages, const uint16_t *bits, int64_t *slots,
+                 int32_t *product, int32_t *own) {
+    const int16_t *wanted = l->wanted;
+    const int64_t dim = l->dim;
+    int64_t size = 0;
+    for (int64_t i = 0; i < count; i++)
+        for (unsigned left = bits[i]; left; left &= left - 1) {
+            const int64_t slot = PAGE * pages[i] + __builtin_ctz(left);
+            const int8_t *feature = l->feature + dim * slot;
+            int32_t with_wanted = 0, with_itself = 0;
+            for (int64_t d = 0; d < dim; d++) { /* in 16 bits: processors multiply and add pairs of those at once */
+                const int16_t value = feature[d];
+                with_wanted += value * wanted[d], with_itself += value * value;
+            }
+            slots[size] = slot, product[size] = with_wanted, own[size++] = with_itself;
+        }
+    return size;
+}
+
 /* Records as plain columns, ordered by the squares of a grid that they lie in; kernels.py says the same. N = records. */
 typedef struct {
     const double *x, *y;    /* [N] */

@@ -112,7 +112,10 @@ class ArraySearch:
         dim, action_dim = self._rows.latent_ND.shape[1], self._rows.action_NA.shape[1] or -1
         limits = []
         for query in queries:
-            query.check(dim, action_dim, self._encoder_id)
+            features_NF = self._rows.feature_NF
+            query.check(
+                dim, action_dim, self._encoder_id, feature_dim=0 if features_NF is None else features_NF.shape[1]
+            )
             if query.ring_count > 0:
                 raise QueryError("ring_count needs the memory's cells: arrays have none")
             session = self._sessions.get(query.session, -1) if query.session else None
@@ -135,8 +138,7 @@ class ArraySearch:
         shortlists: dict[int, Shortlist] = {}
         together = []
         for at, (query, limit) in enumerate(zip(queries, limits)):
-            is_cosine = query.metric == "cosine" and query.rank != "pose"
-            if self._library is None or is_cosine or limit.session == -1:
+            if self._library is None or limit.session == -1 or not self._is_compiled(query):
                 shortlists[at] = self._portable(query, limit)
             elif is_filtered(query, limit, _COMPILED):
                 candidates = Candidates(query, self._rows.column, self._metric)
@@ -149,6 +151,12 @@ class ArraySearch:
             shortlists.update(zip(together, found))
         return [shortlists[at] for at in range(len(queries))]
 
+    def _is_compiled(self, query: Query) -> bool:
+        """Return whether compiled code ranks as a query asks: by latent (L2), or by pose where nothing tilts."""
+        if query.rank != "pose" and (query.metric == "cosine" or query.feature_F is not None):
+            return False
+        return query.rank == "latent" or (query.orientation is None and self._rows.rotation_N4 is None)
+
     def _portable(self, query: Query, limits: Limits) -> Shortlist:
         """Return all records that pass every filter."""
         if self._grid is not None and query.place is not None and query.radius_m > 0:
@@ -156,7 +164,7 @@ class ArraySearch:
             near_N = self._grid.near(pose_13, np.array([query.radius_m]))[1]
         else:
             near_N = np.arange(len(self))
-        candidates = Candidates(query, lambda name: self._rows.column(name)[near_N], self._metric)
+        candidates = Candidates(query, lambda name: self._at(name, near_N), self._metric)
         chosen_N = near_N[passing(query, limits, candidates, np.ones(len(near_N), bool))]
         return Shortlist(chosen_N, len(chosen_N))
 
@@ -264,7 +272,7 @@ class ArraySearch:
         limits: Any = Limits(newest_ns=newest_G[asker_P])
         pairs = Query(k=query.k, place=place, radius_m=query.radius_m, yaw_tolerance_rad=query.yaw_tolerance_rad,
                       yaw_weight_m=query.yaw_weight_m)  # fmt: skip
-        candidates = Candidates(pairs, lambda name: self._rows.column(name)[near_P], self._metric)
+        candidates = Candidates(pairs, lambda name: self._paired(name, near_P), self._metric)
         passing_P = np.flatnonzero(passing(pairs, limits, candidates, np.ones(len(near_P), bool)))
         distance_P = np.sqrt(candidates.pose_distance2()[passing_P])
         asker_P, near_P = asker_P[passing_P], near_P[passing_P]
@@ -275,6 +283,15 @@ class ArraySearch:
         best_P = np.flatnonzero(place_P < query.k)
         row_GK[asker_P[best_P], place_P[best_P]] = near_P[best_P]
         distance_GK[asker_P[best_P], place_P[best_P]] = distance_P[best_P]
+
+    def _at(self, name: str, which_N: np.ndarray) -> Any:
+        """Return a column of some records; None where no record has such."""
+        column: np.ndarray | None = self._rows.column(name)
+        return None if column is None else column[which_N]
+
+    def _paired(self, name: str, near_P: np.ndarray) -> Any:
+        """Return a column by pair; poses alone are looked up by yaw."""
+        return None if name == "rotation" else self._at(name, near_P)
 
     def _call(
         self,

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wm_core.memory.frames import Metric
 from wm_core.memory.query import Query
+from wm_core.memory.record import Quaternion
 from wm_core.se2 import wrap_angle
+from wm_core.se3 import quaternions_of, rotation_angle
 
 TAU = 2.0 * np.pi
 
@@ -45,6 +47,30 @@ def yaw_difference(yaw_N: np.ndarray, yaw: float | np.ndarray) -> np.ndarray:
     return np.minimum(turn_N, TAU - turn_N, out=turn_N)
 
 
+def turns(
+    yaw_N: np.ndarray, rotation_N4: np.ndarray | None, yaw: float | np.ndarray, orientation: Quaternion | None
+) -> np.ndarray:
+    """Return by how much whole rotations differ, 0..pi [rad]; where neither is more than a yaw, by how much those do.
+
+    Args:
+        yaw_N: Yaws, within -pi..pi.
+        rotation_N4: Whole rotations, NaN where the yaw says it all; None: everywhere.
+        yaw: What to compare with, within -pi..pi.
+        orientation: Its whole rotation; None: the yaw says it all.
+    """
+    turn_N = yaw_difference(yaw_N, yaw)
+    if rotation_N4 is None and orientation is None:
+        return turn_N
+    tilts_N = np.ones(yaw_N.shape, bool) if rotation_N4 is None else ~np.isnan(rotation_N4[..., 0])
+    mine_N4 = quaternions_of(yaw_N)
+    if rotation_N4 is not None:
+        mine_N4[tilts_N] = rotation_N4[tilts_N]
+    if orientation is not None:
+        return rotation_angle(mine_N4, np.array(orientation, np.float64))
+    turn_N[tilts_N] = rotation_angle(mine_N4, quaternions_of(np.broadcast_to(yaw, yaw_N.shape)))[tilts_N]
+    return turn_N
+
+
 class Candidates:
     """Columns of records that a query may find, and how far they lie from its place.
 
@@ -52,11 +78,12 @@ class Candidates:
 
     Args:
         query: Whose place.
-        column: Returns a column of the candidates by name: ``x``, ``stamp``, ``action``, ... (see ``Rows``).
+        column: Returns a column of the candidates by name: ``x``, ``stamp``, ``action``, ... (see ``Rows``); None
+            where no record of the memory has such.
         metric: What x and y mean.
     """
 
-    def __init__(self, query: Query, column: Callable[[str], np.ndarray], metric: Metric) -> None:
+    def __init__(self, query: Query, column: Callable[[str], Any], metric: Metric) -> None:
         self._query = query
         self._metric = metric
         self.column = column
@@ -70,17 +97,26 @@ class Candidates:
 
     @cached_property
     def turn(self) -> np.ndarray:
-        """Differences in yaw [rad]."""
+        """Differences in yaw alone [rad]."""
         place = self._query.place
         assert place is not None
         return yaw_difference(self.column("yaw"), wrap_angle(place.yaw))
 
+    @cached_property
+    def rotation(self) -> np.ndarray:
+        """Differences in whole rotation [rad]; those in yaw where nothing tilts."""
+        place, rotation_N4 = self._query.place, self.column("rotation")
+        assert place is not None
+        if rotation_N4 is None and self._query.orientation is None:
+            return self.turn
+        return turns(self.column("yaw"), rotation_N4, wrap_angle(place.yaw), self._query.orientation)
+
     def pose_distance2(self) -> np.ndarray:
-        """Return squared pose distances: planar metres, each radian of yaw counted as ``yaw_weight_m``."""
+        """Return squared pose distances: planar metres, each radian of rotation counted as ``yaw_weight_m``."""
         if self._query.yaw_weight_m == 0:
             copied_N: np.ndarray = self.distance2.copy()
             return copied_N
-        turn_N: np.ndarray = self.turn * self._query.yaw_weight_m
+        turn_N: np.ndarray = self.rotation * self._query.yaw_weight_m
         turn_N *= turn_N
         turn_N += self.distance2
         return turn_N
@@ -114,17 +150,29 @@ def _within_yaw(query: Query, _limits: Limits, candidates: Candidates) -> np.nda
     return candidates.turn <= query.yaw_tolerance_rad
 
 
+def _within_rotation(query: Query, _limits: Limits, candidates: Candidates) -> np.ndarray:
+    return candidates.rotation <= query.rotation_tolerance_rad
+
+
+def _has_feature(_query: Query, _limits: Limits, candidates: Candidates) -> np.ndarray:
+    has_N = candidates.column("has_feature")
+    return np.zeros(candidates.column("stamp").shape, bool) if has_N is None else has_N.astype(bool)
+
+
 def _within_height(query: Query, _limits: Limits, candidates: Candidates) -> np.ndarray:
     assert query.place is not None
-    return np.abs(candidates.column("z") - query.place.z) <= query.z_tolerance_m
+    near_N: np.ndarray = np.abs(candidates.column("z") - query.place.z) <= query.z_tolerance_m
+    return near_N
 
 
 def _not_older(_query: Query, limits: Limits, candidates: Candidates) -> np.ndarray:
-    return candidates.column("stamp") >= limits.oldest_ns
+    passes_N: np.ndarray = candidates.column("stamp") >= limits.oldest_ns
+    return passes_N
 
 
 def _not_newer(_query: Query, limits: Limits, candidates: Candidates) -> np.ndarray:
-    return candidates.column("stamp") <= limits.newest_ns
+    passes_N: np.ndarray = candidates.column("stamp") <= limits.newest_ns
+    return passes_N
 
 
 def _of_session(_query: Query, limits: Limits, candidates: Candidates) -> np.ndarray:
@@ -156,6 +204,8 @@ FILTERS = (
     Filter("radius", lambda query, _: query.radius_m > 0, _within_radius),
     Filter("rings", lambda _, limits: limits.cell_C is not None, _in_rings),
     Filter("yaw", lambda query, _: query.yaw_tolerance_rad > 0, _within_yaw),
+    Filter("rotation", lambda query, _: query.rotation_tolerance_rad > 0, _within_rotation),
+    Filter("feature", lambda query, _: query.feature_F is not None, _has_feature),
     Filter("z", lambda query, _: query.z_tolerance_m > 0, _within_height),
     Filter("oldest", lambda _, limits: limits.oldest_ns is not None, _not_older),
     Filter("newest", lambda _, limits: limits.newest_ns is not None, _not_newer),

@@ -13,7 +13,7 @@ import numpy as np
 from wm_core.memory.query import Query
 from wm_core.se2 import wrap_angle
 
-VERSION = 3
+VERSION = 4
 """Of ``_kernels.c``; setup.py says the same."""
 _LOG = logging.getLogger(__name__)
 _READ = ("table_cell", "table_list", "table_places", "table_shift", "list_box", "first", "size", "next", "live", "box",
@@ -21,7 +21,7 @@ _READ = ("table_cell", "table_list", "table_places", "table_shift", "list_box", 
 _WRITTEN = ("pages", "bits", "border", "slots", "lowers", "heap", "room", "page_end", "found", "slot_end")
 _TABLE = ("x", "y", "yaw", "stamp", "session", "id", "latent", "dim", "start", "min_x", "min_y", "cell_m", "columns",
           "rows")  # fmt: skip
-_COUNTED = {"wm_pages": 5, "wm_nearest": 4, "wm_search": 6}
+_COUNTED = {"wm_pages": 5, "wm_nearest": 4, "wm_search": 6, "wm_looks": 7}
 _SILENT = {"wm_within": 3, "wm_table_nearest": 11}
 
 
@@ -35,6 +35,12 @@ class Table(ctypes.Structure):
     """``table`` of ``_kernels.c``: addresses and counts, all of 64 bits but for the grid's measures."""
 
     _fields_ = [(name, ctypes.c_double if name in ("min_x", "min_y", "cell_m") else ctypes.c_int64) for name in _TABLE]
+
+
+class Look(ctypes.Structure):
+    """``look`` of ``_kernels.c``: addresses and a count, all of 64 bits."""
+
+    _fields_ = [(name, ctypes.c_int64) for name in ("feature", "dim", "wanted")]
 
 
 def address(array: np.ndarray) -> int:

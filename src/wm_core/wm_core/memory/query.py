@@ -1,6 +1,6 @@
 """Questions and answers: which memories, nearest by what.
 
-Shape suffixes: K = answers, D = latent size, A = action size.
+Shape suffixes: K = answers, D = latent size, A = action size, F = feature size.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wm_core.memory.errors import PlaceError, QueryError
-from wm_core.memory.record import MemoryRecord
+from wm_core.memory.record import MemoryRecord, Quaternion, check_unit
 
 MAX_K = 4096
 MAX_RINGS = 256
@@ -53,11 +53,16 @@ class Query:
         rank_by: ``auto`` takes what is given: latent, pose, or both.
         metric: Of the latent distance, ``l2`` or ``cosine`` (1 - cos).
         encoder_id: Empty, or must be the memory's.
+        feature_F: Like what, to the network of ``feature_id``, int8. It takes the latent's place: "latent distance"
+            is the feature's then, in its codes, and only records with a feature are found.
+        feature_id: Empty, or must be the memory's.
         frame_id: Frame of ``place`` and ``box``; empty, or must be the memory's.
         radius_m: Within this planar distance of ``place`` [m].
         ring_count: Within this many H3 rings around the cell of ``place``.
         box: Inside this box.
         yaw_tolerance_rad: Yaw within this of the place's [rad].
+        orientation: The whole rotation of ``place``; None: its yaw says it all.
+        rotation_tolerance_rad: Whole rotation within this of the place's [rad].
         z_tolerance_m: Height within this of the place's [m].
         time_min_ns: Seen at or after [ns].
         time_max_ns: Seen at or before [ns].
@@ -93,6 +98,10 @@ class Query:
     pose_weight: float = 1.0
     successors: bool = False
     frame_id: str = ""
+    feature_F: np.ndarray | None = None
+    feature_id: str = ""
+    orientation: Quaternion | None = None
+    rotation_tolerance_rad: float = 0.0
 
     @cached_property
     def rank(self) -> str:
@@ -101,7 +110,7 @@ class Query:
         Raises:
             QueryError: The query does not hold what it wants to be ranked by.
         """
-        has_latent = self.latent_D is not None
+        has_latent = self.latent_D is not None or self.feature_F is not None
         if self.rank_by == "auto":
             if not has_latent and self.place is None:
                 raise QueryError("a query needs a pose or a latent")
@@ -112,7 +121,9 @@ class Query:
             raise QueryError(f"ranking by {self.rank_by} needs a pose")
         return self.rank_by
 
-    def check(self, dim: int, action_dim: int, encoder_id: str, frame_id: str = "") -> None:
+    def check(
+        self, dim: int, action_dim: int, encoder_id: str, frame_id: str = "", feature_id: str = "", feature_dim: int = 0
+    ) -> None:
         """Refuse a query that cannot be answered as asked.
 
         Args:
@@ -120,6 +131,8 @@ class Query:
             action_dim: The memory's action size A; negative: not known yet.
             encoder_id: The memory's; empty: not known yet.
             frame_id: The memory's; empty: not known yet.
+            feature_id: The memory's; empty: it holds no features.
+            feature_dim: The memory's feature size F; 0: it holds no features.
 
         Raises:
             QueryError: Names the field, its value and what was expected.
@@ -136,11 +149,14 @@ class Query:
         self._check_numbers()
         self._check_needs_place()
         self._check_vectors(dim, action_dim)
+        if self.feature_F is not None:
+            self._check_feature(self.feature_F, feature_id, feature_dim, is_empty=dim == 0)
 
     def _check_numbers(self) -> None:
         for name in (
             "radius_m",
             "yaw_tolerance_rad",
+            "rotation_tolerance_rad",
             "z_tolerance_m",
             "exclude_recent_s",
             "action_distance",
@@ -159,8 +175,10 @@ class Query:
             raise QueryError(f"box {tuple(self.box)} is not a number")
 
     def _check_needs_place(self) -> None:
+        if self.orientation is not None and not check_unit(self.orientation):
+            raise QueryError(f"orientation {self.orientation} is no quaternion x, y, z, w of unit length")
         if self.place is None:
-            for name in ("radius_m", "ring_count", "yaw_tolerance_rad", "z_tolerance_m"):
+            for name in ("radius_m", "ring_count", "yaw_tolerance_rad", "rotation_tolerance_rad", "z_tolerance_m"):
                 if getattr(self, name) > 0:
                     raise QueryError(f"{name} needs a pose")
 
@@ -176,6 +194,23 @@ class Query:
                 raise QueryError(f"action has {np.size(self.action_A)} values, the memory holds {action_dim}")
             if not np.isfinite(self.action_A).all():
                 raise QueryError("action has values that are not finite")
+
+    def _check_feature(self, feature_F: np.ndarray, feature_id: str, feature_dim: int, *, is_empty: bool) -> None:
+        if feature_F.dtype != np.int8 or feature_F.ndim != 1 or not feature_F.size:
+            raise QueryError(f"feature is {feature_F.dtype} {feature_F.shape}, expected int8 [F]")
+        if is_empty:
+            return
+        if not feature_dim:
+            raise QueryError("the query has a feature, the memory holds none: it was filled by an encoder without")
+        if self.feature_id and feature_id and self.feature_id != feature_id:
+            raise QueryError(f"the query's feature is of network {self.feature_id}, the memory's are of {feature_id}")
+        if feature_F.size != feature_dim:
+            raise QueryError(f"feature has {feature_F.size} values, the memory holds {feature_dim}")
+
+    @property
+    def look(self) -> np.ndarray | None:
+        """What it is to look like: its feature, or else its latent."""
+        return self.latent_D if self.feature_F is None else self.feature_F
 
     def time_bounds(self, newest_ns: int) -> tuple[int | None, int | None]:
         """Return the oldest and newest stamp allowed, both inclusive [ns]; None: any.
@@ -198,8 +233,8 @@ class Matches:
     Attributes:
         records: K complete records.
         distances_K: What was ranked by.
-        latent_distances_K: NaN without a latent in the query.
-        pose_distances_K: Planar distance with yaw weighted in [m]; NaN without a pose in the query.
+        latent_distances_K: Of the features, where the query has one; NaN without either in the query.
+        pose_distances_K: Planar distance with the turn weighted in [m]; NaN without a pose in the query.
         candidate_count: Memories that passed every filter.
     """
 
@@ -223,6 +258,8 @@ def check_queries(
     encoder_id: str,
     locate: Callable[[float, float], object],
     frame_id: str = "",
+    feature_id: str = "",
+    feature_dim: int = 0,
 ) -> None:
     """Refuse queries that cannot be answered as asked.
 
@@ -233,13 +270,15 @@ def check_queries(
         encoder_id: The memory's; empty: not known yet.
         locate: Raises ``PlaceError`` for a place that lies nowhere or off the map.
         frame_id: The memory's; empty: not known yet.
+        feature_id: The memory's; empty: it holds no features.
+        feature_dim: The memory's feature size F; 0: it holds no features.
 
     Raises:
         QueryError: The first one, by its place in the list where it is one of several.
     """
     for at, query in enumerate(queries):
         try:
-            query.check(dim, action_dim, encoder_id, frame_id)
+            query.check(dim, action_dim, encoder_id, frame_id, feature_id, feature_dim)
             if query.place is not None:
                 locate(query.place.x, query.place.y)
         except (QueryError, PlaceError) as error:

@@ -1,6 +1,7 @@
 """What is ranked by, and from shortlists to the k nearest, in double precision.
 
-Shape suffixes: N = records of all shortlists, S = records of one, K = neighbours, D = latent size, Q = queries.
+Shape suffixes: N = records of all shortlists, S = records of one, K = neighbours, D = latent size, Q = queries,
+F = feature size, 4 = quaternion x, y, z, w.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wm_core.memory.filters import yaw_difference
+from wm_core.memory.filters import turns
 from wm_core.memory.frames import Metric
 from wm_core.memory.query import Query
 from wm_core.memory.rows import Rows
@@ -42,6 +43,8 @@ class Shortlisted(NamedTuple):
     y_N: np.ndarray
     yaw_N: np.ndarray
     latent_ND: np.ndarray
+    feature_NF: np.ndarray | None = None
+    rotation_N4: np.ndarray | None = None
 
 
 def latent_distance(latent_ND: np.ndarray, wanted_ND: np.ndarray, *, cosine: bool) -> np.ndarray:
@@ -61,6 +64,34 @@ def latent_distance(latent_ND: np.ndarray, wanted_ND: np.ndarray, *, cosine: boo
     size2_N = np.einsum("nd,nd->n", latent_ND, latent_ND)
     scale_N = np.sqrt(size2_N * np.einsum("...d,...d->...", wanted_ND, wanted_ND))
     product_N = (latent_ND * wanted_ND).sum(axis=1)
+    cosine_N: np.ndarray = np.divide(product_N, scale_N, out=np.zeros(len(scale_N)), where=scale_N > 0)
+    return 1.0 - cosine_N
+
+
+def feature_products(feature_NF: np.ndarray, wanted_F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the products of int8 features with one, and with themselves, both exact [N]."""
+    # Products of int8 and sums of up to 2^38 of them are exact in double precision.
+    wide_NF = feature_NF.astype(np.float64)
+    return wide_NF @ wanted_F.astype(np.float64), np.einsum("nf,nf->n", wide_NF, wide_NF)
+
+
+def feature_distance(
+    product_N: np.ndarray, own_N: np.ndarray, wanted_F: np.ndarray, *, cosine: bool, squared: bool = False
+) -> np.ndarray:
+    """Return distances of int8 features to one in double precision; a zero one is at cosine distance 1 from everything.
+
+    Args:
+        product_N: Products with the one, exact.
+        own_N: Products with themselves, exact.
+        wanted_F: The one, int8.
+        cosine: 1 - cos instead of L2.
+        squared: L2 without its root, exact.
+    """
+    wide_F = wanted_F.astype(np.float64)
+    if not cosine:
+        distance2_N: np.ndarray = own_N - 2.0 * product_N + float(wide_F @ wide_F)
+        return distance2_N if squared else np.sqrt(distance2_N)
+    scale_N = np.sqrt(own_N * float(wide_F @ wide_F))
     cosine_N: np.ndarray = np.divide(product_N, scale_N, out=np.zeros(len(scale_N)), where=scale_N > 0)
     return 1.0 - cosine_N
 
@@ -113,7 +144,7 @@ def rank(
         return [_rank_one(listed, queries[0], metric)]
     sizes = [len(shortlist.slot_N) for shortlist in shortlists]
     asker_N = np.repeat(np.arange(len(queries)), sizes)
-    latent_N = _latent_distances(listed.latent_ND, queries, asker_N)
+    latent_N = _latent_distances(listed, queries, asker_N)
     pose_N = _pose_distances(listed, queries, asker_N, metric)
     ranks = [query.rank for query in queries]
     distance_N = np.where(np.array([each == "pose" for each in ranks])[asker_N], pose_N, latent_N)
@@ -133,12 +164,13 @@ def rank(
 
 def _rank_one(listed: Shortlisted | Rows, query: Query, metric: Metric) -> Ranking:
     latent_N = pose_N = None
-    if query.latent_D is not None:
-        latent_N = latent_distance(listed.latent_ND, query.latent_D, cosine=query.metric == "cosine")
+    if query.look is not None:
+        latent_N = _look_distance(listed, query)
     if query.place is not None:
         pose2_N = metric.distance2(listed.x_N, listed.y_N, query.place.x, query.place.y)
         if query.yaw_weight_m > 0:
-            turn_N = yaw_difference(listed.yaw_N, wrap_angle(query.place.yaw)) * query.yaw_weight_m
+            turn_N = turns(listed.yaw_N, listed.rotation_N4, wrap_angle(query.place.yaw), query.orientation)
+            turn_N *= query.yaw_weight_m
             pose2_N = turn_N * turn_N + pose2_N
         pose_N = np.sqrt(pose2_N)
     if latent_N is None or pose_N is None:
@@ -152,8 +184,27 @@ def _rank_one(listed: Shortlisted | Rows, query: Query, metric: Metric) -> Ranki
     return Ranking(order_K, (distance_N[order_K], latent_N[order_K], pose_N[order_K]))
 
 
-def _latent_distances(latent_ND: np.ndarray, queries: Sequence[Query], asker_N: np.ndarray) -> np.ndarray:
-    """Return L2 or cosine distances, NaN for queries without a latent."""
+def _look_distance(listed: Shortlisted | Rows, query: Query, which: slice | None = None) -> np.ndarray:
+    """Return by how much records differ in look from what a query is to look like."""
+    which, cosine = which or slice(None), query.metric == "cosine"
+    if query.feature_F is None:
+        assert query.latent_D is not None
+        return latent_distance(listed.latent_ND[which], query.latent_D, cosine=cosine)
+    assert listed.feature_NF is not None
+    products = feature_products(listed.feature_NF[which], query.feature_F)
+    return feature_distance(*products, query.feature_F, cosine=cosine)
+
+
+def _latent_distances(listed: Shortlisted | Rows, queries: Sequence[Query], asker_N: np.ndarray) -> np.ndarray:
+    """Return L2 or cosine distances, NaN for queries without a latent or feature; the askers stand in order."""
+    if any(query.feature_F is not None for query in queries):
+        distance_N = np.full(len(asker_N), np.nan)
+        starts = np.searchsorted(asker_N, np.arange(len(queries) + 1)).tolist()
+        for query, start, end in zip(queries, starts, starts[1:]):
+            if query.look is not None and end > start:
+                distance_N[start:end] = _look_distance(listed, query, slice(start, end))
+        return distance_N
+    latent_ND = listed.latent_ND
     if all(query.latent_D is None for query in queries):
         return np.full(len(asker_N), np.nan)
     unknown_D = np.full(latent_ND.shape[1], np.nan)
@@ -169,7 +220,7 @@ def _latent_distances(latent_ND: np.ndarray, queries: Sequence[Query], asker_N: 
 def _pose_distances(
     listed: Shortlisted | Rows, queries: Sequence[Query], asker_N: np.ndarray, metric: Metric
 ) -> np.ndarray:
-    """Return pose distances [m], NaN for queries without a place."""
+    """Return pose distances [m], NaN for queries without a place; the askers stand in order."""
     nowhere = (np.nan, np.nan, np.nan)
     place_Q3 = np.array(
         [
@@ -180,6 +231,12 @@ def _pose_distances(
     x_N, y_N, yaw_N = place_Q3[asker_N].T
     weight_N = np.array([query.yaw_weight_m for query in queries])[asker_N]
     distance2_N = metric.distance2(listed.x_N, listed.y_N, x_N, y_N)
-    turn_N = yaw_difference(listed.yaw_N, yaw_N) * weight_N
+    turn_N = turns(listed.yaw_N, listed.rotation_N4, yaw_N, None)
+    starts = np.searchsorted(asker_N, np.arange(len(queries) + 1)).tolist()
+    for query, start, end in zip(queries, starts, starts[1:]):
+        if query.orientation is not None and query.place is not None and end > start:
+            rotation_N4 = None if listed.rotation_N4 is None else listed.rotation_N4[start:end]
+            turn_N[start:end] = turns(listed.yaw_N[start:end], rotation_N4, query.place.yaw, query.orientation)
+    turn_N *= weight_N
     pose_N: np.ndarray = np.sqrt(turn_N * turn_N + distance2_N)
     return pose_N

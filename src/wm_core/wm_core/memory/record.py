@@ -149,6 +149,12 @@ def kept_orientation(record: MemoryRecord) -> Quaternion | None:
     return x, y, z, w
 
 
+def feature_size(record: MemoryRecord) -> int:
+    """Return how many values a record's feature has, or that of its first successor; 0 where it has none."""
+    sizes = (record.feature_F.size, *(each.feature_F.size for each in record.successors))
+    return next((size for size in sizes if size), 0)
+
+
 def action_size(record: MemoryRecord) -> int:
     """Return how many values a record's actions have; 0 where both are unknown."""
     return max(np.size(record.action_A), np.size(record.previous_action_A))
@@ -204,13 +210,14 @@ def check_name(name: str, what: str) -> None:
         raise RecordError("impossible-text", f"{what} {name!r} is no Unicode text") from error
 
 
-def check_record(record: MemoryRecord, dim: int, action_dim: int) -> None:
+def check_record(record: MemoryRecord, dim: int, action_dim: int, feature_dim: int = 0) -> None:
     """Refuse a record that cannot be kept whole.
 
     Args:
         record: What is to be kept.
         dim: Latent size D; 0 where the memory is still empty and takes any.
         action_dim: Action size A; negative where none was ever given.
+        feature_dim: Feature size F of records; 0 where none was ever given.
 
     Raises:
         RecordError: Names the field and what was expected.
@@ -232,7 +239,7 @@ def check_record(record: MemoryRecord, dim: int, action_dim: int) -> None:
     for name in ("session", "encoder_id", "frame_id", "feature_id"):
         check_name(getattr(record, name), name)
     check_orientation(record)
-    check_feature(record.feature_F, record.feature_id, "feature")
+    check_feature(record.feature_F, record.feature_id, "feature", feature_dim)
     for successor in record.successors:
         check_successor(successor, latent_D.size)
         check_feature(successor.feature_F, record.feature_id, "feature of a successor")
@@ -247,7 +254,7 @@ def check_orientation(record: MemoryRecord) -> None:
     if record.orientation is None:
         return
     text = f"orientation {record.orientation}"
-    if not all(map(math.isfinite, record.orientation)) or abs(math.hypot(*record.orientation) - 1.0) > _UNIT_TOLERANCE:
+    if not check_unit(record.orientation):
         raise RecordError("impossible-orientation", f"{text} is no quaternion x, y, z, w of unit length")
     x, y, z, w = record.orientation
     looks_along_z = abs(w * y - z * x) > _LOOKS_ALONG_Z
@@ -255,11 +262,17 @@ def check_orientation(record: MemoryRecord) -> None:
         raise RecordError("impossible-orientation", f"{text} has yaw {yaw_of(record.orientation)}, not {record.yaw}")
 
 
-def check_feature(feature_F: np.ndarray, feature_id: str, what: str) -> None:
-    """Refuse a feature that cannot be kept.
+def check_unit(orientation: Sequence[float]) -> bool:
+    """Return whether a quaternion is of unit length, about."""
+    return all(map(math.isfinite, orientation)) and abs(math.hypot(*orientation) - 1.0) <= _UNIT_TOLERANCE
+
+
+def check_feature(feature_F: np.ndarray, feature_id: str, what: str, dim: int = 0) -> None:
+    """Refuse a feature that cannot be kept; ``dim`` is the memory's feature size, 0: still open.
 
     Raises:
-        RecordError: ``impossible-feature``: its values are no int8, or nothing says which network made it.
+        RecordError: ``impossible-feature``: its values are no int8, or nothing says which network made it;
+            ``wrong-size``.
     """
     if not np.size(feature_F):
         return
@@ -267,6 +280,8 @@ def check_feature(feature_F: np.ndarray, feature_id: str, what: str) -> None:
         raise RecordError("impossible-feature", f"{what} is {feature_F.dtype} {feature_F.shape}, expected int8 [F]")
     if not feature_id:
         raise RecordError("impossible-feature", f"{what} has {feature_F.size} values and no feature_id")
+    if dim and feature_F.size != dim:
+        raise RecordError("wrong-size", f"{what} has {feature_F.size} values, the memory holds {dim}")
 
 
 def has_tilt(orientation: Sequence[float]) -> bool:

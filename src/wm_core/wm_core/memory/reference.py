@@ -34,10 +34,11 @@ from wm_core.memory.record import (
     check_same_source,
     check_successor,
     check_surprise,
+    feature_size,
     kept_orientation,
 )
 from wm_core.se2 import wrap_angle
-from wm_core.se3 import turned_about_z
+from wm_core.se3 import compose, quaternion_of, turned_about_z
 
 _MAGIC = b"plain memory 1\n"
 
@@ -71,6 +72,7 @@ class ReferenceMemory:
         self._action_dim = -1
         self._next_id = 1
         self._frame_id = self._feature_id = ""
+        self._feature_dim = 0
 
     def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
         """Keep records and return their ids; all or none."""
@@ -84,19 +86,20 @@ class ReferenceMemory:
             action_dim = next((size for record in records if (size := action_size(record))), -1)
         frame_id = adopted(self._frame_id, records, "frame_id")
         feature_id = adopted(self._feature_id, records, "feature_id")
+        feature_dim = self._feature_dim or next((size for record in records if (size := feature_size(record))), 0)
         cells = []
         taken: set[int] = set()
         for record in records:
             if record.encoder_id != encoder_id:
                 raise EncoderMismatchError(f"{record.encoder_id}, expected {encoder_id}")
             check_same_source(record, frame_id, feature_id)
-            check_record(record, dim, action_dim)
+            check_record(record, dim, action_dim, feature_dim)
             if record.id and (record.id in self._records or record.id in taken):
                 raise RecordError("id-taken", f"id {record.id} is held already")
             taken.add(record.id)
             cells.append(self._grid.cell_of(record.x, record.y))
         self._encoder_id, self._dim, self._action_dim = encoder_id, dim, action_dim
-        self._frame_id, self._feature_id = frame_id, feature_id
+        self._frame_id, self._feature_id, self._feature_dim = frame_id, feature_id, feature_dim
         self._next_id = max(self._next_id, *(record.id + 1 for record in records if record.id <= LAST_FOLLOWED_ID), 1)
         ids = []
         for record, cell in zip(records, cells):
@@ -172,7 +175,8 @@ class ReferenceMemory:
 
     def scored(self, query: Query) -> list[Scored]:
         """Return all that passes every filter, nearest first, equal ones by id."""
-        query.check(self._dim, self._action_dim, self._encoder_id or "", self._frame_id)
+        sources = self._frame_id, self._feature_id, self._feature_dim
+        query.check(self._dim, self._action_dim, self._encoder_id or "", *sources)
         if query.place is not None:
             try:
                 self._grid.cell_of(query.place.x, query.place.y)
@@ -195,6 +199,10 @@ class ReferenceMemory:
         """Return what filters compare of records: a field, actions with NaN where unknown, or numbers of sessions."""
         if name == "session":
             return np.array([sessions[record.session] for record in held], np.int64)
+        if name == "has_feature":
+            return np.array([record.feature_F.size > 0 for record in held], bool)
+        if name == "rotation":
+            return np.array([record.orientation or (np.nan,) * 4 for record in held]).reshape(-1, 4)
         if name.endswith("action"):
             action_NA = np.full((len(held), max(0, self._action_dim)), np.nan)
             for row, record in zip(action_NA, held):
@@ -211,13 +219,14 @@ class ReferenceMemory:
 
     def _score(self, query: Query, record: MemoryRecord) -> Scored:
         latent = pose = math.nan
-        if query.latent_D is not None:
-            mine, wanted = record.latent_D.astype(np.float64), np.asarray(query.latent_D, np.float64)
+        if query.look is not None:
+            own = record.latent_D if query.feature_F is None else record.feature_F
+            mine, wanted = own.astype(np.float64), np.asarray(query.look, np.float64)
             scale = float(np.linalg.norm(mine) * np.linalg.norm(wanted))
             cosine = 1.0 - (float(mine @ wanted) / scale if scale else 0.0)
             latent = float(np.linalg.norm(mine - wanted)) if query.metric == "l2" else cosine
         if query.place is not None:
-            turn = abs(wrap_angle(record.yaw - query.place.yaw)) * query.yaw_weight_m
+            turn = _turn(query, record) * query.yaw_weight_m
             pose = math.sqrt(self._distance2(query, record) + turn**2)
         both = latent**2 + query.pose_weight * pose**2
         return Scored({"latent": latent, "pose": pose, "both": both}[query.rank], latent, pose, record)
@@ -266,10 +275,11 @@ class ReferenceMemory:
         self._records.clear()
         self._encoder_id, self._dim, self._action_dim = None, 0, -1
         self._frame_id = self._feature_id = ""
+        self._feature_dim = 0
 
     def snapshot(self, path: Path) -> int:
         """Write everything to one file and return how many records it holds."""
-        sources = self._frame_id, self._feature_id
+        sources = self._frame_id, self._feature_id, self._feature_dim
         body = pickle.dumps((self._records, self._encoder_id, self._dim, self._action_dim, self._next_id, sources))
         path.write_bytes(_MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
         return len(self._records)
@@ -291,7 +301,7 @@ class ReferenceMemory:
         if self._frame_id and sources[0] not in ("", self._frame_id):
             raise FrameMismatchError(f"snapshot in frame {sources[0]}, expected {self._frame_id}")
         self._records, self._encoder_id, self._dim, self._action_dim = records, encoder_id, dim, action_dim
-        self._frame_id, self._feature_id = sources
+        self._frame_id, self._feature_id, self._feature_dim = sources
         self._next_id = max(self._next_id, next_id)
         return len(self._records)
 
@@ -316,6 +326,17 @@ class ReferenceMemory:
 
 # The old name, for a release.
 BruteMemory = ReferenceMemory
+
+
+def _turn(query: Query, record: MemoryRecord) -> float:
+    """Return by what angle a record's rotation turns into that of a query's place [rad]."""
+    assert query.place is not None
+    if record.orientation is None and query.orientation is None:
+        return abs(wrap_angle(record.yaw - query.place.yaw))
+    mine = np.array(record.orientation or quaternion_of(record.yaw))
+    x, y, z, w = query.orientation or quaternion_of(query.place.yaw)
+    turn_4 = compose(np.array([-x, -y, -z, w]), mine)
+    return 2.0 * math.atan2(float(np.linalg.norm(turn_4[:3])), abs(float(turn_4[3])))
 
 
 def _yaw(yaw: float) -> float:
