@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from wm_sim import STILL, TASKS, Driving, Simulation, make_building, make_task, simulate
-from wm_sim.building import CELL_M, cell_centres
 from wm_sim.contact import ROBOT_RADIUS_M, Surroundings
 from wm_sim.driving import SPEED_LIMIT_M_S, YAW_RATE_LIMIT_RAD_S
+from wm_sim.pilot import Pilot
 from wm_sim.settings import WorldConfig
-from wm_sim.tasks import CONTACT_COST_M, REACHED_RAD, FloorPlan, Judge, Task
-from wm_sim.things import make_things
+from wm_sim.tasks import CONTACT_COST_M, Judge, Task
 
 # Taken from runs of the former robot, that only drove by itself.
 UNSTEERED = {
@@ -100,12 +99,12 @@ def test_person_who_walks_into_a_standing_robot_is_a_contact():
 
 
 @pytest.mark.parametrize("name", TASKS)
-@pytest.mark.parametrize("seed", range(5))
-def test_tasks_can_be_done_in_time_by_who_knows_the_plan(name, seed):
+@pytest.mark.parametrize("seed", range(3))
+def test_the_pilot_does_every_task_in_time_without_contact(name, seed):
     building = make_building(seed)
     task = make_task(name, building, seed)
     simulation = driven(seed, task=task)
-    pilot, rewards, action = Pilot(building, task), [], None
+    pilot, rewards, action = Pilot(simulation, task), [], None
     while True:
         step = simulation.step(action)
         rewards.append(step.outcome.reward)
@@ -116,36 +115,6 @@ def test_tasks_can_be_done_in_time_by_who_knows_the_plan(name, seed):
     assert step.contact_count == 0
     assert sum(rewards) == pytest.approx(task.length_m, abs=0.6)
     assert step.stamp_s >= 0.8 * task.shortest_s
-
-
-class Pilot:
-    """Drives down the plan's distance fields, then turns as the goal asks for."""
-
-    def __init__(self, building, task):
-        self.fields = [FloorPlan(building, 0.45).distances(pose[:2]) for pose in task.waypoints]
-        bodies = make_things(building, WorldConfig(), 0)
-        centres_2 = cell_centres(self.fields[0].shape).reshape(*self.fields[0].shape, 2)
-        for place_2, radius in zip(bodies.position_N2, bodies.radius_N):
-            for field in self.fields:
-                field[np.hypot(*np.moveaxis(centres_2 - place_2, -1, 0)) < radius + ROBOT_RADIUS_M + 0.1] = np.inf
-        self.task, self.passed = task, 0
-
-    def steer(self, step):
-        x, y, yaw = step.true_pose
-        last = len(self.fields) - 1
-        while self.passed < last and math.dist((x, y), self.task.waypoints[self.passed][:2]) < 0.5:
-            self.passed += 1
-        if self.passed == last and math.dist((x, y), self.task.goal[:2]) < 0.3:
-            turn = math.remainder(self.task.goal[2] - yaw, 2 * math.pi)
-            return 0.0, 0.0 if abs(turn) < REACHED_RAD / 2 else 3.0 * turn
-        field = self.fields[self.passed]
-        row, column = int(y / CELL_M), int(x / CELL_M)
-        for _ in range(6):
-            block = field[row - 1 : row + 2, column - 1 : column + 2]
-            down = np.unravel_index(np.argmin(block), block.shape)
-            row, column = row + down[0] - 1, column + down[1] - 1
-        bearing = math.remainder(math.atan2((row + 0.5) * CELL_M - y, (column + 0.5) * CELL_M - x) - yaw, 2 * math.pi)
-        return (1.2 if abs(bearing) < 0.4 else 0.1 if abs(bearing) < 0.8 else 0.0), 2.5 * bearing
 
 
 def test_judge_takes_a_contact_off_and_ends_at_the_time_limit():

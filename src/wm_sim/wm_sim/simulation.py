@@ -103,6 +103,7 @@ class Simulation:
             start = task.start if task else self.robot.pose_at(0.0)
             self.robot = self._steered = SteeredRobot(start, driving or Driving(), around.clearance_m)
         self._judge = Judge(task, self.building) if task else None
+        self._radius_N = things.radius_N
         self._renderer = Renderer(self.building, things, image_size)
         self._sensor = PoseSensor(pose_noise, seed)
         self._noise = _ImageNoise(changes.image_noise_std, image_size, seed)
@@ -148,6 +149,21 @@ class Simulation:
         if time_s is not None:
             self._drive(time_s)
         self._steered.act((float(action[0]), float(action[1])))
+
+    def assign(self, task: Task) -> None:
+        """Give a driven robot its next task, to be done from where it is now.
+
+        Raises:
+            ValueError: The robot drives by itself.
+        """
+        if self._steered is None:
+            raise ValueError(f"the robot drives by itself, driven_by={ACTIONS} takes tasks")
+        self._judge = Judge(task, self.building, self.robot.time_s, self.robot.contact_count)
+
+    @property
+    def bodies(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where objects and people are now, shape [N, 2], and their radii, shape [N], [m]."""
+        return self._world.position_N2, self._radius_N
 
     def judge(self, time_s: float) -> Outcome | None:
         """Return how the task goes at a time not before any asked for, None without a task."""

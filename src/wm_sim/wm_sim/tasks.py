@@ -84,17 +84,25 @@ class FloorPlan:
         self._free_YX = wall_distance_m(building) > clearance_m + CELL_M / 2
         self._index_YX = np.cumsum(self._free_YX).reshape(self._free_YX.shape) - 1
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the plan."""
+        rows, columns = self._free_YX.shape
+        return rows, columns
+
     def distances(self, place: tuple[float, float]) -> np.ndarray:
-        """Return the shortest way [m] from every cell to a place x, y [m]; infinite where there is none.
+        """Return the shortest way [m] from every cell to the free cell nearest to a place, else infinite.
 
         Raises:
-            ValueError: The place is not on the free floor.
+            ValueError: The place x, y [m] lies outside the building.
         """
         row, column = _cell(place)
         if not (0 <= row < self._free_YX.shape[0] and 0 <= column < self._free_YX.shape[1]):
             raise ValueError(f"place {place} lies outside the building")
         if not self._free_YX[row, column]:
-            raise ValueError(f"place {place} is not on the free floor")
+            rows, columns = np.nonzero(self._free_YX)
+            nearest = np.hypot(rows - row, columns - column).argmin()
+            row, column = int(rows[nearest]), int(columns[nearest])
         found_YX = np.full(self._free_YX.shape, np.inf)
         found_YX[self._free_YX] = dijkstra(self._graph, directed=False, indices=self._index_YX[row, column])
         return found_YX
@@ -121,16 +129,18 @@ class Judge:
     Args:
         task: What is to be done.
         building: Where.
+        since_s: When the task began [s].
+        contact_count: Contacts up to then.
     """
 
-    def __init__(self, task: Task, building: Building) -> None:
-        self._task = task
+    def __init__(self, task: Task, building: Building, since_s: float = 0.0, contact_count: int = 0) -> None:
+        self._task, self._since_s = task, since_s
+        self._touched_before = self._contact_count = contact_count
         plan = FloorPlan(building)
         self._fields = [plan.distances(pose[:2]) for pose in task.waypoints]
         legs = [field[_cell(pose[:2])] for field, pose in zip(self._fields[1:], task.waypoints)]
         self._beyond_m = np.cumsum([0.0, *legs[::-1]])[::-1]
         self._passed = 0
-        self._contact_count = 0
         self._left_m = self._left(task.start)
 
     @property
@@ -142,10 +152,10 @@ class Judge:
         """Return how the step ended.
 
         Args:
-            time_s: Since the start of the task [s].
+            time_s: Time of the run [s].
             pose: True pose x, y [m], yaw [rad].
             speed_m_s: Forward speed [m/s].
-            contact_count: Contacts since the start.
+            contact_count: Contacts since the start of the run.
         """
         while self._passed < len(self._task.waypoints) - 1 and _is_near(pose, self._task.waypoints[self._passed]):
             self._passed += 1
@@ -156,21 +166,19 @@ class Judge:
         there = self._passed == len(self._task.waypoints) - 1 and _is_near(pose, goal)
         facing = abs(math.remainder(pose[2] - goal[2], 2 * math.pi)) <= REACHED_RAD
         reached = there and facing and abs(speed_m_s) <= STOPPED_M_S
-        in_time = time_s <= self._task.time_limit_s
-        return Outcome(reward, in_time and not reached, reached and in_time and not contact_count)
+        in_time = time_s - self._since_s <= self._task.time_limit_s
+        untouched = contact_count == self._touched_before
+        return Outcome(reward, in_time and not reached, reached and in_time and untouched)
 
     def _left(self, pose: Pose) -> float:
-        row, column = _cell(pose[:2])
-        field = self._fields[self._passed]
-        block = field[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
-        near_m = block[np.isfinite(block)]
-        # Closer to a wall than any cell of the plan, the way begins at the nearest one.
-        here_m = field[row, column] if np.isfinite(field[row, column]) else near_m.min() if len(near_m) else np.inf
-        return float(here_m + self._beyond_m[self._passed])
+        return float(_nearest_m(self._fields[self._passed], pose) + self._beyond_m[self._passed])
 
 
-def make_task(name: str, building: Building, seed: int) -> Task:
+def make_task(name: str, building: Building, seed: int, start: Pose | None = None) -> Task:
     """Return the task of ``seed``: start and goal lie on the ring, 3 to 20 m of way apart, both facing as it is driven.
+
+    A ``start`` x, y [m], yaw [rad] given takes the place of the drawn one; a route then begins where the ring is
+    nearest.
 
     ``reach_image``: to a place. ``follow_route``: along the ring, through points 2 m apart. ``return_to_start``: to a
     place and back to where, and as, it started.
@@ -185,22 +193,23 @@ def make_task(name: str, building: Building, seed: int) -> Task:
     rng = np.random.default_rng([seed, 51, TASKS.index(name)])
     ring, plan = _Ring(building.ring_E2), FloorPlan(building)
     while True:
-        start_m, ahead_m = rng.uniform(0.0, ring.length_m), rng.uniform(NEAREST_GOAL_M, FURTHEST_GOAL_M)
+        ahead_m = rng.uniform(NEAREST_GOAL_M, FURTHEST_GOAL_M)
+        start_m = ring.way_m(start) if start else rng.uniform(0.0, ring.length_m)
         goal_m = rng.uniform(0.0, ring.length_m) if name == REACH_IMAGE else start_m + ahead_m
-        if ring.corner_m(start_m) < _CORNER_M or ring.corner_m(goal_m) < _CORNER_M:
+        if (not start and ring.corner_m(start_m) < _CORNER_M) or ring.corner_m(goal_m) < _CORNER_M:
             continue
-        start, goal = ring.pose(start_m), ring.pose(goal_m)
-        if not NEAREST_GOAL_M <= plan.distances(goal[:2])[_cell(start[:2])] <= FURTHEST_GOAL_M:
+        origin, goal = start or ring.pose(start_m), ring.pose(goal_m)
+        if not NEAREST_GOAL_M <= _nearest_m(plan.distances(goal[:2]), origin) <= FURTHEST_GOAL_M:
             continue
         points = np.arange(start_m + _ROUTE_POINT_M, goal_m, _ROUTE_POINT_M) if name == FOLLOW_ROUTE else ()
         waypoints = (*(ring.pose(point_m) for point_m in points), goal)
-        return _task(name, plan, start, (*waypoints, start) if name == RETURN_TO_START else waypoints)
+        return _task(name, plan, origin, (*waypoints, origin) if name == RETURN_TO_START else waypoints)
 
 
 def _task(name: str, plan: FloorPlan, start: Pose, waypoints: tuple[Pose, ...]) -> Task:
     places = (start, *waypoints)
     fields = [plan.distances(pose[:2]) for pose in places]
-    length_m = float(sum(field[_cell(pose[:2])] for field, pose in zip(fields[1:], places)))
+    length_m = sum(_nearest_m(field, pose) for field, pose in zip(fields[1:], places))
     leaving = [_downhill(field, pose) for field, pose in zip(fields[1:], places)]
     arriving = [_downhill(field, pose) + math.pi for field, pose in zip(fields, waypoints)]
     turns = zip((start[2], *arriving), (*leaving, waypoints[-1][2]))
@@ -234,6 +243,13 @@ class _Ring:
         edge, along_m = self._leg(way_m)
         return float(min(along_m, self._edge_m[edge] - along_m))
 
+    def way_m(self, pose: Pose) -> float:
+        """Return how far along the ring the centre line is nearest to a pose [m]."""
+        along_E2 = self._to_E2 - self._from_E2
+        share_E = np.clip(((pose[:2] - self._from_E2) * along_E2).sum(1) / (along_E2**2).sum(1), 0.0, 1.0)
+        edge = int(np.hypot(*(self._from_E2 + share_E[:, None] * along_E2 - pose[:2]).T).argmin())
+        return float(self._end_m[edge] - self._edge_m[edge] * (1.0 - share_E[edge]))
+
     def pose(self, way_m: float) -> Pose:
         """Return the pose on the centre line, facing as it is driven."""
         edge, along_m = self._leg(way_m)
@@ -244,6 +260,15 @@ class _Ring:
 
 def _cell(place: tuple[float, ...]) -> tuple[int, int]:
     return math.floor(place[1] / CELL_M), math.floor(place[0] / CELL_M)
+
+
+def _nearest_m(field_YX: np.ndarray, pose: Pose) -> float:
+    """Return the distance [m] of a pose; closer to a wall than any cell of the plan, that of the nearest one."""
+    row, column = _cell(pose[:2])
+    if np.isfinite(field_YX[row, column]):
+        return float(field_YX[row, column])
+    block = field_YX[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
+    return float(block.min())
 
 
 def _is_near(pose: Pose, other: Pose) -> bool:

@@ -48,7 +48,9 @@ class Area:
             QueryError: Names the field.
         """
         if not (np.isfinite((self.x, self.y)).all() and 0 < self.radius_m < float("inf")):
-            raise QueryError(f"area around {self.x}, {self.y} of {self.radius_m} m: expected finite numbers, radius > 0")
+            raise QueryError(
+                f"area around {self.x}, {self.y} of {self.radius_m} m: expected finite numbers, radius > 0"
+            )
         if not 0 <= self.max_age_s < float("inf") or self.max_count < 0:
             raise QueryError(f"max_age_s {self.max_age_s} or max_count {self.max_count}: expected numbers >= 0")
         if self.frame_id and frame_id and self.frame_id != frame_id:

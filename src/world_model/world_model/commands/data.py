@@ -58,6 +58,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     sim.add_argument("--image-size", type=int, default=64)
     sim.add_argument("--depth", action="store_true")
     sim.add_argument("--proprioception", action="store_true")
+    sim.add_argument("--tasks", action="store_true", help="do one task after the other; rewards and ends are stored")
     sim.add_argument("--workers", type=int, default=2)
     sim.add_argument("--valid-share", type=float, default=0.0, help="share of the buildings held out for validation")
     sim.add_argument("--test-share", type=float, default=0.0, help="share of the buildings held out for test")
@@ -102,6 +103,7 @@ def _simulate(options: argparse.Namespace, bar: Progress) -> None:
             image_size=options.image_size,
             depth=options.depth,
             proprioception=options.proprioception,
+            tasks=options.tasks,
         )
         for seed in parse_seeds(options.seeds)
     ]

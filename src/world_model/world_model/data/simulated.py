@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,9 @@ import numpy as np
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter, split_places, store_episode
 from world_model.data.stream import ActionEvent, PoseEvent, align
 from world_model.errors import DataError
+
+if TYPE_CHECKING:
+    from wm_sim import SimStep, Simulation
 
 ACTION_DIM = 2
 # One loop of a building takes about 35 s: less than two loops would hold no revisit older than the excluded past.
@@ -34,6 +38,8 @@ class SimulatedRun:
         step_s: Time between frames [s].
         depth: Render depth too.
         proprioception: Store measured forward speed and yaw rate too.
+        tasks: Do one task after the other instead of driving round; rewards and ends are stored too.
+        wander: Share of random command added while doing tasks, so that contact happens.
     """
 
     seed: int
@@ -44,11 +50,18 @@ class SimulatedRun:
     step_s: float = 0.05
     depth: bool = False
     proprioception: bool = False
+    tasks: bool = False
+    wander: float = 0.4
 
     @property
     def name(self) -> str:
         """Name that tells the runs of a set apart."""
-        return f"sim-{self.seed:05d}" + ("-still" if self.still else "") + ("-exact" if self.exact_pose else "")
+        return (
+            f"sim-{self.seed:05d}"
+            + ("-still" if self.still else "")
+            + ("-exact" if self.exact_pose else "")
+            + ("-tasks" if self.tasks else "")
+        )
 
 
 def simulate_episode(run: SimulatedRun) -> Episode:
@@ -57,45 +70,86 @@ def simulate_episode(run: SimulatedRun) -> Episode:
     Raises:
         DataError: Too short to come back anywhere.
     """
-    # Heavy and only needed to generate: training from bags does without the simulator.
-    from wm_sim import DEFAULT_CHANGES, DEFAULT_POSE_NOISE, EXACT, STILL, simulate
-
     if run.duration_s < SHORTEST_S:
         raise DataError(f"a simulated episode of {run.duration_s} s has no revisits, expected at least {SHORTEST_S} s")
     cv2.setNumThreads(1)
-    steps = simulate(
+    steps = list(_task_steps(run) if run.tasks else _path_steps(run))
+    stamp_T = np.array([round(step.stamp_s * 1e9) for step in steps], np.int64)
+    # A command given to a driven robot at a frame is in force at the next.
+    commands = [step.action_A for step in (steps[1:] if run.tasks else steps)]
+    actions = [ActionEvent(int(stamp), action_A) for stamp, action_A in zip(stamp_T, commands)]
+    poses = [_pose_event(step) for step in steps]
+    aligned = align(stamp_T, stamp_T, poses, actions, ACTION_DIM)
+    reward_T, goes_on_T = _outcomes(steps) if run.tasks else (None, None)
+    return Episode(
+        run.name,
+        f"building-{run.seed:05d}",
+        np.stack([step.image_HWC for step in steps]),
+        stamp_T,
+        aligned.pose_T4,
+        aligned.action_TA,
+        np.array([step.depth_HW for step in steps], np.float16)[:, None] if run.depth else None,
+        np.array([step.motion_2 for step in steps], np.float32) if run.proprioception else None,
+        reward_T,
+        goes_on_T,
+    )
+
+
+def _simulation(run: SimulatedRun, **options: Any) -> Simulation:
+    # Heavy and only needed to generate: training from bags does without the simulator.
+    from wm_sim import DEFAULT_CHANGES, DEFAULT_POSE_NOISE, EXACT, STILL, Simulation
+
+    return Simulation(
         run.seed,
-        run.duration_s,
         rate_hz=1.0 / run.step_s,
         image_size=(run.image_size, run.image_size),
         changes=STILL if run.still else DEFAULT_CHANGES,
         pose_noise=EXACT if run.exact_pose else DEFAULT_POSE_NOISE,
         depth=run.depth,
+        **options,
     )
-    images, stamps, poses, actions, depths, motions = [], [], [], [], [], []
-    for step in steps:
-        stamp_ns = round(step.stamp_s * 1e9)
-        x, y, yaw = step.pose
-        quaternion = (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
-        poses.append(PoseEvent(round(step.pose_arrival_s * 1e9), stamp_ns, (x, y, 0.0), quaternion))
-        actions.append(ActionEvent(stamp_ns, step.action_A))
-        images.append(step.image_HWC)
-        stamps.append(stamp_ns)
-        motions.append(step.motion_2)
-        if step.depth_HW is not None:
-            depths.append(step.depth_HW.astype(np.float16)[None])
-    stamp_T = np.array(stamps, np.int64)
-    aligned = align(stamp_T, stamp_T, poses, actions, ACTION_DIM)
-    return Episode(
-        run.name,
-        f"building-{run.seed:05d}",
-        np.stack(images),
-        stamp_T,
-        aligned.pose_T4,
-        aligned.action_TA,
-        np.stack(depths) if run.depth else None,
-        np.array(motions, np.float32) if run.proprioception else None,
-    )
+
+
+def _path_steps(run: SimulatedRun) -> Iterator[SimStep]:
+    simulation = _simulation(run)
+    return (simulation.step() for _ in range(_frame_count(run)))
+
+
+def _task_steps(run: SimulatedRun) -> Iterator[SimStep]:
+    """Yield the frames of a robot that does one task after the other, each from where the last one ended."""
+    from wm_sim import TASKS, make_building, make_task
+    from wm_sim.pilot import Pilot
+
+    building = make_building(run.seed)
+    task = make_task(TASKS[0], building, run.seed)
+    simulation = _simulation(run, driven_by="actions", task=task)
+    pilot, action, done = Pilot(simulation, task, run.wander, run.seed), None, 0
+    for _ in range(_frame_count(run)):
+        step = simulation.step(action)
+        yield step
+        if step.outcome and not step.outcome.goes_on:
+            done += 1
+            task = make_task(TASKS[done % len(TASKS)], building, run.seed + done, step.true_pose)
+            simulation.assign(task)
+            pilot = Pilot(simulation, task, run.wander, run.seed + done)
+        action = pilot.steer(step)
+
+
+def _frame_count(run: SimulatedRun) -> int:
+    return math.ceil(round(run.duration_s / run.step_s, 6))
+
+
+def _pose_event(step: SimStep) -> PoseEvent:
+    x, y, yaw = step.pose
+    quaternion = (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
+    return PoseEvent(round(step.pose_arrival_s * 1e9), round(step.stamp_s * 1e9), (x, y, 0.0), quaternion)
+
+
+def _outcomes(steps: list[SimStep]) -> tuple[np.ndarray, np.ndarray]:
+    """Return reward of the action taken at each frame, NaN at the last, and 1 where the task goes on after it."""
+    outcomes = [step.outcome for step in steps[1:] if step.outcome]
+    reward_T = np.array([*(outcome.reward for outcome in outcomes), math.nan], np.float32)
+    return reward_T, np.array([*(outcome.goes_on for outcome in outcomes), True], np.float32)
 
 
 def generate(
