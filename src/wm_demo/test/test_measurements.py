@@ -62,8 +62,8 @@ def test_rates():
 def test_errors_are_averaged_by_horizon_and_visit():
     found = Measurements()
     found.errors = [
-        ScoredForecast(1, 1, 1.0, True, 0.2, 0.8, 1.6),
-        ScoredForecast(2, 2, 1.0, True, 0.4, 1.0, 1.4),
+        ScoredForecast(1, 1, 1.0, True, 0.2, 0.8, 1.6, running_mean=1.2),
+        ScoredForecast(2, 2, 1.0, True, 0.4, 1.0, 1.4, running_mean=1.0),
         ScoredForecast(3, 3, 1.0, False, 0.9, float("nan"), 1.5),
         ScoredForecast(4, 4, 0.05000000074, False, 0.1, 0.1, 0.2),
     ]
@@ -74,11 +74,20 @@ def test_errors_are_averaged_by_horizon_and_visit():
         "ours": pytest.approx(0.3),
         "without_memory": pytest.approx(0.9),
         "persistence": pytest.approx(1.5),
+        "running_mean": pytest.approx(1.1),
         "n": 2,
     }
     assert table["1.0"]["revisit"] == revisit
-    assert table["1.0"]["first"] == {"ours": 0.9, "without_memory": None, "persistence": 1.5, "n": 1}
-    assert table["0.05"]["revisit"] == {"ours": None, "without_memory": None, "persistence": None, "n": 0}
+    assert table["1.0"]["first"] == {
+        "ours": 0.9,
+        "without_memory": None,
+        "persistence": 1.5,
+        "running_mean": None,
+        "n": 1,
+    }
+    assert table["0.05"]["revisit"] == dict.fromkeys(("ours", "without_memory", "persistence", "running_mean")) | {
+        "n": 0
+    }
 
 
 def test_percentiles_of_nothing_are_none():

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from bag_player.sent_log import SentFrame
 from wm_demo.demo import _DEFAULT_S, _DEFAULT_SEED
 from wm_demo.graph import Exit
-from wm_demo.measurements import Measurements, ScoredForecast
+from wm_demo.honesty import against_nothing
+from wm_demo.measurements import Measurements, ScoredForecast, Spot
 from wm_demo.summary import Run, conclusion, judge, summarise
 from wm_sim.building import make_building
 from wm_sim.driving import Robot
@@ -187,7 +189,7 @@ def test_a_memory_that_harms_is_no_worth():
     assert "the memory was worth nothing: 1 s ahead at places seen before the error is 20% higher" in said(found, run)
 
 
-def test_worse_than_nothing_changes_is_said_in_words_and_no_failure_yet():
+def test_worse_than_nothing_changes_is_said_in_words():
     found, run = good_run()
     found.errors = [scored(1.1, 1.5, 1.0, revisit=False), scored(1.01, 1.5, 1.0, horizon_s=0.05)]
     text = said(found, run)
@@ -196,6 +198,62 @@ def test_worse_than_nothing_changes_is_said_in_words_and_no_failure_yet():
     found.errors = [scored(0.0004, 0.0004, 0.0)]
     assert "worse" not in said(found, run)
     assert summarise(found, run)["failures"] == []
+
+
+def moved(found: Measurements, ours: float, nothing: float, mean: float, metres: float, seconds: int = 40) -> None:
+    """Lets a robot drive evenly at 20 Hz, with errors that vary by a tenth."""
+    for i in range(seconds * 20):
+        ns = i * 50 * MS
+        found.path.append(Spot(ns, metres * i / 20, 0.0))
+        if i >= 20:
+            noise = 1.0 + 0.1 * math.sin(i)
+            found.errors.append(
+                ScoredForecast(ns, ns, 1.0, False, ours * noise, 9.0, nothing / noise, running_mean=mean)
+            )
+
+
+def failures(**of) -> list[str]:
+    found, run = good_run()
+    found.errors = []
+    moved(found, **of)
+    return summarise(found, run)["failures"]
+
+
+def test_a_moving_robots_forecast_that_is_surely_worse_than_nothing_changes_fails():
+    (reason,) = failures(ours=1.1, nothing=1.0, mean=2.0, metres=0.5)
+    assert reason.startswith("1 s ahead, while the robot moves, the forecast is worse than nothing changes: 1.")
+    assert failures(ours=0.99, nothing=1.0, mean=2.0, metres=0.5) == []
+    assert failures(ours=1.1, nothing=1.0, mean=2.0, metres=0.0) == []  # it stands
+    assert failures(ours=1.1, nothing=1.0, mean=2.0, metres=0.5, seconds=12) == []  # too short to be sure
+    assert failures(ours=1.1, nothing=2.0, mean=1.0, metres=0.5) == []  # said, below
+
+
+def test_a_few_bad_seconds_are_not_sure_enough_to_fail():
+    found, run = good_run()
+    found.errors = []
+    moved(found, ours=0.95, nothing=1.0, mean=2.0, metres=0.5)
+    for row in range(100):  # 5 s of 39
+        found.errors[row] = replace(found.errors[row], ours=1.9)
+    assert against_nothing(found.errors, found.path)["persistence"]["ratio"] > 1.02
+    assert summarise(found, run)["failures"] == []
+
+
+def test_without_poses_what_it_sees_tells_whether_the_robot_moves():
+    found, run = good_run()
+    found.errors = []
+    moved(found, ours=1.1, nothing=1.0, mean=2.0, metres=0.5)
+    found.path = []
+    assert summarise(found, run)["failures"]
+    found.errors = [replace(error, ours=0.011, persistence=0.01) for error in found.errors]
+    assert summarise(found, run)["failures"] == []
+
+
+def test_the_best_that_learns_nothing_is_named():
+    found, run = good_run()
+    found.errors = [ScoredForecast(1, 1, 1.0, False, 0.9, 1.0, 1.5, running_mean=0.8)]
+    text = said(found, run)
+    assert "0.900 with the memory, 1.000 without, 0.800 for the best that learns nothing (its running mean)" in text
+    assert "1.0 s ahead at first visits the forecast is worse than its running mean: 0.900 against 0.800" in text
 
 
 def test_degraded_forecasts_are_counted_apart():

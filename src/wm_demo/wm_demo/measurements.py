@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, nan
 from threading import Lock
 
 import numpy as np
@@ -124,15 +124,17 @@ class ScoredForecast:
     without_memory: float
     persistence: float
     degraded: bool = False
+    running_mean: float = nan
 
 
 @dataclass(frozen=True)
 class Spot:
-    """Where the robot was when a frame was taken, in the map [m]."""
+    """Where the robot was when a frame was taken, in the map [m], and which way it faced [rad]."""
 
     stamp_ns: int
     x: float
     y: float
+    yaw: float = 0.0
 
 
 class Measurements:
@@ -179,6 +181,7 @@ def _mean_errors(errors: list[ScoredForecast]) -> dict[str, float | int | None]:
         "ours": _mean([e.ours for e in errors]),
         "without_memory": _mean([e.without_memory for e in errors]),
         "persistence": _mean([e.persistence for e in errors]),
+        "running_mean": _mean([e.running_mean for e in errors]),
         "n": len(errors),
     }
 

@@ -14,6 +14,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Float32MultiArray
 
+from wm_core.se3 import yaw_of
 from wm_demo.measurements import Measurements, ScoredForecast, Spot, StampFinder
 from wm_interfaces.msg import LatentPrediction, LatentState, PredictionError
 from wm_ros import qos, stamp_ns
@@ -67,7 +68,9 @@ class Monitor(Node):
             self._out.ages.received("/latent/state", stamp, now)
             self._note("/latent", self._latents.stamped(msg.latent.tobytes(), stamp))
             if msg.has_pose:
-                self._out.path.append(Spot(stamp, msg.pose.position.x, msg.pose.position.y))
+                turn = msg.pose.orientation
+                yaw = yaw_of((turn.x, turn.y, turn.z, turn.w))
+                self._out.path.append(Spot(stamp, msg.pose.position.x, msg.pose.position.y, yaw))
 
     def _on_next(self, msg: Float32MultiArray) -> None:
         now = monotonic_ns()
@@ -95,6 +98,7 @@ class Monitor(Node):
             float(msg.error_without_memory),
             float(msg.error_persistence),
             bool(msg.degraded),
+            float(msg.error_running_mean),
         )
         with self._out.lock:
             self._out.rates["/prediction_error"].tick(scored.steady_ns)

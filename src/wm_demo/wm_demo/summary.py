@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wm_demo.graph import Exit
+from wm_demo.honesty import against_nothing, in_words, is_worse
 from wm_demo.measurements import Measurements, percentiles
 from wm_demo.verdict import verdict
 
@@ -74,6 +75,7 @@ def summarise(found: Measurements, run: Run) -> dict[str, Any]:
         "memory_query_ms": percentiles(found.query_ms, largest=False),
         "visual_history_hz": found.rates["/visual_history"].hz,
         "prediction_error": found.error_table(),
+        "against_nothing": against_nothing(found.errors, found.path),
         "not_scored": not_scored(found),
         "degraded_modes": degraded_modes(found),
         "cpu_percent": run.cpu_percent,
@@ -128,7 +130,7 @@ def degraded_modes(found: Measurements) -> dict[str, list[str]]:
 
 def judge(summary: Mapping[str, Any]) -> list[str]:
     """Returns why the graph did not do its job, one reason each; empty when it did."""
-    return [*_judge_frames(summary), *_judge_outputs(summary), *_judge_ends(summary)]
+    return [*_judge_frames(summary), *_judge_outputs(summary), *_judge_forecasts(summary), *_judge_ends(summary)]
 
 
 def _judge_frames(summary: Mapping[str, Any]) -> list[str]:
@@ -164,6 +166,11 @@ def _judge_outputs(summary: Mapping[str, Any]) -> list[str]:
     if summary["sent"].get("/pose") and summary["degraded_predictions"] > summary["predictions"] / 2:
         reasons.append(f"{summary['degraded_predictions']} of {summary['predictions']} predictions lacked the memory")
     return reasons
+
+
+def _judge_forecasts(summary: Mapping[str, Any]) -> list[str]:
+    compared = summary["against_nothing"]
+    return [in_words(compared, "persistence")] if is_worse(compared) else []
 
 
 def _judge_ends(summary: Mapping[str, Any]) -> list[str]:

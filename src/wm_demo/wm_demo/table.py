@@ -28,12 +28,12 @@ def stream_rows(found: Measurements) -> list[tuple[str, str, str, str]]:
 
 
 def error_rows(found: Measurements) -> list[tuple[str, ...]]:
-    """Returns (horizon, visit, ours, without memory, nothing changes, number) for every kind of forecast."""
+    """Returns horizon, visit, errors (ours, without memory, nothing changes, running mean) and number of each kind."""
     return [
         (
             f"{horizon} s",
             visit,
-            *(_number(row[key]) for key in ("ours", "without_memory", "persistence")),
+            *(_number(row[key]) for key in ("ours", "without_memory", "persistence", "running_mean")),
             str(row["n"]),
         )
         for horizon, visits in found.error_table().items()
@@ -65,7 +65,7 @@ def render(found: Measurements, line: str) -> Group:
     for stream in stream_rows(found):
         streams.add_row(*stream)
     errors = Table(title="prediction error (NMSE, 1 = predicting the mean)", expand=True)
-    for heading in ("ahead", "visit", "ours", "without memory", "nothing changes", "forecasts"):
+    for heading in ("ahead", "visit", "ours", "without memory", "nothing changes", "running mean", "forecasts"):
         errors.add_column(heading, justify="left" if heading in ("ahead", "visit") else "right")
     for error in error_rows(found):
         errors.add_row(*error)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-WORSE = 1.02
-"""Times the error of "nothing changes" from which on a forecast is called worse than it."""
+from wm_demo.honesty import LEARNS_NOTHING, WORSE
+
 _TELLING = 0.005
 """Least difference of errors that is worth a word: where nothing moves, both are 0."""
+_SAYING = {"persistence": "saying that nothing changes", "running_mean": "its running mean"}
 _AT = {"revisit": "at places seen before", "first": "at first visits", "degraded": "where the memory did not answer"}
 
 
@@ -37,20 +38,29 @@ def _errors(summary: Mapping[str, Any]) -> Iterator[str]:
                 continue
             ours = f"{row['ours']:.3f}" + ("" if visit == "degraded" else " with the memory")
             without = "" if visit == "degraded" else f", {row['without_memory']:.3f} without"
+            error, name = _best(row)
             yield (
-                f"error {horizon} s ahead {_AT[visit]}: {ours}{without}, {row['persistence']:.3f} for the best that "
-                f"learns nothing (nothing changes); {row['n']} forecasts"
+                f"error {horizon} s ahead {_AT[visit]}: {ours}{without}, {error:.3f} for the best that "
+                f"learns nothing ({name}); {row['n']} forecasts"
             )
+
+
+def _best(row: Mapping[str, Any]) -> tuple[float, str]:
+    """Returns error and name of the best that learns nothing."""
+    return min((row[key], name) for key, name in LEARNS_NOTHING.items() if row[key] is not None)
 
 
 def _worse(summary: Mapping[str, Any]) -> Iterator[str]:
     for horizon, visits in summary["prediction_error"].items():
         for visit, row in visits.items():
-            if row["n"] and row["ours"] > max(WORSE * row["persistence"], row["persistence"] + _TELLING):
-                yield (
-                    f"{horizon} s ahead {_AT[visit]} the forecast is worse than saying that nothing changes: "
-                    f"{row['ours']:.3f} against {row['persistence']:.3f}"
-                )
+            if not row["n"]:
+                continue
+            for key in LEARNS_NOTHING:
+                if row[key] is not None and row["ours"] > max(WORSE * row[key], row[key] + _TELLING):
+                    yield (
+                        f"{horizon} s ahead {_AT[visit]} the forecast is worse than {_SAYING[key]}: "
+                        f"{row['ours']:.3f} against {row[key]:.3f}"
+                    )
 
 
 def _worth(summary: Mapping[str, Any]) -> str:
