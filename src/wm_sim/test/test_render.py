@@ -144,3 +144,16 @@ def test_places_look_different(empty_building):
 def test_impossible_picture_size_is_refused(empty_building, size):
     with pytest.raises(ValueError, match="8 to 2160 pixels"):
         renderer_of(empty_building, size)
+
+
+def test_random_textures_change_colours_and_not_geometry(empty_building):
+    things = make_things(empty_building, EMPTY, 0)
+    plain, *textured = (Renderer(empty_building, things, (64, 64), seed) for seed in (None, 1, 1, 2))
+    for pose in poses_in(empty_building, 4):
+        seen, depth = plain.render(pose, LIGHT, *NOBODY, depth=True)
+        once, depth_textured = textured[0].render(pose, LIGHT, *NOBODY, depth=True)
+        again, other = (renderer.render(pose, LIGHT, *NOBODY)[0] for renderer in textured[1:])
+        np.testing.assert_array_equal(depth, depth_textured)
+        np.testing.assert_array_equal(once, again)
+        assert np.abs(once.astype(int) - seen).mean() > 10
+        assert np.abs(once.astype(int) - other).mean() > 10

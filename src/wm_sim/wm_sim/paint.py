@@ -13,6 +13,7 @@ import numpy as np
 
 from wm_sim.building import CELL_M, Building, wall_distance_m
 from wm_sim.decor import DECALS, PIXELS_PER_M, WALL_PATTERNS, Style, random_colour
+from wm_sim.textures import retexture
 
 SCALES = 4
 _PAD = 8
@@ -33,8 +34,8 @@ class Atlas:
     wall_row_S: np.ndarray
 
 
-def paint_atlas(building: Building) -> Atlas:
-    """Paint every surface of the building, seeded by it."""
+def paint_atlas(building: Building, texture_seed: int | None = None) -> Atlas:
+    """Paint every surface of the building, seeded by it; a texture seed puts random textures over all of it."""
     rng = np.random.default_rng([building.seed, 2])
     styles = _zone_styles(building.zone_count, rng)
     floor, ceiling = _paint_floor(building, styles, rng), _paint_ceiling(building, styles, rng)
@@ -53,7 +54,7 @@ def paint_atlas(building: Building) -> Atlas:
     for strip, column, row in zip(strips, columns, rows):
         framed = cv2.copyMakeBorder(strip, _PAD, _PAD, _PAD, _PAD, cv2.BORDER_REPLICATE)
         canvas[row - _PAD : row - _PAD + framed.shape[0], column - _PAD : column - _PAD + framed.shape[1]] = framed
-    image, offsets = _stack_scales(canvas)
+    image, offsets = _stack_scales(canvas if texture_seed is None else retexture(canvas, texture_seed))
     return Atlas(image, offsets, width, np.array(columns, float), np.array(rows, float))
 
 

@@ -33,12 +33,15 @@ class Renderer:
         building: The floor plan.
         things: Its bodies.
         image_size: Height and width [pixels].
+        texture_seed: Random textures over everything; none without one.
 
     Raises:
         ValueError: The size is not 8 to 2160 pixels each way.
     """
 
-    def __init__(self, building: Building, things: Things, image_size: tuple[int, int]) -> None:
+    def __init__(
+        self, building: Building, things: Things, image_size: tuple[int, int], texture_seed: int | None = None
+    ) -> None:
         if not all(8 <= side <= 2160 for side in image_size):
             raise ValueError(f"image_size is {tuple(image_size)}, expected (height, width) of 8 to 2160 pixels each")
         self._height, self._width = (int(side) for side in image_size)
@@ -51,10 +54,10 @@ class Renderer:
         self._length_S = np.linalg.norm(self._along_S2, axis=1)
         self._things = things
         self._skins = _SkinScales(things.skin_NKK4)
-        self._prepare_atlas(building)
+        self._prepare_atlas(building, texture_seed)
 
-    def _prepare_atlas(self, building: Building) -> None:
-        self._atlas = paint_atlas(building)
+    def _prepare_atlas(self, building: Building, texture_seed: int | None) -> None:
+        self._atlas = paint_atlas(building, texture_seed)
         overhead_m = np.where(self._drop_H > 0, CAMERA_HEIGHT_M, building.ceiling_m - CAMERA_HEIGHT_M)
         with np.errstate(divide="ignore"):
             depth_H = np.minimum(overhead_m / np.abs(self._drop_H), FAR_M)

@@ -65,6 +65,7 @@ class Simulation:
             ``command`` tell it, stops when it bumps into something, and when it is told nothing for 0.5 s.
         task: What the driven robot is to do. It starts at the task's start; without a task, where a robot that drives
             by itself does.
+        texture_seed: Random textures over every surface; none without one.
 
     Raises:
         ValueError: A seed is negative, the rate is not 0.1 to 100 Hz, the image is too small or too large, or a task
@@ -85,6 +86,7 @@ class Simulation:
         driving: Driving | None = None,
         driven_by: str = PATH,
         task: Task | None = None,
+        texture_seed: int | None = None,
     ) -> None:
         if driven_by not in (PATH, ACTIONS) or (task and driven_by == PATH):
             raise ValueError(f"driven_by is '{driven_by}', expected {'' if task else f'{PATH} or '}{ACTIONS}")
@@ -104,7 +106,7 @@ class Simulation:
             self.robot = self._steered = SteeredRobot(start, driving or Driving(), around.clearance_m)
         self._judge = Judge(task, self.building) if task else None
         self._radius_N = things.radius_N
-        self._renderer = Renderer(self.building, things, image_size)
+        self._renderer = Renderer(self.building, things, image_size, texture_seed)
         self._sensor = PoseSensor(pose_noise, seed)
         self._noise = _ImageNoise(changes.image_noise_std, image_size, seed)
         self._rate_hz = rate_hz
@@ -222,6 +224,7 @@ def simulate(
     depth: bool = False,
     world: WorldConfig | None = None,
     driving: Driving | None = None,
+    texture_seed: int | None = None,
 ) -> Iterator[SimStep]:
     """Return an iterator over the frames of ``duration_s`` seconds; the rest is as for ``Simulation``.
 
@@ -240,6 +243,7 @@ def simulate(
         depth=depth,
         world=world,
         driving=driving,
+        texture_seed=texture_seed,
     )
     frame_count = math.ceil(round(duration_s * rate_hz, 6))
     return (simulation.step() for _ in range(frame_count))
