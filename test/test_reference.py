@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 INTERFACES = (ROOT / "docs" / "reference" / "interfaces.md").read_text()
 ROS_OWN = re.compile(
     r"/parameter_events|/rosout|/clock|.*/(get|set|list|describe)_\w*parameter\w*|.*/get_type_description"
+    r"|.*/(change_state|get_state|get_available_\w+|get_transition_graph)"
 )
 
 

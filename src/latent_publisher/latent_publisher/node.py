@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray, Header
 
@@ -25,14 +24,12 @@ from wm_ros import (
     ActionInput,
     CameraSubscription,
     FrameMsg,
-    Health,
+    ManagedNode,
     MessageError,
     PoseInput,
-    declare_params,
     depth_from_msg,
     float_array_msg,
     floats,
-    follow_params,
     picture_from_msg,
     pose_to_msg,
     qos,
@@ -53,7 +50,7 @@ class _Encoded:
     latent_D: np.ndarray
 
 
-class LatentPublisher(Node):
+class LatentPublisher(ManagedNode[LatentPublisherParams]):
     """Publish one latent per accepted camera frame, under that frame's own stamp.
 
     Subscribes ``/camera/image_raw`` (sensor_msgs/Image, or CompressedImage on it or on ``TOPIC/compressed``), ``/pose``
@@ -65,11 +62,17 @@ class LatentPublisher(Node):
     """
 
     def __init__(self, encoder: Encoder | None = None, **node_options: Any) -> None:
-        """Read parameters, load weights, then open topics: in that order, so no frame is early."""
-        super().__init__("latent_publisher", **node_options)
-        self._params = params = declare_params(self, LatentPublisherParams)
-        self._encoder = encoder or Encoder(params.load())
-        self._health = Health(self)
+        super().__init__("latent_publisher", LatentPublisherParams, **node_options)
+        self._given = encoder
+        self.start()
+
+    def prepare(self) -> None:
+        """Load weights."""
+        self._encoder = self._given or Encoder(self._params.load())
+
+    def configure(self) -> None:
+        """Make ready what frames, poses and actions will meet."""
+        params = self._params
         self._health.gauge("encoder_id", self._encoder.encoder_id)
         self._pacer, self._timeline, self._clock_of_frames = Pacer(params.publish_rate), Timeline(), ArrivalClock()
         half_step_s = self._encoder.step_s / 2
@@ -82,17 +85,16 @@ class LatentPublisher(Node):
         self._aligner: StateAligner[_Encoded] = StateAligner(
             self._poses, self._actions, params.pose_wait_s, half_step_s
         )
-        self._open_topics()
-        follow_params(self, params, self._on_params)
-
-    def _on_params(self, params: LatentPublisherParams) -> None:
-        if params.publish_rate != self._params.publish_rate:
-            self._pacer = Pacer(params.publish_rate)
-        self._params = params
-
-    def _open_topics(self) -> None:
         self._latent_publisher = self.create_publisher(Float32MultiArray, "latent", qos.STREAM)
         self._state_publisher = self.create_publisher(LatentState, "latent/state", qos.STREAM)
+
+    def params_changed(self, params: LatentPublisherParams) -> None:
+        """Follow another rate."""
+        if params.publish_rate != self._params.publish_rate:
+            self._pacer = Pacer(params.publish_rate)
+
+    def activate(self) -> None:
+        """Open the inputs; the camera comes last, so no frame is early."""
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._deadline = self.create_timer(max(self._params.pose_wait_s, 1e-3), self._on_deadline, clock=steady)
         self._deadline.cancel()

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
@@ -42,10 +41,8 @@ from wm_interfaces.srv import (
 )
 from wm_ros import (
     ConfigurationError,
-    Health,
+    ManagedNode,
     MessageError,
-    declare_params,
-    follow_params,
     qos,
     run_node,
     stamp_msg,
@@ -55,7 +52,7 @@ from wm_ros import (
 _QUERY_TIMES = 1000
 
 
-class SpatialMemory(Node):
+class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     """Store states at a spacing and answer which of them lie near.
 
     Subscribes ``/latent/state`` (wm_interfaces/LatentState) and ``/prediction_error`` (wm_interfaces/PredictionError,
@@ -66,15 +63,19 @@ class SpatialMemory(Node):
     """
 
     def __init__(self, memory: Memory | None = None, **node_options: Any) -> None:
-        """Read parameters, load the memory, then open topics and services: nothing is served before it is ready."""
-        super().__init__("spatial_memory", **node_options)
-        self._params = params = declare_params(self, SpatialMemoryParams)
+        super().__init__("spatial_memory", SpatialMemoryParams, **node_options)
+        self._given = memory
+        self.start()
+
+    def prepare(self) -> None:
+        """Load the memory."""
+        params = self._params
         self._last_progress = monotonic()
         try:
             self._grid: CellGrid = make_grid(
                 params.map, params.datum_lat, params.datum_lng, params.usual_radius_m, params.h3_resolution
             )
-            self._memory: Memory = memory or open_memory(
+            self._memory: Memory = self._given or open_memory(
                 params.memory_settings(self.get_namespace()), self._grid, self._log_progress
             )
         except SpatialMemoryError as error:
@@ -99,11 +100,13 @@ class SpatialMemory(Node):
         self._query_ms: deque[float] = deque(maxlen=_QUERY_TIMES)
         self._query_count = 0
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="memory-worker")
-        self._health = Health(self)
-        self._open_topics()
-        follow_params(self, params, self._on_params)
 
-    def _open_topics(self) -> None:
+    def configure(self) -> None:
+        """Open what is drawn."""
+        self._markers = self.create_publisher(MarkerArray, "spatial_memory/markers", qos.LATCHED)
+
+    def activate(self) -> None:
+        """Open topics and services: nothing is served before the memory is ready."""
         self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
         self.create_subscription(PredictionError, "prediction_error", self._on_error, qos.STREAM)
         services: tuple[tuple[type, str, Callable], ...] = (
@@ -121,32 +124,30 @@ class SpatialMemory(Node):
             self.create_service(kind, f"spatial_memory/{name}", callback)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.5, self._on_gauges, clock=steady)
-        self._markers = self.create_publisher(MarkerArray, "spatial_memory/markers", qos.LATCHED)
         self._marker_timer = self.create_timer(1.0, self._on_markers, clock=steady)
-        self._pace_markers()
+        self._pace_markers(self._params.marker_rate)
 
-    def _on_params(self, params: SpatialMemoryParams) -> None:
-        self._params = params
+    def params_changed(self, params: SpatialMemoryParams) -> None:
+        """Follow another spacing and marker rate."""
         self._recorder.set_spacing(params.spacing())
-        self._pace_markers()
+        if self.is_active:
+            self._pace_markers(params.marker_rate)
 
-    def _pace_markers(self) -> None:
-        rate_hz = self._params.marker_rate
+    def _pace_markers(self, rate_hz: float) -> None:
         if rate_hz > 0:
             self._marker_timer.timer_period_ns = int(1e9 / rate_hz)
             self._marker_timer.reset()
         else:
             self._marker_timer.cancel()
 
-    def destroy_node(self) -> None:
-        """Make durable what is left, then go."""
+    def release(self) -> None:
+        """Make durable what is left."""
         self._worker.shutdown()
         try:
             self._recorder.finish()
         except SpatialMemoryError as error:
             self._health.drop("backend-away", str(error))
         self._memory.close()
-        super().destroy_node()
 
     def _log_progress(self, done: int, total: int) -> None:
         if monotonic() - self._last_progress >= 1.0 or done == total:

@@ -19,11 +19,11 @@ from wm_core.memory.keyframes import (
     SPACING_TIME_S,
     Spacing,
 )
-from wm_ros import param
+from wm_ros import ManagedParams, param
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpatialMemoryParams:
+class SpatialMemoryParams(ManagedParams):
     """Parameters of ``spatial_memory``."""
 
     db_path: str = param("", "SQLite file, or the name of one in ~/.ros/world_model/NAMESPACE (or ROS_HOME); "

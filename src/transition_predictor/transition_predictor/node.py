@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.task import Future
 from std_msgs.msg import Float32MultiArray, Header
 
@@ -23,12 +22,10 @@ from wm_core.se3 import quaternion_of, yaw_of
 from wm_interfaces.msg import LatentForecast, LatentPrediction, LatentState, PredictionError, VisualHistory
 from wm_interfaces.srv import QueryMemoryBatch
 from wm_ros import (
-    Health,
+    ManagedNode,
     MessageError,
-    declare_params,
     float_array_msg,
     floats,
-    follow_params,
     memories_from_msg,
     pose_from_msg,
     pose_to_msg,
@@ -63,7 +60,7 @@ class _Open:
     future: Future[QueryMemoryBatch.Response] | None = None
 
 
-class TransitionPredictor(Node):
+class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
     """Publish one prediction per latent: one step and 1 s ahead, with the memories of where the robot will be.
 
     Subscribes ``/latent/state`` (wm_interfaces/LatentState) and ``/visual_history/state``; asks
@@ -73,10 +70,14 @@ class TransitionPredictor(Node):
     """
 
     def __init__(self, artifact: Artifact | None = None, **node_options: Any) -> None:
-        """Read parameters, load weights, then open topics: in that order, so no latent is early."""
-        super().__init__("transition_predictor", **node_options)
-        self._params = params = declare_params(self, TransitionPredictorParams)
-        artifact = artifact or params.load()
+        super().__init__("transition_predictor", TransitionPredictorParams, **node_options)
+        self._given = artifact
+        self.start()
+
+    def prepare(self) -> None:
+        """Load weights."""
+        params = self._params
+        artifact = self._given or params.load()
         self._manifest = artifact.manifest
         self._predictor = Predictor(artifact, top_k=params.top_k or None)
         self._history_size = artifact.manifest.history_dim
@@ -87,16 +88,14 @@ class TransitionPredictor(Node):
         self._inside_count = 0
         self._stamps: deque[int] = deque(maxlen=2 * _RATED_FRAMES)
         self._open: _Open | None = None
-        self._health = Health(self)
-        self._open_topics()
-        self._health.expect("latents", params.latent_timeout_s, self._why_silent)
-        follow_params(self, params, self._on_params)
 
-    def _on_params(self, params: TransitionPredictorParams) -> None:
-        self._params = params
+    def params_changed(self, params: TransitionPredictorParams) -> None:
+        """Wait for the memory as long as is said now."""
         self._deadline.timer_period_ns = int(params.memory_deadline_s * 1e9)
 
-    def _open_topics(self) -> None:
+    def configure(self) -> None:
+        """Open what is published, and the way to the memory."""
+        self._health.expect("latents", self._params.latent_timeout_s, self._why_silent)
         self._next_publisher = self.create_publisher(Float32MultiArray, "latent_next", qos.STREAM)
         self._state_publisher = self.create_publisher(LatentPrediction, "latent_next/state", qos.STREAM)
         self._error_publisher = self.create_publisher(PredictionError, "prediction_error", qos.STREAM)
@@ -108,6 +107,9 @@ class TransitionPredictor(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._deadline = self.create_timer(self._params.memory_deadline_s, self._on_deadline, clock=steady)
         self._deadline.cancel()
+
+    def activate(self) -> None:
+        """Open the inputs."""
         self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
         self.create_subscription(VisualHistory, "visual_history/state", self._on_history, qos.STREAM)
 

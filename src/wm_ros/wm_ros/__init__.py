@@ -13,10 +13,12 @@ from wm_ros.health import Health
 from wm_ros.images import array_from_msg, compressed_image_from_msg, depth_from_msg, image_from_msg, image_to_msg
 from wm_ros.inputs import ACTION_SOURCES, AUTO, POSE_SOURCES, ActionInput, PoseInput, message_class
 from wm_ros.live_params import follow_params
+from wm_ros.managed import ManagedNode, ManagedParams
 from wm_ros.messages import float_array_msg, floats, pose_from_msg, pose_to_msg, stamp_msg, stamp_ns, vector_from_msg
 from wm_ros.params import declare_params, environment_overrides, param
 from wm_ros.projections import codes, projection_from_msg, projection_to_msg
 from wm_ros.runner import run_node, run_nodes
+from wm_ros.saying import clipped
 
 if TYPE_CHECKING:
     from wm_ros.memory import memories_from_msg, query_to_msg
@@ -35,11 +37,14 @@ __all__ = [
     "ConfigurationError",
     "FrameMsg",
     "Health",
+    "ManagedNode",
+    "ManagedParams",
     "MessageError",
     "ModelParams",
     "ParameterError",
     "PoseInput",
     "array_from_msg",
+    "clipped",
     "codes",
     "compressed_image_from_msg",
     "declare_params",

@@ -12,9 +12,12 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from wm_ros.saying import SELDOM_S, Seldom, clipped
+
 _WINDOW = 600
 _RATE_WINDOW_S = 10.0
-_WARN_EVERY_S = 5.0
+_FAULT_S = 60.0
+_MOST_ADVICE = 400
 
 
 @dataclass
@@ -39,19 +42,23 @@ class Health:
     """Counts what happens in one node and publishes it as a ``diagnostic_msgs/DiagnosticArray``.
 
     Levels: OK; WARN while a mode is degraded, something expected stays away, or messages were dropped since the last
-    report. Values are strings, keys as the methods say.
+    report; ERROR for a minute after an unexpected error. Values are strings, keys as the methods say. What is said is
+    escaped and cut short; the same reason is logged at most every 5 s, with a count.
 
     Args:
         node: Its name, with its namespace, becomes the status name.
         period_s: Time between reports [s], on the steady clock, so a paused simulation still reports.
+        on_report: Called with each report.
     """
 
-    def __init__(self, node: Node, period_s: float = 1.0) -> None:
-        self._node = node
+    def __init__(self, node: Node, period_s: float = 1.0, on_report: Callable[[], None] = lambda: None) -> None:
+        self._node, self._on_report = node, on_report
         self._counts: Counter[str] = Counter()
         self._drops: Counter[str] = Counter()
         self._drops_reported = 0
-        self._last_warning: dict[str, float] = {}
+        self._seldom = Seldom()
+        self._fault: tuple[float, str] | None = None
+        self._is_paused = False
         self._ticks: dict[str, deque[float]] = {}
         self._samples: dict[str, deque[float]] = {}
         self._gauges: dict[str, str] = {}
@@ -73,10 +80,39 @@ class Health:
     def drop(self, reason: str, detail: str = "") -> None:
         """Counts a message that could not be used under ``dropped/REASON`` and warns, at most every 5 s a reason."""
         self._drops[reason] += 1
-        now = monotonic()
-        if now - self._last_warning.get(reason, -_WARN_EVERY_S) >= _WARN_EVERY_S:
-            self._last_warning[reason] = now
-            self._node.get_logger().warning(f"dropped ({reason}, {self._drops[reason]} so far): {detail or reason}")
+        if self._seldom.count(reason):
+            text = f"dropped ({reason}, {self._drops[reason]} so far): {clipped(detail or reason)}"
+            self._node.get_logger().warning(text)
+
+    def warn(self, reason: str, text: str) -> None:
+        """Logs a warning, at most every 5 s a reason, and how often it came."""
+        count = self._seldom.count(reason)
+        if count:
+            times = f" ({count} times)" if count > 1 else ""
+            self._node.get_logger().warning(f"{clipped(text, _MOST_ADVICE)}{times}")
+
+    def fault(self, text: str) -> None:
+        """Counts an unexpected error; the level is ERROR for a minute."""
+        self._counts["faults"] += 1
+        self._fault = (monotonic(), clipped(text))
+
+    def pause(self) -> None:
+        """Expects nothing until ``resume``: the node is inactive."""
+        self._is_paused = True
+        for name in self._expected:
+            self._degraded.pop(f"no_{name}", None)
+
+    def resume(self) -> None:
+        """Expects again, from now on, what was expected."""
+        self._is_paused = False
+        for expected in self._expected.values():
+            expected.since_s = monotonic()
+        self._ticks.clear()
+
+    def forget(self) -> None:
+        """Ends degraded modes and expectations: what they were about is gone."""
+        self._degraded.clear()
+        self._expected.clear()
 
     def skip(self, reason: str) -> None:
         """Counts a message that was left out on purpose under ``skipped/REASON``, without a warning."""
@@ -95,7 +131,7 @@ class Health:
         self._gauges[name] = str(value)
 
     def degrade(self, key: str, message: str | None, cause: str = "") -> None:
-        """Sets or, with None, ends a degraded mode.
+        """Sets or, with None, ends a degraded mode; its text is cut to 400 characters.
 
         The log tells when one begins, ends or has another cause, at most every 5 s a mode and then as it is by that
         time, with how often it changed in between.
@@ -109,17 +145,17 @@ class Health:
         if message is None:
             self._degraded.pop(key, None)
         else:
-            self._degraded[key], self._causes[key] = message, cause
+            self._degraded[key], self._causes[key] = clipped(message, _MOST_ADVICE), cause
         now = self._causes[key] if key in self._degraded else None
         if now != before:
-            self._told.setdefault(key, _Told(None, monotonic() - _WARN_EVERY_S)).changes += 1
+            self._told.setdefault(key, _Told(None, monotonic() - SELDOM_S)).changes += 1
             self._tell(key)
 
     def _tell(self, key: str) -> None:
         """Logs a mode whose last line is out of date, unless that line is too fresh."""
         told, now_s = self._told[key], monotonic()
         cause = self._causes[key] if key in self._degraded else None
-        if now_s - told.at_s < _WARN_EVERY_S:
+        if now_s - told.at_s < SELDOM_S:
             return
         if cause == told.cause:
             return
@@ -152,6 +188,9 @@ class Health:
         if dropped > self._drops_reported:
             notes.append(f"{dropped - self._drops_reported} messages dropped")
         status.level = DiagnosticStatus.WARN if notes else DiagnosticStatus.OK
+        if self._fault is not None and monotonic() - self._fault[0] < _FAULT_S:
+            status.level = DiagnosticStatus.ERROR
+            notes.insert(0, f"unexpected error: {self._fault[1]}")
         if notes:
             status.message = "; ".join(notes)
         status.values = [KeyValue(key=key, value=value) for key, value in self._items()]
@@ -166,8 +205,11 @@ class Health:
         message = DiagnosticArray(status=[status])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
+        self._on_report()
 
     def _check_expected(self) -> None:
+        if self._is_paused:
+            return
         for name, expected in self._expected.items():
             ticks = self._ticks.get(name)
             silent_s = monotonic() - (ticks[-1] if ticks else expected.since_s)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from wm_ros.errors import ConfigurationError
+from wm_ros.managed import ManagedParams
 from wm_ros.params import param
 from world_model.runtime.artifacts import Artifact, Expectations, load_artifact
 
@@ -14,7 +15,7 @@ SHIPPED = "artifact://tiny"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelParams:
+class ModelParams(ManagedParams):
     """Which artifact, on which device, and what it must be."""
 
     model_path: str = param(

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from wm_core.errors import CoreError
 from wm_ros.command_line import split_ros_args
+from wm_ros.dispatcher import dispatching_executor
 from wm_ros.errors import ConfigurationError
 from wm_ros.help_text import help_text
 
@@ -49,6 +50,8 @@ def run_node(
 def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None = None, threads: int = 1) -> int:
     """Makes nodes, spins them on one executor until SIGINT or SIGTERM, and returns the process's exit code.
 
+    Once they are made, no error of a callback ends the process: see ``wm_ros.dispatcher``.
+
     Args:
         factory: Called after ROS is up.
         args: Command line, the process's own by default.
@@ -66,7 +69,7 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
     except RuntimeError as error:
         return _refuse(error)
     try:
-        _serve(factory, SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads))
+        _serve(factory, dispatching_executor(threads))
     except _CannotStartError as error:
         return _refuse(error)
     finally:

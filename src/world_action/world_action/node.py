@@ -15,7 +15,6 @@ import torch
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.guard_condition import GuardCondition
-from rclpy.node import Node
 from std_msgs.msg import Float32, Float32MultiArray, MultiArrayDimension
 
 from wm_core.errors import FrameError
@@ -23,9 +22,8 @@ from wm_interfaces.msg import VisualHistory as VisualHistoryMsg
 from wm_ros import (
     CameraSubscription,
     FrameMsg,
-    Health,
+    ManagedNode,
     MessageError,
-    declare_params,
     floats,
     picture_from_msg,
     qos,
@@ -59,7 +57,7 @@ class _GatedGroup(MutuallyExclusiveCallbackGroup):
         return self.is_open and super().can_execute(entity)
 
 
-class WorldAction(Node):
+class WorldAction(ManagedNode[WorldActionParams]):
     """Embed what the cameras see once a second, keep the last few embeddings and foresee the next.
 
     Subscribes the ``image_topics`` (sensor_msgs/Image, or sensor_msgs/CompressedImage where only that is offered);
@@ -73,12 +71,18 @@ class WorldAction(Node):
     """
 
     def __init__(self, branch: SlowBranch | None = None, model_id: str = "", **node_options: Any) -> None:
-        # Set first: a node that fails to start is destroyed all the same.
+        # Set first: a node that fails to start is released all the same.
         self._worker: LatestWorker[Tick[FrameMsg], _Outcome] | None = None
-        super().__init__("world_action", **node_options)
-        self._params = declare_params(self, WorldActionParams)
-        self._health = Health(self)
-        self._branch, self._model_id = (branch, model_id) if branch else self._load()
+        super().__init__("world_action", WorldActionParams, **node_options)
+        self._given = (branch, model_id) if branch else None
+        self.start()
+
+    def prepare(self) -> None:
+        """Load weights."""
+        self._branch, self._model_id = self._given or self._load()
+
+    def configure(self) -> None:
+        """Open what is published, and start the thread that looks."""
         tick_s = 1.0 / self._params.tick_rate
         self._matcher: ViewMatcher[FrameMsg] = ViewMatcher(
             self._params.image_topics, tick_s, self._params.match_tolerance_s, self._params.match_wait_s
@@ -90,17 +94,15 @@ class WorldAction(Node):
         # Held while the guard condition is triggered, so it cannot be destroyed under the worker's hands.
         self._guard_lock = Lock()
         self._guard: GuardCondition | None = self.create_guard_condition(self._publish_ready)
-        self._worker = LatestWorker(self._look, self._announce, prepare=self._prepare)
-        self._open_inputs()
+        self._worker = LatestWorker(self._look, self._announce, prepare=self._warm_up)
         self._health.expect("visual_history", 5.0 * max(tick_s, 1.0), self._why_silent)
 
-    def destroy_node(self) -> None:
-        """Stop the worker, then the node."""
+    def release(self) -> None:
+        """Stop the worker."""
         if self._worker is not None:
             self._worker.stop()
             with self._guard_lock:
                 self._guard = None
-        super().destroy_node()
 
     def _load(self) -> tuple[SlowBranch, str]:
         artifact = self._params.load()
@@ -114,7 +116,8 @@ class WorldAction(Node):
             self._health.degrade("tick_rate", f"ticks are {tick_s:g} s apart, trained were {sizes['tick_s']} s")
         return branch, artifact.manifest.files["world_action.pt"][:16]
 
-    def _open_inputs(self) -> None:
+    def activate(self) -> None:
+        """Open the cameras."""
         self._group = _GatedGroup()
         self._cameras: list[CameraSubscription] = []
         self._frame_id = ""
@@ -149,7 +152,7 @@ class WorldAction(Node):
         self._opener.cancel()
         self._group.is_open = True
 
-    def _prepare(self) -> None:
+    def _warm_up(self) -> None:
         """Leave the other cores to the fast path; runs on the worker's thread."""
         torch.set_num_threads(1)
         self._branch.warm_up(len(self._params.image_topics))

@@ -1,0 +1,288 @@
+"""Managed nodes: their life, their own errors, and what other nodes of the process notice of them (nothing)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from threading import get_ident
+from time import monotonic
+
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_msgs.msg import Float32, String
+from std_srvs.srv import Trigger
+
+from wm_ros import ConfigurationError, ManagedNode, ManagedParams, MessageError, param, qos
+from wm_ros.dispatcher import dispatching_executor
+from wm_testing.nodes import ros_context  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("ros_context")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EchoParams(ManagedParams):
+    factor: float = param(1.0, "What numbers are multiplied by.", runtime=True)
+
+
+class Echo(ManagedNode[EchoParams]):
+    """Multiplies numbers; every way to go wrong on request."""
+
+    def __init__(self, **options):
+        self.history = []
+        super().__init__("echo", EchoParams, **options)
+        self.start()
+
+    def prepare(self):
+        self.history.append("prepare")
+        self.prepared_on = get_ident()
+        if self._params.factor == 13.0:
+            raise ConfigurationError("13 is not served")
+        if self._params.factor == 14.0:
+            raise KeyError("a bug")
+
+    def configure(self):
+        self.history.append("configure")
+        self.out = self.create_publisher(Float32, "out", qos.STREAM)
+
+    def activate(self):
+        self.history.append("activate")
+        self.create_subscription(Float32, "in", self.on_number, qos.STREAM)
+        self.create_service(Trigger, "ask", self.on_ask)
+        self.create_service(GetState, "ask_without_success", self.on_ask)
+
+    def release(self):
+        self.history.append("release")
+
+    def params_changed(self, params):
+        self.history.append(f"factor {params.factor:g}")
+
+    def on_number(self, msg):
+        if msg.data < 0:
+            raise IndexError("x" * 5000)
+        self.out.publish(Float32(data=msg.data * self._params.factor))
+
+    def on_ask(self, _request, _response):
+        raise RuntimeError("nobody expected this")
+
+
+class Peer(Node):
+    """Talks to the echo."""
+
+    def __init__(self):
+        super().__init__("peer")
+        self.heard = []
+        self.numbers = self.create_publisher(Float32, "in", qos.STREAM)
+        self.create_subscription(Float32, "out", lambda msg: self.heard.append(msg.data), qos.STREAM)
+
+
+class Spin:
+    """Two nodes on the executor of the runner."""
+
+    def __init__(self, *nodes, threads=1):
+        self.executor = dispatching_executor(threads)
+        for node in nodes:
+            self.executor.add_node(node)
+
+    def until(self, predicate, timeout_s=20.0):
+        deadline = monotonic() + timeout_s
+        while not predicate():
+            assert monotonic() < deadline
+            self.executor.spin_once(timeout_sec=0.02)
+
+
+@pytest.fixture
+def peer():
+    node = Peer()
+    yield node
+    node.destroy_node()
+
+
+def made(**values):
+    return Echo(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
+
+
+def talk(spin, peer, *numbers):
+    """Sends numbers once the echo listens, and waits for what comes back of the last one."""
+    spin.until(lambda: peer.numbers.get_subscription_count() == 1)
+    for number in numbers:
+        peer.numbers.publish(Float32(data=number))
+    spin.until(lambda: bool(peer.heard) and peer.heard[-1] == pytest.approx(numbers[-1]))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_unexpected_error_ends_its_message_and_no_more(peer, threads):
+    echo = made()
+    spin = Spin(echo, peer, threads=threads)
+    talk(spin, peer, 1.0, -1.0, 2.0)
+    assert peer.heard == [1.0, 2.0]
+    spin.until(lambda: echo._health.counted("faults") == 1)
+    status = echo._health.status()
+    assert status.level == DiagnosticStatus.ERROR
+    assert "IndexError" in status.message
+    assert len(status.message) < 400
+    echo.destroy_node()
+
+
+def test_after_so_many_errors_the_core_is_made_anew_off_the_executor(peer):
+    echo = made(faults_per_minute=3)
+    spin = Spin(echo, peer)
+    talk(spin, peer, 1.0)
+    first = echo.prepared_on
+    peer.numbers.publish(Float32(data=-1.0))
+    peer.numbers.publish(Float32(data=-1.0))
+    spin.until(lambda: echo._health.counted("faults") == 2)
+    assert echo.history == ["prepare", "configure", "activate"]
+    peer.numbers.publish(Float32(data=-1.0))
+    spin.until(lambda: echo.history[3:] == ["release", "prepare", "configure", "activate"])
+    assert echo._health.counted("restarts") == 1
+    assert echo.prepared_on != first
+    peer.heard.clear()
+    talk(spin, peer, 5.0)
+    assert echo.is_active
+    echo.destroy_node()
+
+
+def test_a_core_that_cannot_be_made_anew_is_tried_again(peer, monkeypatch):
+    echo = made(faults_per_minute=1)
+    monkeypatch.setattr(echo._faults, "next_wait_s", lambda: 0.0)
+    spin = Spin(echo, peer)
+    talk(spin, peer, 1.0)
+    echo._params = EchoParams(factor=13.0)
+    peer.numbers.publish(Float32(data=-1.0))
+    spin.until(lambda: echo.history.count("prepare") == 2)
+    spin.until(lambda: "13 is not served" in echo._health.status().message)
+    echo._params = EchoParams(factor=1.0)
+    spin.until(lambda: echo.is_active)
+    echo.destroy_node()
+
+
+def test_a_service_answers_whatever_happens(peer):
+    echo = made()
+    spin = Spin(echo, peer)
+    with_success = peer.create_client(Trigger, "ask")
+    without = peer.create_client(GetState, "ask_without_success")
+    spin.until(lambda: with_success.service_is_ready() and without.service_is_ready())
+    answers = [with_success.call_async(Trigger.Request()), without.call_async(GetState.Request())]
+    spin.until(lambda: all(answer.done() for answer in answers))
+    assert not answers[0].result().success
+    assert "internal error" in answers[0].result().message
+    assert echo._health.counted("faults") == 2
+    echo.destroy_node()
+
+
+def test_what_follows_an_answer_is_its_nodes_fault(peer):
+    echo = made()
+    spin = Spin(echo, peer)
+    client = echo.create_client(Trigger, "ask")
+    echo.on_answer = lambda future: echo.on_number(Float32(data=-1.0))
+    spin.until(client.service_is_ready)
+    client.call_async(Trigger.Request()).add_done_callback(echo.on_ask_answered)
+    spin.until(lambda: echo._health.counted("faults") == 2)
+    echo.destroy_node()
+
+
+Echo.on_ask_answered = lambda self, _future: self.on_number(Float32(data=-1.0))
+
+
+def test_what_is_not_finite_is_not_published(peer):
+    echo = made(factor=1e38)
+    spin = Spin(echo, peer)
+    spin.until(lambda: peer.numbers.get_subscription_count() == 1)
+    peer.numbers.publish(Float32(data=math.nan))
+    spin.until(lambda: echo._health.counted("dropped/not-finite-output") == 1)
+    assert peer.heard == []
+    echo.destroy_node()
+
+
+def test_a_lifecycle_manager_drives_it(peer):
+    echo = made(autostart=False)
+    assert echo.history == []
+    spin = Spin(echo, peer)
+    change, state = peer.create_client(ChangeState, "echo/change_state"), peer.create_client(GetState, "echo/get_state")
+    spin.until(lambda: change.service_is_ready() and state.service_is_ready())
+
+    def go(transition):
+        request = ChangeState.Request()
+        request.transition.id = transition
+        answers = change.call_async(request), state.call_async(GetState.Request())
+        spin.until(lambda: all(answer.done() for answer in answers))
+        return answers[0].result().success, answers[1].result().current_state.label
+
+    assert go(Transition.TRANSITION_CONFIGURE) == (True, "inactive")
+    assert peer.count_publishers("out") == 1
+    assert peer.count_subscribers("in") == 0
+    assert go(Transition.TRANSITION_ACTIVATE) == (True, "active")
+    talk(spin, peer, 1.0)
+    assert go(Transition.TRANSITION_DEACTIVATE) == (True, "inactive")
+    spin.until(lambda: peer.count_subscribers("in") == 0)
+    assert go(Transition.TRANSITION_ACTIVATE) == (True, "active")
+    peer.heard.clear()
+    talk(spin, peer, 3.0)
+    assert go(Transition.TRANSITION_DEACTIVATE) == (True, "inactive")
+    assert go(Transition.TRANSITION_CLEANUP) == (True, "unconfigured")
+    spin.until(lambda: peer.count_publishers("out") == 0)
+    assert go(Transition.TRANSITION_CONFIGURE) == (True, "inactive")
+    assert echo.history.count("prepare") == 2
+    assert go(Transition.TRANSITION_INACTIVE_SHUTDOWN) == (True, "finalized")
+    echo.destroy_node()
+
+
+@pytest.mark.parametrize(("factor", "kind"), [(13.0, ConfigurationError), (14.0, KeyError)])
+def test_what_cannot_be_configured_is_refused_at_start_and_later(peer, factor, kind):
+    with pytest.raises(kind):
+        made(factor=factor)
+    rclpy.try_shutdown()
+    rclpy.init(args=[])
+    echo = made(factor=factor, autostart=False)
+    echo.trigger_configure()
+    assert echo._label == "unconfigured"
+    echo._params = EchoParams(factor=1.0)
+    echo.trigger_configure()
+    assert echo._label == "inactive"
+    echo.destroy_node()
+
+
+def test_parameters_reach_a_configured_node_only(peer):
+    echo = made(autostart=False)
+    echo.set_parameters([Parameter("factor", value=2.0)])
+    assert echo.history == []
+    echo.trigger_configure()
+    echo.set_parameters([Parameter("factor", value=3.0)])
+    assert echo.history[-1] == "factor 3"
+    assert echo._params.factor == 3.0
+    echo.destroy_node()
+
+
+def test_the_heartbeat_ends_with_the_node(peer):
+    echo = made()
+    beats, alive = [], []
+    events = SubscriptionEventCallbacks(liveliness=lambda event: alive.append(event.alive_count))
+    peer.create_subscription(State, "echo/heartbeat", beats.append, qos.HEARTBEAT, event_callbacks=events)
+    spin = Spin(echo, peer)
+    spin.until(lambda: bool(beats) and alive[-1:] == [1])
+    assert (beats[0].id, beats[0].label) == (State.PRIMARY_STATE_ACTIVE, "active")
+    spin.executor.remove_node(echo)
+    spin.until(lambda: alive[-1] == 0)
+    echo.destroy_node()
+
+
+def test_an_error_in_a_plain_node_is_told_and_survived(peer):
+    spin = Spin(peer)
+    seen = []
+
+    def hear(msg):
+        seen.append(msg.data)
+        raise MessageError("nobody-catches-this")
+
+    peer.create_subscription(String, "words", hear, qos.STREAM)
+    words = peer.create_publisher(String, "words", qos.STREAM)
+    spin.until(lambda: words.get_subscription_count() == 1)
+    words.publish(String(data="a"))
+    words.publish(String(data="b"))
+    spin.until(lambda: seen == ["a", "b"])

@@ -1,0 +1,88 @@
+"""Nothing that is not finite leaves a node: every number of an outgoing message is looked at.
+
+NaN says "not known" in the fields whose message definition says so, and nowhere else. Infinity is never sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+MAY_BE_UNKNOWN: Mapping[str, frozenset[str]] = {
+    "LatentState": frozenset({"pose_std"}),
+    "LatentPrediction": frozenset({"memory_query_ms", "window_age_s"}),
+    "VisualHistory": frozenset({"surprise"}),
+    "MemoryRecord": frozenset({"surprise"}),
+}
+"""{message: its fields in which NaN means that a value is not known}."""
+
+_NUMBERS = ("float", "double")
+# Drawings and reports carry no state, and have thousands of points.
+_NOT_LOOKED_INTO = ("visualization_msgs", "diagnostic_msgs", "lifecycle_msgs", "rosgraph_msgs", "builtin_interfaces")
+
+_Check = Callable[[Any], bool]
+_KNOWN: dict[type, tuple[tuple[str, _Check], ...]] = {}
+
+
+def non_finite_field(msg: Any) -> str:
+    """Returns the name of the first field of a message that holds a number that is not finite; "" where none does."""
+    for name, is_good in _checks(type(msg)):
+        if not is_good(getattr(msg, name)):
+            return name
+    return ""
+
+
+def _checks(kind: type) -> tuple[tuple[str, _Check], ...]:
+    """Returns (field, its check) of those fields of a message class that hold numbers."""
+    if kind not in _KNOWN:
+        _KNOWN[kind] = _new_checks(kind)
+    return _KNOWN[kind]
+
+
+def _new_checks(kind: type) -> tuple[tuple[str, _Check], ...]:
+    may_be_nan = MAY_BE_UNKNOWN.get(kind.__name__, frozenset())
+    fields: Mapping[str, str] = kind.get_fields_and_field_types()  # type: ignore[attr-defined]
+    found = ((name, _check_of(text, name in may_be_nan)) for name, text in fields.items())
+    return tuple((name, check) for name, check in found if check is not None)
+
+
+def _check_of(text: str, may_be_nan: bool) -> _Check | None:
+    """Returns the check of a field of a type as ROS names it, None where it holds no numbers."""
+    element, is_many = _element(text)
+    if element in _NUMBERS:
+        if is_many:
+            return _no_infinities if may_be_nan else _all_finite
+        return _not_infinite if may_be_nan else math.isfinite
+    package, slash, name = element.partition("/")
+    if not slash or package in _NOT_LOOKED_INTO:
+        return None
+    kind = getattr(import_module(f"{package}.msg"), name)
+    if not _checks(kind):
+        return None
+    if is_many:
+        return lambda msgs: not any(non_finite_field(each) for each in msgs)
+    return lambda msg: not non_finite_field(msg)
+
+
+def _element(text: str) -> tuple[str, bool]:
+    """Returns the type of a field's elements, and whether it may have several (``sequence<float>``, ``double[36]``)."""
+    if text.startswith("sequence<"):
+        return text.removeprefix("sequence<").removesuffix(">").split(",")[0].strip(), True
+    element, bracket, _ = text.partition("[")
+    return element, bool(bracket)
+
+
+def _all_finite(values: Any) -> bool:
+    return len(values) == 0 or bool(np.isfinite(np.asarray(values)).all())
+
+
+def _no_infinities(values: Any) -> bool:
+    return len(values) == 0 or not np.isinf(np.asarray(values)).any()
+
+
+def _not_infinite(value: float) -> bool:
+    return not math.isinf(value)

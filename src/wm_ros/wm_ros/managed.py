@@ -1,0 +1,345 @@
+"""Nodes with ROS 2's lifecycle, which start by themselves, survive their own errors and send only finite numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from lifecycle_msgs.msg import State
+from rclpy.clock import Clock, ClockType
+from rclpy.guard_condition import GuardCondition
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.publisher import Publisher
+from rosgraph_msgs.msg import Clock as ClockMsg
+
+from wm_core.errors import CoreError
+from wm_ros import qos
+from wm_ros.dispatcher import answering
+from wm_ros.errors import ConfigurationError
+from wm_ros.faults import FaultCounter
+from wm_ros.finite import non_finite_field
+from wm_ros.health import Health
+from wm_ros.live_params import follow_params
+from wm_ros.params import declare_params, param
+from wm_ros.saying import clipped, place_of, traceback_of
+
+_OK, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+_STATES = {
+    "unconfigured": State.PRIMARY_STATE_UNCONFIGURED,
+    "inactive": State.PRIMARY_STATE_INACTIVE,
+    "active": State.PRIMARY_STATE_ACTIVE,
+    "finalized": State.PRIMARY_STATE_FINALIZED,
+}
+EXPECTED = (ConfigurationError, CoreError)
+"""What a node may refuse its configuration with; anything else is a bug."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManagedParams:
+    """What every managed node can be told."""
+
+    autostart: bool = param(True, "Whether the node configures and activates itself; false: a lifecycle manager does.")
+    faults_per_minute: int = param(
+        5, "Unexpected errors within a minute from which on the node is made anew; 0: never.", low=0, high=1000
+    )
+
+
+ParamsT = TypeVar("ParamsT", bound=ManagedParams)
+
+
+class FinitePublisher(Publisher[Any]):
+    """A publisher that keeps back a message with a number that is not finite, and tells its node."""
+
+    refuse: Callable[[str], None] | None = None
+
+    def publish(self, msg: Any) -> None:
+        """Publishes a message, unless it holds a number that is not finite or its node is being shut."""
+        field = "" if isinstance(msg, bytes) else non_finite_field(msg)
+        if field and self.refuse is not None:
+            self.refuse(f"{self.topic_name}: {field}")
+            return
+        super().publish(msg)
+
+
+class ManagedNode(LifecycleNode, Generic[ParamsT]):
+    """A node that is configured, activated, deactivated and cleaned up, by itself or by a lifecycle manager.
+
+    A subclass provides ``prepare`` (what takes long and makes nothing of ROS), ``configure`` (publishers and clients),
+    ``activate`` (subscriptions, services, timers) and ``release``, and calls ``start`` at the end of its constructor.
+    What ``configure`` and ``activate`` create is destroyed by their opposites. Errors that nobody expected end the
+    message that caused them; after ``faults_per_minute`` of them everything is made anew, while other nodes of the
+    process go on. ``~/heartbeat`` (lifecycle_msgs/State) is published once a second; its liveliness ends with the node.
+
+    Args:
+        name: Of the node.
+        params: Its parameters, as for ``declare_params``.
+        **node_options: As for ``rclpy.node.Node``.
+
+    Raises:
+        ParameterError: As ``declare_params``.
+    """
+
+    _created: list[Callable[[], object]] | None = None
+    # A node whose parameters are refused is destroyed all the same.
+    _builder: ThreadPoolExecutor | None = None
+    _is_configured = False
+
+    def __init__(self, name: str, params: type[ParamsT], **node_options: Any) -> None:
+        super().__init__(name, **node_options)
+        self._params: ParamsT = declare_params(self, params)
+        self._heartbeat = super().create_publisher(State, "~/heartbeat", qos.HEARTBEAT)
+        self._health = Health(self, on_report=self._beat)
+        self._health.pause()
+        self._health.gauge("lifecycle", "unconfigured")
+        self._faults = FaultCounter(self._params.faults_per_minute)
+        self._configured: list[Callable[[], object]] = []
+        self._activated: list[Callable[[], object]] = []
+        self._is_prepared = self._is_restarting = False
+        self._failure: BaseException | None = None
+        self._label, self._is_starting = "unconfigured", False
+        follow_params(self, self._params, self._on_new_params)
+
+    # ---------------------------------------------------------------- what a subclass provides
+
+    def prepare(self) -> None:
+        """Loads what takes long; makes no entities of ROS. A restart calls it on a thread of its own."""
+
+    def configure(self) -> None:
+        """Opens publishers and clients."""
+
+    def activate(self) -> None:
+        """Opens subscriptions, services and timers; messages come from now on."""
+
+    def release(self) -> None:
+        """Gives back what ``prepare`` and ``configure`` took and ROS does not know of."""
+
+    def params_changed(self, params: ParamsT) -> None:
+        """Follows new parameters while it is configured; ``_params`` still holds the former ones."""
+
+    # ---------------------------------------------------------------- life
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it takes messages."""
+        return self._label == "active"
+
+    def start(self) -> None:
+        """Configures and activates the node where it is to do so by itself.
+
+        Raises:
+            Exception: What ``prepare``, ``configure`` or ``activate`` ended with.
+        """
+        if not self._params.autostart:
+            return
+        self._is_starting = True
+        for step in (self.trigger_configure, self.trigger_activate):
+            step()
+            failure, self._failure = self._failure, None
+            if failure is not None:
+                raise failure
+        self._is_starting = False
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Configures; refuses by name what cannot work."""
+        return self._step(self._configure, "inactive")
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Activates."""
+        return self._step(self._activate, "active")
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Destroys what ``activate`` made."""
+        return self._step(self._deactivate, "inactive")
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Destroys what ``configure`` made, and releases the rest."""
+        return self._step(self._clean_up, "unconfigured")
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lets go of everything."""
+        return self._step(self._clean_up, "finalized")
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Says what went wrong, and is unconfigured again."""
+        failure = self._failure
+        if failure is not None and not self._is_starting:
+            self._say_fault(failure, 1)
+            self._health.fault(f"{type(failure).__name__} in {place_of(failure).rpartition('/')[2]}")
+        code = self._step(self._clean_up, "unconfigured")
+        self._failure = failure
+        return code
+
+    def _step(self, step: Callable[[], None], label: str) -> TransitionCallbackReturn:
+        """Makes a step of life; rclpy takes whatever else it raises for an error of the transition."""
+        self._failure = None
+        try:
+            step()
+        except EXPECTED as error:
+            self._failure = error
+            if not self._is_starting:
+                self.get_logger().error(f"refused: {clipped(error, 1000)}")
+            return _FAILURE
+        except BaseException as error:
+            self._failure = error
+            raise
+        self._label = label
+        self._health.gauge("lifecycle", label)
+        return _OK
+
+    def _configure(self) -> None:
+        if not self._is_prepared:
+            self.prepare()
+        self._is_prepared, self._is_configured = False, True
+        self._created = self._configured
+        try:
+            self.configure()
+        except BaseException:
+            self._clean_up()
+            raise
+
+    def _activate(self) -> None:
+        self._created = self._activated
+        self._health.resume()
+        try:
+            self.activate()
+        except BaseException:
+            self._deactivate()
+            raise
+
+    def _deactivate(self) -> None:
+        self._close(self._activated)
+        self._created = self._configured
+        self._health.pause()
+
+    def _clean_up(self) -> None:
+        self._deactivate()
+        if self._is_configured:
+            self._is_configured = False
+            self.release()
+        self._close(self._configured)
+        self._created = None
+        self._health.forget()
+
+    def _close(self, created: list[Callable[[], object]]) -> None:
+        while created:
+            created.pop()()
+
+    def destroy_node(self) -> None:
+        """Lets go of everything, then goes."""
+        if self._builder is not None:
+            self._builder.shutdown()
+        if self._is_configured:
+            self._is_configured = False
+            self.release()
+        super().destroy_node()
+
+    def _on_new_params(self, params: ParamsT) -> None:
+        if self._is_configured:
+            self.params_changed(params)
+        self._params = params
+
+    def _beat(self) -> None:
+        self._heartbeat.publish(State(id=_STATES[self._label], label=self._label))
+
+    # ---------------------------------------------------------------- errors
+
+    def fault(self, error: Exception) -> None:
+        """Takes note of an error that nobody expected: said once, counted, ERROR for a minute, restart after some."""
+        count, too_many = self._faults.take(error)
+        if count:
+            self._say_fault(error, count)
+        self._health.fault(f"{type(error).__name__} in {place_of(error).rpartition('/')[2]}")
+        if too_many:
+            self._health.count("restarts")
+            self.restart(self._faults.next_wait_s())
+
+    def _say_fault(self, error: BaseException, count: int) -> None:
+        self.get_logger().error(f"unexpected error ({count} times since last said):\n{traceback_of(error)}")
+
+    def restart(self, wait_s: float = 0.0) -> None:
+        """Makes the node's core anew, from its parameters and files, while other nodes of the process go on.
+
+        Args:
+            wait_s: How long to stay away before [s].
+        """
+        if self._is_restarting or self._label not in ("active", "unconfigured"):
+            return
+        self._is_restarting = True
+        text = f"making it anew{f' in {wait_s:g} s' if wait_s else ''}"
+        self.get_logger().error(f"too many unexpected errors: {text}")
+        if self._label == "active":
+            self.trigger_deactivate()
+            self.trigger_cleanup()
+        self._health.degrade("restart", text)
+        if wait_s <= 0:
+            self._begin_anew()
+            return
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+
+        def begin() -> None:
+            self.destroy_timer(timer)
+            self._begin_anew()
+
+        timer = super().create_timer(wait_s, begin, clock=steady)
+
+    def _begin_anew(self) -> None:
+        """Prepares on a thread, so that nobody waits for it, and goes on with the executor."""
+        self._builder = ThreadPoolExecutor(1, thread_name_prefix=f"{self.get_name()}-restart")
+        guard = super().create_guard_condition(lambda: self._go_on(guard, prepared))
+        prepared = self._builder.submit(self.prepare)
+        prepared.add_done_callback(lambda _: guard.trigger())
+
+    def _go_on(self, guard: GuardCondition, prepared: Future[None]) -> None:
+        self.destroy_guard_condition(guard)
+        self._is_restarting, self._builder = False, None
+        self._failure = prepared.exception()
+        if self._failure is None:
+            self._is_prepared = True
+            if self.trigger_configure() == _OK and self.trigger_activate() == _OK:
+                self._health.degrade("restart", None)
+                return
+        self._health.fault(f"cannot be made anew: {clipped(self._failure)}")
+        self.restart(max(self._faults.next_wait_s(), 1.0))
+
+    # ---------------------------------------------------------------- entities
+
+    def _noted(self, entity: Any, destroy: Callable[[Any], object]) -> Any:
+        if self._created is not None:
+            self._created.append(lambda: destroy(entity))
+        return entity
+
+    def create_publisher(self, msg_type: Any, *args: Any, **kwargs: Any) -> Any:
+        """As ``Node.create_publisher``; what is published is looked at for numbers that are not finite."""
+        if self._created is None:
+            return super().create_publisher(msg_type, *args, **kwargs)
+        publisher: Any = super().create_publisher(msg_type, *args, publisher_class=FinitePublisher, **kwargs)
+        publisher.refuse = self._refuse
+        return self._noted(publisher, self.destroy_publisher)
+
+    def _refuse(self, what: str) -> None:
+        self._health.drop("not-finite-output", f"{what} is not finite; not published")
+
+    def create_subscription(self, msg_type: Any, *args: Any, **kwargs: Any) -> Any:
+        """As ``Node.create_subscription``."""
+        subscription = super().create_subscription(msg_type, *args, **kwargs)
+        # The clock's is the node's own, however late it is switched on.
+        return subscription if msg_type is ClockMsg else self._noted(subscription, self.destroy_subscription)
+
+    def create_client(self, *args: Any, **kwargs: Any) -> Any:
+        """As ``Node.create_client``."""
+        return self._noted(super().create_client(*args, **kwargs), self.destroy_client)
+
+    def create_service(self, srv_type: Any, srv_name: str, callback: Any, **kwargs: Any) -> Any:
+        """As ``Node.create_service``; it answers even where its callback fails."""
+        service = super().create_service(srv_type, srv_name, answering(self, callback), **kwargs)
+        return self._noted(service, self.destroy_service)
+
+    def create_timer(self, *args: Any, **kwargs: Any) -> Any:
+        """As ``Node.create_timer``."""
+        return self._noted(super().create_timer(*args, **kwargs), self.destroy_timer)
+
+    def create_guard_condition(self, *args: Any, **kwargs: Any) -> Any:
+        """As ``Node.create_guard_condition``."""
+        return self._noted(super().create_guard_condition(*args, **kwargs), self.destroy_guard_condition)
