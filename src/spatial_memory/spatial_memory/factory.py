@@ -44,6 +44,7 @@ def open_cell_memory(
     *,
     on_corrupt: str = "refuse",
     backend: Backend = EMBEDDED,
+    allow_shrink: bool = False,
 ) -> CellMemory:
     """Return the memory kept in a file, ready to answer; lets go of the file where that fails.
 
@@ -56,19 +57,24 @@ def open_cell_memory(
         progress: Called with records read and records in all.
         on_corrupt: ``recover`` keeps what can be read of a damaged file, ``refuse`` leaves it alone.
         backend: How to search what is held in memory.
+        allow_shrink: Whether to forget what the file holds beyond ``capacity``.
 
     Raises:
         StoreLockedError: Another process holds the file.
         CorruptStoreError: The file is damaged.
+        StoreError: It holds more than ``capacity``.
     """
     if on_corrupt == "recover" and path != IN_MEMORY:
         try:
-            return open_cell_memory(path, grid, capacity, surprise_weight, commit_every_s, progress, backend=backend)
+            return open_cell_memory(
+                path, grid, capacity, surprise_weight, commit_every_s, progress,
+                backend=backend, allow_shrink=allow_shrink,
+            )  # fmt: skip
         except CorruptStoreError:
             recover(Path(path).expanduser().resolve())
     store = Store(path, commit_every_s)
     try:
-        return CellMemory(store, grid, capacity, surprise_weight, progress, backend=backend)
+        return CellMemory(store, grid, capacity, surprise_weight, progress, backend=backend, allow_shrink=allow_shrink)
     except BaseException:
         store.close()
         raise
@@ -85,6 +91,7 @@ def open_memory(settings: MemorySettings, grid: CellGrid, progress: Callable[[in
     return open_cell_memory(
         settings.path, grid, settings.capacity, settings.surprise_weight, settings.commit_every_s, progress,
         on_corrupt=settings.on_corrupt, backend=_faiss() if settings.backend == "faiss" else EMBEDDED,
+        allow_shrink=settings.allow_shrink,
     )  # fmt: skip
 
 

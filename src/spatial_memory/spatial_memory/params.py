@@ -41,6 +41,7 @@ class SpatialMemoryParams(ManagedParams):
 
     capacity: int = param(1_000_000, "Most memories held; beyond it the least worth is forgotten.", low=1,
                           high=100_000_000)  # fmt: skip
+    allow_shrink: bool = param(False, "Forget at start, for good, what the file holds beyond capacity; false: refuse.")
     surprise_weight: float = param(1.0, "How much surprise counts against recency in eviction.", low=0.0,
                                    high=100.0)  # fmt: skip
     map: str = param("local", "What x and y are: metres in a local map, or wgs84 longitude and latitude [deg].",

@@ -21,3 +21,4 @@ class MemorySettings:
     qdrant_api_key: str
     qdrant_tls: bool
     qdrant_collection: str
+    allow_shrink: bool = False

@@ -6,7 +6,8 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import h3.api.numpy_int as h3
 import numpy as np
@@ -15,13 +16,40 @@ from spatial_memory.embedded.table import Catalogue, grid_meta
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import Backend, CellIndex, Search
 from spatial_memory.index.columns import Rows, room_for
+from spatial_memory.store import files
 from spatial_memory.store.schema import successor_size
-from spatial_memory.store.store import Store
 from wm_core.memory.errors import CorruptStoreError
 from wm_core.memory.frames import LevelGrid
 from wm_core.memory.record import LAST_FOLLOWED_ID
 
 _LOG = logging.getLogger(__name__)
+
+
+class Stored(Protocol):
+    """What is read of a durable store, as ``Store`` keeps it."""
+
+    path: str
+
+    def meta(self) -> dict[str, str]:
+        """Return the meta about the memory."""
+
+    def sessions(self) -> dict[str, int]:
+        """Return the number of each session."""
+
+    def count(self) -> int:
+        """Return how many records are committed."""
+
+    def load(self, dim: int, action_dim: int) -> Iterator[Rows]:
+        """Yield all committed records, some at a time."""
+
+    def all_successors(self) -> Iterator[list[tuple[int, bytes]]]:
+        """Yield the committed successors of all records, packed, some at a time."""
+
+    def load_extras(self) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
+        """Yield ids, whole rotations and features of the records that have such."""
+
+    def replace(self, parts: Sequence[Rows], *, grid: str) -> None:
+        """Rewrite records, and how the map is cut, in one transaction."""
 
 
 def new_search(backend: Backend, catalogue: Catalogue, grid: CellGrid, page_count: int) -> Search:
@@ -34,7 +62,7 @@ def new_search(backend: Backend, catalogue: Catalogue, grid: CellGrid, page_coun
 
 
 def load(
-    store: Store, grid: CellGrid, capacity: int, backend: Backend, progress: Callable[[int, int], None] | None
+    store: Stored, grid: CellGrid, capacity: int, backend: Backend, progress: Callable[[int, int], None] | None
 ) -> tuple[Catalogue, Search | None, int]:
     """Return catalogue, search and newest stamp [ns] of all that is committed.
 
@@ -51,6 +79,15 @@ def load(
         CorruptStoreError: The store is damaged.
         PlaceError: Records lie outside the map as it is cut now.
     """
+    try:
+        return _loaded(store, grid, capacity, backend, progress)
+    except CorruptStoreError as error:
+        raise type(error)(files.damage_text(store.path, error.reason), error.reason) from error
+
+
+def _loaded(
+    store: Stored, grid: CellGrid, capacity: int, backend: Backend, progress: Callable[[int, int], None] | None
+) -> tuple[Catalogue, Search | None, int]:
     meta = store.meta()
     catalogue = Catalogue.from_meta(meta, store.sessions())
     total = store.count()
@@ -73,7 +110,7 @@ def load(
 
 def _fill(
     index: CellIndex,
-    store: Store,
+    store: Stored,
     catalogue: Catalogue,
     total: int,
     progress: Callable[[int, int], None] | None,
@@ -99,7 +136,7 @@ def _fill(
     return recut
 
 
-def _fill_extras(index: CellIndex, store: Store, catalogue: Catalogue) -> None:
+def _fill_extras(index: CellIndex, store: Stored, catalogue: Catalogue) -> None:
     """Add whole rotations and features to the records of an index; one of another size stays in the store alone."""
     for id_N, rotation_N4, features in store.load_extras():
         held_N = index.slots_of_ids(id_N) >= 0

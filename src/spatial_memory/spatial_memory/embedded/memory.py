@@ -28,6 +28,7 @@ from spatial_memory.index.successors import held_times
 from spatial_memory.store.extras import extras_of, extras_of_successor
 from spatial_memory.store.schema import pack_successor
 from spatial_memory.store.store import Store
+from wm_core.memory.errors import StoreError
 from wm_core.memory.journal import Journal, WindowAsk, WindowUpdate
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query, no_matches
@@ -49,9 +50,11 @@ class CellMemory:
         surprise_weight: How much surprise counts against recency in eviction.
         progress: Called with records read and records in all while reading.
         backend: How to search what is held in memory.
+        allow_shrink: Whether to forget at once what a store, or a snapshot to restore, holds beyond ``capacity``.
 
     Raises:
         CorruptStoreError: The store is damaged.
+        StoreError: It holds more than ``capacity``.
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class CellMemory:
         progress: Callable[[int, int], None] | None = None,
         *,
         backend: Backend = EMBEDDED,
+        allow_shrink: bool = False,
     ) -> None:
+        self._allow_shrink = allow_shrink
         self._lock = threading.RLock()
         self._restoring = threading.Lock()
         self._journal = Journal()
@@ -74,9 +79,18 @@ class CellMemory:
         self._backend = backend
         loaded = load(store, grid, capacity, backend, progress)
         self._catalogue, self._search, self._newest_ns = loaded
+        self._check_room(store.path, len(self))
         self._put_newest_ns = self._newest_ns
         self._forgetting = Forgetting(self._index, surprise_weight) if self._index is not None else None
         self._evict()
+
+    def _check_room(self, name: str, count: int) -> None:
+        """Refuse to forget for good what is beyond a capacity that was lowered, unless that is wanted."""
+        if count > self._capacity and not self._allow_shrink:
+            raise StoreError(
+                f"{name} holds {count} memories, capacity is {self._capacity}: {count - self._capacity} would be "
+                f"forgotten for good; set capacity to {count} or more, or allow_shrink"
+            )
 
     @property
     def _index(self) -> CellIndex | None:
@@ -252,7 +266,7 @@ class CellMemory:
             what.check(self._catalogue.frame_id)
             if self._index is None:
                 return 0
-            slots_N = matching_slots(what, self._index, self._catalogue, self._newest_ns)
+            slots_N = matching_slots(what, self._index, self._catalogue)
             ids = self._index.columns.flat("id")[slots_N].tolist()
         # A part at a time, so that queries get their turn in between.
         return sum(self._remove_held(ids[start : start + _CHUNK]) for start in range(0, len(ids), _CHUNK))
@@ -311,7 +325,7 @@ class CellMemory:
                 return 0
             rigid.check(session, self._catalogue.frame_id)
             what = Forget(session=session)
-            slots_N = matching_slots(what, self._index, self._catalogue, self._newest_ns)
+            slots_N = matching_slots(what, self._index, self._catalogue)
             parts = [self._index.rows(slots_N[at : at + _CHUNK]) for at in range(0, len(slots_N), _CHUNK)]
             moved = [moved_rows(part, rigid, self._grid) for part in parts]
             turned = turned_extras(self._store.extras([key for part in parts for key in part.id_N.tolist()]), rigid)
@@ -359,6 +373,8 @@ class CellMemory:
         snapshots = staged(path, self._store.path, self._grid, self._capacity, self._backend)
         with self._restoring, snapshots as snapshot, self._lock:
             check_fits(str(path), snapshot.catalogue, self._catalogue)
+            if snapshot.search is not None:
+                self._check_room(f"snapshot {path}", len(snapshot.search.index))
             snapshot.catalogue.reserve_ids(self._catalogue.next_id - 1)
             self._store.restore(snapshot.path, next_id=snapshot.catalogue.next_id)
             self._catalogue, self._search = snapshot.catalogue, snapshot.search

@@ -10,19 +10,19 @@ from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import CellIndex
 from spatial_memory.store.extras import Extra
+from wm_core.memory.present import present_ns
 from wm_core.memory.protocol import Forget, Rigid
 from wm_core.memory.rows import Rows
 from wm_core.se3 import turned_about_z
 
 
-def matching_slots(what: Forget, index: CellIndex, catalogue: Catalogue, newest_ns: int) -> np.ndarray:
+def matching_slots(what: Forget, index: CellIndex, catalogue: Catalogue) -> np.ndarray:
     """Return the slots of the records that match all criteria given; all of them where none is.
 
     Args:
         what: The criteria.
         index: Where the records lie.
         catalogue: Their sessions.
-        newest_ns: Stamp of the newest memory, which ``older_than_s`` counts back from [ns].
     """
     if what.ids:
         slots_N = np.array([index.slot_of(record_id) for record_id in dict.fromkeys(what.ids)], np.int64)
@@ -38,7 +38,8 @@ def matching_slots(what: Forget, index: CellIndex, catalogue: Catalogue, newest_
     if what.session:
         mask_N &= flat("session")[slots_N] == catalogue.sessions.get(what.session, -1)
     if what.older_than_s > 0:
-        mask_N &= flat("stamp")[slots_N] < newest_ns - round(what.older_than_s * 1e9)
+        present = present_ns(flat("stamp")[index.slots()], what.now_ns)
+        mask_N &= flat("stamp")[slots_N] < present - round(what.older_than_s * 1e9)
     return slots_N[mask_N]
 
 

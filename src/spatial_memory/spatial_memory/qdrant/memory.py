@@ -306,7 +306,7 @@ class QdrantMemory:
             chosen = frozenset(what.ids)  # ids beyond 63 bits would make an array of rounded ones
             mask_N &= np.array([record.id in chosen for record in held], bool)
         if what.older_than_s > 0:
-            oldest = self._held.newest_ns() - round(what.older_than_s * 1e9)
+            oldest = self._held.present_ns(what.now_ns) - round(what.older_than_s * 1e9)
             mask_N &= np.array([record.stamp_ns < oldest for record in held], bool)
         ids = [held[at].id for at in np.flatnonzero(mask_N)]
         self._drop(ids)

@@ -18,6 +18,7 @@ from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.qdrant import points
 from spatial_memory.qdrant.server import QdrantServer
 from wm_core.memory.filters import Candidates, Limits, passing
+from wm_core.memory.present import present_ns
 from wm_core.memory.query import Matches, Query, no_matches
 from wm_core.memory.ranking import Shortlist, Shortlisted, rank
 from wm_core.memory.record import MemoryRecord
@@ -109,6 +110,11 @@ class Held:
     ) -> Iterator[MemoryRecord]:
         """Yield all records that pass a filter, without their latents unless asked for; of ``keys`` only, if given."""
         return self.server.scroll(self.collection, condition, vectors=vectors, keys=keys) if self.dim else iter(())
+
+    def present_ns(self, clock_ns: int | None) -> int:
+        """Return the moment that ages are counted from [ns]."""
+        held = self.scroll(None, vectors=False, keys=points.COMPARED)
+        return present_ns(np.array([record.stamp_ns for record in held], np.int64), clock_ns)
 
     def newest_ns(self) -> int:
         """Return the newest stamp held [ns]; 0 where nothing is."""

@@ -123,7 +123,7 @@ def check(connection: sqlite3.Connection, path: str) -> None:
         raise CorruptStoreError(damage_text(path, error), str(error)) from error
     if application_id != APPLICATION_ID:
         text = f"is not a spatial memory (application id {application_id:#x})"
-        raise CorruptStoreError(f"{path} {text}", f"it {text}")
+        raise CorruptStoreError(f"{path} {text}; {mend_text(path)}", f"it {text}")
     if version not in READABLE_VERSIONS:
         text = f"has format version {version}, this program reads {READABLE_VERSIONS[0]} to {READABLE_VERSIONS[-1]}"
         raise CorruptStoreError(f"{path} {text}", f"it {text}")
@@ -166,8 +166,13 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 def damage_text(path: str, error: object) -> str:
     """Return what to tell the user of a damaged store."""
-    return (f"{path} is damaged ({error}); start with on_corrupt: recover to keep what can be read, "
-            "or restore a snapshot")  # fmt: skip
+    return f"{path} is damaged ({error}); {mend_text(path)}"
+
+
+def mend_text(path: object) -> str:
+    """Return the commands that mend a store."""
+    return (f"start with on_corrupt: recover, or run wm memory mend {path}, to keep what can be read; "
+            f"wm memory mend {path} --from BACKUP puts a backup or snapshot in its place")  # fmt: skip
 
 
 def connect(path: str, *, timeout_s: float = 5.0) -> sqlite3.Connection:

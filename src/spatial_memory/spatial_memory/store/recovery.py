@@ -25,6 +25,9 @@ from spatial_memory.store.schema import (
     pack_successor,
     unpack_successors,
 )
+from spatial_memory.store.seal import Ledger
+from spatial_memory.store.snapshots import copy_to
+from spatial_memory.store.verify import verified
 from wm_core.memory.errors import CorruptStoreError
 
 _LOG = logging.getLogger(__name__)
@@ -34,32 +37,114 @@ def recover(path: Path) -> int:
     """Put a store with all readable records in a damaged one's place and return how many those are.
 
     Args:
-        path: The damaged file; it is renamed to ``NAME.damaged-N``.
+        path: The damaged file; what there is of it is renamed to ``NAME.damaged-N``. One that is missing is given up.
 
     Raises:
         CorruptStoreError: Not even what the memory says of itself can be read, so that no record could be trusted.
         StoreLockedError: Another process holds it.
     """
-    lock = files.hold(path)
-    rebuilt = path.with_name(path.name + ".rebuilt")
-    try:
+    with _held(path):
+        if not path.exists():
+            Ledger(path).forget()
+            _LOG.error("%s was missing: starting without what it held", path)
+            return 0
+        rebuilt = path.with_name(path.name + ".rebuilt")
+        kept = _rebuild(path, rebuilt)
+        aside = _put_in_place(rebuilt, path)
+    _LOG.error("%s was damaged: kept %d records, the damaged file is %s", path, kept, aside)
+    return kept
+
+
+def replace_by(path: Path, backup: Path) -> int:
+    """Put a whole copy of a backup in a store's place and return how many records it holds.
+
+    Args:
+        path: The store; what there is of it is renamed to ``NAME.damaged-N``.
+        backup: The backup or snapshot.
+
+    Raises:
+        StoreError: The backup is absent, damaged or something else; then nothing changed.
+        StoreLockedError: Another process holds the store.
+    """
+    count = verified(backup).records
+    with _held(path), contextlib.closing(_source(backup.expanduser().resolve(), "mode=ro")) as source:
+        rebuilt = path.with_name(path.name + ".rebuilt")
         rebuilt.unlink(missing_ok=True)
-        files.create(rebuilt)
-        source, new = sqlite3.connect(path), files.connect(str(rebuilt))
-        with contextlib.closing(source), contextlib.closing(new):
-            kept = _salvage(source, new, path)
-        names = (path.with_name(f"{path.name}.damaged-{number}") for number in itertools.count(1))
-        aside = next(name for name in names if not name.exists())
-        for suffix in ("", "-wal", "-shm"):
-            part = Path(f"{path}{suffix}")
-            if part.exists():
-                part.rename(f"{aside}{suffix}")
-        files.publish(rebuilt, path)
+        copy_to(source, rebuilt)
+        _put_in_place(rebuilt, path)
+    return count
+
+
+def start_anew(path: Path) -> None:
+    """Put what there is of a store aside, as ``NAME.damaged-N``, so that the next start begins with an empty one.
+
+    Raises:
+        StoreLockedError: Another process holds it.
+    """
+    with _held(path):
+        _move_away(path)
+        Ledger(path).forget()
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    lock = files.hold(path)
+    try:
+        yield
     finally:
         if lock is not None:
             lock.close()
-    _LOG.error("%s was damaged: kept %d records, the damaged file is %s", path, kept, aside)
-    return kept
+
+
+def _source(path: Path, how: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.as_uri()}?{how}", uri=True)
+
+
+def _rebuild(path: Path, rebuilt: Path) -> int:
+    """Write what can be read to a new file: of the file with its log, or without where that says more."""
+    ways = ["mode=ro"]
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size:
+        ways.append("mode=ro&immutable=1")
+    best, trouble = -1, CorruptStoreError(f"{path} cannot be read")
+    for way in ways:
+        candidate = rebuilt.with_name(f"{rebuilt.name}.new")
+        candidate.unlink(missing_ok=True)
+        files.create(candidate)
+        try:
+            source, new = _source(path, way), files.connect(str(candidate))
+            with contextlib.closing(source), contextlib.closing(new):
+                kept = _salvage(source, new, path)
+        except CorruptStoreError as error:
+            trouble = error
+            candidate.unlink()
+            continue
+        if kept > best:
+            best = kept
+            candidate.replace(rebuilt)
+    if best < 0:
+        raise trouble
+    return best
+
+
+def _put_in_place(rebuilt: Path, path: Path) -> Path | None:
+    """Put a file in a store's place, forget what was noted of that, and return the name of what was there."""
+    aside = _move_away(path)
+    files.publish(rebuilt, path)
+    Ledger(path).forget()
+    return aside
+
+
+def _move_away(path: Path) -> Path | None:
+    names = (path.with_name(f"{path.name}.damaged-{number}") for number in itertools.count(1))
+    aside = next(name for name in names if not name.exists() and not Path(f"{name}-wal").exists())
+    moved = None
+    for suffix in ("", "-wal", "-shm"):
+        part = Path(f"{path}{suffix}")
+        if part.exists():
+            part.rename(f"{aside}{suffix}")
+            moved = aside
+    return moved
 
 
 def _salvage(source: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> int:
@@ -70,6 +155,7 @@ def _salvage(source: sqlite3.Connection, new: sqlite3.Connection, path: Path) ->
     except (sqlite3.DatabaseError, KeyError, ValueError) as error:
         raise CorruptStoreError(f"{path} cannot be recovered: its description is unreadable ({error})") from error
     kept: set[int] = set()
+    new.execute("PRAGMA journal_mode = DELETE").fetchone()
     new.execute("BEGIN")
     new.executemany(PUT_META, source.execute(GET_META).fetchall())
     new.executemany(PUT_SESSION, source.execute(GET_SESSIONS).fetchall())

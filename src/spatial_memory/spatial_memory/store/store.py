@@ -1,6 +1,7 @@
 """The durable memory: one SQLite file, WAL, every commit synced.
 
-Acknowledged is what was committed: after ``flush`` returned, or for states stamped at or before ``durable_until_ns``.
+Acknowledged is what was committed and sealed: after ``flush`` returned, or for states stamped at or before
+``durable_until_ns``.
 """
 
 from __future__ import annotations
@@ -48,13 +49,13 @@ from spatial_memory.store.schema import (
     unpack_successors,
 )
 from spatial_memory.store.snapshots import copy_to
+from spatial_memory.store.verify import CHUNK, tallied, whole_mark
 from spatial_memory.store.writer import Change, Writer
 from wm_core.memory.errors import CorruptStoreError, StoreError
 from wm_core.memory.record import MemoryRecord, Successor
 from wm_core.memory.rows import Rows
 
 _LOG = logging.getLogger(__name__)
-_CHUNK = 250_000
 _EXTRAS_CHUNK = 20_000  # features are large
 _MOST_KEYS = 10_000
 Statement = tuple[str, list[tuple[object, ...]]]
@@ -76,7 +77,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path = files.IN_MEMORY, commit_every_s: float = 0.2) -> None:
-        self._file = Handle(path)
+        self._file = Handle(path, whole_mark)
         self.path = self._file.path
         self.in_memory = self._file.in_memory
         self._damage: set[int] = set()
@@ -87,7 +88,7 @@ class Store:
         if self.in_memory:
             self._writer = Writer(self._file.shared, commit_every_s, guard=self._file.guard)
         else:
-            self._writer = Writer(self._file.connect, commit_every_s)
+            self._writer = Writer(self._file.connect, commit_every_s, keeper=self._file)
         self._has_extras = self._holds_extras()
 
     def close(self) -> None:
@@ -128,18 +129,9 @@ class Store:
         """
         return self._all("successor", GET_SUCCESSORS, "record")
 
-    def _all(self, table: str, sql: str, key: str, most: int = _CHUNK) -> Iterator[list[tuple[int, bytes]]]:
+    def _all(self, table: str, sql: str, key: str, most: int = CHUNK) -> Iterator[list[tuple[int, bytes]]]:
         """Yield all rows of a table, and compare their number and keys with what the database counted itself."""
-        last, count, keys = -(2**63), 0, 0
-        while rows := self._file.read(f"{sql} WHERE {key} > ? ORDER BY {key} LIMIT {most}", (last,)):
-            last = rows[-1][0]
-            count += len(rows)
-            keys += sum([row[0] % files.KEY_MODULUS for row in rows])
-            yield rows
-        expected = self._file.read(GET_TALLY, (table,))
-        if (expected or count) and expected != [(count, keys)]:
-            text = f"{table}: {count} rows and key sum {keys}, expected {expected}"
-            raise CorruptStoreError(files.damage_text(self.path, text), text)
+        return tallied(self._file.read, self.path, table, sql, key, most)
 
     def successors(
         self, ids: Sequence[int], dim: int, held: Sequence[tuple[int, bytes]] = ()
@@ -313,13 +305,14 @@ class Store:
         Raises:
             StoreError: It cannot be written, and why.
         """
-        own = {f"{self.path}{suffix}" for suffix in ("", "-wal", "-shm", ".lock")}
+        own = {f"{self.path}{suffix}" for suffix in ("", "-wal", "-shm", ".lock", ".ledger")}
         if not self.in_memory and os.path.realpath(path) in own:
             raise StoreError(f"snapshot {path} cannot be written: that is the memory itself")
         self.flush(timeout_s)
         if self.in_memory:
             with self._file.guard:
                 return copy_to(self._file.shared(), path)
+        self._writer.watch()
         connection = files.connect(self.path)
         try:
             return copy_to(connection, path)

@@ -10,11 +10,33 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from spatial_memory.store.schema import PUT_META
 from wm_core.memory.errors import StoreError
 
 _RETRY_S = (0.5, 1.0, 2.0, 5.0)
 _BATCH_ROWS = 20_000
+_WATCH_S = 1.0
+
+
+class Keeper(Protocol):
+    """Makes what is committed to a file survive what may happen to the file."""
+
+    def is_untouched(self) -> bool:
+        """Return whether the files are those that were opened, as they were left."""
+
+    def keep(self, connection: sqlite3.Connection | None) -> sqlite3.Connection:
+        """Return the connection to go on writing with; raises ``OSError`` where it would write what nobody finds."""
+
+    def row(self) -> tuple:
+        """Return what the next transaction writes about itself."""
+
+    def committed(self) -> None:
+        """Note that it was committed."""
+
+    def confirm(self, connection: sqlite3.Connection) -> bool:
+        """Make what is committed survive; returns whether that has to be done again when there is time."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +69,22 @@ class Writer:
         connect: Opens the connection to write with; raises ``sqlite3.Error`` or ``OSError`` while that fails.
         commit_every_s: Longest time a change waits before its transaction [s].
         guard: Held while a transaction runs, where the connection is shared.
+        keeper: Asked before each transaction, and once a second, whether the file is still there; nothing counts as
+            durable before it has confirmed it. None: committed is durable.
     """
 
     def __init__(
-        self, connect: Callable[[], sqlite3.Connection], commit_every_s: float, guard: threading.Lock | None = None
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        commit_every_s: float,
+        guard: threading.Lock | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self._connect = connect
+        self._keeper = keeper
+        self._is_owing = False
+        self._unsealed: list[Change] = []
+        self._sealed = 0
         self._commit_every_s = commit_every_s
         self._guard = guard or threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -75,12 +107,13 @@ class Writer:
     @property
     def pending_count(self) -> int:
         """Changes that are not durable yet."""
-        return self._put - self._committed
+        return self._put - self._sealed
 
     def oldest_pending_ns(self) -> int | None:
         """Return the oldest stamp among states that are not durable yet [ns], or None where all are."""
         with self._condition:
-            return min((change.oldest_ns for change in self._pending if change.oldest_ns is not None), default=None)
+            every = (*self._unsealed, *self._pending)
+            return min((change.oldest_ns for change in every if change.oldest_ns is not None), default=None)
 
     def put(self, change: Change) -> None:
         """Hand over a change; returns at once."""
@@ -102,13 +135,15 @@ class Writer:
             failures = self._failures
             self._urgent = True
             self._condition.notify_all()
-            while self._committed < wanted:
+            while self._sealed < wanted:
                 if self._trouble is not None and self._failures > failures:
                     raise StoreError(f"not durable: {self._trouble}")
                 left_s = deadline - time.monotonic()
                 if left_s <= 0 or not self._thread.is_alive():
                     raise StoreError(f"not durable after {timeout_s} s: {self._trouble or 'the disk is slow'}")
                 self._condition.wait(left_s)
+        if self._keeper is not None and not self._keeper.is_untouched():
+            self.watch()
 
     def run_now(self, change: Change, timeout_s: float) -> None:
         """Make a change durable, after all that were handed over before, or leave no trace of it.
@@ -126,6 +161,21 @@ class Writer:
             raise StoreError(f"not durable: {error}") from error
         if change.done is not None:
             change.done()
+        try:
+            self._seal()
+        except (sqlite3.Error, OSError) as error:  # it is committed: the thread goes on trying
+            self._trouble = str(error)
+
+    def watch(self) -> None:
+        """Look at once whether the file is still there.
+
+        Raises:
+            StoreError: Another one is, or it was changed.
+        """
+        try:
+            self._seal()
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"not durable: {error}") from error
 
     def close(self) -> None:
         """Commit what is left, if the disk takes it, and end the thread."""
@@ -138,22 +188,31 @@ class Writer:
 
     def _run(self) -> None:
         while True:
-            with self._condition:
-                while not self._pending and not self._closing:
-                    self._condition.wait()
-                if not self._pending:
-                    return
-                if not self._urgent and not self._closing and self._trouble is None:
-                    self._condition.wait_for(lambda: self._urgent or self._closing, self._commit_every_s)
-                changes = self._next_batch()
-                self._urgent = False
+            changes, is_over = self._awaited()
             try:
-                self._commit(changes)
+                if changes:
+                    self._commit(changes)
+                    self._settle(changes)
+                self._seal()
             except (sqlite3.Error, OSError) as error:
                 if self._rest(error):
                     return
                 continue
-            self._settle(changes)
+            if is_over:
+                return
+
+    def _awaited(self) -> tuple[list[Change], bool]:
+        """Return what to commit next, once there is some or it is time to look after the file; and whether all ends."""
+        with self._condition:
+            if not self._pending and not self._unsealed and not self._closing:
+                self._condition.wait(None if self._keeper is None else _WATCH_S)
+            if not self._pending:
+                return [], self._closing
+            if not self._urgent and not self._closing and self._trouble is None:
+                self._condition.wait_for(lambda: self._urgent or self._closing, self._commit_every_s)
+            changes = self._next_batch()
+            self._urgent = False
+            return changes, False
 
     def _next_batch(self) -> list[Change]:
         """Return the oldest pending changes, as many as one transaction should hold; they stay pending."""
@@ -168,19 +227,59 @@ class Writer:
 
     def _commit(self, changes: list[Change]) -> None:
         with self._guard:
-            if self._connection is None:
-                self._connection = self._connect()
+            connection = self._kept()
             attach = changes[0].attach
             if attach is None:
-                _transact(self._connection, changes)
+                self._transact(connection, changes)
                 return
-            self._connection.execute("ATTACH ? AS snapshot", (str(attach),))
+            connection.execute("ATTACH ? AS snapshot", (str(attach),))
             try:
-                _transact(self._connection, changes)
+                self._transact(connection, changes)
             finally:
                 # What was committed stays committed, whatever becomes of the file it came from.
                 with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("DETACH snapshot")
+                    connection.execute("DETACH snapshot")
+
+    def _kept(self) -> sqlite3.Connection:
+        if self._keeper is not None:
+            # While it cannot say, the connection may be gone, too.
+            connection, self._connection = self._connection, None
+            try:
+                self._connection = self._keeper.keep(connection)
+            except OSError:
+                self._connection = connection
+                raise
+        elif self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _transact(self, connection: sqlite3.Connection, changes: list[Change]) -> None:
+        if self._keeper is None:
+            _transact(connection, changes)
+            return
+        _transact(connection, [*changes, Change([(PUT_META, [self._keeper.row()])])])
+        self._keeper.committed()
+        self._is_owing = True
+
+    def _seal(self) -> None:
+        """Let count as durable what is committed, once the keeper has confirmed it.
+
+        Raises:
+            sqlite3.Error, OSError: It does not at present.
+        """
+        with self._condition:
+            committed = self._committed
+        if self._keeper is not None:
+            with self._guard:
+                if self._is_owing or not self._keeper.is_untouched():
+                    connection = self._kept()
+                    self._is_owing = self._is_owing and self._keeper.confirm(connection)
+        with self._condition:
+            del self._unsealed[: max(0, committed - self._sealed)]
+            self._sealed = max(self._sealed, committed)
+            self._trouble = None
+            self._failures = 0
+            self._condition.notify_all()
 
     def _settle(self, changes: list[Change]) -> None:
         for change in changes:
@@ -188,10 +287,8 @@ class Writer:
                 change.done()
         with self._condition:
             for _ in changes:
-                self._pending.popleft()
+                self._unsealed.append(self._pending.popleft())
             self._committed += len(changes)
-            self._trouble = None
-            self._failures = 0
             if self._pending and self._committed < self._put:
                 self._urgent = self._urgent or len(self._pending) > 1
             self._condition.notify_all()

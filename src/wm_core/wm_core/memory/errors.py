@@ -10,6 +10,7 @@ SpatialMemoryError
 └── StoreError             the durable store
     ├── StoreLockedError   another process holds it
     ├── CorruptStoreError  torn, damaged, or not a memory at all
+    │   └── LostRecordsError   less is there than was acknowledged
     └── BackendAwayError   the server of a remote backend does not answer
 """
 
@@ -71,6 +72,10 @@ class CorruptStoreError(StoreError):
     def __init__(self, text: str, reason: str = "") -> None:
         super().__init__(text)
         self.reason = reason or text
+
+
+class LostRecordsError(CorruptStoreError):
+    """A file that holds less than what was acknowledged: an older copy, one without its log, or none at all."""
 
 
 class BackendAwayError(StoreError):

@@ -23,8 +23,9 @@ class Forget:
         ids: These.
         box: Inside this box.
         session: Of this session.
-        older_than_s: Older than the newest memory by more than this [s].
+        older_than_s: Older than the present by more than this [s]; which moment that is says ``present_ns``.
         frame_id: Frame of the box; empty, or must be the memory's.
+        now_ns: What the clock says that stamps come from [ns]; None: this machine's.
     """
 
     ids: tuple[int, ...] = ()
@@ -32,6 +33,7 @@ class Forget:
     session: str = ""
     older_than_s: float = 0.0
     frame_id: str = ""
+    now_ns: int | None = None
 
     def check(self, frame_id: str = "") -> None:
         """Refuse criteria that make no sense.

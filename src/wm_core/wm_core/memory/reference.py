@@ -22,6 +22,7 @@ from wm_core.memory.errors import (
 )
 from wm_core.memory.filters import Candidates, Limits, passing
 from wm_core.memory.frames import Grid
+from wm_core.memory.present import present_ns
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query
 from wm_core.memory.record import (
@@ -240,7 +241,7 @@ class ReferenceMemory:
     def delete(self, what: Forget) -> int:
         """Forget what matches and return how many that were."""
         what.check(self._frame_id)
-        newest = max((record.stamp_ns for record in self._records.values()), default=0)
+        newest = present_ns(np.array([record.stamp_ns for record in self._records.values()], np.int64), what.now_ns)
         gone = [
             record.id
             for record in self._records.values()
