@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Event
@@ -16,34 +17,18 @@ from typing import Any
 
 import rclpy
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
-from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Float32MultiArray
 
+from bag_player.senders import ACTIONS, CAMERA, POSE, TAKES, Sender, installed, make_sender
 from bag_player.sent_log import SentLog
-from wm_core.bags import IMAGE_TYPES, Bag, BagError, BagMessage, Choice, find_bags, header_stamp_ns
-from wm_core.bags.survey import Wishes, choose_sources
+from wm_core.bags import Bag, BagError, BagMessage, Choice, find_bags
+from wm_core.bags.survey import TF, TF_STATIC, Wishes, choose_sources
+from wm_core.errors import MessageError
 from wm_ros.command_line import split_ros_args, stop_on_signal
 
-CAMERA, POSE, ACTIONS = "/camera/image_raw", "/pose", "/actions"
-TAKES: dict[str, tuple[str, ...]] = {
-    CAMERA: IMAGE_TYPES,
-    POSE: ("geometry_msgs/msg/PoseStamped",),
-    ACTIONS: ("std_msgs/msg/Float32MultiArray",),
-}
-"""{input topic of the graph: types it takes}."""
-
-MESSAGE_TYPES = {
-    "sensor_msgs/msg/Image": Image,
-    "sensor_msgs/msg/CompressedImage": CompressedImage,
-    "geometry_msgs/msg/PoseStamped": PoseStamped,
-    "std_msgs/msg/Float32MultiArray": Float32MultiArray,
-}
+__all__ = ["ACTIONS", "CAMERA", "POSE", "TAKES", "BagPlayer", "choose_topics", "main"]
 
 _CLOCK_PERIOD_NS = 10_000_000
 _SETTLE_S = 1.0
@@ -51,9 +36,10 @@ _PROGRESS_EVERY_NS = 500_000_000
 
 
 class BagPlayer(Node):
-    """Publishes a recording's camera, pose and action topics at the pace they were recorded, and optionally ``/clock``.
+    """Publishes a recording's topics at the pace they were recorded, and optionally ``/clock``.
 
-    Header stamps stay as recorded. ``/actions`` has no header: it goes out at the bag's time, which ``/clock`` shows.
+    Header stamps stay as recorded. What has none (actions as an array or a Twist) goes out at the bag's time, which
+    ``/clock`` shows. Messages of a type that is not installed are converted where the graph takes them (``senders``).
 
     Args:
         bag: What to play, or several recordings, one after the other.
@@ -65,7 +51,7 @@ class BagPlayer(Node):
         **node_options: Passed to ``rclpy.node.Node``.
 
     Raises:
-        BagError: A topic has a type that the graph does not take.
+        BagError: A topic has a type that is not installed and that the graph does not take.
     """
 
     def __init__(
@@ -85,26 +71,19 @@ class BagPlayer(Node):
         self._rate = rate
         self.log = log or SentLog()
         self._stop = stop or Event()
-        self._senders: dict[tuple[str, str], Publisher[Any]] = {}
-        for of, mapped in zip(self._bags, self._topics):
-            for source, target in mapped.items():
-                key = of.types[source], target
-                self._senders[key] = self._senders.get(key) or self._sender(*key)
+        keys = dict.fromkeys(
+            (of.types[source], to) for of, m in zip(self._bags, self._topics) for source, to in m.items()
+        )
+        targets = [target for _, target in keys]
+        # Within one process a topic has one type.
+        self._senders: dict[tuple[str, str], Sender] = {
+            (kind, target): make_sender(self, kind, target, targets.count(target) > 1 and target in (POSE, ACTIONS))
+            for kind, target in keys
+        }
+        self._unusable: Counter[str] = Counter()
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if clock else None
         self._clock_sent_ns = 0
         self._duration_ns = max(1, sum(of.end_ns - of.start_ns for of in self._bags))
-
-    def _sender(self, kind: str, target: str) -> Publisher[Any]:
-        if kind not in MESSAGE_TYPES:
-            raise BagError(f"'{target}': a {kind} cannot be played into the graph")
-        # Reliable towards poses and actions; a camera stays best effort, as drivers are.
-        qos = QoSProfile(depth=50)
-        if kind in IMAGE_TYPES:
-            qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-        topic = f"{target}/compressed" if kind == IMAGE_TYPES[1] and not target.endswith("/compressed") else target
-        # What the graph hears is named within its namespace.
-        name = topic.lstrip("/") if target in TAKES else topic
-        return self.create_publisher(MESSAGE_TYPES[kind], name, qos)
 
     def _goes_on(self) -> bool:
         return self.context.ok() and not self._stop.is_set()
@@ -127,8 +106,12 @@ class BagPlayer(Node):
         return True
 
     def _all_heard(self, camera_count: int) -> bool:
-        wanted = {key: camera_count if key[0] in IMAGE_TYPES else 1 for key in self._senders}
-        return all(sender.get_subscription_count() >= wanted[key] for key, sender in self._senders.items())
+        wanted = {key: camera_count if sender.is_camera else 1 for key, sender in self._senders.items()}
+        return all(
+            self._senders[key].publisher.get_subscription_count() >= count
+            for key, count in wanted.items()
+            if key[1] in TAKES
+        )
 
     def play(self, loops: int | None = 1, seconds: float | None = None) -> None:
         """Sends the recording, ``loops`` times or, if None, until ``seconds`` have passed or ROS is shut down."""
@@ -146,11 +129,13 @@ class BagPlayer(Node):
         for bag, topics in zip(self._bags, self._topics):
             started_ns = monotonic_ns()
             told_ns = 0
+            for sender in self._senders.values():
+                sender.restart()
             for message in bag.prefetched(list(topics)):
                 offset_ns = message.steady_ns - bag.start_ns
                 if not self._wait_until(bag, started_ns, offset_ns, stop_ns):
                     return False
-                self._send(bag.types[message.topic], topics[message.topic], message)
+                self._send(bag, topics[message.topic], message)
                 if monotonic_ns() - told_ns > _PROGRESS_EVERY_NS:
                     told_ns = monotonic_ns()
                     part = (played_ns + offset_ns) / self._duration_ns
@@ -170,17 +155,32 @@ class BagPlayer(Node):
                 self._tell_time(bag.start_ns + int((monotonic_ns() - started_ns) * self._rate))
         return False
 
-    def _send(self, kind: str, target: str, message: BagMessage) -> None:
-        sender = self._senders[kind, target]
+    def _send(self, bag: Bag, target: str, message: BagMessage) -> None:
+        sender = self._senders[bag.types[message.topic], target]
         # Always before an action: nodes stamp it by this clock on arrival.
         self._tell_time(message.time_ns, force=target == ACTIONS)
-        if kind in IMAGE_TYPES:
-            steady_ns = monotonic_ns()
-            sender.publish(message.data)
-            self.log.frame(target, header_stamp_ns(message.data), steady_ns)
-        else:
-            sender.publish(message.data)
-            self.log.other(target)
+        steady_ns = monotonic_ns()
+        try:
+            stamps = sender.send(bag, message)
+        except MessageError as error:
+            self._refuse(message.topic, error)
+            return
+        for stamp_ns in stamps:
+            if sender.is_camera:
+                self.log.frame(target, stamp_ns, steady_ns)
+            else:
+                self.log.other(target)
+
+    def _refuse(self, topic: str, error: MessageError) -> None:
+        """Counts a message that could not be converted; the first of its kind is told."""
+        self._unusable[f"{topic}: {error.reason}"] += 1
+        if self._unusable[f"{topic}: {error.reason}"] == 1:
+            self.get_logger().warning(f"{topic}: {error}")
+
+    @property
+    def unusable(self) -> Mapping[str, int]:
+        """Messages that could not be converted, by topic and reason."""
+        return self._unusable
 
     def _tell_time(self, time_ns: int, force: bool = False) -> None:
         if self._clock_publisher is None or time_ns == self._clock_sent_ns:
@@ -230,6 +230,7 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("bag", nargs="+", help="rosbag2 directories, folders of them, .db3 or .mcap files")
     add_playback_options(parser)
     parser.add_argument("--seconds", type=positive, help="stop after this many seconds")
+    parser.add_argument("--all", action="store_true", help="play all other topics as well, under their own names")
     parser.add_argument("--no-clock", dest="clock", action="store_false", help="do not publish /clock")
     parser.add_argument("--wait", type=float, default=30.0, help="seconds to wait for subscribers (default 30)")
     parser.add_argument("--subscribers", type=int, default=1, help="subscribers of the camera to wait for (default 1)")
@@ -252,7 +253,17 @@ def choose_topics(bag: Bag, remaps: Mapping[str, str]) -> tuple[dict[str, str], 
     choices = choose_sources(bag, wishes, TAKES, hints)
     if choices[CAMERA].topic is None:
         raise BagError(f"no camera topic in '{bag.path}'; it has: {describe(bag)}; {hints[CAMERA]}")
-    return dict(remaps) | {c.topic: target for target, c in choices.items() if c.topic}, list(choices.values())
+    topics = dict(remaps) | {c.topic: target for target, c in choices.items() if c.topic}
+    if TF in topics and TF_STATIC in bag.types:
+        topics[TF_STATIC] = topics[TF]
+    return topics, list(choices.values())
+
+
+def with_all_others(bag: Bag, topics: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Returns also the topics that the graph does not take, under their own names, and those whose type is missing."""
+    others = {topic: kind for topic, kind in bag.types.items() if topic not in topics and topic != "/clock"}
+    missing = [f"{topic} ({kind})" for topic, kind in sorted(others.items()) if installed(kind) is None]
+    return {topic: topic for topic, kind in others.items() if installed(kind) is not None} | dict(topics), missing
 
 
 def run(options: argparse.Namespace, stop: Event) -> int:
@@ -264,12 +275,18 @@ def run(options: argparse.Namespace, stop: Event) -> int:
     bags = [Bag(path) for path in find_bags(map(Path, options.bag))]
     chosen = [choose_topics(bag, parse_remaps(options.topics)) for bag in bags]
     topics = [mapped for mapped, _ in chosen]
+    missing: list[str] = []
+    if options.all:
+        both = [with_all_others(bag, mapped) for bag, mapped in zip(bags, topics)]
+        topics, missing = [mapped for mapped, _ in both], sorted({text for _, texts in both for text in texts})
     log = SentLog(options.log_fd)
     player = BagPlayer(bags, topics, rate=options.rate, clock=options.clock, log=log, stop=stop)
     try:
         log.note("topics", topics[0] if len(topics) == 1 else topics)
         for choice in chosen[0][1]:
             player.get_logger().info(str(choice))
+        if missing:
+            player.get_logger().warning(f"not played, their types are not installed: {', '.join(missing)}")
         if not player.wait_for_subscribers(options.wait, options.subscribers) and not stop.is_set():
             targets = sorted({target for mapped in topics for target in mapped.values()})
             player.get_logger().error(f"nobody subscribed to {', '.join(targets)} within {options.wait:.0f} s")

@@ -9,83 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from rosbags.rosbag1 import Writer as Writer1
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_typestore
 
+from wm_testing.recorder import ACKERMANN, CAMERA, COUNT, IMAGE, PACKET, STEP, T0, VIDEO, Recorder
 from world_model.data.bags import BagOptions, read_recording
-
-T0, STEP, COUNT = 1_700_000_000 * 10**9, 50_000_000, 60
-CAMERA, IMAGE = "/camera/image_raw", "sensor_msgs/msg/Image"
-ACKERMANN = """std_msgs/Header header
-ackermann_msgs/AckermannDrive drive
-================================================================================
-MSG: std_msgs/Header
-builtin_interfaces/Time stamp
-string frame_id
-================================================================================
-MSG: ackermann_msgs/AckermannDrive
-float32 steering_angle
-float32 steering_angle_velocity
-float32 speed
-float32 acceleration
-float32 jerk
-"""
-VIDEO = """builtin_interfaces/Time timestamp
-string frame_id
-uint8[] data
-string format
-"""
-PACKET = """std_msgs/Header header
-int32 width
-int32 height
-string encoding
-uint64 pts
-uint8 flags
-bool is_bigendian
-uint8[] data
-================================================================================
-MSG: std_msgs/Header
-builtin_interfaces/Time stamp
-string frame_id
-"""
-
-
-class Recorder:
-    """Builds messages and writes them, by whatever definitions are given."""
-
-    def __init__(self, path, **definitions):
-        self.store = get_typestore(Stores.ROS2_JAZZY)
-        for name, text in definitions.items():
-            package, _, kind = name.rpartition("_msgs_")
-            types = get_types_from_msg(text, f"{package}_msgs/msg/{kind}")
-            self.store.register({name: of for name, of in types.items() if name not in self.store.fielddefs})
-        self.types, self.path, self.events = self.store.types, path, []
-
-    def time(self, ns):
-        return self.types["builtin_interfaces/msg/Time"](ns // 10**9, ns % 10**9)
-
-    def header(self, ns, frame_id="map"):
-        return self.types["std_msgs/msg/Header"](self.time(ns), frame_id)
-
-    def say(self, topic, kind, ns, *fields):
-        self.events.append((ns, topic, kind, self.types[kind](*fields)))
-
-    def picture(self, ns, level, topic=CAMERA):
-        self.say(topic, IMAGE, ns, self.header(ns, "camera"), 8, 8, "rgb8", 0, 24, np.full(192, level, np.uint8))
-
-    def transform(self, parent, child, ns, x=0.0, y=0.0, yaw=0.0):
-        shift = self.types["geometry_msgs/msg/Vector3"](x, y, 0.0)
-        turn = self.types["geometry_msgs/msg/Quaternion"](0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
-        values = self.types["geometry_msgs/msg/Transform"](shift, turn)
-        return self.types["geometry_msgs/msg/TransformStamped"](self.header(ns, parent), child, values)
-
-    def write(self):
-        with Writer(self.path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-            to = {}
-            for ns, topic, kind, message in sorted(self.events, key=lambda event: event[0]):
-                to[topic] = to.get(topic) or writer.add_connection(topic, kind, typestore=self.store)
-                writer.write(to[topic], ns, self.store.serialize_cdr(message, kind))
-        return self.path
 
 
 def test_the_pose_is_looked_up_in_tf(tmp_path):
