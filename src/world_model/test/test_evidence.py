@@ -1,6 +1,7 @@
 """Shares of candidates, against least squares worked out by brute force and against what comes true or does not."""
 
 import itertools
+from collections import deque
 
 import numpy as np
 import pytest
@@ -8,22 +9,22 @@ import pytest
 from world_model.runtime.evidence import CAUTION_S, FORGET_S, Evidence, shares
 
 STEP_S = 0.05
-STEP_NS = 50_000_000
 DIM = 8
 
 
 def follow(evidence, seconds, truth_of, forecast, candidates, rng, horizon=20):
     """Run forecasts of ``horizon`` steps past the evidence and return the combined ones with what came, [T, 2, D]."""
-    steps = round(seconds / STEP_S)
+    steps, waiting = round(seconds / STEP_S), deque()
     truth_TD = np.stack([truth_of(rng) for _ in range(steps + horizon)])
     made = []
     for t in range(steps):
-        evidence.observe(t * STEP_NS, truth_TD[t])
+        if t >= horizon:
+            evidence.learn(*waiting.popleft(), truth_TD[t])
         come_D = truth_TD[t + horizon]
         forecast_D = forecast(come_D, rng)
         candidate_CD = np.stack([candidate(come_D, rng) for candidate in candidates])
         made.append((evidence.combine(forecast_D, candidate_CD), come_D))
-        evidence.expect((t + horizon) * STEP_NS, forecast_D, candidate_CD)
+        waiting.append((forecast_D, candidate_CD))
     return np.array(made)
 
 
@@ -39,8 +40,6 @@ def test_without_evidence_the_forecast_is_the_same_bits():
     evidence = Evidence(2, np.ones(DIM), STEP_S)
     forecast_D = np.float32(np.random.default_rng(0).normal(size=DIM))
     assert evidence.combine(forecast_D, np.ones((2, DIM))) is forecast_D
-    evidence.expect(20 * STEP_NS, forecast_D, np.ones((2, DIM)))
-    evidence.observe(0, np.zeros(DIM))
     assert not evidence.share_C.any()
 
 
@@ -91,22 +90,7 @@ def test_shares_are_the_best_allowed_ones(seed):
     assert shares(gram_CC, moment_C, CAUTION_S) == pytest.approx(best / max(best.sum(), 1.0), abs=1e-6)
 
 
-def test_forecasts_that_never_come_true_teach_nothing():
+def test_one_forecast_counts_for_one_step():
     evidence = Evidence(1, np.ones(DIM), STEP_S)
-    for t in range(100):
-        evidence.expect(t * STEP_NS + 20 * STEP_NS, np.zeros(DIM), np.ones((1, DIM)))
-        evidence.forget_waiting()
-        evidence.observe((t + 1) * STEP_NS, np.ones(DIM))
-    assert evidence.share_C[0] == 0.0
-    # Frames that fall between two due times by more than half a step judge neither.
-    evidence.expect(1000 * STEP_NS, np.zeros(DIM), np.ones((1, DIM)))
-    evidence.observe(1000 * STEP_NS + 26_000_000, np.ones(DIM))
-    assert evidence.share_C[0] == 0.0
-
-
-def test_a_second_forecast_for_the_same_time_replaces_the_first():
-    evidence = Evidence(1, np.ones(DIM), STEP_S)
-    evidence.expect(STEP_NS, np.zeros(DIM), np.full((1, DIM), -1.0))
-    evidence.expect(STEP_NS, np.zeros(DIM), np.ones((1, DIM)))
-    evidence.observe(STEP_NS, np.ones(DIM))
+    evidence.learn(np.zeros(DIM), np.ones((1, DIM)), np.ones(DIM))
     assert evidence.share_C[0] == pytest.approx(STEP_S / (STEP_S + CAUTION_S))

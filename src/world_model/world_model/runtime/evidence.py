@@ -8,7 +8,6 @@ Shape suffixes: C = candidates, D = latent size.
 """
 
 import math
-from collections import deque
 
 import numpy as np
 from scipy.optimize import nnls
@@ -43,7 +42,6 @@ class Evidence:
         self._scale_D = 1.0 / np.sqrt(np.asarray(variance_D, np.float64))
         self._step_s = step_s
         self._keep, self._keep_error = math.exp(-step_s / FORGET_S), math.exp(-step_s / _ERROR_S)
-        self._waiting: deque[tuple[int, np.ndarray, np.ndarray]] = deque()
         self._gram_CC = np.zeros((candidates, candidates))
         self._moment_C = np.zeros(candidates)
         self.share_C = np.zeros(candidates)
@@ -55,22 +53,6 @@ class Evidence:
         if not self.share_C.any():
             return forecast_D
         return (forecast_D + self.share_C @ (candidate_CD - forecast_D)).astype(np.float32)
-
-    def expect(self, due_ns: int, forecast_D: np.ndarray, candidate_CD: np.ndarray) -> None:
-        """Keep what was forecast, before it was combined, until its time comes; a second call replaces the first."""
-        while self._waiting and self._waiting[-1][0] >= due_ns:
-            self._waiting.pop()
-        self._waiting.append((due_ns, forecast_D, candidate_CD))
-
-    def observe(self, stamp_ns: int, latent_D: np.ndarray) -> None:
-        """Learn from the forecast for this time, if there is one within half a step."""
-        slack_ns = self._step_s * 0.5e9
-        while self._waiting and self._waiting[0][0] < stamp_ns - slack_ns:
-            self._waiting.popleft()
-        if not self._waiting or self._waiting[0][0] > stamp_ns + slack_ns:
-            return
-        _, forecast_D, candidate_CD = self._waiting.popleft()
-        self.learn(forecast_D, candidate_CD, latent_D)
 
     def learn(self, forecast_D: np.ndarray, candidate_CD: np.ndarray, latent_D: np.ndarray) -> None:
         """Learn from a forecast, before it was combined, whose time has come."""
@@ -88,10 +70,6 @@ class Evidence:
             self._unsolved = 0
             caution = CAUTION_S * self._left / self._seconds + _TINY
             self.share_C = shares(self._gram_CC, self._moment_C, caution)
-
-    def forget_waiting(self) -> None:
-        """Drop forecasts whose time has not come; what was learned stays."""
-        self._waiting.clear()
 
 
 def shares(gram_CC: np.ndarray, moment_C: np.ndarray, ridge: float) -> np.ndarray:
