@@ -14,6 +14,7 @@ import numpy as np
 
 MAY_BE_UNKNOWN: Mapping[str, frozenset[str]] = {
     "LatentState": frozenset({"pose_std"}),
+    "LatentForecast": frozenset({"pose_std"}),
     "LatentPrediction": frozenset({"memory_query_ms", "window_age_s"}),
     "VisualHistory": frozenset({"surprise"}),
     "MemoryRecord": frozenset({"surprise"}),
