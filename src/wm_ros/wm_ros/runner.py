@@ -55,7 +55,7 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
     Args:
         factory: Called after ROS is up.
         args: Command line, the process's own by default.
-        threads: 1 for the single-threaded executor, which costs least; more for a pool.
+        threads: 1 for a single thread, which costs least; more for a pool.
 
     Returns:
         0 after a signal, 2 when parameters, arguments or the artifact cannot work: then one line says why.
