@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import numpy as np
-
 from wm_core.alignment import ActionTrack, AlignedAction, AlignedPose, PoseTrack, is_worth_waiting
 from wm_core.timeline import NS_PER_S
 
@@ -90,7 +88,7 @@ class ArrivalClock:
         return self._frame[0] + steady_ns - self._frame[1]
 
 
-class NearestInTime:
+class NearestInTime(Generic[FrameT]):
     """The last few values of a side stream, to find the one nearest to a frame.
 
     Args:
@@ -99,9 +97,9 @@ class NearestInTime:
 
     def __init__(self, tolerance_s: float) -> None:
         self._tolerance_ns = int(tolerance_s * NS_PER_S)
-        self._values: deque[tuple[int, np.ndarray]] = deque(maxlen=30)
+        self._values: deque[tuple[int, FrameT]] = deque(maxlen=30)
 
-    def insert(self, stamp_ns: int, value: np.ndarray) -> None:
+    def insert(self, stamp_ns: int, value: FrameT) -> None:
         """Adds a value."""
         self._values.append((stamp_ns, value))
 
@@ -109,9 +107,11 @@ class NearestInTime:
         """Forgets all values."""
         self._values.clear()
 
-    def at(self, stamp_ns: int) -> np.ndarray | None:
+    def at(self, stamp_ns: int) -> FrameT | None:
         """Returns the value nearest to a time, or None when none is near enough."""
-        if not self._values:
-            return None
-        nearest = min(self._values, key=lambda item: abs(item[0] - stamp_ns))
-        return nearest[1] if abs(nearest[0] - stamp_ns) <= self._tolerance_ns else None
+        nearest, least_ns = None, self._tolerance_ns + 1
+        for value_ns, value in self._values:
+            off_ns = value_ns - stamp_ns if value_ns > stamp_ns else stamp_ns - value_ns
+            if off_ns < least_ns:
+                nearest, least_ns = value, off_ns
+        return nearest

@@ -81,24 +81,29 @@ class InputDoctor:
         }
 
     def _camera(self) -> str | None:
-        bad = [frame for frame in self._frames if frame]
-        if len(self._frames) < _ENOUGH or len(bad) < _REFUSED_SHARE * len(self._frames):
+        # Every state asks: what is usual is told apart without a list.
+        count = len(self._frames)
+        if count < _ENOUGH or count - self._frames.count("") < _REFUSED_SHARE * count:
             return None
+        bad = [frame for frame in self._frames if frame]
         return (
             f"{len(bad)} of the last {len(self._frames)} frames carry {bad[-1]}: is the camera stamped? "
             "Let its driver fill header.stamp"
         )
 
     def _pose(self, steady_ns: int) -> Iterator[str]:
-        refused = [why for why in self._refused if why]
-        if len(self._refused) >= _ENOUGH and len(refused) > _REFUSED_SHARE * len(self._refused):
+        count = len(self._refused)
+        if count >= _ENOUGH and count - self._refused.count("") > _REFUSED_SHARE * count:
+            refused = [why for why in self._refused if why]
             yield (
                 f"{len(refused)} of the last {len(self._refused)} poses cannot be used ({refused[-1]}): "
                 "is the localisation initialised? Give it a first pose"
             )
         # Several may follow one another (odom, then map); two at a time take turns.
-        turns = sum(a != b for a, b in zip(self._pose_frames, list(self._pose_frames)[1:]))
-        if turns > len(self._pose_frames) / 4 and len(self._pose_frames) >= _ENOUGH:
+        frames = self._pose_frames
+        is_one = not frames or frames.count(frames[0]) == len(frames)
+        turns = 0 if is_one else sum(a != b for a, b in zip(frames, list(frames)[1:]))
+        if turns > len(frames) / 4 and len(frames) >= _ENOUGH:
             names = " and ".join(repr(name) for name in sorted(set(self._pose_frames)))
             yield f"poses come in turns in the frames {names}: two publishers? Leave one, or remap the other"
         if not _unused(self._pose_used) or self._poses.newest_steady_ns is None:
@@ -121,8 +126,10 @@ class InputDoctor:
             )
 
     def _action(self) -> Iterator[str]:
+        if not _unused(self._action_used):
+            return
         off_s = self._actions.offset_s()
-        if _unused(self._action_used) and abs(off_s) > max(_ANOTHER_CLOCK_S, self._action_max_age_s):
+        if abs(off_s) > max(_ANOTHER_CLOCK_S, self._action_max_age_s):
             yield f"{_apart('actions', off_s)}: another clock? Stamp them by the camera's clock, or synchronise both"
 
 

@@ -42,6 +42,8 @@ from wm_ros.messages import pose_std_values
 _SIDE_INPUT_TOLERANCE_S = 0.1
 _CLOCK_PATIENCE_NS = 2_000_000_000
 _SELDOM_S = 5.0
+_POSE_COUNTERS = {status: f"pose_{status.name.lower()}" for status in PoseStatus}
+_ACTION_COUNTERS = {status: f"action_{status.name.lower()}" for status in ActionStatus}
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._doctor = InputDoctor(params.pose_max_age_s, params.action_max_age_s)
         self._clocks_differ_since_ns: int | None = None
         self._pose_frame_id = ""
-        self._depth, self._proprioception = (NearestInTime(_SIDE_INPUT_TOLERANCE_S) for _ in range(2))
+        self._depth: NearestInTime[np.ndarray] = NearestInTime(_SIDE_INPUT_TOLERANCE_S)
+        self._proprioception: NearestInTime[np.ndarray] = NearestInTime(_SIDE_INPUT_TOLERANCE_S)
         self._aligner: StateAligner[_Encoded] = StateAligner(
             self._poses, self._actions, params.pose_wait_s, half_step_s
         )
@@ -172,11 +175,11 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         elif self._clocks_differ_since_ns is None:
             self._clocks_differ_since_ns = steady_ns
         since_ns = self._clocks_differ_since_ns
-        stays = since_ns is not None and steady_ns - since_ns >= _CLOCK_PATIENCE_NS
-        text = (
-            f"frames are stamped {clock.offset_s:.1f} s off this node's clock; actions are timed by the frames instead"
-        )
-        self._health.degrade("clock", text if stays else None)
+        if since_ns is None or steady_ns - since_ns < _CLOCK_PATIENCE_NS:
+            self._health.degrade("clock", None)
+            return
+        text = f"frames are stamped {clock.offset_s:.1f} s off this node's clock"
+        self._health.degrade("clock", f"{text}; actions are timed by the frames instead")
 
     def _say_what_is_wrong(self) -> None:
         """Names inputs that arrive and cannot be used, and what would help."""
@@ -249,8 +252,8 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._state_publisher.publish(msg)
         self._doctor.state(pose.status, action.status)
         self._say_what_is_wrong()
-        self._health.count(f"pose_{PoseStatus(pose.status).name.lower()}")
-        self._health.count(f"action_{ActionStatus(action.status).name.lower()}")
+        self._health.count(_POSE_COUNTERS[pose.status])
+        self._health.count(_ACTION_COUNTERS[action.status])
 
 
 def main() -> None:

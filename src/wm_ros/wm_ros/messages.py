@@ -47,9 +47,9 @@ def pose_from_msg(pose: Pose) -> tuple[np.ndarray, np.ndarray]:
 def pose_to_msg(position: np.ndarray | Sequence[float], quaternion: np.ndarray | Sequence[float]) -> Pose:
     """Returns a pose from position [m] and quaternion x, y, z, w."""
     msg = Pose()
-    msg.position.x, msg.position.y, msg.position.z = (float(value) for value in position)
-    turn = msg.orientation
-    turn.x, turn.y, turn.z, turn.w = (float(value) for value in quaternion)
+    point, turn = msg.position, msg.orientation
+    point.x, point.y, point.z = map(float, position)
+    turn.x, turn.y, turn.z, turn.w = map(float, quaternion)
     return msg
 
 

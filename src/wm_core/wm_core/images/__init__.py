@@ -4,6 +4,8 @@ Messages are read by their fields, so one of rclpy and one that was read from a 
 ``array_from_msg`` is cv_bridge's ``passthrough``; ``picture_from_msg`` gives the RGB picture that encoders read.
 """
 
+from typing import cast
+
 import numpy as np
 
 from wm_core.images.compressed import PIXEL_LIMIT, compressed_image_from_msg
@@ -15,6 +17,7 @@ from wm_core.images.raw import (
     CompressedImageLike,
     ImageLike,
     array_from_msg,
+    as_raw,
     image_from_msg,
     register_fallback,
 )
@@ -42,4 +45,5 @@ def picture_from_msg(msg: ImageLike | CompressedImageLike) -> np.ndarray:
     Raises:
         MessageError: As ``image_from_msg`` and ``compressed_image_from_msg``.
     """
-    return image_from_msg(msg) if isinstance(msg, ImageLike) else compressed_image_from_msg(msg)
+    raw = as_raw(msg)
+    return compressed_image_from_msg(cast(CompressedImageLike, msg)) if raw is None else image_from_msg(raw)

@@ -6,13 +6,14 @@ Shape suffixes: H, W = sides.
 from __future__ import annotations
 
 import struct
+from typing import cast
 
 import cv2
 import numpy as np
 
 from wm_core.errors import MessageError
 from wm_core.images.compressed import PIXEL_LIMIT, decode_file
-from wm_core.images.raw import CompressedImageLike, ImageLike, array_from_msg
+from wm_core.images.raw import CompressedImageLike, ImageLike, array_from_msg, as_raw
 
 _CONFIG_BYTES = 12
 """compressedDepth begins with an enumeration and the two parameters of its quantisation of inverse depth."""
@@ -29,11 +30,12 @@ def depth_from_msg(msg: ImageLike | CompressedImageLike, pixel_limit: int = PIXE
     Raises:
         MessageError: As ``array_from_msg`` and ``compressed_image_from_msg``; ``depth-encoding`` when it is no depth.
     """
-    if isinstance(msg, ImageLike):
-        if msg.encoding not in _RAW:
-            raise MessageError("depth-encoding", f"'{msg.encoding}', expected 16UC1 [mm] or 32FC1 [m]")
-        return _metres(array_from_msg(msg))
-    return _decompressed(msg, pixel_limit)
+    raw = as_raw(msg)
+    if raw is not None:
+        if raw.encoding not in _RAW:
+            raise MessageError("depth-encoding", f"'{raw.encoding}', expected 16UC1 [mm] or 32FC1 [m]")
+        return _metres(array_from_msg(raw))
+    return _decompressed(cast(CompressedImageLike, msg), pixel_limit)
 
 
 def _metres(pixels: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ Shape suffixes: H, W = sides, C = channels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -69,7 +69,6 @@ _PAIRED = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv")
 _FAMILIES = {"8UC1": "mono", "16UC1": "mono", "32FC1": "mono", "8UC3": "bgr", "8UC4": "bgra"}
 
 
-@runtime_checkable
 class ImageLike(Protocol):
     """The fields of a sensor_msgs/Image, whoever read it."""
 
@@ -86,6 +85,14 @@ class CompressedImageLike(Protocol):
 
     format: str
     data: Any
+
+
+def as_raw(msg: ImageLike | CompressedImageLike) -> ImageLike | None:
+    """Return a message that is a raw image, None for a compressed one.
+
+    ``isinstance`` of a protocol would look at each of its fields, for each frame.
+    """
+    return cast(ImageLike, msg) if hasattr(msg, "encoding") else None
 
 
 Fallback = Callable[[Any], np.ndarray]
