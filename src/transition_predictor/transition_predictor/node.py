@@ -48,7 +48,7 @@ from world_model.runtime.stepping import measured_step_s
 _REMEMBERED_PREDICTIONS = 200
 # The training range counts as kept again after so many latents in it: at its edge a robot crosses it all the time.
 _INSIDE_AGAIN = 100
-_RATED_FRAMES = 12
+_RATED_FRAMES, _RATED_EVERY = 12, 5
 
 
 @dataclass
@@ -85,7 +85,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._history = HistoryKeeper(params.use_history, params.history_max_age_s)
         self._history_id = artifact.manifest.files.get("world_action.pt", "")[:16]
         self._degraded: OrderedDict[int, bool] = OrderedDict()
-        self._inside_count = 0
+        self._inside_count = self._unrated_count = 0
         self._stamps: deque[int] = deque(maxlen=2 * _RATED_FRAMES)
         self._open: _Open | None = None
 
@@ -132,11 +132,15 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         # One context, one open question: a latent that comes before the answer to the last ends the waiting for it.
         self._give_up("late")
         requests = self._predictor.observe(observation)
+        self._open = _Open(msg, begin_s)
+        reason = self._ask(requests)
+        # While the memory looks: what judges and learns from former forecasts need not wait for its answer.
         for scored in self._tracker.observe(observation):
             self._publish_error(msg, scored)
         self._say_what_is_not_scored()
-        self._open = _Open(msg, begin_s)
-        self._ask(requests)
+        self._predictor.learn()
+        if reason is not None:
+            self._predict(None, reason)
 
     def _follow_time(self, now_ns: int) -> None:
         """Takes note of a latent's time; what was gathered before a jump back is of another timeline."""
@@ -149,8 +153,10 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
 
     def _say_what_is_not_scored(self) -> None:
         """Publishes which forecasts no frame can ever judge, because the camera is too slow."""
-        if len(self._stamps) <= _RATED_FRAMES:
+        self._unrated_count += 1
+        if len(self._stamps) <= _RATED_FRAMES or self._unrated_count < _RATED_EVERY:
             return
+        self._unrated_count = 0
         gap_s, step_s = measured_step_s(np.array(self._stamps)), self._manifest.step_s
         slow = [horizon_s for horizon_s in self._predictor.horizons_s if too_slow(gap_s, horizon_s, step_s)]
         for horizon_s in self._predictor.horizons_s:
@@ -178,22 +184,22 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             pose, pose_std_3 = Pose2(x_m, y_m, z_m, yaw_of(quaternion)), pose_std_from_values(msg.pose_std)
         return Observation(stamp_ns(msg.header.stamp), latent_D, pose, action_A, pose_std_3)
 
-    def _ask(self, requests: Sequence[MemoryRequest]) -> None:
-        """Asks the memory, or predicts at once when there is nothing or nobody to ask."""
+    def _ask(self, requests: Sequence[MemoryRequest]) -> str | None:
+        """Asks the memory; returns why not when there is nothing or nobody to ask."""
         assert self._open is not None
         if not self._params.use_memory:
-            self._predict(None, "")
-        elif not requests:
-            self._predict(None, "no pose")
-        elif not self._memory.service_is_ready():
+            return ""
+        if not requests:
+            return "no pose"
+        if not self._memory.service_is_ready():
             self._health.degrade("memory", "nobody serves /spatial_memory/query_batch: predicting without memories")
-            self._predict(None, "memory absent")
-        else:
-            frame_id = self._open.state.pose_frame_id
-            queries = [query_to_msg(request, self._manifest.encoder_id, frame_id) for request in requests]
-            self._open.future = self._memory.call_async(QueryMemoryBatch.Request(queries=queries))
-            self._open.future.add_done_callback(self._on_answer)
-            self._deadline.reset()
+            return "memory absent"
+        frame_id = self._open.state.pose_frame_id
+        queries = [query_to_msg(request, self._manifest.encoder_id, frame_id) for request in requests]
+        self._open.future = self._memory.call_async(QueryMemoryBatch.Request(queries=queries))
+        self._open.future.add_done_callback(self._on_answer)
+        self._deadline.reset()
+        return None
 
     def _on_answer(self, future: Future[QueryMemoryBatch.Response]) -> None:
         if self._open is None or future is not self._open.future:

@@ -130,3 +130,20 @@ def test_a_panel_of_long_latents_stays_small_and_finite():
         got = panel.combine(0, Networks(latent_D, latent_D, 0.0), None, None, False)
     assert panel.experts[0]._ridge._gram_FF.shape == (2 * WIDEST + 7, 2 * WIDEST + 7)
     assert np.isfinite(got.latent_D).all()
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_when_a_panel_is_told_to_learn_changes_nothing(early):
+    rng = np.random.default_rng(3)
+    panels = [Panel((0.05, 0.2), 0.05, np.zeros(4), np.ones(4), 2) for _ in range(2)]
+    for step in range(120):
+        latent_D = rng.normal(size=4).astype(np.float32)
+        networks = Networks(latent_D + 0.1, latent_D - 0.1, 0.5)
+        for panel, learns_early in zip(panels, (True, early)):
+            if step == 60:
+                panel.restart()
+            panel.observe(step * 50_000_000, latent_D, np.array([1.0, 0.0]))
+            if learns_early:
+                panel.learn()
+        first, second = ([panel.combine(at, networks, None, None, False) for at in range(2)] for panel in panels)
+        assert all(np.array_equal(a.latent_D, b.latent_D) for a, b in zip(first, second))

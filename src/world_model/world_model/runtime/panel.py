@@ -45,6 +45,8 @@ class Panel:
         # Latent and its change, action, displacement and whether that is known.
         feature_count = 2 * min(size, WIDEST) + action_dim + 4
         self.experts = [Experts(horizon_s, step_s, variance_D, feature_count) for horizon_s in horizons_s]
+        self._is_unlearned = False
+        self._earlier: tuple[int, np.ndarray] | None = None
         self.restart()
 
     @property
@@ -54,20 +56,19 @@ class Panel:
 
     def restart(self) -> None:
         """Let what comes next not follow from what came before; what was learned stays."""
+        self.learn()
         self._stamp_ns = 0
         self._before_W: np.ndarray | None = None
         for experts in self.experts:
             experts.forget_waiting()
 
     def observe(self, stamp_ns: int, latent_D: np.ndarray, action_A: np.ndarray | None) -> None:
-        """Take the newest latent and the action taken there, and learn from the forecasts that were made for it."""
+        """Take the newest latent and the action taken there; ``learn`` learns from the forecasts made for it."""
+        self.learn()
         before = None if self._before_W is None else (self._stamp_ns, self._latent_D)
         self._stamp_ns, self._latent_D = stamp_ns, latent_D.astype(np.float64)
+        self._is_unlearned, self._earlier = True, before
         self._mean.update(self._latent_D)
-        for experts in self.experts:
-            if before is not None:
-                self._learn_between(experts, *before)
-            experts.observe(stamp_ns, self._latent_D)
         seen_W = self._latent_D if self._view_DW is None else self._latent_D @ self._view_DW
         change_W = np.zeros_like(seen_W) if self._before_W is None else seen_W - self._before_W
         self._before_W = seen_W
@@ -79,6 +80,16 @@ class Panel:
         for due_ns in experts.due_between(before_ns, self._stamp_ns):
             part = (due_ns - before_ns) / (self._stamp_ns - before_ns)
             experts.observe(due_ns, before_D + part * (self._latent_D - before_D))
+
+    def learn(self) -> None:
+        """Learn from the newest latent, unless that was done; ``combine`` does it, if nobody did earlier."""
+        if not self._is_unlearned:
+            return
+        self._is_unlearned = False
+        for experts in self.experts:
+            if self._earlier is not None:
+                self._learn_between(experts, *self._earlier)
+            experts.observe(self._stamp_ns, self._latent_D)
 
     def combine(
         self, index: int, networks: Networks, moved_3: np.ndarray | None, copies_MD: np.ndarray | None, revisit: bool
@@ -92,6 +103,7 @@ class Panel:
             copies_MD: Weighed copy, mean of the four nearest and nearest memory; ``None`` without memories.
             revisit: The place was seen before.
         """
+        self.learn()
         motion_4 = np.zeros(4) if moved_3 is None else np.append(moved_3, 1.0)
         return self.experts[index].combine(
             Said(

@@ -155,6 +155,13 @@ class Predictor:
             self._std_H3 = with_pose_error(self._std_H3, self._moved_H3, told_3)
         return self._requests(observation)
 
+    def learn(self) -> None:
+        """Learn from the newest observation what former forecasts for it were worth.
+
+        ``predict`` does so itself; called between, it passes the time while the memory is asked.
+        """
+        self._panel.learn()
+
     def _longest_gap_s(self) -> float:
         """Return how long the frames may stay away within one context."""
         return max(GAP_STEPS * self._manifest.step_s, min(_GAP_FRAMES * self._gap_s, _LONGEST_GAP_S))
