@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import get_ident
 from time import monotonic
@@ -21,6 +22,7 @@ from std_srvs.srv import Trigger
 from wm_ros import ConfigurationError, ManagedNode, ManagedParams, MessageError, param, qos
 from wm_ros.dispatcher import dispatching_executor
 from wm_testing.nodes import ros_context  # noqa: F401
+from wm_testing.system import wait_until
 
 pytestmark = pytest.mark.usefixtures("ros_context")
 
@@ -286,3 +288,27 @@ def test_an_error_in_a_plain_node_is_told_and_survived(peer):
     words.publish(String(data="a"))
     words.publish(String(data="b"))
     spin.until(lambda: seen == ["a", "b"])
+
+
+def test_spinning_goes_on_after_an_error(peer):
+    seen = []
+
+    def hear(msg):
+        seen.append(msg.data)
+        raise MessageError("nobody-catches-this")
+
+    peer.create_subscription(String, "words", hear, qos.STREAM)
+    words = peer.create_publisher(String, "words", qos.STREAM)
+    executor = dispatching_executor()
+    executor.add_node(peer)
+    with ThreadPoolExecutor(1) as pool:
+        spinning = pool.submit(executor.spin)
+        try:
+            wait_until(lambda: words.get_subscription_count() == 1)
+            words.publish(String(data="a"))
+            wait_until(lambda: seen == ["a"])
+            words.publish(String(data="b"))
+            wait_until(lambda: seen == ["a", "b"])
+        finally:
+            executor.shutdown()
+        spinning.result(10.0)

@@ -74,7 +74,7 @@ class _SingleThreaded(_Dispatching, SingleThreadedExecutor):
     """On the thread that spins."""
 
 
-class _Lean(LeanExecutor):
+class _Lean(_Dispatching, LeanExecutor):
     """On the thread that spins, at a third of the cost."""
 
     def _serve(self, entry: Any) -> None:
