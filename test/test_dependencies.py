@@ -35,7 +35,7 @@ OUTSIDE = {
     "matplotlib": Outside("python3-matplotlib", "matplotlib"),
     "numpy": Outside("python3-numpy", "numpy"),
     "onnx": Outside("python3-onnx-pip", "onnx", "train"),
-    "onnxruntime": Outside("python3-onnxruntime-pip", "onnxruntime", "train"),
+    "onnxruntime": Outside("python3-onnxruntime-pip", "onnxruntime"),
     "onnxscript": Outside("python3-onnxscript-pip", "onnxscript", "train"),
     "psutil": Outside("python3-psutil", "psutil"),
     "pyarrow": Outside("python3-pyarrow-pip", "pyarrow", "lerobot"),

@@ -27,7 +27,7 @@ BELOW = {package: set().union(*FLOORS[:number]) for number, floor in enumerate(F
 MOST_LINKS, MOST_IN_HALL = {"spatial_memory": 10, "wm_core": 10}, {"spatial_memory": 8}
 NODE_PACKAGES = sorted(FLOORS[4] - {"bag_player"})
 ROS_MODULES = {"node.py", "params.py", "messages.py"}
-TRAINING_ONLY = {"lightning", "lightning_fabric", "onnx", "onnxruntime", "sklearn", "rosbags", "matplotlib", "wm_sim"}
+TRAINING_ONLY = {"lightning", "lightning_fabric", "onnx", "sklearn", "rosbags", "matplotlib", "wm_sim"}
 
 
 def imported(path: Path) -> set[str]:

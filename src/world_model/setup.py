@@ -11,10 +11,10 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "matplotlib", "numpy", "PyYAML", "rich", "scipy", "torch"],
+    install_requires=["setuptools", "matplotlib", "numpy", "onnxruntime", "PyYAML", "rich", "scipy", "torch"],
     extras_require={
         "test": ["pytest", "hypothesis", "rosbags"],
-        "train": ["lightning-fabric", "onnx", "onnxruntime", "onnxscript", "scikit-learn"],
+        "train": ["lightning-fabric", "onnx", "onnxscript", "scikit-learn"],
         "extras": ["transformers"],
         "lerobot": ["pyarrow"],
     },

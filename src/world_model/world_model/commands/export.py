@@ -1,4 +1,7 @@
-"""``wm export``: an artifact's networks as ONNX (checked in onnxruntime) and TensorRT, or the artifact in 8 bits."""
+"""``wm export``: an artifact's networks as ONNX (checked in onnxruntime) and TensorRT, or the artifact in 8 bits.
+
+``wm export generic`` makes the artifact that artifact://generic means.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from world_model.commands import generic
 from world_model.commands.common import described, guarded
 from world_model.export.onnx_export import convert_tensorrt, export_onnx
 from world_model.export.quantise import Cost, quantise_artifact
@@ -18,6 +22,9 @@ from world_model.training.renew import renew_artifact
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-export") -> int:
     """Run the command line and return its exit code: 0, or 2 when something asked for is wrong or absent."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["generic"]:
+        return generic.main(given[1:], f"{prog} generic")
     parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
     parser.add_argument("artifact", help="artifact folder, or artifact://NAME")
     parser.add_argument("out", type=Path, help="folder for the files")
@@ -33,7 +40,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-export") -> int
         "--renew", action="store_true", help="write no ONNX, but an artifact of a former format again in today's"
     )
     parser.add_argument("--batch", type=int, default=1, help="most frames at once in TensorRT (default: 1)")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     return guarded(prog, lambda: _export(options))
 
 

@@ -13,10 +13,14 @@ import torch
 
 from world_model.data.episodes import Episode
 from world_model.errors import DataError
+from world_model.runtime.features import ProjectedEncoder
 
 
 def encode_episode(
-    encoder: torch.nn.Module, episode: Episode, inputs: Mapping[str, int] | None = None, batch: int = 256
+    encoder: torch.nn.Module | ProjectedEncoder,
+    episode: Episode,
+    inputs: Mapping[str, int] | None = None,
+    batch: int = 256,
 ) -> np.ndarray:
     """Return the latents of an episode's frames, float32 [T, D].
 

@@ -1,47 +1,58 @@
-"""Model artifacts: a folder of TorchScript files and the manifest that says what they are.
+"""Model artifacts: a folder of TorchScript and ONNX files and the manifest that says what they are.
 
 Nothing loads that does not match its manifest: each file is hashed first, and what the caller expects (latent size,
 action size, image size) is compared before any weights are read.
 """
 
+from __future__ import annotations
+
 import hashlib
 import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from wm_core.errors import ProjectionError
+from wm_core.projection import Projection
 from world_model.errors import ArtifactError
 from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.features import FeatureNetwork, ProjectedEncoder, open_session
 from world_model.runtime.former import FormerTransition, is_former
-from world_model.runtime.manifest import FORMAT_VERSION, Expectations, Manifest
+from world_model.runtime.manifest import FORMAT_VERSION, RUNTIMES, Expectations, Manifest
+from world_model.runtime.no_network import NoNetwork
+from world_model.runtime.places import MANIFEST_NAME, SHIPPED_PATH, made_path, resolve_model_path
 from world_model.runtime.torchscript import script_bytes
 
 __all__ = [
     "FORMAT_VERSION",
+    "MANIFEST_NAME",
+    "SHIPPED_PATH",
     "Artifact",
     "Expectations",
     "Manifest",
     "TransitionModule",
     "add_part",
     "load_artifact",
+    "load_part",
+    "made_path",
     "resolve_model_path",
     "write_artifact",
 ]
 
-MANIFEST_NAME = "manifest.json"
 PARTS = ("encoder", "transition", "decoder", "world_action", "without_memory")
 # Pixel space and regression weights, which evaluation compares with.
 REFERENCE_NAME = "reference.npz"
-SHIPPED_PATH = Path(__file__).parents[1] / "shipped"
+# What an encoder of features is used with until a robot has fitted its own.
+PROJECTION_NAME = "projection.npz"
 
-# A scripted transition, or one of format 2 behind the same methods.
-TransitionModule = torch.jit.ScriptModule | FormerTransition
+# A scripted transition, one of format 2 behind the same methods, or none.
+TransitionModule = torch.jit.ScriptModule | FormerTransition | NoNetwork
+Encoder = torch.jit.ScriptModule | ProjectedEncoder
 
-_SCHEME = "artifact://"
 # What freezing must keep callable beside ``forward``.
 _METHODS = {
     "encoder": [],
@@ -54,23 +65,64 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class Artifact:
-    """A verified artifact folder; each part is loaded when it is asked for."""
+    """A verified artifact folder; each part is loaded when it is asked for.
+
+    Attributes:
+        path: The folder.
+        manifest: What it says of itself, with ``encoder_id`` and units of ``projection``.
+        device: Where its parts run.
+        projection: From features to latents, where its encoder makes features.
+    """
 
     path: Path
     manifest: Manifest
     device: str
+    projection: Projection | None = None
 
-    def encoder(self) -> torch.jit.ScriptModule:
+    def encoder(self) -> Encoder:
         """Return the encoder: ``(image_BHWC uint8, depth_B1HW | None, proprio_BP | None) -> latent_BD``."""
-        return self._load("encoder")
+        if self.projection is None:
+            return self._load("encoder")
+        return ProjectedEncoder(self.features(), self.projection)
+
+    def features(self) -> FeatureNetwork:
+        """Return the network that makes features.
+
+        Raises:
+            ArtifactError: The encoder makes latents itself.
+        """
+        space = self.manifest.space
+        if space is None:
+            raise ArtifactError(f"artifact '{self.manifest.name}' at {self.path} makes no features")
+        return FeatureNetwork(self._loaded("encoder"), space)
+
+    def bound_to(self, projection: Projection) -> Artifact:
+        """Return the artifact with another projection of its features: other latents, ``encoder_id`` and units.
+
+        Raises:
+            ArtifactError: It is none of this artifact's features, or gives latents of another size.
+        """
+        space, z_dim = self.manifest.space, self.manifest.z_dim
+        if projection.space != space or projection.z_dim != z_dim:
+            raise ArtifactError(
+                f"projection of {projection.space} to {projection.z_dim} does not fit artifact "
+                f"'{self.manifest.name}': {space} to {z_dim}"
+            )
+        manifest = replace(self.manifest, encoder_id=projection.encoder_id)
+        if projection.variance is not None:
+            variance = [projection.variance] * z_dim
+            manifest = replace(manifest, latent_mean=[0.0] * z_dim, latent_variance=variance)
+        return replace(self, manifest=manifest, projection=projection)
 
     def transition(self, frozen: bool = True) -> TransitionModule:
         """Return the transition with ``initial``, ``observe`` and ``forecast`` (see ``world_model.models``).
 
+        Without one in the artifact it says that nothing changes.
+
         Args:
             frozen: False leaves it as it was exported, with weights that can be trained.
         """
-        return self._transition("transition", frozen)
+        return self._transition("transition", frozen) if self.has("transition") else NoNetwork()
 
     def without_memory(self) -> TransitionModule:
         """Return the same transition trained without memory, which evaluation compares with."""
@@ -78,7 +130,7 @@ class Artifact:
 
     def action_statistics(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return mean and standard deviation of each action over the training set, [A] each; ``None``: not kept."""
-        buffers = dict(self._loaded("transition").named_buffers())
+        buffers = dict(self._loaded("transition").named_buffers()) if self.has("transition") else {}
         if not {"action_mean", "action_std"} <= set(buffers):
             return None
         return buffers["action_mean"].cpu().numpy(), buffers["action_std"].cpu().numpy()
@@ -93,7 +145,7 @@ class Artifact:
 
     def has(self, part: str) -> bool:
         """Return whether the artifact contains ``part``."""
-        return f"{part}.pt" in self.manifest.files
+        return self.manifest.part(part) is not None
 
     def _transition(self, part: str, frozen: bool = True) -> TransitionModule:
         module = self._load(part) if frozen else self._loaded(part)
@@ -106,40 +158,33 @@ class Artifact:
         preserved = [name for name in _METHODS[part] if hasattr(module, name)]
         return torch.jit.freeze(module, preserved_attrs=preserved)
 
-    def _loaded(self, part: str) -> torch.jit.ScriptModule:
-        name = f"{part}.pt"
-        if not self.has(part):
-            raise ArtifactError(f"artifact '{self.manifest.name}' at {self.path} has no {name}")
+    def _loaded(self, part: str) -> Any:
+        named = self.manifest.part(part)
+        if named is None:
+            raise ArtifactError(f"artifact '{self.manifest.name}' at {self.path} has no {part}.pt")
+        name, runtime = named
         content = _verified(self.path / name, self.manifest.files[name])
-        try:
-            return torch.jit.load(io.BytesIO(content), map_location=self.device).eval()
-        except RuntimeError as error:
-            raise ArtifactError(f"{self.path / name} is not a TorchScript file: {error}") from error
+        return load_part(content, runtime, str(self.path / name), self.device)
 
 
-def resolve_model_path(model_path: str | Path) -> Path:
-    """Return the folder that ``model_path`` means.
+def load_part(content: bytes, runtime: str, name: str, device: str = "cpu") -> Any:
+    """Return one part, whatever runs it: a TorchScript module, or an onnxruntime session.
 
     Args:
-        model_path: ``artifact://NAME`` for one that ships, an artifact folder, or any file inside one.
+        content: Of its file.
+        runtime: One of ``RUNTIMES``.
+        name: What to call it in an error.
+        device: Where TorchScript runs; onnxruntime runs on the processor.
 
     Raises:
-        ArtifactError: Nothing there, or no manifest beside it.
+        ArtifactError: The file is none of that kind, or its runtime is not installed.
     """
-    text = str(model_path)
-    if text.startswith(_SCHEME):
-        path = SHIPPED_PATH / text.removeprefix(_SCHEME)
-        if not (path / MANIFEST_NAME).is_file():
-            names = ", ".join(sorted(p.parent.name for p in SHIPPED_PATH.glob(f"*/{MANIFEST_NAME}"))) or "none"
-            raise ArtifactError(f"no artifact '{text}' ships with this package; shipped: {names}")
-        return path
-    path = Path(text).expanduser()
-    if not text or not path.exists():
-        raise ArtifactError(f"model path '{text}' does not exist")
-    folder = path.parent if path.is_file() else path
-    if not (folder / MANIFEST_NAME).is_file():
-        raise ArtifactError(f"model path '{text}' has no {MANIFEST_NAME} beside it")
-    return folder
+    if runtime == RUNTIMES[".onnx"]:
+        return open_session(content, name)
+    try:
+        return torch.jit.load(io.BytesIO(content), map_location=device).eval()
+    except RuntimeError as error:
+        raise ArtifactError(f"{name} is not a TorchScript file: {error}") from error
 
 
 def load_artifact(model_path: str | Path, device: str = "cpu", *, expect: Expectations | None = None) -> Artifact:
@@ -163,25 +208,59 @@ def load_artifact(model_path: str | Path, device: str = "cpu", *, expect: Expect
     manifest = Manifest.from_json((path / MANIFEST_NAME).read_text())
     if expect is not None:
         manifest.require(expect)
-    for name in ("encoder.pt", "transition.pt"):
-        if name not in manifest.files:
-            raise ArtifactError(f"manifest of '{manifest.name}' names no {name}")
+    if manifest.part("encoder") is None:
+        raise ArtifactError(f"manifest of '{manifest.name}' names no encoder.pt")
+    if manifest.feature is None and manifest.part("transition") is None:
+        raise ArtifactError(f"manifest of '{manifest.name}' names no transition.pt")
     for name, digest in manifest.files.items():
         _verified(path / name, digest)
-    encoder_id = manifest.files["encoder.pt"][:16]
+    projection = _projection_of(path, manifest)
+    encoder_id = _encoder_id(manifest, projection)
     if encoder_id != manifest.encoder_id:
-        raise ArtifactError(f"encoder_id is {manifest.encoder_id}, but encoder.pt hashes to {encoder_id}")
-    return Artifact(path, manifest, device)
+        raise ArtifactError(f"encoder_id is {manifest.encoder_id}, but the encoder's files give {encoder_id}")
+    return Artifact(path, manifest, device, projection)
 
 
-def write_artifact(path: Path, entries: Mapping[str, Any], parts: Mapping[str, torch.jit.ScriptModule]) -> Manifest:
-    """Write TorchScript parts and their manifest into a folder; parts already there and not given are kept.
+def _projection_of(path: Path, manifest: Manifest) -> Projection | None:
+    """Return the fixed projection of an artifact whose encoder makes features."""
+    space = manifest.space
+    if space is None:
+        return None
+    if PROJECTION_NAME not in manifest.files:
+        raise ArtifactError(f"artifact '{manifest.name}' makes features and has no {PROJECTION_NAME}")
+    try:
+        projection = Projection.load(path / PROJECTION_NAME)
+    except ProjectionError as error:
+        raise ArtifactError(str(error)) from error
+    if projection.space != space or projection.z_dim != manifest.z_dim:
+        raise ArtifactError(f"{path / PROJECTION_NAME} is no projection of the features that the manifest names")
+    return projection
+
+
+def _encoder_id(manifest: Manifest, projection: Projection | None) -> str:
+    named = manifest.part("encoder")
+    assert named is not None
+    digest = manifest.files[named[0]][:16]
+    if projection is None:
+        return digest
+    if projection.space.feature_id != digest:
+        raise ArtifactError(f"feature_id is {projection.space.feature_id}, but {named[0]} hashes to {digest}")
+    return projection.encoder_id
+
+
+def write_artifact(
+    path: Path, entries: Mapping[str, Any], parts: Mapping[str, torch.jit.ScriptModule | bytes]
+) -> Manifest:
+    """Write parts and their manifest into a folder; parts already there and not given are kept.
+
+    An encoder that makes features needs ``feature`` among the entries and the folder its ``projection.npz``.
 
     Args:
         path: Artifact folder, made if missing.
-        entries: Manifest entries except ``files`` and ``encoder_id``, which follow from the files, and
+        entries: Manifest entries except ``files``, ``parts`` and ``encoder_id``, which follow from the files, and
             ``format_version``, which is always today's.
-        parts: Part name -> scripted module; must contain ``encoder`` unless the folder has one.
+        parts: Part name -> scripted module, or the bytes of an ONNX file; must contain ``encoder`` unless the folder
+            has one.
 
     Returns:
         The manifest as written.
@@ -194,14 +273,24 @@ def write_artifact(path: Path, entries: Mapping[str, Any], parts: Mapping[str, t
         raise ArtifactError(f"unknown artifact parts: {', '.join(unknown)}")
     path.mkdir(parents=True, exist_ok=True)
     for name, module in parts.items():
-        (path / f"{name}.pt").write_bytes(script_bytes(module, name))
-    names = [*(f"{part}.pt" for part in PARTS), REFERENCE_NAME]
+        is_onnx = isinstance(module, bytes)
+        content = module if isinstance(module, bytes) else script_bytes(module, name)
+        (path / f"{name}{'.onnx' if is_onnx else '.pt'}").write_bytes(content)
+        (path / f"{name}{'.pt' if is_onnx else '.onnx'}").unlink(missing_ok=True)
+    names = [*(f"{part}{ending}" for part in PARTS for ending in RUNTIMES), REFERENCE_NAME, PROJECTION_NAME]
     files = {name: _digest((path / name).read_bytes()) for name in names if (path / name).is_file()}
-    if "encoder.pt" not in files:
+    named = {
+        Path(name).stem: {"file": name, "runtime": RUNTIMES[Path(name).suffix]}
+        for name in files
+        if Path(name).suffix in RUNTIMES
+    }
+    if "encoder" not in named:
         raise ArtifactError(f"artifact at {path} would have no encoder.pt")
-    kept = {name: value for name, value in entries.items() if name not in ("files", "encoder_id", "format_version")}
+    computed = ("files", "parts", "encoder_id", "format_version")
+    kept = {name: value for name, value in entries.items() if name not in computed}
     kept["memory"] = {Retrieval.FORMER_NAMES.get(name, name): value for name, value in kept["memory"].items()}
-    manifest = Manifest(**kept, files=files, encoder_id=files["encoder.pt"][:16])
+    manifest = Manifest(**kept, files=files, parts=named, encoder_id="")
+    manifest = replace(manifest, encoder_id=_encoder_id(manifest, _projection_of(path, manifest)))
     (path / MANIFEST_NAME).write_text(manifest.to_json())
     return manifest
 

@@ -4,12 +4,16 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from wm_core.projection import FeatureSpace
 from world_model.errors import ArtifactError
 
 FORMAT_VERSION = 3
 # Transitions of format 2 take fifteen tensors by position, and their manifests call some settings otherwise.
 READABLE_VERSIONS = (2, FORMAT_VERSION)
 
+
+RUNTIMES = {".pt": "torchscript", ".onnx": "onnxruntime"}
+"""Ending of a part's file -> what runs it."""
 
 DEFAULT_HISTORY_DIM = 4 * 224
 """Of artifacts whose manifest says nothing of it: four embeddings of the slow branch."""
@@ -29,7 +33,8 @@ class Manifest:
     """What an artifact is: sizes, normalisation, motion model, retrieval settings, origin and measured results.
 
     Attributes:
-        encoder_id: First 16 hex digits of the SHA-256 of ``encoder.pt``; latents of different ids never mix.
+        encoder_id: First 16 hex digits of the SHA-256 of the encoder's file; where it makes features, of its
+            ``feature_id`` and projection. Latents of different ids never mix.
         image_size: Side of the square image the encoder takes [px].
         inputs: Name -> size of what the encoder takes: ``image`` (3), optional ``depth`` (1), ``proprioception`` (P).
         step_s: Time between two latents the transition was trained on [s].
@@ -40,6 +45,10 @@ class Manifest:
         memory: Parameters of ``world_model.runtime.conditioning.Retrieval``.
         world_action: Sizes of the slow branch, or ``None`` when the artifact has none.
         history_dim: Values of the visual history that the transition reads; those without this entry read 4 x 224.
+        feature: What the codes of an encoder that makes features mean: entries of ``wm_core.projection.FeatureSpace``;
+            ``None`` for an encoder that makes latents itself.
+        parts: Part -> ``{"file": NAME, "runtime": one of RUNTIMES}``; those without this entry are TorchScript, each in
+            a file of its part's name.
         files: File name -> SHA-256 (hex).
         training: What it was trained on and how; free form.
         results: What was measured; free form.
@@ -61,6 +70,8 @@ class Manifest:
     memory: dict[str, Any]
     world_action: dict[str, Any] | None = None
     history_dim: int = DEFAULT_HISTORY_DIM
+    feature: dict[str, Any] | None = None
+    parts: dict[str, dict[str, str]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
@@ -79,6 +90,29 @@ class Manifest:
                 raise ArtifactError(f"manifest: {name} has {len(getattr(self, name))} values, z_dim is {self.z_dim}")
         if not (self.step_s > 0 and self.horizon_s >= self.step_s):
             raise ArtifactError(f"manifest: step_s {self.step_s} and horizon_s {self.horizon_s} do not fit together")
+        for part, entry in self.parts.items():
+            if set(entry) != {"file", "runtime"} or entry["runtime"] not in RUNTIMES.values():
+                runtimes = " or ".join(RUNTIMES.values())
+                raise ArtifactError(f"manifest: part '{part}' is {entry}, expected file and runtime ({runtimes})")
+
+    def part(self, name: str) -> tuple[str, str] | None:
+        """Return file and runtime of a part, or ``None`` where there is none."""
+        entry = self.parts.get(name, {"file": f"{name}.pt", "runtime": RUNTIMES[".pt"]})
+        return (entry["file"], entry["runtime"]) if entry["file"] in self.files else None
+
+    @property
+    def space(self) -> FeatureSpace | None:
+        """What the encoder's features mean; ``None`` where it makes latents itself.
+
+        Raises:
+            ArtifactError: An entry is missing, unknown or out of range.
+        """
+        if self.feature is None:
+            return None
+        try:
+            return FeatureSpace(**self.feature)
+        except (TypeError, ValueError) as error:
+            raise ArtifactError(f"manifest: feature: {error}") from error
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
