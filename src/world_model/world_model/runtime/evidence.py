@@ -10,6 +10,7 @@ Shape suffixes: C = candidates, D = latent size.
 import math
 
 import numpy as np
+from scipy.linalg.lapack import dpotrf, dtrtrs
 from scipy.optimize import nnls
 
 # Older forecasts count less, with this time constant: long enough to learn a few numbers, short enough to follow.
@@ -40,6 +41,7 @@ class Evidence:
 
     def __init__(self, candidates: int, variance_D: np.ndarray, step_s: float, solve_every: int = 1) -> None:
         self._scale_D = 1.0 / np.sqrt(np.asarray(variance_D, np.float64))
+        self._missed_ED = np.empty((candidates + 1, len(self._scale_D)))
         self._step_s = step_s
         self._keep, self._keep_error = math.exp(-step_s / FORGET_S), math.exp(-step_s / _ERROR_S)
         self._gram_CC = np.zeros((candidates, candidates))
@@ -56,15 +58,22 @@ class Evidence:
 
     def learn(self, forecast_D: np.ndarray, candidate_CD: np.ndarray, latent_D: np.ndarray) -> None:
         """Learn from a forecast, before it was combined, whose time has come."""
-        better_CD = (candidate_CD - forecast_D) * self._scale_D
-        missed_D = (latent_D - forecast_D) * self._scale_D
-        gram_CC, missed = better_CD @ better_CD.T / len(missed_D), float(missed_D @ missed_D) / len(missed_D)
-        weight = self._step_s * min(1.0, _LARGEST / max(missed, float(gram_CC.diagonal().max()), _TINY))
-        left_D = missed_D - self.share_C @ better_CD
+        # What was missed is one more row beside the candidates: one product gives all their moments.
+        missed_ED = self._missed_ED
+        np.subtract(candidate_CD, forecast_D, out=missed_ED[:-1])
+        np.subtract(latent_D, forecast_D, out=missed_ED[-1])
+        missed_ED *= self._scale_D
+        gram_EE = missed_ED @ missed_ED.T
+        gram_EE /= len(latent_D)
+        weight = self._step_s * min(1.0, _LARGEST / max(float(gram_EE.diagonal().max()), _TINY))
+        left_D = missed_ED[-1] - self.share_C @ missed_ED[:-1]
         self._seconds = self._keep_error * self._seconds + weight
         self._left = self._keep_error * self._left + weight * float(left_D @ left_D) / len(left_D)
-        self._gram_CC = self._keep * self._gram_CC + weight * gram_CC
-        self._moment_C = self._keep * self._moment_C + (weight / len(missed_D)) * (better_CD @ missed_D)
+        gram_EE *= weight
+        self._gram_CC *= self._keep
+        self._gram_CC += gram_EE[:-1, :-1]
+        self._moment_C *= self._keep
+        self._moment_C += gram_EE[-1, :-1]
         self._unsolved += 1
         if self._unsolved >= self._solve_every:
             self._unsolved = 0
@@ -77,6 +86,11 @@ def shares(gram_CC: np.ndarray, moment_C: np.ndarray, ridge: float) -> np.ndarra
 
     Source: Lawson and Hanson's active set (SciPy), on the Cholesky factor of the normal equations.
     """
-    factor_CC = np.linalg.cholesky(gram_CC + ridge * np.eye(len(moment_C)))
-    share_C, _ = nnls(factor_CC.T, np.linalg.solve(factor_CC, moment_C))
-    return share_C / max(share_C.sum(), 1.0)
+    # LAPACK itself: around matrices this small NumPy's checks cost several times as much.
+    factor_CC, failed = dpotrf(gram_CC + ridge * np.eye(len(moment_C)), lower=True)
+    if failed:
+        raise np.linalg.LinAlgError(f"the normal equations are not positive definite: ridge {ridge}")
+    goal_C, _ = dtrtrs(factor_CC, moment_C, lower=True)
+    share_C, _ = nnls(factor_CC.T, goal_C)
+    share_C /= max(float(share_C.sum()), 1.0)
+    return share_C

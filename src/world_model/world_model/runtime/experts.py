@@ -8,7 +8,7 @@ Shape suffixes: D = latent size, F = features, E = experts.
 """
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -110,27 +110,27 @@ class Experts:
         while self._waiting and self._waiting[-1].due_ns >= said.stamp_ns + self._horizon_ns:
             self._drop(self._waiting.pop())
         ridge_D = said.latent_D + self._ridge.forecast(said.feature_F)
-        plain_ED = np.stack([said.network_D, said.latent_D, said.mean_D, ridge_D])
-        least_D = self._base_evidence.combine(plain_ED[0], plain_ED[1:])
-        base_ED = np.concatenate([least_D[None], plain_ED])
+        base_ED = np.empty((len(WITHOUT_MEMORY) + 1, len(ridge_D)))
+        base_ED[1], base_ED[2], base_ED[3], base_ED[4] = said.network_D, said.latent_D, said.mean_D, ridge_D
+        base_ED[0] = self._base_evidence.combine(base_ED[1], base_ED[2:])
         base_guard = self.base_guard[said.revisit]
         ticket = base_guard.take()
         base_D = ticket.weight_E @ base_ED
-        waiting = _Waiting(said.stamp_ns + self._horizon_ns, said, base_ED, (base_guard, ticket), None, None)
+        waiting = said.stamp_ns + self._horizon_ns, said, base_ED, (base_guard, ticket)
         if said.copies_MD is None:
-            self._waiting.append(waiting)
+            self._waiting.append(_Waiting(*waiting, None, None))
             base_D = base_D.astype(np.float32)
             return Combined(base_D, base_D, ridge_D, 0.0)
         # The network's forecast stands on its own one without memories; as far as it does, the better one replaces it.
-        moved_D = said.with_memory_D + (1.0 - said.gate) * (base_D - said.network_D)
-        candidate_ED = np.concatenate([said.copies_MD, base_D[None], plain_ED[1:]])
+        memories = len(said.copies_MD)
+        full_ED = np.empty((len(WITH_MEMORY) + 1, len(ridge_D)))
+        full_ED[1] = said.with_memory_D + (1.0 - said.gate) * (base_D - said.network_D)
+        full_ED[2 : 2 + memories], full_ED[2 + memories], full_ED[3 + memories :] = said.copies_MD, base_D, base_ED[2:]
         evidence, guard = self._evidence[said.revisit], self.guard[said.revisit]
-        least_D = evidence.combine(moved_D, candidate_ED)
-        full_ED = np.concatenate([[least_D, moved_D], candidate_ED])
+        full_ED[0] = evidence.combine(full_ED[1], full_ED[2:])
         ticket = guard.take()
         weight_E = ticket.weight_E
-        self._waiting.append(replace(waiting, full_ED=full_ED, full_learner=(guard, ticket)))
-        memories = len(said.copies_MD)
+        self._waiting.append(_Waiting(*waiting, full_ED, (guard, ticket)))
         share_C = evidence.share_C
         least_gate = (1.0 - float(share_C.sum())) * said.gate + float(share_C[:memories].sum())
         gate = (
