@@ -52,7 +52,7 @@ class Evidence:
 
     def combine(self, forecast_D: np.ndarray, candidate_CD: np.ndarray) -> np.ndarray:
         """Return the forecast with each candidate's share in it, [D]."""
-        if not self.share_C.any():
+        if not any(self.share_C.tolist()):
             return forecast_D
         return (forecast_D + self.share_C @ (candidate_CD - forecast_D)).astype(np.float32)
 
@@ -65,7 +65,7 @@ class Evidence:
         missed_ED *= self._scale_D
         gram_EE = missed_ED @ missed_ED.T
         gram_EE /= len(latent_D)
-        weight = self._step_s * min(1.0, _LARGEST / max(float(gram_EE.diagonal().max()), _TINY))
+        weight = self._step_s * min(1.0, _LARGEST / max(*gram_EE.diagonal().tolist(), _TINY))
         left_D = missed_ED[-1] - self.share_C @ missed_ED[:-1]
         self._seconds = self._keep_error * self._seconds + weight
         self._left = self._keep_error * self._left + weight * float(left_D @ left_D) / len(left_D)

@@ -131,11 +131,9 @@ class Experts:
         ticket = guard.take()
         weight_E = ticket.weight_E
         self._waiting.append(_Waiting(*waiting, full_ED, (guard, ticket)))
-        share_C = evidence.share_C
-        least_gate = (1.0 - float(share_C.sum())) * said.gate + float(share_C[:memories].sum())
-        gate = (
-            float(weight_E[0]) * least_gate + float(weight_E[1]) * said.gate + float(weight_E[2 : 2 + memories].sum())
-        )
+        shares, weights = evidence.share_C.tolist(), weight_E.tolist()
+        least_gate = (1.0 - sum(shares)) * said.gate + sum(shares[:memories])
+        gate = weights[0] * least_gate + weights[1] * said.gate + sum(weights[2 : 2 + memories])
         return Combined((weight_E @ full_ED).astype(np.float32), base_D.astype(np.float32), ridge_D, gate)
 
     def observe(self, stamp_ns: int, latent_D: np.ndarray) -> None:
