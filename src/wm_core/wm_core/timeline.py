@@ -12,10 +12,24 @@ from wm_core.errors import AlignmentError
 NS_PER_S = 1_000_000_000
 _EARLY = 0.45
 """Share of a period that a frame may come before its turn."""
+_HARDLY_FASTER = 0.75
 _OVERTAKEN = 4
 """Intervals of a camera that a frame can be overtaken by."""
 _FASTEST_PLAYBACK = 20
 """Times that a recording may be played faster than it was made; late frames in one burst are faster still."""
+
+
+def tick_early_ns(gap_ns: int, period_ns: int) -> int:
+    """Returns how much before its turn a tick may take a frame [ns].
+
+    Nearly half a gap of a camera that is hardly faster than the ticks: its next frame would be almost a period late.
+    None of a faster one, whose next frame is soon there.
+
+    Args:
+        gap_ns: Time between frames.
+        period_ns: Time between ticks.
+    """
+    return int(_EARLY * gap_ns) if gap_ns > _HARDLY_FASTER * period_ns else 0
 
 
 class Pacer:

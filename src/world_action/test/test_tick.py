@@ -1,5 +1,6 @@
 """Ticks from the frames' own time, against results worked out by hand."""
 
+import numpy as np
 import pytest
 
 from world_action import FrameGate, ViewMatcher
@@ -24,6 +25,21 @@ def test_the_grid_does_not_drift_when_frames_never_meet_it() -> None:
     matcher = ViewMatcher(["a"])
     ticks = ticks_of(matcher, [("a", 60 * n) for n in range(100)])
     assert [tick[0] for tick in ticks] == [0, 1020, 2040, 3000, 4020, 5040]
+
+
+def test_a_camera_as_slow_as_the_ticks_gives_one_at_each_frame() -> None:
+    rng = np.random.default_rng(0)
+    for period_ms in (995, 1000, 1003):
+        stamps = [period_ms * n + int(rng.integers(-20, 20)) for n in range(200)]
+        seen = [tick[0] for tick in ticks_of(ViewMatcher(["a"]), [("a", stamp) for stamp in stamps])]
+        assert seen[4:] == stamps[len(stamps) - len(seen) + 4 :]
+        assert len(seen) >= len(stamps) - 4
+
+
+def test_unread_frames_between_ticks_do_not_make_a_camera_slow() -> None:
+    matcher = ViewMatcher(["a"])
+    read = [("a", 1000 * tick + 50 * n) for tick in range(1, 12) for n in (-2, -1, 0)]
+    assert [tick[0] for tick in ticks_of(matcher, [("a", 0), *read])] == [1000 * n for n in range(12)]
 
 
 def test_a_pause_starts_a_new_grid() -> None:

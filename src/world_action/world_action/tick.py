@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from wm_core.timeline import tick_early_ns
+
 NANOSECONDS = 1_000_000_000
+_GAPS, _LEAST_GAPS = 8, 3
 FrameT = TypeVar("FrameT")
 
 
@@ -28,7 +32,8 @@ class Tick(Generic[FrameT]):
 class ViewMatcher(Generic[FrameT]):
     """Keep the newest frame per view and form a tick every period of the frames' time.
 
-    A tick is due when a frame reaches the next point of a grid anchored at the first frame. It is formed at once when
+    A tick is due when a frame reaches the next point of a grid anchored at the first frame; of a camera that is hardly
+    faster than the ticks, also a little before it. It is formed at once when
     every view has a frame within the tolerance; otherwise it waits for the others until the frames' time is
     ``wait_s`` further, and then names those that are missing. Nothing here reads a clock, so a recording played at any
     rate gives the ticks that its drive gave.
@@ -65,6 +70,8 @@ class ViewMatcher(Generic[FrameT]):
         """Forget all frames; the next frame is a tick's first."""
         self._newest: dict[str, tuple[int, FrameT]] = {}
         self._late_ns: dict[str, int] = {}
+        self._gaps_ns: deque[int] = deque(maxlen=_GAPS)
+        self._early_ns = 0
         self._due_ns: int | None = None
 
     def offer(self, view: str, stamp_ns: int, frame: FrameT) -> Tick[FrameT] | None:
@@ -82,11 +89,12 @@ class ViewMatcher(Generic[FrameT]):
                 return None
             self.reset()
         self._late_ns.pop(view, None)
+        self._measure(view, stamp_ns)
         self._newest[view] = (stamp_ns, frame)
         newest_ns = max(stamp for stamp, _ in self._newest.values())
         if self._due_ns is None:
             self._due_ns = newest_ns
-        if newest_ns < self._due_ns:
+        if newest_ns < self._due_ns - self._early_ns:
             return None
         matched = {
             name: frame for name, (stamp, frame) in self._newest.items() if newest_ns - stamp <= self._tolerance_ns
@@ -95,10 +103,18 @@ class ViewMatcher(Generic[FrameT]):
             return None
         return self._form(newest_ns, matched)
 
+    def _measure(self, view: str, stamp_ns: int) -> None:
+        """Learns how fast the cameras are: by the shortest gap of late, since frames between two ticks stay unread."""
+        if view in self._newest and stamp_ns > self._newest[view][0]:
+            self._gaps_ns.append(stamp_ns - self._newest[view][0])
+            if len(self._gaps_ns) >= _LEAST_GAPS:
+                self._early_ns = tick_early_ns(min(self._gaps_ns), self._period_ns)
+
     def _form(self, stamp_ns: int, matched: dict[str, FrameT]) -> Tick[FrameT]:
         assert self._due_ns is not None
         self._due_ns += self._period_ns
-        if self._due_ns <= stamp_ns:  # ticks were missed: a new grid starts here
+        # Ticks were missed, or the camera's own frames are the ticks: a new grid starts here.
+        if self._due_ns <= stamp_ns or self._early_ns:
             self._due_ns = stamp_ns + self._period_ns
         return Tick(
             stamp_ns=stamp_ns,
