@@ -133,6 +133,18 @@ def data_set(request, tmp_path):
     return WRITERS[request.param](tmp_path / "drives")
 
 
+def test_further_cameras_show_the_same_moments(data_set, tmp_path):
+    assert main(["lerobot", str(data_set), str(tmp_path / "set"), "--image-size", "8", "--views", "all"]) == 0
+    episodes = EpisodeSet(tmp_path / "set")
+    assert episodes.manifest.source["camera"] == FRONT
+    for index, name in enumerate(episodes.names()):
+        episode = episodes.episode(name)
+        assert episode.views_known_TV.all()
+        wrist = [level(index, row, WRIST) for row in range(LENGTHS[index])]
+        np.testing.assert_allclose(episode.views_TVSSC[:, 0].mean((1, 2, 3)), wrist, atol=2)
+    assert main(["lerobot", str(data_set), str(tmp_path / "other"), "--views", "observation.images.rear"]) == 2
+
+
 def read(folder, episode=0, options=None, **features):
     found = LeRobotSet(folder)
     choice = choose_features(found, LeRobotOptions(**features))

@@ -90,6 +90,14 @@ def test_a_gap_splits_a_episode() -> None:
     assert [part.tolist() for part in rows] == [[0, 1, 2], [3, 4]]
 
 
+def test_a_camera_as_slow_as_the_ticks_gives_one_at_each_frame() -> None:
+    rng = np.random.default_rng(0)
+    for period_s in (0.995, 1.0, 1.003):
+        stamp_T = stamps(*(period_s * np.arange(100) + rng.uniform(-0.02, 0.02, 100) + 1.0))
+        (rows,) = tick_rows(stamp_T, 1.0)
+        assert rows.tolist() == list(range(100))
+
+
 def test_rows_follow_what_the_live_history_does() -> None:
     """Training cuts an episode where the live history begins anew."""
     rng = np.random.default_rng(3)

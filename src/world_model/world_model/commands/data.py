@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,14 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from wm_core.bags import Bag, find_bags
-from wm_core.bags.survey import Wishes
+from wm_core.bags.survey import NONE, Wishes
 from wm_core.errors import CoreError
 from world_model.commands.common import described
 from world_model.commands.formats import Filler, add_parsers, add_sampling, convert_lerobot, convert_video
 from world_model.data.account import Account, exit_code
-from world_model.data.bags import BagOptions, read_recording
+from world_model.data.bags import BagOptions, Recording, read_recording
 from world_model.data.inspection import inspect_bag
 from world_model.data.simulated import SimulatedRun, generate, parse_seeds
+from world_model.data.views import ALL, further_cameras, with_views
 
 __all__ = ["main", "named_bags", "parse_seeds"]
 
@@ -39,12 +41,22 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-data") -> int:
             if options.source == "inspect":
                 return _inspect(options, bar)
             convert = {"bag": _convert, "video": convert_video, "lerobot": convert_lerobot}[options.source]
-            accounts = convert(options, bar)
+            accounts = [account for each in _per_stream(options) for account in convert(each, bar)]
         _say(line for account in accounts for line in account.lines())
         return exit_code(accounts, options.allow_partial)
     except CoreError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"{prog}: {error}", markup=False)
         return 2
+
+
+def _per_stream(options: argparse.Namespace) -> list[argparse.Namespace]:
+    """Returns the options of each set that is to be made: one, or one for each stream."""
+    if options.streams is None:
+        return [options]
+    rates = dict.fromkeys(options.streams)
+    return [
+        argparse.Namespace(**vars(options) | {"rate_hz": rate, "out": options.out / f"{rate:g}hz"}) for rate in rates
+    ]
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -66,6 +78,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     bag.add_argument("bags", type=Path, nargs="+")
     bag.add_argument("out", type=Path)
     _add_topics(bag)
+    bag.add_argument("--views", nargs="+", default=[], metavar="TOPIC", help="further cameras of the robot, or all")
     bag.add_argument("--depth-topic", help="depth images to convert as well")
     bag.add_argument("--proprioception-topic", help="Float32MultiArray to convert as well")
     add_sampling(bag)
@@ -127,8 +140,17 @@ def _convert(options: argparse.Namespace, bar: Progress) -> list[Account]:
     for path, name in named_bags(options.bags).items():
         if not filler.has(name):
             task = bar.add_task(name, total=None)
-            filler.add(name, read_recording(path, bag_options, name=name, progress=partial(_advance, bar, task)))
+            recording = read_recording(path, bag_options, name=name, progress=partial(_advance, bar, task))
+            filler.add(name, _with_views(recording, path, bag_options, options.views))
     return filler.accounts
+
+
+def _with_views(recording: Recording, path: Path, options: BagOptions, asked: Sequence[str]) -> Recording:
+    """Returns a recording with its further cameras, each read by the same rules."""
+    names = further_cameras(Bag(path), str(recording.account.camera.topic)) if ALL in asked else asked
+    alone = replace(options, pose_topic=NONE, action_topic=NONE, depth_topic=None, proprioception_topic=None)
+    views = {name: read_recording(path, replace(alone, image_topic=name)) for name in names}
+    return with_views(recording, views) if views else recording
 
 
 def named_bags(paths: Sequence[Path]) -> dict[Path, str]:

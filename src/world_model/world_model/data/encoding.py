@@ -71,10 +71,18 @@ def ridge_features(latent_TD: np.ndarray, action_TA: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def embed_frames(module: Any, image_TSSC: np.ndarray, batch: int = 256) -> np.ndarray:
-    """Return the embeddings of an episode's frames, [T, E]."""
+def embed_frames(module: Any, episode: Episode, rows: np.ndarray | None = None, batch: int = 256) -> np.ndarray:
+    """Return the embeddings of an episode's frames, all cameras of it together, [T, E].
+
+    Args:
+        module: Slow branch.
+        episode: What it sees.
+        rows: Frames to embed; default: all.
+        batch: Frames at a time.
+    """
+    row_T = np.arange(len(episode)) if rows is None else rows
     parts = []
-    for start in range(0, len(image_TSSC), batch):
-        images = torch.from_numpy(np.array(image_TSSC[start : start + batch]))[:, None]
-        parts.append(module.embed(images, torch.ones(len(images), 1, dtype=torch.bool)).numpy())
+    for start in range(0, len(row_T), batch):
+        images, known = episode.pictures(row_T[start : start + batch])
+        parts.append(module.embed(torch.from_numpy(np.array(images)), torch.from_numpy(known)).numpy())
     return np.concatenate(parts)

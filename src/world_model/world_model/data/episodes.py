@@ -24,7 +24,7 @@ FORMAT = "world-model-episodes-1"
 _FORMER = "world-model-drives-1"
 """Its folder, and its entry of the manifest, are named ``drives``."""
 _ARRAYS = ("image", "stamp", "pose", "action")
-_OPTIONAL = ("depth", "proprio", "reward", "goes_on", "pose_std")
+_OPTIONAL = ("depth", "proprio", "reward", "goes_on", "pose_std", "views", "views_known")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Episode:
         reward_T: float32, of the action taken at the frame, NaN where not known, or None.
         goes_on_T: float32, 1 where the episode goes on after the frame and 0 where it ends, or None.
         pose_std_T2: Standard errors of the poses, x and y [m] and yaw [rad]; NaN where not told, or None.
+        views_TVSSC: What further cameras of the robot showed then, uint8 [T, V, S, S, 3], or None.
+        views_known_TV: Whether they showed anything then, bool, or None.
     """
 
     name: str
@@ -56,6 +58,8 @@ class Episode:
     reward_T: np.ndarray | None = None
     goes_on_T: np.ndarray | None = None
     pose_std_T2: np.ndarray | None = None
+    views_TVSSC: np.ndarray | None = None
+    views_known_TV: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.stamp_T)
@@ -68,11 +72,21 @@ class Episode:
         if len(self.stamp_T) > 1 and not np.all(np.diff(self.stamp_T) > 0):
             raise DataError(f"episode {self.name}: stamps do not ascend")
 
+    def pictures(self, rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return all cameras' pictures of some frames, this one's first [T, 1 + V, S, S, 3], and which there are."""
+        image_T1SSC = np.asarray(self.image_TSSC[rows])[:, None]
+        known_T1 = np.ones((len(image_T1SSC), 1), bool)
+        if self.views_TVSSC is None or self.views_known_TV is None:
+            return image_T1SSC, known_T1
+        others_TV, known_TV = np.asarray(self.views_TVSSC[rows]), np.asarray(self.views_known_TV[rows])
+        return np.concatenate([image_T1SSC, others_TV], axis=1), np.concatenate([known_T1, known_TV], axis=1)
+
     def cut(self, start_s: float, end_s: float, name: str | None = None) -> Episode:
         """Return the part whose stamps lie in [start_s, end_s) after the first frame."""
         second_T = (self.stamp_T - self.stamp_T[0]) * 1e-9
         rows = slice(int(np.searchsorted(second_T, start_s)), int(np.searchsorted(second_T, end_s)))
-        extra = (self.depth_T1SS, self.proprio_TP, self.reward_T, self.goes_on_T, self.pose_std_T2)
+        told = (self.depth_T1SS, self.proprio_TP, self.reward_T, self.goes_on_T, self.pose_std_T2)
+        extra = (*told, self.views_TVSSC, self.views_known_TV)
         return Episode(
             name or self.name,
             self.place,
@@ -212,6 +226,7 @@ def store_episode(path: Path, episode: Episode) -> None:
     }
     arrays |= {"depth": episode.depth_T1SS, "proprio": episode.proprio_TP}
     arrays |= {"reward": episode.reward_T, "goes_on": episode.goes_on_T, "pose_std": episode.pose_std_T2}
+    arrays |= {"views": episode.views_TVSSC, "views_known": episode.views_known_TV}
     for key, array in arrays.items():
         if array is not None:
             np.save(partial / f"{key}.npy", array)

@@ -82,6 +82,8 @@ def on_step(episode: Episode, latent_TD: np.ndarray, step_s: float) -> Stepped:
         proprio_TP=None,
         reward_T=None,
         goes_on_T=None,
+        views_TVSSC=None,
+        views_known_TV=None,
         pose_std_T2=None if episode.pose_std_T2 is None else np.asarray(episode.pose_std_T2)[row_G],
     )
     return Stepped(stepped, _between(latent_TD, row_G, part_G), measured_G)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wm_core.timeline import tick_early_ns
 from world_model.data.episodes import Episode
 from world_model.errors import DataError
 from world_model.runtime.history import NANOSECONDS
@@ -22,7 +23,7 @@ class TickTable:
     """Every tick of a set of episodes.
 
     Attributes:
-        image: uint8 [K, S, S, 3].
+        image: uint8 [K, S, S, 3], of the first camera.
         stamp: int64 [K], ns.
         pose: [K, 4] (x, y, z, yaw), NaN where unknown.
         episode: [K] index of the episode each tick belongs to.
@@ -30,6 +31,8 @@ class TickTable:
         names: Names of the episodes.
         past: [W, N] row of each past tick of each window, oldest first; -1 is padding.
         future: [W, F] row of each future tick; -1 where the episode ends or has a gap.
+        views: Further cameras, uint8 [K, V, S, S, 3]; ``None`` where no episode has any.
+        views_known: bool [K, V], whether a view showed anything then; ``None`` likewise.
     """
 
     image: np.ndarray
@@ -40,6 +43,16 @@ class TickTable:
     names: tuple[str, ...]
     past: np.ndarray
     future: np.ndarray
+    views: np.ndarray | None = None
+    views_known: np.ndarray | None = None
+
+    def pictures(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all cameras' pictures of each tick, the first one's first [K, 1 + V, ...], and which there are."""
+        known_K1 = np.ones((len(self.image), 1), bool)
+        if self.views is None or self.views_known is None:
+            return self.image[:, None], known_K1
+        both = np.concatenate([self.image[:, None], self.views], axis=1)
+        return both, np.concatenate([known_K1, self.views_known], axis=1)
 
 
 def tick_rows(stamp_T: np.ndarray, tick_s: float, phase_s: float = 0.0) -> list[np.ndarray]:
@@ -55,6 +68,7 @@ def tick_rows(stamp_T: np.ndarray, tick_s: float, phase_s: float = 0.0) -> list[
     due_ns = int(stamp_T[0]) + round(phase_s * NANOSECONDS)
     last_ns: int | None = None
     row = int(np.searchsorted(stamp_T, due_ns))
+    early_ns = tick_early_ns(int(np.median(np.diff(stamp_T))) if len(stamp_T) > 1 else 0, period_ns)
     while row < len(stamp_T):
         stamp_ns = int(stamp_T[row])
         if last_ns is None or stamp_ns - last_ns > GAP_TICKS * period_ns:
@@ -62,9 +76,9 @@ def tick_rows(stamp_T: np.ndarray, tick_s: float, phase_s: float = 0.0) -> list[
         stretches[-1].append(row)
         last_ns = stamp_ns
         due_ns += period_ns
-        if due_ns <= stamp_ns:
+        if due_ns <= stamp_ns or early_ns:
             due_ns = stamp_ns + period_ns
-        row = int(np.searchsorted(stamp_T, due_ns))
+        row = max(int(np.searchsorted(stamp_T, due_ns - early_ns)), row + 1)
     return [np.array(stretch, np.int64) for stretch in stretches]
 
 
@@ -89,6 +103,7 @@ def tabulate(episodes: Iterable[Episode], tick_s: float, past: int, future: int,
     pasts: list[np.ndarray] = []
     futures: list[np.ndarray] = []
     names, count = [], 0
+    views: list[tuple[np.ndarray, np.ndarray]] = []
     for owner, episode in enumerate(episodes):
         names.append(episode.name)
         for phase in range(phases):
@@ -97,10 +112,25 @@ def tabulate(episodes: Iterable[Episode], tick_s: float, past: int, future: int,
                 parts = [*(np.asarray(array[rows]) for array in arrays), np.full(len(rows), owner), rows]
                 for part, column in zip(parts, columns):
                     column.append(part)
+                views.append(episode.pictures(rows))
                 for positions, into in zip(windows(len(rows), past, future), (pasts, futures)):
                     into.append(np.where(positions >= 0, positions + count, -1))
                 count += len(rows)
     if not any(len(part) for part in pasts):
         raise DataError("no episode has two ticks in a row")
     image, stamp, pose, episode_K, row = (np.concatenate(column) for column in columns)
-    return TickTable(image, stamp, pose, episode_K, row, tuple(names), np.concatenate(pasts), np.concatenate(futures))
+    windowed = np.concatenate(pasts), np.concatenate(futures)
+    return TickTable(image, stamp, pose, episode_K, row, tuple(names), *windowed, *_further(views))
+
+
+def _further(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Returns the further cameras of all ticks [K, V, ...] and which there are; episodes may have fewer than others."""
+    most = max(images.shape[1] for images, _ in parts)
+    if most == 1:
+        return None, None
+    images, known = [], []
+    for image_KV, known_KV in parts:
+        missing = most - image_KV.shape[1]
+        images.append(np.pad(image_KV[:, 1:], ((0, 0), (0, missing), (0, 0), (0, 0), (0, 0))))
+        known.append(np.pad(known_KV[:, 1:], ((0, 0), (0, missing))))
+    return np.concatenate(images), np.concatenate(known)

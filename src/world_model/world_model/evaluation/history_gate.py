@@ -130,7 +130,7 @@ def judged_frames(artifact: Artifact, transition: Any, episode: Episode, horizon
     frame_R = np.arange(first, len(episode) - max(steps), every)
     tick_s, ticks = float(sizes["tick_s"]), int(sizes["history"])
     rows_K = np.concatenate(tick_rows(np.asarray(episode.stamp_T), tick_s))
-    embedding_KE = embed_frames(artifact.world_action(), np.asarray(episode.image_TSSC[rows_K]))
+    embedding_KE = embed_frames(artifact.world_action(), episode, rows_K)
     history_TN, count_T = history_along(np.asarray(episode.stamp_T), embedding_KE, rows_K, ticks, tick_s)
     states = _states(transition, latent_TD, np.asarray(episode.action_TA))
     observed = {

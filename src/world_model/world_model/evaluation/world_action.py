@@ -122,7 +122,7 @@ def evaluate(
     sizes = manifest.world_action
     assert sizes is not None
     table = tabulate(episodes, float(sizes["tick_s"]), int(sizes["history"]), int(sizes["future"]), phases)
-    dense = [embed_frames(module, episode.image_TSSC) for episode in episodes]
+    dense = [embed_frames(module, episode) for episode in episodes]
     features_KE = torch.from_numpy(np.stack([dense[owner][row] for owner, row in zip(table.episode, table.row)]))
     variance_E = np.ones(int(sizes["embedding_dim"]))  # embeddings are standardised on the training set
     errors = forecast_errors(module.foresee, features_KE, variance_E, table)

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,20 +62,23 @@ def train_encoder(
         if fast_encoder is None:
             raise ConfigError("model.backbone is 'encoder', but no encoder was given")
         share_trunk(losses.encoder, fast_encoder, config.share_gradient)
-    images = torch.from_numpy(table.image)
+    images = _every_picture(table)
     settings = config.stage(config.encoder_steps, config.encoder_batch)
     loop = Loop(config, settings, losses, losses, _in(folder, "encoder"), weights={})
     run_stage(loop, partial(_pictures, images, config.encoder_batch), config.seed, "encoder", report)
-    standardise(losses.encoder, images)
+    standardise(losses.encoder, *_ticks(table))
     return losses.encoder.eval()
 
 
 @torch.no_grad()
-def standardise(encoder: WorldActionEncoder, images_KSSC: Tensor) -> None:
-    """Set the encoder's mean and scale so that embeddings of these images have mean 0 and variance 1."""
+def standardise(encoder: WorldActionEncoder, images: Tensor, known_KV: Tensor | None = None) -> None:
+    """Set the encoder's mean and scale so that embeddings of these images have mean 0 and variance 1.
+
+    Arguments as ``embed_all``.
+    """
     encoder.mean.zero_()
     encoder.scale.fill_(1.0)
-    raw_KE = embed_all(encoder, images_KSSC)
+    raw_KE = embed_all(encoder, images, known_KV)
     encoder.mean.copy_(raw_KE.mean(0))
     deviation_E = raw_KE.std(0)
     # A dimension that hardly varies is not blown up into noise.
@@ -82,9 +86,33 @@ def standardise(encoder: WorldActionEncoder, images_KSSC: Tensor) -> None:
 
 
 @torch.no_grad()
-def embed_all(encoder: WorldActionEncoder | TargetEncoder, images_KSSC: Tensor, batch: int = 256) -> Tensor:
-    """Return the embeddings of single-view images, [K, E]."""
-    return torch.cat([embed(encoder, images) for images in images_KSSC.split(batch)])
+def embed_all(
+    encoder: WorldActionEncoder | TargetEncoder, images: Tensor, known_KV: Tensor | None = None, batch: int = 256
+) -> Tensor:
+    """Return embeddings, [K, E].
+
+    Args:
+        encoder: What sees.
+        images: Single views [K, S, S, 3]; with ``known_KV`` several together [K, V, S, S, 3].
+        known_KV: Which views there are.
+        batch: Ticks at a time.
+    """
+    if known_KV is None:
+        return torch.cat([embed(encoder, part) for part in images.split(batch)])
+    return torch.cat([encoder(part, known) for part, known in zip(images.split(batch), known_KV.split(batch))])
+
+
+def _ticks(table: TickTable) -> tuple[Tensor, Tensor]:
+    """Return all views of each tick and which there are."""
+    images, known = table.pictures()
+    return torch.from_numpy(images), torch.from_numpy(known)
+
+
+def _every_picture(table: TickTable) -> Tensor:
+    """Return what all cameras showed, one by one: the encoder learns to see from each."""
+    if table.views is None or table.views_known is None:
+        return torch.from_numpy(table.image)
+    return torch.from_numpy(np.concatenate([table.image, table.views[table.views_known]]))
 
 
 @torch.no_grad()
@@ -153,7 +181,7 @@ def train(
         target = train_joint(encoder, predictor, config, table, folder, report)
         # Serving has one encoder: the one whose embeddings the forecasts are about.
         encoder = target.copy
-        standardise(encoder, torch.from_numpy(table.image))
+        standardise(encoder, *_ticks(table))
     return _foreseeing(encoder, predictor, config, table, folder, report)
 
 
@@ -168,7 +196,7 @@ def adapt(
 
     The encoder's weights stay; a few minutes of driving are too little to learn to see from.
     """
-    standardise(module.encoder, torch.from_numpy(table.image))
+    standardise(module.encoder, *_ticks(table))
     return _foreseeing(module.encoder, module.predictor, config, table, folder, report)
 
 
@@ -180,7 +208,7 @@ def _foreseeing(
     folder: Path | None,
     report: Report,
 ) -> ServedWorldAction:
-    features_KE = embed_all(encoder, torch.from_numpy(table.image))
+    features_KE = embed_all(encoder, *_ticks(table))
     now = spread(features_KE[:: max(len(features_KE) // 4096, 1)])
     report.say(f"embeddings: variance {now.variance:.3f}, effective rank {now.rank:.1f}")
     train_predictor(predictor, config, features_KE, table, folder, report)
