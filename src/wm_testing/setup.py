@@ -12,7 +12,7 @@ setup(
         (f"share/{package_name}", ["package.xml"]),
     ],
     install_requires=["setuptools", "hypothesis", "numpy", "pytest", "PyYAML", "rosbags", "torch"],
-    extras_require={"test": ["pytest"]},
+    extras_require={"train": ["onnx"], "test": ["pytest"]},
     zip_safe=False,
     maintainer="World model maintainers",
     maintainer_email="maintainers@example.com",
