@@ -18,5 +18,8 @@ setup(
     description="Exact, durable, bounded memory of latent states by place, time and likeness.",
     license="Apache-2.0",
     py_modules=["spatial_memory_node"],
-    entry_points={"console_scripts": ["spatial_memory_node = spatial_memory_node:main"]},
+    entry_points={
+        "console_scripts": ["spatial_memory_node = spatial_memory_node:main"],
+        "wm.commands": ["memory = spatial_memory.store.command:main"],
+    },
 )

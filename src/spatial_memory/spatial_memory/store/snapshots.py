@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import stat
 from pathlib import Path
 
 from spatial_memory.store import files
 from spatial_memory.store.schema import GET_META, GET_TALLY, opened
 from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, StoreError
+
+_SQLITE = b"SQLite format 3\0"
+# Where SQLite keeps the application's number.
+_ID_AT, _HEAD = 68, 72
 
 
 def copy_to(source: sqlite3.Connection, path: Path) -> int:
@@ -19,6 +24,7 @@ def copy_to(source: sqlite3.Connection, path: Path) -> int:
     """
     temporary = path.with_name(path.name + ".new")
     try:
+        check_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
         with contextlib.closing(sqlite3.connect(temporary)) as target:
@@ -31,6 +37,26 @@ def copy_to(source: sqlite3.Connection, path: Path) -> int:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise StoreError(f"snapshot {path} cannot be written: {error}") from error
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to write a snapshot over anything that is none, or over the file of a memory.
+
+    Raises:
+        StoreError: Such a thing lies there.
+        OSError: It cannot be looked at.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"{path} is no snapshot: nothing is written over it")
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+    is_memory = head.startswith(_SQLITE) and head[_ID_AT:_HEAD] == files.APPLICATION_ID.to_bytes(4, "big")
+    if not is_memory or path.with_name(path.name + ".ledger").exists():
+        raise StoreError(f"{path} is no snapshot, or the file of a memory: nothing is written over it")
 
 
 def check_snapshot(path: Path, encoder_id: str, name: str = "") -> None:

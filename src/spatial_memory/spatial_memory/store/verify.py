@@ -45,7 +45,9 @@ class Contents:
     number: int
 
 
-def tallied(read: Read, name: str, table: str, sql: str, key: str, most: int = CHUNK) -> Iterator[list[tuple[int, bytes]]]:
+def tallied(
+    read: Read, name: str, table: str, sql: str, key: str, most: int = CHUNK
+) -> Iterator[list[tuple[int, bytes]]]:
     """Yield all rows of a table, some at a time, and compare their number and keys with what the database counted.
 
     Args:

@@ -1,0 +1,84 @@
+"""``wm memory``: copies, checks and mends the file of a memory, whether or not a node uses it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sqlite3
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from spatial_memory.store.recovery import recover, replace_by, start_anew
+from spatial_memory.store.snapshots import copy_to
+from spatial_memory.store.verify import verified
+from wm_core.memory.errors import SpatialMemoryError, StoreError
+
+EXIT_REFUSED = 2
+
+
+def backup(path: Path, target: Path) -> int:
+    """Write one whole, checked copy of a memory's file, also while a node uses it, and return how many records it holds.
+
+    Copying the file by other means loses what its log holds, or catches it half written.
+
+    Raises:
+        StoreError: The file cannot be read, is damaged, or the copy cannot be written.
+    """
+    path = path.expanduser().resolve()
+    verified(path)
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source:
+            copy_to(source, target.expanduser())
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    return verified(target).records
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    one = commands.add_parser("backup", help="write a whole, checked copy; a node may be using the file")
+    one.add_argument("path", type=Path, help="the memory's file")
+    one.add_argument("target", type=Path, help="the copy; only one of a memory is replaced")
+    one = commands.add_parser("verify", help="check every row of a memory, backup or snapshot; it is only read")
+    one.add_argument("path", type=Path)
+    one = commands.add_parser("mend", help="let a memory start again that was refused; what is there is put aside")
+    one.add_argument("path", type=Path, help="the memory's file; no node may be using it")
+    ways = one.add_mutually_exclusive_group()
+    ways.add_argument("--from", dest="source", type=Path, help="put this backup or snapshot in its place")
+    ways.add_argument("--empty", action="store_true", help="give up what it held")
+    return parser
+
+
+def _mend(options: argparse.Namespace) -> str:
+    path = options.path.expanduser().resolve()
+    if options.empty:
+        start_anew(path)
+        return f"{path}: the next start begins with an empty memory"
+    if options.source is not None:
+        return f"{path}: {replace_by(path, options.source)} records of {options.source}"
+    return f"{path}: kept {recover(path)} records"
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "wm memory") -> int:
+    """Run the command line and return its exit code: 0, or 2 with one line that says what is wrong."""
+    options = _parser(prog).parse_args(arguments)
+    try:
+        if options.command == "backup":
+            text = f"{options.target}: {backup(options.path, options.target)} records"
+        elif options.command == "verify":
+            found = verified(options.path)
+            text = (f"{options.path}: {found.records} records in {found.sessions} sessions, encoder "
+                    f"{found.encoder_id or 'open'}, transaction {found.number}: whole")  # fmt: skip
+        else:
+            text = _mend(options)
+    except (SpatialMemoryError, OSError, sqlite3.Error) as error:
+        print(f"{prog}: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_REFUSED
+    print(text)  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
