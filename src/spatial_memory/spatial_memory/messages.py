@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import array
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -114,10 +115,15 @@ def box_from_msg(low: Point, high: Point) -> Box:
     return Box(low.x, low.y, low.z, high.x, high.y, high.z)
 
 
-def matches_to_msg(matches: Matches) -> MemoryMatches:
-    """Return an answer as a message."""
+def matches_to_msg(matches: Matches, pace: Callable[[Sequence[Any]], Iterable[Any]] = iter) -> MemoryMatches:
+    """Return an answer as a message.
+
+    Args:
+        matches: The answer.
+        pace: Yields the records, in its own time.
+    """
     return MemoryMatches(
-        records=[record_to_msg(record) for record in matches.records],
+        records=[record_to_msg(record) for record in pace(matches.records)],
         distances=floats(matches.distances_K),
         latent_distances=floats(matches.latent_distances_K),
         pose_distances=floats(matches.pose_distances_K),
@@ -156,14 +162,20 @@ def _int8s(values_F: np.ndarray) -> array.array:
     return array.array("b", values_F.tobytes())
 
 
-def records_from_msgs(msgs: Sequence[MemoryRecord]) -> list[records.MemoryRecord]:
+def records_from_msgs(
+    msgs: Sequence[MemoryRecord], pace: Callable[[Sequence[Any]], Iterable[Any]] = iter
+) -> list[records.MemoryRecord]:
     """Return messages as records.
+
+    Args:
+        msgs: The messages.
+        pace: Yields them, in its own time.
 
     Raises:
         MessageError: The first whose place cannot be one, by its place in the list.
     """
     made = []
-    for at, msg in enumerate(msgs):
+    for at, msg in enumerate(pace(msgs)):
         try:
             made.append(_record_from_msg(msg))
         except MessageError as error:

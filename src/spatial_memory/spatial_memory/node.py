@@ -7,13 +7,13 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ConcurrentFuture
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
 from std_srvs.srv import Trigger
@@ -24,11 +24,19 @@ from spatial_memory.factory import make_grid, open_memory
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.model import USUAL_TOP_K, SuccessorFit, fit_of
 from spatial_memory.params import SpatialMemoryParams
-from wm_core.memory.errors import FrameMismatchError, RecordError, SpatialMemoryError, StoreError
+from spatial_memory.work import (
+    MOST_QUERIES,
+    answers_in_slices,
+    check_batch,
+    check_records,
+    giving_way,
+    is_quick,
+)
+from wm_core.memory.errors import FrameMismatchError, QueryError, RecordError, SpatialMemoryError, StoreError
 from wm_core.memory.protocol import Forget, Memory
 from wm_core.memory.query import Matches, Place, Query, no_matches
 from wm_core.memory.recorder import Recorder
-from wm_interfaces.msg import LatentState, MemoryQuery, PredictionError
+from wm_interfaces.msg import LatentState, MemoryMatches, MemoryQuery, PredictionError
 from wm_interfaces.srv import (
     DeleteMemory,
     InsertMemory,
@@ -41,8 +49,10 @@ from wm_interfaces.srv import (
 )
 from wm_ros import (
     ConfigurationError,
+    LongWork,
     ManagedNode,
     MessageError,
+    clipped,
     qos,
     run_node,
     stamp_msg,
@@ -50,6 +60,10 @@ from wm_ros import (
 )
 
 _QUERY_TIMES = 1000
+_MOST_ANSWERED = 500
+_MOST_HELD_BACK = 6000
+_DRAINED_AT_ONCE = 20
+_LONGEST_PATH, _LONGEST_NAME = 1024, 255
 
 
 class SpatialMemory(ManagedNode[SpatialMemoryParams]):
@@ -99,7 +113,10 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._last_answer: tuple[Place | None, Matches] = (None, no_matches())
         self._query_ms: deque[float] = deque(maxlen=_QUERY_TIMES)
         self._query_count = 0
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="memory-worker")
+        self._held, self._changing = self._memory.stats().memory_count, 0
+        self._held_back: deque[LatentState | PredictionError] = deque(maxlen=_MOST_HELD_BACK)
+        self._worker = LongWork("memory-worker", lambda: self.executor, SpatialMemoryError, MessageError)
+        self._searcher = LongWork("memory-searcher", lambda: self.executor, SpatialMemoryError)
 
     def configure(self) -> None:
         """Open what is drawn."""
@@ -120,8 +137,10 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             (RestoreMemory, "restore", self._on_restore),
             (Trigger, "clear", self._on_clear),
         )
+        # An exclusive group would let nobody in while one of them waits for its thread.
+        group = ReentrantCallbackGroup()
         for kind, name, callback in services:
-            self.create_service(kind, f"spatial_memory/{name}", callback)
+            self.create_service(kind, f"spatial_memory/{name}", callback, callback_group=group)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.5, self._on_gauges, clock=steady)
         self._marker_timer = self.create_timer(1.0, self._on_markers, clock=steady)
@@ -143,6 +162,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     def release(self) -> None:
         """Make durable what is left."""
         self._worker.shutdown()
+        self._searcher.shutdown()
+        self._drain(len(self._held_back))
         try:
             self._recorder.finish()
         except SpatialMemoryError as error:
@@ -158,6 +179,27 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
     def _on_state(self, msg: LatentState) -> None:
         self._health.count("states_received")
+        self._take(msg)
+
+    def _on_error(self, msg: PredictionError) -> None:
+        self._take(msg)
+
+    def _take(self, msg: LatentState | PredictionError) -> None:
+        """Take what comes in its order; while the whole memory changes nobody waits for it, what comes does."""
+        if len(self._held_back) == _MOST_HELD_BACK:
+            self._health.drop("held-back", f"more than {_MOST_HELD_BACK} messages came while the memory was changed")
+        self._held_back.append(msg)
+        self._drain()
+
+    def _drain(self, most: int = _DRAINED_AT_ONCE) -> None:
+        for _ in range(min(most, len(self._held_back)) if self._changing == 0 else 0):
+            msg = self._held_back.popleft()
+            if isinstance(msg, LatentState):
+                self._keep(msg)
+            else:
+                self._judge(msg)
+
+    def _keep(self, msg: LatentState) -> None:
         try:
             state = self._model.apply(messages.state_from_msg(msg))
             record = self._recorder.observe(state)
@@ -181,45 +223,68 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._health.count("states_stored")
         self._health.degrade("frame", None)
 
-    def _on_error(self, msg: PredictionError) -> None:
+    def _judge(self, msg: PredictionError) -> None:
         far_s = self._recorder.horizons_s[-1]
         if abs(msg.horizon_s - far_s) <= self._recorder.step_s / 2 and math.isfinite(msg.error):
             self._recorder.observe_error(stamp_ns(msg.header.stamp), msg.error)
 
     # ---------------------------------------------------------------- queries
 
-    def _on_query(self, request: QueryMemory.Request, response: QueryMemory.Response) -> QueryMemory.Response:
-        response.success, response.message, answers, response.search_ms = self._answer([request.query])
+    async def _on_query(self, request: QueryMemory.Request, response: QueryMemory.Response) -> QueryMemory.Response:
+        response.success, response.message, found, response.search_ms = await self._answer([request.query])
         if response.success:
-            response.matches = messages.matches_to_msg(answers[0])
+            response.matches = found[0]
         return response
 
-    def _on_query_batch(
+    async def _on_query_batch(
         self, request: QueryMemoryBatch.Request, response: QueryMemoryBatch.Response
     ) -> QueryMemoryBatch.Response:
-        response.success, response.message, answers, response.search_ms = self._answer(request.queries)
-        response.matches = [messages.matches_to_msg(answer) for answer in answers]
+        response.success, response.message, response.matches, response.search_ms = await self._answer(request.queries)
         return response
 
-    def _answer(self, msgs: Sequence[MemoryQuery]) -> tuple[bool, str, list[Matches], float]:
+    async def _answer(self, msgs: Sequence[MemoryQuery]) -> tuple[bool, str, list[MemoryMatches], float]:
         """Return success, what was wrong, the answers, and how long the search took [ms]."""
-        begin_s = perf_counter()
-        queries: list[Query] = []
         try:
-            for at, msg in enumerate(msgs):
-                queries.append(self._query_from(msg, at))
-            answers = self._memory.query_batch(queries)
+            if len(msgs) > MOST_QUERIES:
+                raise QueryError(f"{len(msgs)} queries in one request, at most {MOST_QUERIES}: ask in parts")
+            queries = [self._query_from(msg, at) for at, msg in enumerate(msgs)]
+            check_batch(queries)
+            if self._changing == 0 and is_quick(queries, self._held):
+                return self._told(queries, *self._found(self._memory.query_batch, queries, iter))
         except SpatialMemoryError as error:
-            self._health.count("queries_refused", len(msgs))
-            return False, str(error), [], 0.0
+            return self._refused(error, len(msgs))
+        result: Any = await self._searcher.later(lambda: self._found(self._in_slices, queries, giving_way))
+        if isinstance(result, Exception):
+            return self._refused(result, len(msgs))
+        return self._told(queries, *result)
+
+    def _in_slices(self, queries: Sequence[Query]) -> list[Matches]:
+        return answers_in_slices(self._memory.query_batch, queries)
+
+    def _found(
+        self, search: Callable[[Sequence[Query]], list[Matches]], queries: Sequence[Query], pace: Callable[..., Any]
+    ) -> tuple[list[Matches], list[MemoryMatches], float]:
+        """Return the answers, also as messages, and how long the search took [ms]."""
+        begin_s = perf_counter()
+        answers = search(queries)
         search_ms = (perf_counter() - begin_s) * 1e3
-        self._query_count += len(msgs)
+        return answers, [messages.matches_to_msg(answer, pace) for answer in answers], search_ms
+
+    def _refused(self, error: Exception, count: int) -> tuple[bool, str, list[MemoryMatches], float]:
+        self._health.count("queries_refused", count)
+        return False, clipped(error, _MOST_ANSWERED), [], 0.0
+
+    def _told(
+        self, queries: Sequence[Query], answers: list[Matches], found: list[MemoryMatches], search_ms: float
+    ) -> tuple[bool, str, list[MemoryMatches], float]:
+        """Count what was answered, and remember the first answer for the markers."""
+        self._query_count += len(queries)
         self._query_ms.append(search_ms)
-        self._health.count("queries", len(msgs))
+        self._health.count("queries", len(queries))
         self._health.sample("query_ms", search_ms)
         if answers:
             self._last_answer = queries[0].place, answers[0]
-        return True, "", answers, search_ms
+        return True, "", found, search_ms
 
     def _query_from(self, msg: MemoryQuery, at: int) -> Query:
         params = self._params
@@ -232,22 +297,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
     def _later(self, work: Callable[[], Any]) -> Future:
         """Run work off the executor; the future holds its result, or the expected error it ended with."""
-        future: Future = Future(executor=self.executor)
-
-        def run() -> None:
-            try:
-                result: Any = work()
-            except (SpatialMemoryError, MessageError) as error:
-                result = error
-            except Exception as error:
-                future.set_exception(error)
-            if not future.done():
-                future.set_result(result)
-            if self.executor is not None:
-                self.executor.wake()
-
-        self._worker.submit(run)
-        return future
+        return self._worker.later(work)
 
     async def _on_insert(self, request: InsertMemory.Request, response: InsertMemory.Response) -> InsertMemory.Response:
         result = await self._later(lambda: self._insert(request))
@@ -255,12 +305,13 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         if response.success:
             response.ids = result
         else:
-            response.message = str(result)
+            response.message = clipped(result, _MOST_ANSWERED)
         return response
 
     def _insert(self, request: InsertMemory.Request) -> list[int]:
         """Keep records for good or not at all: what is acknowledged is durable."""
-        ids = self._memory.insert(messages.records_from_msgs(request.records))
+        check_records(len(request.records))
+        ids = self._memory.insert(messages.records_from_msgs(request.records, giving_way))
         try:
             self._memory.flush()
         except StoreError as error:
@@ -304,7 +355,11 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
     def _whole(self, change: Callable[..., Any], *arguments: Any) -> Any:
         """Change the memory as a whole; what was found before is not drawn any more."""
-        result = change(*arguments)
+        self._changing += 1
+        try:
+            result = change(*arguments)
+        finally:
+            self._changing -= 1
         self._last_answer = (None, no_matches())
         return result
 
@@ -315,8 +370,11 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
     # ---------------------------------------------------------------- state
 
-    def _on_stats(self, _request: MemoryStats.Request, response: MemoryStats.Response) -> MemoryStats.Response:
-        stats = self._memory.stats()
+    async def _on_stats(self, _request: MemoryStats.Request, response: MemoryStats.Response) -> MemoryStats.Response:
+        stats: Any = await self._searcher.later(self._memory.stats) if self._changing else self._memory.stats()
+        if isinstance(stats, Exception):
+            response.degraded = [clipped(stats)]
+            return response
         response.memory_count, response.capacity, response.cell_count = (
             stats.memory_count, stats.capacity, stats.cell_count)  # fmt: skip
         response.encoder_id, response.backend, response.session = (
@@ -337,7 +395,11 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         return response
 
     def _on_gauges(self) -> None:
+        self._drain()
+        if self._changing:
+            return
         stats = self._memory.stats()
+        self._held = stats.memory_count
         self._health.gauge("memory_count", stats.memory_count)
         self._health.gauge("cell_count", stats.cell_count)
         self._health.gauge("encoder_id", stats.encoder_id)
@@ -389,14 +451,20 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 def _outcome(result: Any) -> tuple[bool, str, int]:
     """Return success, what went wrong, and how many records it was about."""
     if isinstance(result, Exception):
-        return False, str(result), 0
+        return False, clipped(result, _MOST_ANSWERED), 0
     return True, "", int(result or 0)
 
 
 def _path(text: str) -> Path:
     if not text:
         raise StoreError("no path given")
-    return Path(text).expanduser()
+    parts = text.split("/")
+    if len(text) > _LONGEST_PATH or not text.isprintable() or max(len(part.encode()) for part in parts) > _LONGEST_NAME:
+        raise StoreError(f"path {clipped(text, 80)!r}: too long, or characters that no path has")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise StoreError(f"path {clipped(text, 80)!r}: {error}") from error
 
 
 def _session_name(robot_id: str) -> str:

@@ -13,6 +13,7 @@ from wm_ros.health import Health
 from wm_ros.images import array_from_msg, compressed_image_from_msg, depth_from_msg, image_from_msg, image_to_msg
 from wm_ros.inputs import ACTION_SOURCES, AUTO, POSE_SOURCES, ActionInput, PoseInput, message_class
 from wm_ros.live_params import follow_params
+from wm_ros.long_work import LongWork
 from wm_ros.managed import ManagedNode, ManagedParams
 from wm_ros.messages import float_array_msg, floats, pose_from_msg, pose_to_msg, stamp_msg, stamp_ns, vector_from_msg
 from wm_ros.params import declare_params, environment_overrides, param
@@ -37,6 +38,7 @@ __all__ = [
     "ConfigurationError",
     "FrameMsg",
     "Health",
+    "LongWork",
     "ManagedNode",
     "ManagedParams",
     "MessageError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -87,6 +88,9 @@ def _serve(factory: Callable[[], Sequence[Node]], executor: Executor) -> None:
         nodes = _make(factory)
         for node in nodes:
             executor.add_node(node)
+        # What lives as long as the process need not be looked through each time that a large message is read.
+        gc.collect()
+        gc.freeze()
         executor.spin()
     except ExternalShutdownException:
         pass

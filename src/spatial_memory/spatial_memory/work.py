@@ -1,0 +1,96 @@
+"""Work that would hold up the executor: bounded before it begins, done in slices elsewhere, with a deadline.
+
+The executor also carries the robot's latents, and one lock of the interpreter is shared by all threads; so what takes
+longer than a moment leaves the thread of the executor, and gives way every millisecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic, sleep
+from typing import Any
+
+from wm_core.memory.errors import QueryError, RecordError
+from wm_core.memory.query import Matches, Query
+
+MOST_QUERIES = 1024
+"""Queries of one request."""
+MOST_ANSWERS = 4096
+"""Records that the queries of one request may ask for together."""
+MOST_RECORDS = 1000
+"""Records of one insertion."""
+DEADLINE_S = 2.0
+"""Longest that the queries of one request are searched for [s]."""
+
+_QUICK_QUERIES, _QUICK_ANSWERS, _QUICK_RINGS = 16, 128, 32
+_NARROW_M, _QUICK_CANDIDATES = 25.0, 100_000
+_SLICE_S = 0.001
+
+
+def check_batch(queries: Sequence[Query]) -> None:
+    """Refuses a request that asks for too much at once.
+
+    Raises:
+        QueryError: Names what was asked, and the limit.
+    """
+    if len(queries) > MOST_QUERIES:
+        raise QueryError(f"{len(queries)} queries in one request, at most {MOST_QUERIES}: ask in parts")
+    asked = sum(query.k for query in queries)
+    if asked > MOST_ANSWERS:
+        raise QueryError(
+            f"{len(queries)} queries ask for up to {asked} records, at most {MOST_ANSWERS} in one request: ask in parts"
+        )
+
+
+def check_records(count: int) -> None:
+    """Refuses an insertion of too many records.
+
+    Raises:
+        RecordError: ``too-many``.
+    """
+    if count > MOST_RECORDS:
+        raise RecordError("too-many", f"{count} records in one request, at most {MOST_RECORDS}: send them in parts")
+
+
+def is_quick(queries: Sequence[Query], held: int) -> bool:
+    """Returns whether queries are answered within a moment, on the executor's own thread.
+
+    Args:
+        queries: As asked.
+        held: Memories that there are.
+    """
+    if len(queries) > _QUICK_QUERIES or sum(query.k for query in queries) > _QUICK_ANSWERS:
+        return False
+    wide = sum(not 0 < query.radius_m <= _NARROW_M and not 0 < query.ring_count <= _QUICK_RINGS for query in queries)
+    return wide * held <= _QUICK_CANDIDATES
+
+
+def answers_in_slices(search: Callable[[Sequence[Query]], list[Matches]], queries: Sequence[Query]) -> list[Matches]:
+    """Returns the answers, searched a query at a time, so that others get their turn in between.
+
+    Raises:
+        QueryError: A query is wrong (by its place), or the deadline came first.
+    """
+    end_s = monotonic() + DEADLINE_S
+    answers: list[Matches] = []
+    for at, query in enumerate(giving_way(queries)):
+        if monotonic() > end_s:
+            raise QueryError(
+                f"{at} of {len(queries)} queries were answered within {DEADLINE_S:g} s: ask for less at once"
+            )
+        try:
+            answers += search([query])
+        except QueryError as error:
+            raise QueryError(f"query {at}: {error}" if len(queries) > 1 else str(error)) from error
+    return answers
+
+
+def giving_way(items: Sequence[Any]) -> Iterator[Any]:
+    """Yields items, and lets the other threads work for as long as was worked here, every millisecond."""
+    begin_s = monotonic()
+    for item in items:
+        yield item
+        worked_s = monotonic() - begin_s
+        if worked_s >= _SLICE_S:
+            sleep(min(worked_s, 0.01))
+            begin_s = monotonic()

@@ -1,0 +1,71 @@
+"""Work that takes long, on a thread of its own, awaited by callbacks of an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future as Done
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Any, TypeVar
+
+from rclpy.executors import Executor
+from rclpy.task import Future
+
+from wm_ros.errors import MessageError
+
+ResultT = TypeVar("ResultT")
+MOST_WAITING = 16
+"""Things that wait for the thread; one more is refused."""
+
+
+class LongWork:
+    """A thread that does one thing after another, for coroutines of an executor.
+
+    Args:
+        name: Of the thread.
+        waker: Returns the executor that runs the coroutines; asked each time.
+        expected: Errors that are answers; others are faults.
+    """
+
+    def __init__(self, name: str, waker: Callable[[], Executor | None], *expected: type[Exception]) -> None:
+        self._pool, self._waker, self._expected = ThreadPoolExecutor(1, thread_name_prefix=name), waker, expected
+        self._lock, self._waiting = Lock(), 0
+
+    def later(self, work: Callable[[], Any]) -> Future[Any]:
+        """Returns a future of what ``work`` returns, or of the expected error it ends with.
+
+        When too much waits already, that is a ``MessageError``, ``busy``, at once.
+
+        Args:
+            work: Called on the thread.
+        """
+        future: Future[Any] = Future(executor=self._waker())
+        with self._lock:
+            if self._waiting >= MOST_WAITING:
+                future.set_result(
+                    MessageError("busy", f"{self._waiting} requests are waiting already; ask again later")
+                )
+                return future
+            self._waiting += 1
+        self._pool.submit(work).add_done_callback(lambda done: self._tell(done, future))
+        return future
+
+    def _tell(self, done: Done[Any], future: Future[Any]) -> None:
+        with self._lock:
+            self._waiting -= 1
+        error = done.exception()
+        if error is None or isinstance(error, self._expected):
+            future.set_result(done.result() if error is None else error)
+        else:
+            future.set_exception(error)  # type: ignore[arg-type]
+        executor = self._waker()
+        if executor is not None:
+            executor.wake()
+
+    def submit(self, work: Callable[[], ResultT]) -> Done[ResultT]:
+        """Returns the thread's own future of some work."""
+        return self._pool.submit(work)
+
+    def shutdown(self) -> None:
+        """Waits until all is done."""
+        self._pool.shutdown()
