@@ -6,7 +6,7 @@ import pytest
 
 from wm_core.se2 import Pose2
 from world_model.errors import ArtifactError, ObservationError
-from world_model.runtime.motion import MotionModel, MotionTracker, expected_error, integrate_twist, with_pose_error
+from world_model.runtime.motion import MotionModel, MotionTracker, expected_error, integrate_twist, pose_error
 from world_model.training.displacement import Track
 from world_model.training.motion_fit import displacement_error, fit_motion, with_measured_errors
 
@@ -25,12 +25,15 @@ def test_moving_and_relating_are_inverse():
     assert start.moved((0.4, -0.2, 0.5)).relative_to(start) == pytest.approx((0.4, -0.2, 0.5))
 
 
-def test_errors_of_the_present_pose_add_to_those_of_the_way():
-    std_H3, moved_H3 = np.array([[0.3, 0.0, 0.0], [0.0, 0.0, 0.3]]), np.array([[0.0, 0.0, 0.0], [2.0, 1.0, 0.5]])
-    whole_H3 = with_pose_error(std_H3, moved_H3, np.array([0.4, 0.0, 0.4]))
-    assert whole_H3[0] == pytest.approx([0.5, 0.0, 0.4])
-    assert whole_H3[1] == pytest.approx([math.hypot(0.4, 0.4), 0.8, 0.5])  # a wrong yaw throws the way aside
-    np.testing.assert_array_equal(with_pose_error(std_H3, moved_H3, np.full(3, math.nan)), std_H3)
+def test_errors_of_the_present_pose_lead_to_those_of_the_expected_one():
+    moved_H3 = np.array([[0.0, 0.0, 0.0], [2.0, 1.0, 0.5]])
+    own_H3 = pose_error(moved_H3, Pose2(1.0, 2.0, 0.0, 0.0), np.array([0.4, 0.0, 0.4]))
+    assert own_H3[0] == pytest.approx([0.4, 0.0, 0.4])
+    assert own_H3[1] == pytest.approx([math.hypot(0.4, 0.4), 0.8, 0.4])  # a wrong yaw throws the way aside
+    turned_H3 = pose_error(moved_H3, Pose2(1.0, 2.0, 0.0, math.pi / 2), np.array([0.4, 0.0, 0.4]))
+    assert turned_H3[0] == pytest.approx([0.0, 0.4, 0.4])  # what errs along x errs aside of who faces y
+    for pose, std_3 in ((None, np.ones(3)), (Pose2(0, 0, 0, 0), None), (Pose2(0, 0, 0, 0), np.full(3, math.nan))):
+        assert not pose_error(moved_H3, pose, std_3).any()
 
 
 def test_constant_velocity_without_actions():

@@ -5,15 +5,24 @@ Shape suffixes: S = steps ahead, A = action size, 3 = (forward [m], left [m], ya
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from wm_core.se2 import Pose2
+from wm_core.se2 import Pose2, turned_std
 from world_model.errors import ArtifactError, ObservationError
+from world_model.runtime.motion_model import MotionModel, action_features, expected_error
 from world_model.runtime.stepping import StepCounter
+
+__all__ = [
+    "MotionModel",
+    "MotionTracker",
+    "action_features",
+    "displacement_at",
+    "expected_error",
+    "integrate_twist",
+    "pose_error",
+]
 
 # A pause this long [s] or a step this far beside the expected one [m] (a localisation that found itself again) starts
 # the smoothing of poses anew.
@@ -23,90 +32,6 @@ _JUMP_M = 0.5
 # poses are taken as they are measured. Judged over about so many poses.
 _WHITE, _BIASED = 0.2, 0.5
 _JUDGED_POSES = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class MotionModel:
-    """A twist that follows delayed actions with a lag, plus a share of what the poses said it was not.
-
-    Attributes:
-        weights: Twist (3 rows) from action features (see ``action_features``); empty: hold the measured velocity.
-        delay_steps: Steps before an action has any effect.
-        lag_steps: Time constant with which the twist follows it, in steps.
-        residual_share: Share (0..1, per twist component) of measured minus modelled velocity that is carried on.
-        window_s: Time over which the poses' velocity is measured [s].
-        pose_gain: Share (0..1; position, yaw) of what a measured pose says beyond the expected one that is
-            believed; 1 takes poses as they are measured.
-        error_horizons_s: Times ahead [s], ascending, of the rows of ``error_std``.
-        error_std: Standard errors (forward [m], left [m], turn [rad]) of the displacement when the actions that follow
-            are known; empty: not measured, taken for 0.
-    """
-
-    weights: tuple[tuple[float, ...], ...] = ()
-    delay_steps: int = 0
-    lag_steps: float = 0.0
-    residual_share: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    window_s: float = 0.25
-    pose_gain: tuple[float, float] = (1.0, 1.0)
-    error_horizons_s: tuple[float, ...] = ()
-    error_std: tuple[tuple[float, ...], ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse a weight table that is not three rows of one length."""
-        if self.weights and (len(self.weights) != 3 or len({len(row) for row in self.weights}) != 1):
-            raise ArtifactError("manifest: motion.weights must be three rows of equal length, or empty")
-        if self.delay_steps < 0 or self.lag_steps < 0 or self.window_s <= 0:
-            raise ArtifactError("manifest: motion delay, lag and window must not be negative")
-        if len(self.pose_gain) != 2 or not all(0 < gain <= 1 for gain in self.pose_gain):
-            raise ArtifactError(f"manifest: motion.pose_gain is {list(self.pose_gain)}, expected two numbers in 0..1")
-        if len(self.error_std) != len(self.error_horizons_s) or any(len(row) != 3 for row in self.error_std):
-            raise ArtifactError("manifest: motion.error_std must be three numbers for each of motion.error_horizons_s")
-
-    @classmethod
-    def from_manifest(cls, entries: Mapping[str, Any]) -> "MotionModel":
-        """Return the model whose parameters a manifest lists.
-
-        Raises:
-            ArtifactError: An entry is unknown or malformed.
-        """
-        try:
-            rest = dict(entries)
-            tables = {
-                name: tuple(tuple(float(value) for value in row) for row in rest.pop(name, ()))
-                for name in ("weights", "error_std")
-            }
-            rows = {
-                name: tuple(float(value) for value in rest.pop(name))
-                for name in ("residual_share", "pose_gain", "error_horizons_s")
-                if name in rest
-            }
-            return cls(**rows, **tables, **rest)  # type: ignore[arg-type]
-        except TypeError as error:
-            raise ArtifactError(f"manifest: motion: {error}") from error
-
-    def to_manifest(self) -> dict[str, Any]:
-        """Return the parameters as JSON-ready entries."""
-        return asdict(self)
-
-    @property
-    def gain(self) -> float:
-        """Share of the way to the commanded twist covered in one step."""
-        return 1.0 if self.lag_steps <= 0 else 1.0 - math.exp(-1.0 / self.lag_steps)
-
-
-def expected_error(model: MotionModel, horizons_s: Sequence[float]) -> np.ndarray:
-    """Return the standard errors of the displacement when the actions are known, [H, 3]; linear between horizons."""
-    if not model.error_std:
-        return np.zeros((len(horizons_s), 3))
-    table_H3 = np.array(model.error_std)
-    return np.stack([np.interp(horizons_s, model.error_horizons_s, table_H3[:, axis]) for axis in range(3)], axis=1)
-
-
-def action_features(action_TA: np.ndarray) -> np.ndarray:
-    """Return what the twist is linear in: one, the actions, and the products of pairs of actions, [T, F]."""
-    count = action_TA.shape[1]
-    products = [action_TA[:, i] * action_TA[:, j] for i in range(count) for j in range(i + 1, count)]
-    return np.column_stack([np.ones(len(action_TA)), action_TA, *products]).astype(np.float64)
 
 
 def integrate_twist(twist_S3: np.ndarray, step_s: float) -> np.ndarray:
@@ -129,19 +54,19 @@ def displacement_at(moved_S3: np.ndarray, horizons_s: Sequence[float], step_s: f
     return np.stack([np.interp(step_H, at_S, column_S) for column_S in from_zero_S3.T], axis=1)
 
 
-def with_pose_error(std_H3: np.ndarray, moved_H3: np.ndarray, pose_std_3: np.ndarray) -> np.ndarray:
-    """Return the standard errors of expected poses when the present one has errors of its own, [H, 3].
+def pose_error(moved_H3: np.ndarray, pose: Pose2 | None, std_3: np.ndarray | None) -> np.ndarray:
+    """Return the standard errors of expected poses that come of those of the present one, [H, 3]; 0 where not told.
 
     Args:
-        std_H3: Standard errors of the displacements (forward [m], left [m], turn [rad]).
-        moved_H3: The displacements: a wrong yaw throws them aside.
-        pose_std_3: Standard errors of the present pose, ahead, to the left and of its yaw; NaN counts as none.
+        moved_H3: Displacements (forward [m], left [m], turn [rad]): a wrong yaw throws them aside.
+        pose: Present pose.
+        std_3: Its standard errors (x [m], y [m], yaw [rad]); NaN counts as none.
     """
-    ahead, left, yaw = np.nan_to_num(pose_std_3)
-    own_H3 = np.column_stack(
-        [np.hypot(ahead, moved_H3[:, 1] * yaw), np.hypot(left, moved_H3[:, 0] * yaw), np.full(len(moved_H3), yaw)]
-    )
-    return np.asarray(np.hypot(std_H3, own_H3))
+    if pose is None or std_3 is None:
+        return np.zeros(moved_H3.shape)
+    ahead, left, yaw = np.nan_to_num(turned_std(std_3, pose.yaw))
+    aside_H2 = moved_H3[:, 1::-1] * yaw
+    return np.column_stack([np.hypot((ahead, left), aside_H2), np.full(len(moved_H3), yaw)])
 
 
 class Whiteness:
@@ -269,7 +194,10 @@ class MotionTracker:
         """
         measured_3 = self._measured_twist()
         if not self._started:
-            return None if measured_3 is None else integrate_twist(np.tile(measured_3, (steps, 1)), self._step_s)
+            if measured_3 is None:
+                return None
+            carried_3 = np.array(self._model.residual_share) * measured_3 if self._weights_F3 is None else measured_3
+            return integrate_twist(np.tile(carried_3, (steps, 1)), self._step_s)
         twist_S3 = self._driven_twist(steps, plan_SA)
         if measured_3 is not None and len(self._modelled) > 0:
             residual_3 = measured_3 - np.mean(self._modelled, axis=0)
@@ -296,7 +224,7 @@ class MotionTracker:
         return Pose2(moved.x, moved.y, measured.z, moved.yaw)
 
     def _command(self, action_TA: np.ndarray) -> np.ndarray:
-        return action_features(action_TA) @ self._weights_F3
+        return action_features(self._model.limited(action_TA)) @ self._weights_F3
 
     def _driven_twist(self, steps: int, plan_SA: np.ndarray | None) -> np.ndarray:
         command_C3 = np.stack(self._pending)

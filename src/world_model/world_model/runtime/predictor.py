@@ -20,7 +20,9 @@ from world_model.errors import ObservationError
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval, motion_features
 from world_model.runtime.experts import Combined
-from world_model.runtime.motion import MotionModel, MotionTracker, displacement_at, expected_error, with_pose_error
+from world_model.runtime.foresight import PathTrust
+from world_model.runtime.motion import MotionModel, displacement_at, pose_error
+from world_model.runtime.own_motion import OwnMotion
 from world_model.runtime.panel import Networks, Panel
 from world_model.runtime.prediction import Forecast, Observation, Prediction, is_revisit
 from world_model.runtime.ranges import TrainingRange
@@ -37,6 +39,7 @@ from world_model.runtime.retrieved import (
 from world_model.runtime.stepping import StepCounter
 from world_model.runtime.switches import (
     APPEARANCE,
+    CALIBRATION,
     EVIDENCE,
     PATH_FORESIGHT,
     motion_without,
@@ -68,6 +71,7 @@ class Predictor:
 
     Attributes:
         horizons_s: Times ahead, ascending [s].
+        motion: The motion of this robot, as far as it was learned.
         successor_counts: Successors that came with memories: ``used`` ones, and those ``outside`` the tolerance of
             every horizon (stored under another step or horizon).
     """
@@ -90,9 +94,6 @@ class Predictor:
         self.horizons_s = tuple(sorted(horizons_s or (manifest.step_s, manifest.horizon_s)))
         self._reach = max(math.ceil(max(self.horizons_s) / manifest.step_s - 1e-6), 1)
         self._counter = StepCounter(manifest.step_s)
-        model = motion_without(MotionModel.from_manifest(manifest.motion), self._off)
-        self._motion = MotionTracker(model, manifest.step_s, manifest.action_dim)
-        self._known_std_H3 = expected_error(model, self.horizons_s)
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
         self._range = TrainingRange(artifact.action_statistics(), mean_D, variance_D)
         horizon_1H, history_1N = (self._row(np.array(v)) for v in (self.horizons_s, np.zeros(manifest.history_dim)))
@@ -107,6 +108,16 @@ class Predictor:
         manifest = self._manifest
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
         self._panel = Panel(self.horizons_s, manifest.step_s, mean_D, variance_D, manifest.action_dim)
+        model = self._range.limiting(motion_without(MotionModel.from_manifest(manifest.motion), self._off))
+        self.motion = OwnMotion(
+            model,
+            manifest.step_s,
+            manifest.action_dim,
+            self.horizons_s,
+            manifest.horizon_s,
+            calibrate=CALIBRATION not in self._off,
+        )
+        self._trust = PathTrust(self.horizons_s, manifest.step_s)
         self._gap_s = 0.0
         self._restart()
 
@@ -117,11 +128,12 @@ class Predictor:
             self._present = self._nothing._replace(state=self._transition.initial(1))
         self._before_1C = self._present.state
         self._counter.reset()
-        self._motion.reset()
+        self.motion.restart()
+        self._trust.restart()
         self._last: Observation | None = None
         self._outside: tuple[str, ...] = ()
         self._moved_H3: np.ndarray | None = None
-        self._std_H3 = self._known_std_H3
+        self._std_H3 = self.motion.known_std_H3
 
     def observe(self, observation: Observation, plan_SA: np.ndarray | None = None) -> list[MemoryRequest]:
         """Advance the context by one observation.
@@ -144,15 +156,15 @@ class Predictor:
             self._gap_s = max(elapsed_s, 0.0)
         self._panel.observe(observation.stamp_ns, observation.latent_D, observation.action_A)
         self._outside = self._range.outside(observation.latent_D, observation.action_A)
+        known_future = plan_SA is not None and len(plan_SA) > 0
+        seen = observation.stamp_ns, observation.pose, observation.action_A
+        if self.motion.update(*seen, known_future):
+            self._trust.doubt()
+        self._trust.observe(observation.stamp_ns, observation.pose)
         observation = self._limited(observation)
-        plan_SA = None if plan_SA is None else self._range.action(plan_SA)
         self._advance(observation)
         self._last = observation
-        self._motion.update(observation.stamp_ns, observation.pose, observation.action_A)
         self._moved_H3, self._std_H3 = self._expected_motion(plan_SA)
-        if self._moved_H3 is not None and observation.pose is not None and observation.pose_std_3 is not None:
-            told_3 = turned_std(observation.pose_std_3, observation.pose.yaw)
-            self._std_H3 = with_pose_error(self._std_H3, self._moved_H3, told_3)
         return self._requests(observation)
 
     def learn(self) -> None:
@@ -232,22 +244,32 @@ class Predictor:
 
     def _expected_motion(self, plan_SA: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray]:
         """Return the displacement at each horizon, if anything is known of it, and its standard error, [H, 3] each."""
-        moved_S3 = self._motion.displacements(self._reach, plan_SA)
-        if moved_S3 is None:
-            return None, self._known_std_H3
+        known_std_H3, moved_S3 = self.motion.known_std_H3, self.motion.displacements(self._reach, plan_SA)
+        if moved_S3 is None or self._last is None:
+            return None, known_std_H3
         moved_H3 = displacement_at(moved_S3, self.horizons_s, self._manifest.step_s)
-        if plan_SA is not None or PATH_FORESIGHT in self._off:
-            return moved_H3, self._known_std_H3
-        # The action is held for want of a better guess: the network knows how episodes usually go on, and how surely.
+        said_H3, std_H3 = np.zeros_like(moved_H3), known_std_H3
+        if plan_SA is None and PATH_FORESIGHT not in self._off:
+            said_H3, std_H3 = self._foreseen(moved_H3)
+        own_H3 = pose_error(moved_H3, self._last.pose, self._last.pose_std_3)
+        if CALIBRATION in self._off or self.motion.pose is None:
+            return moved_H3 + said_H3, np.hypot(std_H3, own_H3)
+        return self._trust.expect(self._last.stamp_ns, self.motion.pose, moved_H3, said_H3, std_H3, own_H3)
+
+    def _foreseen(self, moved_H3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how the path differs from a held action's, and the standard error of that, [H, 3] each.
+
+        The action is held for want of a better guess: the network knows how episodes usually go on, and how surely.
+        """
         scale_3 = self._retrieval.scale_3
         with torch.inference_mode():
-            motion_1HM = self._motion_features(moved_H3, self._known_std_H3)
+            motion_1HM = self._motion_features(moved_H3, self.motion.known_std_H3)
             said_1H6 = self._transition.foresee_path(self._present._replace(motion=motion_1HM))
         said_H6 = said_1H6[0].cpu().numpy()
-        return moved_H3 + said_H6[:, :3] * scale_3, said_H6[:, 3:] * scale_3
+        return said_H6[:, :3] * scale_3, said_H6[:, 3:] * scale_3
 
     def _requests(self, observation: Observation) -> list[MemoryRequest]:
-        present = self._motion.pose
+        present = self.motion.pose
         if present is None or self._moved_H3 is None:
             return []
         retrieval = self._retrieval
@@ -272,7 +294,7 @@ class Predictor:
         return [*anticipated, request(0.0, present, observation.latent_D, retrieval.appearance_k)]
 
     def _expected_pose(self, index: int) -> Pose2 | None:
-        present = self._motion.pose
+        present = self.motion.pose
         return None if present is None or self._moved_H3 is None else present.moved(self._moved_H3[index])
 
     def _forward(
@@ -299,7 +321,7 @@ class Predictor:
     def _retrieved(self, anticipated: list[Sequence[Memory]], appearance: list[Memory]) -> Retrieved:
         last = self._last
         assert last is not None
-        present = Present(last.stamp_ns, self._motion.pose, last.action_A)
+        present = Present(last.stamp_ns, self.motion.pose, last.action_A)
         size, retrieval, width = self._manifest.z_dim, self._retrieval, self._retrieval.appearance_k
         expected = [self._expected_pose(row) for row in range(len(anticipated))]
         arrays = anticipated_arrays(anticipated, expected, present, self._anticipated_k, size, retrieval)

@@ -3,7 +3,11 @@
 Shape suffixes: D = latent size, A = action size, ... = any leading dimensions.
 """
 
+from dataclasses import replace
+
 import numpy as np
+
+from world_model.runtime.motion_model import MotionModel
 
 ACTION_STDS = 3.0
 LATENT_STDS = 6.0
@@ -40,6 +44,12 @@ class TrainingRange:
     def action(self, action_A: np.ndarray) -> np.ndarray:
         """Return actions within the limits, [..., A]; NaN stays NaN."""
         return action_A if self._action is None else np.clip(action_A, self._least_A, self._most_A)
+
+    def limiting(self, model: MotionModel) -> MotionModel:
+        """Return a motion model that was fitted to the same data, with the limits of its actions."""
+        if self._action is None or model.least:
+            return model
+        return replace(model, least=tuple(self._least_A.tolist()), most=tuple(self._most_A.tolist()))
 
     def latent(self, latent_D: np.ndarray) -> np.ndarray:
         """Return latents within the limits, [..., D]."""

@@ -1,0 +1,142 @@
+"""How far the network's foresight of the path is followed, and how sure the expected pose is: as what came true says.
+
+A network learned how drives go on where it was trained. On another robot that may be wrong, and its own idea of how
+much it errs as well.
+
+Shape suffixes: H = horizons, 3 = (forward [m], left [m], turn [rad]) in the present frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wm_core.se2 import Pose2
+
+# One expectation in so many is judged: they overlap.
+_EVERY = 4
+# Older ones count less, with this time constant [s].
+_FORGET_S = 60.0
+# What is believed before anything came true counts as so many judged expectations.
+_PRIOR = 40.0
+# Standard errors are left alone until so many were judged.
+_LEAST_SEEN = 10.0
+# A single error counts at most so many standard errors: a localisation that jumped is no motion.
+_LARGEST = 5.0
+_LEAST_SCALE, _MOST_SCALE = 0.5, 20.0
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    due_ns: int
+    present: Pose2
+    moved_3: np.ndarray
+    said_3: np.ndarray
+    std_3: np.ndarray
+    own_3: np.ndarray
+
+
+class PathTrust:
+    """Learns the share of the foresight to follow, and by what to scale standard errors, for each horizon and axis.
+
+    Both begin at 1: without evidence the network is followed.
+
+    Args:
+        horizons_s: Times ahead [s].
+        step_s: Time between observations [s].
+
+    Attributes:
+        share_H3: Share of the foresight that is followed (0..1).
+        scale_H3: Factor on the standard errors.
+    """
+
+    def __init__(self, horizons_s: Sequence[float], step_s: float) -> None:
+        self._horizons_ns = [round(horizon_s * 1e9) for horizon_s in horizons_s]
+        self._slack_ns = step_s * 0.5e9
+        self._keep = math.exp(-_EVERY * step_s / _FORGET_S)
+        self._count = 0
+        shape = (len(horizons_s), 3)
+        self._seen_H1 = np.zeros((len(horizons_s), 1))
+        self._square_H3, self._product_H3, self._missed_H3 = (np.zeros(shape) for _ in range(3))
+        self.share_H3, self.scale_H3 = np.ones(shape), np.ones(shape)
+        self.restart()
+
+    def restart(self) -> None:
+        """Drop expectations whose time has not come; what was learned stays."""
+        self._waiting: list[deque[_Waiting]] = [deque() for _ in self._horizons_ns]
+
+    def doubt(self) -> None:
+        """Believe half of what was learned: what is expected is said by another motion model now."""
+        self.restart()
+        for table in (self._seen_H1, self._square_H3, self._product_H3, self._missed_H3):
+            table *= 0.5
+
+    def expect(
+        self,
+        stamp_ns: int,
+        present: Pose2,
+        moved_H3: np.ndarray,
+        said_H3: np.ndarray,
+        std_H3: np.ndarray,
+        own_H3: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return displacements and standard errors as far as they are to be believed, [H, 3] each.
+
+        Args:
+            stamp_ns: Now.
+            present: Present pose, as the displacements begin there.
+            moved_H3: Displacements less the foresight.
+            said_H3: What the foresight adds; zeros without one.
+            std_H3: Standard errors of the displacements.
+            own_H3: Standard errors that come of those of the present pose, where they are told.
+        """
+        self._count += 1
+        if self._count % _EVERY == 0:
+            for row, horizon_ns in enumerate(self._horizons_ns):
+                waiting = self._waiting[row]
+                while waiting and waiting[-1].due_ns >= stamp_ns + horizon_ns:
+                    waiting.pop()
+                expected = (moved_H3[row], said_H3[row], std_H3[row], own_H3[row])
+                waiting.append(_Waiting(stamp_ns + horizon_ns, present, *expected))
+        return moved_H3 + self.share_H3 * said_H3, np.hypot(self.scale_H3 * std_H3, own_H3)
+
+    def observe(self, stamp_ns: int, pose: Pose2 | None) -> None:
+        """Learn from the expectations for this time, up to half a step off."""
+        judged = False
+        for row, waiting in enumerate(self._waiting):
+            while waiting and waiting[0].due_ns < stamp_ns - self._slack_ns:
+                waiting.popleft()
+            if waiting and waiting[0].due_ns <= stamp_ns + self._slack_ns:
+                expected = waiting.popleft()
+                if pose is not None:
+                    self._judge(row, expected, pose)
+                    judged = True
+        if judged:
+            self._solve()
+
+    def _judge(self, row: int, expected: _Waiting, pose: Pose2) -> None:
+        forward, left, turn = pose.relative_to(expected.present)
+        moved_3 = expected.moved_3
+        missed_3 = np.array([forward - moved_3[0], left - moved_3[1], math.remainder(turn - moved_3[2], math.tau)])
+        std_3 = np.maximum(expected.std_3, 1e-4)
+        missed_3, said_3, own_3 = missed_3 / std_3, expected.said_3 / std_3, expected.own_3 / std_3
+        missed_3 = np.clip(missed_3, -_LARGEST * self.scale_H3[row], _LARGEST * self.scale_H3[row])
+        left_3 = missed_3 - self.share_H3[row] * said_3
+        self._seen_H1[row] = self._keep * self._seen_H1[row] + 1.0
+        for table, value_3 in (
+            (self._square_H3, said_3 * said_3),
+            (self._product_H3, said_3 * missed_3),
+            (self._missed_H3, left_3 * left_3 - own_3 * own_3),
+        ):
+            table[row] = self._keep * table[row] + value_3
+
+    def _solve(self) -> None:
+        seen_H1 = np.maximum(self._seen_H1, 1.0)
+        prior_H3 = _PRIOR * self._square_H3 / seen_H1 + 1e-9
+        self.share_H3 = np.clip((self._product_H3 + prior_H3) / (self._square_H3 + prior_H3), 0.0, 1.0)
+        scale_H3 = np.sqrt(np.maximum(self._missed_H3 + _PRIOR, 0.0) / (self._seen_H1 + _PRIOR))
+        self.scale_H3 = np.where(self._seen_H1 < _LEAST_SEEN, 1.0, np.clip(scale_H3, _LEAST_SCALE, _MOST_SCALE))
