@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -226,11 +227,12 @@ class _Asked:
         self._query = Query(place=Place(x_Q1, y_Q1, 0.0, yaw_Q1), **settings)  # type: ignore[arg-type]
         self._limits = Limits(newest_ns=newest_Q[:, None])  # type: ignore[arg-type]
         self._shape = len(pose_Q3), len(table)
-        columns = {
+        columns: dict[str, Any] = {
             "x": table.pose_N4[:, 0],
             "y": table.pose_N4[:, 1],
             "yaw": np.broadcast_to(wrap_angle(table.pose_N4[:, 3]), self._shape),
             "stamp": table.stamp_N,
+            "rotation": None,
         }
         self.candidates = Candidates(self._query, columns.__getitem__, Planar())
 
