@@ -26,13 +26,17 @@ from spatial_memory.model import USUAL_TOP_K, SuccessorFit, fit_of
 from spatial_memory.params import SpatialMemoryParams
 from spatial_memory.work import (
     MOST_QUERIES,
+    MOST_TOLD,
+    answers_in_parts,
     answers_in_slices,
+    check_arrays,
     check_batch,
     check_records,
     giving_way,
     is_quick,
 )
 from wm_core.memory.errors import FrameMismatchError, QueryError, RecordError, SpatialMemoryError, StoreError
+from wm_core.memory.journal import LateSource, WindowAsk, WindowSource
 from wm_core.memory.protocol import Forget, Memory
 from wm_core.memory.query import Matches, Place, Query, no_matches
 from wm_core.memory.recorder import Recorder
@@ -41,7 +45,9 @@ from wm_interfaces.srv import (
     DeleteMemory,
     InsertMemory,
     MemoryStats,
+    MemoryWindow,
     QueryMemory,
+    QueryMemoryArrays,
     QueryMemoryBatch,
     RestoreMemory,
     SnapshotMemory,
@@ -58,6 +64,8 @@ from wm_ros import (
     stamp_msg,
     stamp_ns,
 )
+from wm_ros.memory_arrays import ask_from_request, update_to_response
+from wm_ros.query_arrays import answers_to_arrays, queries_from_arrays
 
 _QUERY_TIMES = 1000
 _MOST_ANSWERED = 500
@@ -70,8 +78,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     """Store states at a spacing and answer which of them lie near.
 
     Subscribes ``/latent/state`` (wm_interfaces/LatentState) and ``/prediction_error`` (wm_interfaces/PredictionError,
-    1 s horizon, joined by stamp); serves ``/spatial_memory/{query,query_batch,insert,delete,transform,stats,snapshot,
-    restore,clear}``; publishes ``/spatial_memory/markers`` (visualization_msgs/MarkerArray).
+    1 s horizon, joined by stamp); serves ``/spatial_memory/{query,query_batch,query_arrays,window,insert,delete,
+    transform,stats,snapshot,restore,clear}``; publishes ``/spatial_memory/markers`` (visualization_msgs/MarkerArray).
 
     What takes long or waits for the disk runs on a thread of its own; queries never wait for it.
     """
@@ -129,6 +137,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         services: tuple[tuple[type, str, Callable], ...] = (
             (QueryMemory, "query", self._on_query),
             (QueryMemoryBatch, "query_batch", self._on_query_batch),
+            (QueryMemoryArrays, "query_arrays", self._on_query_arrays),
+            (MemoryWindow, "window", self._on_window),
             (InsertMemory, "insert", self._on_insert),
             (DeleteMemory, "delete", self._on_delete),
             (TransformMemory, "transform", self._on_transform),
@@ -277,6 +287,10 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     def _told(
         self, queries: Sequence[Query], answers: list[Matches], found: list[MemoryMatches], search_ms: float
     ) -> tuple[bool, str, list[MemoryMatches], float]:
+        self._count_told(queries, answers, search_ms)
+        return True, "", found, search_ms
+
+    def _count_told(self, queries: Sequence[Query], answers: Sequence[Matches], search_ms: float) -> None:
         """Count what was answered, and remember the first answer for the markers."""
         self._query_count += len(queries)
         self._query_ms.append(search_ms)
@@ -284,7 +298,53 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._health.sample("query_ms", search_ms)
         if answers:
             self._last_answer = queries[0].place, answers[0]
-        return True, "", found, search_ms
+
+    async def _on_query_arrays(
+        self, request: QueryMemoryArrays.Request, response: QueryMemoryArrays.Response
+    ) -> QueryMemoryArrays.Response:
+        try:
+            check_arrays(request.count, request.query.k or self._top_k)
+            queries = queries_from_arrays(request, self._query_from(request.query, 0))
+        except SpatialMemoryError as error:
+            response.success, response.message, _, _ = self._refused(error, request.count)
+            return response
+        result: Any = await self._searcher.later(lambda: self._fill(queries, response))
+        if isinstance(result, Exception):
+            response.success, response.message, _, _ = self._refused(result, len(queries))
+            return response
+        self._count_told(queries, result, response.search_ms)
+        return response
+
+    def _fill(self, queries: Sequence[Query], response: QueryMemoryArrays.Response) -> list[Matches]:
+        """Answer lookups in a response, and return the answers."""
+        begin_s = perf_counter()
+        answers = answers_in_parts(self._memory.query_batch, queries)
+        response.search_ms = (perf_counter() - begin_s) * 1e3
+        stats = self._memory.stats()
+        answers_to_arrays(answers, stats.encoder_id, stats.frame_id, response)
+        return answers
+
+    async def _on_window(self, request: MemoryWindow.Request, response: MemoryWindow.Response) -> MemoryWindow.Response:
+        request.max_count = min(request.max_count or MOST_TOLD, MOST_TOLD)
+        ask = ask_from_request(request)
+        result: Any = await self._searcher.later(lambda: self._tell(ask, response))
+        if isinstance(result, Exception):
+            response.message = clipped(result, _MOST_ANSWERED)
+        self._health.count("windows_told", int(response.success))
+        return response
+
+    def _tell(self, ask: WindowAsk, response: MemoryWindow.Response) -> None:
+        """Fill a response with what a window is to be told."""
+        update = self.window_source.window(ask)
+        if update is None:
+            response.message = "busy"
+        else:
+            update_to_response(update, response)
+
+    @property
+    def window_source(self) -> WindowSource:
+        """The memory, for a window in the same process: whichever this node has by the time that it is asked."""
+        return LateSource(lambda: self._memory if self.is_active else None)
 
     def _query_from(self, msg: MemoryQuery, at: int) -> Query:
         params = self._params

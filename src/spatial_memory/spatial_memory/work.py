@@ -19,12 +19,18 @@ MOST_ANSWERS = 4096
 """Records that the queries of one request may ask for together."""
 MOST_RECORDS = 1000
 """Records of one insertion."""
+MOST_ARRAY_QUERIES = 4096
+"""Lookups of one request whose answer is packed."""
+MOST_ARRAY_ANSWERS = 65_536
+"""Answers of one such request, a record that several find counted each time."""
+MOST_TOLD = 50_000
+"""Records that a window is told at once; where more lie in its area, the area becomes smaller."""
 DEADLINE_S = 2.0
 """Longest that the queries of one request are searched for [s]."""
 
 _QUICK_QUERIES, _QUICK_ANSWERS, _QUICK_RINGS = 16, 128, 32
 _NARROW_M, _QUICK_CANDIDATES = 25.0, 100_000
-_SLICE_S = 0.001
+_SLICE_S, _PART = 0.001, 32
 
 
 def check_batch(queries: Sequence[Query]) -> None:
@@ -39,6 +45,19 @@ def check_batch(queries: Sequence[Query]) -> None:
     if asked > MOST_ANSWERS:
         raise QueryError(
             f"{len(queries)} queries ask for up to {asked} records, at most {MOST_ANSWERS} in one request: ask in parts"
+        )
+
+
+def check_arrays(count: int, k: int) -> None:
+    """Refuses a request for packed answers that asks for too much at once.
+
+    Raises:
+        QueryError: Names what was asked, and the limit.
+    """
+    if count > MOST_ARRAY_QUERIES or count * k > MOST_ARRAY_ANSWERS:
+        raise QueryError(
+            f"{count} lookups of {k} records each, at most {MOST_ARRAY_QUERIES} and {MOST_ARRAY_ANSWERS} records in "
+            "one request: ask in parts"
         )
 
 
@@ -82,6 +101,23 @@ def answers_in_slices(search: Callable[[Sequence[Query]], list[Matches]], querie
             answers += search([query])
         except QueryError as error:
             raise QueryError(f"query {at}: {error}" if len(queries) > 1 else str(error)) from error
+    return answers
+
+
+def answers_in_parts(search: Callable[[Sequence[Query]], list[Matches]], queries: Sequence[Query]) -> list[Matches]:
+    """Returns the answers, searched some queries at a time: those that lie together cost less together.
+
+    Raises:
+        QueryError: A query is wrong, or the deadline came first.
+    """
+    end_s = monotonic() + DEADLINE_S
+    answers: list[Matches] = []
+    for start in giving_way(range(0, len(queries), _PART)):
+        if monotonic() > end_s:
+            raise QueryError(
+                f"{start} of {len(queries)} queries were answered within {DEADLINE_S:g} s: ask for less at once"
+            )
+        answers += search(queries[start : start + _PART])
     return answers
 
 

@@ -41,7 +41,7 @@ def assert_window_agrees(window: Window, twin: BruteMemory, queries: list[Query]
         assert found.candidate_count == len(scored)
         got = window.neighbours(found.row_K)
         np.testing.assert_allclose(found.distances_K, [each.distance for each in scored[: query.k]], 1e-6, 1e-9)
-        # Equal distances may come in either order where they differ in the last bit; the records are whole all the same.
+        # Equal distances may come in either order where they differ in the last bit; the records are whole anyway.
         by_id = {each.record.id: each.record for each in scored}
         records = [by_id[record_id] for record_id in got.id_K.tolist()]
         assert len(records) == len(expected)
@@ -111,7 +111,8 @@ def test_the_first_time_everything_then_only_what_changed():
     memory, world = filled()
     window = Window()
     first = memory.window(window.ask(AREA))
-    assert first.is_whole and first.reason == "first"
+    assert first.is_whole
+    assert first.reason == "first"
     inside = [each for each in memory.everything() if each.x**2 + each.y**2 <= 9.0]
     assert sorted(first.records.rows.id_N.tolist()) == [each.id for each in inside]
     assert window.apply(first, AREA)
@@ -125,7 +126,9 @@ def test_the_first_time_everything_then_only_what_changed():
     assert sorted(changes.removed_N.tolist()) == sorted([gone, new[1]])
     assert window.apply(changes, AREA)
     nothing = memory.window(window.ask(AREA))
-    assert not nothing.is_whole and not len(nothing.records) and not len(nothing.removed_N)
+    assert not nothing.is_whole
+    assert not len(nothing.records)
+    assert not len(nothing.removed_N)
     memory.close()
 
 
@@ -224,8 +227,8 @@ def test_an_area_that_leaves_the_map_or_is_none_is_refused():
 
 def test_damaged_successors_are_left_out_as_in_an_answer():
     memory, world = filled(0)
-    ids = memory.insert([world.record(x=0.0, y=0.0, successors=(Successor(0.05, 0.06, world.latent()),), orientation=None,
-                                      feature_id="", feature_F=np.empty(0, np.int8)) for _ in range(3)])  # fmt: skip
+    followed = (Successor(0.05, 0.06, world.latent()),)
+    ids = memory.insert([world.record(x=0.0, y=0.0, successors=followed) for _ in range(3)])
     memory.flush()
     slot = memory._index.slot_of(ids[1])
     memory._index.columns.flat("successors")[slot, 20] ^= 1

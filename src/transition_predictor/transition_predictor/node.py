@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rclpy.client import Client
@@ -17,6 +17,9 @@ from std_msgs.msg import Float32MultiArray, Header
 
 from transition_predictor.history import HistoryKeeper, UsableHistory
 from transition_predictor.params import TransitionPredictorParams
+from wm_core.memory.errors import QueryError
+from wm_core.memory.journal import WindowSource
+from wm_core.memory.packed import Neighbours
 from wm_core.se2 import Pose2
 from wm_core.se3 import quaternion_of, yaw_of
 from wm_interfaces.msg import LatentForecast, LatentPrediction, LatentState, PredictionError, VisualHistory
@@ -37,6 +40,7 @@ from wm_ros import (
     vector_from_msg,
 )
 from wm_ros.expected_frame import ExpectedFrame
+from wm_ros.memory_window import HeldMemories, WindowSettings
 from wm_ros.messages import pose_std_from_values, pose_std_values
 from wm_ros.silence import why_silent
 from world_model.runtime.artifacts import Artifact
@@ -49,6 +53,7 @@ _REMEMBERED_PREDICTIONS = 200
 # The training range counts as kept again after so many latents in it: at its edge a robot crosses it all the time.
 _INSIDE_AGAIN = 100
 _RATED_FRAMES, _RATED_EVERY = 12, 5
+_SOURCES = ("none", "window", "service")
 
 
 @dataclass
@@ -57,21 +62,33 @@ class _Open:
 
     state: LatentState
     begin_s: float
+    asked_ms: float = math.nan
     future: Future[QueryMemoryBatch.Response] | None = None
+
+
+class _Answer(NamedTuple):
+    """Memories, or why there are none; who was asked, as ``LatentPrediction`` numbers it."""
+
+    memories: Sequence[Sequence[Memory] | Neighbours] | None
+    reason: str = ""
+    source: int = LatentPrediction.MEMORY_NONE
 
 
 class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
     """Publish one prediction per latent: one step and 1 s ahead, with the memories of where the robot will be.
 
-    Subscribes ``/latent/state`` (wm_interfaces/LatentState) and ``/visual_history/state``; asks
-    ``/spatial_memory/query_batch``. Publishes ``/latent_next`` (std_msgs/Float32MultiArray, one step ahead),
-    ``/latent_next/state`` (wm_interfaces/LatentPrediction) and, when the predicted time has come, ``/prediction_error``
+    Subscribes ``/latent/state`` (wm_interfaces/LatentState) and ``/visual_history/state``; holds the memories around
+    the robot by ``/spatial_memory/window`` and asks ``/spatial_memory/query_batch`` beyond them. Publishes
+    ``/latent_next`` (std_msgs/Float32MultiArray, one step ahead), ``/latent_next/state``
+    (wm_interfaces/LatentPrediction) and, when the predicted time has come, ``/prediction_error``
     (wm_interfaces/PredictionError). A memory that does not answer within ``memory_deadline_s`` is not waited for.
     """
 
-    def __init__(self, artifact: Artifact | None = None, **node_options: Any) -> None:
+    def __init__(
+        self, artifact: Artifact | None = None, window_source: WindowSource | None = None, **node_options: Any
+    ) -> None:
         super().__init__("transition_predictor", TransitionPredictorParams, **node_options)
-        self._given = artifact
+        self._given, self._window_source = artifact, window_source
         self.start()
 
     def prepare(self) -> None:
@@ -102,6 +119,11 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._memory: Client[QueryMemoryBatch.Request, QueryMemoryBatch.Response] = self.create_client(
             QueryMemoryBatch, "spatial_memory/query_batch"
         )
+        params = self._params
+        settings = WindowSettings(
+            params.window_radius_m, params.window_max_age_s, params.window_max_count, params.window_period_s
+        )
+        self._held = HeldMemories(self, self._health, settings, self._window_source)
         child = self._params.expected_frame
         self._expected_frame = ExpectedFrame(self, child) if child else None
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -133,14 +155,15 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._give_up("late")
         requests = self._predictor.observe(observation)
         self._open = _Open(msg, begin_s)
-        reason = self._ask(requests)
+        answer = self._ask(requests)
         # While the memory looks: what judges and learns from former forecasts need not wait for its answer.
-        for scored in self._tracker.observe(observation):
+        judged = self._tracker.observe(observation)
+        self._predictor.learn()
+        if answer is not None:
+            self._predict(answer)
+        for scored in judged:
             self._publish_error(msg, scored)
         self._say_what_is_not_scored()
-        self._predictor.learn()
-        if reason is not None:
-            self._predict(None, reason)
 
     def _follow_time(self, now_ns: int) -> None:
         """Takes note of a latent's time; what was gathered before a jump back is of another timeline."""
@@ -184,34 +207,47 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             pose, pose_std_3 = Pose2(x_m, y_m, z_m, yaw_of(quaternion)), pose_std_from_values(msg.pose_std)
         return Observation(stamp_ns(msg.header.stamp), latent_D, pose, action_A, pose_std_3)
 
-    def _ask(self, requests: Sequence[MemoryRequest]) -> str | None:
-        """Asks the memory; returns why not when there is nothing or nobody to ask."""
+    def _ask(self, requests: Sequence[MemoryRequest]) -> _Answer | None:
+        """Looks into the window, and asks the memory beyond it; returns None while that one has not answered."""
         assert self._open is not None
         if not self._params.use_memory:
-            return ""
+            return _Answer(None)
         if not requests:
-            return "no pose"
-        if not self._memory.service_is_ready():
-            self._health.degrade("memory", "nobody serves /spatial_memory/query_batch: predicting without memories")
-            return "memory absent"
+            return _Answer(None, "no pose")
+        is_served = self._memory.service_is_ready()
         frame_id = self._open.state.pose_frame_id
-        queries = [query_to_msg(request, self._manifest.encoder_id, frame_id) for request in requests]
-        self._open.future = self._memory.call_async(QueryMemoryBatch.Request(queries=queries))
+        try:
+            queries = [request.to_query(self._manifest.encoder_id, frame_id) for request in requests]
+            found = self._held.answer(queries, whatever=not is_served)
+        except QueryError as error:
+            return self._refused(str(error))
+        if found is not None:
+            self._open.asked_ms = (perf_counter() - self._open.begin_s) * 1e3
+            return _Answer(found, source=LatentPrediction.MEMORY_WINDOW)
+        if not is_served:
+            self._health.degrade("memory", "nobody serves /spatial_memory/query_batch: predicting without memories")
+            return _Answer(None, "memory absent")
+        asked = [query_to_msg(request, self._manifest.encoder_id, frame_id) for request in requests]
+        self._open.future = self._memory.call_async(QueryMemoryBatch.Request(queries=asked))
         self._open.future.add_done_callback(self._on_answer)
         self._deadline.reset()
         return None
+
+    def _refused(self, why: str) -> _Answer:
+        self._health.degrade("memory", f"the memory refused the query: {why}")
+        return _Answer(None, f"memory refused: {why}")
 
     def _on_answer(self, future: Future[QueryMemoryBatch.Response]) -> None:
         if self._open is None or future is not self._open.future:
             return
         answer: QueryMemoryBatch.Response = future.result()
-        self._health.sample("memory_query_ms", (perf_counter() - self._open.begin_s) * 1e3)
+        self._open.asked_ms = (perf_counter() - self._open.begin_s) * 1e3
+        self._health.sample("memory_query_ms", self._open.asked_ms)
         if not answer.success:
-            self._health.degrade("memory", f"the memory refused the query: {answer.message}")
-            self._predict(None, f"memory refused: {answer.message}")
+            self._predict(self._refused(answer.message))
             return
-        self._health.degrade("memory", None)
-        self._predict([memories_from_msg(matches) for matches in answer.matches], "")
+        found = [memories_from_msg(matches) for matches in answer.matches]
+        self._predict(_Answer(found, source=LatentPrediction.MEMORY_SERVICE))
 
     def _on_deadline(self) -> None:
         self._deadline.cancel()
@@ -223,20 +259,22 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         if self._open.future is not None:
             self._memory.remove_pending_request(self._open.future)
         self._health.count("memory_late")
-        self._predict(None, f"memory {why}")
+        self._predict(_Answer(None, f"memory {why}"))
 
-    def _predict(self, memories: Sequence[Sequence[Memory]] | None, reason: str) -> None:
+    def _predict(self, answer: _Answer) -> None:
         assert self._open is not None
         self._deadline.cancel()
+        memories, reason, source = answer
+        if memories is not None:
+            self._health.degrade("memory", None)
         open_, self._open = self._open, None
-        asked_ms = (perf_counter() - open_.begin_s) * 1e3 if memories is not None else math.nan
         begin_s = perf_counter()
         history = self._history.at(stamp_ns(open_.state.header.stamp))
         prediction = self._predictor.predict(memories, history.values_N, history.count)
         self._health.sample("predict_ms", (perf_counter() - begin_s) * 1e3)
         self._say_outside(prediction.outside)
         self._next_publisher.publish(float_array_msg(prediction.forecasts[0].latent_D))
-        self._publish_prediction(open_.state, prediction.forecasts, reason, asked_ms, history)
+        self._publish_prediction(open_, prediction.forecasts, answer, history)
         self._tracker.expect(prediction)
         self._degraded[prediction.stamp_ns] = bool(reason)
         while len(self._degraded) > _REMEMBERED_PREDICTIONS:
@@ -245,8 +283,11 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._health.count("predictions")
         self._health.count("degraded_predictions", int(bool(reason)))
         self._health.count(f"history_{history.reason or 'used'}")
+        self._health.count(f"memory_from_{_SOURCES[source]}")
         for name, count in self._predictor.successor_counts.items():
             self._health.gauge(f"successors_{name}", count)
+        if self._params.use_memory:
+            self._held.refresh(self._predictor.pose, open_.state.pose_frame_id)
 
     def _say_outside(self, outside: Sequence[str]) -> None:
         """Counts and names what lay outside the range that the model was trained on."""
@@ -258,14 +299,15 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             self._health.degrade("training range", None)
 
     def _publish_prediction(
-        self, state: LatentState, forecasts: Sequence[Forecast], reason: str, asked_ms: float, history: UsableHistory
+        self, open_: _Open, forecasts: Sequence[Forecast], answer: _Answer, history: UsableHistory
     ) -> None:
+        state = open_.state
         begin_ns = stamp_ns(state.header.stamp)
         msg = LatentPrediction(header=state.header, encoder_id=state.encoder_id, step_s=self._manifest.step_s)
         msg.pose_frame_id = state.pose_frame_id
         msg.forecasts = [_forecast_msg(forecast, begin_ns, state.pose.position.z) for forecast in forecasts]
-        msg.degraded, msg.degraded_reason = bool(reason), reason
-        msg.memory_query_ms = asked_ms
+        msg.degraded, msg.degraded_reason = bool(answer.reason), answer.reason
+        msg.memory_query_ms, msg.memory_source, msg.window_age_s = open_.asked_ms, answer.source, self._held.age_s
         msg.history_used, msg.history_reason = history.values_N is not None, history.reason
         self._state_publisher.publish(msg)
         furthest = msg.forecasts[-1]

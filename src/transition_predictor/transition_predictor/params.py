@@ -22,6 +22,20 @@ class TransitionPredictorParams(ModelParams):
         high=1.0,
         runtime=True,
     )
+    window_radius_m: float = param(
+        30.0, "Memories within this distance of the robot are held at hand [m]; 0: none, each forecast asks.",
+        low=0.0, high=10_000.0,
+    )  # fmt: skip
+    window_max_age_s: float = param(
+        0.0, "Only memories at most this much older than the newest are held [s]; 0: any.", low=0.0, high=1e9
+    )
+    window_max_count: int = param(
+        10_000, "Memories held at most; where more lie near, the radius becomes smaller. 0: any number.",
+        low=0, high=1_000_000,
+    )  # fmt: skip
+    window_period_s: float = param(
+        0.5, "Time between two looks at what changed in the memory [s].", low=0.02, high=60.0
+    )
     use_history: bool = param(False, "Whether forecasts are conditioned on the visual history.")
     history_max_age_s: float = param(2.5, "A visual history older than this is stale [s].", low=0.1, high=60.0)
     expected_frame: str = param(

@@ -31,7 +31,7 @@ def make_nodes(slow_branch: bool = True) -> list[Node]:
     """
     # Made the other way round, so that whoever is asked or heard is there first.
     memory, slow = SpatialMemory(), [WorldAction()] if slow_branch else []
-    predictor, publisher = TransitionPredictor(), LatentPublisher()
+    predictor, publisher = TransitionPredictor(window_source=memory.window_source), LatentPublisher()
     return [publisher, memory, predictor, *slow]
 
 

@@ -21,6 +21,7 @@ from wm_core.memory.frames import Map
 from wm_core.memory.journal import Area, Journal, WindowAsk, WindowUpdate
 from wm_core.memory.packed import Packed, Successors, quaternions_of
 from wm_core.memory.query import Place, Query
+from wm_core.memory.record import Successor
 
 _CHUNK = 500
 # What lies on the rim of a smaller area is left out of it.
@@ -53,7 +54,7 @@ class Held:
         names = catalogue.session_names()
         quaternion_N4 = quaternions_of(rows.yaw_N)
         ids = rows.id_N.tolist()
-        at_of = {}
+        at_of: dict[int, int] = {}
         for record_id, items in self.store.extras(ids).items():
             if 0.0 in items and items[0.0].orientation is not None:
                 at_of = at_of or dict(zip(ids, range(len(ids))))
@@ -72,7 +73,7 @@ class Held:
         if not len(others_N):
             return held
         asked = [ids[at] for at in others_N.tolist()]
-        found = {}
+        found: dict[int, tuple[Successor, ...]] = {}
         for at in range(0, len(asked), _CHUNK):
             found |= self.store.successors(asked[at : at + _CHUNK], dim)
         count_N = held.count_N.copy()
@@ -190,7 +191,7 @@ def _held_arrays(columns: Columns, slots_N: np.ndarray) -> tuple[Successors, np.
 
 def _are_whole(body_NB: np.ndarray, id_N: np.ndarray, count_N: np.ndarray, size: int) -> np.ndarray:
     """Return whether the checksums of each record's successors say so."""
-    whole, width, crc32 = memoryview(body_NB.reshape(-1)), body_NB.shape[1] if len(body_NB) else 0, zlib.crc32
+    whole, width, crc32 = body_NB.reshape(-1).data, body_NB.shape[1] if len(body_NB) else 0, zlib.crc32
     is_whole = []
     for at, (record_id, count) in enumerate(zip(id_N.tolist(), count_N.tolist())):
         seed, first = record_id & 0xFFFFFFFF, at * width

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -116,6 +116,31 @@ class WindowSource(Protocol):
         Raises:
             QueryError: It cannot be filled as asked.
         """
+
+
+class LateSource:
+    """A memory that may be made anew, or not be there, between two looks at it.
+
+    Args:
+        memory: Returns the memory of the moment; None: there is none.
+    """
+
+    def __init__(self, memory: Callable[[], object | None]) -> None:
+        self._memory = memory
+
+    def window(self, ask: WindowAsk) -> WindowUpdate | None:
+        """Return what a window is to do to be as the memory is; None: it is busy, or not there, at present.
+
+        Raises:
+            QueryError: It cannot be filled as asked, or this kind of memory does not tell what changes.
+        """
+        memory = self._memory()
+        if memory is None:
+            return None
+        tells: Callable[[WindowAsk], WindowUpdate | None] | None = getattr(memory, "window", None)
+        if tells is None:
+            raise QueryError("this kind of memory does not tell what changes: it has to be asked each time")
+        return tells(ask)
 
 
 class Journal:

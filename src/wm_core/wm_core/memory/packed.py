@@ -100,7 +100,9 @@ class Packed:
         rows = Rows(
             np.array([record.id for record in records], np.int64),
             np.array([record.stamp_ns for record in records], np.int64),
-            *(np.array([getattr(record, axis) for record in records], np.float64) for axis in "xyz"),
+            np.array([record.x for record in records], np.float64),
+            np.array([record.y for record in records], np.float64),
+            np.array([record.z for record in records], np.float64),
             np.array([record.yaw for record in records], np.float32),
             np.array([names[record.session] for record in records], np.int32),
             np.array([record.surprise for record in records], np.float32),

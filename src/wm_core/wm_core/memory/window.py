@@ -1,7 +1,7 @@
 """The memories around a robot as arrays in the process that predicts: as exact as the memory, as of a known revision.
 
-Whoever holds a window gets changes from a ``WindowSource`` and searches them without asking anybody. What reaches beyond
-the window's area is for the memory itself; ``Window.covers`` tells.
+Whoever holds a window gets changes from a ``WindowSource`` and searches them without asking anybody. What reaches
+beyond the window's area is for the memory itself; ``Window.covers`` tells.
 
 Shape suffixes: N = records held, K = neighbours, M = most successors of one, D = latent size, A = action size,
 G = lookups, 3 = (x, y, yaw).
@@ -22,10 +22,11 @@ from wm_core.memory.packed import Neighbours, Packed, empty_rows
 from wm_core.memory.query import Box, Place, Query
 from wm_core.memory.rows import Rows
 
-_UNDERSTOOD = frozenset(
-    "k place latent_D rank_by metric encoder_id frame_id radius_m box yaw_tolerance_rad z_tolerance_m time_min_ns "
-    "time_max_ns exclude_recent_s stamp_ns session action_A action_distance yaw_weight_m pose_weight successors".split()
-)
+_UNDERSTOOD = frozenset({
+    "k", "place", "latent_D", "rank_by", "metric", "encoder_id", "frame_id", "radius_m", "box", "yaw_tolerance_rad",
+    "z_tolerance_m", "time_min_ns", "time_max_ns", "exclude_recent_s", "stamp_ns", "session", "action_A",
+    "action_distance", "yaw_weight_m", "pose_weight", "successors"
+})  # fmt: skip
 """Fields of a query that arrays can answer; one that sets another is for the memory."""
 _DEFAULTS = {item.name: item.default for item in fields(Query)}
 _STALE_SHARE = 0.5

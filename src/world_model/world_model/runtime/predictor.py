@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from wm_core.memory.packed import Neighbours
 from wm_core.memory.successors import usable_span_s
 from wm_core.se2 import Pose2, turned_std
 from world_model.errors import ObservationError
@@ -33,6 +34,7 @@ from world_model.runtime.retrieved import (
     anticipated_arrays,
     appearance_arrays,
     count_successors,
+    gathered,
     plain_copies,
     successor_arrays,
 )
@@ -174,6 +176,11 @@ class Predictor:
         """
         self._panel.learn()
 
+    @property
+    def pose(self) -> Pose2 | None:
+        """Where the robot was at the last observation, as far as it is known."""
+        return self._motion.pose
+
     def _longest_gap_s(self) -> float:
         """Return how long the frames may stay away within one context."""
         return max(GAP_STEPS * self._manifest.step_s, min(_GAP_FRAMES * self._gap_s, _LONGEST_GAP_S))
@@ -197,12 +204,16 @@ class Predictor:
         self._present = last._replace(state=state_1C, latent=latent_1D, action=action_1A)
 
     def predict(
-        self, memories: Sequence[Sequence[Memory]] | None, history_N: np.ndarray | None = None, history_count: int = 0
+        self,
+        memories: Sequence[Sequence[Memory] | Neighbours] | None,
+        history_N: np.ndarray | None = None,
+        history_count: int = 0,
     ) -> Prediction:
         """Return the forecasts from the last observation.
 
         Args:
-            memories: One sequence per request that ``observe`` returned; ``None`` when the memory did not answer.
+            memories: One answer per request that ``observe`` returned, nearest first; ``None`` when the memory did
+                not answer.
             history_N: Visual history, oldest first, left-padded; ``None`` without one.
             history_count: Real entries in it.
 
@@ -217,8 +228,11 @@ class Predictor:
             raise ObservationError(f"{len(memories)} memory answers, expected {expected}")
         if history_N is not None and history_N.size != self._manifest.history_dim:
             raise ObservationError(f"a history of {history_N.size} values, expected {self._manifest.history_dim}")
-        anticipated = list(memories[:-1]) if memories else [[] for _ in self.horizons_s]
-        appearance = list(memories[-1]) if memories and APPEARANCE not in self._off else []
+        sizes = self._manifest.z_dim, self._manifest.action_dim
+        answers = [gathered(found, *sizes) for found in memories or [[]] * expected]
+        anticipated, appearance = answers[:-1], answers[-1]
+        if APPEARANCE in self._off:
+            appearance = gathered([], *sizes)
         used, outside = count_successors(appearance, self._spans_s)
         self.successor_counts["used"] += used
         self.successor_counts["outside"] += outside
@@ -299,8 +313,8 @@ class Predictor:
 
     def _forward(
         self,
-        anticipated: list[Sequence[Memory]],
-        appearance: list[Memory],
+        anticipated: list[Neighbours],
+        appearance: Neighbours,
         history_N: np.ndarray | None,
         history_count: int,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -318,7 +332,7 @@ class Predictor:
             moved_H3 = np.full((len(self.horizons_s), 3), np.nan)
         return self._tensor(motion_features(moved_H3, std_H3, self._retrieval)[None])
 
-    def _retrieved(self, anticipated: list[Sequence[Memory]], appearance: list[Memory]) -> Retrieved:
+    def _retrieved(self, anticipated: list[Neighbours], appearance: Neighbours) -> Retrieved:
         last = self._last
         assert last is not None
         present = Present(last.stamp_ns, self.motion.pose, last.action_A)
@@ -332,17 +346,17 @@ class Predictor:
         return Retrieved(**{name: self._tensor(array) for name, array in arrays.items()})
 
     def _forecast(
-        self, index: int, latent_D: np.ndarray, base_D: np.ndarray, gate: float, found: Sequence[Memory]
+        self, index: int, latent_D: np.ndarray, base_D: np.ndarray, gate: float, found: Neighbours
     ) -> Forecast:
         last = self._last
         assert last is not None
         pose = self._expected_pose(index)
-        poses = tuple(memory.pose for memory in found)
+        poses = tuple(Pose2(*pose_4) for pose_4 in found.pose_K4.tolist())
         revisit = pose is not None and is_revisit(pose, poses)
         copies_MD = None
-        if found and pose is not None and EVIDENCE not in self._off:
+        if len(found) and pose is not None and EVIDENCE not in self._off:
             copies_MD = plain_copies(found, pose, self._std_H3[index], self._retrieval)
-        networks = Networks(base_D, latent_D, gate if found else 0.0)
+        networks = Networks(base_D, latent_D, gate if len(found) else 0.0)
         if EVIDENCE in self._off:
             combined = Combined(latent_D, base_D, last.latent_D, networks.gate)
         else:
@@ -359,7 +373,7 @@ class Predictor:
             ridge_D=combined.ridge_D,
             persistence_D=last.latent_D,
             gate=combined.gate,
-            memory_ids=tuple(memory.id for memory in found),
+            memory_ids=tuple(found.id_K.tolist()),
             memory_poses=poses,
             pose=pose,
             revisit=revisit,

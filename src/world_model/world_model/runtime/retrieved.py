@@ -2,15 +2,19 @@
 
 Arrays go by the names of the fields of ``world_model.runtime.tensors.Retrieved``, with a batch of one.
 
-Shape suffixes: D = latent size, A = action size, H = horizons, K = memories, F = features, 3 = (forward, left, turn).
+Shape suffixes: D = latent size, A = action size, H = horizons, K = memories, M = successors of one, F = features,
+3 = (forward, left, turn).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from wm_core.memory.successors import stands_for
+from wm_core.memory.packed import Neighbours
+from wm_core.memory.query import Place, Query
+from wm_core.memory.successors import nearest_usable
 from wm_core.se2 import Pose2
 from world_model.runtime.conditioning import (
     ANTICIPATED_FEATURES,
@@ -42,6 +46,23 @@ class MemoryRequest:
     stamp_ns: int
     successors: bool
 
+    def to_query(self, encoder_id: str, frame_id: str = "") -> Query:
+        """Return the same as a query.
+
+        Args:
+            encoder_id: Whose latents the memories have to be.
+            frame_id: Frame of the pose; empty: whatever the memory's is.
+        """
+        pose = self.pose
+        return Query(
+            k=self.k, place=Place(pose.x, pose.y, pose.z, pose.yaw), latent_D=self.latent_D, rank_by=self.rank,
+            encoder_id=encoder_id, frame_id=frame_id, radius_m=self.radius_m,
+            # A tolerance of half a turn or more is none.
+            yaw_tolerance_rad=self.yaw_tolerance_rad if self.yaw_tolerance_rad < math.pi else 0.0,
+            yaw_weight_m=self.yaw_weight_m, exclude_recent_s=self.exclude_recent_s, stamp_ns=self.stamp_ns,
+            successors=self.successors,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -64,8 +85,36 @@ class Present:
     action_A: np.ndarray | None
 
 
+def gathered(memories: Sequence[Memory] | Neighbours, latent_dim: int, action_dim: int) -> Neighbours:
+    """Return memories as arrays; arrays stay as they are.
+
+    Args:
+        memories: Nearest first.
+        latent_dim: D.
+        action_dim: A; an action of another size counts as not known.
+    """
+    if isinstance(memories, Neighbours):
+        return memories
+    if not memories:
+        return Neighbours.none(latent_dim, action_dim)
+    count, width = len(memories), max(len(memory.successors) for memory in memories)
+    action_KA = np.full((count, action_dim), np.nan, np.float32)
+    horizon_KM, dt_KM = np.full((count, width), np.nan), np.full((count, width), np.nan)
+    successor_KMD = np.zeros((count, width, latent_dim), np.float32)
+    for row, memory in enumerate(memories):
+        if memory.action_A is not None and memory.action_A.shape == (action_dim,):
+            action_KA[row] = memory.action_A
+        for column, (horizon_s, dt_s, latent_D) in enumerate(memory.successors):
+            horizon_KM[row, column], dt_KM[row, column], successor_KMD[row, column] = horizon_s, dt_s, latent_D
+    pose_K4 = np.array([(memory.pose.x, memory.pose.y, memory.pose.z, memory.pose.yaw) for memory in memories])
+    latent_KD = np.array([memory.latent_D for memory in memories])
+    stamp_K = np.array([memory.stamp_ns for memory in memories], np.int64)
+    id_K = np.array([memory.id for memory in memories], np.int64)
+    return Neighbours(id_K, stamp_K, pose_K4, latent_KD, action_KA, horizon_KM, dt_KM, successor_KMD)
+
+
 def anticipated_arrays(
-    neighbours: Sequence[Sequence[Memory]],
+    neighbours: Sequence[Neighbours],
     expected: Sequence[Pose2 | None],
     present: Present,
     width: int,
@@ -87,17 +136,17 @@ def anticipated_arrays(
     feature = np.zeros((1, len(neighbours), width, ANTICIPATED_FEATURES), np.float32)
     valid = np.zeros((1, len(neighbours), width), bool)
     for row, (found, pose) in enumerate(zip(neighbours, expected)):
-        if not found or pose is None:
-            continue
         count = len(found)
-        latent[0, row, :count] = [memory.latent_D for memory in found]
+        if not count or pose is None:
+            continue
+        latent[0, row, :count] = found.latent_KD
         feature[0, row, :count] = anticipated_features(_offsets(found, pose), _ages_s(found, present), retrieval)
         valid[0, row, :count] = True
     return {"anticipated_latent": latent, "anticipated_feature": feature, "anticipated_valid": valid}
 
 
 def appearance_arrays(
-    neighbours: Sequence[Memory], present: Present, width: int, latent_dim: int, retrieval: Retrieval
+    neighbours: Neighbours, present: Present, width: int, latent_dim: int, retrieval: Retrieval
 ) -> dict[str, np.ndarray]:
     """Return latents [1, K, D], features [1, K, F] and which are real [1, K] of appearance neighbours.
 
@@ -108,14 +157,14 @@ def appearance_arrays(
         latent_dim: D.
         retrieval: Settings of the artifact.
     """
-    width = max(width, len(neighbours))
+    count = len(neighbours)
+    width = max(width, count)
     latent = np.zeros((1, width, latent_dim), np.float32)
     feature = np.zeros((1, width, APPEARANCE_FEATURES), np.float32)
     valid = np.zeros((1, width), bool)
-    if neighbours and present.pose is not None:
-        count = len(neighbours)
-        latent[0, :count] = [memory.latent_D for memory in neighbours]
-        difference_K = np.array([_action_difference(memory, present.action_A) for memory in neighbours])
+    if count and present.pose is not None:
+        latent[0, :count] = neighbours.latent_KD
+        difference_K = _action_differences(neighbours, present.action_A)
         offset_K3, age_s_K = _offsets(neighbours, present.pose), _ages_s(neighbours, present)
         feature[0, :count] = appearance_features(offset_K3, age_s_K, difference_K, retrieval)
         valid[0, :count] = True
@@ -123,7 +172,7 @@ def appearance_arrays(
 
 
 def successor_arrays(
-    neighbours: Sequence[Memory],
+    neighbours: Neighbours,
     present: Present,
     horizons_s: Sequence[float],
     step_s: float,
@@ -140,36 +189,34 @@ def successor_arrays(
         width: Least K.
         latent_dim: D.
     """
-    width = max(width, len(neighbours))
+    count = len(neighbours)
+    width = max(width, count)
     latent = np.zeros((1, len(horizons_s), width, latent_dim), np.float32)
     valid = np.zeros((1, len(horizons_s), width), bool)
-    for column, memory in enumerate(neighbours if present.pose is not None else ()):
+    if count and present.pose is not None and neighbours.dt_KM.shape[1]:
         for row, horizon_s in enumerate(horizons_s):
-            found = _successor(memory, horizon_s, step_s)
-            if found is not None:
-                latent[0, row, column] = found
-                valid[0, row, column] = True
+            at_K, usable_K = nearest_usable(neighbours.dt_KM, horizon_s, step_s)
+            latent[0, row, :count][usable_K] = neighbours.successor_KMD[usable_K, at_K[usable_K]]
+            valid[0, row, :count] = usable_K
     return {"successor_latent": latent, "successor_valid": valid}
 
 
-def count_successors(memories: Sequence[Memory], spans_s: Sequence[tuple[float, float]]) -> tuple[int, int]:
+def count_successors(memories: Neighbours, spans_s: Sequence[tuple[float, float]]) -> tuple[int, int]:
     """Return how many successors of some memories stand for one of the horizons, and how many for none.
 
     Args:
         memories: With what followed them, whoever stored it.
         spans_s: Usable real time differences of each horizon that is asked for, as ``usable_span_s`` gives them [s].
     """
-    every = [dt_s for memory in memories for _, dt_s, _ in memory.successors]
-    used = 0
-    for dt_s in every:
-        for least_s, largest_s in spans_s:
-            if least_s <= dt_s <= largest_s:
-                used += 1
-                break
-    return used, len(every) - used
+    dt_S = memories.dt_KM[~np.isnan(memories.dt_KM)]
+    is_used_S = np.zeros(len(dt_S), bool)
+    for least_s, largest_s in spans_s:
+        is_used_S |= (dt_S >= least_s) & (dt_S <= largest_s)
+    used = int(np.count_nonzero(is_used_S))
+    return used, len(dt_S) - used
 
 
-def plain_copy(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
+def plain_copy(found: Neighbours, expected: Pose2, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
     """Return the mean of some memories, each counting by how likely the robot will see what it saw, [D].
 
     Args:
@@ -178,10 +225,10 @@ def plain_copy(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, retr
         std_3: Standard errors of that (forward [m], left [m], turn [rad]).
         retrieval: Settings of the artifact.
     """
-    return _weights(found, expected, std_3, retrieval) @ np.array([memory.latent_D for memory in found])
+    return _weights(found, expected, std_3, retrieval) @ found.latent_KD
 
 
-def _weights(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
+def _weights(found: Neighbours, expected: Pose2, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
     offset_K3 = _offsets(found, expected) / retrieval.scale_3
     spread_3 = _ALIKE**2 + np.square(std_3 / retrieval.scale_3)
     far_K = 0.5 * np.sum(np.square(offset_K3) / spread_3, axis=1)
@@ -190,7 +237,7 @@ def _weights(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, retrie
     return share_K
 
 
-def plain_copies(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
+def plain_copies(found: Neighbours, expected: Pose2, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
     """Return what memories say without any network: ``plain_copy``, mean of the first four, and the first, [3, D].
 
     Args:
@@ -199,30 +246,26 @@ def plain_copies(found: Sequence[Memory], expected: Pose2, std_3: np.ndarray, re
         std_3: Standard errors of that (forward [m], left [m], turn [rad]).
         retrieval: Settings of the artifact.
     """
-    latent_KD = np.array([memory.latent_D for memory in found])
     # One product: each of the three is a weighed mean.
     share_3K = np.zeros((3, len(found)))
     share_3K[0] = _weights(found, expected, std_3, retrieval)
     share_3K[1, :_FEW] = 1.0 / min(len(found), _FEW)
     share_3K[2, 0] = 1.0
-    return share_3K @ latent_KD
+    return share_3K @ found.latent_KD
 
 
-def _offsets(memories: Sequence[Memory], frame: Pose2) -> np.ndarray:
-    pose_K3 = np.array([(m.pose.x, m.pose.y, m.pose.yaw) for m in memories])
-    return offsets_in_frame(pose_K3, np.array([frame.x, frame.y, frame.yaw]))
+def _offsets(memories: Neighbours, frame: Pose2) -> np.ndarray:
+    return offsets_in_frame(memories.pose_K4[:, [0, 1, 3]], np.array([frame.x, frame.y, frame.yaw]))
 
 
-def _ages_s(memories: Sequence[Memory], present: Present) -> np.ndarray:
-    return np.array([(present.stamp_ns - memory.stamp_ns) * 1e-9 for memory in memories])
+def _ages_s(memories: Neighbours, present: Present) -> np.ndarray:
+    age_s_K: np.ndarray = (present.stamp_ns - memories.stamp_K) * 1e-9
+    return age_s_K
 
 
-def _action_difference(memory: Memory, action_A: np.ndarray | None) -> float:
-    if action_A is None or memory.action_A is None or memory.action_A.shape != action_A.shape:
-        return float("nan")
-    return float(np.linalg.norm(memory.action_A - action_A))
-
-
-def _successor(memory: Memory, horizon_s: float, step_s: float) -> np.ndarray | None:
-    nearest = min(memory.successors, key=lambda each: abs(each[1] - horizon_s), default=None)
-    return nearest[2] if nearest is not None and stands_for(nearest[1], horizon_s, step_s) else None
+def _action_differences(memories: Neighbours, action_A: np.ndarray | None) -> np.ndarray:
+    """Return how far the actions taken there are from one; NaN where either is not known."""
+    if action_A is None or memories.action_KA.shape[1] != len(action_A):
+        return np.full(len(memories), np.nan)
+    difference_K: np.ndarray = np.linalg.norm(memories.action_KA - action_A, axis=1)
+    return difference_K

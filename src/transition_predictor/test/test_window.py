@@ -1,0 +1,132 @@
+"""The node with a window: filled by a service or by a memory in the same process, away, refused, left behind."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from wm_core.memory.errors import QueryError
+from wm_core.memory.journal import Area, WindowAsk, WindowUpdate
+from wm_core.memory.packed import Packed
+from wm_core.memory.record import MemoryRecord, Successor
+from wm_interfaces.msg import LatentPrediction
+from wm_interfaces.srv import MemoryWindow
+from wm_ros.memory_arrays import ask_from_request, update_to_response
+
+START_NS = 1_000_000_000_000_000_000
+Z_DIM = 32
+
+
+class Source:
+    """A memory that holds one record per metre along x, and counts what it is asked."""
+
+    def __init__(self, encoder_id: str, count: int = 12, spare_m: float = 1e3) -> None:
+        followed = tuple(Successor(each, each, np.ones(Z_DIM, np.float32)) for each in (0.05, 1.0))
+        self.records = [
+            MemoryRecord(START_NS - 60_000_000_000 + at, np.ones(Z_DIM, np.float32), float(at), 0.0, id=at + 1,
+                         encoder_id=encoder_id, action_A=np.zeros(2, np.float32), successors=followed)
+            for at in range(count)
+        ]  # fmt: skip
+        self.encoder_id, self.spare_m = encoder_id, spare_m
+        self.asked: list[WindowAsk] = []
+        self.refuses = False
+
+    def window(self, ask: WindowAsk) -> WindowUpdate:
+        self.asked.append(ask)
+        if self.refuses:
+            raise QueryError("no")
+        area = Area(ask.area.x, ask.area.y, min(ask.area.radius_m, self.spare_m))
+        is_whole = ask.epoch == 0
+        packed = Packed.of(self.records if is_whole else [], self.encoder_id, "", Z_DIM, 2)
+        newest_ns = self.records[-1].stamp_ns
+        return WindowUpdate(5, 1, is_whole, "first", area, newest_ns, None, True, packed, np.empty(0, np.int64))
+
+
+def held(world, index: int = 0) -> int:
+    """Sends latents until one is predicted from the window; returns how many were sent."""
+    while world.predict(index).memory_source != LatentPrediction.MEMORY_WINDOW:
+        index += 1
+    return index + 1
+
+
+def test_the_window_of_a_memory_in_the_same_process_conditions_forecasts(make_world, artifact):
+    world = make_world(window_source=Source(artifact.manifest.encoder_id), window_period_s=0.02)
+    first = world.predict(0)
+    # Nothing was held yet, and nobody serves the memory.
+    assert (first.memory_source, first.degraded) == (LatentPrediction.MEMORY_NONE, True)
+    assert math.isnan(first.window_age_s)
+    second = world.predict(held(world, 1))
+    assert (second.memory_source, second.degraded_reason) == (LatentPrediction.MEMORY_WINDOW, "")
+    assert 1 in second.forecasts[0].memory_ids
+    assert second.forecasts[0].gate >= 0.0
+    assert 0.0 <= second.window_age_s < 10.0
+    assert math.isfinite(second.memory_query_ms)
+    assert not world.queries
+
+
+def test_the_window_is_filled_by_the_service_and_outlives_it(make_world, artifact):
+    world = make_world(window_period_s=0.02)
+    source = Source(artifact.manifest.encoder_id)
+
+    def serve(request, response):
+        return update_to_response(source.window(ask_from_request(request)), response)
+
+    service = world.peer.create_service(MemoryWindow, "/spatial_memory/window", serve)
+    world.until(world.node._held._client.service_is_ready)
+    index = held(world)
+    world.peer.destroy_service(service)
+    world.until(lambda: not world.node._held._client.service_is_ready())
+    ages = []
+    for at in range(index, index + 5):
+        prediction = world.predict(at)
+        assert (prediction.memory_source, prediction.degraded) == (LatentPrediction.MEMORY_WINDOW, False)
+        ages.append(prediction.window_age_s)
+    assert ages == sorted(ages)
+    assert ages[-1] > ages[0]
+
+
+def test_the_memory_is_asked_beyond_the_window(make_world, artifact):
+    world = make_world(window_source=Source(artifact.manifest.encoder_id, spare_m=0.5), window_period_s=0.02)
+    world.serve(world.remember)
+    assert [world.predict(index).memory_source for index in range(3)] == [LatentPrediction.MEMORY_SERVICE] * 3
+    # Nobody is left to ask: what is held is better than nothing.
+    world.peer.destroy_service(world.service)
+    world.until(lambda: not world.node._memory.service_is_ready())
+    assert world.predict(3).memory_source == LatentPrediction.MEMORY_WINDOW
+
+
+def test_a_source_that_refuses_leaves_the_memory_itself(make_world, artifact):
+    source = Source(artifact.manifest.encoder_id)
+    source.refuses = True
+    world = make_world(window_source=source, window_period_s=0.02)
+    world.serve(world.remember)
+    assert world.predict(0).memory_source == LatentPrediction.MEMORY_SERVICE
+    assert world.node._health._gauges["window"] == "not kept current: no"
+
+
+def test_only_what_changed_is_asked_for_while_the_robot_stays_near(make_world, artifact):
+    source = Source(artifact.manifest.encoder_id)
+    world = make_world(window_source=source, window_period_s=0.02)
+    index = held(world)
+    while len(source.asked) < 4:
+        index += 1
+        world.predict(index)
+    assert [ask.epoch for ask in source.asked] == [0, 5, 5, 5]
+
+
+def test_without_a_window_nothing_is_held(make_world, artifact):
+    source = Source(artifact.manifest.encoder_id)
+    world = make_world(window_source=source, window_radius_m=0.0)
+    world.serve(world.remember)
+    assert world.predict(0).memory_source == LatentPrediction.MEMORY_SERVICE
+    assert not source.asked
+
+
+def test_a_window_in_another_frame_is_refused_as_by_the_memory(make_world, artifact):
+    source = Source(artifact.manifest.encoder_id)
+    world = make_world(window_source=source, window_period_s=0.02)
+    held(world)
+    world.node._held._window.frame_id = "odom"
+    prediction = world.predict(90, pose_frame_id="map")
+    assert prediction.degraded_reason.startswith("memory refused")
