@@ -45,9 +45,10 @@ class Source:
 
 def held(world, index: int = 0) -> int:
     """Sends latents until one is predicted from the window; returns how many were sent."""
-    while world.predict(index).memory_source != LatentPrediction.MEMORY_WINDOW:
-        index += 1
-    return index + 1
+    for at in range(index, index + 400):
+        if world.predict(at).memory_source == LatentPrediction.MEMORY_WINDOW:
+            return at + 1
+    raise AssertionError(f"no window after {index + 400} latents: {world.node._health._gauges}")
 
 
 def test_the_window_of_a_memory_in_the_same_process_conditions_forecasts(make_world, artifact):

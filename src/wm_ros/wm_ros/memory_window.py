@@ -98,6 +98,9 @@ class HeldMemories:
             frame_id: Frame of that.
         """
         now_s = monotonic()
+        # Taken in here and not when it comes, so that no latent waits for it.
+        if self._pending is not None and self._pending.done():
+            self._take_answer(self._pending.result())
         if not self._settings.radius_m or now_s - self._asked_s < self._settings.period_s:
             return
         area = self._wanted_area(pose, frame_id, now_s)
@@ -139,13 +142,9 @@ class HeldMemories:
         if self._client.service_is_ready():
             self._asked, self._sent_s = ask, now_s
             self._pending = self._client.call_async(ask_to_request(ask))
-            self._pending.add_done_callback(self._on_answer)
 
-    def _on_answer(self, future: Future[MemoryWindow.Response]) -> None:
-        if future is not self._pending:
-            return
+    def _take_answer(self, response: MemoryWindow.Response) -> None:
         self._pending = None
-        response: MemoryWindow.Response = future.result()
         if not response.success:
             self._refused(response.message)
             return
