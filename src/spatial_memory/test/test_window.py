@@ -20,7 +20,7 @@ from wm_core.memory.window import Window
 from .conftest import World
 from .test_agreement import STEPS, Pair
 
-RANDOM = settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck), print_blob=True)
+RANDOM = settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck), print_blob=True)
 
 
 def refresh(window: Window, memory: CellMemory, area: Area) -> None:
@@ -84,6 +84,7 @@ def test_any_history_leaves_windows_as_the_memory_is(seed, steps, capacity):
                 if step == "clear":
                     pair.memory.clear()
                     pair.twin.clear()
+                    pair.world.has_features = False
                 else:
                     getattr(pair, step)()
                 # Some windows see every change, some only a few of them together.

@@ -19,9 +19,10 @@ from wm_core.memory.errors import PlaceError, QueryError
 from wm_core.memory.filters import Limits
 from wm_core.memory.frames import Map
 from wm_core.memory.journal import Area, Journal, WindowAsk, WindowUpdate
-from wm_core.memory.packed import Packed, Successors, quaternions_of
+from wm_core.memory.packed import Packed, Successors
 from wm_core.memory.query import Place, Query
 from wm_core.memory.record import Successor
+from wm_core.se3 import quaternions_of
 
 _CHUNK = 500
 # What lies on the rim of a smaller area is left out of it.
@@ -35,7 +36,7 @@ class Held:
     Attributes:
         index: Its records; None: it never held any.
         catalogue: What it knows about them.
-        store: What followed them, and their whole rotations.
+        store: What followed them.
         newest_ns: Stamp of the newest one [ns].
     """
 
@@ -53,16 +54,13 @@ class Held:
         numbers_S, session_N = np.unique(rows.session_N, return_inverse=True)
         names = catalogue.session_names()
         quaternion_N4 = quaternions_of(rows.yaw_N)
-        ids = rows.id_N.tolist()
-        at_of: dict[int, int] = {}
-        for record_id, items in self.store.extras(ids).items():
-            if 0.0 in items and items[0.0].orientation is not None:
-                at_of = at_of or dict(zip(ids, range(len(ids))))
-                quaternion_N4[at_of[record_id]] = items[0.0].orientation
+        if rows.rotation_N4 is not None:
+            quaternion_N4 = np.where(np.isnan(rows.rotation_N4), quaternion_N4, rows.rotation_N4)
+        session_N = session_N.reshape(-1).astype(np.int32)
+        rows = replace(rows, session_N=session_N, feature_NF=None, has_feature_N=None, rotation_N4=None)
         return Packed(
             catalogue.encoder_id, catalogue.frame_id, tuple(names[number] for number in numbers_S.tolist()),
-            replace(rows, session_N=session_N.reshape(-1).astype(np.int32)), quaternion_N4,
-            self._successors(slots_N, ids),
+            rows, quaternion_N4, self._successors(slots_N, rows.id_N.tolist()),
         )  # fmt: skip
 
     def _successors(self, slots_N: np.ndarray, ids: list[int]) -> Successors:

@@ -168,12 +168,12 @@ def empty_rows(dim: int, action_dim: int) -> Rows:
                 np.empty((0, dim), np.float32))  # fmt: skip
 
 
-def quaternions_of(yaw_N: np.ndarray) -> np.ndarray:
-    """Return the quaternions x, y, z, w of yaws about z [N, 4]."""
-    half_N = yaw_N.astype(np.float64) / 2.0
-    quaternion_N4 = np.zeros((len(yaw_N), 4))
-    quaternion_N4[:, 2], quaternion_N4[:, 3] = np.sin(half_N), np.cos(half_N)
-    return quaternion_N4
+def tilted(quaternion_N4: np.ndarray) -> np.ndarray | None:
+    """Return rotations as a memory compares them: NaN where the yaw says it all; None: nowhere is there more."""
+    is_tilted_N = (quaternion_N4[:, 0] != 0.0) | (quaternion_N4[:, 1] != 0.0)
+    if not is_tilted_N.any():
+        return None
+    return np.where(is_tilted_N[:, None], quaternion_N4, np.nan).astype(np.float32)
 
 
 def _filled(actions: Sequence[np.ndarray], action_dim: int) -> np.ndarray:

@@ -11,24 +11,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 
 import numpy as np
 
 from wm_core.memory.array_search import ArraySearch, Found, Nearest
 from wm_core.memory.errors import QueryError
 from wm_core.memory.journal import Area, WindowAsk, WindowUpdate
-from wm_core.memory.packed import Neighbours, Packed, empty_rows
+from wm_core.memory.packed import Neighbours, Packed, empty_rows, tilted
 from wm_core.memory.query import Box, Place, Query
 from wm_core.memory.rows import Rows
 
 _UNDERSTOOD = frozenset({
-    "k", "place", "latent_D", "rank_by", "metric", "encoder_id", "frame_id", "radius_m", "box", "yaw_tolerance_rad",
-    "z_tolerance_m", "time_min_ns", "time_max_ns", "exclude_recent_s", "stamp_ns", "session", "action_A",
-    "action_distance", "yaw_weight_m", "pose_weight", "successors"
+    "k", "place", "orientation", "rotation_tolerance_rad", "latent_D", "rank_by", "metric", "encoder_id",
+    "frame_id", "radius_m", "box", "yaw_tolerance_rad", "z_tolerance_m", "time_min_ns", "time_max_ns",
+    "exclude_recent_s", "stamp_ns", "session", "action_A", "action_distance", "yaw_weight_m", "pose_weight",
+    "successors"
 })  # fmt: skip
 """Fields of a query that arrays can answer; one that sets another is for the memory."""
 _DEFAULTS = {item.name: item.default for item in fields(Query)}
+_COLUMNS = tuple(item.name for item in fields(Rows) if item.default is MISSING)
 _STALE_SHARE = 0.5
 _LEAST_ROOM = 64
 # An area's own rim is left out: what lies on it to the last bit may have been judged either way.
@@ -61,7 +63,7 @@ class Window:
         self.epoch = self.revision = self.newest_ns = 0
         self.encoder_id = self.frame_id = ""
         self._oldest_ns: int | None = None
-        self._is_everything = False
+        self._is_everything = self._tilts = False
         self._sessions: dict[str, int] = {}
         self._table = _Table(0, 0)
         self._live_N = np.empty(0, np.int64)
@@ -116,8 +118,10 @@ class Window:
 
     def _rebuild(self) -> None:
         self._live_N = self._table.live()
+        rows = self._table.rows(self._live_N)
+        self._tilts = rows.rotation_N4 is not None
         self._search = ArraySearch(
-            self._table.rows(self._live_N), self._sessions, encoder_id=self.encoder_id, cell_m=self._cell_m,
+            rows, self._sessions, encoder_id=self.encoder_id, cell_m=self._cell_m,
             compiled=self._compiled,
         )  # fmt: skip
 
@@ -195,8 +199,8 @@ class Window:
         return found._replace(row_GK=np.where(found.row_GK < 0, -1, self._live_N[found.row_GK]))
 
     def covers_poses(self, pose_G3: np.ndarray, radius_m: float) -> bool:
-        """Return whether the window answers lookups by pose as the memory does."""
-        if self.area is None or self._oldest_ns is not None:
+        """Return whether the window answers lookups by pose as the memory does; whole rotations it does not compare."""
+        if self.area is None or self._oldest_ns is not None or self._tilts:
             return False
         pose_G3 = np.asarray(pose_G3, np.float64)
         far_G = np.hypot(pose_G3[:, 0] - self.area.x, pose_G3[:, 1] - self.area.y)
@@ -212,10 +216,12 @@ class Window:
 
 def _is_understood(query: Query) -> bool:
     """Return whether a query filters by nothing that arrays do not know."""
-    return all(
-        name in _UNDERSTOOD or (value := getattr(query, name)) is default or value == default
-        for name, default in _DEFAULTS.items()
-    )
+    return all(name in _UNDERSTOOD or _is_default(getattr(query, name), name) for name in _DEFAULTS)
+
+
+def _is_default(value: object, name: str) -> bool:
+    default = _DEFAULTS[name]
+    return value is default or (isinstance(value, (int, float, str)) and value == default)
 
 
 def _found_nothing() -> Found:
@@ -252,7 +258,7 @@ class _Table:
 
     def rows(self, row_N: np.ndarray) -> Rows:
         """Return the columns of some rows."""
-        return self._rows.take(row_N)
+        return replace(self._rows.take(row_N), rotation_N4=tilted(self._quaternion_N4[row_N]))
 
     def remove(self, id_N: np.ndarray) -> None:
         """Forget records; ids that are not held are passed over."""
@@ -277,8 +283,8 @@ class _Table:
         width = max(int(records.successors.count_N.max(initial=0)), self._dt_NM.shape[1])
         self._make_room(self._count, width)
         rows = replace(records.rows, session_N=numbers_S[records.rows.session_N])
-        for item in fields(Rows):
-            getattr(self._rows, item.name)[row_N] = getattr(rows, item.name)
+        for name in _COLUMNS:
+            getattr(self._rows, name)[row_N] = getattr(rows, name)
         self._quaternion_N4[row_N] = records.quaternion_N4
         self._is_live_N[row_N] = True
         self._horizon_NM[row_N], self._dt_NM[row_N], self._latent_NMD[row_N] = records.successors.padded(width)
@@ -288,7 +294,7 @@ class _Table:
         if count <= room and width <= held:
             return
         room = max(room, count if not room else 2 * count, _LEAST_ROOM)
-        grown = [_enlarged(getattr(self._rows, item.name), room) for item in fields(Rows)]
+        grown = [_enlarged(getattr(self._rows, name), room) for name in _COLUMNS]
         self._rows = Rows(*grown)
         self._quaternion_N4, self._is_live_N = _enlarged(self._quaternion_N4, room), _enlarged(self._is_live_N, room)
         self._horizon_NM = _widened(self._horizon_NM, room, width, np.nan)
