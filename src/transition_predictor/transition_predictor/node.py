@@ -287,7 +287,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         for name, count in self._predictor.successor_counts.items():
             self._health.gauge(f"successors_{name}", count)
         if self._params.use_memory:
-            self._held.refresh(self._predictor.pose, open_.state.pose_frame_id)
+            self._held.refresh(self._predictor.motion.pose, open_.state.pose_frame_id)
 
     def _say_outside(self, outside: Sequence[str]) -> None:
         """Counts and names what lay outside the range that the model was trained on."""

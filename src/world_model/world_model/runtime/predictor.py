@@ -176,11 +176,6 @@ class Predictor:
         """
         self._panel.learn()
 
-    @property
-    def pose(self) -> Pose2 | None:
-        """Where the robot was at the last observation, as far as it is known."""
-        return self._motion.pose
-
     def _longest_gap_s(self) -> float:
         """Return how long the frames may stay away within one context."""
         return max(GAP_STEPS * self._manifest.step_s, min(_GAP_FRAMES * self._gap_s, _LONGEST_GAP_S))
