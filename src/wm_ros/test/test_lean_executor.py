@@ -18,6 +18,7 @@ from rclpy.utilities import try_shutdown
 from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import Trigger
 
+from wm_ros.dispatcher import dispatching_executor
 from wm_ros.lean_executor import LeanExecutor
 from wm_testing.nodes import ros_context  # noqa: F401
 
@@ -288,3 +289,47 @@ def test_idle_costs_nothing(executor, node):
     node.create_service(Trigger, "ask", lambda _request, response: response)
     node.create_timer(1.0, executor.shutdown, clock=STEADY)
     assert busy_share(executor) < 0.5
+
+
+class _Tolerant(Node):
+    def __init__(self) -> None:
+        super().__init__("tolerant")
+        self.faults: list[str] = []
+
+    def fault(self, error: Exception) -> None:
+        self.faults.append(str(error))
+
+    def fail_later(self, _future) -> None:
+        raise ValueError("in what follows an answer")
+
+    async def fail_waiting(self, _request, _response):
+        await self.executor.create_task(lambda: None)
+        raise ValueError("in a coroutine")
+
+
+def test_behind_the_dispatcher_every_error_is_told_to_its_node_and_ends_nothing(ros_context):  # noqa: F811
+    node, dispatching = _Tolerant(), dispatching_executor(1)
+    dispatching.add_node(node)
+
+    def fail(text: str) -> None:
+        raise ValueError(text)
+
+    ticks = [node.create_timer(0.05, lambda: (ticks[0].cancel(), fail("in a timer")), clock=STEADY)]
+    node.create_subscription(Float32MultiArray, "x", lambda _: fail("in a subscription"), 10)
+    publisher = node.create_publisher(Float32MultiArray, "x", 10)
+    node.create_service(Trigger, "ask", lambda _request, response: response)
+    node.create_service(Trigger, "wait", node.fail_waiting)
+    clients = [node.create_client(Trigger, name) for name in ("ask", "wait")]
+
+    def begin() -> None:
+        if all(client.service_is_ready() for client in clients) and publisher.get_subscription_count():
+            publisher.publish(Float32MultiArray())
+            clients[0].call_async(Trigger.Request()).add_done_callback(node.fail_later)
+            clients[1].call_async(Trigger.Request())
+            ticks[1].cancel()
+
+    ticks.append(node.create_timer(0.02, begin, clock=STEADY))
+    expected = {f"in {where}" for where in ("a timer", "a subscription", "what follows an answer", "a coroutine")}
+    spin_until(dispatching, node, lambda: len(node.faults) >= len(expected))
+    assert sorted(node.faults) == sorted(expected)
+    node.destroy_node()

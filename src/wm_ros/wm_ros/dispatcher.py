@@ -16,7 +16,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 from rclpy.node import Node
 
-from wm_ros.lean_executor import LeanExecutor
+from wm_ros.lean_executor import Entry, LeanExecutor
 from wm_ros.saying import Seldom, place_of, traceback_of
 
 _REFUSAL = "internal error, see the node's log"
@@ -45,8 +45,18 @@ class _Outcome:
         error = self._task.exception()
         if error is None:
             return
-        _let_go(self._entity)
-        _blame(self._owner, error, self._context)
+        self._let_go()
+        # What was destroyed while its callback was on its way, with the node or with all of ROS, is nobody's fault.
+        if self._context.ok() and not isinstance(error, rclpy_implementation.InvalidHandle):
+            _report(self._owner, error)
+
+    def _let_go(self) -> None:
+        """Frees the callback group that an error while a message is taken leaves occupied."""
+        group = getattr(self._entity, "callback_group", None)
+        if group is None:
+            return
+        with suppress(AssertionError, ValueError):
+            group.ending_execution(self._entity)
 
     def done(self) -> bool:
         """As a future's."""
@@ -65,9 +75,7 @@ class _Dispatching(Executor):
     def wait_for_ready_callbacks(self, *args: Any, **kwargs: Any) -> Any:
         """Returns what is ready to run, behind the dispatcher."""
         task, entity, node = super().wait_for_ready_callbacks(*args, **kwargs)
-        # What follows an answer is a task of nobody's; its callback knows whose it is.
-        owner = node or getattr(getattr(task, "_handler", None), "__self__", None)
-        return _Outcome(task, entity, owner, self.context), entity, node
+        return _Outcome(task, entity, node or _owner(task), self.context), entity, node
 
 
 class _SingleThreaded(_Dispatching, SingleThreadedExecutor):
@@ -75,20 +83,25 @@ class _SingleThreaded(_Dispatching, SingleThreadedExecutor):
 
 
 class _Lean(_Dispatching, LeanExecutor):
-    """On the thread that spins, at a third of the cost."""
+    """On the thread that spins, where rclpy has what that builds on."""
 
-    def _serve(self, entry: Any) -> None:
+    def _serve(self, entry: Entry) -> None:
         try:
             super()._serve(entry)
         except Exception as error:
-            _let_go(entry.entity)
-            _blame(entry.node, error, self._context)
+            self._tell(entry.node, error)
 
-    def _run(self, task: Any) -> None:
+    def _run(self, task: Any, node: Node | None) -> None:
+        owner = node or _owner(task)
         try:
-            super()._run(task)
+            super()._run(task, node)
         except Exception as error:
-            _blame(getattr(getattr(task, "_handler", None), "__self__", None), error, self._context)
+            self._tell(owner, error)
+
+    def _tell(self, owner: object, error: Exception) -> None:
+        # As for any other executor: what was destroyed on its way is nobody's fault.
+        if self.context.ok() and not isinstance(error, rclpy_implementation.InvalidHandle):
+            _report(owner, error)
 
 
 class _MultiThreaded(_Dispatching, MultiThreadedExecutor):
@@ -110,18 +123,9 @@ def dispatching_executor(threads: int = 1, context: Any = None) -> Executor:
 _SELDOM = Seldom()
 
 
-def _let_go(entity: Any) -> None:
-    """Frees the callback group that an error while a message is taken leaves occupied."""
-    group = getattr(entity, "callback_group", None)
-    if group is not None:
-        with suppress(AssertionError, ValueError):
-            group.ending_execution(entity)
-
-
-def _blame(owner: object, error: Exception, context: Any) -> None:
-    """Reports an error, unless what was destroyed while its callback was on its way, node or context, is its cause."""
-    if context.ok() and not isinstance(error, rclpy_implementation.InvalidHandle):
-        _report(owner, error)
+def _owner(task: Any) -> object:
+    """Returns whose a task of nobody's is, such as what follows an answer: its callback knows."""
+    return getattr(getattr(task, "_handler", None), "__self__", None)
 
 
 def _report(owner: object, error: Exception) -> None:

@@ -22,7 +22,7 @@ from rclpy.task import Task
 from rclpy.waitable import NumberOfEntities
 
 _KINDS = ("timer", "subscription", "guard_condition", "client", "service")
-_NEEDED = ("_make_handler", "can_execute", "_take_waitable", *(f"_take_{kind}" for kind in _KINDS))
+_NEEDED = ("can_execute", "_take_waitable", *(f"_take_{kind}" for kind in _KINDS))
 # Groups that hold nothing back while no coroutine waits, so that they need not be asked.
 _PLAIN_GROUPS = (MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup)
 # Events stay ready until they are taken; in a busy process they are looked at once in so many rounds.
@@ -30,7 +30,7 @@ _EVENTS_EVERY = 32
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """Something that is waited on; ``is_plain``: its group is one of ``_PLAIN_GROUPS``, its callback no coroutine."""
 
     entity: Any
@@ -115,14 +115,14 @@ class LeanExecutor(SingleThreadedExecutor):
         is_done = True
         while self._tasks and is_done:
             is_done = False
-            for task, _, _ in list(self._tasks):
-                self._run(task)
+            for task, _, node in list(self._tasks):
+                self._run(task, node)
                 is_done = is_done or task.done()
             with self._tasks_lock:
                 self._tasks = [each for each in self._tasks if not (each[0].done() or each[0].cancelled())]
 
-    def _run(self, task: Task[Any]) -> None:
-        if not task.done():
+    def _run(self, task: Task[Any], node: Node | None) -> None:
+        if not (task.done() or task.cancelled()):
             task()
         error = task.exception()
         if error is not None:
@@ -132,8 +132,8 @@ class LeanExecutor(SingleThreadedExecutor):
         """Hold everything that there is to wait on, so that nobody destroys it while it is waited on."""
         self._has_changed = False
         self._held.close()
-        self._entries: dict[str, list[_Entry]] = {kind: [] for kind in _KINDS}
-        self._waitables: list[_Entry] = []
+        self._entries: dict[str, list[Entry]] = {kind: [] for kind in _KINDS}
+        self._waitables: list[Entry] = []
         counts = NumberOfEntities()
         for node in self.get_nodes():
             found = (node.timers, node.subscriptions, node.guards, node.clients, node.services)
@@ -144,7 +144,7 @@ class LeanExecutor(SingleThreadedExecutor):
                 if self._enter(waitable):
                     counts += waitable.get_num_entities()
                     is_plain = type(waitable.callback_group) in _PLAIN_GROUPS
-                    self._waitables.append(_Entry(waitable, None, node, self._take_waitable, is_plain, True))
+                    self._waitables.append(Entry(waitable, None, node, self._take_waitable, is_plain, True))
         self._own = [guard for guard in (self._guard, self._sigint_gc) if guard and self._enter(guard.handle)]
         self._pointers = {
             kind: {entry.handle.pointer: entry for entry in entries} for kind, entries in self._entries.items()
@@ -178,9 +178,9 @@ class LeanExecutor(SingleThreadedExecutor):
             is_coroutine = inspect.iscoroutinefunction(getattr(entity, "callback", None))
             is_plain = type(entity.callback_group) in _PLAIN_GROUPS
             take = getattr(self, f"_take_{kind}")
-            self._entries[kind].append(_Entry(entity, entity.handle, node, take, is_plain, is_coroutine))
+            self._entries[kind].append(Entry(entity, entity.handle, node, take, is_plain, is_coroutine))
 
-    def _wait(self) -> list[_Entry]:
+    def _wait(self) -> list[Entry]:
         """Return what is ready, after it has become so."""
         if self._has_changed:
             self._gather()
@@ -204,7 +204,7 @@ class LeanExecutor(SingleThreadedExecutor):
             raise ExternalShutdownException()
         return list(self._ready(asked))
 
-    def _ready(self, asked: list[_Entry]) -> Iterator[_Entry]:
+    def _ready(self, asked: list[Entry]) -> Iterator[Entry]:
         found = False
         for kind in _KINDS:
             for pointer in self._wait_set.get_ready_entities(kind):
@@ -220,7 +220,7 @@ class LeanExecutor(SingleThreadedExecutor):
             if entry.entity.is_ready(self._wait_set):
                 yield entry
 
-    def _serve(self, entry: _Entry) -> None:
+    def _serve(self, entry: Entry) -> None:
         """Run the callback of something that is ready."""
         if not (entry.is_plain and not self._tasks) and not self.can_execute(entry.entity):
             # Closed by what ran just now. A guard condition is not ready any more by itself.
@@ -231,11 +231,29 @@ class LeanExecutor(SingleThreadedExecutor):
         if entry.take == self._take_timer and not entry.handle.is_timer_ready():
             return
         if entry.is_coroutine:
-            self._run(self._make_handler(entry.entity, entry.node, entry.take))
+            self._begin(entry)
             return
         work = entry.take(entry.entity)
         if work is not None:
             _run_at_once(work)
+
+    def _begin(self, entry: Entry) -> None:
+        """Run a coroutine as far as it goes; its group stays closed until its end."""
+        task = Task(_in_its_group, (entry,), executor=self)
+        self._run(task, entry.node)
+        if not task.done():
+            with self._tasks_lock:
+                self._tasks.append((task, entry.entity, entry.node))
+
+
+async def _in_its_group(entry: Entry) -> None:
+    entry.entity.callback_group.beginning_execution(entry.entity)
+    try:
+        work = entry.take(entry.entity)
+        if work is not None:
+            await work()
+    finally:
+        entry.entity.callback_group.ending_execution(entry.entity)
 
 
 def _run_at_once(work: Callable[[], Any]) -> None:
