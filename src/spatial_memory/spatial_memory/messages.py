@@ -20,7 +20,8 @@ from wm_core.memory.recorder import State
 from wm_core.se3 import quaternion_of, yaw_of
 from wm_interfaces.msg import LatentState, MemoryMatches, MemoryQuery, MemoryRecord, MemorySuccessor
 from wm_interfaces.srv import DeleteMemory
-from wm_ros import MessageError, floats, pose_from_msg, stamp_msg, stamp_ns
+from wm_ros import MessageError, floats, pose_from_msg, stamp_ns
+from wm_ros.messages import fill_pose
 
 _RANKS = {
     MemoryQuery.RANK_AUTO: "auto",
@@ -115,15 +116,24 @@ def box_from_msg(low: Point, high: Point) -> Box:
     return Box(low.x, low.y, low.z, high.x, high.y, high.z)
 
 
-def matches_to_msg(matches: Matches, pace: Callable[[Sequence[Any]], Iterable[Any]] = iter) -> MemoryMatches:
+def matches_to_msg(
+    matches: Matches,
+    pace: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+    made: dict[int, MemoryRecord] | None = None,
+) -> MemoryMatches:
     """Return an answer as a message.
 
     Args:
         matches: The answer.
         pace: Yields the records, in its own time.
+        made: Messages of records by Python's ``id``, added to: what several answers hold is converted once.
     """
+    made = {} if made is None else made
+    for record in pace(matches.records):
+        if id(record) not in made:
+            made[id(record)] = record_to_msg(record)
     return MemoryMatches(
-        records=[record_to_msg(record) for record in pace(matches.records)],
+        records=[made[id(record)] for record in matches.records],
         distances=floats(matches.distances_K),
         latent_distances=floats(matches.latent_distances_K),
         pose_distances=floats(matches.pose_distances_K),
@@ -133,28 +143,24 @@ def matches_to_msg(matches: Matches, pace: Callable[[Sequence[Any]], Iterable[An
 
 def record_to_msg(record: records.MemoryRecord) -> MemoryRecord:
     """Return a record as a message."""
-    return MemoryRecord(
-        id=record.id,
-        stamp=stamp_msg(record.stamp_ns),
-        session=record.session,
-        encoder_id=record.encoder_id,
-        feature_id=record.feature_id,
-        feature=_int8s(record.feature_F),
-        frame_id=record.frame_id,
-        latent=floats(record.latent_D),
-        position=Point(x=record.x, y=record.y, z=record.z),
-        orientation=Quaternion(**dict(zip("xyzw", record.orientation or quaternion_of(record.yaw)))),
-        h3_cell=record.h3_cell,
-        previous_action=floats(record.previous_action_A),
-        action=floats(record.action_A),
-        surprise=record.surprise,
-        successors=[
+    # Filled in place: a constructor makes each part once more, and answers carry many records.
+    msg = MemoryRecord(id=record.id, session=record.session, encoder_id=record.encoder_id)
+    msg.feature_id, msg.frame_id, msg.h3_cell = record.feature_id, record.frame_id, record.h3_cell
+    msg.stamp.sec, msg.stamp.nanosec = divmod(record.stamp_ns, 1_000_000_000)
+    rotation = record.orientation or quaternion_of(record.yaw)
+    fill_pose(msg.position, msg.orientation, (record.x, record.y, record.z), rotation)
+    msg.latent, msg.surprise = floats(record.latent_D), record.surprise
+    msg.previous_action, msg.action = floats(record.previous_action_A), floats(record.action_A)
+    if record.feature_F.size:
+        msg.feature = _int8s(record.feature_F)
+    if record.successors:
+        msg.successors = [
             MemorySuccessor(
                 horizon_s=item.horizon_s, dt_s=item.dt_s, latent=floats(item.latent_D), feature=_int8s(item.feature_F)
             )
             for item in record.successors
-        ],
-    )
+        ]
+    return msg
 
 
 def _int8s(values_F: np.ndarray) -> array.array:

@@ -40,7 +40,7 @@ from wm_core.memory.journal import LateSource, WindowAsk, WindowSource
 from wm_core.memory.protocol import Forget, Memory
 from wm_core.memory.query import Matches, Place, Query, no_matches
 from wm_core.memory.recorder import Recorder
-from wm_interfaces.msg import LatentState, MemoryMatches, MemoryQuery, PredictionError
+from wm_interfaces.msg import LatentState, MemoryMatches, MemoryQuery, MemoryRecord, PredictionError
 from wm_interfaces.srv import (
     DeleteMemory,
     InsertMemory,
@@ -278,7 +278,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         begin_s = perf_counter()
         answers = search(queries)
         search_ms = (perf_counter() - begin_s) * 1e3
-        return answers, [messages.matches_to_msg(answer, pace) for answer in answers], search_ms
+        made: dict[int, MemoryRecord] = {}
+        return answers, [messages.matches_to_msg(answer, pace, made) for answer in answers], search_ms
 
     def _refused(self, error: Exception, count: int) -> tuple[bool, str, list[MemoryMatches], float]:
         self._health.count("queries_refused", count)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Pose
+from geometry_msgs.msg import Point, Pose, Quaternion
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 
 from wm_ros.errors import MessageError
@@ -47,10 +47,16 @@ def pose_from_msg(pose: Pose) -> tuple[np.ndarray, np.ndarray]:
 def pose_to_msg(position: np.ndarray | Sequence[float], quaternion: np.ndarray | Sequence[float]) -> Pose:
     """Returns a pose from position [m] and quaternion x, y, z, w."""
     msg = Pose()
-    point, turn = msg.position, msg.orientation
+    fill_pose(msg.position, msg.orientation, position, quaternion)
+    return msg
+
+
+def fill_pose(
+    point: Point, turn: Quaternion, position: np.ndarray | Sequence[float], quaternion: np.ndarray | Sequence[float]
+) -> None:
+    """Writes position [m] and quaternion x, y, z, w into parts of a message; making new ones costs as much again."""
     point.x, point.y, point.z = map(float, position)
     turn.x, turn.y, turn.z, turn.w = map(float, quaternion)
-    return msg
 
 
 def pose_std_values(x_m: float, y_m: float, yaw_rad: float) -> list[float]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from spatial_memory.store.store import Store
 from wm_core.memory.filters import Limits
 from wm_core.memory.query import Matches, Query, check_queries, no_matches
 from wm_core.memory.ranking import Shortlist, rank
-from wm_core.memory.record import Successor
+from wm_core.memory.record import MemoryRecord, Successor
 
 
 def limits_of(
@@ -113,15 +112,25 @@ def _complete(
     if wanted and catalogue.feature_dim:
         made = store.completed(made)
     records = dict(zip(places, made))
+    # Who asks for no successors gets the records without, and those are made once, too.
+    plain = {at: _without_successors(record) for at, record in records.items()} if wanted else records
     answers: list[Matches] = []
     start = 0
     for query, shortlist, size, each in zip(queries, shortlists, sizes, ranked):
-        found = [records[record_id] for record_id in ids[start : start + size]]
-        if wanted and not query.successors:
-            found = [replace(record, successors=()) for record in found]
+        known = records if query.successors else plain
+        found = [known[record_id] for record_id in ids[start : start + size]]
         answers.append(Matches(found, *each.distances, shortlist.candidate_count))
         start += size
     return answers
+
+
+def _without_successors(record: MemoryRecord) -> MemoryRecord:
+    if not record.successors:
+        return record
+    # As in ``records_of``: the constructor of a frozen dataclass costs more than ranking does.
+    plain = MemoryRecord.__new__(MemoryRecord)
+    plain.__dict__.update(record.__dict__, successors=())
+    return plain
 
 
 def _successors(index: CellIndex, store: Store, slots: dict[int, int]) -> dict[int, tuple[Successor, ...]]:
