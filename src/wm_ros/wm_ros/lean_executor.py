@@ -1,4 +1,4 @@
-"""A single-threaded executor that costs a third of rclpy's: what is waited on is kept, plain callbacks run at once.
+"""A single-threaded executor at about half the cost of rclpy's: what is waited on is kept, plain callbacks run at once.
 
 rclpy's gathers every entity anew for each wait, makes a task of each callback, and wakes itself up twice for it.
 """
