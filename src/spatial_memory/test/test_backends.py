@@ -42,6 +42,7 @@ from spatial_memory.index.eviction import worth
 from spatial_memory.settings import MemorySettings
 from wm_core.memory.record import LAST_FOLLOWED_ID
 from wm_core.memory.reference import BruteMemory
+from wm_core.projection import FeatureSpace, Projection
 from wm_core.se2 import wrap_angle
 from wm_core.se3 import yaw_of
 
@@ -584,6 +585,30 @@ def test_rotations_and_features_come_back_and_turn(memory):
             np.testing.assert_array_equal(item.feature_F, feature_F)
     with pytest.raises(EncoderMismatchError, match="feature of network other, the memory holds those of net"):
         memory.insert([replace(tilted(world), feature_id="other")])
+
+
+def test_a_change_of_basis_reaches_every_latent(memory):
+    world = World(23)
+    space = FeatureSpace("net", 12, 1, 0.1, 0)
+    basis = Projection(space, np.zeros(12), world.rng.normal(size=(6, 12)))
+    records = [tilted(world, id=at + 1) for at in range(13)]
+    whole = [replace(record, successors=record.successors[:1]) for record in records[:12]]
+    memory.insert([*whole, records[12]])
+    memory.flush()
+    with pytest.raises(RecordError, match="feature"):
+        memory.reproject(basis)
+    memory.delete(Forget(ids=(13,)))
+    with pytest.raises(EncoderMismatchError, match="other"):
+        memory.reproject(replace(basis, space=replace(space, feature_id="other")))
+    assert memory.reproject(basis) == 12
+    memory.flush()
+    found = memory.query_batch([Query(latent_D=np.zeros(6), k=20, successors=True, encoder_id=basis.encoder_id)])[0]
+    assert len(found.records) == 12
+    for record in found.records:
+        assert record.encoder_id == basis.encoder_id
+        for each in (record, *record.successors):
+            expected_D = basis.project(each.feature_F[None])[0]
+            np.testing.assert_allclose(each.latent_D, expected_D, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

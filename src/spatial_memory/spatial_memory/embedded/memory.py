@@ -5,18 +5,28 @@ Shape suffixes: N = records, K = answers, D = latent size, A = action size.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from spatial_memory.embedded.answers import answer, limits_of
 from spatial_memory.embedded.loading import load, new_search
+from spatial_memory.embedded.reprojection import (
+    check_complete,
+    check_features,
+    check_projection,
+    in_basis,
+    project_all,
+    put_in_place,
+)
 from spatial_memory.embedded.selection import matching_slots, moved_rows, turned_extras
-from spatial_memory.embedded.staging import check_fits, staged
+from spatial_memory.embedded.staging import Staged, check_fits, staged
 from spatial_memory.embedded.table import Catalogue, checked_cells, records_of, rows_of
 from spatial_memory.embedded.windowing import Held, window_update
 from spatial_memory.geometry.cells import CellGrid
@@ -25,14 +35,16 @@ from spatial_memory.index.columns import Rows, room_for
 from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.index.eviction import Forgetting
 from spatial_memory.index.successors import held_times
+from spatial_memory.store.bases import BASIS, basis_of, basis_word, projected
 from spatial_memory.store.extras import extras_of, extras_of_successor
 from spatial_memory.store.schema import pack_successor
 from spatial_memory.store.store import Store
-from wm_core.memory.errors import StoreError
+from wm_core.memory.errors import RecordError, StoreError
 from wm_core.memory.journal import Journal, WindowAsk, WindowUpdate
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query, no_matches
 from wm_core.memory.record import MemoryRecord, Successor, check_successor, check_surprise
+from wm_core.projection import Projection
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 1_000
@@ -80,6 +92,9 @@ class CellMemory:
         loaded = load(store, grid, capacity, backend, progress)
         self._catalogue, self._search, self._newest_ns = loaded
         self._check_room(store.path, len(self))
+        self._basis = basis_of(store.meta())
+        self._coming: Projection | None = None
+        self._switching: dict[str, str] = {}
         self._put_newest_ns = self._newest_ns
         self._forgetting = Forgetting(self._index, surprise_weight) if self._index is not None else None
         self._evict()
@@ -107,6 +122,7 @@ class CellMemory:
         if not records:
             return []
         with self._lock:
+            records = self._in_basis(records)
             catalogue = self._catalogue.adopting(records)
             cells_N = checked_cells(records, catalogue, self._grid, self._index)
             ids = catalogue.ids_for(records, self._index)
@@ -123,6 +139,33 @@ class CellMemory:
             self._evict()
             return ids
 
+    def _in_basis(self, records: Sequence[MemoryRecord]) -> Sequence[MemoryRecord]:
+        """Return records in the memory's basis: those in another basis of its features are projected again.
+
+        Raises:
+            RecordError: One of them has no feature, so that a change of basis would lose it.
+        """
+        coming, mine = self._coming or self._basis, self._catalogue.feature_id
+        if coming is None or mine not in ("", coming.space.feature_id):
+            return records
+        made = []
+        for at, record in enumerate(records):
+            try:
+                made.append(self._one_in_basis(record, coming, is_bound=bool(mine)))
+            except RecordError as error:
+                error.args = (f"record {at}: {error}",)
+                raise
+        return made
+
+    def _one_in_basis(self, record: MemoryRecord, coming: Projection, *, is_bound: bool) -> MemoryRecord:
+        if record.feature_id != coming.space.feature_id and not (is_bound and not record.feature_id):
+            return record  # refused as another network's, or the first of an empty memory
+        check_features((record, *record.successors), coming.space.size)
+        basis = self._basis
+        if basis is None or record.encoder_id == basis.encoder_id:
+            return record
+        return in_basis(record, basis)
+
     def _adopt(self, catalogue: Catalogue) -> None:
         """Take encoder and sizes from what comes in, where they were open."""
         if self._index is None or not catalogue.is_alike(self._catalogue):
@@ -134,7 +177,7 @@ class CellMemory:
                     self._index.columns.adopt_actions(catalogue.action_dim)
                 if catalogue.feature_dim != self._catalogue.feature_dim:
                     self._index.columns.adopt_features(catalogue.feature_dim)
-            self._store.put_meta(**catalogue.meta(self._grid))
+            self._store.put_meta(**{**catalogue.meta(self._grid), **self._switching})
         self._catalogue = catalogue
 
     def _new_search(self, catalogue: Catalogue) -> Search:
@@ -167,6 +210,7 @@ class CellMemory:
         """
         with self._lock:
             check_successor(successor, self._catalogue.dim, self._catalogue.feature_id)
+            successor = self._successor_in_basis(successor)
             if self._index is None or record_id not in self._index:
                 return False
             self._store.put_successors([(record_id, successor)])
@@ -174,6 +218,14 @@ class CellMemory:
             self._index.hold_successors(record_id, pack_successor(record_id, successor), more=True)
             self._journal.changed([record_id])
             return True
+
+    def _successor_in_basis(self, successor: Successor) -> Successor:
+        """Return a successor in the memory's basis: who links may be a basis behind or ahead."""
+        coming = self._coming or self._basis
+        if coming is None or coming.space.feature_id != self._catalogue.feature_id:
+            return successor
+        check_features((successor,), coming.space.size)
+        return successor if self._basis is None else projected((successor,), self._basis)[0]
 
     def set_surprise(self, record_id: int, surprise: float) -> bool:
         """Say how surprising a record was; False where it is forgotten already.
@@ -302,13 +354,14 @@ class CellMemory:
 
     def clear(self) -> None:
         """Forget everything, the encoder included; ids are not used again."""
-        with self._lock:
+        with self._restoring, self._lock:
             next_id = self._catalogue.next_id
             self._catalogue = Catalogue(next_id=next_id)
             self._search = self._forgetting = None
             self._journal.replaced("cleared")
             self._newest_ns = self._put_newest_ns = 0
             self._store.clear(next_id=next_id)
+            self._store.read_in(None)
 
     # ---------------------------------------------------------------- whole memory
 
@@ -320,7 +373,7 @@ class CellMemory:
             FrameMismatchError: Only some would move to another frame; then none moved.
             StoreError: The disk does not take it at present; they moved in RAM and will on disk.
         """
-        with self._lock:
+        with self._restoring, self._lock:
             if self._search is None or self._index is None:
                 return 0
             rigid.check(session, self._catalogue.frame_id)
@@ -351,6 +404,52 @@ class CellMemory:
         else:
             self._journal.changed(record_id for part in moved for record_id in part.id_N.tolist())
 
+    def reproject(self, projection: Projection) -> int:
+        """Read all latents, successors' included, in another basis from now on and return of how many records.
+
+        They follow from the features. Queries go on meanwhile in the basis so far; then all change at once, on disk in
+        one transaction and in RAM. A crash leaves the basis before or the one after.
+
+        Raises:
+            EncoderMismatchError: It is of another network or other sizes than the features held; then nothing changed.
+            RecordError: ``missing-feature``: a record would be lost; then nothing changed.
+            StoreError: The disk does not take it; then nothing changed.
+        """
+        with self._restoring:
+            with self._lock:
+                index = self._index
+                if index is None or not len(index):
+                    self._basis = projection
+                    return 0
+                check_projection(self._catalogue, projection)
+                if self._catalogue.encoder_id == projection.encoder_id:
+                    self._basis = projection
+                    return 0
+                self._coming = projection
+            try:
+                self._switch(index, projection)
+            finally:
+                with self._lock:
+                    self._coming, self._switching = None, {}
+                    index.columns.give_up_replacement()
+            return len(self)
+
+    def _switch(self, index: CellIndex, projection: Projection) -> None:
+        """Project everything again and change the basis: first on disk, then in RAM."""
+        self.flush()
+        check_complete(index, self._store, self._catalogue, self._lock)
+        replacement = project_all(index, projection, self._lock)
+        words = {"encoder_id": projection.encoder_id, BASIS: basis_word(projection)}
+        with self._lock:
+            self._switching = words
+        self._store.put_meta_now(words)
+        with self._lock:
+            put_in_place(index, replacement, projection)
+            self._catalogue = replace(self._catalogue, encoder_id=projection.encoder_id)
+            self._basis = projection
+            self._store.read_in(projection)
+            self._journal.replaced("reprojected")
+
     def snapshot(self, path: Path) -> int:
         """Write everything to one file, atomically, and return how many records it holds.
 
@@ -371,18 +470,44 @@ class CellMemory:
             PlaceError: Records lie outside the map; then nothing changed.
         """
         snapshots = staged(path, self._store.path, self._grid, self._capacity, self._backend)
-        with self._restoring, snapshots as snapshot, self._lock:
-            check_fits(str(path), snapshot.catalogue, self._catalogue)
-            if snapshot.search is not None:
-                self._check_room(f"snapshot {path}", len(snapshot.search.index))
-            snapshot.catalogue.reserve_ids(self._catalogue.next_id - 1)
-            self._store.restore(snapshot.path, next_id=snapshot.catalogue.next_id)
-            self._catalogue, self._search = snapshot.catalogue, snapshot.search
-            self._newest_ns = self._put_newest_ns = snapshot.newest_ns
-            self._journal.replaced("restored")
-            self._forgetting = Forgetting(self._index, self._surprise_weight) if self._index is not None else None
-            self._evict()
-            return len(self)
+        with self._restoring, snapshots as snapshot:
+            words, basis = self._rebased(str(path), snapshot)
+            with self._lock:
+                check_fits(str(path), snapshot.catalogue, self._catalogue)
+                if snapshot.search is not None:
+                    self._check_room(f"snapshot {path}", len(snapshot.search.index))
+                snapshot.catalogue.reserve_ids(self._catalogue.next_id - 1)
+                self._store.restore(snapshot.path, next_id=snapshot.catalogue.next_id, **words)
+                self._catalogue, self._search = snapshot.catalogue, snapshot.search
+                self._newest_ns = self._put_newest_ns = snapshot.newest_ns
+                self._journal.replaced("restored")
+                self._forgetting = Forgetting(self._index, self._surprise_weight) if self._index is not None else None
+                self._basis = basis or self._basis
+                self._store.read_in(basis)
+                self._evict()
+                return len(self)
+
+    def _rebased(self, name: str, snapshot: Staged) -> tuple[dict[str, Any], Projection | None]:
+        """Project a snapshot in another basis of the memory's features again, before anything it replaces is touched.
+
+        Returns:
+            What the store is to say of its basis, and the basis to read successors in.
+
+        Raises:
+            RecordError: One of its records has no feature.
+        """
+        basis, theirs, search = self._basis, snapshot.catalogue, snapshot.search
+        if basis is None or search is None or theirs.feature_id != basis.space.feature_id:
+            return {}, snapshot.basis
+        if theirs.encoder_id == basis.encoder_id or self._catalogue.encoder_id not in ("", basis.encoder_id):
+            return {}, snapshot.basis
+        check_projection(theirs, basis)
+        with contextlib.closing(Store(snapshot.path)) as store:
+            check_complete(search.index, store, theirs)
+        put_in_place(search.index, project_all(search.index, basis), basis)
+        _LOG.info("%s is of encoder %s: projected again for %s", name, theirs.encoder_id, basis.encoder_id)
+        theirs.encoder_id = basis.encoder_id
+        return {"encoder_id": basis.encoder_id, BASIS: basis_word(basis)}, basis
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return once everything so far is durable.

@@ -15,10 +15,12 @@ from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import Backend, Search
 from spatial_memory.store import files
+from spatial_memory.store.bases import basis_of
 from spatial_memory.store.schema import check_successors
 from spatial_memory.store.snapshots import check_snapshot
 from spatial_memory.store.store import Store
 from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, FrameMismatchError, StoreError
+from wm_core.projection import Projection
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class Staged:
         catalogue: What it knows about its records.
         search: Over its records; None: it has none.
         newest_ns: Its newest stamp [ns].
+        basis: What its latents are read in; None: they are as they were written.
     """
 
     path: Path
     catalogue: Catalogue
     search: Search | None
     newest_ns: int
+    basis: Projection | None = None
 
 
 @contextlib.contextmanager
@@ -62,12 +66,13 @@ def staged(path: Path, beside: str, grid: CellGrid, capacity: int, backend: Back
             store = Store(copy)
             try:
                 loaded = load(store, grid, capacity, backend, None)
+                basis = basis_of(store.meta())
                 for rows in store.all_successors():
                     check_successors(rows, loaded[0].dim)
                 store.flush()
             finally:
                 store.close()
-        yield Staged(copy, *loaded)
+        yield Staged(copy, *loaded, basis)
 
 
 @contextlib.contextmanager

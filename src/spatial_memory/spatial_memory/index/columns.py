@@ -33,6 +33,9 @@ class Copy(Protocol):
     def grow(self, page_count: int) -> None:
         """Make room for more pages."""
 
+    def fresh(self) -> Copy:
+        """Return another of this kind, empty and without room."""
+
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """What compiled code reads, by name."""
@@ -59,6 +62,39 @@ HELD = 2
 """Successors that are held in RAM per record, at most."""
 _MOST_AT_ONCE = 4_000_000
 _NOWHERE = (np.inf, np.inf, -np.inf, -np.inf)
+
+
+class Replacement:
+    """Other latents of all records of some columns, made beside those in use.
+
+    Args:
+        room: Pages.
+        dim: Latent size D.
+        copy: What a search wants to hold of them, empty.
+        touched: Slots that were written since.
+    """
+
+    def __init__(self, room: int, dim: int, copy: Copy | None, touched: list[np.ndarray]) -> None:
+        self.latent: np.ndarray = np.zeros((room, PAGE, dim), np.float32)
+        self.copy = copy
+        self.touched = touched
+        if copy is not None:
+            copy.grow(room)
+
+    def write(self, slots_N: np.ndarray, latent_ND: np.ndarray) -> None:
+        """Take latents into their slots."""
+        self.latent.reshape(-1, self.latent.shape[2])[slots_N] = latent_ND
+        if self.copy is not None:
+            self.copy.write(slots_N, latent_ND)
+
+    def missed(self, columns: Columns) -> np.ndarray:
+        """Return the slots that were written since, once there is room for as many pages as the columns have."""
+        room = len(columns.columns["latent"])
+        if room > len(self.latent):
+            self.latent = enlarged(self.latent, room)
+            if self.copy is not None:
+                self.copy.grow(room)
+        return np.unique(np.concatenate([np.empty(0, np.int64), *self.touched]))
 
 
 class Columns:
@@ -96,7 +132,7 @@ class Columns:
         self.columns["successor_count"] = np.zeros((page_count, PAGE), np.uint8)
         self.columns["successors"] = np.zeros((page_count, PAGE, HELD * successor_size), np.uint8)
         self.successor_size = successor_size
-        self._copy = copy
+        self.copy = copy
         if copy is not None:
             copy.grow(page_count)
         self.live_P = np.zeros(page_count, np.uint16)
@@ -105,12 +141,13 @@ class Columns:
         self.page_rank = np.zeros(page_count, np.int32)
         self.next_P = np.full(page_count, -1, np.int32)
         self.addresses: dict[str, int] = {}
+        self._touched: list[np.ndarray] | None = None
         self._locate()
 
     def _locate(self) -> None:
         arrays = {**self.columns, "live": self.live_P, "box": self.box_P4, "next": self.next_P}
-        if self._copy is not None:
-            arrays |= self._copy.arrays
+        if self.copy is not None:
+            arrays |= self.copy.arrays
         slots = self._room * PAGE
         self._flat = {name: array.reshape(slots, *array.shape[2:]) for name, array in self.columns.items()}
         self.addresses = {name: address(array) for name, array in arrays.items()}
@@ -214,9 +251,10 @@ class Columns:
         for name in (*_TYPES, *_ACTIONS, "latent"):
             self.flat(name)[slots_N] = getattr(rows, name + suffix_of(name))
         self.flat("successor_count")[slots_N] = 0
+        self._touch(slots_N)
         self._write_optional(slots_N, rows)
-        if self._copy is not None:
-            self._copy.write(slots_N, self.flat("latent")[slots_N])
+        if self.copy is not None:
+            self.copy.write(slots_N, self.flat("latent")[slots_N])
         pages_N = slots_N // PAGE
         if len(pages_N) == 1:
             page = int(pages_N[0])
@@ -239,10 +277,34 @@ class Columns:
         for name in self.columns:
             column = self.flat(name)
             column[target] = column[source]
-        if self._copy is not None:
-            self._copy.move(source, target)
+        if self.copy is not None:
+            self.copy.move(source, target)
+        self._touch(np.array([target]))
         self._mark(target // PAGE, target % PAGE)
         self.clear(source)
+
+    def _touch(self, slots_N: np.ndarray) -> None:
+        """Note that slots hold other records than before, while latents are made to be put in their place."""
+        if self._touched is not None:
+            self._touched.append(slots_N)
+
+    def replacement(self) -> Replacement:
+        """Return room for other latents of all records; what is written from now on is noted."""
+        self._touched = []
+        return Replacement(self._room, self.dim, None if self.copy is None else self.copy.fresh(), self._touched)
+
+    def put_in_place(self, replacement: Replacement) -> None:
+        """Take other latents of all records; what followed them is to be asked of the store."""
+        assert replacement.touched is self._touched
+        self.columns["latent"] = replacement.latent
+        self.copy = replacement.copy
+        self.columns["successor_count"][:] = 0
+        self._touched = None
+        self._locate()
+
+    def give_up_replacement(self) -> None:
+        """Note no longer what is written."""
+        self._touched = None
 
     def clear(self, slot: int) -> None:
         """Note that a slot is in use no more."""
@@ -251,8 +313,8 @@ class Columns:
     def _grow(self, room: int) -> None:
         for name, column in self.columns.items():
             self.columns[name] = enlarged(column, room)
-        if self._copy is not None:
-            self._copy.grow(room)
+        if self.copy is not None:
+            self.copy.grow(room)
         self.live_P, self.box_P4 = enlarged(self.live_P, room), enlarged(self.box_P4, room)
         self.page_list, self.page_rank = enlarged(self.page_list, room), enlarged(self.page_rank, room)
         self.next_P = enlarged(self.next_P, room)
@@ -263,7 +325,7 @@ class Columns:
     def nbytes(self) -> int:
         """Bytes of the pages in use."""
         arrays = [*self.columns.values(), self.live_P, self.box_P4, self.page_list, self.page_rank, self.next_P]
-        held = sum(array.nbytes for array in arrays) + (0 if self._copy is None else self._copy.nbytes)
+        held = sum(array.nbytes for array in arrays) + (0 if self.copy is None else self.copy.nbytes)
         return self.page_count * held // max(1, self._room)
 
 

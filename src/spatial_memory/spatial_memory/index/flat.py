@@ -15,11 +15,11 @@ import faiss
 import numpy as np
 
 from spatial_memory.index.cell_index import Backend, CellIndex
-from spatial_memory.index.portable import PortableSearch, off
+from spatial_memory.index.portable import PortableSearch
 from wm_core.memory.filters import Limits
 from wm_core.memory.frames import LevelGrid
 from wm_core.memory.query import Query
-from wm_core.memory.ranking import Shortlist, smallest
+from wm_core.memory.ranking import Shortlist, off, smallest
 
 _FEWEST_ROWS = 1024
 _SPARE = 8
@@ -50,6 +50,10 @@ class FlatLatents:
 
     def grow(self, page_count: int) -> None:
         """Make room when it is needed, not before: Faiss would fill it."""
+
+    def fresh(self) -> FlatLatents:
+        """Return another of this kind, empty."""
+        return FlatLatents(self._dim)
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -147,14 +151,18 @@ class FaissSearch:
     """Answers by Faiss what is ranked by latent; poses alone are ranked as the portable search does.
 
     Args:
-        index: Whose latents ``latents`` follows.
-        latents: In Faiss.
+        index: Its columns' copy is in Faiss.
     """
 
-    def __init__(self, index: CellIndex, latents: FlatLatents) -> None:
+    def __init__(self, index: CellIndex) -> None:
         self.index = index
-        self._latents = latents
         self._portable = PortableSearch(index)
+
+    @property
+    def _latents(self) -> FlatLatents:
+        copy = self.index.columns.copy
+        assert isinstance(copy, FlatLatents)
+        return copy
 
     def shortlists(self, queries: Sequence[Query], limits: Sequence[Limits]) -> list[Shortlist]:
         """Return the shortlist of each query; see ``Search``."""
@@ -186,9 +194,8 @@ class FaissSearch:
 
 
 def _make(dim: int, action_dim: int, grid: LevelGrid, page_count: int, successor_size: int) -> FaissSearch:
-    latents = FlatLatents(dim)
-    index = CellIndex(dim, action_dim, grid, page_count, successor_size=successor_size, copy=latents)
-    return FaissSearch(index, latents)
+    copy = FlatLatents(dim)
+    return FaissSearch(CellIndex(dim, action_dim, grid, page_count, successor_size=successor_size, copy=copy))
 
 
 FAISS = Backend("faiss", _make)

@@ -14,11 +14,10 @@ import numpy as np
 
 from spatial_memory.index.cell_index import CellIndex
 from spatial_memory.index.columns import slots_of
-from spatial_memory.index.portable import off
 from wm_core.memory.filters import Limits
 from wm_core.memory.kernels import Look, address, load
 from wm_core.memory.query import Query
-from wm_core.memory.ranking import Shortlist, feature_distance, feature_products, smallest
+from wm_core.memory.ranking import Shortlist, feature_distance, feature_products, off, smallest
 
 _PART = 4096
 

@@ -19,7 +19,7 @@ from spatial_memory.index.columns import slots_of
 from wm_core.memory.filters import Candidates, Limits, passing
 from wm_core.memory.frames import LevelGrid
 from wm_core.memory.query import Place, Query
-from wm_core.memory.ranking import Shortlist, latent_distance, latent_scores, smallest
+from wm_core.memory.ranking import Shortlist, latent_distance, latent_scores, off, smallest
 
 _FEWEST = 4
 _MOST_SCORES = 1 << 20
@@ -112,17 +112,6 @@ def _make(dim: int, action_dim: int, grid: LevelGrid, page_count: int, successor
 
 PORTABLE = Backend("embedded", _make)
 """What ``EMBEDDED`` is where the package was built without a compiler."""
-
-
-def off(score_N: np.ndarray, k: int, relative: float) -> float:
-    """Return by how much scores about as large as the k-th smallest may be off together.
-
-    Args:
-        score_N: More than ``k`` scores.
-        k: How many are wanted.
-        relative: By how much of itself one may be off.
-    """
-    return 2.0 * relative * float(np.partition(score_N, k - 1)[k - 1])
 
 
 class _Shared:

@@ -49,6 +49,10 @@ class SQ8Codes:
         """Make room for more pages."""
         self.code, self.scale = enlarged(self.code, page_count), enlarged(self.scale, page_count)
 
+    def fresh(self) -> SQ8Codes:
+        """Return another of this kind, empty and without room."""
+        return SQ8Codes(self.dim)
+
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """What compiled code reads."""

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from qdrant_client import QdrantClient, models
 
+from spatial_memory.embedded.reprojection import check_projection, in_basis
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.qdrant import points
@@ -50,6 +51,7 @@ from wm_core.memory.record import (
     check_surprise,
     feature_size,
 )
+from wm_core.projection import Projection
 from wm_core.se2 import wrap_angle
 
 _PAGE = 1000
@@ -359,6 +361,39 @@ class QdrantMemory:
     def _mine(self, *, vectors: bool = False) -> list[MemoryRecord]:
         """Return all records of this robot."""
         return list(self._held.scroll(models.Filter(must=[points.is_robot(self._robot_id)]), vectors=vectors))
+
+    def reproject(self, projection: Projection) -> int:
+        """Put all of this robot's records into the collection of another basis and return how many.
+
+        All go to the outbox in one transaction. Queries are answered from the new collection from then on; records of
+        it that are still on their way are found when the server took them.
+
+        Raises:
+            EncoderMismatchError: It is of another network or other sizes; then nothing changed.
+            RecordError: ``missing-feature``; then nothing changed.
+            BackendAwayError: The server does not answer; then nothing changed. Or it went away afterwards; then all of
+                it will have happened when the server has taken what waits.
+        """
+        with self._lock:
+            self.flush()
+            held = self._mine(vectors=True) if self._dim else []
+            if not held or self._encoder_id == projection.encoder_id:
+                return 0
+            feature_dim = self._known_feature_dim(self._encoder_id or "", held)
+            check_projection(
+                Catalogue(self._encoder_id or "", self._dim, **vars(self._sources), feature_dim=feature_dim), projection
+            )
+            moved = [in_basis(record, projection) for record in held]
+            drop = ("drop", {"collection": self._collection, "ids": [self._point(record.id) for record in held]})
+            before = self._encoder_id, self._dim, self._action_dim, self._sources
+            try:
+                puts = self._adopting(moved)
+                self._outbox.put_now([*puts, drop])
+            except SpatialMemoryError:
+                self._encoder_id, self._dim, self._action_dim, self._sources = before
+                raise
+        self.flush()
+        return len(moved)
 
     def clear(self) -> None:
         """Forget everything of this robot, the encoder included; other robots' records stay."""

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spatial_memory.store import files
+from spatial_memory.store.bases import BASIS
 from spatial_memory.store.extras import GET_EXTRAS, PUT_EXTRA, pack_extra, unpack_extras
 from spatial_memory.store.schema import (
+    DROP_RECORD,
+    DROP_SUCCESSORS,
     GET_META,
     GET_RECORDS,
     GET_SESSIONS,
@@ -168,12 +171,25 @@ def _salvage(source: sqlite3.Connection, new: sqlite3.Connection, path: Path) ->
         if row[0] in kept:
             for successor in unpack_successors([row], dim)[0].get(row[0], ()):
                 new.execute(PUT_SUCCESSOR, (row[0], pack_successor(row[0], successor)))
+    featured = _salvage_extras(source, new, kept)
+    if dict(meta).get(BASIS):  # which basis the others' latents are in is not known any more
+        new.executemany(DROP_RECORD, [(record_id,) for record_id in kept - featured])
+        new.executemany(DROP_SUCCESSORS, [(record_id,) for record_id in kept - featured])
+        kept &= featured
+    new.execute("COMMIT")
+    return len(kept)
+
+
+def _salvage_extras(source: sqlite3.Connection, new: sqlite3.Connection, kept: set[int]) -> set[int]:
+    """Keep what only some records have and return those whose feature could be read."""
+    featured: set[int] = set()
     for record_id, body in _rows(source, GET_EXTRAS, "ASC"):
         if record_id in kept and isinstance(body, bytes):
             for extra in unpack_extras(record_id, body)[0].values():
                 new.execute(PUT_EXTRA, (record_id, pack_extra(record_id, extra)))
-    new.execute("COMMIT")
-    return len(kept)
+                if extra.horizon_s == 0.0 and extra.feature_F.size:
+                    featured.add(record_id)
+    return featured
 
 
 def _rows(source: sqlite3.Connection, sql: str, order: str) -> Iterator[tuple]:

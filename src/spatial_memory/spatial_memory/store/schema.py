@@ -100,6 +100,11 @@ def check_successors(rows: Sequence[tuple[int, bytes]], dim: int) -> None:
     raise CorruptStoreError(f"a successor of record {damaged[0]} is damaged")
 
 
+def horizons_of(body: bytes, dim: int) -> list[float]:
+    """Return the horizons of packed successors [s]."""
+    return [_TIMES.unpack_from(body, at)[0] for at in range(0, len(body), successor_size(dim))]
+
+
 def successor_size(dim: int) -> int:
     """Return how many bytes a packed successor takes."""
     return _TIMES.size + 4 * dim + 4

@@ -10,12 +10,13 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from spatial_memory.store import files
+from spatial_memory.store.bases import in_basis
 from spatial_memory.store.extras import (
     DROP_EXTRAS,
     GET_EXTRAS,
@@ -43,6 +44,7 @@ from spatial_memory.store.schema import (
     TALLY_DIFFERENCES,
     checksummed,
     from_tuples,
+    horizons_of,
     opened,
     pack_successor,
     to_tuples,
@@ -54,6 +56,7 @@ from spatial_memory.store.writer import Change, Writer
 from wm_core.memory.errors import CorruptStoreError, StoreError
 from wm_core.memory.record import MemoryRecord, Successor
 from wm_core.memory.rows import Rows
+from wm_core.projection import Projection
 
 _LOG = logging.getLogger(__name__)
 _EXTRAS_CHUNK = 20_000  # features are large
@@ -85,6 +88,7 @@ class Store:
         self._recent_extras: dict[int, list[bytes]] = {}
         self._damaged_extras: set[int] = set()
         self._recent_guard = threading.Lock()
+        self._basis: Projection | None = None
         if self.in_memory:
             self._writer = Writer(self._file.shared, commit_every_s, guard=self._file.guard)
         else:
@@ -157,7 +161,14 @@ class Store:
         found = {record_id: _in_time(successors) for record_id, successors in packed.items()}
         for record_id, by_horizon in recent.items():
             found[record_id] = _in_time([*found.get(record_id, ()), *by_horizon.values()])
+        if self._basis is not None and ids:
+            read = {record_id: found[record_id] for record_id in ids if record_id in found}
+            found |= in_basis(read, self.extras(list(read)), self._basis)
         return found
+
+    def read_in(self, basis: Projection | None) -> None:
+        """Return successors in a basis from now on, whatever they were kept in; None: as they were kept."""
+        self._basis = basis
 
     def _holds_extras(self) -> bool:
         rows = self._file.read(GET_TALLY, ("extra",))
@@ -215,6 +226,34 @@ class Store:
     def put_meta(self, **meta: object) -> None:
         """Keep meta about the memory."""
         self._writer.put(Change([(PUT_META, [checksummed(key, str(value)) for key, value in meta.items()])]))
+
+    def put_meta_now(self, meta: Mapping[str, object], timeout_s: float = 30.0) -> None:
+        """Keep meta about the memory for good before returning, or not at all.
+
+        Raises:
+            StoreError: The disk does not take it; then nothing changed.
+        """
+        rows = [checksummed(key, str(value)) for key, value in meta.items()]
+        self._writer.run_now(Change([(PUT_META, rows)]), timeout_s)
+
+    def featureless(self, ids: Sequence[int], dim: int, feature_dim: int) -> list[int]:
+        """Return those of some records of which a committed successor has no feature of a size.
+
+        Args:
+            ids: Of at most a few thousand records.
+            dim: Latent size D.
+            feature_dim: Feature size F.
+        """
+        followed = self._file.read(f"{GET_SUCCESSORS} WHERE record IN ({','.join('?' * len(ids))})", ids)
+        extras = self.extras([key for key, _ in followed])
+        return [
+            key
+            for key, body in followed
+            if any(
+                horizon_s not in extras.get(key, {}) or extras[key][horizon_s].feature_F.size != feature_dim
+                for horizon_s in horizons_of(body, dim)
+            )
+        ]
 
     def put_session(self, name: str, number: int) -> None:
         """Keep the number of a session."""

@@ -12,6 +12,7 @@ import numpy as np
 from wm_core.memory.errors import ForgetError, FrameMismatchError
 from wm_core.memory.query import Box, Matches, Query
 from wm_core.memory.record import MemoryRecord, Successor
+from wm_core.projection import Projection
 from wm_core.se2 import wrap_angle
 
 
@@ -140,6 +141,13 @@ class Memory(Sink, Protocol):
 
     def transform(self, rigid: Rigid, session: str = "") -> int:
         """Move the records of a session, or all, and return how many; all or none."""
+
+    def reproject(self, projection: Projection) -> int:
+        """Read all latents, successors' included, in another basis of their features and return of how many records.
+
+        ``EncoderMismatchError`` where it is of other features, ``RecordError`` where a record has none; then nothing
+        changed.
+        """
 
     def clear(self) -> None:
         """Forget everything, the encoder included."""

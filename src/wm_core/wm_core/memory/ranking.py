@@ -129,6 +129,17 @@ def smallest(score_N: np.ndarray, k: int, slack: float = 0.0) -> np.ndarray:
     return np.flatnonzero(score_N <= bound + slack)
 
 
+def off(score_N: np.ndarray, k: int, relative: float) -> float:
+    """Return by how much scores about as large as the k-th smallest may be off together.
+
+    Args:
+        score_N: More than ``k`` scores.
+        k: How many are wanted.
+        relative: By how much of itself one may be off.
+    """
+    return 2.0 * relative * float(np.partition(score_N, k - 1)[k - 1])
+
+
 def rank(
     listed: Shortlisted | Rows, queries: Sequence[Query], shortlists: Sequence[Shortlist], metric: Metric
 ) -> list[Ranking]:

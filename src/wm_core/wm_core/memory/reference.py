@@ -38,6 +38,7 @@ from wm_core.memory.record import (
     feature_size,
     kept_orientation,
 )
+from wm_core.projection import Projection
 from wm_core.se2 import wrap_angle
 from wm_core.se3 import compose, quaternion_of, turned_about_z
 
@@ -270,6 +271,27 @@ class ReferenceMemory:
         self._records.update(moved)
         self._frame_id = rigid.frame_id or self._frame_id
         return len(moved)
+
+    def reproject(self, projection: Projection) -> int:
+        """Read all latents, successors' included, in another basis of their features; knows it only until then."""
+        if not self._records or projection.encoder_id == self._encoder_id:
+            return 0
+        if self._feature_id != projection.space.feature_id or self._dim != projection.z_dim:
+            raise EncoderMismatchError(f"features of {projection.space.feature_id}, expected {self._feature_id}")
+        made = {}
+        for record in self._records.values():
+            for feature_F in (record.feature_F, *(each.feature_F for each in record.successors)):
+                if feature_F.size != projection.space.size:
+                    raise RecordError("missing-feature", f"record {record.id}, or what followed it, has no feature")
+            successors = tuple(
+                each._replace(latent_D=projection.project(each.feature_F[None])[0]) for each in record.successors
+            )
+            latent_D = projection.project(record.feature_F[None])[0]
+            made[record.id] = replace(
+                record, latent_D=latent_D, successors=successors, encoder_id=projection.encoder_id
+            )
+        self._records, self._encoder_id = made, projection.encoder_id
+        return len(made)
 
     def clear(self) -> None:
         """Forget everything, the encoder included."""
