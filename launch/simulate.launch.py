@@ -21,4 +21,6 @@ def _robot(context: LaunchContext) -> list[Node]:
 def generate_launch_description() -> LaunchDescription:
     """Returns the graph and the simulated robot."""
     seed = DeclareLaunchArgument("seed", default_value="", description="which building; empty: as wm_sim.yaml says")
-    return launch_description([seed, *graph_arguments(memory="simulated")], _robot)
+    return launch_description(
+        [seed, *graph_arguments(memory="simulated", default_model_path="artifact://tiny")], _robot
+    )

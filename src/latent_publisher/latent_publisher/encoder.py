@@ -7,6 +7,7 @@ import torch
 
 from wm_core.errors import FrameError
 from wm_core.images import prepare_depth, prepare_image
+from wm_core.projection import Projection
 from world_model.runtime.artifacts import Artifact
 
 _WARM_UP_PASSES = 5
@@ -31,6 +32,9 @@ class Encoder:
         self.proprioception_dim = manifest.inputs.get("proprioception", 0)
         self._size = manifest.image_size
         self._device = torch.device(artifact.device)
+        self.fixed: Projection | None = artifact.projection
+        """From features to latents, where the artifact makes features; then ``look`` sees a frame."""
+        self._features = None if self.fixed is None else artifact.features()
         self._module = artifact.encoder()
         blank = np.zeros((self._size, self._size, 3), np.uint8)
         for _ in range(_WARM_UP_PASSES):
@@ -65,6 +69,16 @@ class Encoder:
         if not np.isfinite(latent_D).all():
             raise FrameError("the encoder gave a latent that is not finite")
         return latent_D
+
+    def look(self, image_HW3: np.ndarray) -> np.ndarray:
+        """Returns the feature [F] int8 of an RGB frame of any size.
+
+        Raises:
+            FrameError: The frame cannot be used.
+        """
+        assert self._features is not None
+        feature_F: np.ndarray = self._features.encode(prepare_image(image_HW3, self._size)[None])[0]
+        return feature_F
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(values)[None].to(self._device)

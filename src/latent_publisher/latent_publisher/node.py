@@ -12,6 +12,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray, Header
 
 from latent_publisher.alignment import Aligned, ArrivalClock, NearestInTime, StateAligner
+from latent_publisher.basis import Basis
 from latent_publisher.diagnosis import InputDoctor
 from latent_publisher.encoder import Encoder
 from latent_publisher.params import LatentPublisherParams
@@ -19,7 +20,7 @@ from wm_core.alignment import ActionStatus, ActionTrack, PoseStatus, PoseTrack
 from wm_core.errors import FrameError
 from wm_core.sources import ActionSample, PoseSample
 from wm_core.timeline import Pacer, Passage, Timeline
-from wm_interfaces.msg import LatentState
+from wm_interfaces.msg import LatentState, Projection
 from wm_ros import (
     ActionInput,
     CameraSubscription,
@@ -27,17 +28,20 @@ from wm_ros import (
     ManagedNode,
     MessageError,
     PoseInput,
+    codes,
     depth_from_msg,
     float_array_msg,
     floats,
     picture_from_msg,
     pose_to_msg,
+    projection_to_msg,
     qos,
     run_node,
     stamp_ns,
     vector_from_msg,
 )
 from wm_ros.messages import pose_std_values
+from world_model.runtime.profile import Profile
 
 _SIDE_INPUT_TOLERANCE_S = 0.1
 _CLOCK_PATIENCE_NS = 2_000_000_000
@@ -50,6 +54,8 @@ _ACTION_COUNTERS = {status: f"action_{status.name.lower()}" for status in Action
 class _Encoded:
     header: Header
     latent_D: np.ndarray
+    encoder_id: str
+    feature_F: np.ndarray | None = None
 
 
 class LatentPublisher(ManagedNode[LatentPublisherParams]):
@@ -60,7 +66,8 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
     ``action_source`` says) and, for artifacts that want them, ``/camera/depth/image_raw`` (sensor_msgs/Image) and
     ``/proprioception`` (std_msgs/Float32MultiArray). Publishes ``/latent`` (std_msgs/Float32MultiArray) at once and
     ``/latent/state`` (wm_interfaces/LatentState) as soon as the pose and action of that stamp are known, at most
-    ``pose_wait_s`` later.
+    ``pose_wait_s`` later. Where the artifact makes features, ``/latent/projection`` (wm_interfaces/Projection, latched)
+    tells from which frame on latents are in which basis.
     """
 
     def __init__(self, encoder: Encoder | None = None, **node_options: Any) -> None:
@@ -71,6 +78,10 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
     def prepare(self) -> None:
         """Load weights."""
         self._encoder = self._given or Encoder(self._params.load())
+        profile, frames = self._params.profile_path, self._params.projection_frames
+        fixed = self._encoder.fixed
+        self._basis = None if fixed is None else Basis(fixed, Profile(profile) if profile else None, frames)
+        self._is_basis_told, self._told_id = False, self._encoder.encoder_id
 
     def configure(self) -> None:
         """Make ready what frames, poses and actions will meet."""
@@ -90,6 +101,8 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         )
         self._latent_publisher = self.create_publisher(Float32MultiArray, "latent", qos.STREAM)
         self._state_publisher = self.create_publisher(LatentState, "latent/state", qos.STREAM)
+        if self._basis is not None:
+            self._projection_publisher = self.create_publisher(Projection, "latent/projection", qos.LATCHED)
 
     def params_changed(self, params: LatentPublisherParams) -> None:
         """Follow another rate."""
@@ -125,19 +138,39 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         begin = perf_counter()
         try:
             depth_HW, proprioception_P = self._depth.at(frame_ns), self._proprioception.at(frame_ns)
-            latent_D = self._encoder.encode(picture_from_msg(msg), depth_HW, proprioception_P)
+            encoded = self._encoded(msg, depth_HW, proprioception_P)
         except MessageError as error:
             self._health.drop(error.reason, error.detail)
             return
         except FrameError as error:
             self._health.drop("frame-unusable", str(error))
             return
-        self._latent_publisher.publish(float_array_msg(latent_D))
+        self._latent_publisher.publish(float_array_msg(encoded.latent_D))
         self._health.sample("encode_ms", (perf_counter() - begin) * 1e3)
         self._health.count("frames_encoded")
         self._health.tick("latent")
-        self._aligner.push(_Encoded(msg.header, latent_D), frame_ns, steady_ns)
+        self._aligner.push(encoded, frame_ns, steady_ns)
         self._publish_ready()
+
+    def _encoded(self, msg: FrameMsg, depth_HW: np.ndarray | None, proprioception_P: np.ndarray | None) -> _Encoded:
+        """Returns a frame's latent and feature; tells of the basis before the first frame in it."""
+        picture = picture_from_msg(msg)
+        if self._basis is None:
+            latent_D = self._encoder.encode(picture, depth_HW, proprioception_P)
+            return _Encoded(msg.header, latent_D, self._encoder.encoder_id)
+        feature_F = self._encoder.look(picture)
+        latent_D, before = self._basis.latent(feature_F)
+        if before is not None or not self._is_basis_told:
+            self._tell_basis(self._basis, msg.header, before or "")
+        return _Encoded(msg.header, latent_D, self._told_id, feature_F)
+
+    def _tell_basis(self, basis: Basis, header: Header, before: str) -> None:
+        self._is_basis_told, self._told_id = True, basis.projection.encoder_id
+        self._projection_publisher.publish(projection_to_msg(basis.projection, header, before))
+        self._health.gauge("encoder_id", self._told_id)
+        self._health.gauge("projection", "fitted on this robot" if basis.is_fitted else "fixed")
+        if before:
+            self.get_logger().info(f"latents are in this robot's own basis from now on: {self._told_id}")
 
     def _is_wanted(self, frame_ns: int, steady_ns: int) -> bool:
         """Returns whether a frame is due, after taking note of its stamp; counts why not."""
@@ -234,8 +267,10 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             self._deadline.reset()
 
     def _publish_state(self, aligned: Aligned[_Encoded]) -> None:
-        msg = LatentState(header=aligned.frame.header, encoder_id=self._encoder.encoder_id)
+        msg = LatentState(header=aligned.frame.header, encoder_id=aligned.frame.encoder_id)
         msg.latent = floats(aligned.frame.latent_D)
+        if self._basis is not None and aligned.frame.feature_F is not None:
+            msg.feature_id, msg.feature = self._basis.projection.space.feature_id, codes(aligned.frame.feature_F)
         msg.step_s, msg.horizons_s, msg.top_k = (
             self._encoder.step_s,
             list(self._encoder.horizons_s),

@@ -35,4 +35,13 @@ class LatentPublisherParams(ModelParams):
     )
     pose_max_age_s: float = param(0.25, "Furthest that a pose is extrapolated [s].", low=0.001, high=10.0)
     action_max_age_s: float = param(0.5, "Longest that an action holds without another [s].", low=0.001, high=60.0)
+    profile_path: str = param(
+        "", "Folder of what the robot learns about itself; empty: learned anew at each start.", env="WM_PROFILE_PATH"
+    )
+    projection_frames: int = param(
+        600,
+        "Frames in motion that the robot's own projection of features is fitted on; 0: the artifact's stays.",
+        low=0,
+        high=100_000,
+    )
     image_timeout_s: float = param(2.0, "Silence of an input that is a fault [s].", low=0.1, high=3600.0)

@@ -17,6 +17,7 @@ class Grey:
     """Stands for an encoder: the latent is the mean colour [3]."""
 
     encoder_id, z_dim, action_dim, step_s, wants_depth, proprioception_dim = "grey", 3, 2, 0.05, False, 0
+    fixed = None
     horizons_s, top_k = (0.05, 1.0), 7
 
     def encode(self, image_HW3: np.ndarray, depth_HW: Any = None, proprioception_P: Any = None) -> np.ndarray:

@@ -35,6 +35,7 @@ TYPES = STORE.types
 
 class MeanColour:
     encoder_id, z_dim, action_dim, step_s, wants_depth, proprioception_dim = "mean", 3, 2, 0.05, False, 0
+    fixed = None
     horizons_s, top_k = (0.05, 1.0), 7
 
     def encode(self, image_HW3, depth_HW=None, proprioception_P=None):

@@ -20,9 +20,11 @@ from transition_predictor.params import TransitionPredictorParams
 from wm_core.memory.errors import QueryError
 from wm_core.memory.journal import WindowSource
 from wm_core.memory.packed import Neighbours
+from wm_core.projection import Projection
 from wm_core.se2 import Pose2
 from wm_core.se3 import quaternion_of, yaw_of
 from wm_interfaces.msg import LatentForecast, LatentPrediction, LatentState, PredictionError, VisualHistory
+from wm_interfaces.msg import Projection as ProjectionMsg
 from wm_interfaces.srv import QueryMemoryBatch
 from wm_ros import (
     ManagedNode,
@@ -32,6 +34,7 @@ from wm_ros import (
     memories_from_msg,
     pose_from_msg,
     pose_to_msg,
+    projection_from_msg,
     qos,
     query_to_msg,
     run_node,
@@ -77,9 +80,10 @@ class _Answer(NamedTuple):
 class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
     """Publish one prediction per latent: one step and 1 s ahead, with the memories of where the robot will be.
 
-    Subscribes ``/latent/state`` (wm_interfaces/LatentState) and ``/visual_history/state``; holds the memories around
-    the robot by ``/spatial_memory/window`` and asks ``/spatial_memory/query_batch`` beyond them. Publishes
-    ``/latent_next`` (std_msgs/Float32MultiArray, one step ahead), ``/latent_next/state``
+    Subscribes ``/latent/state`` (wm_interfaces/LatentState), ``/visual_history/state`` and, where the artifact makes
+    features, ``/latent/projection`` (wm_interfaces/Projection): the first latent in another basis changes to it. Holds
+    the memories around the robot by ``/spatial_memory/window`` and asks ``/spatial_memory/query_batch`` beyond them.
+    Publishes ``/latent_next`` (std_msgs/Float32MultiArray, one step ahead), ``/latent_next/state``
     (wm_interfaces/LatentPrediction) and, when the predicted time has come, ``/prediction_error``
     (wm_interfaces/PredictionError). A memory that does not answer within ``memory_deadline_s`` is not waited for.
     """
@@ -105,6 +109,11 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._inside_count = self._unrated_count = 0
         self._stamps: deque[int] = deque(maxlen=2 * _RATED_FRAMES)
         self._open: _Open | None = None
+        # What latents may be in: the artifact's own basis, then those of its features that were told of.
+        self._space, self._encoder_id = artifact.manifest.space, artifact.manifest.encoder_id
+        self._is_scored = self._space is None
+        self._projections: dict[str, Projection] = {}
+        self._untold: deque[LatentState] = deque(maxlen=_RATED_FRAMES)
 
     def params_changed(self, params: TransitionPredictorParams) -> None:
         """Wait for the memory as long as is said now."""
@@ -132,6 +141,8 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
 
     def activate(self) -> None:
         """Open the inputs."""
+        if self._space is not None:
+            self.create_subscription(ProjectionMsg, "latent/projection", self._on_projection, qos.LATCHED)
         self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
         self.create_subscription(VisualHistory, "visual_history/state", self._on_history, qos.STREAM)
 
@@ -146,13 +157,19 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._health.tick("latents")
         self._health.count("latents_received")
         try:
+            is_known = self._is_known_basis(msg)
             observation = self._observation(msg)
         except MessageError as error:
             self._health.drop(error.reason, error.detail)
             return
+        if not is_known:
+            self._untold.append(msg)
+            self._health.count("latents_before_their_basis")
+            return
         self._follow_time(observation.stamp_ns)
         # One context, one open question: a latent that comes before the answer to the last ends the waiting for it.
         self._give_up("late")
+        self._change_basis(msg.encoder_id)
         requests = self._predictor.observe(observation)
         self._open = _Open(msg, begin_s)
         answer = self._ask(requests)
@@ -161,9 +178,51 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._predictor.learn()
         if answer is not None:
             self._predict(answer)
-        for scored in judged:
+        for scored in judged if self._is_scored else ():
             self._publish_error(msg, scored)
         self._say_what_is_not_scored()
+
+    def _is_known_basis(self, msg: LatentState) -> bool:
+        """Returns whether a latent's basis has been told of.
+
+        Raises:
+            MessageError: It is of another network altogether.
+        """
+        if msg.encoder_id in (self._encoder_id, *self._projections):
+            return True
+        if self._space is None or msg.feature_id != self._space.feature_id:
+            raise MessageError("encoder-mismatch", f"latent of {msg.encoder_id!r}, expected {self._encoder_id!r}")
+        return False
+
+    def _on_projection(self, msg: ProjectionMsg) -> None:
+        """Takes note of a basis; the first latent in it changes to it."""
+        try:
+            projection = projection_from_msg(msg)
+            if projection.space != self._space or projection.z_dim != self._manifest.z_dim:
+                raise MessageError("projection-mismatch", f"of features {projection.space}, expected {self._space}")
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+            return
+        self._projections[projection.encoder_id] = projection
+        waiting = [state for state in self._untold if state.encoder_id == projection.encoder_id]
+        self._untold.clear()
+        for state in waiting:
+            self._on_state(state)
+
+    def _change_basis(self, encoder_id: str) -> None:
+        """Goes on in a latent's basis; forecasts made in the one before are never judged by it."""
+        if self._space is None:
+            return
+        projection = self._projections.get(encoder_id)
+        if projection is not None and encoder_id != self._encoder_id:
+            self._predictor.rebase(projection)
+            self._encoder_id, self._is_scored = encoder_id, projection.is_fitted
+            variance_D = np.full(self._manifest.z_dim, projection.variance or 1.0)
+            self._tracker = ErrorTracker(variance_D, self._manifest.step_s / 2)
+            self._degraded.clear()
+            self._health.count("changes_of_basis")
+        unscored = "not published: latents are in a fixed basis until this robot's own is fitted"
+        self._health.gauge("errors", "published" if self._is_scored else unscored)
 
     def _follow_time(self, now_ns: int) -> None:
         """Takes note of a latent's time; what was gathered before a jump back is of another timeline."""
@@ -194,10 +253,6 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._health.degrade("scoring", all_slow if len(slow) == len(self._predictor.horizons_s) else None)
 
     def _observation(self, msg: LatentState) -> Observation:
-        if msg.encoder_id != self._manifest.encoder_id:
-            raise MessageError(
-                "encoder-mismatch", f"latent of {msg.encoder_id!r}, expected {self._manifest.encoder_id!r}"
-            )
         latent_D = vector_from_msg(msg.latent, self._manifest.z_dim, "latent")
         action_A = vector_from_msg(msg.action, self._manifest.action_dim, "action") if msg.has_action else None
         pose, pose_std_3 = None, None
@@ -205,7 +260,10 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             position, quaternion = pose_from_msg(msg.pose)
             x_m, y_m, z_m = position.tolist()
             pose, pose_std_3 = Pose2(x_m, y_m, z_m, yaw_of(quaternion)), pose_std_from_values(msg.pose_std)
-        return Observation(stamp_ns(msg.header.stamp), latent_D, pose, action_A, pose_std_3)
+        code_F = np.array(msg.feature, np.int8) if self._space is not None else None
+        if code_F is not None and self._space is not None and len(code_F) != self._space.size:
+            raise MessageError("feature-length", f"{len(code_F)} numbers, expected {self._space.size}")
+        return Observation(stamp_ns(msg.header.stamp), latent_D, pose, action_A, pose_std_3, code_F)
 
     def _ask(self, requests: Sequence[MemoryRequest]) -> _Answer | None:
         """Looks into the window, and asks the memory beyond it; returns None while that one has not answered."""
@@ -217,7 +275,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         is_served = self._memory.service_is_ready()
         frame_id = self._open.state.pose_frame_id
         try:
-            queries = [request.to_query(self._manifest.encoder_id, frame_id) for request in requests]
+            queries = [request.to_query(self._encoder_id, frame_id) for request in requests]
             found = self._held.answer(queries, whatever=not is_served)
         except QueryError as error:
             return self._refused(str(error))
@@ -227,7 +285,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         if not is_served:
             self._health.degrade("memory", "nobody serves /spatial_memory/query_batch: predicting without memories")
             return _Answer(None, "memory absent")
-        asked = [query_to_msg(request, self._manifest.encoder_id, frame_id) for request in requests]
+        asked = [query_to_msg(request, self._encoder_id, frame_id) for request in requests]
         self._open.future = self._memory.call_async(QueryMemoryBatch.Request(queries=asked))
         self._open.future.add_done_callback(self._on_answer)
         self._deadline.reset()

@@ -42,6 +42,8 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
         "--params-file", type=Path, action="append", default=[], help="ROS parameter file, read after those"
     )
     parser.add_argument("--model-path", default="", help="artifact folder, artifact://NAME or an encoder.pt")
+    parser.add_argument("--default-model-path", default="", help="the same, where nothing else names one")
+    parser.add_argument("--profile", default="", help="folder of what the robot learns about itself")
     parser.add_argument("--device", default="", help="where the models run, as torch names it")
     parser.add_argument("--memory", default="", help="SQLite file, or the name of one in ~/.ros/world_model")
     parser.add_argument("--use-sim-time", action="store_true", help="follow /clock")
@@ -60,7 +62,13 @@ def main(args: Sequence[str] | None = None) -> int:
                 Path(scratch),
                 directory=options.config_dir,
                 files=options.params_file,
-                options={"model_path": options.model_path, "device": options.device, "db_path": options.memory},
+                options={
+                    "model_path": options.model_path,
+                    "device": options.device,
+                    "db_path": options.memory,
+                    "profile_path": options.profile,
+                },
+                defaults={"model_path": options.default_model_path},
                 use_sim_time=options.use_sim_time,
                 namespace=namespace_of(for_ros),
             )

@@ -1,4 +1,4 @@
-"""Which parameters each node starts with: shipped file, then environment variables, then what the user says.
+"""Which parameters each node starts with: shipped file, the source's defaults, environment variables, then the user's.
 
 ROS merges what it is given in order, so the order here is the precedence. Parameter files set every key; therefore
 environment variables need a place of their own after them.
@@ -95,6 +95,7 @@ def ros_arguments(
     directory: Path | None = None,
     files: Sequence[Path] = (),
     options: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
     use_sim_time: bool = False,
     namespace: str = "",
 ) -> list[str]:
@@ -106,6 +107,7 @@ def ros_arguments(
         directory: Where their parameter files lie; as shipped if None.
         files: Parameter files of the user, which come after environment variables.
         options: Values for every node that has such a parameter, which come last.
+        defaults: The same, which come after the shipped files: what suits the source that feeds the graph.
         use_sim_time: Follow ``/clock``.
         namespace: In which the nodes will be.
 
@@ -116,8 +118,10 @@ def ros_arguments(
         check_user_file(path, namespace)
     environment = {node: environment_overrides(NODES[node]) for node in nodes}
     chosen = {node: option_values(node, options or {}) for node in nodes}
+    usual = {node: option_values(node, defaults or {}) for node in nodes}
     chain = [
         *(shipped_file(node, directory) for node in nodes),
+        *_written(scratch / "defaults.yaml", usual),
         *_written(scratch / "environment.yaml", environment),
         *files,
         *_written(scratch / "options.yaml", chosen),

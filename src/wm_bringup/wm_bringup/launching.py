@@ -46,15 +46,24 @@ def namespace_argument() -> DeclareLaunchArgument:
     return DeclareLaunchArgument("namespace", default_value="", description=text)
 
 
-def graph_arguments(use_sim_time: str = "false", memory: str = "") -> list[DeclareLaunchArgument]:
+def graph_arguments(
+    use_sim_time: str = "false", memory: str = "", default_model_path: str = ""
+) -> list[DeclareLaunchArgument]:
     """Returns the arguments of everything that starts the graph.
 
     Args:
         use_sim_time: Default of the argument of that name.
         memory: Default of the argument of that name.
+        default_model_path: Default of the argument of that name.
     """
     described = [
         ("model_path", "", "artifact folder, artifact://NAME or an encoder.pt; empty: as the parameter files say"),
+        (
+            "default_model_path",
+            default_model_path,
+            "the same, where no parameter file of yours and no variable names one",
+        ),
+        ("profile", "", "folder of what the robot learns about itself; empty: as the parameter files say"),
         ("device", "", "where the models run, as torch names it; empty: as the parameter files say"),
         ("memory", memory, "SQLite file, or the name of one in ~/.ros/world_model/NAMESPACE; empty: as the files say"),
         ("params_file", "", "ROS parameter file, read after the shipped ones"),
@@ -200,13 +209,14 @@ def _rviz(context: LaunchContext) -> list[Action]:
 
 def _options(context: LaunchContext) -> dict[str, Any]:
     given = context.launch_configurations
-    return {"model_path": given["model_path"], "device": given["device"], "db_path": given["memory"]}
+    named = {"model_path": "model_path", "device": "device", "db_path": "memory", "profile_path": "profile"}
+    return {parameter: given[argument] for parameter, argument in named.items()}
 
 
 def _composed(context: LaunchContext) -> Node:
     # No name and no parameter dictionary: both would reach all four nodes.
     arguments = []
-    for name in ("model_path", "device", "memory", "params_file"):
+    for name in ("model_path", "default_model_path", "profile", "device", "memory", "params_file"):
         value = context.launch_configurations[name]
         arguments += [f"--{name.replace('_', '-')}", value] if value else []
     if is_true(context, "use_sim_time"):
@@ -228,6 +238,7 @@ def _separate(context: LaunchContext, node: str) -> Node:
     user_file = context.launch_configurations["params_file"]
     parameters: list[Any] = [
         str(shipped_file(node)),
+        option_values(node, {"model_path": context.launch_configurations["default_model_path"]}),
         environment_overrides(NODES[node]),
         *([user_file] if user_file else []),
         {**option_values(node, _options(context)), "use_sim_time": is_true(context, "use_sim_time")},

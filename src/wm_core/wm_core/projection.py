@@ -113,6 +113,11 @@ class Projection:
             raise ProjectionError(f"variance is {self.variance}, expected a positive number")
 
     @property
+    def is_fitted(self) -> bool:
+        """Whether it was fitted on a robot's features, and so has a unit of errors."""
+        return self.variance is not None
+
+    @property
     def z_dim(self) -> int:
         """Z."""
         return len(self.components)

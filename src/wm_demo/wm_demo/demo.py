@@ -98,13 +98,20 @@ def graph_commands(options: argparse.Namespace, scratch: Path) -> dict[str, list
         ConfigurationError: A parameter file is missing, or an environment variable is wrong.
     """
     common = {"model_path": options.model_path, "device": options.device}
+    # The simulator's own model where it drives; a recording is of any robot.
+    usual = {} if options.bag else {"model_path": "artifact://tiny"}
     fresh = ["--ros-args", "-p", f"spatial_memory:db_path:={scratch}/memory.sqlite3"]
     commands = {}
     for name, nodes in {"world_model": tuple(NODES)}.items() if options.composed else {n: (n,) for n in NODES}.items():
         own = scratch / name
         own.mkdir()
         arguments = ros_arguments(
-            own, nodes=nodes, files=options.params_file, options=common, use_sim_time=options.bag is not None
+            own,
+            nodes=nodes,
+            files=options.params_file,
+            options=common,
+            defaults=usual,
+            use_sim_time=options.bag is not None,
         )
         start = executable("wm_bringup", name) if options.composed else executable(name, f"{name}_node")
         threads = ["--executor", options.executor] if options.composed else []

@@ -11,7 +11,7 @@ from wm_ros.managed import ManagedParams
 from wm_ros.params import param
 from world_model.runtime.artifacts import Artifact, Expectations, load_artifact
 
-SHIPPED = "artifact://tiny"
+DEFAULT, TINY = "artifact://generic", "artifact://tiny"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +19,12 @@ class ModelParams(ManagedParams):
     """Which artifact, on which device, and what it must be."""
 
     model_path: str = param(
-        SHIPPED,
-        "Artifact folder, artifact://NAME for one that ships, or an encoder.pt beside its manifest.",
+        DEFAULT,
+        "Artifact folder, artifact://NAME for one that ships or was made here, or an encoder file beside its manifest.",
         env="WM_CHECKPOINT_PATH",
     )
     use_tiny_models: bool = param(
-        True, "Whether the shipped artifact may serve when model_path names no other.", env="USE_TINY_MODELS"
+        True, "Whether artifact://tiny, the simulator's, may run where model_path names it.", env="USE_TINY_MODELS"
     )
     device: str = param("cpu", "Where the models run: cpu, cuda, cuda:N, or auto (cuda if there is one).")
     torch_threads: int = param(1, "Threads a forward pass may use; more rarely pays for small models.", low=1, high=64)
@@ -36,12 +36,12 @@ class ModelParams(ManagedParams):
         """Returns the artifact, verified.
 
         Raises:
-            ConfigurationError: The shipped artifact is ruled out and no other is named.
+            ConfigurationError: The simulator's artifact is ruled out and named.
             ArtifactError: Missing, damaged, or not what is expected.
         """
-        if not self.use_tiny_models and self.model_path == SHIPPED:
+        if not self.use_tiny_models and self.model_path == TINY:
             raise ConfigurationError(
-                f"use_tiny_models is false, and model_path is {SHIPPED}: set model_path or WM_CHECKPOINT_PATH"
+                f"use_tiny_models is false, and model_path is {TINY}: set model_path or WM_CHECKPOINT_PATH"
             )
         torch.set_num_threads(self.torch_threads)
         device = self.device

@@ -50,6 +50,10 @@ class Evidence:
         self._seconds = self._left = 0.0
         self._solve_every, self._unsolved = solve_every, 0
 
+    def rescale(self, variance_D: np.ndarray) -> None:
+        """Count errors in another unit from now on: latents changed their basis. Shares are of no basis and stay."""
+        self._scale_D = 1.0 / np.sqrt(np.asarray(variance_D, np.float64))
+
     def combine(self, forecast_D: np.ndarray, candidate_CD: np.ndarray) -> np.ndarray:
         """Return the forecast with each candidate's share in it, [D]."""
         if not any(self.share_C.tolist()):

@@ -14,6 +14,7 @@ import numpy as np
 
 from world_model.runtime.evidence import Evidence
 from world_model.runtime.guard import DelayedMixture, Ticket
+from world_model.runtime.past import Example
 from world_model.runtime.regression import OnlineRidge
 from world_model.runtime.stepping import may_judge_between
 
@@ -88,6 +89,7 @@ class Experts:
         self._horizon_ns = round(horizon_s * 1e9)
         self._early_ns, self._late_ns = 0.5e9 * step_s, 1e9 * max(0.5 * step_s, _LATE * horizon_s)
         self._waiting: deque[_Waiting] = deque()
+        self._feature_count, self._step_s = feature_count, step_s
         self._ridge = OnlineRidge(feature_count, variance_D, step_s)
         self._base_evidence = Evidence(len(WITHOUT_MEMORY) - 1, variance_D, step_s, _SOLVE_EVERY)
         # What memories are worth where the place was seen before says nothing of where it was only near.
@@ -163,6 +165,22 @@ class Experts:
             return []
         first_ns, last_ns = before_ns + self._early_ns, now_ns - self._late_ns
         return [waiting.due_ns for waiting in self._waiting if first_ns < waiting.due_ns < last_ns]
+
+    def rebase(self, variance_D: np.ndarray, example: Example) -> None:
+        """Go on in another basis of the latents: the regression learns its examples anew, how far to trust whom stays.
+
+        Args:
+            variance_D: The unit of errors from now on.
+            example: What the regression would have learned from in the new basis.
+        """
+        self.forget_waiting()
+        self._ridge = OnlineRidge(self._feature_count, variance_D, self._step_s)
+        for regressor_R, change_D in zip(example.regressor_NR, example.change_ND):
+            self._ridge.learn(regressor_R, change_D)
+        for evidence in (self._base_evidence, *self._evidence.values()):
+            evidence.rescale(variance_D)
+        for guard in (*self.base_guard.values(), *self.guard.values()):
+            guard.rescale(variance_D)
 
     def forget_waiting(self) -> None:
         """Drop forecasts whose time has not come; what was learned stays."""

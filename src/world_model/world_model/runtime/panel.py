@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wm_core.projection import Projection
 from world_model.runtime.experts import Combined, Experts, Said
+from world_model.runtime.past import Past
 from world_model.runtime.regression import RunningMean
 
 # A longer latent is seen by the regression through so many fixed random directions, so that its cost stays bounded.
@@ -39,7 +41,7 @@ class Panel:
         self, horizons_s: Sequence[float], step_s: float, mean_D: np.ndarray, variance_D: np.ndarray, action_dim: int
     ) -> None:
         size = len(variance_D)
-        self._mean = RunningMean(mean_D, step_s)
+        self._mean, self._horizons_s = RunningMean(mean_D, step_s), tuple(horizons_s)
         self._view_DW = None if size <= WIDEST else _directions(size)
         self._action_dim, self._latent_D = action_dim, np.zeros(size)
         # Latent and its change, action, displacement and whether that is known.
@@ -62,6 +64,29 @@ class Panel:
         for experts in self.experts:
             experts.forget_waiting()
 
+    def rebase(self, projection: Projection, past: Past, variance_D: np.ndarray, longest_gap_s: float) -> None:
+        """Go on in another basis of the latents: what was learned from the past is learned from it again.
+
+        Args:
+            projection: The other basis.
+            past: At least one frame, the last one that was observed among them.
+            variance_D: The unit of errors from now on.
+            longest_gap_s: A change of the latent over a longer gap is none [s].
+        """
+        self._is_unlearned, self._earlier = False, None
+        latent_ND = past.latents(projection)
+        self._mean.rebase(latent_ND)
+        examples = past.examples(latent_ND, self._seen, self._horizons_s, longest_gap_s)
+        for experts, example in zip(self.experts, examples):
+            experts.rebase(variance_D, example)
+        self._latent_D = latent_ND[-1].astype(np.float64)
+        if self._before_W is not None:
+            self._before_W = self._seen(self._latent_D)
+
+    def _seen(self, latent_D: np.ndarray) -> np.ndarray:
+        """Return what the regression sees of latents, [..., W]."""
+        return latent_D if self._view_DW is None else latent_D @ self._view_DW
+
     def observe(self, stamp_ns: int, latent_D: np.ndarray, action_A: np.ndarray | None) -> None:
         """Take the newest latent and the action taken there; ``learn`` learns from the forecasts made for it."""
         self.learn()
@@ -69,7 +94,7 @@ class Panel:
         self._stamp_ns, self._latent_D = stamp_ns, latent_D.astype(np.float64)
         self._is_unlearned, self._earlier = True, before
         self._mean.update(self._latent_D)
-        seen_W = self._latent_D if self._view_DW is None else self._latent_D @ self._view_DW
+        seen_W = self._seen(self._latent_D)
         change_W = np.zeros_like(seen_W) if self._before_W is None else seen_W - self._before_W
         self._before_W = seen_W
         action_A = np.zeros(self._action_dim) if action_A is None else action_A

@@ -16,7 +16,8 @@ from wm_core.se2 import Pose2
 class Observation:
     """One latent with the pose and action that belong to its stamp.
 
-    ``pose_std_3`` are the standard errors of the pose (x [m], y [m], yaw [rad]), NaN where not told.
+    ``pose_std_3`` are the standard errors of the pose (x [m], y [m], yaw [rad]), NaN where not told; ``code_F`` is the
+    int8 feature that the latent was projected from, where the encoder makes features.
     """
 
     stamp_ns: int
@@ -24,6 +25,7 @@ class Observation:
     pose: Pose2 | None = None
     action_A: np.ndarray | None = None
     pose_std_3: np.ndarray | None = None
+    code_F: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ import torch
 
 from wm_core.memory.packed import Neighbours
 from wm_core.memory.successors import usable_span_s
+from wm_core.projection import Projection
 from wm_core.se2 import Pose2, turned_std
-from world_model.errors import ObservationError
+from world_model.errors import ArtifactError, ObservationError
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval, motion_features
 from world_model.runtime.experts import Combined
@@ -25,6 +26,7 @@ from world_model.runtime.foresight import PathTrust
 from world_model.runtime.motion import MotionModel, displacement_at, pose_error
 from world_model.runtime.own_motion import OwnMotion
 from world_model.runtime.panel import Networks, Panel
+from world_model.runtime.past import Past, Seen
 from world_model.runtime.prediction import Forecast, Observation, Prediction, is_revisit
 from world_model.runtime.ranges import TrainingRange
 from world_model.runtime.retrieved import (
@@ -87,7 +89,8 @@ class Predictor:
         without: Collection[str] = (),
     ) -> None:
         manifest = artifact.manifest
-        self._off = switched_off(without)
+        # Without a network nothing foresees paths better than the motion model does.
+        self._off = switched_off(without) | (frozenset() if artifact.has("transition") else {PATH_FORESIGHT})
         self._manifest = manifest
         self._device = artifact.device
         self._transition = transition_without(artifact, self._off) if use_memory else artifact.without_memory()
@@ -97,7 +100,11 @@ class Predictor:
         self._reach = max(math.ceil(max(self.horizons_s) / manifest.step_s - 1e-6), 1)
         self._counter = StepCounter(manifest.step_s)
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
-        self._range = TrainingRange(artifact.action_statistics(), mean_D, variance_D)
+        self._has_network = artifact.has("transition")
+        # No network, no range that it was trained on.
+        self._range = TrainingRange(
+            artifact.action_statistics(), mean_D, variance_D if self._has_network else np.full_like(variance_D, np.inf)
+        )
         horizon_1H, history_1N = (self._row(np.array(v)) for v in (self.horizons_s, np.zeros(manifest.history_dim)))
         self._nothing = nothing_observed(horizon_1H, history_1N)
         self._spans_s = [usable_span_s(horizon_s, manifest.step_s) for horizon_s in self.horizons_s]
@@ -110,6 +117,7 @@ class Predictor:
         manifest = self._manifest
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
         self._panel = Panel(self.horizons_s, manifest.step_s, mean_D, variance_D, manifest.action_dim)
+        self._past = Past(manifest.step_s)
         model = self._range.limiting(motion_without(MotionModel.from_manifest(manifest.motion), self._off))
         self.motion = OwnMotion(
             model,
@@ -167,7 +175,46 @@ class Predictor:
         self._advance(observation)
         self._last = observation
         self._moved_H3, self._std_H3 = self._expected_motion(plan_SA)
+        self._keep(observation)
         return self._requests(observation)
+
+    def rebase(self, projection: Projection) -> None:
+        """Go on in another basis of the latents: what was observed and learned is projected again, forecasts are new.
+
+        Call it before the first observation in that basis.
+
+        Args:
+            projection: Of the features that observations carry; its variance is the unit of errors from now on.
+
+        Raises:
+            ArtifactError: The artifact has a network, which knows one basis only.
+        """
+        if self._has_network:
+            raise ArtifactError("a network that was trained in one basis cannot go on in another")
+        unit = (
+            self._manifest.latent_variance if projection.variance is None else [projection.variance] * projection.z_dim
+        )
+        self._manifest = replace(
+            self._manifest, encoder_id=projection.encoder_id, latent_mean=[0.0] * projection.z_dim, latent_variance=unit
+        )
+        if self._last is None or not len(self._past):
+            mean_D = np.zeros(projection.z_dim)
+            manifest = self._manifest
+            self._panel = Panel(self.horizons_s, manifest.step_s, mean_D, np.array(unit), manifest.action_dim)
+            return
+        self._panel.rebase(projection, self._past, np.array(unit), self._longest_gap_s())
+        latent_D = self._past.latents(projection)[-1]
+        self._last = replace(self._last, latent_D=latent_D)
+        self._present = self._present._replace(latent=self._row(latent_D))
+
+    def _keep(self, observation: Observation) -> None:
+        """Keep what another basis would be learned from."""
+        if observation.code_F is None:
+            return
+        unknown_H3 = np.full((len(self.horizons_s), 3), np.nan)
+        moved_H3 = unknown_H3 if self._moved_H3 is None else self._moved_H3
+        action_A = np.zeros(self._manifest.action_dim) if observation.action_A is None else observation.action_A
+        self._past.add(Seen(observation.stamp_ns, observation.code_F, action_A, moved_H3))
 
     def learn(self) -> None:
         """Learn from the newest observation what former forecasts for it were worth.
@@ -317,6 +364,10 @@ class Predictor:
         if history_N is not None and history_count > 0:
             count_1 = self._tensor(np.array([history_count], np.int64))
             observed = observed._replace(history=self._row(history_N), history_count=count_1)
+        if not self._has_network:
+            assert self._last is not None
+            held_HD = np.repeat(self._last.latent_D[None], len(self.horizons_s), axis=0)
+            return held_HD, held_HD, np.zeros(len(self.horizons_s))
         with torch.inference_mode():
             retrieved = self._retrieved(anticipated, appearance)
             latent_1HD, base_1HD, gate_1H = self._transition.forecast(observed, retrieved)
@@ -352,6 +403,9 @@ class Predictor:
         if len(found) and pose is not None and EVIDENCE not in self._off:
             copies_MD = plain_copies(found, pose, self._std_H3[index], self._retrieval)
         networks = Networks(base_D, latent_D, gate if len(found) else 0.0)
+        if not self._has_network and revisit and copies_MD is not None:
+            # Where the robot was before, the first guess is what it saw there.
+            networks = Networks(base_D, copies_MD[0], 1.0)
         if EVIDENCE in self._off:
             combined = Combined(latent_D, base_D, last.latent_D, networks.gate)
         else:

@@ -34,6 +34,11 @@ class RunningMean:
         self._most = max(MEAN_S / step_s, 1.0)
         self._count = 0.0
 
+    def rebase(self, latent_ND: np.ndarray) -> None:
+        """Start from the mean of some latents in another basis, as many as have been seen at most."""
+        self.mean_D = latent_ND.mean(axis=0, dtype=np.float64)
+        self._count = min(max(self._count, 1.0), float(len(latent_ND)))
+
     def update(self, latent_D: np.ndarray) -> None:
         """Take one more latent."""
         self._count = min(self._count + 1.0, self._most)

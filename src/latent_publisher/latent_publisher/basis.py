@@ -1,0 +1,78 @@
+"""The projection in force: a fixed one at first, the robot's own once its first minutes are seen.
+
+Shape suffixes: F = numbers of a feature, D = latent size.
+"""
+
+from __future__ import annotations
+
+from threading import Thread
+
+import numpy as np
+
+from wm_core.errors import ProjectionError
+from wm_core.projection import Projection
+from world_model.errors import ProfileError
+from world_model.runtime.fitting import FRAMES, FeatureCollector, save_projection, saved_projection
+from world_model.runtime.profile import Profile
+
+
+class Basis:
+    """Projects features, gathers them, fits the robot's own projection on a thread and changes to it between frames.
+
+    Args:
+        fixed: Used until the robot's own is fitted.
+        profile: Where that is kept, and read from at the start; ``None`` keeps it nowhere.
+        frames: Features that it is fitted on; 0 stays with the fixed one.
+
+    Attributes:
+        projection: In force.
+        trouble: Why the robot's own could not be fitted or kept; empty where nothing is wrong.
+
+    Raises:
+        ProfileError: The profile holds a projection that does not fit.
+    """
+
+    def __init__(self, fixed: Projection, profile: Profile | None = None, frames: int = FRAMES) -> None:
+        self._profile, self._z_dim = profile, fixed.z_dim
+        saved = saved_projection(profile, fixed.space, fixed.z_dim) if profile is not None else None
+        self.projection = saved or fixed
+        self._collector = FeatureCollector(fixed.space, frames) if saved is None and frames else None
+        self._fitted: Projection | None = None
+        self._thread: Thread | None = None
+        self.trouble = ""
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the projection in force was fitted on this robot's features."""
+        return self.projection.is_fitted
+
+    @property
+    def gathered_count(self) -> int:
+        """Features gathered for the fit."""
+        return 0 if self._collector is None else len(self._collector)
+
+    def latent(self, code_F: np.ndarray) -> tuple[np.ndarray, str | None]:
+        """Return a feature's latent [D] and, where it is the first one in another basis, the ``encoder_id`` before."""
+        before, fitted = None, self._fitted
+        if fitted is not None:
+            before, self._fitted = self.projection.encoder_id, None
+            self.projection = fitted
+        latent_D: np.ndarray = self.projection.project(code_F[None])[0]
+        if self._collector is not None and self._collector.add(code_F):
+            self._thread = Thread(target=self._fit, args=(self._collector,), daemon=True, name="projection")
+            self._thread.start()
+        return latent_D, before
+
+    def wait(self) -> None:
+        """Return when nothing is being fitted."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _fit(self, collector: FeatureCollector) -> None:
+        try:
+            fitted = collector.fit(self._z_dim)
+            self._fitted = fitted
+            if self._profile is not None:
+                save_projection(self._profile, fitted)
+        except (ProjectionError, ProfileError) as error:
+            self.trouble = str(error)

@@ -1,0 +1,106 @@
+"""A robot's own projection: which of its features count, when they are enough, and how it is kept.
+
+Live node and evaluation run the same code: both change the basis at the same frame, but for the time a fit takes.
+
+Shape suffixes: N = features, F = numbers of a feature.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wm_core.errors import ProjectionError
+from wm_core.projection import FeatureSpace, Projection
+from world_model.errors import ProfileError
+from world_model.runtime.profile import PROJECTION, Profile
+
+FRAMES = 600
+"""Features that a projection is fitted on, unless told otherwise: half a minute of driving at 20 Hz."""
+# A feature counts when it lies so far from the last that counted: mean squared difference of codes. The noise of a
+# camera stays below it, half a step of a moving one goes beyond.
+_MOVED = 10.0
+_VERSION = 1
+
+
+class FeatureCollector:
+    """Gathers the features that a projection is fitted on: of a robot that stands still only one counts.
+
+    Args:
+        space: Of the features.
+        frames: How many are enough.
+    """
+
+    def __init__(self, space: FeatureSpace, frames: int = FRAMES) -> None:
+        self._space, self._frames = space, frames
+        self._code_NF: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(self._code_NF)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are enough."""
+        return len(self._code_NF) >= self._frames
+
+    def add(self, code_F: np.ndarray) -> bool:
+        """Take a feature; return whether they are enough now and were not before."""
+        if self.is_full:
+            return False
+        if self._code_NF:
+            apart_F = code_F.astype(np.int32) - self._code_NF[-1]
+            if float(apart_F @ apart_F) <= _MOVED * len(apart_F):
+                return False
+        self._code_NF.append(code_F)
+        return self.is_full
+
+    def fit(self, z_dim: int) -> Projection:
+        """Return the projection fitted on what was gathered.
+
+        Raises:
+            ProjectionError: That is too few, or all alike.
+        """
+        return Projection.fit(self._space, np.stack(self._code_NF), z_dim)
+
+
+def save_projection(profile: Profile, projection: Projection) -> None:
+    """Keep a projection with the rest of what a robot has learned about itself.
+
+    Raises:
+        ProfileError: It cannot be written.
+    """
+    space = projection.space
+    entries = {
+        "encoder_id": projection.encoder_id,
+        "feature_id": space.feature_id,
+        "size": space.size,
+        "grid": space.grid,
+        "scale": space.scale,
+        "zero_point": space.zero_point,
+        "variance": projection.variance,
+    }
+    arrays = {"mean": projection.mean, "components": projection.components}
+    profile.write(PROJECTION, _VERSION, entries, arrays)
+
+
+def saved_projection(profile: Profile, space: FeatureSpace, z_dim: int) -> Projection | None:
+    """Return the projection that a robot's profile holds; ``None`` where it holds none.
+
+    Raises:
+        ProfileError: It is damaged, or of other features or another latent size than asked for.
+    """
+    part = profile.read(PROJECTION, _VERSION)
+    if part is None:
+        return None
+    entries, arrays = part.entries, part.arrays
+    try:
+        names = ("feature_id", "size", "grid", "scale", "zero_point")
+        found = FeatureSpace(*(entries[name] for name in names))
+        projection = Projection(found, arrays["mean"], arrays["components"], entries["variance"])
+    except (KeyError, TypeError, ProjectionError) as error:
+        raise ProfileError(f"projection in profile {profile.folder} is damaged: {error}") from error
+    if found != space or projection.z_dim != z_dim:
+        raise ProfileError(
+            f"projection in profile {profile.folder} is of features {found.feature_id} to {projection.z_dim} numbers, "
+            f"the artifact's are {space.feature_id} to {z_dim}: use another profile, or remove its projection"
+        )
+    return projection
