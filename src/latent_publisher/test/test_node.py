@@ -267,12 +267,12 @@ def test_a_real_artifact_is_loaded_and_run(ros_context, tmp_path):  # noqa: F811
         ({"z_dim": 64}, ArtifactError, "z_dim"),
         ({"publish_rat": 5.0}, ParameterError, "publish_rat"),
         ({"publish_rate": -5.0}, ParameterError, "publish_rate"),
-        ({"use_tiny_models": False}, ValueError, "WM_CHECKPOINT_PATH"),
+        ({"use_tiny_models": False, "model_path": "artifact://tiny"}, ValueError, "WM_CHECKPOINT_PATH"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(ros_context, tmp_path, given, error, text):  # noqa: F811
     make_random_artifact(tmp_path / "artifact")
-    given = {**({} if "use_tiny_models" in given else {"model_path": str(tmp_path / "artifact")}), **given}
+    given = {"model_path": str(tmp_path / "artifact"), **given}
     with pytest.raises(error, match=text):
         LatentPublisher(parameter_overrides=[Parameter(name, value=value) for name, value in given.items()])
 

@@ -159,7 +159,7 @@ def test_errors_tracked_live_are_those_that_evaluation_reports(run):
         requests = predictor.observe(item)
         tracker.expect(predictor.predict(bank.answer(requests) if requests else None))
         bank.observe(item)
-    offline = forecast_episode(episode, artifact, (1, 20), known_future=False, burn_in=0)
+    (offline,) = forecast_episode(episode, artifact, (1, 20), known_future=False, burn_in=0)
     scores = score([offline], [episode.image_TSSC], variance_D, None)
     for column, horizon_s in enumerate((0.05, 1.0)):
         for revisit in (True, False):

@@ -10,7 +10,7 @@ A = action size, H = successor horizons, 4 = (x, y, z, yaw).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from wm_core.memory.query import Place, Query
 from wm_core.memory.record import MemoryRecord, Successor, no_action
 from wm_core.memory.recorder import Recorder, State
 from wm_core.memory.successors import STEP_S, check_horizons, default_horizons_s
+from wm_core.projection import Projection
 from wm_core.se2 import wrap_angle
 
 
@@ -56,6 +57,7 @@ class RecordedStates:
         self._latent_ND = np.zeros((1024, 0), np.float32)
         self.records: list[MemoryRecord] = []
         self._successors: list[dict[float, Successor]] = []
+        self._projection: Projection | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -73,9 +75,32 @@ class RecordedStates:
         return list(range(first, len(self.records)))
 
     def link(self, record_id: int, successor: Successor) -> bool:
-        """Add what followed a record."""
+        """Add what followed a record; its latent is brought into the basis of the others."""
+        if self._projection is not None and successor.feature_F.size:
+            successor = successor._replace(latent_D=self._projection.project(successor.feature_F[None])[0])
         self._successors[record_id][successor.horizon_s] = successor
         return True
+
+    def reproject(self, projection: Projection) -> None:
+        """Bring all latents into another basis, those of successors included.
+
+        Args:
+            projection: Of the features that records and successors carry.
+
+        Raises:
+            ProjectionError: One carries none.
+        """
+        self._projection = projection
+        if not self.records:
+            return
+        count = len(self.records)
+        self._latent_ND[:count] = projection.project(np.stack([record.feature_F for record in self.records]))
+        self.records = [
+            replace(record, latent_D=latent_D.copy()) for record, latent_D in zip(self.records, self._latent_ND)
+        ]
+        for row, found in enumerate(self._successors):
+            for successor in found.values():
+                self.link(row, successor)
 
     def set_surprise(self, record_id: int, surprise: float) -> bool:
         """Do nothing: nobody asks for it here."""

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from wm_core.memory.errors import RecordError
 from wm_core.memory.query import Place
-from wm_core.memory.record import no_action
+from wm_core.memory.record import NO_FEATURE, no_action
 from wm_core.memory.recorder import Recorder, Spacing, State
 from wm_core.memory.reference_batch import RecordedStates, nearest_states
+from wm_core.projection import Projection
 from wm_core.se2 import Pose2
 from world_model.runtime.artifacts import Manifest
 from world_model.runtime.predictor import Observation
 from world_model.runtime.retrieved import Memory, MemoryRequest
+
+# One bank, one network: which one is nobody's question here.
+_FEATURES = "features"
 
 
 class MemoryBank:
@@ -52,13 +57,23 @@ class MemoryBank:
     def __len__(self) -> int:
         return len(self._states)
 
+    def reproject(self, projection: Projection) -> None:
+        """Bring all memories into another basis; observations carry features then.
+
+        Raises:
+            ProjectionError: An observation carried none.
+        """
+        self._states.reproject(projection)
+
     def observe(self, observation: Observation) -> None:
         """Take one observation of the dense stream: link it to earlier states, and keep it if the spacing says so."""
         pose, action_A = observation.pose, observation.action_A
         place = None if pose is None else Place(pose.x, pose.y, pose.z, pose.yaw)
         action_A = no_action() if action_A is None else action_A
         try:
-            self.recorder.observe(State(observation.stamp_ns, observation.latent_D, "", place, action_A))
+            code_F = NO_FEATURE if observation.code_F is None else observation.code_F
+            state = State(observation.stamp_ns, observation.latent_D, "", place, action_A, feature_F=code_F)
+            self.recorder.observe(replace(state, feature_id=_FEATURES) if code_F.size else state)
         except RecordError as error:
             self.refused[error.reason] += 1
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from world_model.data.episodes import Episode
-from world_model.data.pixel_space import COMPONENTS, fit_pixel_space
+from world_model.data.pixel_space import COMPONENTS, PixelSpace, fit_pixel_space
 from world_model.evaluation.intervals import block_sums, ratio_interval
 from world_model.evaluation.runner import EpisodeForecasts
 from world_model.evaluation.scores import Scores, score
@@ -58,21 +58,44 @@ def comparable(
         horizons_s: Times ahead [s].
         training_variance_D: The artifact's unit.
     """
-    latent_ND = np.concatenate(latents)
-    own_D = np.maximum(latent_ND.var(axis=0), _LEAST_VARIANCE)
+    own_D = np.maximum(np.concatenate(latents).var(axis=0), _LEAST_VARIANCE)
     images = [np.asarray(episode.image_TSSC) for episode in episodes]
-    pixels = None
-    if len(latent_ND) > COMPONENTS and len({image.shape[1:] for image in images}) == 1:
-        pixels = fit_pixel_space(np.concatenate(images), latent_ND)
+    pixels = _pixel_spaces(next(iter(forecasts.values())), images, latents)
     result: dict[str, Any] = {"latent": {}, "latent_own": {}} | ({} if pixels is None else {"pixels_own": {}})
     for future, runs in forecasts.items():
         settled = [_settled(run, episode, max(horizons_s)) for run, episode in zip(runs, episodes)]
-        trained, own = score(settled, images, training_variance_D, None), score(settled, images, own_D, pixels)
+        with_unit = [run if run.has_unit else replace(run, judged_T=np.zeros_like(run.judged_T)) for run in settled]
+        trained = score(with_unit, images, training_variance_D, None)
+        own = score([_in_own_unit(run) for run in settled], images, own_D, pixels)
         result["latent"][future] = _cells(trained, "latent", horizons_s)
         result["latent_own"][future] = _cells(own, "latent", horizons_s)
         if pixels is not None:
             result["pixels_own"][future] = _cells(own, "pixel_components", horizons_s)
     return result
+
+
+def _in_own_unit(run: EpisodeForecasts) -> EpisodeForecasts:
+    """Return forecasts in units of the recording's own variance: of projected features that of all dimensions alike.
+
+    Principal components are not whitened: the last of them hold little but noise, and must not count as the first do.
+    """
+    if not run.is_own:
+        return replace(run, variance_D=None)
+    pooled = max(float(run.latent_TD.var(axis=0).mean()), _LEAST_VARIANCE)
+    return replace(run, variance_D=np.full(run.latent_TD.shape[1], pooled))
+
+
+def _pixel_spaces(
+    runs: Sequence[EpisodeForecasts], images: Sequence[np.ndarray], latents: Sequence[np.ndarray]
+) -> PixelSpace | list[PixelSpace] | None:
+    """Return the recordings' own pixel components with a read-out, for each run one where bases differ."""
+    if sum(map(len, latents)) <= COMPONENTS or len({image.shape[1:] for image in images}) != 1:
+        return None
+    if not any(run.is_own for run in runs):
+        return fit_pixel_space(np.concatenate(images), np.concatenate(latents))
+    if any(len(latent_TD) <= COMPONENTS for latent_TD in latents):
+        return None
+    return [fit_pixel_space(image, latent_TD) for image, latent_TD in zip(images, latents)]
 
 
 def _settled(run: EpisodeForecasts, episode: Episode, horizon_s: float) -> EpisodeForecasts:

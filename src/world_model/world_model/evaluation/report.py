@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -102,13 +102,15 @@ def evaluate(
             runs = list(pool.map(work, jobs))
     else:
         runs = [work(job) for job in jobs]
-    recorded, held = runs[: len(episodes)], runs[len(episodes) :]
+    recorded, held = ([run for each in half for run in each] for half in (runs[: len(episodes)], runs[len(episodes) :]))
+    # One entry for each basis: an episode comes as often as its latents changed theirs, and once more.
+    seen = [episode for episode, each in zip(episodes, runs) for _ in each]
     space = pixel_space(artifact)
     variance_D = np.array(artifact.manifest.latent_variance)
-    images = [episode.image_TSSC for episode in episodes]
+    images = [episode.image_TSSC for episode in seen]
     details = {}
     for kind, forecasts in (("recorded", recorded), ("held", held)):
-        scores = score(forecasts, images, variance_D, space)
+        scores = score([_unjudged(run) for run in forecasts], images, variance_D, space)
         details[kind] = _details(scores, options.horizons, options.without)
     result: dict[str, Any] = {
         name: {step: {kind: cell["mean"] for kind, cell in kinds.items()} for step, kinds in by_step.items()}
@@ -117,11 +119,16 @@ def evaluate(
     result["details"] = details
     horizons_s = [step * artifact.manifest.step_s for step in options.horizons]
     latents = [run.latent_TD for run in recorded]
-    result[model_path] = comparable({"known": recorded, "held": held}, episodes, latents, horizons_s, variance_D)
+    result[model_path] = comparable({"known": recorded, "held": held}, seen, latents, horizons_s, variance_D)
     result["cost"] = cost(artifact, episodes[0])
     result["about"] = _about(artifact, options, episodes, time.monotonic() - started)
     result["about"]["not_scored"] = not_scored(episodes, recorded, options.horizons, artifact.manifest.step_s)
-    return result, episodes, recorded
+    return result, seen, recorded
+
+
+def _unjudged(run: EpisodeForecasts) -> EpisodeForecasts:
+    """Return forecasts of which none is judged where there is no unit of errors yet."""
+    return run if run.has_unit else replace(run, judged_T=np.zeros_like(run.judged_T))
 
 
 def not_scored(
@@ -266,7 +273,7 @@ def table(result: dict[str, Any], future: str, space: str) -> str:
 
 def _forecast(
     model_path: str, options: EvaluationOptions, episodes: Sequence[Episode], job: tuple[int, bool]
-) -> EpisodeForecasts:
+) -> list[EpisodeForecasts]:
     torch.set_num_threads(1)
     index, known_future = job
     artifact = load_artifact(model_path)

@@ -13,9 +13,10 @@ import numpy as np
 
 from wm_core.memory.keyframes import EXCLUDE_RECENT_S, select_states
 from wm_core.memory.reference_batch import StateColumns
-from world_model.data.encoding import encode_episode, ridge_features
+from world_model.data.encoding import ridge_features
 from world_model.data.episodes import Episode
 from world_model.evaluation.bank import MemoryBank
+from world_model.evaluation.bases import SeenEpisode, Stretch, see
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.retrieved import Memory
@@ -43,6 +44,9 @@ class EpisodeForecasts:
         judged_T: Frames that count.
         target_part_TH: How far what came lies on the way from that frame to the next: 0 where the frame shows it, more
             where it is interpolated; ``None``: 0 everywhere.
+        variance_D: The unit of errors in the basis of these latents; ``None``: the training set's, or none yet.
+        is_own: Whether latents are projected features: then all of their dimensions count in one unit.
+        has_unit: Whether there is a unit: before a robot's own projection is fitted there is none.
     """
 
     name: str
@@ -54,6 +58,9 @@ class EpisodeForecasts:
     revisit_TH: np.ndarray
     judged_T: np.ndarray
     target_part_TH: np.ndarray | None = None
+    variance_D: np.ndarray | None = None
+    is_own: bool = False
+    has_unit: bool = True
 
     def seen_at_targets(self, value_TX: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return values of the frames at the targets of some rows, [rows, H, X]; of no meaning where there is none."""
@@ -83,8 +90,10 @@ def forecast_episode(
     noise_seed: int = 0,
     without: Sequence[str] = (),
     only_ours: bool = False,
-) -> EpisodeForecasts:
-    """Return every predictor's forecasts of one episode.
+) -> list[EpisodeForecasts]:
+    """Return every predictor's forecasts of one episode, one entry for each basis that its latents are in.
+
+    Rows of another basis than an entry's are not judged in it, nor forecasts whose time comes in another.
 
     Args:
         episode: Aligned episode.
@@ -104,10 +113,10 @@ def forecast_episode(
         DataError: The episode lacks something the encoder takes.
     """
     step_s = artifact.manifest.step_s
-    latent_TD = encode_episode(artifact.encoder(), episode, artifact.manifest.inputs)
-    run = partial(run_online, latent_TD=latent_TD, artifact=artifact, horizons=horizons, known_future=known_future)
+    seen = see(artifact, episode)
+    run = partial(run_online, seen=seen, artifact=artifact, horizons=horizons, known_future=known_future)
     ours = run(episode)
-    forecast = _of_one_run(ours, latent_TD)
+    forecast = _of_one_run(ours, _as_it_came(seen))
     if not only_ours:
         forecast["ours, pose noise"] = run(with_noise(episode, noise_seed)).latent_THD
     if artifact.has("without_memory") and not only_ours:
@@ -116,16 +125,41 @@ def forecast_episode(
         # Evidence comes after the network, which knows nothing of it: no run of its own is needed.
         off_THD = ours.network_THD if part == EVIDENCE else run(episode, without=(part,)).latent_THD
         forecast[name_without(part)] = off_THD
-    if ridge_HFD is not None:
+    if ridge_HFD is not None and len(seen.stretches) == 1:
+        latent_TD = seen.stretches[0].latent_TD
         feature_TF = ridge_features(latent_TD, np.asarray(episode.action_TA))
         forecast["ridge regression"] = np.einsum("tf,hfd->thd", feature_TF, ridge_HFD).astype(np.float32)
     row_TH, part_TH = targets(np.asarray(episode.stamp_T), horizons, step_s)
-    target_THD = np.where((row_TH >= 0)[..., None], between_rows(latent_TD, row_TH, part_TH), np.nan)
     second_T = (np.asarray(episode.stamp_T) - int(episode.stamp_T[0])) * 1e-9
     judged_T = (second_T >= start_s) & (np.arange(len(episode)) >= burn_in)
-    revisit_TH = _revisits(episode, latent_TD, np.where(part_TH > 0.5, row_TH + 1, row_TH))
-    judged = forecast, ours.gate_TH, revisit_TH, judged_T, part_TH
-    return EpisodeForecasts(episode.name, latent_TD, target_THD, row_TH, *judged)
+    revisit_TH = _revisits(episode, seen.stretches[0].latent_TD, np.where(part_TH > 0.5, row_TH + 1, row_TH))
+    whole = EpisodeForecasts(
+        episode.name, _as_it_came(seen), np.empty(0), row_TH, forecast, ours.gate_TH, revisit_TH, judged_T, part_TH
+    )
+    return [_within(whole, stretch) for stretch in seen.stretches]
+
+
+def _as_it_came(seen: SeenEpisode) -> np.ndarray:
+    """Return the latents of all frames, each in the basis of its time, [T, D]."""
+    return np.concatenate([stretch.latent_TD[stretch.first : stretch.end] for stretch in seen.stretches])
+
+
+def _within(whole: EpisodeForecasts, stretch: Stretch) -> EpisodeForecasts:
+    """Return the forecasts that were made, and came true, in one basis."""
+    row_T = np.arange(len(whole.judged_T))
+    row_TH, part_TH = whole.target_row_TH, whole.target_part_TH
+    assert part_TH is not None
+    row_TH = np.where(row_TH + (part_TH > 0.0) < stretch.end, row_TH, -1)
+    return replace(
+        whole,
+        latent_TD=stretch.latent_TD,
+        target_THD=np.where((row_TH >= 0)[..., None], between_rows(stretch.latent_TD, row_TH, part_TH), np.nan),
+        target_row_TH=row_TH,
+        judged_T=whole.judged_T & (row_T >= stretch.first) & (row_T < stretch.end),
+        variance_D=stretch.variance_D,
+        is_own=stretch.projection is not None,
+        has_unit=stretch.variance_D is not None,
+    )
 
 
 def name_without(part: str) -> str:
@@ -157,7 +191,7 @@ class OnlineRun:
 
 def run_online(
     episode: Episode,
-    latent_TD: np.ndarray,
+    seen: SeenEpisode,
     artifact: Artifact,
     horizons: Sequence[int],
     known_future: bool,
@@ -173,6 +207,8 @@ def run_online(
     times_s = [step * step_s for step in horizons]
     predictor = Predictor(artifact, horizons_s=times_s, use_memory=use_memory, without=without)
     bank = MemoryBank.of(artifact.manifest)
+    stretches = {stretch.first: stretch for stretch in seen.stretches}
+    latent_TD = seen.stretches[0].latent_TD
     shape = (len(episode), len(horizons), latent_TD.shape[1])
     latent, network, copied, base, nearest, mean, knn = (np.empty(shape, np.float32) for _ in range(7))
     alone, usual, ridge = (np.empty(shape, np.float32) for _ in range(3))
@@ -180,9 +216,12 @@ def run_online(
     action_TA, stamp_T = np.asarray(episode.action_TA), np.asarray(episode.stamp_T)
     row_of = {int(stamp): row for row, stamp in enumerate(episode.stamp_T)}
     for t in range(len(episode)):
+        if t and t in stretches:
+            latent_TD = _change_basis(stretches[t], predictor, bank)
         action_A = action_TA[t] if np.isfinite(action_TA[t]).all() else None
-        seen = int(episode.stamp_T[t]), latent_TD[t], pose_or_none(episode.pose_T4[t]), action_A
-        observation = Observation(*seen, pose_std_of(episode, t))
+        now = int(episode.stamp_T[t]), latent_TD[t], pose_or_none(episode.pose_T4[t]), action_A
+        code_F = None if seen.code_TF is None else seen.code_TF[t]
+        observation = Observation(*now, pose_std_of(episode, t), code_F)
         plan_SA = plan_ahead(action_TA, stamp_T, t, max(horizons), step_s) if known_future else None
         requests = predictor.observe(observation, plan_SA)
         answers = bank.answer(requests) if use_memory and requests else None
@@ -198,6 +237,14 @@ def run_online(
         nearest[t], mean[t] = _copies(anticipated, latent_TD[t])
         knn[t] = _successors(appearance, row_of, latent_TD, stamp_T[: t + 1], [step * step_s for step in horizons])
     return OnlineRun(latent, network, copied, base, alone, usual, ridge, nearest, mean, knn, gate_TH)
+
+
+def _change_basis(stretch: Stretch, predictor: Predictor, bank: MemoryBank) -> np.ndarray:
+    """Let predictor and memory go on in another basis, and return the latents in it."""
+    assert stretch.projection is not None
+    predictor.rebase(stretch.projection)
+    bank.reproject(stretch.projection)
+    return stretch.latent_TD
 
 
 def pose_std_of(episode: Episode, row: int) -> np.ndarray | None:

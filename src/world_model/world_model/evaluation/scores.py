@@ -35,26 +35,28 @@ def score(
     runs: Sequence[EpisodeForecasts],
     images: Sequence[np.ndarray],
     variance_D: np.ndarray,
-    space: PixelSpace | None,
+    space: PixelSpace | Sequence[PixelSpace] | None,
 ) -> Scores:
     """Return the errors of all judged frames of some episodes.
 
     Args:
         runs: Forecasts of each episode.
         images: Each episode's images, for the space of pixels.
-        variance_D: Training variance of the latents.
-        space: Fixed space; ``None`` reports latents only.
+        variance_D: Training variance of the latents, where a run brings no unit of its own.
+        space: Fixed space, or one for each run; ``None`` reports latents only.
     """
     names = list(runs[0].forecast)
     parts: dict[str, dict[str, list[np.ndarray]]] = {s: {name: [] for name in names} for s in SPACES}
     blocks, revisit, gate, first_block = [], [], [], 0
-    for run, image in zip(runs, images):
+    spaces = space if isinstance(space, Sequence) else [space] * len(runs)
+    for run, image, space in zip(runs, images, spaces):
         rows = np.flatnonzero(run.judged_T)
         component_TP = _components(space, image)
+        unit_D = variance_D if run.variance_D is None else run.variance_D
         for name in names:
             predicted = run.forecast[name][rows]
             missing = run.target_row_TH[rows] < 0
-            parts["latent"][name].append(_masked(nmse(predicted - run.target_THD[rows], variance_D), missing))
+            parts["latent"][name].append(_masked(nmse(predicted - run.target_THD[rows], unit_D), missing))
             if space is not None and component_TP is not None:
                 single, pooled = space.errors(predicted, run.seen_at_targets(component_TP, rows))
                 parts["pixel_components"][name].append(_masked(single, missing))

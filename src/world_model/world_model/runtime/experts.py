@@ -21,6 +21,8 @@ from world_model.runtime.stepping import may_judge_between
 # How much of the mixture is the least-squares combination before anything is known.
 TRUST = 0.9
 _SOLVE_EVERY = 4
+# Of what is learned again in another basis, the shares of who needs no memory see one in so many: that is what costs.
+_REPLAY_EVERY = 4
 # A slow camera judges a forecast with the next frame, up to this share of the horizon late.
 _LATE = 0.1
 WITHOUT_MEMORY = ("network", "persistence", "running_mean", "ridge")
@@ -97,6 +99,11 @@ class Experts:
             kind: Evidence(len(WITH_MEMORY) - 1, variance_D, step_s, _SOLVE_EVERY) for kind in (False, True)
         }
 
+        self._guard(variance_D)
+
+    def _guard(self, variance_D: np.ndarray) -> None:
+        """Put mixtures that know nothing yet behind both combinations."""
+
         def mixture(experts: tuple[str, ...]) -> DelayedMixture:
             rest = np.full(len(experts), (1.0 - TRUST) / len(experts))
             return DelayedMixture(np.append(TRUST, rest), variance_D)
@@ -166,21 +173,31 @@ class Experts:
         first_ns, last_ns = before_ns + self._early_ns, now_ns - self._late_ns
         return [waiting.due_ns for waiting in self._waiting if first_ns < waiting.due_ns < last_ns]
 
-    def rebase(self, variance_D: np.ndarray, example: Example) -> None:
-        """Go on in another basis of the latents: the regression learns its examples anew, how far to trust whom stays.
+    def rebase(self, variance_D: np.ndarray, example: Example, mean_D: np.ndarray) -> None:
+        """Go on in another basis of the latents: what needs no memory learns from its examples anew.
+
+        How far memories are trusted stays. The mixtures that stand behind start again: errors before count in another
+        unit, so their bound holds from here on.
 
         Args:
             variance_D: The unit of errors from now on.
-            example: What the regression would have learned from in the new basis.
+            example: What would have been learned from in the new basis.
+            mean_D: The robot's own mean there.
         """
         self.forget_waiting()
         self._ridge = OnlineRidge(self._feature_count, variance_D, self._step_s)
-        for regressor_R, change_D in zip(example.regressor_NR, example.change_ND):
+        self._base_evidence = Evidence(len(WITHOUT_MEMORY) - 1, variance_D, self._step_s, _SOLVE_EVERY)
+        for number, (regressor_R, latent_D, change_D) in enumerate(
+            zip(example.regressor_NR, example.latent_ND, example.change_ND)
+        ):
+            # Each is forecast before it is learned from, as it was when it came.
+            if number % _REPLAY_EVERY == 0:
+                others = np.stack([latent_D, mean_D, latent_D + self._ridge.forecast(regressor_R)])
+                self._base_evidence.learn(latent_D, others, latent_D + change_D)
             self._ridge.learn(regressor_R, change_D)
-        for evidence in (self._base_evidence, *self._evidence.values()):
+        for evidence in self._evidence.values():
             evidence.rescale(variance_D)
-        for guard in (*self.base_guard.values(), *self.guard.values()):
-            guard.rescale(variance_D)
+        self._guard(variance_D)
 
     def forget_waiting(self) -> None:
         """Drop forecasts whose time has not come; what was learned stays."""

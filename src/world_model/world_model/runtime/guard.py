@@ -58,10 +58,6 @@ class DelayedMixture:
         self.largest = 0.0
         self.judged = 0
 
-    def rescale(self, variance_D: np.ndarray) -> None:
-        """Count errors in another unit from now on, as latents changed their basis; the bound is of sums as counted."""
-        self._precision_D = 1.0 / (np.asarray(variance_D, np.float64) * len(variance_D))
-
     @property
     def learner_count(self) -> int:
         """How many forecasts were ever waiting at once, and so how many learners there are."""

@@ -78,7 +78,7 @@ class Panel:
         self._mean.rebase(latent_ND)
         examples = past.examples(latent_ND, self._seen, self._horizons_s, longest_gap_s)
         for experts, example in zip(self.experts, examples):
-            experts.rebase(variance_D, example)
+            experts.rebase(variance_D, example, self._mean.mean_D)
         self._latent_D = latent_ND[-1].astype(np.float64)
         if self._before_W is not None:
             self._before_W = self._seen(self._latent_D)

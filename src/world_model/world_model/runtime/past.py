@@ -25,9 +25,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Example:
-    """What was known at some frames, [N, R], and how the latent had changed a horizon later, [N, D]."""
+    """What was known at some frames, [N, R], their latents, and how those had changed a horizon later, [N, D]."""
 
     regressor_NR: np.ndarray
+    latent_ND: np.ndarray
     change_ND: np.ndarray
 
 
@@ -91,7 +92,8 @@ class Past:
         nearer_N = np.abs(stamp_N[before_N] - wanted_N) <= np.abs(stamp_N[after_N] - wanted_N)
         then_N = np.where(nearer_N, before_N, after_N)
         good_N = (np.abs(stamp_N[then_N] - wanted_N) <= 0.5e9 * self._step_s) & (then_N > np.arange(len(stamp_N)))
-        return Example(np.column_stack(regressors)[good_N], (latent_ND[then_N] - latent_ND)[good_N])
+        change_ND = (latent_ND[then_N] - latent_ND)[good_N]
+        return Example(np.column_stack(regressors)[good_N], latent_ND[good_N], change_ND)
 
 
 def _motion(moved_N3: np.ndarray) -> np.ndarray:

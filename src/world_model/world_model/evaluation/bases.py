@@ -1,0 +1,77 @@
+"""The stretches of an episode in one basis each: a robot's own projection takes over when its first minutes are seen.
+
+Shape suffixes: T = frames, F = numbers of a feature, D = latent size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wm_core.projection import Projection
+from world_model.data.encoding import encode_episode
+from world_model.data.episodes import Episode
+from world_model.runtime.artifacts import Artifact
+from world_model.runtime.fitting import FRAMES, FeatureCollector
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Frames whose latents are in one basis.
+
+    Attributes:
+        first: Its first row.
+        end: The row after its last.
+        latent_TD: Latents of all frames of the episode in this basis.
+        variance_D: The unit of errors in it; ``None`` before there is one.
+        projection: From features to latents; ``None`` where the encoder makes latents itself.
+    """
+
+    first: int
+    end: int
+    latent_TD: np.ndarray
+    variance_D: np.ndarray | None
+    projection: Projection | None = None
+
+
+@dataclass(frozen=True)
+class SeenEpisode:
+    """An episode as an artifact sees it: its stretches in order, and the features where there are such, [T, F]."""
+
+    stretches: tuple[Stretch, ...]
+    code_TF: np.ndarray | None = None
+
+
+def see(artifact: Artifact, episode: Episode, frames: int = FRAMES) -> SeenEpisode:
+    """Return an episode as the live graph would see it from a start without a profile.
+
+    Args:
+        artifact: Whose encoder sees it.
+        episode: What is seen.
+        frames: Features in motion that the robot's own projection is fitted on.
+
+    Raises:
+        DataError: The episode lacks something the encoder takes.
+        ProjectionError: Nothing can be fitted on its features.
+    """
+    manifest = artifact.manifest
+    if artifact.projection is None:
+        latent_TD = encode_episode(artifact.encoder(), episode, manifest.inputs)
+        return SeenEpisode((Stretch(0, len(episode), latent_TD, np.array(manifest.latent_variance)),))
+    network, fixed = artifact.features(), artifact.projection
+    code_TF = np.concatenate(
+        [network.encode(np.array(episode.image_TSSC[row : row + _BATCH])) for row in range(0, len(episode), _BATCH)]
+    )
+    collector = FeatureCollector(network.space, frames)
+    # The frame after the last that was needed is the first in the new basis.
+    switch = next((row + 1 for row, code_F in enumerate(code_TF) if collector.add(code_F)), len(episode))
+    stretches = [Stretch(0, switch, fixed.project(code_TF), None, fixed)]
+    if switch < len(episode):
+        own = collector.fit(manifest.z_dim)
+        assert own.variance is not None
+        unit_D = np.full(manifest.z_dim, own.variance)
+        stretches.append(Stretch(switch, len(episode), own.project(code_TF), unit_D, own))
+    return SeenEpisode(tuple(stretches), code_TF)
