@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 
 from wm_testing.episodes import circling_set
 from world_model.commands.train import CONFIGS
+from world_model.errors import ArtifactError
 from world_model.export.quantise import quantise_artifact
 from world_model.export.torchscript import example_inputs, export_artifact
 from world_model.models.factory import make_decoder, make_encoder, make_transition
@@ -200,10 +202,28 @@ def with_sizes(row: dict[str, Any], path: Path) -> dict[str, Any]:
     return row
 
 
+@torch.inference_mode()
+def encode_side_by_side(repeats: int, threads: int) -> dict[str, float]:
+    """Return what one picture costs the encoders of tiny and, where it was made, of generic, by turns [ms]."""
+    torch.set_num_threads(threads)
+    calls: dict[str, Callable[[], Any]] = {}
+    for name in ("tiny", "generic"):
+        try:
+            artifact = load_artifact(f"artifact://{name}")
+        except ArtifactError as error:
+            print(f"{name} is left out: {error}")
+            continue
+        size = artifact.manifest.image_size
+        picture = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8))
+        calls[name] = partial(artifact.encoder(), picture, None, None)
+    rounds = [{name: median_ms(call, 100) for name, call in calls.items()} for _ in range(repeats)]
+    return {name: round(float(np.median([each[name] for each in rounds])), 4) for name in calls}
+
+
 def main() -> None:
     """Measure and print, and write JSON and Markdown where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--configs", nargs="+", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--configs", nargs="*", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--longest-s", type=float, default=60.0, help="leave out batches that take longer")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
@@ -217,7 +237,8 @@ def main() -> None:
         # A process per configuration; what goes wrong in it is raised here.
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             rows |= pool.submit(rows_of, name, options).result()
-    result = {"configurations": rows, "threads": options.threads}
+    encode_ms = encode_side_by_side(options.repeats, options.threads)
+    result = {"configurations": rows, "encode_ms": encode_ms, "threads": options.threads}
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

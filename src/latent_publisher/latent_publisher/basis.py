@@ -51,13 +51,18 @@ class Basis:
         """Features gathered for the fit."""
         return 0 if self._collector is None else len(self._collector)
 
+    def present(self, code_F: np.ndarray) -> np.ndarray:
+        """Return a feature's latent [D] in the basis that is in force; it is no frame of the stream."""
+        latent_D: np.ndarray = self.projection.project(code_F[None])[0]
+        return latent_D
+
     def latent(self, code_F: np.ndarray) -> tuple[np.ndarray, str | None]:
         """Return a feature's latent [D] and, where it is the first one in another basis, the ``encoder_id`` before."""
         before, fitted = None, self._fitted
         if fitted is not None:
             before, self._fitted = self.projection.encoder_id, None
             self.projection = fitted
-        latent_D: np.ndarray = self.projection.project(code_F[None])[0]
+        latent_D = self.present(code_F)
         if self._collector is not None and self._collector.add(code_F):
             self._thread = Thread(target=self._fit, args=(self._collector,), daemon=True, name="projection")
             self._thread.start()

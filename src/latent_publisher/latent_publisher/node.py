@@ -21,6 +21,7 @@ from wm_core.errors import FrameError
 from wm_core.sources import ActionSample, PoseSample
 from wm_core.timeline import Pacer, Passage, Timeline
 from wm_interfaces.msg import LatentState, Projection
+from wm_interfaces.srv import EncodeImage
 from wm_ros import (
     ActionInput,
     CameraSubscription,
@@ -67,7 +68,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
     ``/proprioception`` (std_msgs/Float32MultiArray). Publishes ``/latent`` (std_msgs/Float32MultiArray) at once and
     ``/latent/state`` (wm_interfaces/LatentState) as soon as the pose and action of that stamp are known, at most
     ``pose_wait_s`` later. Where the artifact makes features, ``/latent/projection`` (wm_interfaces/Projection, latched)
-    tells from which frame on latents are in which basis.
+    tells from which frame on latents are in which basis. Serves ``~/encode`` (wm_interfaces/EncodeImage).
     """
 
     def __init__(self, encoder: Encoder | None = None, **node_options: Any) -> None:
@@ -124,6 +125,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             self.create_subscription(Image, "camera/depth/image_raw", self._on_depth, qos.SENSOR)
         if self._encoder.proprioception_dim:
             self.create_subscription(Float32MultiArray, "proprioception", self._on_proprioception, qos.INPUT)
+        self.create_service(EncodeImage, "~/encode", self._on_encode)
         self._camera = CameraSubscription(self, "camera/image_raw", self._on_image, self._params.image_transport)
         health.expect("images", params.image_timeout_s, self._camera.why_silent)
         health.expect("pose", params.image_timeout_s, self._pose_input.why_silent)
@@ -160,9 +162,28 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             return _Encoded(msg.header, latent_D, self._encoder.encoder_id)
         feature_F = self._encoder.look(picture)
         latent_D, before = self._basis.latent(feature_F)
+        self._health.degrade("projection", self._basis.trouble or None)
         if before is not None or not self._is_basis_told:
             self._tell_basis(self._basis, msg.header, before or "")
         return _Encoded(msg.header, latent_D, self._told_id, feature_F)
+
+    def _on_encode(self, request: EncodeImage.Request, response: EncodeImage.Response) -> EncodeImage.Response:
+        """Answers what the encoder makes of a picture that is none of the stream."""
+        picture = request.image if request.image.data else request.compressed
+        try:
+            image_HW3 = picture_from_msg(picture)
+            if self._basis is None:
+                latent_D = self._encoder.encode(image_HW3)
+            else:
+                feature_F = self._encoder.look(image_HW3)
+                latent_D = self._basis.present(feature_F)
+                response.feature_id, response.feature = self._basis.projection.space.feature_id, codes(feature_F)
+        except (MessageError, FrameError) as error:
+            response.message = str(error)
+            return response
+        response.encoder_id = self._encoder.encoder_id if self._basis is None else self._basis.projection.encoder_id
+        response.latent, response.success = floats(latent_D), True
+        return response
 
     def _tell_basis(self, basis: Basis, header: Header, before: str) -> None:
         self._is_basis_told, self._told_id = True, basis.projection.encoder_id

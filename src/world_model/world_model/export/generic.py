@@ -22,7 +22,15 @@ import numpy as np
 
 from wm_core.projection import FeatureSpace, Projection
 from world_model.errors import ArtifactError
-from world_model.export.lite_network import IMAGE_SIZE, PACKAGES, RELU_MOST, build_graph, load_network
+from world_model.export.lite_network import (
+    IMAGE_SIZE,
+    MIDDLE,
+    PACKAGES,
+    RELU_MOST,
+    UNIT,
+    build_graph,
+    load_network,
+)
 from world_model.runtime.artifacts import PROJECTION_NAME, SHIPPED_PATH, Manifest, write_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.features import FeatureNetwork, open_session
@@ -37,6 +45,7 @@ _FIRST_BUILDING = 70_000
 _STEPS_PER_OCTAVE = 8
 # Largest loss of accuracy in 8 bits: squared error over the variance of the features.
 LARGEST_NMSE = 0.15
+_READ_AS = ("centred_DequantizeLinear_Output",)
 
 
 @dataclass(frozen=True)
@@ -162,7 +171,9 @@ def quantised(content: bytes, image_NHWC: np.ndarray) -> tuple[bytes, float, int
             )
         finally:
             root.setLevel(level)
-        return _with_int8_output(onnx.load(str(target)))
+        model = onnx.load(str(target))
+        _take_pictures_as_codes(model)
+        return _with_int8_output(model)
 
 
 class _Pictures:
@@ -187,8 +198,9 @@ def activation_ranges(model: Any, image_NHWC: np.ndarray) -> dict[str, tuple[flo
     for node in model.graph.node:
         if node.op_type == "Clip":
             ranges[node.output[0]] = (0.0, RELU_MOST)
-        elif node.op_type in ("Conv", "Add", "AveragePool", "Flatten") or node.name == "centred":
+        elif node.op_type in ("Conv", "Add", "AveragePool", "Flatten"):
             names.append(node.output[0])
+    ranges["centred"] = (-MIDDLE / UNIT, (255.0 - MIDDLE) / UNIT)
     inside.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name != "feature"
     )
@@ -206,6 +218,28 @@ def _rounded_up(value: float) -> float:
     if value <= 0.0:
         return 0.0
     return float(2.0 ** (math.ceil(math.log2(value) * _STEPS_PER_OCTAVE) / _STEPS_PER_OCTAVE))
+
+
+def _take_pictures_as_codes(model: Any) -> None:
+    """Let the picture itself be the first codes: a step of 1 / 128 around 127 is what its preparation comes to."""
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    reader = next(node for node in graph.node if node.op_type == "DequantizeLinear" and node.output[0] in _READ_AS)
+    weights = {weight.name: numpy_helper.to_array(weight) for weight in graph.initializer}
+    step, middle = float(weights[reader.input[1]]), int(weights[reader.input[2]])
+    assert (step, middle) == (1.0 / UNIT, MIDDLE), f"a picture's codes have step {step} around {middle}"
+    reader.input[0] = "planes"
+    graph.node.insert(0, helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2]))
+    while True:
+        used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+        unused = [node for node in graph.node if not used.intersection(node.output)]
+        if not unused:
+            break
+        for node in unused:
+            graph.node.remove(node)
+    for weight in [weight for weight in graph.initializer if weight.name not in used]:
+        graph.initializer.remove(weight)
 
 
 def _with_int8_output(model: Any) -> tuple[bytes, float, int]:

@@ -23,7 +23,7 @@ CHANNELS = 112
 SIDE = 4
 _OPSET, _IR_VERSION = 17, 9
 # As the network was trained: (x - 127) / 128.
-_MIDDLE, _UNIT = 127.0, 128.0
+MIDDLE, UNIT = 127.0, 128.0
 RELU_MOST = 6.0
 
 
@@ -114,7 +114,7 @@ def build_graph(network: Any, grid: int) -> Any:
     if grid not in (1, 2, SIDE):
         raise ArtifactError(f"grid is {grid}, expected 1, 2 or {SIDE}")
     graph = _Graph()
-    for name, value in (("least", 0.0), ("most", RELU_MOST), ("middle", _MIDDLE), ("unit", 1.0 / _UNIT)):
+    for name, value in (("least", 0.0), ("most", RELU_MOST), ("middle", MIDDLE), ("unit", 1.0 / UNIT)):
         graph.constant(name, np.float32(value))
     last = graph.add("Cast", ["image"], to=TensorProto.FLOAT)
     last = graph.add("Transpose", [last], perm=[0, 3, 1, 2])
