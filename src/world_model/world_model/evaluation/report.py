@@ -31,6 +31,7 @@ from world_model.evaluation.comparable import comparable
 from world_model.evaluation.runner import EpisodeForecasts, forecast_episode, name_without
 from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
 from world_model.runtime.artifacts import REFERENCE_NAME, Artifact, load_artifact
+from world_model.runtime.fitting import FRAMES
 from world_model.runtime.metrics import too_slow
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.training.displacement import pose_or_none
@@ -122,7 +123,10 @@ def evaluate(
     result[model_path] = comparable({"known": recorded, "held": held}, seen, latents, horizons_s, variance_D)
     result["cost"] = cost(artifact, episodes[0])
     result["about"] = _about(artifact, options, episodes, time.monotonic() - started)
-    result["about"]["not_scored"] = not_scored(episodes, recorded, options.horizons, artifact.manifest.step_s)
+    result["about"]["not_scored"] = not_scored(seen, recorded, options.horizons, artifact.manifest.step_s)
+    if not any(run.has_unit for run in recorded):
+        text = f"latents are not scored: fewer than {FRAMES} frames in motion, so no projection of the robot's own"
+        result["about"]["not_scored"]["unit"] = text
     return result, seen, recorded
 
 
