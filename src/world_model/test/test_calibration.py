@@ -50,6 +50,7 @@ def run(model, seen: Drive, *, known=True, calibrate=True, actions=True, steps=2
     for row in range(len(seen.stamp_T)):
         action = seen.action_TA[row] if actions else None
         own.update(int(seen.stamp_T[row]), pose(seen.pose_T4[row]), action, known)
+        own.learn()
         plan = seen.action_TA[row + 1 : row + steps] if known and actions else None
         moved = own.displacements(steps, plan)
         if moved is not None and row + steps < len(missed):
@@ -151,6 +152,7 @@ def test_cameras_of_other_rates(rate_hz):
     calibration = MotionCalibration(SHIPPED_MODEL, STEP_S, 2, 1.0, (1.0,))
     for row in range(len(seen.stamp_T)):
         calibration.observe(int(seen.stamp_T[row]), pose(seen.pose_T4[row]), seen.action_TA[row])
+        calibration.learn()
     assert calibration.names[KNOWN_FUTURE] == FITTED
     mine, theirs = (calibration.figures(name, KNOWN_FUTURE) for name in (FITTED, SHIPPED))
     assert mine.turn_deg < max(0.15 * theirs.turn_deg, 2.0)
@@ -186,6 +188,7 @@ def test_a_model_from_the_profile_that_does_badly_is_left():
     calibration.restore({"step_s": STEP_S, "action_dim": 2, "names": names, "models": entries})
     for row in range(120):
         calibration.observe(int(seen.stamp_T[row]), pose(seen.pose_T4[row]), seen.action_TA[row])
+        calibration.learn()
     assert calibration.names[KNOWN_FUTURE] == SHIPPED
 
 

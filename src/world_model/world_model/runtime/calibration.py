@@ -117,6 +117,7 @@ class MotionCalibration:
         self.fits = 0
         self._fit_at = round(_FIRST_S / step_s)
         self._moved_steps = self._judged = 0
+        self._unlearned = False
         self._work: Piecework = self._labour()
 
     def model(self, future: str) -> MotionModel:
@@ -126,7 +127,7 @@ class MotionCalibration:
     def state(self) -> dict[str, Any]:
         """Return what a later start goes on from, JSON-ready."""
         learned = {name: each.model.to_manifest() for name, each in self.candidates.items() if name != SHIPPED}
-        return {**self._fits_to(), "names": dict(self.names), "models": learned}
+        return {**self._fits_to(), "fits": self.fits, "names": dict(self.names), "models": learned}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what ``state`` returned; a model that does badly now is left as any other.
@@ -156,9 +157,13 @@ class MotionCalibration:
         self._log.restart()
 
     def observe(self, stamp_ns: int, pose: Pose2 | None, action_A: np.ndarray | None) -> None:
-        """Take one observation and do a piece of the work."""
+        """Take one observation; ``learn`` makes use of it."""
         self._log.append(stamp_ns, pose, action_A)
-        left = _PIECE
+        self._unlearned = True
+
+    def learn(self) -> None:
+        """Do a piece of the work, once for each observation."""
+        left, self._unlearned = _PIECE if self._unlearned else 0, False
         while left > 0:
             done = next(self._work)
             if not done:

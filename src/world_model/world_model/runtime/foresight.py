@@ -21,12 +21,12 @@ from wm_core.se2 import Pose2
 _EVERY = 4
 # Older ones count less, with this time constant [s].
 _FORGET_S = 60.0
-# What is believed before anything came true counts as so many judged expectations.
-_PRIOR = 40.0
-# Standard errors are left alone until so many were judged.
+# What is believed before anything came true is left only as far as it is this many standard errors off.
+_SURE = 2.0
+# ... and once so many expectations were judged.
 _LEAST_SEEN = 10.0
 # A single error counts at most so many standard errors: a localisation that jumped is no motion.
-_LARGEST = 5.0
+_LARGEST, _USUAL = 5.0, 2.0
 _LEAST_SCALE, _MOST_SCALE = 0.5, 20.0
 
 
@@ -43,7 +43,7 @@ class _Waiting:
 class PathTrust:
     """Learns the share of the foresight to follow, and by what to scale standard errors, for each horizon and axis.
 
-    Both begin at 1: without evidence the network is followed.
+    Both begin at 1, and depart from it only as far as what came true leaves no doubt: the network is followed else.
 
     Args:
         horizons_s: Times ahead [s].
@@ -58,6 +58,7 @@ class PathTrust:
         self._horizons_ns = [round(horizon_s * 1e9) for horizon_s in horizons_s]
         self._slack_ns = step_s * 0.5e9
         self._keep = math.exp(-_EVERY * step_s / _FORGET_S)
+        self._overlap_H1 = np.maximum(np.array(horizons_s)[:, None] / (_EVERY * step_s), 1.0)
         self._count = 0
         shape = (len(horizons_s), 3)
         self._seen_H1 = np.zeros((len(horizons_s), 1))
@@ -124,19 +125,27 @@ class PathTrust:
         missed_3 = np.array([forward - moved_3[0], left - moved_3[1], math.remainder(turn - moved_3[2], math.tau)])
         std_3 = np.maximum(expected.std_3, 1e-4)
         missed_3, said_3, own_3 = missed_3 / std_3, expected.said_3 / std_3, expected.own_3 / std_3
-        missed_3 = np.clip(missed_3, -_LARGEST * self.scale_H3[row], _LARGEST * self.scale_H3[row])
-        left_3 = missed_3 - self.share_H3[row] * said_3
+        far_3 = self.scale_H3[row]
+        left_3 = np.clip(missed_3 - self.share_H3[row] * said_3, -_LARGEST * far_3, _LARGEST * far_3)
+        # What is left where the foresight is followed, of which the few large ones say little.
+        followed_3 = np.clip(missed_3 - said_3, -_USUAL * far_3, _USUAL * far_3)
         self._seen_H1[row] = self._keep * self._seen_H1[row] + 1.0
         for table, value_3 in (
             (self._square_H3, said_3 * said_3),
-            (self._product_H3, said_3 * missed_3),
+            (self._product_H3, said_3 * (said_3 + followed_3)),
             (self._missed_H3, left_3 * left_3 - own_3 * own_3),
         ):
             table[row] = self._keep * table[row] + value_3
 
     def _solve(self) -> None:
-        seen_H1 = np.maximum(self._seen_H1, 1.0)
-        prior_H3 = _PRIOR * self._square_H3 / seen_H1 + 1e-9
-        self.share_H3 = np.clip((self._product_H3 + prior_H3) / (self._square_H3 + prior_H3), 0.0, 1.0)
-        scale_H3 = np.sqrt(np.maximum(self._missed_H3 + _PRIOR, 0.0) / (self._seen_H1 + _PRIOR))
-        self.scale_H3 = np.where(self._seen_H1 < _LEAST_SEEN, 1.0, np.clip(scale_H3, _LEAST_SCALE, _MOST_SCALE))
+        enough_H1 = self._seen_H1 >= _LEAST_SEEN
+        # Expectations that overlap in time are one and the same evidence.
+        seen_H1 = np.maximum(self._seen_H1 / self._overlap_H1, 1.0)
+        square_H3 = self._square_H3 + 1e-9
+        left_H3 = np.maximum(self._missed_H3, 1e-9) / np.maximum(self._seen_H1, 1.0)
+        doubt_H3 = _SURE * np.sqrt(left_H3 * self._overlap_H1 / square_H3)
+        share_H3 = 1.0 - np.maximum(1.0 - self._product_H3 / square_H3 - doubt_H3, 0.0)
+        self.share_H3 = np.where(enough_H1, np.clip(share_H3, 0.0, 1.0), 1.0)
+        scale_H3 = 0.5 * np.log(left_H3)
+        sure_H3 = np.sign(scale_H3) * np.maximum(np.abs(scale_H3) - _SURE / np.sqrt(2.0 * seen_H1), 0.0)
+        self.scale_H3 = np.where(enough_H1, np.clip(np.exp(sure_H3), _LEAST_SCALE, _MOST_SCALE), 1.0)

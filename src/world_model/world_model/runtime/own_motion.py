@@ -6,7 +6,8 @@ Shape suffixes: S = steps ahead, A = action size, H = horizons, 3 = (forward [m]
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class OwnMotion:
     def update(
         self, stamp_ns: int, pose: Pose2 | None, action_A: np.ndarray | None, known_future: bool = False
     ) -> bool:
-        """Take one observation and learn from it; return whether another model is in use now.
+        """Take one observation; return whether another model is in use since the last one.
 
         Args:
             stamp_ns: Its time.
@@ -84,20 +85,39 @@ class OwnMotion:
         Raises:
             ObservationError: The action has the wrong length or is not finite.
         """
+        changed = False
+        if self.calibration is not None:
+            model = self.calibration.model(KNOWN_FUTURE if known_future else HELD_FUTURE)
+            changed = model is not self._model
+            if changed:
+                self._use(model)
         self._tracker.update(stamp_ns, pose, action_A)
-        if self.calibration is None:
-            return False
-        self._recent.append((stamp_ns, pose, action_A))
-        self.calibration.observe(stamp_ns, pose, action_A)
-        model = self.calibration.model(KNOWN_FUTURE if known_future else HELD_FUTURE)
-        if model is self._model:
-            return False
-        self._use(model)
-        return True
+        if self.calibration is not None:
+            self._recent.append((stamp_ns, pose, action_A))
+            self.calibration.observe(stamp_ns, pose, action_A)
+        return changed
+
+    def learn(self) -> None:
+        """Learn a little from the last observation; what comes of it is in use from the next one on."""
+        if self.calibration is not None:
+            self.calibration.learn()
 
     def displacements(self, steps: int, plan_SA: np.ndarray | None = None) -> np.ndarray | None:
         """Return where the robot will be after 1..``steps`` steps, [S, 3]; see ``MotionTracker.displacements``."""
         return self._tracker.displacements(steps, plan_SA)
+
+    def state(self) -> dict[str, Any] | None:
+        """Return what a later start goes on from, JSON-ready; ``None`` where nothing is to be learned."""
+        return None if self.calibration is None else self.calibration.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned, from the next observation on.
+
+        Raises:
+            ProfileError: It is of another step or count of actions, or malformed.
+        """
+        if self.calibration is not None:
+            self.calibration.restore(state)
 
     def says(self) -> str:
         """Return which model is in use where the last action is held, and how it and the shipped one did, in words."""

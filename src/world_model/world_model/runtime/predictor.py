@@ -222,6 +222,7 @@ class Predictor:
         ``predict`` does so itself; called between, it passes the time while the memory is asked.
         """
         self._panel.learn()
+        self.motion.learn()
 
     def _longest_gap_s(self) -> float:
         """Return how long the frames may stay away within one context."""
@@ -265,6 +266,7 @@ class Predictor:
         """
         if self._last is None:
             raise ObservationError("predict was called before any observation")
+        self.motion.learn()
         expected = len(self.horizons_s) + 1
         if memories is not None and len(memories) not in (0, expected):
             raise ObservationError(f"{len(memories)} memory answers, expected {expected}")

@@ -70,7 +70,7 @@ class Profile:
         """Return what differs whenever a part was written anew, ``None`` without one; costs one ``stat``."""
         try:
             status = self._path(name).stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return status.st_mtime_ns, status.st_ino
 
@@ -186,6 +186,17 @@ class Profile:
         with (self.folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def profile_folder(name: str, namespace: str = "") -> Path:
+    """Return where a robot's profile lies: a folder, or a name in ``~/.ros/world_model/NAMESPACE`` (or ``ROS_HOME``).
+
+    Two robots on a machine have two.
+    """
+    if "/" in name:
+        return Path(name).expanduser()
+    home = os.environ.get("ROS_HOME") or str(Path.home() / ".ros")
+    return Path(home) / "world_model" / namespace.strip("/") / name
 
 
 def _canonical(entries: Mapping[str, Any]) -> bytes:
