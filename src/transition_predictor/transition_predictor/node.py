@@ -14,8 +14,10 @@ from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
 from std_msgs.msg import Float32MultiArray, Header
+from std_srvs.srv import Trigger
 
 from transition_predictor.history import HistoryKeeper, UsableHistory
+from transition_predictor.keeper import MotionKeeper
 from transition_predictor.params import TransitionPredictorParams
 from wm_core.memory.errors import QueryError
 from wm_core.memory.journal import WindowSource
@@ -49,14 +51,18 @@ from wm_ros.silence import why_silent
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.metrics import ErrorTracker, ScoredForecast, misses, too_slow
 from world_model.runtime.predictor import Forecast, Observation, Predictor
+from world_model.runtime.profile import Profile, profile_folder
 from world_model.runtime.retrieved import Memory, MemoryRequest
 from world_model.runtime.stepping import measured_step_s
+from world_model.runtime.switches import CALIBRATION
 
 _REMEMBERED_PREDICTIONS = 200
 # The training range counts as kept again after so many latents in it: at its edge a robot crosses it all the time.
 _INSIDE_AGAIN = 100
 _RATED_FRAMES, _RATED_EVERY = 12, 5
 _SOURCES = ("none", "window", "service")
+# The profile is looked at after so many predictions: five seconds at 20 Hz.
+_LOOK_EVERY = 100
 
 
 @dataclass
@@ -100,13 +106,17 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         params = self._params
         artifact = self._given or params.load()
         self._manifest = artifact.manifest
-        self._predictor = Predictor(artifact, top_k=params.top_k or None)
+        without = () if params.calibrate else (CALIBRATION,)
+        self._predictor = Predictor(artifact, top_k=params.top_k or None, without=without)
+        folder = profile_folder(params.profile, self.get_namespace()) if params.profile else None
+        self._keeper = MotionKeeper(None if folder is None else Profile(folder), self._predictor.motion)
+        self._keeper.look()
         self._history_size = artifact.manifest.history_dim
         self._tracker = ErrorTracker(np.asarray(artifact.manifest.latent_variance), artifact.manifest.step_s / 2)
         self._history = HistoryKeeper(params.use_history, params.history_max_age_s)
         self._history_id = artifact.manifest.files.get("world_action.pt", "")[:16]
         self._degraded: OrderedDict[int, bool] = OrderedDict()
-        self._inside_count = self._unrated_count = 0
+        self._inside_count = self._unrated_count = self._looked_count = 0
         self._stamps: deque[int] = deque(maxlen=2 * _RATED_FRAMES)
         self._open: _Open | None = None
         # What latents may be in: the artifact's own basis, then those of its features that were told of.
@@ -114,6 +124,10 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._is_scored = self._space is None
         self._projections: dict[str, Projection] = {}
         self._untold: deque[LatentState] = deque(maxlen=_RATED_FRAMES)
+
+    def release(self) -> None:
+        """Keep what was learned."""
+        self._keeper.close()
 
     def params_changed(self, params: TransitionPredictorParams) -> None:
         """Wait for the memory as long as is said now."""
@@ -133,6 +147,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             params.window_radius_m, params.window_max_age_s, params.window_max_count, params.window_period_s
         )
         self._held = HeldMemories(self, self._health, settings, self._window_source)
+        self.create_service(Trigger, "~/reload", self._on_reload)
         child = self._params.expected_frame
         self._expected_frame = ExpectedFrame(self, child) if child else None
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -346,6 +361,30 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             self._health.gauge(f"successors_{name}", count)
         if self._params.use_memory:
             self._held.refresh(self._predictor.motion.pose, open_.state.pose_frame_id)
+        self._follow_profile()
+
+    def _follow_profile(self) -> None:
+        """Now and then says which motion model is in use, keeps it, and takes up what another wrote."""
+        self._looked_count += 1
+        if self._looked_count % _LOOK_EVERY:
+            return
+        self._health.gauge("motion", self._predictor.motion.says())
+        self._take_up()
+
+    def _take_up(self) -> bool:
+        """Reads or writes the profile; returns whether something was read."""
+        is_read = self._keeper.look()
+        if is_read:
+            self.get_logger().info(f"motion from the profile: {self._predictor.motion.says()}")
+            self._health.count("profile_read")
+        self._health.degrade("profile", self._keeper.problem or None)
+        return is_read
+
+    def _on_reload(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._take_up()
+        response.success = not self._keeper.problem
+        response.message = self._keeper.problem or self._predictor.motion.says()
+        return response
 
     def _say_outside(self, outside: Sequence[str]) -> None:
         """Counts and names what lay outside the range that the model was trained on."""

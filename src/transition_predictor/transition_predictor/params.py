@@ -41,4 +41,10 @@ class TransitionPredictorParams(ModelParams):
     expected_frame: str = param(
         "", "Frame on /tf at the pose expected furthest ahead, as base_link_expected; empty: none. Needs tf2_msgs."
     )
+    profile: str = param(
+        "",
+        "Folder of this robot's profile, or the name of one in ~/.ros/world_model/NAMESPACE (or ROS_HOME): what was "
+        "learned of its motion is kept there; empty: nothing is kept.",
+    )
+    calibrate: bool = param(True, "Whether the motion model is learned while driving.")
     latent_timeout_s: float = param(2.0, "Silence of /latent/state that is a fault [s].", low=0.1, high=3600.0)
