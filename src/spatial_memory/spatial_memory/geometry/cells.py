@@ -71,7 +71,10 @@ class CellGrid:
         Raises:
             PlaceError: A place that lies nowhere or off the map.
         """
-        return h3.latlng_to_cell(*self.map.place_to_latlng(x, y), self.resolution if resolution is None else resolution)
+        result: int = h3.latlng_to_cell(
+            *self.map.place_to_latlng(x, y), self.resolution if resolution is None else resolution
+        )
+        return result
 
     def parents(self, cell: int) -> tuple[int, ...]:
         """Return the cell's ancestors, one per level after the first."""
@@ -84,7 +87,8 @@ class CellGrid:
 
     def within_rings(self, cell: int, ring_count: int) -> np.ndarray:
         """Return all cells at most ``ring_count`` steps away, uint64 [C]."""
-        return h3.grid_disk(cell, ring_count)
+        result: np.ndarray = h3.grid_disk(cell, ring_count)
+        return result
 
     def disc(self, cell: int, radius_m: float, most: int) -> tuple[int, np.ndarray] | None:
         """Return a level and its cells that hold everything within a radius of any place in a cell.

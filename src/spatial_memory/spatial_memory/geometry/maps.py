@@ -69,7 +69,8 @@ class LocalMap(Planar):
         point = np.array((x, y))
         outside_N2 = np.maximum(box_N4[:, :2] - point, point - box_N4[:, 2:])
         np.maximum(outside_N2, 0.0, out=outside_N2)
-        return np.einsum("ij,ij->i", outside_N2, outside_N2)
+        result: np.ndarray = np.einsum("ij,ij->i", outside_N2, outside_N2)
+        return result
 
 
 class Wgs84Map:
@@ -100,7 +101,8 @@ class Wgs84Map:
         lat_N, lat = np.radians(y_N), np.radians(y)
         half_N = np.sin((lat_N - lat) / 2) ** 2
         half_N += np.cos(lat_N) * np.cos(lat) * np.sin(np.radians(x_N - x) / 2) ** 2
-        return (2.0 * EARTH_RADIUS_M * np.arcsin(np.sqrt(np.minimum(half_N, 1.0)))) ** 2
+        result: np.ndarray = (2.0 * EARTH_RADIUS_M * np.arcsin(np.sqrt(np.minimum(half_N, 1.0)))) ** 2
+        return result
 
     def box_distance2(self, box_N4: np.ndarray, x: float, y: float) -> np.ndarray:
         """Return zeros: a lower bound that costs nothing and leaves the exact check to decide."""

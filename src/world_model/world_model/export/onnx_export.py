@@ -45,7 +45,8 @@ class _Encode(nn.Module):
 
     def forward(self, image_BHWC: Tensor, *extra: Tensor) -> Tensor:
         depth = extra[0] if self.has_depth else None
-        return self.encoder(image_BHWC, depth, extra[-1] if self.has_proprio else None)
+        result: Tensor = self.encoder(image_BHWC, depth, extra[-1] if self.has_proprio else None)
+        return result
 
 
 class _Observe(nn.Module):

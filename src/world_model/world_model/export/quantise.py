@@ -131,7 +131,10 @@ def _of_episode(episode: Episode, manifest: Manifest, count: int) -> list[_Frame
 
 def _dynamic(module: nn.Module) -> nn.Module:
     quantisation = _quantisation()
-    return quantisation.quantize_dynamic(copy.deepcopy(module).eval(), {nn.Linear, nn.GRUCell}, dtype=torch.qint8)
+    result: nn.Module = quantisation.quantize_dynamic(
+        copy.deepcopy(module).eval(), {nn.Linear, nn.GRUCell}, dtype=torch.qint8
+    )
+    return result
 
 
 def _static(encoder: nn.Module, frames: Sequence[_Frame]) -> nn.Module:

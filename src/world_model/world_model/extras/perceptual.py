@@ -106,7 +106,8 @@ def load_perceptual(folder: Path) -> PerceptualLoss:
 
 def _read(path: Path) -> Mapping[str, Tensor]:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        result: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return result
     except Exception as error:
         raise ArtifactError(f"perceptual weights {path} cannot be read: {type(error).__name__}") from error
 

@@ -63,11 +63,13 @@ class PretrainedEncoder(nn.Module):
         pooled = getattr(output, "pooler_output", None)
         if pooled is None:
             pooled = output.last_hidden_state.mean(dim=1)
-        return pooled.flatten(1)
+        result: Tensor = pooled.flatten(1)
+        return result
 
     def forward(self, image_BSSC: Tensor, depth_B1SS: Tensor | None = None, proprio_BP: Tensor | None = None) -> Tensor:
         """Return latents [B, D] of uint8 RGB images [B, S, S, 3]; depth and proprioception are not used."""
-        return self.project(self.features(image_BSSC))
+        result: Tensor = self.project(self.features(image_BSSC))
+        return result
 
 
 def load_pretrained(folder: Path, latent_dim: int, *, freeze: bool = True) -> PretrainedEncoder:
@@ -108,6 +110,7 @@ def load_pretrained(folder: Path, latent_dim: int, *, freeze: bool = True) -> Pr
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        result: dict[str, Any] = json.loads(path.read_text())
+        return result
     except (OSError, json.JSONDecodeError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from error

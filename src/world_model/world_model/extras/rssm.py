@@ -44,12 +44,14 @@ class RssmContext(nn.Module):
 
     def prior(self, deterministic_BF: Tensor) -> Tensor:
         """Return the logits before seeing, [B, groups, classes]."""
-        return self.prior_net(deterministic_BF).view(-1, self.groups, self.classes)
+        result: Tensor = self.prior_net(deterministic_BF).view(-1, self.groups, self.classes)
+        return result
 
     def posterior(self, deterministic_BF: Tensor, input_BI: Tensor) -> Tensor:
         """Return the logits after seeing, [B, groups, classes]."""
         logits = self.posterior_net(torch.cat([deterministic_BF, input_BI], dim=1))
-        return logits.view(-1, self.groups, self.classes)
+        result: Tensor = logits.view(-1, self.groups, self.classes)
+        return result
 
     def heads(self, state_BC: Tensor) -> tuple[Tensor, Tensor]:
         """Return the expected reward [B] and the logit that the episode goes on [B]."""

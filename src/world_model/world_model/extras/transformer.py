@@ -46,7 +46,8 @@ class TransformerContext(nn.Module):
         value_BWF = self.enter(window_BWX[:, :, :-1]) + self.place
         for layer in self.layers:
             value_BWF = layer(value_BWF, real_BW)
-        return self.norm(value_BWF[:, -1])
+        result: Tensor = self.norm(value_BWF[:, -1])
+        return result
 
 
 class _CausalLayer(nn.Module):
@@ -72,4 +73,5 @@ class _CausalLayer(nn.Module):
         allowed = self.causal & (real_BW[:, None, None, :] | torch.eye(window, device=real_BW.device, dtype=torch.bool))
         gathered = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         value_BWF = value_BWF + self.out(gathered.transpose(1, 2).reshape(batch, window, hidden))
-        return value_BWF + self.feed(self.second(value_BWF))
+        result: Tensor = value_BWF + self.feed(self.second(value_BWF))
+        return result

@@ -39,7 +39,8 @@ class TransposedDecoder(nn.Module):
     @torch.jit.export
     def render(self, latent_BD: Tensor) -> Tensor:
         """Return pictures in -1..1, [B, 3, S, S]; what training compares."""
-        return self.net(self.expand(latent_BD).view(-1, self.width, 4, 4))
+        result: Tensor = self.net(self.expand(latent_BD).view(-1, self.width, 4, 4))
+        return result
 
     def forward(self, latent_BD: Tensor) -> Tensor:
         """Return uint8 RGB images [B, S, S, 3]."""
@@ -70,7 +71,8 @@ class PixelShuffleDecoder(nn.Module):
     @torch.jit.export
     def render(self, latent_BD: Tensor) -> Tensor:
         """Return pictures in -1..1, [B, 3, S, S]; what training compares."""
-        return self.net(self.expand(latent_BD).view(-1, 32, 16, 16))
+        result: Tensor = self.net(self.expand(latent_BD).view(-1, 32, 16, 16))
+        return result
 
     def forward(self, latent_BD: Tensor) -> Tensor:
         """Return uint8 RGB images [B, S, S, 3]."""

@@ -25,7 +25,8 @@ class LinearEncoder(nn.Module):
     def forward(self, image_BHWC: Tensor, depth_B1HW: Tensor | None = None, proprio_BP: Tensor | None = None) -> Tensor:
         """Return latents [B, D] of uint8 RGB images [B, S, S, 3]; depth and proprioception are not used."""
         pixel_BCHW = image_BHWC.permute(0, 3, 1, 2).to(self.project.weight.dtype) / 255.0
-        return self.project(nn.functional.avg_pool2d(pixel_BCHW, self.pool).flatten(1))
+        result: Tensor = self.project(nn.functional.avg_pool2d(pixel_BCHW, self.pool).flatten(1))
+        return result
 
     @torch.no_grad()
     def fit(self, image_NHWC: Tensor) -> None:
@@ -82,7 +83,8 @@ class ConvEncoder(nn.Module):
         """Return latents [B, D] of uint8 RGB images [B, S, S, 3]; depth and proprioception are not used."""
         pixel_BCHW = image_BHWC.permute(0, 3, 1, 2).to(self.head.weight.dtype) / 255.0 - 0.5
         seen_BD = self.head(self.net(pixel_BCHW).flatten(1))
-        return self.whiten(seen_BD + self.skip(self.components(image_BHWC)))
+        result: Tensor = self.whiten(seen_BD + self.skip(self.components(image_BHWC)))
+        return result
 
 
 class LinearDecoder(nn.Module):
@@ -102,7 +104,8 @@ class LinearDecoder(nn.Module):
         # The operator itself: ``nn.functional.interpolate`` puts its own source into the file, which other releases of
         # torch cannot read.
         pixel_BCHW = torch.ops.aten.upsample_bilinear2d(pixel_BCHW, size, False)
-        return (pixel_BCHW.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
+        result: Tensor = (pixel_BCHW.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return result
 
     @torch.no_grad()
     def fit(self, image_NHWC: Tensor, latent_ND: Tensor) -> None:

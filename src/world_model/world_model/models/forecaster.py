@@ -54,7 +54,8 @@ class BlindForecaster(nn.Module):
         present = torch.cat([hidden_BF, z_BD, change_BD, a_BA], dim=1)
         present_BHX = present.unsqueeze(1).expand(-1, code_BHC.size(1), -1)
         bent_BHD = self.net(torch.cat([present_BHX, motion_code(motion_BHM), code_BHC], dim=2))
-        return z_BD.unsqueeze(1) + torch.matmul(code_BHC, linear_BCD) + bent_BHD
+        result: Tensor = z_BD.unsqueeze(1) + torch.matmul(code_BHC, linear_BCD) + bent_BHD
+        return result
 
 
 class HistoryGate(nn.Module):

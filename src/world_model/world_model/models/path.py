@@ -43,7 +43,8 @@ class PathForesight(nn.Module):
 
     def step(self, z_BD: Tensor, a_BA: Tensor, state_BP: Tensor) -> Tensor:
         """Return the state after one more latent and action."""
-        return self.cell(torch.cat([z_BD, a_BA], dim=1), state_BP)
+        result: Tensor = self.cell(torch.cat([z_BD, a_BA], dim=1), state_BP)
+        return result
 
     def forward(self, state_BP: Tensor, z_BD: Tensor, a_BA: Tensor, motion_BHM: Tensor, code_BHC: Tensor) -> Tensor:
         """Return what to add to the expected displacement and its standard error then, [B, H, 6], scaled like it."""

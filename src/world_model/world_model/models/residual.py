@@ -53,7 +53,8 @@ class ResidualTrunk(nn.Module):
 
     def forward(self, value_BCSS: Tensor) -> Tensor:
         """Return the feature map."""
-        return self.net(value_BCSS)
+        result: Tensor = self.net(value_BCSS)
+        return result
 
 
 class ResNetEncoder(nn.Module):
@@ -92,7 +93,8 @@ class ResNetEncoder(nn.Module):
                 depth_B1SS = torch.zeros_like(value_BCSS[:, :1])
             # Far is less certain than near: the network sees the logarithm.
             value_BCSS = torch.cat([value_BCSS, torch.log1p(depth_B1SS.to(value_BCSS.dtype))], dim=1)
-        return self.trunk(value_BCSS)
+        result: Tensor = self.trunk(value_BCSS)
+        return result
 
     def forward(self, image_BSSC: Tensor, depth_B1SS: Tensor | None = None, proprio_BP: Tensor | None = None) -> Tensor:
         """Return latents [B, D] of uint8 RGB images [B, S, S, 3]."""
@@ -101,7 +103,8 @@ class ResNetEncoder(nn.Module):
             if proprio_BP is None:
                 proprio_BP = torch.zeros(pooled_BC.size(0), self.proprio_dim, device=pooled_BC.device)
             pooled_BC = torch.cat([pooled_BC, proprio_BP.to(pooled_BC.dtype)], dim=1)
-        return self.project(pooled_BC)
+        result: Tensor = self.project(pooled_BC)
+        return result
 
 
 class DrivingEncoder(nn.Module):
@@ -143,4 +146,5 @@ class DrivingEncoder(nn.Module):
         )
         gathered = nn.functional.scaled_dot_product_attention(query, key, value)
         map_BXC = map_BXC + self.out(gathered.transpose(1, 2).reshape(batch, places, width))
-        return self.project(map_BXC.mean(dim=1))
+        result: Tensor = self.project(map_BXC.mean(dim=1))
+        return result

@@ -133,7 +133,8 @@ class Transition(nn.Module):
         z_BD = (observed.latent - self.latent_mean) / self.latent_std
         code_BHC = horizon_features(observed.horizon_s)
         path_BP = observed.state[:, self.context.state_dim : self.context.state_dim + self.path.state_dim]
-        return self.path(path_BP, z_BD, self.normalise_action(observed.action), observed.motion, code_BHC)
+        result: Tensor = self.path(path_BP, z_BD, self.normalise_action(observed.action), observed.motion, code_BHC)
+        return result
 
     @torch.jit.export
     def forecast(self, observed: Observed, retrieved: Retrieved) -> tuple[Tensor, Tensor, Tensor]:

@@ -66,4 +66,5 @@ class ViewWarp(nn.Module):
         for layer in self.hidden:
             code_KW = code_KW + nn.functional.silu(layer(code_KW))
         distance_K1 = torch.sqrt(near_K3.square().sum(dim=-1, keepdim=True) + 1e-6) - 1e-3
-        return latent_KD + torch.tanh(distance_K1) * self.leave(code_KW)
+        result: Tensor = latent_KD + torch.tanh(distance_K1) * self.leave(code_KW)
+        return result

@@ -105,7 +105,8 @@ class Backbone(nn.Module):
     def forward(self, image_B3HW: Tensor) -> Tensor:
         """Return feature maps of images with values in -1..1."""
         coordinates = self.coordinates.unsqueeze(0).expand(image_B3HW.shape[0], -1, -1, -1)
-        return self.layers(torch.cat([image_B3HW, coordinates], 1))
+        result: Tensor = self.layers(torch.cat([image_B3HW, coordinates], 1))
+        return result
 
 
 class SharedBackbone(nn.Module):
@@ -121,7 +122,8 @@ class SharedBackbone(nn.Module):
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
         """Return feature maps of images with values in -1..1; the fast encoder takes -0.5..0.5."""
-        return self.leave(self.net(0.5 * image_B3HW))
+        result: Tensor = self.leave(self.net(0.5 * image_B3HW))
+        return result
 
 
 def share_trunk(encoder: nn.Module, fast_encoder: nn.Module, trainable: bool = False) -> None:
@@ -181,7 +183,8 @@ class WorldActionEncoder(nn.Module):
         """Return standardised feature maps per view, [B, V, E, h, w]; their mean over space is the embedding."""
         map_BEHW = self.backbone(normalise(image_BVHWC))
         map_BEHW = (map_BEHW - self.mean[:, None, None]) / self.scale[:, None, None]
-        return map_BEHW.unflatten(0, (image_BVHWC.shape[0], image_BVHWC.shape[1]))
+        result: Tensor = map_BEHW.unflatten(0, (image_BVHWC.shape[0], image_BVHWC.shape[1]))
+        return result
 
     def forward(self, image_BVHWC: Tensor, valid_BV: Tensor) -> Tensor:
         """Return embeddings [B, E] of uint8 images [B, V, H, W, 3]; views that are not valid do not count."""
@@ -203,7 +206,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """Return the input plus what the layers make of it."""
-        return x_BD + self.layers(x_BD)
+        result: Tensor = x_BD + self.layers(x_BD)
+        return result
 
 
 class EmbeddingPredictor(nn.Module):
@@ -230,7 +234,8 @@ class EmbeddingPredictor(nn.Module):
         foreseen_BFE = self.leave(spread_BFD)
         if self.residual:
             foreseen_BFE = foreseen_BFE + history_BNE[:, -1:]
-        return foreseen_BFE
+        result: Tensor = foreseen_BFE
+        return result
 
 
 class MapPredictor(nn.Module):
@@ -255,7 +260,8 @@ class MapPredictor(nn.Module):
         foreseen = self.leave(entered + self.inner(entered)).reshape(batch, self.future, -1, rows, columns)
         if self.residual:
             foreseen = foreseen + history_BNCHW[:, -1:]
-        return foreseen
+        result: Tensor = foreseen
+        return result
 
 
 class ServedWorldAction(nn.Module):
@@ -273,12 +279,14 @@ class ServedWorldAction(nn.Module):
     @torch.jit.export
     def embed(self, image_BVHWC: Tensor, valid_BV: Tensor) -> Tensor:
         """Return embeddings [B, E] of uint8 images [B, V, H, W, 3]; bool [B, V] says which views count."""
-        return self.encoder(image_BVHWC, valid_BV)
+        result: Tensor = self.encoder(image_BVHWC, valid_BV)
+        return result
 
     @torch.jit.export
     def foresee(self, history_BNE: Tensor, count_B: Tensor) -> Tensor:
         """Return the next F embeddings [B, F, E] after a left-padded history with ``count_B`` real entries."""
-        return self.predictor(history_BNE, count_B)
+        result: Tensor = self.predictor(history_BNE, count_B)
+        return result
 
 
 def untrained(config: WorldActionConfig, seed: int = 0) -> ServedWorldAction:

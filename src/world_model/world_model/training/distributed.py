@@ -70,7 +70,8 @@ def _run(settings: StageConfig, work: partial[Terms], model: torch.nn.Module, fo
     terms = make_fabric(settings).launch(partial(_in_process, work))
     # The processes trained copies.
     model.load_state_dict(load_checkpoint(folder / "last.pt")["model"])
-    return terms
+    result: Terms = terms
+    return result
 
 
 def _in_process(work: partial[Terms], fabric: Fabric) -> Terms:

@@ -154,7 +154,8 @@ def _run(model: Transition, latent_BLD: Tensor, action_BLA: Tensor, moved_BLH3: 
     motion_XHM = torch.cat([moved_XH3, torch.ones(*moved_XH3.shape[:2], MOTION_FEATURES - 3)], dim=2)
     code_XHC = code_1HC.expand(len(state_XP), -1, -1)
     said_XH6 = model.path(state_XP, z_BLD.flatten(0, 1), a_BLA.flatten(0, 1), motion_XHM, code_XHC)
-    return said_XH6.unflatten(0, z_BLD.shape[:2])
+    result: Tensor = said_XH6.unflatten(0, z_BLD.shape[:2])
+    return result
 
 
 def _draw(data: Sequence[PathData], batch: int, rng: np.random.Generator) -> tuple[Tensor, ...]:

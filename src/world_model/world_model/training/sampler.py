@@ -131,7 +131,8 @@ class Sampler:
     def _targets(episode: TrainingSequence, row_RH: np.ndarray) -> np.ndarray:
         """Return what was seen, NaN where nothing was, [R, H, D]."""
         target_RHD = episode.latent_TD[row_RH]
-        return np.where(episode.measured_T[row_RH][..., None], target_RHD, np.float32(np.nan))
+        result: np.ndarray = np.where(episode.measured_T[row_RH][..., None], target_RHD, np.float32(np.nan))
+        return result
 
 
 def judged_rows(measured_T: np.ndarray, steps: np.ndarray) -> np.ndarray:

@@ -100,7 +100,8 @@ class ExtraErrors:
     def told(self, steps: Sequence[int], step_s: float) -> np.ndarray:
         """Return the standard errors added at each horizon; some of them is there at once, the rest grows with time."""
         share_H = 0.3 + 0.7 * np.sqrt(np.array(steps) * step_s)
-        return share_H[:, None] * np.array(self.std_3)
+        result: np.ndarray = share_H[:, None] * np.array(self.std_3)
+        return result
 
     def added(
         self, moved_TH3: np.ndarray, std_TH3: np.ndarray, steps: Sequence[int], step_s: float
@@ -115,7 +116,8 @@ class ExtraErrors:
         kick_T3 = np.random.default_rng(self.seed).normal(size=(count, 3))
         keep = np.exp(-step_s / correlation_s)
         kick_T3[1:] *= np.sqrt(1.0 - keep**2)
-        return lfilter([1.0], [1.0, -keep], kick_T3, axis=0)
+        result: np.ndarray = lfilter([1.0], [1.0, -keep], kick_T3, axis=0)
+        return result
 
 
 def build_sequence(
