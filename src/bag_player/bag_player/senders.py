@@ -7,10 +7,8 @@ where tf2_msgs is missing, and commands of a type that is missing become axes of
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import import_module
 from typing import Any, Protocol
 
-import numpy as np
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -20,7 +18,6 @@ from std_msgs.msg import Float32MultiArray
 
 from wm_core.bags import IMAGE_TYPES, Bag, BagError, BagMessage, header_stamp_ns
 from wm_core.bags.survey import TF, TF_STATIC, VIDEO_TYPES
-from wm_core.errors import MessageError
 from wm_core.sources import (
     ACTION_TYPES,
     POSE_TYPES,
@@ -33,11 +30,11 @@ from wm_core.sources import (
 from wm_ros import (
     ConfigurationError,
     float_array_msg,
-    image_to_msg,
     message_class,
     pose_to_msg,
     stamp_msg,
 )
+from wm_ros.video import VideoPictures
 
 CAMERA, POSE, ACTIONS = "/camera/image_raw", "/pose", "/actions"
 TAKES: dict[str, tuple[str, ...]] = {
@@ -176,25 +173,13 @@ class _Pictures:
     """Video packets as images, each with the stamp of its own packet."""
 
     def __init__(self) -> None:
-        self.restart()
+        self._video = VideoPictures()
 
     def restart(self) -> None:
-        self._decoder: Any = None
+        self._video.restart()
 
     def convert(self, msg: Any, topic: str) -> Iterable[tuple[int, Image]]:
-        video = _video_module()
-        codec, stamp_ns, data = video.packet_fields(msg)
-        self._decoder = self._decoder or video.VideoDecoder(codec)
-        frame_id = str(getattr(msg, "frame_id", "") or getattr(getattr(msg, "header", None), "frame_id", ""))
-        for of_ns, picture in self._decoder.decode(stamp_ns, data):
-            yield of_ns, image_to_msg(np.ascontiguousarray(picture), stamp_msg(of_ns), frame_id)
-
-
-def _video_module() -> Any:
-    try:
-        return import_module("wm_core.images.video")
-    except ModuleNotFoundError as error:
-        raise MessageError("image-encoding", "video packets are read through PyAV: pip install av") from error
+        return self._video.pictures(msg)
 
 
 def make_sender(node: Node, kind: str, target: str, as_graph_type: bool = False) -> Sender:

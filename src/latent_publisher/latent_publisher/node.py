@@ -126,10 +126,16 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         if self._encoder.proprioception_dim:
             self.create_subscription(Float32MultiArray, "proprioception", self._on_proprioception, qos.INPUT)
         self.create_service(EncodeImage, "~/encode", self._on_encode)
-        self._camera = CameraSubscription(self, "camera/image_raw", self._on_image, self._params.image_transport)
+        self._camera = CameraSubscription(
+            self, "camera/image_raw", self._on_image, self._params.image_transport, refused=self._refuse_packet
+        )
         health.expect("images", params.image_timeout_s, self._camera.why_silent)
         health.expect("pose", params.image_timeout_s, self._pose_input.why_silent)
         health.expect("action", params.image_timeout_s, self._action_input.why_silent)
+
+    def _refuse_packet(self, error: MessageError) -> None:
+        self._health.count("frames_received")
+        self._health.drop(error.reason, error.detail)
 
     def _on_image(self, msg: FrameMsg) -> None:
         self._health.count("frames_received")

@@ -15,7 +15,7 @@ class LatentPublisherParams(ModelParams):
                                 runtime=True)  # fmt: skip
     image_transport: str = param(
         "auto",
-        "raw, compressed (TOPIC/compressed), or auto: raw unless only compressed images are published.",
+        "raw, compressed (TOPIC/compressed), foxglove_video, ffmpeg (TOPIC/ffmpeg), or auto: raw, else compressed.",
         choices=TRANSPORTS,
     )
     pose_source: str = param(

@@ -30,10 +30,10 @@ def make_robot(ros_context):  # noqa: F811
     """Makes robots, each with a node of the parameters given; they end with the test."""
     robots: list[Robot] = []
 
-    def make(**given: Any) -> Robot:
+    def make(has_camera: bool = True, **given: Any) -> Robot:
         given = {"pose_wait_s": 1.0, **given}
         overrides = [Parameter(name, value=value) for name, value in given.items()]
-        robots.append(Robot(LatentPublisher(Grey(), parameter_overrides=overrides)))
+        robots.append(Robot(LatentPublisher(Grey(), parameter_overrides=overrides), has_camera))
         return robots[-1]
 
     yield make

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType
@@ -11,14 +11,17 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from wm_ros import qos
+from wm_ros.errors import MessageError
 from wm_ros.images import picture_from_msg
+from wm_ros.inputs import message_class
 from wm_ros.silence import why_silent
+from wm_ros.video import VIDEO_KINDS, VideoPictures
 
 FrameMsg: TypeAlias = Image | CompressedImage
 
 __all__ = ["TRANSPORTS", "CameraSubscription", "FrameMsg", "picture_from_msg"]
 
-TRANSPORTS = ("auto", "raw", "compressed")
+TRANSPORTS = ("auto", "raw", "compressed", *VIDEO_KINDS)
 _LOOK_AGAIN_S = 0.2
 _KINDS = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
@@ -27,7 +30,9 @@ class CameraSubscription:
     """Listens to one camera: sensor_msgs/Image on TOPIC, or sensor_msgs/CompressedImage on TOPIC or TOPIC/compressed.
 
     With ``auto`` it listens to raw images, and turns to compressed ones when nobody publishes raw ones, until the first
-    frame came: listening to both would make image_transport compress for nobody.
+    frame came: listening to both would make image_transport compress for nobody. Video packets are taken where they are
+    asked for (``foxglove_video``: foxglove_msgs/CompressedVideo on TOPIC; ``ffmpeg``: FFMPEGPacket on TOPIC/ffmpeg) and
+    handed on as images; every packet has to be read, since later ones build on it.
 
     Args:
         node: Who listens.
@@ -35,9 +40,14 @@ class CameraSubscription:
         callback: Called with each message.
         transport: One of ``TRANSPORTS``.
         callback_group: Of the subscription.
+        refused: Called with why for each video packet that does not decode.
+
+    Raises:
+        ConfigurationError: The packets' type is not installed.
 
     Attributes:
         was_heard: Whether any frame has come.
+        is_video: Whether every message has to be read.
     """
 
     def __init__(
@@ -47,11 +57,17 @@ class CameraSubscription:
         callback: Callable[[FrameMsg], None],
         transport: str = "auto",
         callback_group: CallbackGroup | None = None,
+        refused: Callable[[MessageError], None] = lambda _: None,
     ) -> None:
         self._node, self._callback, self._group = node, callback, callback_group
         self._name = topic
         self._camera = node.resolve_topic_name(topic)
         self.was_heard = False
+        self.is_video, self._refused, self._video = transport in VIDEO_KINDS, refused, VideoPictures()
+        if self.is_video:
+            kind = message_class(VIDEO_KINDS[transport], "image_transport")
+            self._listen(kind, f"{self._camera}/ffmpeg" if transport == "ffmpeg" else self._camera)
+            return
         compressed = transport == "compressed"
         self._listen(
             CompressedImage if compressed else Image, f"{self._camera}/compressed" if compressed else self._camera
@@ -67,17 +83,26 @@ class CameraSubscription:
 
     def why_silent(self) -> str:
         """Return in words why no frame comes and what would help."""
+        if self.is_video:
+            return why_silent(self._node, (self.topic,), tuple(VIDEO_KINDS.values()), "video")
         return why_silent(self._node, (self._camera, f"{self._camera}/compressed"), _KINDS, "images", self._name)
 
     def _listen(self, kind: type, topic: str) -> None:
         self._source = (kind, topic)
-        self._subscription = self._node.create_subscription(
-            kind, topic, self._on_frame, qos.SENSOR, callback_group=self._group
-        )
+        take, profile = (self._on_packet, qos.INPUT) if self.is_video else (self._on_frame, qos.SENSOR)
+        self._subscription = self._node.create_subscription(kind, topic, take, profile, callback_group=self._group)
 
     def _on_frame(self, msg: FrameMsg) -> None:
         self.was_heard = True
         self._callback(msg)
+
+    def _on_packet(self, msg: Any) -> None:
+        self.was_heard = True
+        try:
+            for _, picture in self._video.pictures(msg):
+                self._callback(picture)
+        except MessageError as error:
+            self._refused(error)
 
     def _find(self) -> None:
         if self.was_heard:

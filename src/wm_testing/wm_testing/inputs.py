@@ -31,9 +31,10 @@ class Robot:
 
     Args:
         node: A ``LatentPublisher``.
+        has_camera: Whether it publishes images; not where the node listens to video.
     """
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Any, has_camera: bool = True) -> None:
         """Start the robot, and wait until both hear each other."""
         self.node = node
         self.context = rclpy.Context()
@@ -42,7 +43,8 @@ class Robot:
         self.listener = Node("listener")
         self.states: list[LatentState] = []
         self.listener.create_subscription(LatentState, "/latent/state", self.states.append, qos.STREAM)
-        self.images = self.publisher(Image, "/camera/image_raw")
+        if has_camera:
+            self.images = self.publisher(Image, "/camera/image_raw")
         self.until(lambda: self.node._state_publisher.get_subscription_count() > 0)
 
     def until(self, predicate: Callable[[], bool]) -> None:

@@ -126,7 +126,14 @@ class WorldAction(ManagedNode[WorldActionParams]):
         for view in self._params.image_topics:
             callback = functools.partial(self._on_frame, view)
             self._cameras.append(
-                CameraSubscription(self, view, callback, self._params.image_transport, callback_group=self._group)
+                CameraSubscription(
+                    self,
+                    view,
+                    callback,
+                    self._params.image_transport,
+                    callback_group=self._group,
+                    refused=lambda error: self._health.drop(error.reason, error.detail),
+                )
             )
 
     def _why_silent(self) -> str:
@@ -143,7 +150,7 @@ class WorldAction(ManagedNode[WorldActionParams]):
         if self._worker.submit(tick):
             self._health.drop("busy", "the embedding of the last tick was not yet begun")
         closed_s = self._gate.closed_for_s(tick.stamp_ns, monotonic())
-        if closed_s > 0.0:
+        if closed_s > 0.0 and not any(camera.is_video for camera in self._cameras):
             self._group.is_open = False
             self._opener.timer_period_ns = int(closed_s * 1e9)
             self._opener.reset()

@@ -14,7 +14,7 @@ class WorldActionParams(ModelParams):
     image_topics: list[str] = param(["camera/image_raw"], "Camera views; more than one are pooled into one embedding.")
     image_transport: str = param(
         "auto",
-        "raw, compressed (TOPIC/compressed), or auto: raw unless only compressed images are published.",
+        "raw, compressed (TOPIC/compressed), foxglove_video, ffmpeg (TOPIC/ffmpeg), or auto: raw, else compressed.",
         choices=TRANSPORTS,
     )
     tick_rate: float = param(1.0, "Embeddings per second of the frames' time [Hz].", low=0.2, high=5.0)
