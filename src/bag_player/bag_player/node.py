@@ -21,14 +21,14 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
-from bag_player.senders import ACTIONS, CAMERA, POSE, TAKES, Sender, installed, make_sender
+from bag_player.choosing import choose_topics, parse_remaps, with_all_others
+from bag_player.senders import ACTIONS, CAMERA, POSE, TAKES, Sender, make_sender
 from bag_player.sent_log import SentLog
-from wm_core.bags import Bag, BagError, BagMessage, Choice, find_bags
-from wm_core.bags.survey import TF, TF_STATIC, Wishes, choose_sources
+from wm_core.bags import Bag, BagError, BagMessage, find_bags
 from wm_core.errors import MessageError
 from wm_ros.command_line import split_ros_args, stop_on_signal
 
-__all__ = ["ACTIONS", "CAMERA", "POSE", "TAKES", "BagPlayer", "choose_topics", "main"]
+__all__ = ["ACTIONS", "CAMERA", "POSE", "TAKES", "BagPlayer", "choose_topics", "main", "parse_remaps"]
 
 _CLOCK_PERIOD_NS = 10_000_000
 _SETTLE_S = 1.0
@@ -191,21 +191,6 @@ class BagPlayer(Node):
             self._clock_publisher.publish(Clock(clock=Time(sec=sec, nanosec=nanosec)))
 
 
-def parse_remaps(pairs: Sequence[str]) -> dict[str, str]:
-    """Returns {recorded topic: topic of the graph} from ``FROM:=TO`` words.
-
-    Raises:
-        BagError: A word is not of that form.
-    """
-    remaps = {}
-    for pair in pairs:
-        source, separator, target = pair.partition(":=")
-        if not separator or not source.startswith("/") or not target.startswith("/"):
-            raise BagError(f"'{pair}': expected /RECORDED/TOPIC:=/GRAPH/TOPIC")
-        remaps[source] = target
-    return remaps
-
-
 def add_playback_options(parser: argparse.ArgumentParser) -> None:
     """Adds what the player and the demo have in common."""
     parser.add_argument(
@@ -236,34 +221,6 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--subscribers", type=int, default=1, help="subscribers of the camera to wait for (default 1)")
     parser.add_argument("--log-fd", type=int, help="file descriptor for JSON lines about what was sent")
     return parser.parse_args(args)
-
-
-def choose_topics(bag: Bag, remaps: Mapping[str, str]) -> tuple[dict[str, str], list[Choice]]:
-    """Returns {recorded topic: topic of the graph}, and for each topic of the graph what feeds it and why.
-
-    Raises:
-        BagError: There is no camera, a renamed topic is not there or of the wrong type, or two are equally good.
-    """
-    asked = {target: source for source, target in remaps.items()}
-    for source in remaps:
-        if source not in bag.types:
-            raise BagError(f"the recording has no topic '{source}'; it has: {', '.join(sorted(bag.types))}")
-    wishes = Wishes(asked.get(CAMERA), asked.get(POSE), asked.get(ACTIONS))
-    hints = {target: f"name one with --topics FROM:={target}" for target in TAKES}
-    choices = choose_sources(bag, wishes, TAKES, hints)
-    if choices[CAMERA].topic is None:
-        raise BagError(f"no camera topic in '{bag.path}'; it has: {describe(bag)}; {hints[CAMERA]}")
-    topics = dict(remaps) | {c.topic: target for target, c in choices.items() if c.topic}
-    if TF in topics and TF_STATIC in bag.types:
-        topics[TF_STATIC] = topics[TF]
-    return topics, list(choices.values())
-
-
-def with_all_others(bag: Bag, topics: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Returns also the topics that the graph does not take, under their own names, and those whose type is missing."""
-    others = {topic: kind for topic, kind in bag.types.items() if topic not in topics and topic != "/clock"}
-    missing = [f"{topic} ({kind})" for topic, kind in sorted(others.items()) if installed(kind) is None]
-    return {topic: topic for topic, kind in others.items() if installed(kind) is not None} | dict(topics), missing
 
 
 def run(options: argparse.Namespace, stop: Event) -> int:
@@ -306,11 +263,6 @@ def _tell_damage(bags: Sequence[Bag], player: BagPlayer, log: SentLog) -> int:
     if damages:
         log.note("damages", [str(damage) for damage in damages])
     return 1 if any(damage.lost_count for damage in damages) else 0
-
-
-def describe(bag: Bag) -> str:
-    """Returns the topics of a recording with types and counts, in words."""
-    return ", ".join(f"{topic} ({kind}, {bag.counts.get(topic, 0)})" for topic, kind in sorted(bag.types.items()))
 
 
 def main(args: Sequence[str] | None = None) -> int:
