@@ -12,7 +12,7 @@ from wm_demo.honesty import against_nothing
 from wm_demo.measurements import Measurements, ScoredForecast, Spot
 from wm_demo.summary import Run, conclusion, judge, summarise
 from wm_sim.building import make_building
-from wm_sim.driving import Robot
+from wm_sim.driving import PathFollower
 from wm_sim.settings import Driving, WorldConfig
 
 MS = 1_000_000
@@ -296,7 +296,7 @@ def test_a_camera_too_slow_to_judge_by_is_said_and_no_failure():
 
 
 def test_the_default_robot_comes_back_to_places_within_its_first_minute():
-    robot = Robot(make_building(_DEFAULT_SEED, WorldConfig()), Driving(), _DEFAULT_SEED)
+    robot = PathFollower(make_building(_DEFAULT_SEED, WorldConfig()), Driving(), _DEFAULT_SEED)
     poses, back_s = [], []
     for tick in range(round(_DEFAULT_S / 0.25)):
         robot.advance(0.25 * tick)
