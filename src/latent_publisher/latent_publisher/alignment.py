@@ -7,11 +7,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from wm_core.alignment import ActionTrack, AlignedAction, AlignedPose, PoseTrack, is_worth_waiting
+from wm_core.alignment import (
+    ActionTrack,
+    AlignedAction,
+    AlignedPose,
+    ExpectedPoses,
+    PoseStatus,
+    PoseTrack,
+    is_action_awaited,
+    is_worth_waiting,
+)
 from wm_core.timeline import NS_PER_S
 
 FrameT = TypeVar("FrameT")
 _CLOCKS_DIFFER_NS = 2 * NS_PER_S
+_MOST_UNMEASURED = 200
 
 
 @dataclass(frozen=True)
@@ -25,20 +35,32 @@ class Aligned(Generic[FrameT]):
 
 
 class StateAligner(Generic[FrameT]):
-    """Holds encoded frames back until their pose and action are there, at most ``wait_s``, and keeps their order.
+    """Holds encoded frames back until their action, and if so wished their pose, is there; keeps their order.
 
-    Nothing is waited for that does not come: without any recent pose (or action) the frame goes out at once.
+    Nothing is waited for that does not come: without any recent action (or pose) the frame goes out at once.
 
     Args:
         poses: Poses received.
         actions: Actions received.
-        wait_s: Longest wait [s], on a steady clock.
+        expected: Poses at any time, measured or not.
+        pose_wait_s: Longest wait for a measured pose [s], on a steady clock; 0: the expected one does.
+        action_wait_s: Longest wait for an action that comes with the frame [s].
         action_tolerance_s: An action this much before a frame is its own: no later one is waited for [s].
     """
 
-    def __init__(self, poses: PoseTrack, actions: ActionTrack, wait_s: float, action_tolerance_s: float) -> None:
-        self._poses, self._actions = poses, actions
-        self._wait_ns, self._tolerance_ns = int(wait_s * NS_PER_S), int(action_tolerance_s * NS_PER_S)
+    def __init__(
+        self,
+        poses: PoseTrack,
+        actions: ActionTrack,
+        expected: ExpectedPoses,
+        pose_wait_s: float,
+        action_wait_s: float,
+        action_tolerance_s: float,
+    ) -> None:
+        self._poses, self._actions, self._expected = poses, actions, expected
+        self._waits_for_pose = pose_wait_s > 0
+        self._wait_ns = int(max(pose_wait_s, action_wait_s) * NS_PER_S)
+        self._tolerance_ns = int(action_tolerance_s * NS_PER_S)
         self._waiting: deque[tuple[FrameT, int, int]] = deque()
 
     def push(self, frame: FrameT, stamp_ns: int, steady_ns: int) -> None:
@@ -49,15 +71,48 @@ class StateAligner(Generic[FrameT]):
         """Yields the frames that need not or may not wait any longer, oldest first."""
         while self._waiting:
             frame, stamp_ns, deadline_ns = self._waiting[0]
-            is_early = steady_ns < deadline_ns
-            if is_early and is_worth_waiting(self._poses, self._actions, stamp_ns, self._tolerance_ns):
+            if steady_ns < deadline_ns and self._is_awaited(stamp_ns):
                 return
             self._waiting.popleft()
-            yield Aligned(frame, stamp_ns, self._poses.at(stamp_ns), self._actions.at(stamp_ns))
+            yield Aligned(frame, stamp_ns, self._expected.at(stamp_ns), self._actions.at(stamp_ns))
+
+    def _is_awaited(self, stamp_ns: int) -> bool:
+        if self._waits_for_pose:
+            return is_worth_waiting(self._poses, self._actions, stamp_ns, self._tolerance_ns)
+        return is_action_awaited(self._actions, stamp_ns, self._tolerance_ns)
 
     def next_deadline_ns(self) -> int | None:
         """Returns when the oldest waiting frame goes out at the latest, on the steady clock."""
         return self._waiting[0][2] if self._waiting else None
+
+
+class MeasuredLater:
+    """Frames whose measured pose is not known yet, until it is; the oldest are given up.
+
+    Args:
+        poses: Poses received.
+    """
+
+    def __init__(self, poses: PoseTrack) -> None:
+        self._poses = poses
+        self._stamps: deque[int] = deque(maxlen=_MOST_UNMEASURED)
+
+    def push(self, stamp_ns: int) -> None:
+        """Adds a frame's stamp."""
+        self._stamps.append(stamp_ns)
+
+    def clear(self) -> None:
+        """Gives up all frames."""
+        self._stamps.clear()
+
+    def pop_known(self) -> Iterator[tuple[int, AlignedPose]]:
+        """Yields stamp and measured pose of the frames that lie before the newest pose, oldest first."""
+        newest_ns = self._poses.newest_ns
+        while self._stamps and newest_ns is not None and self._stamps[0] <= newest_ns:
+            stamp_ns = self._stamps.popleft()
+            pose = self._poses.at(stamp_ns)
+            if pose.status is PoseStatus.INTERPOLATED:
+                yield stamp_ns, pose
 
 
 class ArrivalClock:

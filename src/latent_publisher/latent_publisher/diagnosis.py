@@ -69,7 +69,7 @@ class InputDoctor:
 
     def state(self, pose: PoseStatus, action: ActionStatus) -> None:
         """Takes note of what a frame got."""
-        self._pose_used.append(pose in (PoseStatus.INTERPOLATED, PoseStatus.EXTRAPOLATED))
+        self._pose_used.append(pose not in (PoseStatus.ABSENT, PoseStatus.TOO_OLD))
         self._action_used.append(action is ActionStatus.HELD)
 
     def findings(self, steady_ns: int) -> dict[str, str | None]:

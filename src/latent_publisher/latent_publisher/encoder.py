@@ -9,6 +9,8 @@ from wm_core.errors import FrameError
 from wm_core.images import prepare_depth, prepare_image
 from wm_core.projection import Projection
 from world_model.runtime.artifacts import Artifact
+from world_model.runtime.motion_model import MotionModel
+from world_model.runtime.pose_ahead import PoseAhead
 
 _WARM_UP_PASSES = 5
 
@@ -30,6 +32,7 @@ class Encoder:
         self.top_k = manifest.top_k
         self.wants_depth = "depth" in manifest.inputs
         self.proprioception_dim = manifest.inputs.get("proprioception", 0)
+        self.motion = PoseAhead(MotionModel.from_manifest(manifest.motion), manifest.step_s, manifest.action_dim)
         self._size = manifest.image_size
         self._device = torch.device(artifact.device)
         self.fixed: Projection | None = artifact.projection

@@ -7,16 +7,17 @@ from time import monotonic_ns, perf_counter
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray, Header
 
-from latent_publisher.alignment import Aligned, ArrivalClock, NearestInTime, StateAligner
+from latent_publisher.alignment import Aligned, ArrivalClock, MeasuredLater, NearestInTime, StateAligner
 from latent_publisher.basis import Basis
 from latent_publisher.diagnosis import InputDoctor
 from latent_publisher.encoder import Encoder
 from latent_publisher.params import LatentPublisherParams
-from wm_core.alignment import ActionStatus, ActionTrack, PoseStatus, PoseTrack
+from wm_core.alignment import ActionStatus, ActionTrack, ExpectedPoses, PoseStatus, PoseTrack
 from wm_core.errors import FrameError
 from wm_core.sources import ActionSample, PoseSample
 from wm_core.timeline import Pacer, Passage, Timeline
@@ -38,10 +39,11 @@ from wm_ros import (
     projection_to_msg,
     qos,
     run_node,
+    stamp_msg,
     stamp_ns,
     vector_from_msg,
 )
-from wm_ros.messages import pose_std_values
+from wm_ros.messages import covariance_values, pose_std_values
 from world_model.runtime.profile import Profile
 
 _SIDE_INPUT_TOLERANCE_S = 0.1
@@ -65,10 +67,11 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
     Subscribes ``/camera/image_raw`` (sensor_msgs/Image, or CompressedImage on it or on ``TOPIC/compressed``), ``/pose``
     (geometry_msgs/PoseStamped, or what ``pose_source`` says), ``/actions`` (std_msgs/Float32MultiArray, or what
     ``action_source`` says) and, for artifacts that want them, ``/camera/depth/image_raw`` (sensor_msgs/Image) and
-    ``/proprioception`` (std_msgs/Float32MultiArray). Publishes ``/latent`` (std_msgs/Float32MultiArray) at once and
-    ``/latent/state`` (wm_interfaces/LatentState) as soon as the pose and action of that stamp are known, at most
-    ``pose_wait_s`` later. Where the artifact makes features, ``/latent/projection`` (wm_interfaces/Projection, latched)
-    tells from which frame on latents are in which basis. Serves ``~/encode`` (wm_interfaces/EncodeImage).
+    ``/proprioception`` (std_msgs/Float32MultiArray). Publishes ``/latent`` (std_msgs/Float32MultiArray) and
+    ``/latent/state`` (wm_interfaces/LatentState) at once, with the pose that the motion model expects where the
+    measured one is not there yet; that follows on ``/latent/pose`` (geometry_msgs/PoseWithCovarianceStamped) under the
+    frame's stamp. Where the artifact makes features, ``/latent/projection`` (wm_interfaces/Projection, latched) tells from
+    which frame on latents are in which basis. Serves ``~/encode`` (wm_interfaces/EncodeImage).
     """
 
     def __init__(self, encoder: Encoder | None = None, **node_options: Any) -> None:
@@ -97,11 +100,14 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._pose_frame_id = ""
         self._depth: NearestInTime[np.ndarray] = NearestInTime(_SIDE_INPUT_TOLERANCE_S)
         self._proprioception: NearestInTime[np.ndarray] = NearestInTime(_SIDE_INPUT_TOLERANCE_S)
+        self._expected = ExpectedPoses(self._poses, self._actions, self._encoder.motion, self._encoder.step_s)
+        self._measured_later = MeasuredLater(self._poses)
         self._aligner: StateAligner[_Encoded] = StateAligner(
-            self._poses, self._actions, params.pose_wait_s, half_step_s
+            self._poses, self._actions, self._expected, params.pose_wait_s, params.action_wait_s, half_step_s
         )
         self._latent_publisher = self.create_publisher(Float32MultiArray, "latent", qos.STREAM)
         self._state_publisher = self.create_publisher(LatentState, "latent/state", qos.STREAM)
+        self._pose_publisher = self.create_publisher(PoseWithCovarianceStamped, "latent/pose", qos.STREAM)
         if self._basis is not None:
             self._projection_publisher = self.create_publisher(Projection, "latent/projection", qos.LATCHED)
 
@@ -113,7 +119,8 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
     def activate(self) -> None:
         """Open the inputs; the camera comes last, so no frame is early."""
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._deadline = self.create_timer(max(self._params.pose_wait_s, 1e-3), self._on_deadline, clock=steady)
+        longest_s = max(self._params.pose_wait_s, self._params.action_wait_s, 1e-3)
+        self._deadline = self.create_timer(longest_s, self._on_deadline, clock=steady)
         self._deadline.cancel()
         params, health = self._params, self._health
         frames = (params.tf_map_frame, params.tf_body_frame)
@@ -208,7 +215,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
             self._health.count(f"time_{passage.value}")
             self.get_logger().warning(f"the frames' time {passage.value} to {frame_ns * 1e-9:.3f} s: starting anew")
-            for gathered in (self._poses, self._actions, self._depth, self._proprioception):
+            for gathered in (self._expected, self._measured_later, self._actions, self._depth, self._proprioception):
                 gathered.clear()
             self._doctor.restart()
         elif passage is Passage.REPEATED:
@@ -250,14 +257,15 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         if self._pose_frame_id not in ("", sample.frame_id):
             text = f"poses are told in '{sample.frame_id}' now, before in '{self._pose_frame_id}'"
             self.get_logger().warning(text, throttle_duration_sec=_SELDOM_S)
-            self._poses.clear()
+            self._expected.clear()
         errors = (sample.position_se_m, sample.yaw_se_rad)
-        self._poses.insert(sample.stamp_ns, sample.position, sample.quaternion, errors)
+        self._expected.insert(sample.stamp_ns, sample.position, sample.quaternion, errors)
         self._doctor.pose(sample.stamp_ns, monotonic_ns(), sample.frame_id)
         self._pose_frame_id = sample.frame_id
         self._health.count("poses_received")
         self._health.tick("pose")
         self._publish_ready()
+        self._publish_measured()
 
     def _on_action(self, sample: ActionSample) -> None:
         arrival_ns = self._clock_of_frames.arrival_ns(monotonic_ns(), self.get_clock().now().nanoseconds)
@@ -290,8 +298,20 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
     def _publish_ready(self) -> None:
         for aligned in self._aligner.pop_ready(monotonic_ns()):
             self._publish_state(aligned)
+            self._measured_later.push(aligned.stamp_ns)
+            self._publish_measured()
         if self._aligner.next_deadline_ns() is not None and self._deadline.is_canceled():
             self._deadline.reset()
+
+    def _publish_measured(self) -> None:
+        """Publishes the measured pose of each frame that lies between two poses by now."""
+        for at_ns, pose in self._measured_later.pop_known():
+            assert pose.position is not None
+            assert pose.quaternion is not None
+            msg = PoseWithCovarianceStamped(header=Header(stamp=stamp_msg(at_ns), frame_id=self._pose_frame_id))
+            msg.pose.pose = pose_to_msg(pose.position, pose.quaternion)
+            msg.pose.covariance = covariance_values(*pose.errors)
+            self._pose_publisher.publish(msg)
 
     def _publish_state(self, aligned: Aligned[_Encoded]) -> None:
         msg = LatentState(header=aligned.frame.header, encoder_id=aligned.frame.encoder_id)

@@ -31,7 +31,13 @@ class LatentPublisherParams(ModelParams):
     tf_map_frame: str = param("", "Frame that tf gives the pose in; empty: the first of map, odom, world it connects.")
     tf_body_frame: str = param("", "Frame whose pose tf gives; empty: the first of base_link, base_footprint it has.")
     pose_wait_s: float = param(
-        0.02, "Longest that /latent/state waits for a pose and action after the frame [s].", low=0.0, high=1.0
+        0.0,
+        "Longest that /latent/state waits for a measured pose after the frame [s]; 0: the expected one does.",
+        low=0.0,
+        high=1.0,
+    )
+    action_wait_s: float = param(
+        0.005, "Longest that /latent/state waits for an action given with the frame [s].", low=0.0, high=1.0
     )
     pose_max_age_s: float = param(0.25, "Furthest that a pose is extrapolated [s].", low=0.001, high=10.0)
     action_max_age_s: float = param(0.5, "Longest that an action holds without another [s].", low=0.001, high=60.0)

@@ -18,7 +18,7 @@ class Grey:
 
     encoder_id, z_dim, action_dim, step_s, wants_depth, proprioception_dim = "grey", 3, 2, 0.05, False, 0
     fixed = None
-    horizons_s, top_k = (0.05, 1.0), 7
+    horizons_s, top_k, motion = (0.05, 1.0), 7, None
 
     def encode(self, image_HW3: np.ndarray, depth_HW: Any = None, proprioception_P: Any = None) -> np.ndarray:
         """Return the mean colour [3]."""

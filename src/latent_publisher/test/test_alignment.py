@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from latent_publisher.alignment import ArrivalClock, NearestInTime, StateAligner
-from wm_core.alignment import ActionStatus, ActionTrack, PoseStatus, PoseTrack
+from latent_publisher.alignment import ArrivalClock, MeasuredLater, NearestInTime, StateAligner
+from wm_core.alignment import ActionStatus, ActionTrack, ExpectedPoses, PoseStatus, PoseTrack
 from wm_core.timeline import NS_PER_S
 
 IDENTITY = np.array([0.0, 0.0, 0.0, 1.0])
@@ -14,7 +14,8 @@ MS = 1_000_000
 
 def aligner(wait_s: float = 0.02) -> tuple[StateAligner[str], PoseTrack, ActionTrack]:
     poses, actions = PoseTrack(), ActionTrack(2)
-    return StateAligner(poses, actions, wait_s, 0.025), poses, actions
+    expected = ExpectedPoses(poses, actions, None, 0.05)
+    return StateAligner(poses, actions, expected, wait_s, 0.0, 0.025), poses, actions
 
 
 def test_nothing_is_waited_for_that_never_came():
@@ -93,3 +94,35 @@ def test_nearest_in_time():
         depth.insert(ms * MS, np.array([ms]))
     assert depth.at(60 * MS)[0] == 50
     assert depth.at(201 * MS) is None
+
+
+def test_without_a_pose_wait_only_the_action_is_waited_for():
+    poses, actions = PoseTrack(), ActionTrack(2)
+    states: StateAligner[str] = StateAligner(
+        poses, actions, ExpectedPoses(poses, actions, None, 0.05), 0.0, 0.005, 0.025
+    )
+    poses.insert(10 * NS_PER_S, np.zeros(3), IDENTITY)
+    actions.insert(10 * NS_PER_S, np.zeros(2))
+    states.push("frame", 10 * NS_PER_S + 50 * MS, steady_ns=0)
+    assert list(states.pop_ready(1 * MS)) == []
+    actions.insert(10 * NS_PER_S + 51 * MS, np.ones(2))
+    (state,) = states.pop_ready(2 * MS)
+    assert state.action.values.tolist() == [1.0, 1.0]
+    states.push("next", 10 * NS_PER_S + 100 * MS, steady_ns=50 * MS)
+    assert list(states.pop_ready(54 * MS)) == []
+    (state,) = states.pop_ready(55 * MS)
+    assert state.action.values.tolist() == [1.0, 1.0]
+
+
+def test_measured_poses_follow_once_two_poses_surround_the_frame():
+    poses = PoseTrack()
+    later = MeasuredLater(poses)
+    for at in (10, 60, 110):
+        later.push(10 * NS_PER_S + at * MS)
+    assert list(later.pop_known()) == []
+    poses.insert(10 * NS_PER_S + 20 * MS, np.zeros(3), IDENTITY)
+    assert list(later.pop_known()) == []  # nothing lies before the first frame: its pose is only extrapolated
+    poses.insert(10 * NS_PER_S + 100 * MS, np.array([0.8, 0.0, 0.0]), IDENTITY)
+    ((stamp_ns, pose),) = later.pop_known()
+    assert stamp_ns == 10 * NS_PER_S + 60 * MS
+    np.testing.assert_allclose(pose.position, [0.4, 0.0, 0.0])

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
+from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -21,6 +22,7 @@ from wm_core.se3 import yaw_of
 from wm_testing.nodes import ros_context  # noqa: F401
 from world_model.data.account import Fate
 from world_model.data.bags import BagOptions, read_recording
+from world_model.data.stream import POSE_WAIT_S
 
 T0, STEP, COUNT = 1_700_000_000 * 10**9, 50_000_000, 120
 KINDS = {"/camera/image_raw": Image, "/pose": PoseStamped, "/actions": Float32MultiArray}
@@ -36,7 +38,7 @@ TYPES = STORE.types
 class MeanColour:
     encoder_id, z_dim, action_dim, step_s, wants_depth, proprioception_dim = "mean", 3, 2, 0.05, False, 0
     fixed = None
-    horizons_s, top_k = (0.05, 1.0), 7
+    horizons_s, top_k, motion = (0.05, 1.0), 7, None
 
     def encode(self, image_HW3, depth_HW=None, proprioception_P=None):
         return image_HW3.mean((0, 1)).astype(np.float32)
@@ -77,7 +79,9 @@ class Live:
     """The node with the recording's clock for a steady one, hearing each message when it was recorded."""
 
     def __init__(self, monkeypatch) -> None:
-        self.node, self.now_ns, self.states = LatentPublisher(MeanColour()), 0, []
+        # As conversion: a measured pose is waited for.
+        waits = [Parameter("pose_wait_s", value=POSE_WAIT_S)]
+        self.node, self.now_ns, self.states = LatentPublisher(MeanColour(), parameter_overrides=waits), 0, []
         self.drops: Counter[str] = Counter()
         self.skips = 0
         monkeypatch.setattr(node_module, "monotonic_ns", lambda: self.now_ns)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rclpy
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
@@ -36,7 +36,7 @@ class MeanColour:
 
     encoder_id, z_dim, action_dim, step_s, wants_depth, proprioception_dim = "mean", 3, 2, 0.05, False, 0
     fixed = None
-    horizons_s, top_k = (0.05, 1.0), 7
+    horizons_s, top_k, motion = (0.05, 1.0), 7, None
 
     def encode(self, image_HW3, depth_HW=None, proprioception_P=None):
         if not image_HW3.any():
@@ -47,9 +47,11 @@ class MeanColour:
 class World:
     """A node under test, a peer that talks to it, and what the peer heard."""
 
-    def __init__(self, image_type: type = Image, image_topic: str = "/camera/image_raw", **given) -> None:
+    def __init__(
+        self, image_type: type = Image, image_topic: str = "/camera/image_raw", encoder: object = None, **given
+    ) -> None:
         overrides = [Parameter(name, value=value) for name, value in given.items()]
-        self.node = LatentPublisher(MeanColour(), parameter_overrides=overrides)
+        self.node = LatentPublisher(encoder or MeanColour(), parameter_overrides=overrides)
         self.peer = Node("peer")
         self.latents: list[Float32MultiArray] = []
         self.states: list[LatentState] = []
@@ -115,6 +117,48 @@ def test_one_latent_per_frame_under_its_own_stamp(make_world):
     assert not state.has_pose
     assert state.pose_status == LatentState.POSE_ABSENT
     assert not state.has_action
+
+
+class AlwaysAhead:
+    """A motion that goes 0.1 m forward and says that it may err by 0.02 m."""
+
+    def reset(self):
+        pass
+
+    def observe(self, stamp_ns, pose, action_A):
+        pass
+
+    def ahead(self, actions, span_s):
+        return np.array([0.1, 0.0, 0.0]), np.array([0.02, 0.01, 0.005])
+
+
+def test_the_state_goes_out_at_once_with_the_expected_pose_and_the_measured_one_follows(make_world):
+    encoder = MeanColour()
+    encoder.motion = AlwaysAhead()
+    world = make_world(encoder=encoder, action_wait_s=0.0)
+    poses = []
+    world.peer.create_subscription(PoseWithCovarianceStamped, "/latent/pose", poses.append, qos.STREAM)
+    world.until(lambda: world.node._pose_publisher.get_subscription_count() > 0)
+    world.send_pose(START_NS, x=1.0)
+    world.until(lambda: world.node._health.counted("poses_received"))
+    world.send_frame(START_NS + 50_000_000)
+    world.until(lambda: world.states)
+    state = world.states[0]
+    assert (state.has_pose, state.pose_status) == (True, LatentState.POSE_PREDICTED)
+    assert state.pose.position.x == pytest.approx(1.1)
+    assert state.pose_std[0] == pytest.approx(0.02)
+    assert state.pose_std[5] == pytest.approx(0.005)
+    assert not poses
+    world.send_pose(START_NS + 100_000_000, x=1.5)
+    world.until(lambda: poses)
+    assert poses[0].header.stamp == state.header.stamp
+    assert poses[0].header.frame_id == "map"
+    assert poses[0].pose.pose.position.x == pytest.approx(1.25)
+    # One that is there already: known at once, and told there too.
+    world.send_frame(START_NS + 75_000_000 + 10_000_000)
+    world.until(lambda: len(world.states) == 2 and len(poses) == 2)
+    assert world.states[1].pose_status == LatentState.POSE_INTERPOLATED
+    assert poses[1].header.stamp == world.states[1].header.stamp
 
 
 def test_pose_and_action_are_brought_to_the_frame(make_world):

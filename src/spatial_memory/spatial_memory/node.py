@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ConcurrentFuture
 from datetime import datetime, timezone
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic, monotonic_ns, perf_counter
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
@@ -36,6 +37,7 @@ from spatial_memory.work import (
     is_quick,
 )
 from wm_core.memory.errors import FrameMismatchError, QueryError, RecordError, SpatialMemoryError, StoreError
+from wm_core.memory.joining import PoseJoin
 from wm_core.memory.journal import LateSource, WindowAsk, WindowSource
 from wm_core.memory.protocol import Forget, Memory
 from wm_core.memory.query import Matches, Place, Query, no_matches
@@ -68,6 +70,7 @@ from wm_ros.memory_arrays import ask_from_request, update_to_response
 from wm_ros.query_arrays import answers_to_arrays, queries_from_arrays
 
 _QUERY_TIMES = 1000
+_NEVER_NS = 2**63 - 1
 _MOST_ANSWERED = 500
 _MOST_HELD_BACK = 6000
 _DRAINED_AT_ONCE = 20
@@ -77,8 +80,9 @@ _LONGEST_PATH, _LONGEST_NAME = 1024, 255
 class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     """Store states at a spacing and answer which of them lie near.
 
-    Subscribes ``/latent/state`` (wm_interfaces/LatentState) and ``/prediction_error`` (wm_interfaces/PredictionError,
-    1 s horizon, joined by stamp); serves ``/spatial_memory/{query,query_batch,query_arrays,window,insert,delete,
+    Subscribes ``/latent/state`` (wm_interfaces/LatentState), ``/latent/pose``
+    (geometry_msgs/PoseWithCovarianceStamped) and ``/prediction_error`` (wm_interfaces/PredictionError, 1 s horizon),
+    joined by stamp; serves ``/spatial_memory/{query,query_batch,query_arrays,window,insert,delete,
     transform,stats,snapshot,restore,clear}``; publishes ``/spatial_memory/markers`` (visualization_msgs/MarkerArray).
 
     What takes long or waits for the disk runs on a thread of its own; queries never wait for it.
@@ -110,6 +114,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             self._model.initial_horizons_s(),
             params.session_gap_s,
         )
+        self._join: PoseJoin[LatentState, PoseWithCovarianceStamped] = PoseJoin(params.pose_join_s)
         self._top_k = params.top_k or USUAL_TOP_K
         self._is_model_known = False
         self._fit = SuccessorFit()
@@ -133,6 +138,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     def activate(self) -> None:
         """Open topics and services: nothing is served before the memory is ready."""
         self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
+        self.create_subscription(PoseWithCovarianceStamped, "latent/pose", self._on_pose, qos.STREAM)
         self.create_subscription(PredictionError, "prediction_error", self._on_error, qos.STREAM)
         services: tuple[tuple[type, str, Callable], ...] = (
             (QueryMemory, "query", self._on_query),
@@ -173,6 +179,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         """Make durable what is left."""
         self._worker.shutdown()
         self._searcher.shutdown()
+        self._take_joined(_NEVER_NS)
         self._drain(len(self._held_back))
         try:
             self._recorder.finish()
@@ -189,7 +196,24 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
     def _on_state(self, msg: LatentState) -> None:
         self._health.count("states_received")
-        self._take(msg)
+        waits = msg.has_pose and msg.pose_status == LatentState.POSE_PREDICTED
+        self._join.push(stamp_ns(msg.header.stamp), msg, waits=waits, steady_ns=monotonic_ns())
+        self._take_joined(monotonic_ns())
+
+    def _on_pose(self, msg: PoseWithCovarianceStamped) -> None:
+        self._join.pose(stamp_ns(msg.header.stamp), msg)
+        self._take_joined(monotonic_ns())
+
+    def _take_joined(self, steady_ns: int) -> None:
+        """Take the states whose measured pose is there; one that did not come in time counts as none."""
+        for msg, pose, is_late in self._join.ready(steady_ns):
+            if pose is not None:
+                msg.pose, msg.pose_frame_id = pose.pose.pose, pose.header.frame_id
+                msg.pose_status = LatentState.POSE_INTERPOLATED
+            elif is_late:
+                self._health.count("poses_late")
+                msg.has_pose = False
+            self._take(msg)
 
     def _on_error(self, msg: PredictionError) -> None:
         self._take(msg)
@@ -456,6 +480,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         return response
 
     def _on_gauges(self) -> None:
+        self._take_joined(monotonic_ns())
         self._drain()
         if self._changing:
             return

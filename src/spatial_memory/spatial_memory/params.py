@@ -12,6 +12,7 @@ from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
 from spatial_memory.model import ModelSettings
 from spatial_memory.settings import MemorySettings
 from spatial_memory.store.files import IN_MEMORY
+from wm_core.memory.joining import JOIN_S
 from wm_core.memory.keyframes import (
     SESSION_GAP_S,
     SPACING_ANGLE_RAD,
@@ -63,6 +64,8 @@ class SpatialMemoryParams(ManagedParams):
                              "model's.", low=0.0, high=60.0)  # fmt: skip
     session_gap_s: float = param(SESSION_GAP_S, "A silence longer than this starts a new session [s].", low=0.1,
                                  high=86400.0)  # fmt: skip
+    pose_join_s: float = param(JOIN_S, "Longest that a state waits for its measured pose; then it is not kept [s].",
+                               low=0.0, high=60.0)  # fmt: skip
     commit_every_s: float = param(0.2, "Longest time a state waits before it is written to disk [s].", low=0.01,
                                   high=10.0)  # fmt: skip
 

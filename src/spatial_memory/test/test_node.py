@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
@@ -71,8 +72,10 @@ class Graph:
         self.talker.destroy_node()
 
 
-def state(stamp_ns: int, x: float, value: float = 1.0, encoder_id: str = "e1", has_pose: bool = True) -> LatentState:
-    msg = LatentState(encoder_id=encoder_id, has_pose=has_pose, pose_frame_id="map")
+def state(
+    stamp_ns: int, x: float, value: float = 1.0, encoder_id: str = "e1", has_pose: bool = True, pose_status: int = 0
+) -> LatentState:
+    msg = LatentState(encoder_id=encoder_id, has_pose=has_pose, pose_frame_id="map", pose_status=pose_status)
     msg.header.stamp = stamp_msg(stamp_ns)
     msg.latent = floats(np.full(4, value))
     msg.pose.position.x = x
@@ -417,3 +420,35 @@ def test_spacing_and_marker_rate_are_followed_while_driving(graph):
     assert graph.memory.set_parameters([Parameter("marker_rate", value=10.0)])[0].successful
     assert not graph.memory._marker_timer.is_canceled()
     assert not graph.memory.set_parameters([Parameter("db_path", value="/elsewhere")])[0].successful
+
+
+def measured(stamp_ns: int, x: float) -> PoseWithCovarianceStamped:
+    msg = PoseWithCovarianceStamped()
+    msg.header.stamp, msg.header.frame_id = stamp_msg(stamp_ns), "map"
+    msg.pose.pose.position.x, msg.pose.pose.orientation.w = x, 1.0
+    return msg
+
+
+def test_a_predicted_pose_waits_for_the_measured_one_and_is_kept_with_it(graph):
+    poses = graph.talker.create_publisher(PoseWithCovarianceStamped, "/latent/pose", qos.STREAM)
+    spin_until(lambda: poses.get_subscription_count() == 1, graph.talker, graph.memory)
+    graph.drive(3, pose_status=LatentState.POSE_PREDICTED)
+    assert graph.counted("states_stored") == 0
+    for at_step in (0, 1, 2):
+        poses.publish(measured(10**9 + at_step * STEP_NS, 5.0 + at_step))
+    spin_until(lambda: graph.counted("states_stored") == 3, graph.talker, graph.memory)
+    answer = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(5.0, k=3, radius_m=3.0)))
+    assert [record.position.x for record in answer.matches.records] == pytest.approx([5.0, 6.0, 7.0])
+    assert [record.latent[0] for record in answer.matches.records] == [0.0, 1.0, 2.0]
+
+
+def test_a_state_whose_measured_pose_stays_away_is_not_kept(ros_context):
+    graph = Graph(pose_join_s=0.02)
+    try:
+        graph.drive(2, pose_status=LatentState.POSE_PREDICTED)
+        spin_until(lambda: graph.counted("poses_late") == 2, graph.talker, graph.memory)
+        graph.drive(1, start_ns=2 * 10**9)
+        assert graph.counted("states_stored") == 1
+        assert graph.counted("skipped/no-pose") == 2
+    finally:
+        graph.close()

@@ -65,6 +65,14 @@ def pose_std_values(x_m: float, y_m: float, yaw_rad: float) -> list[float]:
     return [x_m, y_m, math.nan, math.nan, math.nan, yaw_rad] if known else []
 
 
+def covariance_values(position_m: float, yaw_rad: float) -> list[float]:
+    """Returns the covariance of a pose from the standard errors of x and y and of the yaw; 0 for what is not told."""
+    values = [0.0] * 36
+    for at, error in ((0, position_m), (7, position_m), (35, yaw_rad)):
+        values[at] = 0.0 if math.isnan(error) else error * error
+    return values
+
+
 def pose_std_from_values(values: Sequence[float]) -> np.ndarray | None:
     """Returns the standard errors of x [m], y [m] and yaw [rad] of a ``pose_std`` field, NaN where not told.
 
