@@ -6,8 +6,6 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Generic, NamedTuple, TypeVar
 
-from wm_core.timeline import NS_PER_S
-
 StateT = TypeVar("StateT")
 PoseT = TypeVar("PoseT")
 JOIN_S = 0.5
@@ -38,7 +36,7 @@ class PoseJoin(Generic[StateT, PoseT]):
     """
 
     def __init__(self, wait_s: float = JOIN_S, most: int = _MOST_WAITING) -> None:
-        self._wait_ns, self._most = round(wait_s * NS_PER_S), most
+        self._wait_ns, self._most = round(wait_s * 1e9), most
         self._waiting: deque[tuple[int, StateT, bool, int]] = deque()
         self._poses: OrderedDict[int, PoseT] = OrderedDict()
 
