@@ -7,8 +7,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic_ns
@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 import rclpy
-import torch
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray
 
-from benchmarks.against import graph_pairs, sides
+from benchmarks import graph_kill
+from benchmarks.against import graph_pairs, graph_side, sides
+from benchmarks.bare import forward_ms, transition_ms
 from benchmarks.driver import (
-    RATE_HZ,
     SENSOR,
     SIZES,
     STREAM,
@@ -39,11 +39,11 @@ from benchmarks.driver import (
 from benchmarks.figures import machine, summary
 from benchmarks.processes import module_command
 from wm_bringup.configuration import NODES, ros_arguments
-from wm_core.images import prepare_image
 from wm_demo.graph import Graph, executable
-from world_model.runtime.artifacts import load_artifact
 
 FORMS = ("separate", "composed")
+_SIMULATED = "160x120"
+_WARM_UP_S = 5.0
 
 
 class Echo(Node):
@@ -120,6 +120,12 @@ def graph_ages(
     return *ages, cpu_percent
 
 
+def simulator_ages(form: str, seconds: float, domain_id: int, seed: int) -> tuple[list[float], list[float], float]:
+    """Returns the same while a simulated robot drives; its processor time is not counted."""
+    run = graph_side.Run(form=form, size=graph_side.SIMULATOR, seconds=seconds, warm_up_s=_WARM_UP_S, seed=seed)
+    return graph_side.ages(run, domain_id)
+
+
 def episode_graph(driver: Driver, graph: Graph, seconds: float) -> None:
     """Episodes the graph once it listens, and measures its processor time meanwhile."""
 
@@ -136,61 +142,49 @@ def episode_graph(driver: Driver, graph: Graph, seconds: float) -> None:
     drive(driver, seconds, is_ready)
 
 
-def forward_ms(size: tuple[int, int], repeats: int = 100) -> list[float]:
-    """Returns the time of the bare encoder on a picture that has its size already [ms].
-
-    At 20 Hz, as in use: back to back the same pass takes a quarter of the time, with caches that no robot keeps warm.
-    """
-    torch.set_num_threads(1)
-    artifact = load_artifact(os.environ.get("WM_CHECKPOINT_PATH") or "artifact://tiny")
-    encoder = artifact.encoder()
-    image_HW3 = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    batch = torch.from_numpy(prepare_image(image_HW3, artifact.manifest.image_size))[None]
-    times = []
-    with torch.inference_mode():
-        for index in range(repeats + 20):
-            time.sleep(1.0 / RATE_HZ)
-            begin = time.perf_counter()
-            encoder(batch, None, None)
-            if index >= 20:
-                times.append((time.perf_counter() - begin) * 1e3)
-    return times
-
-
 def measure(name: str, seconds: float, rounds: int, domain_id: int) -> dict[str, Any]:
     """Returns all figures for one image size; the parts take turns, so a change of the machine hits them all."""
-    size = SIZES[name]
-    found: dict[str, list[float]] = {key: [] for key in ("forward", "image", "floats")}
+    size = SIZES.get(name, SIZES[_SIMULATED])
+    found: dict[str, list[float]] = {key: [] for key in ("forward", "transition", "image", "floats")}
     ages: dict[str, tuple[list[float], list[float], list[float]]] = {form: ([], [], []) for form in FORMS}
     for turn in range(rounds):
         found["forward"] += forward_ms(size)
+        found["transition"] += transition_ms()
         images, floats = bare_hops(size, seconds / 2, domain_id, turn)
         found["image"] += images
         found["floats"] += floats
         for form in FORMS:
-            latents, nexts, cpu_percent = graph_ages(form, size, seconds, domain_id, turn)
+            ages_of = simulator_ages if name == graph_side.SIMULATOR else partial(graph_ages, size=size)
+            latents, nexts, cpu_percent = ages_of(form=form, seconds=seconds, domain_id=domain_id, seed=turn)
             ages[form][0].extend(latents)
             ages[form][1].extend(nexts)
             ages[form][2].append(cpu_percent)
         print(f"{name}: round {turn + 1} of {rounds} done", file=sys.stderr)
     result: dict[str, Any] = {
-        f"{key}_ms" if key == "forward" else f"{key}_hop_ms": summary(found[key]) for key in found
+        f"{key}_hop_ms" if key in ("image", "floats") else f"{key}_ms": summary(found[key]) for key in found
     }
     bound = sum(result[key]["p50"] for key in ("forward_ms", "image_hop_ms", "floats_hop_ms"))
     result["bound_ms"] = round(bound, 3)
+    # What a prediction cannot do without: all that a latent needs, the transition, and one more hop of floats.
+    bound_next = bound + result["transition_ms"]["p50"] + result["floats_hop_ms"]["p50"]
+    result["bound_next_ms"] = round(bound_next, 3)
     for index, key in enumerate(("latent", "latent_next")):
         result[f"{key}_age_ms"] = {form: summary(ages[form][index]) for form in FORMS}
         result[f"ratio_{key}"] = {form: round(result[f"{key}_age_ms"][form]["p50"] / bound, 3) for form in FORMS}
+    age_ms = result["latent_next_age_ms"]
+    result["ratio_next_to_bound_next"] = {form: round(age_ms[form]["p50"] / bound_next, 3) for form in FORMS}
     result["cpu_percent"] = {form: [round(value, 1) for value in ages[form][2]] for form in FORMS}
     return result
 
 
 def report(results: dict[str, Any]) -> str:
     """Returns the figures as a table."""
-    lines = [f"{'':10}{'forward':>9}{'image':>9}{'floats':>9}{'bound':>9}   medians [ms]; ratio: age over bound"]
+    head = "".join(f"{name:>11}" for name in ("forward", "transition", "image", "floats", "bound", "bound next"))
+    lines = [f"{'':10}{head}   medians [ms]; ratio: age over bound"]
     for name, result in results.items():
-        bare = [result[key]["p50"] for key in ("forward_ms", "image_hop_ms", "floats_hop_ms")]
-        lines.append(f"{name:10}" + "".join(f"{value:9.2f}" for value in [*bare, result["bound_ms"]]))
+        bare = [result[key]["p50"] for key in ("forward_ms", "transition_ms", "image_hop_ms", "floats_hop_ms")]
+        bounds = [result["bound_ms"], result["bound_next_ms"]]
+        lines.append(f"{name:10}" + "".join(f"{value:11.2f}" for value in [*bare, *bounds]))
         for form in FORMS:
             for key in ("latent", "latent_next"):
                 age = result[f"{key}_age_ms"][form]
@@ -203,7 +197,9 @@ def report(results: dict[str, Any]) -> str:
 def measure_all(options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of every size, and print them as a table."""
     domain_id = own_domain_id()
-    names = (options.sizes or ",".join(SIZES)).split(",")
+    names = options.sizes.split(",") if options.sizes else [*graph_pairs.ALL_SIZES]
+    if unknown := sorted(set(names) - set(graph_pairs.ALL_SIZES)):
+        raise ValueError(f"sizes {unknown}, expected some of {list(graph_pairs.ALL_SIZES)}")
     results = {name: measure(name, options.seconds, options.rounds, domain_id) for name in names}
     print(report(results))
     return results
@@ -225,9 +221,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="length of one measurement [s]")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured, without --against")
     parser.add_argument(
-        "--sizes", help=f"image sizes, comma-separated: {', '.join(SIZES)}; with --against, simulator as well"
+        "--sizes", help=f"comma-separated: {', '.join(graph_pairs.ALL_SIZES)} (the simulated robot; default: all)"
     )
     parser.add_argument("--warm-up", type=float, default=5.0, help="before a measurement counts, with --against [s]")
+    parser.add_argument(
+        "--kill-memory", type=float, metavar="S", help="kill the memory so long after the first window [s]"
+    )
     parser.add_argument("--echo", action="store_true", help=argparse.SUPPRESS)
     sides.add_arguments(parser)
     options = parser.parse_args()
@@ -237,7 +236,12 @@ def main() -> None:
             rclpy.spin(Echo())
         return
     try:
-        results = compare_all(options) if options.against else measure_all(options)
+        if options.kill_memory is not None:
+            found = graph_kill.measure(options.kill_memory, options.seconds, own_domain_id())
+            print(graph_kill.report(found))
+            results = {"kill_memory": found}
+        else:
+            results = compare_all(options) if options.against else measure_all(options)
     except (sides.SideError, StartError, ValueError) as error:
         raise SystemExit(f"bench: {error}") from error
     if options.json:

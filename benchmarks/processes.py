@@ -80,6 +80,11 @@ class Processes:
         """Return the resident memory of all processes [bytes]."""
         return sum(process.memory_info().rss for process in self._running.values() if process.poll() is None)
 
+    def kill(self, name: str) -> None:
+        """Send SIGKILL to one process and wait for its end."""
+        self._running[name].kill()
+        self._running[name].wait()
+
     def stop(self, longest_s: float = STOP_S) -> dict[str, int]:
         """Send SIGINT, as Ctrl-C does, and return the exit codes; who does not end in time is killed."""
         deadline = monotonic() + longest_s

@@ -106,16 +106,15 @@ def is_up(driver: Driver) -> bool:
     )
 
 
-def measure(run: Run) -> dict[str, object]:
+def ages(run: Run, domain_id: int) -> tuple[list[float], list[float], float]:
     """Return ages of /latent and /latent_next [ms] and the nodes' processor time [% of one core].
 
     Raises:
         StartError: Something did not come up, or ended.
-        ValueError: Nothing came back.
     """
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="bench_against_")))
-        stack.enter_context(ros(own_domain_id()))
+        stack.enter_context(ros(domain_id))
         driver = Driver(SIZES.get(run.size), run.seed)
         stack.callback(driver.destroy_node)
         # The robot's processor time is not the graph's.
@@ -136,10 +135,20 @@ def measure(run: Run) -> dict[str, object]:
         cpu_s = parts[0].cpu_s() - began_s[0]
         if not is_ready():
             raise StartError("a node was gone at the end")
-        latents, nexts = summary(driver.latent_ages_ms()), summary(driver.next_ages_ms())
+        found = driver.latent_ages_ms(), driver.next_ages_ms()
     # Half a second of the end, in which the last frames come back, counts for both sides alike.
-    percent = round(100.0 * cpu_s / (run.seconds + 0.5), 2)
-    return {"latent_age_ms": latents, "latent_next_age_ms": nexts, "cpu_percent": percent}
+    return *found, round(100.0 * cpu_s / (run.seconds + 0.5), 2)
+
+
+def measure(run: Run) -> dict[str, object]:
+    """Return the figures of a run.
+
+    Raises:
+        StartError: Something did not come up, or ended.
+        ValueError: Nothing came back.
+    """
+    latents, nexts, percent = ages(run, own_domain_id())
+    return {"latent_age_ms": summary(latents), "latent_next_age_ms": summary(nexts), "cpu_percent": percent}
 
 
 def main() -> None:

@@ -51,12 +51,13 @@ def fill(world: mw.World, folder: Path) -> None:
     count = len(world.x_N)
     memory = open_memory(folder, count)
     for start in range(0, count, CHUNK):
-        memory.insert([_state(world, at) for at in range(start, min(count, start + CHUNK))])
+        memory.insert([state(world, at) for at in range(start, min(count, start + CHUNK))])
     memory.flush()
     memory.close()
 
 
-def _state(world: mw.World, at: int) -> Any:
+def state(world: mw.World, at: int) -> Any:
+    """Return one state of a world as a record, with both successors."""
     followed = ((0.1, world.successor_ND[at]), (1.0, world.later_ND[at]))
     successors = tuple(sm.Successor(horizon_s, horizon_s, world.latent_ND[next_]) for horizon_s, next_ in followed)
     place = (float(world.x_N[at]), float(world.y_N[at]), float(world.yaw_N[at]))

@@ -114,6 +114,15 @@ def both(revision: str, cache: Path) -> dict[str, Side]:
     return {"ours": _built("ours", ROOT), "theirs": _built(f"theirs ({root.name})", root)}
 
 
+def ours() -> dict[str, Side]:
+    """Return our side alone, built, as it lies here.
+
+    Raises:
+        SideError: It cannot be built.
+    """
+    return {"ours": _built("ours", ROOT)}
+
+
 def require_own(path: str | Path) -> None:
     """Refuse to measure what does not lie in the folder of the side that this process runs for.
 

@@ -1,0 +1,79 @@
+"""Starts and killed memories: what is reported of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmarks import start
+from benchmarks.against import start_side
+from benchmarks.against.sides import Side
+from benchmarks.graph_kill import Heard, report, summary
+
+ROOT = Path(__file__).parents[1]
+
+
+class FakeSide:
+    """Starts in as many seconds as it is given, and notes from which store."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.filled: list[str] = []
+
+    def run(self, module, what, given, folder, **environment):
+        assert module == start.WORKER
+        if what == "fill":
+            self.filled.append(str(given))
+            Path(folder).mkdir()
+            return {"count": given}
+        assert Path(folder).is_dir(), "each start has a copy of the store"
+        return {start.FIGURE: self.seconds}
+
+
+def test_starts_are_compared_by_records_and_form():
+    sides = {"ours": FakeSide(2.0), "theirs": FakeSide(8.0)}
+    found = start.compare(sides, ["0", "1k"], pairs=5)
+    assert sides["ours"].filled == sides["theirs"].filled == ["0", "1000"]
+    assert set(found) == {"0", "1k"}
+    for by_form in found.values():
+        assert set(by_form) == {"separate", "composed"}
+        for figures in by_form.values():
+            assert figures["ratio"] == {"median": 0.25, "low": 0.25, "high": 0.25}
+            assert (figures["ours_s"], figures["theirs_s"]) == (2.0, 8.0)
+            assert figures["runs_s"] == {"ours": [2.0] * 5, "theirs": [8.0] * 5}
+    assert "0.250" in start.report(found)
+
+
+def test_one_side_alone_has_no_ratio():
+    figures = start.compare({"ours": FakeSide(2.0)}, ["0"], pairs=2)["0"]["composed"]
+    assert figures == {"ours_s": 2.0, "runs_s": {"ours": [2.0, 2.0]}}
+
+
+@pytest.mark.slow
+def test_the_worker_starts_this_revision_from_a_store_that_it_filled(tmp_path):
+    domain_id = os.environ.get("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    side = Side("here", ROOT, {**os.environ, "ROS_DOMAIN_ID": domain_id})
+    assert side.run(start.WORKER, "fill", 50, tmp_path / "store") == {"count": 50}
+    found = side.run(start.WORKER, "start", "composed", tmp_path / "store")
+    assert 0.0 < found[start.FIGURE] < start_side.LONGEST_S
+
+
+def test_the_shipped_artifact_is_found():
+    manifest = ROOT / "src/world_model/world_model"
+    (path,) = manifest.rglob("tiny/manifest.json")
+    assert start_side.encoder_id() == json.loads(path.read_text())["encoder_id"]
+
+
+def test_what_is_told_of_a_killed_memory():
+    heard = [Heard("window", "", 0.1), Heard("service", "", 0.5), Heard("window", "", 0.4)]
+    heard += [Heard("window", "", 1.0), Heard("none", "memory late", math.nan), Heard("window", "", 9.0)]
+    found = summary(heard, killed=3, kill_after_s=2.0)
+    assert (found["predictions"], found["predictions_after_the_kill"], found["without_memory"]) == (6, 3, 1)
+    assert found["reasons"] == {"memory late": 1}
+    assert found["sources"] == {"window": 4, "service": 1, "none": 1}
+    assert found["window_age_s"] == {"before": 0.5, "last": 9.0}
+    assert "1 without memory" in report(found)
