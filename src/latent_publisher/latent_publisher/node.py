@@ -70,8 +70,8 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
     ``/proprioception`` (std_msgs/Float32MultiArray). Publishes ``/latent`` (std_msgs/Float32MultiArray) and
     ``/latent/state`` (wm_interfaces/LatentState) at once, with the pose that the motion model expects where the
     measured one is not there yet; that follows on ``/latent/pose`` (geometry_msgs/PoseWithCovarianceStamped) under the
-    frame's stamp. Where the artifact makes features, ``/latent/projection`` (wm_interfaces/Projection, latched) tells from
-    which frame on latents are in which basis. Serves ``~/encode`` (wm_interfaces/EncodeImage).
+    frame's stamp. Where the artifact makes features, ``/latent/projection`` (wm_interfaces/Projection, latched) tells
+    from which frame on latents are in which basis. Serves ``~/encode`` (wm_interfaces/EncodeImage).
     """
 
     def __init__(self, encoder: Encoder | None = None, **node_options: Any) -> None:

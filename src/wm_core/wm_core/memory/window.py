@@ -129,7 +129,7 @@ class Window:
 
     def covers(self, query: Query) -> bool:
         """Return whether the window answers a query as the memory does; if not, the memory is to be asked."""
-        if self.area is None or not _is_understood(query):
+        if self.area is None or not _is_understood(query) or not self._is_of_these(query):
             return False
         if self._oldest_ns is not None and (query.time_min_ns is None or query.time_min_ns < self._oldest_ns):
             return False
@@ -140,6 +140,11 @@ class Window:
         if query.place is not None and query.radius_m > 0 and self._reaches(query.place, query.radius_m):
             return True
         return query.box is not None and self._holds(query.box)
+
+    def _is_of_these(self, query: Query) -> bool:
+        """Return whether a query is for this encoder and frame; the memory may have changed its own since."""
+        pairs = ((query.encoder_id, self.encoder_id), (query.frame_id, self.frame_id))
+        return all(not theirs or not mine or theirs == mine for theirs, mine in pairs)
 
     def _reaches(self, place: Place, radius_m: float) -> bool:
         """Return whether a disc lies in the area."""
