@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from wm_core.bounds import LARGEST_LATENT_STDS
 from wm_core.errors import FrameError
 from wm_core.images import prepare_depth, prepare_image
 from wm_core.projection import Projection
@@ -34,6 +35,8 @@ class Encoder:
         self.proprioception_dim = manifest.inputs.get("proprioception", 0)
         self.motion = PoseAhead(MotionModel.from_manifest(manifest.motion), manifest.step_s, manifest.action_dim)
         self._size = manifest.image_size
+        self._mean_D = np.array(manifest.latent_mean)
+        self._precision_D = 1.0 / np.sqrt(np.array(manifest.latent_variance))
         self._device = torch.device(artifact.device)
         self.fixed: Projection | None = artifact.projection
         """From features to latents, where the artifact makes features; then ``look`` sees a frame."""
@@ -58,7 +61,8 @@ class Encoder:
             proprioception_P: For an artifact that wants it.
 
         Raises:
-            FrameError: The frame cannot be used, an input the artifact wants is missing, or the latent is not finite.
+            FrameError: The frame cannot be used, an input the artifact wants is missing, or the latent is not finite or
+                far beyond the training set's.
         """
         if self.wants_depth and depth_HW is None:
             raise FrameError("the artifact wants depth, and no depth image belongs to this frame")
@@ -71,6 +75,8 @@ class Encoder:
             latent_D: np.ndarray = self._module(image, depth, proprioception)[0].cpu().numpy()
         if not np.isfinite(latent_D).all():
             raise FrameError("the encoder gave a latent that is not finite")
+        if float((np.abs(latent_D - self._mean_D) * self._precision_D).max()) > LARGEST_LATENT_STDS:
+            raise FrameError(f"the encoder gave a latent more than {LARGEST_LATENT_STDS:g} standard deviations off")
         return latent_D
 
     def look(self, image_HW3: np.ndarray) -> np.ndarray:

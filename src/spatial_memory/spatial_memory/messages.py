@@ -13,6 +13,16 @@ from geometry_msgs.msg import Point, Pose, Quaternion, Transform
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from wm_core.bounds import (
+    LARGEST_ACTION,
+    LONGEST_HORIZON_S,
+    MOST_HORIZONS,
+    MOST_VALUES,
+    SHORTEST_STEP_S,
+    bounded_vector,
+    checked_name,
+    shown,
+)
 from wm_core.memory import record as records
 from wm_core.memory.protocol import Forget, Rigid
 from wm_core.memory.query import Box, Matches, Place, Query
@@ -45,6 +55,29 @@ def place_from_msg(pose: Pose) -> Place:
     return Place(x, y, z, yaw_of(quaternion))
 
 
+def _feature(values: Sequence[int]) -> np.ndarray:
+    if len(values) > MOST_VALUES:
+        raise MessageError("feature-length", f"{len(values)} values, expected at most {MOST_VALUES}")
+    return np.array(values, np.int8)
+
+
+def _check_names(msg: LatentState | MemoryQuery | MemoryRecord | DeleteMemory.Request, *names: str) -> None:
+    for name in names:
+        checked_name(getattr(msg, name), name)
+
+
+def _check_horizons(msg: LatentState) -> None:
+    """Refuse a step or horizons that would have the recorder wait for ever, or for everything."""
+    horizons_s = list(msg.horizons_s[: MOST_HORIZONS + 1])
+    fits = all(0.0 < horizon_s <= LONGEST_HORIZON_S for horizon_s in horizons_s)
+    if not (
+        fits
+        and len(horizons_s) <= MOST_HORIZONS
+        and (msg.step_s == 0 or SHORTEST_STEP_S <= msg.step_s <= LONGEST_HORIZON_S)
+    ):
+        raise MessageError("impossible-horizons", f"step {msg.step_s} s, horizons {shown(msg.horizons_s)} s")
+
+
 def rotation_from_msg(rotation: Quaternion) -> records.Quaternion | None:
     """Return a rotation, or None where it is a yaw and no more."""
     x, y, z, w = rotation.x, rotation.y, rotation.z, rotation.w
@@ -57,17 +90,19 @@ def state_from_msg(msg: LatentState) -> State:
     Raises:
         MessageError: Its pose cannot be one.
     """
+    _check_names(msg, "encoder_id", "pose_frame_id", "feature_id")
+    _check_horizons(msg)
     return State(
         stamp_ns(msg.header.stamp),
-        np.array(msg.latent, np.float32),
+        bounded_vector(msg.latent, "latent"),
         msg.encoder_id,
         place_from_msg(msg.pose) if msg.has_pose else None,
-        np.array(msg.action, np.float32) if msg.has_action else records.no_action(),
+        bounded_vector(msg.action, "action", largest=LARGEST_ACTION) if msg.has_action else records.no_action(),
         step_s=msg.step_s,
         horizons_s=tuple(msg.horizons_s),
         frame_id=msg.pose_frame_id if msg.has_pose else "",
         orientation=rotation_from_msg(msg.pose.orientation) if msg.has_pose else None,
-        feature_F=np.array(msg.feature, np.int8),
+        feature_F=_feature(msg.feature),
         feature_id=msg.feature_id,
     )
 
@@ -80,11 +115,12 @@ def query_from_msg(msg: MemoryQuery, top_k: int, yaw_weight_m: float, pose_weigh
     """
     if msg.rank_by not in _RANKS or msg.metric not in _METRICS:
         raise MessageError("unknown-constant", f"rank_by {msg.rank_by}, metric {msg.metric}")
+    _check_names(msg, "encoder_id", "frame_id", "session", "feature_id")
     stamp = stamp_ns(msg.stamp)
     return Query(
         k=msg.k or top_k,
         place=place_from_msg(msg.pose) if msg.has_pose else None,
-        latent_D=np.array(msg.latent, np.float32) if len(msg.latent) else None,
+        latent_D=bounded_vector(msg.latent, "latent") if len(msg.latent) else None,
         rank_by=_RANKS[msg.rank_by],
         metric=_METRICS[msg.metric],
         encoder_id=msg.encoder_id,
@@ -99,12 +135,12 @@ def query_from_msg(msg: MemoryQuery, top_k: int, yaw_weight_m: float, pose_weigh
         exclude_recent_s=msg.exclude_recent_s,
         stamp_ns=stamp or None,
         session=msg.session,
-        action_A=np.array(msg.action, np.float32) if len(msg.action) else None,
+        action_A=bounded_vector(msg.action, "action", largest=LARGEST_ACTION) if len(msg.action) else None,
         action_distance=msg.action_distance,
         yaw_weight_m=msg.yaw_weight_m or yaw_weight_m,
         pose_weight=msg.pose_weight or pose_weight,
         successors=msg.successors,
-        feature_F=np.array(msg.feature, np.int8) if len(msg.feature) else None,
+        feature_F=_feature(msg.feature) if len(msg.feature) else None,
         feature_id=msg.feature_id,
         orientation=rotation_from_msg(msg.pose.orientation) if msg.has_pose else None,
         rotation_tolerance_rad=msg.rotation_tolerance_rad,
@@ -190,35 +226,37 @@ def records_from_msgs(
 
 
 def _record_from_msg(msg: MemoryRecord) -> records.MemoryRecord:
+    _check_names(msg, "encoder_id", "frame_id", "session", "feature_id")
+    if len(msg.successors) > MOST_HORIZONS:
+        raise MessageError("too-many-successors", f"{len(msg.successors)} successors, expected at most {MOST_HORIZONS}")
     place = place_from_msg(Pose(position=msg.position, orientation=msg.orientation))
     return records.MemoryRecord(
         stamp_ns=stamp_ns(msg.stamp),
-        latent_D=np.array(msg.latent, np.float32),
+        latent_D=bounded_vector(msg.latent, "latent"),
         x=place.x,
         y=place.y,
         z=place.z,
         yaw=place.yaw,
         session=msg.session,
         encoder_id=msg.encoder_id,
-        previous_action_A=np.array(msg.previous_action, np.float32),
-        action_A=np.array(msg.action, np.float32),
+        previous_action_A=bounded_vector(msg.previous_action, "action", largest=LARGEST_ACTION),
+        action_A=bounded_vector(msg.action, "action", largest=LARGEST_ACTION),
         surprise=msg.surprise,
         id=msg.id,
         successors=tuple(
-            records.Successor(
-                item.horizon_s, item.dt_s, np.array(item.latent, np.float32), np.array(item.feature, np.int8)
-            )
+            records.Successor(item.horizon_s, item.dt_s, bounded_vector(item.latent, "latent"), _feature(item.feature))
             for item in msg.successors
         ),
         frame_id=msg.frame_id,
         orientation=rotation_from_msg(msg.orientation),
-        feature_F=np.array(msg.feature, np.int8),
+        feature_F=_feature(msg.feature),
         feature_id=msg.feature_id,
     )
 
 
 def forget_from_msg(msg: DeleteMemory.Request) -> Forget:
     """Return delete criteria."""
+    _check_names(msg, "session", "frame_id")
     return Forget(
         ids=tuple(msg.ids),
         box=box_from_msg(msg.box_min, msg.box_max) if msg.has_box else None,

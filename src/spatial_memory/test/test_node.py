@@ -147,11 +147,13 @@ def test_bad_states_are_named_and_counted(graph):
     graph.states.publish(state(4 * 10**9, 1.0, value=float("nan")))
     graph.states.publish(state(4 * 10**9, float("inf")))
     graph.states.publish(state(4 * 10**9, 1e9))
-    spin_until(lambda: graph.counted("states_received") == 6, graph.talker, graph.memory)
+    graph.states.publish(state(4 * 10**9, 9e6))
+    spin_until(lambda: graph.counted("states_received") == 7, graph.talker, graph.memory)
     assert graph.counted("dropped/other-encoder") == 1
     assert graph.counted("skipped/no-pose") == 1
-    assert graph.counted("dropped/not-finite") == 1
+    assert graph.counted("dropped/latent-not-finite") == 1
     assert graph.counted("dropped/pose-not-finite") == 1
+    assert graph.counted("dropped/pose-too-far") == 1
     assert graph.counted("dropped/impossible-place") == 1
     assert graph.call(MemoryStats, "stats", MemoryStats.Request()).memory_count == 1
 

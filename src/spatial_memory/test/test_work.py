@@ -27,12 +27,12 @@ def memory():
     held.close()
 
 
-@pytest.mark.parametrize("count, k", [(1, 4096), (512, 8), (1024, 4), (0, 8)])
+@pytest.mark.parametrize(("count", "k"), [(1, 4096), (512, 8), (1024, 4), (0, 8)])
 def test_what_is_asked_for_within_the_limits_is_taken(count, k):
     check_batch([Query(k=k, place=HERE)] * count)
 
 
-@pytest.mark.parametrize("count, k", [(2, 4096), (40, 4096), (513, 8), (1025, 1)])
+@pytest.mark.parametrize(("count", "k"), [(2, 4096), (40, 4096), (513, 8), (1025, 1)])
 def test_what_is_asked_for_beyond_them_is_refused_by_name(count, k):
     with pytest.raises(QueryError, match=r"at most (1024|4096).*: ask in parts"):
         check_batch([Query(k=k, place=HERE)] * count)

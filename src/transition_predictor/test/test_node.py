@@ -90,6 +90,67 @@ def test_a_refusing_memory_is_named(make_world):
     assert prediction.degraded_reason == "memory refused: latent has 3 values"
 
 
+def _cut(answer):
+    answer.matches = answer.matches[:1]
+
+
+def _too_many(answer):
+    answer.matches[0].records = [answer.matches[0].records[0]] * 5000
+
+
+def _other_size(answer):
+    answer.matches[0].records[0].latent = floats([1.0])
+
+
+def _other_action(answer):
+    answer.matches[-1].records[0].action = floats([1.0, 2.0, 3.0])
+
+
+def _not_finite(answer):
+    answer.matches[0].records[0].latent = floats([math.nan] * Z_DIM)
+
+
+def _nowhere(answer):
+    answer.matches[0].records[0].position.x = math.inf
+
+
+@pytest.mark.parametrize("spoil", [_cut, _too_many, _other_size, _other_action, _not_finite, _nowhere])
+def test_an_answer_that_does_not_fit_the_question_is_named_and_done_without(make_world, spoil):
+    world = make_world(memory_deadline_s=1.0)
+
+    def answer(request, response):
+        response = world.remember(request, response)
+        spoil(response)
+        return response
+
+    world.serve(answer)
+    prediction = world.predict(0)
+    assert prediction.degraded_reason == "memory answer unusable"
+    assert world.node._health.counted("dropped/memory-answer") == 1
+    assert "cannot be used" in world.node._health.status().message
+    assert len(world.node._health.status().message) < 500
+
+
+def test_nothing_that_is_not_finite_is_kept_back_in_a_usual_run(make_world):
+    world = make_world(use_memory=False)
+    for index in range(30):
+        world.predict(index, pose_std=[0.1, 0.1, math.nan, math.nan, math.nan, 0.05])
+    assert world.node._health.counted("dropped/not-finite-output") == 0
+    world.until(lambda: len(world.errors) >= 30)
+
+
+@pytest.mark.parametrize("size", [1e6, 1e5, 1e3])
+def test_what_is_large_but_possible_is_used_with_limited_influence(make_world, size):
+    world = make_world(use_memory=False)
+    for index in range(25):
+        wild = 5 < index < 15
+        action = [size * (-1.0) ** index, size] if wild else [0.5, 0.1]
+        world.predict(index, action=action, latent=[900.0 if wild else 0.1] * Z_DIM)
+    assert world.node._health.counted("dropped/not-finite-output") == 0
+    assert "training set" in world.node._health.status().message or "trained on" in world.node._health.status().message
+    assert np.abs(np.array(world.predictions[-1].forecasts[0].latent)).max() < 1e4
+
+
 def test_an_action_outside_the_training_range_is_named_until_a_hundred_were_inside(make_world):
     world = make_world(use_memory=False)
     world.predict(0, action=floats([40.0, 0.0]))
@@ -141,6 +202,10 @@ def test_errors_come_when_the_predicted_time_does(make_world):
         ("encoder-mismatch", {"encoder_id": "another"}),
         ("latent-length", {"latent": [1.0]}),
         ("latent-not-finite", {"latent": [math.nan] * Z_DIM}),
+        ("latent-too-large", {"latent": [2000.0] * Z_DIM}),
+        ("action-too-large", {"action": [2e6, 0.0]}),
+        ("pose-too-far", {"pose": pose_to_msg((2e7, 0.0, 0.0), quaternion_of(0.0))}),
+        ("pose-std", {"pose_std": [math.inf] * 6}),
         ("action-length", {"action": [1.0]}),
         ("pose-not-finite", {"pose": pose_to_msg((math.nan, 0.0, 0.0), quaternion_of(0.0))}),
     ],
@@ -192,6 +257,9 @@ def test_history_is_used_when_wanted_and_fresh(make_world):
     assert world.predict(1).history_used
     world.histories.publish(VisualHistory(encoder_id=history_id, embedding_dim=224, capacity=4, history=floats([1.0])))
     world.until(lambda: world.node._health.counted("dropped/history-length") == 1)
+    msg.count = 5
+    world.histories.publish(msg)
+    world.until(lambda: world.node._health.counted("dropped/history-count") == 1)
     world.histories.publish(VisualHistory(encoder_id="another"))
     world.until(lambda: world.node._health.counted("dropped/history-mismatch") == 1)
     assert world.predict(60).history_reason == "stale"

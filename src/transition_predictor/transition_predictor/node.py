@@ -19,6 +19,7 @@ from std_srvs.srv import Trigger
 from transition_predictor.history import HistoryKeeper, UsableHistory
 from transition_predictor.keeper import MotionKeeper
 from transition_predictor.params import TransitionPredictorParams
+from wm_core.bounds import LARGEST_LATENT_STDS
 from wm_core.memory.errors import QueryError
 from wm_core.memory.journal import WindowSource
 from wm_core.memory.packed import Neighbours
@@ -31,6 +32,7 @@ from wm_interfaces.srv import QueryMemoryBatch
 from wm_ros import (
     ManagedNode,
     MessageError,
+    clipped,
     float_array_msg,
     floats,
     memories_from_msg,
@@ -124,6 +126,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._is_scored = self._space is None
         self._projections: dict[str, Projection] = {}
         self._untold: deque[LatentState] = deque(maxlen=_RATED_FRAMES)
+        self._asked: list[int] = []
 
     def release(self) -> None:
         """Keep what was learned."""
@@ -268,7 +271,13 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._health.degrade("scoring", all_slow if len(slow) == len(self._predictor.horizons_s) else None)
 
     def _observation(self, msg: LatentState) -> Observation:
-        latent_D = vector_from_msg(msg.latent, self._manifest.z_dim, "latent")
+        latent_D = vector_from_msg(msg.latent, self._manifest.z_dim, "latent", math.inf)
+        far = self._predictor.distance(latent_D)
+        if far > LARGEST_LATENT_STDS:
+            text = (
+                f"{far:.3g} standard deviations from the training set's mean, expected at most {LARGEST_LATENT_STDS:g}"
+            )
+            raise MessageError("latent-too-large", text)
         action_A = vector_from_msg(msg.action, self._manifest.action_dim, "action") if msg.has_action else None
         pose, pose_std_3 = None, None
         if msg.has_pose:
@@ -301,6 +310,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             self._health.degrade("memory", "nobody serves /spatial_memory/query_batch: predicting without memories")
             return _Answer(None, "memory absent")
         asked = [query_to_msg(request, self._encoder_id, frame_id) for request in requests]
+        self._asked = [query.k for query in asked]
         self._open.future = self._memory.call_async(QueryMemoryBatch.Request(queries=asked))
         self._open.future.add_done_callback(self._on_answer)
         self._deadline.reset()
@@ -317,10 +327,28 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._open.asked_ms = (perf_counter() - self._open.begin_s) * 1e3
         self._health.sample("memory_query_ms", self._open.asked_ms)
         if not answer.success:
-            self._predict(self._refused(answer.message))
+            self._predict(self._refused(clipped(answer.message)))
             return
-        found = [memories_from_msg(matches) for matches in answer.matches]
+        try:
+            found = self._memories(answer)
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+            self._health.degrade("memory", f"the memory's answer cannot be used: {clipped(error.detail)}")
+            self._predict(_Answer(None, "memory answer unusable"))
+            return
         self._predict(_Answer(found, source=LatentPrediction.MEMORY_SERVICE))
+
+    def _memories(self, answer: QueryMemoryBatch.Response) -> list[list[Memory]]:
+        """Return an answer's memories, one list per request that was made.
+
+        Raises:
+            MessageError: It does not fit the question.
+        """
+        sizes = self._asked
+        if len(answer.matches) != len(sizes):
+            raise MessageError("memory-answer", f"{len(answer.matches)} answers to {len(sizes)} queries")
+        z_dim, action_dim = self._manifest.z_dim, self._manifest.action_dim
+        return [memories_from_msg(each, z_dim, action_dim, k) for each, k in zip(answer.matches, sizes)]
 
     def _on_deadline(self) -> None:
         self._deadline.cancel()
@@ -436,6 +464,8 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
                 )
                 raise MessageError("history-size", sizes)
             values_N = vector_from_msg(msg.history, size, "history")
+            if msg.count > msg.capacity:
+                raise MessageError("history-count", f"{msg.count} embeddings, {msg.capacity} have room")
         except MessageError as error:
             self._health.drop(error.reason, error.detail)
             return

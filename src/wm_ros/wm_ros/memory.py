@@ -9,6 +9,7 @@ import numpy as np
 from wm_core.se2 import Pose2
 from wm_core.se3 import quaternion_of, yaw_of
 from wm_interfaces.msg import MemoryMatches, MemoryQuery, MemoryRecord
+from wm_ros.errors import MessageError
 from wm_ros.messages import floats, pose_to_msg, stamp_msg, stamp_ns
 from world_model.runtime.retrieved import Memory, MemoryRequest
 
@@ -34,9 +35,40 @@ def query_to_msg(request: MemoryRequest, encoder_id: str, frame_id: str = "") ->
     return msg
 
 
-def memories_from_msg(matches: MemoryMatches) -> list[Memory]:
-    """Returns the memories of one answer, nearest first."""
-    return [_memory(record) for record in matches.records]
+def memories_from_msg(matches: MemoryMatches, z_dim: int = 0, action_dim: int = 0, most: int = 0) -> list[Memory]:
+    """Returns the memories of one answer, nearest first.
+
+    Args:
+        matches: The answer.
+        z_dim: Values that each latent must have; 0: any.
+        action_dim: Values that each action must have, if it has any; 0: any.
+        most: Records that were asked for; 0: any number.
+
+    Raises:
+        MessageError: ``memory-answer``: it does not fit the question, or holds a number that is not finite.
+    """
+    if most and len(matches.records) > most:
+        raise MessageError("memory-answer", f"{len(matches.records)} memories, at most {most} were asked for")
+    memories = [_memory(record) for record in matches.records]
+    for memory in memories:
+        _check_sizes(memory, z_dim, action_dim)
+    numbers = [array for memory in memories for array in (memory.latent_D, *(s[2] for s in memory.successors))]
+    if numbers and not np.isfinite(np.concatenate(numbers)).all():
+        raise MessageError("memory-answer", "a latent is not finite")
+    return memories
+
+
+def _check_sizes(memory: Memory, z_dim: int, action_dim: int) -> None:
+    sizes = {len(memory.latent_D), *(len(latent_D) for _, _, latent_D in memory.successors)}
+    if z_dim and sizes != {z_dim}:
+        raise MessageError("memory-answer", f"latents of {sorted(sizes)} values, expected {z_dim}")
+    if action_dim and memory.action_A is not None and len(memory.action_A) != action_dim:
+        raise MessageError("memory-answer", f"an action of {len(memory.action_A)} values, expected {action_dim}")
+    pose = memory.pose
+    if not all(map(math.isfinite, (pose.x, pose.y, pose.z, pose.yaw))):
+        raise MessageError("memory-answer", f"{pose} is not finite")
+    if not all(math.isfinite(horizon_s) and math.isfinite(dt_s) for horizon_s, dt_s, _ in memory.successors):
+        raise MessageError("memory-answer", "the time of a successor is not finite")
 
 
 def _memory(record: MemoryRecord) -> Memory:

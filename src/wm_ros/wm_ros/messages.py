@@ -11,9 +11,9 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 
-from wm_ros.errors import MessageError
-
-_UNIT_TOLERANCE = 0.01
+from wm_core.bounds import LARGEST_POSITION_M, LARGEST_VALUE, bounded_vector, shown
+from wm_core.errors import MessageError
+from wm_core.sources import checked_pose
 
 
 def stamp_ns(stamp: Time) -> int:
@@ -31,17 +31,10 @@ def pose_from_msg(pose: Pose) -> tuple[np.ndarray, np.ndarray]:
     """Returns position [3] in metres and unit quaternion [4] as x, y, z, w.
 
     Raises:
-        MessageError: ``pose-not-finite``, or ``quaternion-not-unit`` when its length is off by more than 1 %.
+        MessageError: As ``wm_core.sources.checked_pose``.
     """
     point, turn = pose.position, pose.orientation
-    position = np.array((point.x, point.y, point.z))
-    quaternion = np.array((turn.x, turn.y, turn.z, turn.w))
-    if not (np.isfinite(position).all() and np.isfinite(quaternion).all()):
-        raise MessageError("pose-not-finite", f"position {position.tolist()} m, orientation {quaternion.tolist()}")
-    norm = float(np.linalg.norm(quaternion))
-    if abs(norm - 1.0) > _UNIT_TOLERANCE:
-        raise MessageError("quaternion-not-unit", f"length {norm:.4f} of {quaternion.tolist()}, expected 1")
-    return position, quaternion / norm
+    return checked_pose((point.x, point.y, point.z), (turn.x, turn.y, turn.z, turn.w))
 
 
 def pose_to_msg(position: np.ndarray | Sequence[float], quaternion: np.ndarray | Sequence[float]) -> Pose:
@@ -83,8 +76,8 @@ def pose_std_from_values(values: Sequence[float]) -> np.ndarray | None:
     """
     if not len(values):
         return None
-    if len(values) != 6 or any(value < 0.0 for value in values):
-        raise MessageError("pose-std", f"{list(values)}, expected six values of at least 0, or none")
+    if len(values) != 6 or any(value < 0.0 or value > LARGEST_POSITION_M for value in values):
+        raise MessageError("pose-std", f"{shown(values)}, expected six values of 0 to {LARGEST_POSITION_M:g}, or none")
     return np.array([values[0], values[1], values[5]])
 
 
@@ -101,15 +94,10 @@ def float_array_msg(values: np.ndarray, label: str = "z") -> Float32MultiArray:
     return msg
 
 
-def vector_from_msg(values: Sequence[float], size: int, name: str) -> np.ndarray:
+def vector_from_msg(values: Sequence[float], size: int, name: str, largest: float = LARGEST_VALUE) -> np.ndarray:
     """Returns a ``float32[]`` field as an array [size].
 
     Raises:
-        MessageError: ``NAME-length`` or ``NAME-not-finite``.
+        MessageError: ``NAME-length``, ``NAME-not-finite``, or ``NAME-too-large`` beyond ``largest``.
     """
-    vector = np.array(values, dtype=np.float32)
-    if vector.shape != (size,):
-        raise MessageError(f"{name}-length", f"{len(vector)} values, expected {size}")
-    if not np.isfinite(vector).all():
-        raise MessageError(f"{name}-not-finite", f"{vector.tolist()}")
-    return vector
+    return bounded_vector(values, name, size, largest)

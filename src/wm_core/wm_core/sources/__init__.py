@@ -4,7 +4,7 @@ The same code reads a message that rclpy delivered and one that was read from a 
 """
 
 from wm_core.sources.actions import ACTION_TYPES, ActionSample, action_from_msg
-from wm_core.sources.poses import POSE_TYPES, PoseSample, pose_sample_from_msg, stamp_ns_of
+from wm_core.sources.poses import POSE_TYPES, PoseSample, checked_pose, pose_sample_from_msg, stamp_ns_of
 from wm_core.sources.transforms import TF_TYPE, TransformBuffer
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "PoseSample",
     "TransformBuffer",
     "action_from_msg",
+    "checked_pose",
     "pose_sample_from_msg",
     "stamp_ns_of",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from wm_core.bounds import LARGEST_ACTION, bounded_vector
 from wm_core.errors import MessageError
 from wm_core.sources.poses import stamp_ns_of
 
@@ -40,13 +41,12 @@ def action_from_msg(msg: Any) -> ActionSample:
     angle [rad]); joints by velocity, else position, else effort.
 
     Raises:
-        MessageError: ``action-type`` when it carries none, ``action-empty`` without values, ``action-not-finite``.
+        MessageError: ``action-type`` when it carries none, ``action-empty`` without values, ``action-length`` with more
+            than any has, ``action-not-finite``, ``action-too-large`` beyond 1e6.
     """
-    values = np.array(_values(msg), np.float32).ravel()
+    values = bounded_vector(_values(msg), "action", largest=LARGEST_ACTION)
     if values.size == 0:
         raise MessageError("action-empty", f"a {type(msg).__name__} without values")
-    if not np.isfinite(values).all():
-        raise MessageError("action-not-finite", f"{values.tolist()}")
     return ActionSample(stamp_ns_of(msg), values)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from wm_core.bounds import LARGEST_POSITION_M, checked_name
 from wm_core.errors import MessageError
 from wm_core.se3 import compose
 
@@ -21,6 +22,7 @@ POSE_TYPES = (
 """Types that carry a pose, the likelier to be in a map's frame first."""
 
 _UNIT_TOLERANCE = 0.01
+_LARGEST_VARIANCE = LARGEST_POSITION_M**2
 _OPTICAL = ("_optical_frame", "_optical")
 # REP-103: an optical frame looks along z with x to the right; a body looks along x with y to the left.
 _BODY_IN_OPTICAL = np.array([0.5, -0.5, 0.5, 0.5])
@@ -59,8 +61,7 @@ def pose_sample_from_msg(msg: Any) -> PoseSample:
     """Returns the pose that a message of one of ``POSE_TYPES`` carries.
 
     Raises:
-        MessageError: ``pose-type`` when it carries none, ``pose-not-finite``, or ``quaternion-not-unit`` when its
-            length is off by more than 1 %.
+        MessageError: ``pose-type`` when it carries none, ``name-too-long`` of its frames, or as ``checked_pose``.
     """
     covariance: Sequence[float] = ()
     transform, pose = getattr(msg, "transform", None), getattr(msg, "pose", None)
@@ -72,13 +73,14 @@ def pose_sample_from_msg(msg: Any) -> PoseSample:
         point, turn = pose.position, pose.orientation
     else:
         raise MessageError("pose-type", f"a {type(msg).__name__} has neither pose nor transform")
-    child = str(getattr(msg, "child_frame_id", "")).lstrip("/")
+    child = checked_name(str(getattr(msg, "child_frame_id", "")), "child_frame_id").lstrip("/")
+    frame = checked_name(str(msg.header.frame_id), "frame_id").lstrip("/")
     position, quaternion = checked_pose((point.x, point.y, point.z), (turn.x, turn.y, turn.z, turn.w))
     return PoseSample(
         stamp_ns_of(msg),
         position,
         as_body(quaternion, child),
-        str(msg.header.frame_id).lstrip("/"),
+        frame,
         child,
         *_standard_errors(covariance),
     )
@@ -88,11 +90,14 @@ def checked_pose(point: Sequence[float], turn: Sequence[float]) -> tuple[np.ndar
     """Returns position [3] in metres and unit quaternion [4] as x, y, z, w.
 
     Raises:
-        MessageError: ``pose-not-finite`` or ``quaternion-not-unit``.
+        MessageError: ``pose-not-finite``, ``pose-too-far`` beyond 1e7 m, or ``quaternion-not-unit`` when its length is
+            off by more than 1 %.
     """
     position, quaternion = np.array(point, np.float64), np.array(turn, np.float64)
     if not (np.isfinite(position).all() and np.isfinite(quaternion).all()):
         raise MessageError("pose-not-finite", f"position {position.tolist()} m, orientation {quaternion.tolist()}")
+    if float(np.abs(position).max()) > LARGEST_POSITION_M:
+        raise MessageError("pose-too-far", f"position {position.tolist()} m, expected at most {LARGEST_POSITION_M:g}")
     norm = float(np.linalg.norm(quaternion))
     if abs(norm - 1.0) > _UNIT_TOLERANCE:
         raise MessageError("quaternion-not-unit", f"length {norm:.4f} of {quaternion.tolist()}, expected 1")
@@ -109,6 +114,6 @@ def _standard_errors(covariance: Sequence[float]) -> tuple[float, float]:
     if len(covariance) != 36:
         return math.nan, math.nan
     x, y, yaw = (float(covariance[index]) for index in (0, 7, 35))
-    # All zero is how drivers leave it out; a negative entry says "not known".
-    filled = x >= 0 and y >= 0 and x + y > 0
-    return math.sqrt(max(x, y)) if filled else math.nan, math.sqrt(yaw) if yaw > 0 else math.nan
+    # All zero is how drivers leave it out; a negative entry says "not known", and so does one beyond every map.
+    filled = x >= 0 and y >= 0 and 0 < x + y <= _LARGEST_VARIANCE
+    return math.sqrt(max(x, y)) if filled else math.nan, math.sqrt(yaw) if 0 < yaw <= _LARGEST_VARIANCE else math.nan

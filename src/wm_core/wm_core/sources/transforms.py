@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from wm_core.bounds import checked_name
 from wm_core.errors import MessageError
 from wm_core.se3 import compose, rotate, slerp
 from wm_core.sources.poses import PoseSample, as_body, checked_pose, stamp_ns_of
@@ -15,6 +16,10 @@ from wm_core.sources.poses import PoseSample, as_body, checked_pose, stamp_ns_of
 TF_TYPE = "tf2_msgs/msg/TFMessage"
 MAPS = ("map", "odom", "world")
 BODIES = ("base_link", "base_footprint")
+MOST_FRAMES = 1000
+"""Frames that are kept; whole humanoids have some hundred."""
+_MOST_SHOWN = 12
+_MOST_KEPT = 20_000
 _HOLD_NS = 2_000_000_000
 _KEEP_NS = 10_000_000_000
 _BACK_NS = 1_000_000_000
@@ -34,7 +39,7 @@ class _Edge:
         at = bisect_left(self._stamps, stamp_ns)
         self._stamps.insert(at, stamp_ns)
         self._poses.insert(at, (position, quaternion))
-        keep = bisect_left(self._stamps, self._stamps[-1] - _KEEP_NS)
+        keep = max(bisect_left(self._stamps, self._stamps[-1] - _KEEP_NS), len(self._stamps) - _MOST_KEPT)
         del self._stamps[:keep], self._poses[:keep]
 
     def at(self, stamp_ns: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -78,12 +83,14 @@ class TransformBuffer:
         """
         moved: dict[str, int] = {}
         for transform in msg.transforms:
-            child = str(transform.child_frame_id).lstrip("/")
+            child = checked_name(str(transform.child_frame_id), "child_frame_id").lstrip("/")
             stamp_ns = stamp_ns_of(transform)
             shift, turn = transform.transform.translation, transform.transform.rotation
             pose = checked_pose((shift.x, shift.y, shift.z), (turn.x, turn.y, turn.z, turn.w))
-            parent = str(transform.header.frame_id).lstrip("/")
+            parent = checked_name(str(transform.header.frame_id), "frame_id").lstrip("/")
             edge = self._edges.get(child)
+            if edge is None and len(self._edges) >= MOST_FRAMES:
+                raise MessageError("tf-too-many-frames", f"more than {MOST_FRAMES} frames")
             if edge is None or edge.parent != parent:
                 edge = self._edges[child] = _Edge(parent, is_static)
             edge.insert(stamp_ns, *pose)
@@ -137,7 +144,9 @@ class TransformBuffer:
     def why_not(self) -> str:
         """Returns in words why no pose can be looked up."""
         wanted = f"{' or '.join(self._parents)} -> {' or '.join(self._children)}"
-        known = ", ".join(f"{edge.parent} -> {child}" for child, edge in sorted(self._edges.items())) or "nothing"
+        edges = [f"{edge.parent} -> {child}" for child, edge in sorted(self._edges.items())]
+        more = f" and {len(edges) - _MOST_SHOWN} more" if len(edges) > _MOST_SHOWN else ""
+        known = f"{', '.join(edges[:_MOST_SHOWN])}{more}" if edges else "nothing"
         return f"tf does not connect {wanted}; it has: {known}"
 
 

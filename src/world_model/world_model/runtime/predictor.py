@@ -224,6 +224,10 @@ class Predictor:
         self._panel.learn()
         self.motion.learn()
 
+    def distance(self, latent_D: np.ndarray) -> float:
+        """Return how far a latent lies from what the model was trained on, at most, in standard deviations."""
+        return self._range.distance(latent_D)
+
     def _longest_gap_s(self) -> float:
         """Return how long the frames may stay away within one context."""
         return max(GAP_STEPS * self._manifest.step_s, min(_GAP_FRAMES * self._gap_s, _LONGEST_GAP_S))

@@ -56,6 +56,10 @@ class TrainingRange:
         limited_D: np.ndarray = np.minimum(np.maximum(latent_D, self._least_D), self._most_D)
         return limited_D
 
+    def distance(self, latent_D: np.ndarray) -> float:
+        """Return how many standard deviations a latent lies from the mean, in the dimension where it is furthest."""
+        return float((np.abs(latent_D - self._mean_D) * self._precision_D).max())
+
     def outside(self, latent_D: np.ndarray, action_A: np.ndarray | None) -> tuple[str, ...]:
         """Return a sentence for each action, and one for the latent, that lies outside the limits."""
         said: list[str] = []
@@ -70,7 +74,7 @@ class TrainingRange:
                         f"action {index} is {action:.3g}, {abs(action - mean) / std:.1f} standard deviations "
                         "from what the model was trained on: limited"
                     )
-        far = float((np.abs(latent_D - self._mean_D) * self._precision_D).max())
+        far = self.distance(latent_D)
         if far > LATENT_STDS:
             said.append(f"latent is up to {far:.1f} standard deviations from what the model was trained on: limited")
         return tuple(said)
