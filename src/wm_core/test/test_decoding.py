@@ -198,3 +198,40 @@ def test_a_picture_is_no_depth():
         depth_from_msg(SimpleNamespace(format="rgb8; png", data=data))
     with pytest.raises(MessageError, match="image-empty"):
         depth_from_msg(SimpleNamespace(format="16UC1; compressedDepth png", data=b"1234"))
+
+
+def jpeg_of(scans: int, side: int = 64) -> bytes:
+    """Returns a JPEG header of some size, and as many scans as asked for; never to be decoded."""
+    frame = b"\xff\xc2" + struct.pack(">HBHHB", 11, 8, side, side, 1) + b"\x01\x11\x00"
+    return b"\xff\xd8" + frame + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" * scans + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (jpeg_of(200, 2000), "image-too-large"),
+        (b"\xff\xd8" + bytes(1_000_000), "image-encoding"),
+        (b"\xff\xd8" + b"\xff" * 1_000_000, "image-encoding"),
+        (b"\xff\xd8" + b"\xff\x01" * 100_000, "image-encoding"),
+    ],
+    ids=["scans", "padding", "fill", "segments"],
+)
+def test_a_jpeg_that_costs_more_than_its_pixels_never_reaches_the_decoder(monkeypatch, data, reason):
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
+    with pytest.raises(MessageError, match=reason):
+        picture_from_msg(SimpleNamespace(format="jpeg", data=data))
+
+
+def test_a_tag_that_is_there_twice_counts_by_its_larger_value():
+    entries = [(256, 4), (256, 50_000), (257, 50_000), (257, 4)]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", t, 4, 1, v) for t, v in entries)
+    assert declared_size(memoryview(b"II*\0" + struct.pack("<I", 8) + directory)) == (50_000, 50_000)
+
+
+def test_bytes_are_bounded(monkeypatch):
+    class Endless(bytes):
+        def __len__(self) -> int:
+            return 10**12
+
+    with pytest.raises(MessageError, match=r"image-too-large.*1000000000000 bytes"):
+        picture_from_msg(SimpleNamespace(format="png", data=Endless()))

@@ -11,9 +11,15 @@ import numpy as np
 from wm_core.errors import MessageError
 from wm_core.images.raw import CompressedImageLike
 
-PIXEL_LIMIT = 100_000_000
-"""Most pixels that a compressed image may declare: beyond every camera, 300 MB once decoded."""
+PIXEL_LIMIT = 40_000_000
+"""Most pixels that a compressed image may declare: beyond 8K video, 120 MB once decoded."""
+BYTE_LIMIT = 128_000_000
+"""Most bytes of a compressed image."""
+_SCAN_LIMIT = 12
+"""Times that a JPEG of most pixels may go over all of them; a progressive one usually does so ten times."""
+_MOST_SEGMENTS, _MOST_PADDING = 4096, 65_536
 
+_JPEG, _JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
 _JPEG_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TIFF_SIDES = {256: "width", 257: "height"}
@@ -28,7 +34,7 @@ def compressed_image_from_msg(msg: CompressedImageLike, pixel_limit: int = PIXEL
 
     Raises:
         MessageError: ``image-empty``, ``image-encoding`` (depth, or a format whose size cannot be told),
-            ``image-too-large``, ``image-truncated``.
+            ``image-too-large`` (bytes, declared pixels, or a JPEG that goes over them too often), ``image-truncated``.
     """
     if "compressedDepth" in msg.format:
         raise MessageError("image-encoding", f"'{msg.format}' is depth, expected a picture")
@@ -50,12 +56,16 @@ def decode_file(data: Any, flags: int, name: str, pixel_limit: int = PIXEL_LIMIT
     """
     if len(data) == 0:
         raise MessageError("image-empty", "compressed image of 0 bytes")
+    if len(data) > BYTE_LIMIT:
+        raise MessageError("image-too-large", f"{len(data)} bytes, at most {BYTE_LIMIT}")
     flat = np.frombuffer(data, np.uint8)
     width, height = declared_size(flat.data)
     if width <= 0 or height <= 0:
         raise MessageError("image-truncated", f"'{name}' declares {width}x{height} pixels")
     if width * height > pixel_limit:
         raise MessageError("image-too-large", f"'{name}' declares {width}x{height} pixels, at most {pixel_limit} do")
+    if flat[:2].tobytes() == _JPEG:
+        _check_scans(flat.tobytes(), width * height, pixel_limit)
     try:
         pixels = cv2.imdecode(flat, flags)
     except cv2.error as error:
@@ -63,6 +73,13 @@ def decode_file(data: Any, flags: int, name: str, pixel_limit: int = PIXEL_LIMIT
     if pixels is None:
         raise MessageError("image-truncated", f"{len(data)} bytes of '{name}' do not decode")
     return pixels
+
+
+def _check_scans(data: bytes, pixels: int, pixel_limit: int) -> None:
+    """Refuse a JPEG that would have the decoder go over its pixels again and again."""
+    scans = data.count(_JPEG_SCAN)
+    if scans * pixels > _SCAN_LIMIT * pixel_limit:
+        raise MessageError("image-too-large", f"{scans} scans of {pixels} pixels")
 
 
 def declared_size(data: memoryview) -> tuple[int, int]:
@@ -82,18 +99,23 @@ def declared_size(data: memoryview) -> tuple[int, int]:
 
 
 def _jpeg_size(data: memoryview) -> tuple[int, int]:
-    at = 2
-    while True:
-        while data[at] != 0xFF:  # Decoders skip what stands between segments.
+    at, skipped = 2, 0
+    for _ in range(_MOST_SEGMENTS):
+        start = at
+        while data[at] != 0xFF and skipped + at - start <= _MOST_PADDING:  # Decoders skip what stands between segments.
             at += 1
-        while data[at] == 0xFF:
+        while data[at] == 0xFF and skipped + at - start <= _MOST_PADDING:
             at += 1
+        skipped += at - start
+        if skipped > _MOST_PADDING:
+            break
         marker, at = data[at], at + 1
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 3)
             return width, height
         if marker not in _JPEG_WITHOUT_LENGTH:
             at += struct.unpack_from(">H", data, at)[0]
+    raise MessageError("image-encoding", "a JPEG whose size does not come within thousands of segments")
 
 
 def _png_size(data: memoryview) -> tuple[int, int]:
@@ -126,15 +148,17 @@ def _tiff_size(data: memoryview) -> tuple[int, int]:
     directory = struct.unpack_from(f"{order}I", data, 4)[0]
     count = struct.unpack_from(f"{order}H", data, directory)[0]
     sides = {"width": 0, "height": 0}
+    # A tag that is there twice counts by its larger value: which one a decoder takes is its own affair.
     for entry in range(directory + 2, directory + 2 + 12 * count, 12):
         tag, kind = struct.unpack_from(f"{order}HH", data, entry)
         if tag in _TIFF_SIDES:
-            sides[_TIFF_SIDES[tag]] = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, entry + 8)[0]
+            value = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, entry + 8)[0]
+            sides[_TIFF_SIDES[tag]] = max(sides[_TIFF_SIDES[tag]], value)
     return sides["width"], sides["height"]
 
 
 _SNIFFERS = {
-    b"\xff\xd8": _jpeg_size,
+    _JPEG: _jpeg_size,
     b"\x89PNG\r\n\x1a\n": _png_size,
     b"RIFF": _webp_size,
     b"BM": _bmp_size,
