@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -21,6 +22,8 @@ from world_model.runtime.artifacts import (
     resolve_model_path,
     write_artifact,
 )
+from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.motion import MotionModel
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +185,60 @@ def test_the_same_weights_have_the_same_id_in_every_process():
         for seed in ("1", "2", "7")
     }
     assert len(printed) == 1
+
+
+@pytest.mark.parametrize(
+    ("entries", "named"),
+    [
+        (
+            {"z_dim": 10**12, "latent_mean": [], "latent_variance": []},
+            "z_dim is 1000000000000, expected a whole number",
+        ),
+        ({"action_dim": True}, "action_dim is True"),
+        ({"step_s": 1e-9}, "step_s 1e-09"),
+        ({"horizon_s": 1e9}, "horizon_s 1000000000.0"),
+        ({"memory": None}, "memory is None, expected an object"),
+        ({"inputs": {"proprioception": 10**9}}, "inputs"),
+        ({"files": {"../../etc/passwd": "0" * 64}}, "is no file of its folder"),
+        ({"name": 7}, "texts"),
+    ],
+)
+def test_absurd_sizes_are_refused_before_anything_is_allocated(folder, tmp_path, entries, named):
+    edit(copy_of(folder, tmp_path), **entries)
+    with pytest.raises(ArtifactError, match=re.escape(named)):
+        load_artifact(tmp_path)
+
+
+@pytest.mark.parametrize("variance", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_variance_that_none_can_be_is_refused(folder, tmp_path, variance):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    edit(copy_of(folder, tmp_path), latent_variance=[variance, *manifest["latent_variance"][1:]])
+    with pytest.raises(ArtifactError, match="latent_variance holds a value that none can be"):
+        load_artifact(tmp_path)
+
+
+def test_files_of_absurd_sizes_are_not_read(folder, tmp_path):
+    copy_of(folder, tmp_path)
+    os.truncate(tmp_path / "encoder.pt", 10**13)
+    with pytest.raises(ArtifactError, match=r"encoder\.pt has 10000000000000 bytes"):
+        load_artifact(tmp_path)
+    os.truncate(tmp_path / "manifest.json", 10**12)
+    with pytest.raises(ArtifactError, match=r"manifest\.json has 1000000000000 bytes"):
+        load_artifact(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [{"delay_steps": 10**12}, {"window_s": 1e300}, {"window_s": float("nan")}, {"pose_gain": [None, 1]}, {"weights": 3},
+     {"residual_share": [1.0]}, {"lag_steps": "x"}, {"delay_steps": 1.5}],
+)  # fmt: skip
+def test_a_motion_model_that_none_can_be_is_refused(entries):
+    with pytest.raises(ArtifactError, match="motion"):
+        MotionModel.from_manifest(entries)
+
+
+@pytest.mark.parametrize("entries", [{"anticipated_k": 10**9}, {"radius_m": float("nan")}, {"length_scale_m": 0.0},
+                                     {"appearance_k": 1.5}, {"radius_m": "far"}])  # fmt: skip
+def test_retrieval_settings_that_none_can_be_are_refused(entries):
+    with pytest.raises(ArtifactError, match="manifest: memory"):
+        Retrieval.from_manifest(entries)

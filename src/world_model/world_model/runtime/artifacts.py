@@ -62,6 +62,8 @@ _METHODS = {
     "world_action": ["embed", "foresee"],
 }
 
+_MOST_MANIFEST_BYTES, _MOST_PART_BYTES = 64 * 2**20, 8 * 2**30
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -205,7 +207,7 @@ def load_artifact(model_path: str | Path, device: str = "cpu", *, expect: Expect
         raise ArtifactError(f"unknown device '{device}'") from error
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ArtifactError(f"device '{device}' was asked for, but torch sees no CUDA device")
-    manifest = Manifest.from_json((path / MANIFEST_NAME).read_text())
+    manifest = read_manifest(path)
     if expect is not None:
         manifest.require(expect)
     if manifest.part("encoder") is None:
@@ -304,8 +306,23 @@ def add_part(path: Path, part: str, module: torch.jit.ScriptModule, **entries: A
         module: Scripted module.
         **entries: Manifest entries that change with it, such as ``world_action={...}``.
     """
-    manifest = Manifest.from_json((path / MANIFEST_NAME).read_text())
+    manifest = read_manifest(path)
     return write_artifact(path, {**asdict(manifest), **entries}, {part: module})
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Return the manifest of an artifact folder.
+
+    Raises:
+        ArtifactError: It cannot be read, is too large to be one, or says what no artifact is.
+    """
+    file = path / MANIFEST_NAME
+    try:
+        if file.stat().st_size > _MOST_MANIFEST_BYTES:
+            raise ArtifactError(f"{file} has {file.stat().st_size} bytes, at most {_MOST_MANIFEST_BYTES} do")
+        return Manifest.from_json(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{file} cannot be read: {error}") from error
 
 
 def _digest(content: bytes) -> str:
@@ -315,6 +332,8 @@ def _digest(content: bytes) -> str:
 def _verified(path: Path, digest: str) -> bytes:
     if not path.is_file():
         raise ArtifactError(f"{path} is named by the manifest but missing")
+    if path.stat().st_size > _MOST_PART_BYTES:
+        raise ArtifactError(f"{path} has {path.stat().st_size} bytes, at most {_MOST_PART_BYTES} do")
     content = path.read_bytes()
     if _digest(content) != digest:
         raise ArtifactError(f"{path} does not match its manifest: hash {_digest(content)[:16]}, expected {digest[:16]}")

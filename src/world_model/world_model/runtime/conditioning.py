@@ -16,6 +16,7 @@ ANTICIPATED_FEATURES = 6
 APPEARANCE_FEATURES = 7
 MOTION_FEATURES = 7
 
+_MOST_K, _LARGEST = 4096, 1e6
 # A scale of the input that trained weights have taken in: six minutes come to about 1.
 _AGE_UNIT_S, _AGE_LOG_SPAN = 20.0, 3.0
 
@@ -55,12 +56,19 @@ class Retrieval:
         """Return the settings a manifest lists.
 
         Raises:
-            ArtifactError: An entry is unknown.
+            ArtifactError: An entry is unknown, of another type, or no finite number.
         """
         entries = {cls.FORMER_NAMES.get(name, name): value for name, value in entries.items()}
         unknown = sorted(set(entries) - {f.name for f in fields(cls)})
         if unknown:
             raise ArtifactError(f"manifest: memory has unknown entries: {', '.join(unknown)}")
+        for name, value in entries.items():
+            most = _MOST_K if name.endswith("_k") else _LARGEST
+            kinds = (int,) if name.endswith("_k") else (int, float)
+            if type(value) not in kinds or not 0 <= value <= most:
+                raise ArtifactError(f"manifest: memory.{name} is {value!r}, expected a number of 0 to {most:g}")
+        if entries.get("length_scale_m", 1.0) == 0:
+            raise ArtifactError("manifest: memory.length_scale_m is 0")
         return cls(**entries)
 
     @property

@@ -1,10 +1,13 @@
 """What an artifact says of itself, and what a deployment requires of it."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import PurePath
 from typing import Any
 
 from wm_core.projection import FeatureSpace
+from wm_core.bounds import LONGEST_HORIZON_S, SHORTEST_STEP_S
 from world_model.errors import ArtifactError
 
 FORMAT_VERSION = 3
@@ -17,6 +20,10 @@ RUNTIMES = {".pt": "torchscript", ".onnx": "onnxruntime"}
 
 DEFAULT_HISTORY_DIM = 4 * 224
 """Of artifacts whose manifest says nothing of it: four embeddings of the slow branch."""
+
+
+MOST = {"z_dim": 65_536, "action_dim": 1024, "image_size": 8192, "top_k": 4096, "history_dim": 1_000_000}
+"""Largest sizes that are believed: a network beyond them is no network, but would fill the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,19 +88,41 @@ class Manifest:
         if self.format_version not in READABLE_VERSIONS:
             readable = " and ".join(map(str, READABLE_VERSIONS))
             raise ArtifactError(f"artifact format is version {self.format_version}, this code reads {readable}")
+        self._check_types()
         for name in ("z_dim", "action_dim", "image_size", "top_k", "history_dim"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value <= 0:
-                raise ArtifactError(f"manifest: {name} is {value!r}, expected a positive whole number")
+            if type(value) is not int or not 0 < value <= MOST[name]:
+                raise ArtifactError(f"manifest: {name} is {value!r}, expected a whole number of 1 to {MOST[name]}")
         for name in ("latent_mean", "latent_variance"):
-            if len(getattr(self, name)) != self.z_dim:
-                raise ArtifactError(f"manifest: {name} has {len(getattr(self, name))} values, z_dim is {self.z_dim}")
-        if not (self.step_s > 0 and self.horizon_s >= self.step_s):
-            raise ArtifactError(f"manifest: step_s {self.step_s} and horizon_s {self.horizon_s} do not fit together")
+            values = getattr(self, name)
+            if len(values) != self.z_dim:
+                raise ArtifactError(f"manifest: {name} has {len(values)} values, z_dim is {self.z_dim}")
+            if not all(map(math.isfinite, values)) or (name == "latent_variance" and min(values) <= 0):
+                raise ArtifactError(f"manifest: {name} holds a value that none can be")
+        if not SHORTEST_STEP_S <= self.step_s <= self.horizon_s <= LONGEST_HORIZON_S:
+            raise ArtifactError(
+                f"manifest: step_s {self.step_s} and horizon_s {self.horizon_s} do not fit together, or not into "
+                f"{SHORTEST_STEP_S:g} to {LONGEST_HORIZON_S:g} s"
+            )
+        for name in self.files:
+            if name != PurePath(name).name or not name.isprintable():
+                raise ArtifactError(f"manifest: {name!r} is no file of its folder")
         for part, entry in self.parts.items():
             if set(entry) != {"file", "runtime"} or entry["runtime"] not in RUNTIMES.values():
                 runtimes = " or ".join(RUNTIMES.values())
                 raise ArtifactError(f"manifest: part '{part}' is {entry}, expected file and runtime ({runtimes})")
+
+    def _check_types(self) -> None:
+        """Refuse tables that are none: what reads them expects to find entries."""
+        for name in ("inputs", "motion", "memory", "parts", "files", "training", "results", "world_action", "feature"):
+            value = getattr(self, name)
+            if not isinstance(value, dict) and not (value is None and name in ("world_action", "feature")):
+                raise ArtifactError(f"manifest: {name} is {value!r:.60}, expected an object")
+        texts = [self.name, self.encoder_id, *self.files.values()]
+        if not all(isinstance(text, str) for text in texts):
+            raise ArtifactError("manifest: name, encoder_id and hashes are texts")
+        if not all(type(size) is int and 0 < size <= MOST["z_dim"] for size in self.inputs.values()):
+            raise ArtifactError(f"manifest: inputs is {self.inputs!r:.60}, expected sizes")
 
     def part(self, name: str) -> tuple[str, str] | None:
         """Return file and runtime of a part, or ``None`` where there is none."""
@@ -123,7 +152,7 @@ class Manifest:
         """
         try:
             entries = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ArtifactError(f"manifest is not JSON: {error}") from error
         if not isinstance(entries, dict):
             raise ArtifactError(f"manifest is a JSON {type(entries).__name__}, expected an object")
@@ -133,8 +162,8 @@ class Manifest:
             raise ArtifactError(f"manifest has unknown entries: {', '.join(unknown)}")
         try:
             return cls(**entries)
-        except TypeError as error:
-            raise ArtifactError(f"manifest is incomplete: {error}") from error
+        except (TypeError, AttributeError) as error:
+            raise ArtifactError(f"manifest is incomplete, or an entry is of another type: {error}") from error
 
     def to_json(self) -> str:
         """Return the manifest as indented JSON."""

@@ -13,6 +13,9 @@ import numpy as np
 from world_model.errors import ArtifactError
 
 
+_MOST_STEPS, _LONGEST_WINDOW_S = 1000, 60.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class MotionModel:
     """A twist that follows delayed actions with a lag, plus a share of what the poses said it was not.
@@ -48,8 +51,17 @@ class MotionModel:
         """Refuse a weight table that is not three rows of one length."""
         if self.weights and (len(self.weights) != 3 or len({len(row) for row in self.weights}) != 1):
             raise ArtifactError("manifest: motion.weights must be three rows of equal length, or empty")
-        if self.delay_steps < 0 or self.lag_steps < 0 or self.window_s <= 0:
+        numbers = (*self.residual_share, *self.error_horizons_s, *self.least, *self.most, self.lag_steps, self.window_s)
+        tables = [value for row in (*self.weights, *self.error_std) for value in row]
+        if not all(map(math.isfinite, (*numbers, *tables))) or len(self.residual_share) != 3:
+            raise ArtifactError("manifest: motion holds a value that is not finite, or not three of residual_share")
+        if type(self.delay_steps) is not int or self.delay_steps < 0 or self.lag_steps < 0 or self.window_s <= 0:
             raise ArtifactError("manifest: motion delay, lag and window must not be negative")
+        if self.delay_steps > _MOST_STEPS or self.window_s > _LONGEST_WINDOW_S:
+            raise ArtifactError(
+                f"manifest: motion.delay_steps {self.delay_steps} or window_s {self.window_s:g}, at most {_MOST_STEPS} "
+                f"and {_LONGEST_WINDOW_S:g} s"
+            )
         if len(self.pose_gain) != 2 or not all(0 < gain <= 1 for gain in self.pose_gain):
             raise ArtifactError(f"manifest: motion.pose_gain is {list(self.pose_gain)}, expected two numbers in 0..1")
         if len(self.error_std) != len(self.error_horizons_s) or any(len(row) != 3 for row in self.error_std):
@@ -76,7 +88,9 @@ class MotionModel:
                 if name in rest
             }
             return cls(**rows, **tables, **rest)  # type: ignore[arg-type]
-        except TypeError as error:
+        except ArtifactError:
+            raise
+        except (TypeError, ValueError, OverflowError) as error:
             raise ArtifactError(f"manifest: motion: {error}") from error
 
     def to_manifest(self) -> dict[str, Any]:
