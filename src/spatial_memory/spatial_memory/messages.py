@@ -13,6 +13,7 @@ from geometry_msgs.msg import Point, Pose, Quaternion, Transform
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from spatial_memory.recognising import Answer, Sought
 from wm_core.bounds import (
     LARGEST_ACTION,
     LONGEST_HORIZON_S,
@@ -28,9 +29,16 @@ from wm_core.memory.protocol import Forget, Rigid
 from wm_core.memory.query import Box, Matches, Place, Query
 from wm_core.memory.recorder import State
 from wm_core.se3 import quaternion_of, yaw_of
-from wm_interfaces.msg import LatentState, MemoryMatches, MemoryQuery, MemoryRecord, MemorySuccessor
-from wm_interfaces.srv import DeleteMemory
-from wm_ros import MessageError, floats, pose_from_msg, stamp_ns
+from wm_interfaces.msg import (
+    LatentState,
+    MemoryMatches,
+    MemoryQuery,
+    MemoryRecord,
+    MemorySuccessor,
+    RecognisedPlace,
+)
+from wm_interfaces.srv import DeleteMemory, RecognisePlace
+from wm_ros import MessageError, floats, pose_from_msg, stamp_msg, stamp_ns
 from wm_ros.messages import fill_pose
 
 _RANKS = {
@@ -252,6 +260,36 @@ def _record_from_msg(msg: MemoryRecord) -> records.MemoryRecord:
         feature_F=_feature(msg.feature),
         feature_id=msg.feature_id,
     )
+
+
+def sought_from_msg(msg: RecognisePlace.Request) -> Sought:
+    """Return what is to be recognised.
+
+    Raises:
+        MessageError: ``exclude_recent_s`` is no time.
+    """
+    if not (math.isfinite(msg.exclude_recent_s) and msg.exclude_recent_s >= 0):
+        raise MessageError("not-finite", f"exclude_recent_s is {msg.exclude_recent_s}, expected a finite number >= 0")
+    return Sought(np.array(msg.feature, np.int8), msg.feature_id, msg.most, msg.session, msg.exclude_recent_s)
+
+
+def places_to_msgs(answer: Answer) -> list[RecognisedPlace]:
+    """Return recognised places as messages, the likeliest first."""
+    return [
+        RecognisedPlace(
+            id=record.id,
+            stamp=stamp_msg(record.stamp_ns),
+            session=record.session,
+            pose=Pose(
+                position=Point(x=record.x, y=record.y, z=record.z),
+                orientation=Quaternion(**dict(zip("xyzw", record.orientation or quaternion_of(record.yaw)))),
+            ),
+            distance=place.distance,
+            confidence=place.confidence,
+            support=place.support,
+        )
+        for place, record in answer.places
+    ]
 
 
 def forget_from_msg(msg: DeleteMemory.Request) -> Forget:

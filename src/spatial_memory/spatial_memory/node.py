@@ -25,6 +25,7 @@ from spatial_memory.factory import make_grid, open_memory
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.model import USUAL_TOP_K, SuccessorFit, fit_of
 from spatial_memory.params import SpatialMemoryParams
+from spatial_memory.recognising import recognise_in
 from spatial_memory.work import (
     MOST_QUERIES,
     MOST_TOLD,
@@ -41,8 +42,9 @@ from wm_core.memory.joining import PoseJoin
 from wm_core.memory.journal import LateSource, WindowAsk, WindowSource
 from wm_core.memory.protocol import Forget, Memory
 from wm_core.memory.query import Matches, Place, Query, no_matches
-from wm_core.memory.recorder import Recorder
-from wm_interfaces.msg import LatentState, MemoryMatches, MemoryQuery, MemoryRecord, PredictionError
+from wm_core.memory.recorder import Recorder, State
+from wm_core.memory.scale import ScaleMeter
+from wm_interfaces.msg import LatentState, MemoryMatches, MemoryQuery, MemoryRecord, PredictionError, Projection
 from wm_interfaces.srv import (
     DeleteMemory,
     InsertMemory,
@@ -51,6 +53,7 @@ from wm_interfaces.srv import (
     QueryMemory,
     QueryMemoryArrays,
     QueryMemoryBatch,
+    RecognisePlace,
     RestoreMemory,
     SnapshotMemory,
     TransformMemory,
@@ -61,6 +64,7 @@ from wm_ros import (
     ManagedNode,
     MessageError,
     clipped,
+    projection_from_msg,
     qos,
     run_node,
     stamp_msg,
@@ -81,9 +85,10 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     """Store states at a spacing and answer which of them lie near.
 
     Subscribes ``/latent/state`` (wm_interfaces/LatentState), ``/latent/pose``
-    (geometry_msgs/PoseWithCovarianceStamped) and ``/prediction_error`` (wm_interfaces/PredictionError, 1 s horizon),
-    joined by stamp; serves ``/spatial_memory/{query,query_batch,query_arrays,window,insert,delete,
-    transform,stats,snapshot,restore,clear}``; publishes ``/spatial_memory/markers`` (visualization_msgs/MarkerArray).
+    (geometry_msgs/PoseWithCovarianceStamped), ``/prediction_error`` (wm_interfaces/PredictionError, 1 s horizon), joined
+    by stamp, and ``/latent/projection`` (wm_interfaces/Projection, latched); serves
+    ``/spatial_memory/{query,query_batch,query_arrays,window,insert,delete,transform,stats,snapshot,restore,clear,
+    recognise}``; publishes ``/spatial_memory/markers`` (visualization_msgs/MarkerArray).
 
     What takes long or waits for the disk runs on a thread of its own; queries never wait for it.
     """
@@ -124,6 +129,9 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._last_stamp_ns = 0
         self._drawing: Future[Any] | None = None
         self._last_answer: tuple[Place | None, Matches] = (None, no_matches())
+        self._newest: State | None = None
+        self._meter = ScaleMeter(self._grid.map)
+        self._include_held_places()
         self._query_ms: deque[float] = deque(maxlen=_QUERY_TIMES)
         self._query_count = 0
         self._held, self._changing = self._memory.stats().memory_count, 0
@@ -140,6 +148,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
         self.create_subscription(PoseWithCovarianceStamped, "latent/pose", self._on_pose, qos.STREAM)
         self.create_subscription(PredictionError, "prediction_error", self._on_error, qos.STREAM)
+        self.create_subscription(Projection, "latent/projection", self._on_projection, qos.LATCHED)
         services: tuple[tuple[type, str, Callable], ...] = (
             (QueryMemory, "query", self._on_query),
             (QueryMemoryBatch, "query_batch", self._on_query_batch),
@@ -152,6 +161,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             (SnapshotMemory, "snapshot", self._on_snapshot),
             (RestoreMemory, "restore", self._on_restore),
             (Trigger, "clear", self._on_clear),
+            (RecognisePlace, "recognise", self._on_recognise),
         )
         # An exclusive group would let nobody in while one of them waits for its thread.
         group = ReentrantCallbackGroup()
@@ -164,7 +174,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
     def params_changed(self, params: SpatialMemoryParams) -> None:
         """Follow another spacing and marker rate."""
-        self._recorder.set_spacing(params.spacing())
+        self._recorder.set_spacing(params.spacing(self._meter.scale))
         if self.is_active:
             self._pace_markers(params.marker_rate)
 
@@ -235,7 +245,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
     def _keep(self, msg: LatentState) -> None:
         try:
-            state = self._model.apply(messages.state_from_msg(msg))
+            state = self._newest = self._model.apply(messages.state_from_msg(msg))
             record = self._recorder.observe(state)
         except (MessageError, RecordError) as error:
             if isinstance(error, FrameMismatchError):
@@ -248,6 +258,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         except StoreError as error:
             self._health.drop("backend-away", str(error))
             return
+        if state.place is not None:
+            self._meter.observe(state.stamp_ns, state.place, tilts=state.orientation is not None)
         self._is_model_known = self._is_model_known or bool(state.horizons_s)
         self._top_k = self._params.top_k or msg.top_k or self._top_k
         self._last_stamp_ns = stamp_ns(msg.header.stamp)
@@ -256,6 +268,29 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             return
         self._health.count("states_stored")
         self._health.degrade("frame", None)
+
+    def _include_held_places(self) -> None:
+        """Let the extent of what was seen begin with what earlier runs saw."""
+        try:
+            self._meter.include(self._memory.places(messages.MOST_PLACES))
+        except StoreError as error:  # a server that is away
+            self.get_logger().warning(f"the extent of what was seen is not known: {error}")
+
+    def _on_projection(self, msg: Projection) -> None:
+        """Read the memory in another basis from now on, off the executor; queries go on, and what comes waits."""
+
+        def work() -> int:
+            projection = projection_from_msg(msg)
+            count: int = self._whole(self._memory.reproject, projection)
+            if count:
+                self.get_logger().info(f"projected {count} memories again, for encoder {projection.encoder_id}")
+            return count
+
+        def tell(done: Future) -> None:
+            result = done.result()
+            self._health.degrade("projection", str(result) if isinstance(result, Exception) else None)
+
+        self._later(work).add_done_callback(tell)
 
     def _judge(self, msg: PredictionError) -> None:
         far_s = self._recorder.horizons_s[-1]
@@ -378,6 +413,33 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         except MessageError as error:
             raise RecordError(error.reason, f"query {at}: {error}") from error
 
+    async def _on_recognise(
+        self, request: RecognisePlace.Request, response: RecognisePlace.Response
+    ) -> RecognisePlace.Response:
+        newest, session, begin_s = self._newest, self._recorder.session, perf_counter()
+        radius_m = self._params.same_place_m(self._meter.scale)
+        try:
+            sought = messages.sought_from_msg(request)
+        except MessageError as error:
+            answer: Any = error
+        else:
+            metric = self._grid.map
+            answer = await self._searcher.later(
+                lambda: recognise_in(self._memory, sought, newest, session, radius_m, metric)
+            )
+        if isinstance(answer, Exception):
+            self._health.count("recognitions_refused")
+            response.message = clipped(answer, _MOST_ANSWERED)
+            return response
+        response.success, response.frame_id = True, self._frame_id
+        response.places = messages.places_to_msgs(answer)
+        response.ambiguity = answer.recognition.ambiguity
+        response.ambiguous = bool(response.ambiguity)
+        response.second_ratio, response.agreement = answer.recognition.second_ratio, answer.recognition.agreement
+        response.search_ms = (perf_counter() - begin_s) * 1e3
+        self._health.count("recognitions")
+        return response
+
     # ---------------------------------------------------------------- changes
 
     def _later(self, work: Callable[[], Any]) -> Future:
@@ -467,6 +529,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         response.feature_id, response.frame_id = stats.feature_id, stats.frame_id
         if self._is_model_known:
             response.step_s, response.horizons_s = self._recorder.step_s, list(self._recorder.horizons_s)
+        self._state_scale(response)
         self._count_successors()
         response.successors_usable, response.successors_unusable = self._fit.usable, self._fit.unusable
         response.durable_until = stamp_msg(max(stats.durable_until_ns, 0))
@@ -479,6 +542,14 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         response.degraded = list(stats.degraded)
         return response
 
+    def _state_scale(self, response: MemoryStats.Response) -> None:
+        scale = self._meter.scale
+        spacing = self._params.spacing(scale)
+        response.extent_m, response.speed_mps, response.tilts = scale.extent_m, scale.speed_mps, scale.tilts
+        response.revisit_radius_m = self._params.same_place_m(scale)
+        response.retrieval_radius_m = scale.retrieval_radius_m
+        response.store_distance_m, response.store_angle_rad = spacing.distance_m, spacing.angle_rad
+
     def _on_gauges(self) -> None:
         self._take_joined(monotonic_ns())
         self._drain()
@@ -486,6 +557,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             return
         stats = self._memory.stats()
         self._held = stats.memory_count
+        self._recorder.set_spacing(self._params.spacing(self._meter.scale))
         self._health.gauge("memory_count", stats.memory_count)
         self._health.gauge("cell_count", stats.cell_count)
         self._health.gauge("encoder_id", stats.encoder_id)

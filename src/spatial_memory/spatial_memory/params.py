@@ -16,10 +16,10 @@ from wm_core.memory.joining import JOIN_S
 from wm_core.memory.keyframes import (
     SESSION_GAP_S,
     SPACING_ANGLE_RAD,
-    SPACING_DISTANCE_M,
     SPACING_TIME_S,
     Spacing,
 )
+from wm_core.memory.scale import Scale
 from wm_ros import ManagedParams, param
 
 
@@ -53,11 +53,16 @@ class SpatialMemoryParams(ManagedParams):
                                   high=100_000.0)  # fmt: skip
     h3_resolution: int = param(-1, "H3 resolution; -1: from usual_radius_m.", low=-1, high=15)
 
-    store_distance_m: float = param(SPACING_DISTANCE_M, "A state is stored after moving this far [m] ...", low=0.0,
-                                    high=1000.0, runtime=True)  # fmt: skip
+    store_distance_m: float = param(-1.0, "A state is stored after moving this far [m]; -1: as speed and extent of "
+                                    "what was seen suggest, 0.1 until they are known ...", low=-1.0, high=1000.0,
+                                    runtime=True)  # fmt: skip
     store_angle_deg: float = param(math.degrees(SPACING_ANGLE_RAD), "... or turning this much [deg] ...", low=0.0,
                                    high=180.0, runtime=True)  # fmt: skip
     store_time_s: float = param(SPACING_TIME_S, "... or after this time [s].", low=0.0, high=3600.0, runtime=True)
+    revisit_radius_m: float = param(-1.0, "Memories as near as this, and within 30 degrees of rotation, are of one "
+                                    "place [m]; -1: as speed and extent of what was seen suggest, 1 until they are "
+                                    "known.",
+                                    low=-1.0, high=1000.0, runtime=True)  # fmt: skip
     step_s: float = param(0.0, "Step that the states' model must have [s]; 0: any, the states say which.", low=0.0,
                           high=10.0)  # fmt: skip
     horizon_s: float = param(0.0, "Time to the furthest successor [s], in place of the model's own horizons; 0: the "
@@ -86,9 +91,14 @@ class SpatialMemoryParams(ManagedParams):
         home = os.environ.get("ROS_HOME") or str(Path.home() / ".ros")
         return str(Path(home) / "world_model" / namespace.strip("/") / f"{name}.sqlite3")
 
-    def spacing(self) -> Spacing:
-        """Return when a state is stored."""
-        return Spacing(self.store_distance_m, math.radians(self.store_angle_deg), self.store_time_s)
+    def spacing(self, scale: Scale | None = None) -> Spacing:
+        """Return when a state is stored, in a world of some scale; what the user set wins."""
+        scale = scale or Scale()
+        return scale.spacing(self.store_distance_m, math.radians(self.store_angle_deg), self.store_time_s)
+
+    def same_place_m(self, scale: Scale) -> float:
+        """Return how near memories of one place lie [m], in a world of some scale; what the user set wins."""
+        return scale.revisit_radius_m if self.revisit_radius_m < 0 else self.revisit_radius_m
 
     def robot_name(self, namespace: str = "") -> str:
         """Return the name that this robot's sessions begin with."""

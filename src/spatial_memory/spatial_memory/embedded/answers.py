@@ -73,7 +73,7 @@ def answer(
     if asked:
         some = [query for _, query, _ in asked]
         shortlists = _shortlists(search, some, [limit for _, _, limit in asked])
-        for (at, _, _), matches in zip(asked, _complete(search.index, catalogue, store, some, shortlists)):
+        for (at, _, _), matches in zip(asked, complete(search.index, catalogue, store, some, shortlists)):
             answers[at] = matches
     return answers
 
@@ -94,10 +94,10 @@ def _shortlists(search: Search, queries: Sequence[Query], limits: Sequence[Limit
     return [found[at] for at in range(len(queries))]
 
 
-def _complete(
+def complete(
     index: CellIndex, catalogue: Catalogue, store: Store, queries: Sequence[Query], shortlists: Sequence[Shortlist]
 ) -> list[Matches]:
-    """Rank shortlists and gather all records at once."""
+    """Return the answer to each query from its shortlist: rank them and gather all records at once."""
     slots_N = np.concatenate([shortlist.slot_N for shortlist in shortlists])
     rows = index.rows(slots_N)
     ranked = rank(rows, queries, shortlists, index.grid.map)

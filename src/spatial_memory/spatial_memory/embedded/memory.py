@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from spatial_memory.embedded.answers import answer, limits_of
+from spatial_memory.embedded.answers import answer, complete, limits_of
 from spatial_memory.embedded.loading import load, new_search
 from spatial_memory.embedded.reprojection import (
     check_complete,
@@ -34,6 +34,7 @@ from spatial_memory.index.cell_index import Backend, CellIndex, Search
 from spatial_memory.index.columns import Rows, room_for
 from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.index.eviction import Forgetting
+from spatial_memory.index.looks import LookInParts
 from spatial_memory.index.successors import held_times
 from spatial_memory.store.bases import BASIS, basis_of, basis_word, projected
 from spatial_memory.store.extras import extras_of, extras_of_successor
@@ -49,6 +50,7 @@ from wm_core.projection import Projection
 _LOG = logging.getLogger(__name__)
 _CHUNK = 1_000
 _MANY = 50_000
+_TRIES = 3
 _PATIENCE_S = 0.005
 
 
@@ -263,6 +265,28 @@ class CellMemory:
             if self._search is None:
                 return [no_matches()] * len(queries)
             return answer(self._search, self._catalogue, self._store, queries, limits)
+
+    def query_look(self, query: Query) -> Matches:
+        """Answer one query by its feature alone, over all places, exactly; other queries get their turn in between.
+
+        Raises:
+            QueryError: It cannot be answered as asked.
+        """
+        for _ in range(_TRIES):
+            with self._lock:
+                held = 0 if self._index is None else len(self._index)
+                limit = limits_of([query], self._catalogue, self._grid, self._newest_ns if held else None)[0]
+                index = self._index
+                if index is None or limit is None:
+                    return no_matches()
+                look = LookInParts(index, query, limit)
+            while not (look.is_done or look.is_torn):
+                with self._lock:
+                    look.go_on()
+            with self._lock:
+                if self._index is index and look.is_done and not look.is_torn:
+                    return complete(index, self._catalogue, self._store, [query], [look.shortlist()])[0]
+        return self.query(query)
 
     def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
         """Return records by id, with their successors; those that are not held are left out."""

@@ -114,6 +114,7 @@ class Columns:
         live_P: One bit per slot in use, uint16.
         box_P4: Bounds of each page's records or more: min x, min y, max x, max y.
         addresses: Where columns lie, by name.
+        moves: How often a record changed its slot.
         whereabouts: Address and bytes per slot of each column of the records.
     """
 
@@ -122,6 +123,7 @@ class Columns:
     ) -> None:
         self.dim = dim
         self.page_count = 0
+        self.moves = 0
         self._free_pages: list[int] = []
         self._room = page_count
         self.columns = {name: np.zeros((page_count, PAGE), kind) for name, kind in _TYPES.items()}
@@ -280,6 +282,7 @@ class Columns:
         if self.copy is not None:
             self.copy.move(source, target)
         self._touch(np.array([target]))
+        self.moves += 1
         self._mark(target // PAGE, target % PAGE)
         self.clear(source)
 

@@ -9,17 +9,19 @@ Shape suffixes: N = records that pass, P = pages, F = feature size.
 from __future__ import annotations
 
 import ctypes
+from typing import NamedTuple
 
 import numpy as np
 
 from spatial_memory.index.cell_index import CellIndex
-from spatial_memory.index.columns import slots_of
+from spatial_memory.index.columns import PAGE, slots_of
 from wm_core.memory.filters import Limits
 from wm_core.memory.kernels import Look, address, load
 from wm_core.memory.query import Query
 from wm_core.memory.ranking import Shortlist, feature_distance, feature_products, off, smallest
 
 _PART = 4096
+_PAGES_AT_ONCE = 4096
 
 
 def is_by_feature(query: Query) -> bool:
@@ -38,19 +40,85 @@ def look_shortlist(index: CellIndex, query: Query, limits: Limits) -> Shortlist:
     Raises:
         PlaceError: The query's place lies nowhere.
     """
-    assert query.feature_F is not None
     page_P, bits_P, count = index.passing(query, limits)
     if count <= query.k:
         return Shortlist(slots_of(page_P, bits_P), count)
-    slots_N, product_N, own_N = _products(index, query.feature_F, page_P, bits_P, count)
+    scores = _scores(index, query, page_P, bits_P, count)
+    return Shortlist(scores.slot_N[scores.smallest(query.k)], count)
+
+
+class LookInParts:
+    """The same for a query without an area, some pages at a time, so that others get their turn in between.
+
+    Args:
+        index: Whose records hold features.
+        query: Checked before; ranked by its feature alone.
+        limits: Its time bounds and session, in the memory's numbers.
+    """
+
+    def __init__(self, index: CellIndex, query: Query, limits: Limits) -> None:
+        self._index, self._query, self._limits = index, query, limits
+        self._moves = index.columns.moves
+        self._page = 0
+        self._best = _Scores(np.empty(0, np.int64), np.empty(0), 0.0)
+        self._count = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all pages were looked at."""
+        return self._page >= self._index.columns.page_count
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether records changed places, so that some were perhaps missed: begin again."""
+        return self._index.columns.moves != self._moves
+
+    def go_on(self) -> None:
+        """Look at some more pages."""
+        page_P = np.arange(self._page, min(self._page + _PAGES_AT_ONCE, self._index.columns.page_count))
+        self._page += len(page_P)
+        bits_P = self._index.columns.live_P[page_P]
+        count = self._index.narrow(self._query, self._limits, page_P, bits_P)
+        if not count:
+            return
+        found = _scores(self._index, self._query, page_P, bits_P, count)
+        slot_N = np.concatenate([self._best.slot_N, found.slot_N])
+        merged = _Scores(slot_N, np.concatenate([self._best.score_N, found.score_N]), found.slack)
+        kept_N = merged.smallest(self._query.k)
+        self._best = _Scores(slot_N[kept_N], merged.score_N[kept_N], found.slack)
+        self._count += count
+
+    def shortlist(self) -> Shortlist:
+        """Return the shortlist of what was looked at and is still there."""
+        slot_N = self._best.slot_N
+        is_held_N = (self._index.columns.live_P[slot_N // PAGE] >> (slot_N % PAGE).astype(np.uint16)) & 1
+        return Shortlist(slot_N[is_held_N.astype(bool)], self._count)
+
+
+class _Scores(NamedTuple):
+    """What slots are ranked by, and by how much any two may be off together."""
+
+    slot_N: np.ndarray
+    score_N: np.ndarray
+    slack: float
+
+    def smallest(self, k: int) -> np.ndarray:
+        """Return where at least the k smallest stand."""
+        return smallest(self.score_N, k, self.slack)
+
+
+def _scores(index: CellIndex, query: Query, page_P: np.ndarray, bits_P: np.ndarray, count: int) -> _Scores:
+    """Return what those of some pages' slots are ranked by whose bit is set."""
+    assert query.feature_F is not None
+    slot_N, product_N, own_N = _products(index, query.feature_F, page_P, bits_P, count)
     cosine = query.metric == "cosine"
     score_N = feature_distance(product_N, own_N, query.feature_F, cosine=cosine, squared=True)
     slack = 1e-12 if cosine else 0.0
     if query.rank == "both":
-        pose2_N = index.candidates(query, slots_N).pose_distance2()
+        pose2_N = index.candidates(query, slot_N).pose_distance2()
         score_N = (score_N**2 if cosine else score_N) + query.pose_weight * pose2_N
-        slack = slack + off(score_N, query.k, 1e-12)
-    return Shortlist(slots_N[smallest(score_N, query.k, slack)], count)
+        slack = slack + (off(score_N, query.k, 1e-12) if count > query.k else 0.0)
+    return _Scores(slot_N, score_N, slack)
 
 
 def _products(

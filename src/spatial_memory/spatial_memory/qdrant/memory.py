@@ -279,6 +279,10 @@ class QdrantMemory:
     def _held(self) -> Held:
         return Held(self._server, self._collection, self._dim, self._grid, self._feature_dim)
 
+    def query_look(self, query: Query) -> Matches:
+        """Answer one query by its feature alone, over all places, exactly."""
+        return self.query_batch([query])[0]
+
     def places(self, most: int) -> np.ndarray:
         """Return where records of this robot lie, x, y, z [N, 3]: all, or ``most`` of them where there are more.
 

@@ -15,7 +15,9 @@ from enum import Enum
 import numpy as np
 
 from wm_core.memory.query import Place
+from wm_core.memory.record import Quaternion
 from wm_core.se2 import Pose2, wrap_angle
+from wm_core.se3 import quaternion_of, rotation_angle
 
 SPACING_DISTANCE_M = 0.1
 SPACING_ANGLE_RAD = math.radians(10.0)
@@ -36,7 +38,7 @@ class Spacing:
 
     Attributes:
         distance_m: Planar distance [m].
-        angle_rad: Turn [rad].
+        angle_rad: Turn [rad]; where the robot tilts, of the whole rotation.
         time_s: Time [s].
     """
 
@@ -44,16 +46,38 @@ class Spacing:
     angle_rad: float = SPACING_ANGLE_RAD
     time_s: float = SPACING_TIME_S
 
-    def is_due(self, last: tuple[int, Pose2 | Place] | None, stamp_ns: int, pose: Pose2 | Place) -> bool:
-        """Return whether a state is to be kept after the last kept (stamp, pose) of its session; None: the first."""
+    def is_due(
+        self,
+        last: tuple[int, Pose2 | Place] | None,
+        stamp_ns: int,
+        pose: Pose2 | Place,
+        rotations: tuple[Quaternion | None, Quaternion | None] = (None, None),
+    ) -> bool:
+        """Return whether a state is to be kept after the last kept (stamp, pose) of its session; None: the first.
+
+        Args:
+            last: The last one that was kept.
+            stamp_ns: Of the state [ns].
+            pose: Of the state.
+            rotations: Whole rotations of the last one and of the state; None: the yaw says it all.
+        """
         if last is None:
             return True
         last_ns, last_pose = last
         return (
             math.hypot(pose.x - last_pose.x, pose.y - last_pose.y) >= self.distance_m - _SLACK
-            or abs(wrap_angle(pose.yaw - last_pose.yaw)) >= self.angle_rad - _SLACK
+            or _turn(last_pose.yaw, pose.yaw, rotations) >= self.angle_rad - _SLACK
             or stamp_ns - last_ns >= round(self.time_s * 1e9) - _SLACK_NS
         )
+
+
+def _turn(last_yaw: float, yaw: float, rotations: tuple[Quaternion | None, Quaternion | None]) -> float:
+    """Return by what angle a rotation differs from the last one [rad]."""
+    last, now = rotations
+    if last is None and now is None:
+        return abs(wrap_angle(yaw - last_yaw))
+    last_4, now_4 = np.array(last or quaternion_of(last_yaw)), np.array(now or quaternion_of(yaw))
+    return float(rotation_angle(last_4, now_4))
 
 
 class Arrival(Enum):
@@ -88,6 +112,7 @@ class Keyframes:
         """Let the next state start a session, whatever its stamp."""
         self._last_ns: int | None = None
         self._last_kept: tuple[int, Pose2 | Place] | None = None
+        self._last_rotation: Quaternion | None = None
 
     def arrive(self, stamp_ns: int) -> Arrival:
         """Take the stamp of the next state of the stream, with or without a pose."""
@@ -100,13 +125,13 @@ class Keyframes:
         self._last_ns = stamp_ns
         return Arrival.CONTINUES if continues else Arrival.STARTS
 
-    def is_due(self, stamp_ns: int, pose: Pose2 | Place) -> bool:
-        """Return whether the state that arrived last is to be kept."""
-        return self._spacing.is_due(self._last_kept, stamp_ns, pose)
+    def is_due(self, stamp_ns: int, pose: Pose2 | Place, orientation: Quaternion | None = None) -> bool:
+        """Return whether the state that arrived last is to be kept; ``orientation`` None: the yaw says it all."""
+        return self._spacing.is_due(self._last_kept, stamp_ns, pose, (self._last_rotation, orientation))
 
-    def keep(self, stamp_ns: int, pose: Pose2 | Place) -> None:
+    def keep(self, stamp_ns: int, pose: Pose2 | Place, orientation: Quaternion | None = None) -> None:
         """Count the state that arrived last as kept."""
-        self._last_kept = (stamp_ns, pose)
+        self._last_kept, self._last_rotation = (stamp_ns, pose), orientation
 
 
 def select_states(stamp_T: np.ndarray, pose_T4: np.ndarray, spacing: Spacing | None = None) -> np.ndarray:

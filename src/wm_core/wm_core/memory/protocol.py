@@ -133,6 +133,13 @@ class Memory(Sink, Protocol):
             QueryError: The first one that cannot be answered as asked.
         """
 
+    def query_look(self, query: Query) -> Matches:
+        """Answer one query by its feature alone, over all places, exactly; others need not wait for it.
+
+        Raises:
+            QueryError: It cannot be answered as asked.
+        """
+
     def places(self, most: int) -> np.ndarray:
         """Return where records lie, x, y, z [N, 3]: all, or ``most`` of them spread over all where there are more."""
 

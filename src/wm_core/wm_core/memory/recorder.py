@@ -259,7 +259,7 @@ class Recorder:
     def _store(self, state: State, last: State | None) -> MemoryRecord | None:
         if state.place is None:
             raise RecordError("no-pose", "a state without a pose cannot be stored")
-        if not self._keyframes.is_due(state.stamp_ns, state.place):
+        if not self._keyframes.is_due(state.stamp_ns, state.place, state.orientation):
             return None
         record = self._record(state, state.place, self.session, self._action_before(state, last))
         self._keep(self._memory.insert([record])[0], state.place, record)
@@ -287,7 +287,7 @@ class Recorder:
     def _keep(self, record_id: int, place: Place, record: MemoryRecord) -> None:
         """Count a record as stored: its successors and its surprise may come."""
         self._errors.pop(record.stamp_ns, None)
-        self._keyframes.keep(record.stamp_ns, place)
+        self._keyframes.keep(record.stamp_ns, place, record.orientation)
         self._ids[record.stamp_ns] = record_id
         if len(self._ids) > _REMEMBERED_STAMPS:
             self._ids.popitem(last=False)

@@ -233,6 +233,10 @@ class ReferenceMemory:
         both = latent**2 + query.pose_weight * pose**2
         return Scored({"latent": latent, "pose": pose, "both": both}[query.rank], latent, pose, record)
 
+    def query_look(self, query: Query) -> Matches:
+        """Answer one query by its feature alone, over all places, exactly."""
+        return self.query_batch([query])[0]
+
     def places(self, most: int) -> np.ndarray:
         """Return where records lie [N, 3], at most ``most`` of them."""
         places = [(each.x, each.y, each.z) for each in self._records.values()]

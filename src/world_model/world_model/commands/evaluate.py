@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from world_model.commands import recognise
 from world_model.commands.common import described, guarded
 from world_model.errors import DataError
 from world_model.evaluation.ablation import ablation_table
@@ -21,8 +22,15 @@ from world_model.runtime.switches import SWITCHES
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> int:
     """Run the command line and return its exit code: 0, or 2 when something asked for is wrong."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["recognise"]:
+        return recognise.main(given[1:], f"{prog} recognise")
     defaults = EvaluationOptions(data="")
-    parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=described(__doc__),
+        epilog=f"{prog} recognise MAP_BAG QUERY_BAG: is a place recognised by its look alone?",
+    )
     parser.add_argument("artifact", nargs="+", help="artifact folder, or artifact://NAME; several are set side by side")
     parser.add_argument("data", help="recording, converted set, or sim:SEEDS (sim:9000-9003,9010)")
     parser.add_argument("--json", type=Path, help="write all numbers here, those of each artifact under its name")
@@ -44,7 +52,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
     )
     for topic in ("image", "pose", "action"):
         parser.add_argument(f"--{topic}-topic", help="of a recording; by default chosen by what it holds")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     return guarded(prog, lambda: _evaluate(options))
 
 

@@ -1,0 +1,77 @@
+"""``wm evaluate recognise``: is a place recognised by its look alone? One recording, looked for in another."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from world_model.commands.common import described, guarded
+from world_model.data.bags import BagOptions, read_bag
+from world_model.errors import ArtifactError
+from world_model.evaluation.recognition import Seen, Tolerance, measure
+from world_model.runtime.artifacts import load_artifact
+
+_BATCH = 64
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "wm evaluate recognise") -> int:
+    """Run the command line and return its exit code: 0, or 2 when something asked for is wrong."""
+    parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
+    parser.add_argument("map_bag", type=Path, help="recording that is remembered")
+    parser.add_argument("query_bag", type=Path, help="recording whose states are looked for; may be the same")
+    parser.add_argument("--artifact", default="artifact://generic", help="whose features are compared")
+    parser.add_argument("--tolerance-m", type=float, default=0.5, help="right within this distance [m]")
+    parser.add_argument("--tolerance-deg", type=float, default=20.0, help="and this difference in heading [deg]")
+    for name in ("map", "query"):
+        parser.add_argument(f"--{name}-from-s", type=float, default=0.0, help="leave out what comes before [s]")
+        parser.add_argument(f"--{name}-to-s", type=float, default=math.inf, help="leave out what comes after [s]")
+    for topic in ("image", "pose"):
+        parser.add_argument(f"--{topic}-topic", help="of both recordings; by default chosen by what they hold")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args(arguments)
+    return guarded(prog, lambda: _recognise(options))
+
+
+def _recognise(options: argparse.Namespace) -> None:
+    network = _network(options.artifact)
+    held = _seen(network, options.map_bag, options, options.map_from_s, options.map_to_s)
+    asked = _seen(network, options.query_bag, options, options.query_from_s, options.query_to_s)
+    result = measure(held, asked, Tolerance(options.tolerance_m, math.radians(options.tolerance_deg)))
+    low, high = result["interval"]
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"{result['top1']:.1%} of {result['n']} states recognised among {result['remembered']} memories "
+        f"(95 %: {low:.1%} to {high:.1%}), {result['rejected']} rejected, {result['not_remembered']} of places that "
+        f"are not remembered; {result['ambiguous']:.1%} said to be ambiguous",
+        markup=False,
+    )
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _network(model_path: str) -> Any:
+    """Return what makes features of pictures: ``encode(image_BHWC uint8) -> int8 [B, F]``.
+
+    Raises:
+        ArtifactError: There is no such artifact, or it makes none.
+    """
+    artifact = load_artifact(model_path)
+    features = getattr(artifact, "features", None)
+    if features is None:
+        raise ArtifactError(f"artifact '{artifact.manifest.name}' makes no features: its places cannot be recognised")
+    return features()
+
+
+def _seen(network: Any, path: Path, options: argparse.Namespace, from_s: float, to_s: float) -> Seen:
+    topics = {"image_topic": options.image_topic, "pose_topic": options.pose_topic}
+    episode = read_bag(path, BagOptions(from_s=from_s, to_s=to_s, **topics))
+    parts = [network.encode(np.array(episode.image_TSSC[at : at + _BATCH])) for at in range(0, len(episode), _BATCH)]
+    return Seen(episode.stamp_T, episode.pose_T4, np.concatenate(parts))
