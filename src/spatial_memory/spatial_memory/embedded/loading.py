@@ -23,6 +23,7 @@ from spatial_memory.store.schema import successor_size
 from wm_core.memory.errors import CorruptStoreError
 from wm_core.memory.frames import LevelGrid
 from wm_core.memory.record import LAST_FOLLOWED_ID
+from wm_core.projection import Projection
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,6 +50,9 @@ class Stored(Protocol):
 
     def load_extras(self) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
         """Yield ids, whole rotations and features of the records that have such."""
+
+    def read_in(self, basis: Projection | None) -> None:
+        """Return successors in a basis from now on, whatever they were kept in; None: as they were kept."""
 
     def replace(self, parts: Sequence[Rows], *, grid: str) -> None:
         """Rewrite records, and how the map is cut, in one transaction."""
