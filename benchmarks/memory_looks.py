@@ -1,6 +1,5 @@
 """What features cost a memory: RAM, disk, looking through all of it, and a change of basis meanwhile asked."""
 
-
 from __future__ import annotations
 
 import argparse
@@ -18,7 +17,6 @@ import psutil
 
 from spatial_memory import CellGrid, CellMemory, LocalMap, Place, Query, Store, Successor, resolution_for
 from spatial_memory.embedded.table import Catalogue
-from spatial_memory.recognising import Sought, recognise_in
 from spatial_memory.store.extras import PUT_EXTRA, Extra, pack_extra
 from spatial_memory.store.schema import (
     PUT_META,
@@ -29,6 +27,7 @@ from spatial_memory.store.schema import (
     pack_successor,
     to_tuples,
 )
+from wm_core.memory.place_search import Sought, recognise_in
 from wm_core.memory.rows import Rows
 from wm_core.projection import FeatureSpace, Projection
 

@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 ROOMS = {
     "spatial_memory": [
-        ["settings", "model"],
+        ["settings", "model", "work"],
         ["geometry"],
         ["index"],
         ["store"],

@@ -12,7 +12,7 @@ setup(
         (f"share/{package_name}", ["package.xml"]),
     ],
     install_requires=["setuptools", "numpy", "PyYAML", "rosbags"],
-    extras_require={"test": ["pytest", "hypothesis"], "video": ["av"]},
+    extras_require={"test": ["pytest", "hypothesis", "scipy"], "video": ["av"]},
     zip_safe=False,
     # A library for ctypes, not a module. Without a compiler the package works all the same, only slower.
     ext_modules=[

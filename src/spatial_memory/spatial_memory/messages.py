@@ -13,7 +13,6 @@ from geometry_msgs.msg import Point, Pose, Quaternion, Transform
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from spatial_memory.recognising import Answer, Sought
 from wm_core.bounds import (
     LARGEST_ACTION,
     LONGEST_HORIZON_S,
@@ -25,6 +24,7 @@ from wm_core.bounds import (
     shown,
 )
 from wm_core.memory import record as records
+from wm_core.memory.place_search import Answer, Sought
 from wm_core.memory.protocol import Forget, Rigid
 from wm_core.memory.query import Box, Matches, Place, Query
 from wm_core.memory.recorder import State

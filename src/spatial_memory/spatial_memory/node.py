@@ -25,7 +25,6 @@ from spatial_memory.factory import make_grid, open_memory
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.model import USUAL_TOP_K, SuccessorFit, fit_of
 from spatial_memory.params import SpatialMemoryParams
-from spatial_memory.recognising import recognise_in
 from spatial_memory.work import (
     MOST_QUERIES,
     MOST_TOLD,
@@ -40,6 +39,7 @@ from spatial_memory.work import (
 from wm_core.memory.errors import FrameMismatchError, QueryError, RecordError, SpatialMemoryError, StoreError
 from wm_core.memory.joining import PoseJoin
 from wm_core.memory.journal import LateSource, WindowAsk, WindowSource
+from wm_core.memory.place_search import recognise_in
 from wm_core.memory.protocol import Forget, Memory
 from wm_core.memory.query import Matches, Place, Query, no_matches
 from wm_core.memory.recorder import Recorder, State
@@ -78,6 +78,7 @@ _NEVER_NS = 2**63 - 1
 _MOST_ANSWERED = 500
 _MOST_HELD_BACK = 6000
 _DRAINED_AT_ONCE = 20
+_AWAIT_BASIS_S = 5.0
 _LONGEST_PATH, _LONGEST_NAME = 1024, 255
 
 
@@ -130,6 +131,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._drawing: Future[Any] | None = None
         self._last_answer: tuple[Place | None, Matches] = (None, no_matches())
         self._newest: State | None = None
+        self._bases: set[str] = set()
+        self._await_until_s = 0.0
         self._meter = ScaleMeter(self._grid.map)
         self._include_held_places()
         self._query_ms: deque[float] = deque(maxlen=_QUERY_TIMES)
@@ -237,11 +240,28 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
     def _drain(self, most: int = _DRAINED_AT_ONCE) -> None:
         for _ in range(min(most, len(self._held_back)) if self._changing == 0 else 0):
+            if self._awaits_basis(self._held_back[0]):
+                return
             msg = self._held_back.popleft()
             if isinstance(msg, LatentState):
                 self._keep(msg)
             else:
                 self._judge(msg)
+
+    def _awaits_basis(self, msg: LatentState | PredictionError) -> bool:
+        """Return whether a state came before the projection that leads to its basis: it waits for it a while."""
+        if not isinstance(msg, LatentState) or not msg.feature_id or msg.encoder_id in self._bases:
+            return False
+        if monotonic() < self._await_until_s:
+            return True
+        stats = self._memory.stats()
+        is_other = stats.feature_id == msg.feature_id and stats.encoder_id not in ("", msg.encoder_id)
+        if not is_other or self._await_until_s:
+            self._bases.add(msg.encoder_id)  # known, or waited for long enough: now the memory judges
+            self._await_until_s = 0.0
+            return False
+        self._await_until_s = monotonic() + _AWAIT_BASIS_S
+        return True
 
     def _keep(self, msg: LatentState) -> None:
         try:
@@ -282,6 +302,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         def work() -> int:
             projection = projection_from_msg(msg)
             count: int = self._whole(self._memory.reproject, projection)
+            self._bases |= {projection.encoder_id, msg.previous_encoder_id}
+            self._await_until_s = 0.0
             if count:
                 self.get_logger().info(f"projected {count} memories again, for encoder {projection.encoder_id}")
             return count
@@ -289,6 +311,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         def tell(done: Future) -> None:
             result = done.result()
             self._health.degrade("projection", str(result) if isinstance(result, Exception) else None)
+            self._drain()
 
         self._later(work).add_done_callback(tell)
 

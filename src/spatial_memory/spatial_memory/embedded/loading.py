@@ -12,11 +12,11 @@ from typing import Protocol
 import h3.api.numpy_int as h3
 import numpy as np
 
-from spatial_memory.embedded.reprojection import check_projection, project_all, put_in_place
 from spatial_memory.embedded.table import Catalogue, grid_meta
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import Backend, CellIndex, Search
 from spatial_memory.index.columns import Rows, room_for
+from spatial_memory.index.rebasing import project_all, put_in_place
 from spatial_memory.store import files
 from spatial_memory.store.bases import basis_of
 from spatial_memory.store.schema import successor_size
@@ -109,9 +109,9 @@ def _loaded(
         recut = _fill(index, store, catalogue, total, progress, is_recut=is_recut)
     basis = basis_of(meta)
     if basis is not None:
-        check_projection(catalogue, basis)
+        catalogue.check_projection(basis)
         store.read_in(basis)
-        put_in_place(index, project_all(index, basis), basis)
+        put_in_place(index.columns, project_all(index.columns, basis), basis)
     if is_recut or recut:
         store.replace(recut, grid=grid_meta(grid))
         _LOG.info("cut %d memories into new cells: %s, before %s", len(index), grid_meta(grid), meta.get("grid"))

@@ -20,10 +20,7 @@ from spatial_memory.embedded.loading import load, new_search
 from spatial_memory.embedded.reprojection import (
     check_complete,
     check_features,
-    check_projection,
     in_basis,
-    project_all,
-    put_in_place,
 )
 from spatial_memory.embedded.selection import matching_slots, moved_rows, turned_extras
 from spatial_memory.embedded.staging import Staged, check_fits, staged
@@ -35,6 +32,7 @@ from spatial_memory.index.columns import Rows, room_for
 from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.index.eviction import Forgetting
 from spatial_memory.index.looks import LookInParts
+from spatial_memory.index.rebasing import project_all, put_in_place
 from spatial_memory.index.successors import held_times
 from spatial_memory.store.bases import BASIS, basis_of, basis_word, projected
 from spatial_memory.store.extras import extras_of, extras_of_successor
@@ -445,7 +443,7 @@ class CellMemory:
                 if index is None or not len(index):
                     self._basis = projection
                     return 0
-                check_projection(self._catalogue, projection)
+                self._catalogue.check_projection(projection)
                 if self._catalogue.encoder_id == projection.encoder_id:
                     self._basis = projection
                     return 0
@@ -462,13 +460,13 @@ class CellMemory:
         """Project everything again and change the basis: first on disk, then in RAM."""
         self.flush()
         check_complete(index, self._store, self._catalogue, self._lock)
-        replacement = project_all(index, projection, self._lock)
+        replacement = project_all(index.columns, projection, self._lock)
         words = {"encoder_id": projection.encoder_id, BASIS: basis_word(projection)}
         with self._lock:
             self._switching = words
         self._store.put_meta_now(words)
         with self._lock:
-            put_in_place(index, replacement, projection)
+            put_in_place(index.columns, replacement, projection)
             self._catalogue = replace(self._catalogue, encoder_id=projection.encoder_id)
             self._basis = projection
             self._store.read_in(projection)
@@ -525,10 +523,10 @@ class CellMemory:
             return {}, snapshot.basis
         if theirs.encoder_id == basis.encoder_id or self._catalogue.encoder_id not in ("", basis.encoder_id):
             return {}, snapshot.basis
-        check_projection(theirs, basis)
+        theirs.check_projection(basis)
         with contextlib.closing(Store(snapshot.path)) as store:
             check_complete(search.index, store, theirs)
-        put_in_place(search.index, project_all(search.index, basis), basis)
+        put_in_place(search.index.columns, project_all(search.index.columns, basis), basis)
         _LOG.info("%s is of encoder %s: projected again for %s", name, theirs.encoder_id, basis.encoder_id)
         theirs.encoder_id = basis.encoder_id
         return {"encoder_id": basis.encoder_id, BASIS: basis_word(basis)}, basis

@@ -32,6 +32,7 @@ from wm_core.memory.record import (
     no_action,
 )
 from wm_core.memory.rows import Rows
+from wm_core.projection import Projection
 from wm_core.se2 import wrap_angle
 
 _LOG = logging.getLogger(__name__)
@@ -94,6 +95,32 @@ class Catalogue:
             raise EncoderMismatchError(
                 f"latent of encoder {encoder_id or '(unnamed)'}, the memory holds {self.encoder_id or '(unnamed)'}: "
                 "clear it or give it another db_path"
+            )
+
+    def check_projection(self, projection: Projection) -> None:
+        """Refuse a projection that cannot make the memory's latents from its features; it holds something.
+
+        Raises:
+            EncoderMismatchError: It is of another network or other sizes, or the memory holds no features.
+        """
+        space = projection.space
+        if not self.feature_id:
+            raise EncoderMismatchError(
+                f"a projection of features of network {space.feature_id} came, the memory holds none: "
+                f"its latents of encoder {self.encoder_id or '(unnamed)'} stay as they are"
+            )
+        if self.feature_id != space.feature_id:
+            raise EncoderMismatchError(
+                f"a projection of features of network {space.feature_id} came, the memory holds those of "
+                f"{self.feature_id}: clear it or give it another db_path"
+            )
+        if self.feature_dim and self.feature_dim != space.size:
+            raise EncoderMismatchError(
+                f"a projection of features of {space.size} values came, the memory's have {self.feature_dim}"
+            )
+        if self.dim != projection.z_dim:
+            raise EncoderMismatchError(
+                f"a projection onto latents of {projection.z_dim} values came, the memory's have {self.dim}"
             )
 
     def ids_for(self, records: Sequence[MemoryRecord], held: Holds | None) -> list[int]:

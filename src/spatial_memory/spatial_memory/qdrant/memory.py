@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from qdrant_client import QdrantClient, models
 
-from spatial_memory.embedded.reprojection import check_projection, in_basis
+from spatial_memory.embedded.reprojection import in_basis
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.qdrant import points
@@ -384,9 +384,8 @@ class QdrantMemory:
             if not held or self._encoder_id == projection.encoder_id:
                 return 0
             feature_dim = self._known_feature_dim(self._encoder_id or "", held)
-            check_projection(
-                Catalogue(self._encoder_id or "", self._dim, **vars(self._sources), feature_dim=feature_dim), projection
-            )
+            mine = Catalogue(self._encoder_id or "", self._dim, **vars(self._sources), feature_dim=feature_dim)
+            mine.check_projection(projection)
             moved = [in_basis(record, projection) for record in held]
             drop = ("drop", {"collection": self._collection, "ids": [self._point(record.id) for record in held]})
             before = self._encoder_id, self._dim, self._action_dim, self._sources

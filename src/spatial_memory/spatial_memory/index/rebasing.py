@@ -1,0 +1,50 @@
+"""All latents of an index in another basis, worked out from the features it holds.
+
+They are made beside those in use, a part at a time, so that queries go on; what was written meanwhile is done again
+before both change places.
+
+Shape suffixes: N = records, F = feature size.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from spatial_memory.index.columns import PAGE, Columns, Replacement
+from wm_core.projection import Projection
+
+_PAGES = 64
+
+
+def project_all(columns: Columns, projection: Projection, guard: threading.RLock | None = None) -> Replacement:
+    """Return all latents of an index's columns in another basis, to be put in place of its own.
+
+    Args:
+        columns: The records have features.
+        projection: The basis.
+        guard: Held while they are looked at; None: nobody else uses it.
+    """
+    guard = guard or threading.RLock()
+    with guard:
+        replacement = columns.replacement()
+    page = 0
+    while True:
+        with guard:
+            last = min(page + _PAGES, columns.page_count)
+            slots_N = np.arange(page * PAGE, last * PAGE)
+            feature_NF = columns.flat("feature")[slots_N]
+        if page >= last:
+            return replacement
+        replacement.write(slots_N, projection.project(feature_NF))
+        page = last
+
+
+def put_in_place(columns: Columns, replacement: Replacement, projection: Projection) -> None:
+    """Put all latents in another basis in place of an index's own, what was written meanwhile included."""
+    slots_N = replacement.missed(columns)
+    for at in range(0, len(slots_N), _PAGES * PAGE):
+        part_N = slots_N[at : at + _PAGES * PAGE]
+        replacement.write(part_N, projection.project(columns.flat("feature")[part_N]))
+    columns.put_in_place(replacement)
