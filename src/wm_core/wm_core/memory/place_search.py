@@ -11,7 +11,7 @@ from wm_core.memory.frames import Metric
 from wm_core.memory.keyframes import EXCLUDE_RECENT_S
 from wm_core.memory.protocol import Memory
 from wm_core.memory.query import Query
-from wm_core.memory.recognition import LikelyPlace, Ranked, Recognition, SamePlace, ranked_of, recognise
+from wm_core.memory.recognition import LikelyPlace, Ranked, Recognition, SamePlace, chord, ranked_of, recognise
 from wm_core.memory.record import MemoryRecord
 from wm_core.memory.recorder import State
 
@@ -62,14 +62,15 @@ class _Search:
         query = self._query
         found = self._memory.query_look(
             Query(
-                k=k, feature_F=query.feature_F, feature_id=query.feature_id, rank_by="latent", session=query.session,
+                k=k, feature_F=query.feature_F, feature_id=query.feature_id, rank_by="latent", metric="cosine",
+                session=query.session,
                 exclude_recent_s=query.exclude_recent_s, stamp_ns=query.stamp_ns,
             )
         )  # fmt: skip
         kept = [at for at, record in enumerate(found.records) if not self._is_just_seen(record)]
         self.records = [found.records[at] for at in kept]
         is_all = len(found.records) >= found.candidate_count
-        return ranked_of(self.records, found.latent_distances_K[kept], is_all=is_all)
+        return ranked_of(self.records, chord(found.latent_distances_K[kept]), is_all=is_all)
 
     def _is_just_seen(self, record: MemoryRecord) -> bool:
         if self._newest is None or record.session != self._session:

@@ -1,8 +1,10 @@
 """Which place something looks like, from the memories that look most like it: one rule for service and evaluation.
 
 The memories are gone through nearest in look first; each belongs to the first place whose best memory lies within the
-revisit radius and rotation of it, or opens a place of its own. How sure a place is follows from the distances alone: a
-memory counts ``exp(-SHARPNESS / 2 * ((d / d_best)^2 - 1))``, and a place has the share of what its memories count.
+revisit radius and rotation of it, or opens a place of its own. Looks differ by the length of the difference of features
+that were scaled to length 1, so that a darker picture is no other place. How sure a place is follows from the
+differences alone: a memory counts ``exp(-SHARPNESS / 2 * ((d / d_best)^2 - 1))``, and a place has the share of what its
+memories count.
 
 Shape suffixes: K = memories nearest in look, 4 = quaternion x, y, z, w.
 """
@@ -21,9 +23,9 @@ from wm_core.memory.keyframes import REVISIT_RADIUS_M, REVISIT_YAW_RAD
 from wm_core.memory.query import MAX_K
 from wm_core.memory.record import MemoryRecord
 
-SHARPNESS = 40.0
+SHARPNESS = 16.0
 """Such that a place with confidence c is right in about that share; see docs/reports/2026-11-27-recognise.md."""
-AMBIGUOUS_RATIO = 0.85
+AMBIGUOUS_RATIO = 0.8
 """Of the distances of the best and the second place; above it the second looks nearly as much like it."""
 AGREEING = 5
 """So many nearest memories should lie at one place."""
@@ -177,6 +179,12 @@ def _weights(distance_K: np.ndarray) -> np.ndarray:
     else:
         weight_K[:_COUNTED] = first_K == 0
     return weight_K
+
+
+def chord(cosine_distance_K: np.ndarray) -> np.ndarray:
+    """Return the lengths of the differences of vectors of length 1 whose cosine distances (1 - cos) are given."""
+    chord_K: np.ndarray = np.sqrt(2.0 * np.maximum(cosine_distance_K, 0.0))
+    return chord_K
 
 
 def ranked_of(records: Sequence[MemoryRecord], distance_K: np.ndarray, *, is_all: bool) -> Ranked:

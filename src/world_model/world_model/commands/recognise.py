@@ -7,16 +7,15 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from world_model.commands.common import described, guarded
 from world_model.data.bags import BagOptions, read_bag
-from world_model.errors import ArtifactError
 from world_model.evaluation.recognition import Seen, Tolerance, measure
 from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.features import FeatureNetwork
 
 _BATCH = 64
 
@@ -57,20 +56,16 @@ def _recognise(options: argparse.Namespace) -> None:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def _network(model_path: str) -> Any:
-    """Return what makes features of pictures: ``encode(image_BHWC uint8) -> int8 [B, F]``.
+def _network(model_path: str) -> FeatureNetwork:
+    """Return what makes features of pictures.
 
     Raises:
         ArtifactError: There is no such artifact, or it makes none.
     """
-    artifact = load_artifact(model_path)
-    features = getattr(artifact, "features", None)
-    if features is None:
-        raise ArtifactError(f"artifact '{artifact.manifest.name}' makes no features: its places cannot be recognised")
-    return features()
+    return load_artifact(model_path).features()
 
 
-def _seen(network: Any, path: Path, options: argparse.Namespace, from_s: float, to_s: float) -> Seen:
+def _seen(network: FeatureNetwork, path: Path, options: argparse.Namespace, from_s: float, to_s: float) -> Seen:
     topics = {"image_topic": options.image_topic, "pose_topic": options.pose_topic}
     episode = read_bag(path, BagOptions(from_s=from_s, to_s=to_s, **topics))
     parts = [network.encode(np.array(episode.image_TSSC[at : at + _BATCH])) for at in range(0, len(episode), _BATCH)]

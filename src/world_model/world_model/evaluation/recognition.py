@@ -18,7 +18,7 @@ import numpy as np
 from wm_core.memory.array_search import ArraySearch
 from wm_core.memory.keyframes import Spacing, select_states
 from wm_core.memory.query import Query
-from wm_core.memory.recognition import Ranked, Recognition, SamePlace, recognise
+from wm_core.memory.recognition import Ranked, Recognition, SamePlace, chord, recognise
 from wm_core.memory.rows import Rows
 from wm_core.se2 import wrap_angle
 from world_model.errors import DataError
@@ -96,12 +96,12 @@ class Remembered:
         found: list[np.ndarray] = []
 
         def nearest(k: int) -> Ranked:
-            answer = self._search.query_batch([Query(k=k, feature_F=feature_F, rank_by="latent")])[0]
+            answer = self._search.query_batch([Query(k=k, feature_F=feature_F, rank_by="latent", metric="cosine")])[0]
             pose_K4 = self.pose_N4[answer.row_K]
             found.append(pose_K4)
             is_all = len(pose_K4) >= answer.candidate_count
             x_K, y_K, _, yaw_K = pose_K4.T
-            return Ranked(x_K, y_K, yaw_K, None, answer.latent_distances_K, is_all)
+            return Ranked(x_K, y_K, yaw_K, None, chord(answer.latent_distances_K), is_all)
 
         recognition = recognise(nearest, same=self._same)
         return recognition, found[-1][[place.at for place in recognition.places]]
