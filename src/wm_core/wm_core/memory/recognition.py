@@ -24,7 +24,7 @@ from wm_core.memory.query import MAX_K
 from wm_core.memory.record import MemoryRecord
 
 SHARPNESS = 16.0
-"""Such that a place with confidence c is right in about that share; see docs/reports/2026-11-27-recognise.md."""
+"""Such that a place with confidence c is right in about that share; see docs/reports/2026-11-27-recognise/README.md."""
 AMBIGUOUS_RATIO = 0.8
 """Of the distances of the best and the second place; above it the second looks nearly as much like it."""
 AGREEING = 5
