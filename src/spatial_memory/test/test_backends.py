@@ -604,6 +604,12 @@ def test_a_change_of_basis_reaches_every_latent(memory):
     memory.flush()
     found = memory.query_batch([Query(latent_D=np.zeros(6), k=20, successors=True, encoder_id=basis.encoder_id)])[0]
     assert len(found.records) == 12
+    if not isinstance(memory, BruteMemory):  # which knows a basis only while it changes
+        joining = replace(tilted(world), successors=(), encoder_id="another basis", stamp_ns=77)
+        memory.insert([joining])
+        memory.flush()
+        found = memory.query_batch([Query(latent_D=np.zeros(6), k=20, successors=True)])[0]
+        assert 77 in [record.stamp_ns for record in found.records]
     for record in found.records:
         assert record.encoder_id == basis.encoder_id
         for each in (record, *record.successors):

@@ -18,9 +18,9 @@ import numpy as np
 from spatial_memory.embedded.answers import answer, complete, limits_of
 from spatial_memory.embedded.loading import load, new_search
 from spatial_memory.embedded.reprojection import (
+    all_in_basis,
     check_complete,
     check_features,
-    in_basis,
 )
 from spatial_memory.embedded.selection import matching_slots, moved_rows, turned_extras
 from spatial_memory.embedded.staging import Staged, check_fits, staged
@@ -38,7 +38,7 @@ from spatial_memory.store.bases import BASIS, basis_of, basis_word, projected
 from spatial_memory.store.extras import extras_of, extras_of_successor
 from spatial_memory.store.schema import pack_successor
 from spatial_memory.store.store import Store
-from wm_core.memory.errors import RecordError, StoreError
+from wm_core.memory.errors import StoreError
 from wm_core.memory.journal import Journal, WindowAsk, WindowUpdate
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query, no_matches
@@ -122,7 +122,7 @@ class CellMemory:
         if not records:
             return []
         with self._lock:
-            records = self._in_basis(records)
+            records = all_in_basis(records, self._basis, self._coming, self._catalogue.feature_id)
             catalogue = self._catalogue.adopting(records)
             cells_N = checked_cells(records, catalogue, self._grid, self._index)
             ids = catalogue.ids_for(records, self._index)
@@ -138,33 +138,6 @@ class CellMemory:
             self._journal.changed(ids)
             self._evict()
             return ids
-
-    def _in_basis(self, records: Sequence[MemoryRecord]) -> Sequence[MemoryRecord]:
-        """Return records in the memory's basis: those in another basis of its features are projected again.
-
-        Raises:
-            RecordError: One of them has no feature, so that a change of basis would lose it.
-        """
-        coming, mine = self._coming or self._basis, self._catalogue.feature_id
-        if coming is None or mine not in ("", coming.space.feature_id):
-            return records
-        made = []
-        for at, record in enumerate(records):
-            try:
-                made.append(self._one_in_basis(record, coming, is_bound=bool(mine)))
-            except RecordError as error:
-                error.args = (f"record {at}: {error}",)
-                raise
-        return made
-
-    def _one_in_basis(self, record: MemoryRecord, coming: Projection, *, is_bound: bool) -> MemoryRecord:
-        if record.feature_id != coming.space.feature_id and not (is_bound and not record.feature_id):
-            return record  # refused as another network's, or the first of an empty memory
-        check_features((record, *record.successors), coming.space.size)
-        basis = self._basis
-        if basis is None or record.encoder_id == basis.encoder_id:
-            return record
-        return in_basis(record, basis)
 
     def _adopt(self, catalogue: Catalogue) -> None:
         """Take encoder and sizes from what comes in, where they were open."""

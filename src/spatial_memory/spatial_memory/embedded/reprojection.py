@@ -53,6 +53,38 @@ def check_complete(
         )
 
 
+def all_in_basis(
+    records: Sequence[MemoryRecord], basis: Projection | None, coming: Projection | None, feature_id: str
+) -> Sequence[MemoryRecord]:
+    """Return records in a memory's basis: those in another basis of its features are projected again.
+
+    Args:
+        records: What is to be kept.
+        basis: The memory's; None: not known.
+        coming: What it changes to at present; None: it does not.
+        feature_id: The memory's; empty: it holds nothing yet.
+
+    Raises:
+        RecordError: One of them has no feature, so that a change of basis would lose it.
+    """
+    wanted = coming or basis
+    if wanted is None or feature_id not in ("", wanted.space.feature_id):
+        return records
+    made = []
+    for at, record in enumerate(records):
+        # What names no network is taken for the memory's; another's is refused elsewhere, or first in an empty one.
+        if record.feature_id == wanted.space.feature_id or (feature_id and not record.feature_id):
+            try:
+                check_features((record, *record.successors), wanted.space.size)
+            except RecordError as error:
+                error.args = (f"record {at}: {error}",)
+                raise
+            if basis is not None and record.encoder_id != basis.encoder_id:
+                record = in_basis(record, basis)
+        made.append(record)
+    return made
+
+
 def in_basis(record: MemoryRecord, projection: Projection) -> MemoryRecord:
     """Return a record whose latents, its successors' included, follow from their features.
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from qdrant_client import QdrantClient, models
 
-from spatial_memory.embedded.reprojection import in_basis
+from spatial_memory.embedded.reprojection import all_in_basis, in_basis
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.qdrant import points
@@ -99,6 +99,7 @@ class QdrantMemory:
         self._action_dim = -1
         self._sources = Sources()
         self._feature_dim = 0
+        self._basis: Projection | None = None
         self._capacity = capacity
         self._surprise_weight = surprise_weight
         # 20 bits of the robot's name, then milliseconds: this robot gives no id twice, whatever was lost.
@@ -142,6 +143,7 @@ class QdrantMemory:
         if not records:
             return []
         with self._lock:
+            records = all_in_basis(records, self._basis, None, self._sources.feature_id)
             encoder_id = records[0].encoder_id if self._encoder_id is None else self._encoder_id
             dim = self._dim or self._size_for(encoder_id) or int(np.size(records[0].latent_D))
             action_dim = self._action_dim
@@ -382,6 +384,7 @@ class QdrantMemory:
             self.flush()
             held = self._mine(vectors=True) if self._dim else []
             if not held or self._encoder_id == projection.encoder_id:
+                self._basis = projection
                 return 0
             feature_dim = self._known_feature_dim(self._encoder_id or "", held)
             mine = Catalogue(self._encoder_id or "", self._dim, **vars(self._sources), feature_dim=feature_dim)
@@ -392,6 +395,7 @@ class QdrantMemory:
             try:
                 puts = self._adopting(moved)
                 self._outbox.put_now([*puts, drop])
+                self._basis = projection
             except SpatialMemoryError:
                 self._encoder_id, self._dim, self._action_dim, self._sources = before
                 raise
@@ -428,7 +432,13 @@ class QdrantMemory:
         mine = Catalogue(
             self._encoder_id or "", self._dim, self._action_dim, **vars(self._sources), feature_dim=self._feature_dim
         )
-        records = read_snapshot(path, mine, self._grid)
+        if self._basis is not None:  # another basis of its features will do
+            mine.encoder_id = ""
+        records = all_in_basis(read_snapshot(path, mine, self._grid), self._basis, None, self._sources.feature_id)
+        if self._encoder_id and records and records[0].encoder_id != self._encoder_id:
+            raise EncoderMismatchError(
+                f"snapshot {path} is of encoder {records[0].encoder_id}, expected {self._encoder_id}"
+            )
         with self._lock:
             self.flush()
             points_N = [self._point(record.id) for record in self._mine()]
