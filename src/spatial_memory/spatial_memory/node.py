@@ -7,6 +7,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ConcurrentFuture
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic, monotonic_ns, perf_counter
@@ -21,10 +22,14 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 from spatial_memory import messages
+from spatial_memory.embedded.changes import Allowed, Changes, artifact_source
+from spatial_memory.embedded.undo import Undo
 from spatial_memory.factory import make_grid, open_memory
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.model import USUAL_TOP_K, SuccessorFit, fit_of
 from spatial_memory.params import SpatialMemoryParams
+from spatial_memory.store.files import IN_MEMORY
+from spatial_memory.store.names import SnapshotFolder, checked_name
 from spatial_memory.work import (
     MOST_QUERIES,
     MOST_TOLD,
@@ -40,7 +45,7 @@ from wm_core.memory.errors import FrameMismatchError, QueryError, RecordError, S
 from wm_core.memory.joining import PoseJoin
 from wm_core.memory.journal import LateSource, WindowAsk, WindowSource
 from wm_core.memory.place_search import recognise_in
-from wm_core.memory.protocol import Forget, Memory
+from wm_core.memory.protocol import Memory
 from wm_core.memory.query import Matches, Place, Query, no_matches
 from wm_core.memory.recorder import Recorder, State
 from wm_core.memory.scale import ScaleMeter
@@ -72,6 +77,7 @@ from wm_ros import (
 )
 from wm_ros.memory_arrays import ask_from_request, update_to_response
 from wm_ros.query_arrays import answers_to_arrays, queries_from_arrays
+from world_model.errors import ArtifactError
 
 _QUERY_TIMES = 1000
 _NEVER_NS = 2**63 - 1
@@ -79,7 +85,6 @@ _MOST_ANSWERED = 500
 _MOST_HELD_BACK = 6000
 _DRAINED_AT_ONCE = 20
 _AWAIT_BASIS_S = 5.0
-_LONGEST_PATH, _LONGEST_NAME = 1024, 255
 
 
 class SpatialMemory(ManagedNode[SpatialMemoryParams]):
@@ -88,7 +93,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     Subscribes ``/latent/state`` (wm_interfaces/LatentState), ``/latent/pose``
     (geometry_msgs/PoseWithCovarianceStamped), ``/prediction_error`` (wm_interfaces/PredictionError, 1 s horizon), joined
     by stamp, and ``/latent/projection`` (wm_interfaces/Projection, latched); serves
-    ``/spatial_memory/{query,query_batch,query_arrays,window,insert,delete,transform,stats,snapshot,restore,clear,
+    ``/spatial_memory/{query,query_batch,query_arrays,window,insert,delete,transform,stats,snapshot,restore,clear,undo,
     recognise}``; publishes ``/spatial_memory/markers`` (visualization_msgs/MarkerArray).
 
     What takes long or waits for the disk runs on a thread of its own; queries never wait for it.
@@ -110,7 +115,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             self._memory: Memory = self._given or open_memory(
                 params.memory_settings(self.get_namespace()), self._grid, self._log_progress
             )
-        except SpatialMemoryError as error:
+            self._changes = self._open_changes(params)
+        except (SpatialMemoryError, ArtifactError, OSError) as error:
             raise ConfigurationError(f"{self.get_name()}: {error}") from error
         self._model = params.model_settings()
         self._recorder = Recorder(
@@ -142,6 +148,16 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._worker = LongWork("memory-worker", lambda: self.executor, SpatialMemoryError, MessageError)
         self._searcher = LongWork("memory-searcher", lambda: self.executor, SpatialMemoryError)
 
+    def _open_changes(self, params: SpatialMemoryParams) -> Changes:
+        """Return what changes the memory for peers, as the parameters allow it."""
+        namespace = self.get_namespace()
+        memory: Any = self._memory
+        undo = Undo(memory, IN_MEMORY if self._given else params.path(namespace), self._grid)
+        encoder_id, dim = artifact_source(params.model_path)
+        self._allowed = Allowed(params.allow_destructive, params.allow_restore, encoder_id, dim, params.model_path)
+        folder = SnapshotFolder(params.snapshots(namespace), params.snapshot_limit)
+        return Changes(memory, undo, folder, self._allowed)
+
     def configure(self) -> None:
         """Open what is drawn."""
         self._markers = self.create_publisher(MarkerArray, "spatial_memory/markers", qos.LATCHED)
@@ -165,6 +181,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             (RestoreMemory, "restore", self._on_restore),
             (Trigger, "clear", self._on_clear),
             (RecognisePlace, "recognise", self._on_recognise),
+            (Trigger, "undo", self._on_undo),
         )
         # An exclusive group would let nobody in while one of them waits for its thread.
         group = ReentrantCallbackGroup()
@@ -198,6 +215,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             self._recorder.finish()
         except SpatialMemoryError as error:
             self._health.drop("backend-away", str(error))
+        self._changes.close()
         self._memory.close()
 
     def _log_progress(self, done: int, total: int) -> None:
@@ -266,6 +284,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     def _keep(self, msg: LatentState) -> None:
         try:
             state = self._newest = self._model.apply(messages.state_from_msg(msg))
+            self._allowed.check_source(state.encoder_id, state.latent_D.size, "the latent")
             record = self._recorder.observe(state)
         except (MessageError, RecordError) as error:
             if isinstance(error, FrameMismatchError):
@@ -481,16 +500,11 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     def _insert(self, request: InsertMemory.Request) -> list[int]:
         """Keep records for good or not at all: what is acknowledged is durable."""
         check_records(len(request.records))
-        ids = self._memory.insert(messages.records_from_msgs(request.records, giving_way))
-        try:
-            self._memory.flush()
-        except StoreError as error:
-            self._memory.delete(Forget(ids=tuple(ids)))
-            raise StoreError(f"none was stored: {error}") from error
-        return ids
+        return self._changes.insert(messages.records_from_msgs(request.records, giving_way), request.idempotence_key)
 
     async def _on_delete(self, request: DeleteMemory.Request, response: DeleteMemory.Response) -> DeleteMemory.Response:
-        result = await self._later(lambda: self._durably(self._memory.delete, messages.forget_from_msg(request)))
+        what = replace(messages.forget_from_msg(request), now_ns=self.get_clock().now().nanoseconds)
+        result = await self._later(lambda: self._whole(self._changes.delete, what))
         response.success, response.message, response.deleted_count = _outcome(result)
         return response
 
@@ -499,7 +513,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     ) -> TransformMemory.Response:
         def work() -> int:
             move = messages.rigid_from_msg(request.transform, request.frame_id)
-            return self._whole(self._memory.transform, move, request.session)
+            return self._whole(self._changes.transform, move, request.session)
 
         response.success, response.message, response.moved_count = _outcome(await self._later(work))
         return response
@@ -507,20 +521,26 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     async def _on_snapshot(
         self, request: SnapshotMemory.Request, response: SnapshotMemory.Response
     ) -> SnapshotMemory.Response:
-        result = await self._later(lambda: self._memory.snapshot(_path(request.path)))
+        result = await self._later(lambda: self._changes.snapshot(request.path))
         response.success, response.message, response.memory_count = _outcome(result)
         return response
 
     async def _on_restore(
         self, request: RestoreMemory.Request, response: RestoreMemory.Response
     ) -> RestoreMemory.Response:
-        result = await self._later(lambda: self._whole(self._memory.restore, _path(request.path)))
+        result = await self._later(lambda: self._whole(self._changes.restore, request.path))
         response.success, response.message, response.memory_count = _outcome(result)
         return response
 
     async def _on_clear(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        result = await self._later(lambda: self._whole(self._durably, self._memory.clear))
+        result = await self._later(lambda: self._whole(self._changes.clear))
         response.success, response.message, _ = _outcome(result)
+        return response
+
+    async def _on_undo(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        result = await self._later(lambda: self._whole(self._changes.undo))
+        response.success = not isinstance(result, Exception)
+        response.message = clipped(result, _MOST_ANSWERED)
         return response
 
     def _whole(self, change: Callable[..., Any], *arguments: Any) -> Any:
@@ -531,11 +551,6 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         finally:
             self._changing -= 1
         self._last_answer = (None, no_matches())
-        return result
-
-    def _durably(self, change: Callable[..., Any], *arguments: Any) -> Any:
-        result = change(*arguments)
-        self._memory.flush()
         return result
 
     # ---------------------------------------------------------------- state
@@ -637,15 +652,7 @@ def _outcome(result: Any) -> tuple[bool, str, int]:
 
 
 def _path(text: str) -> Path:
-    if not text:
-        raise StoreError("no path given")
-    parts = text.split("/")
-    if len(text) > _LONGEST_PATH or not text.isprintable() or max(len(part.encode()) for part in parts) > _LONGEST_NAME:
-        raise StoreError(f"path {clipped(text, 80)!r}: too long, or characters that no path has")
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise StoreError(f"path {clipped(text, 80)!r}: {error}") from error
+    return Path(checked_name(text))
 
 
 def _session_name(robot_id: str) -> str:

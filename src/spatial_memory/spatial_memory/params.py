@@ -43,6 +43,16 @@ class SpatialMemoryParams(ManagedParams):
     capacity: int = param(1_000_000, "Most memories held; beyond it the least worth is forgotten.", low=1,
                           high=100_000_000)  # fmt: skip
     allow_shrink: bool = param(False, "Forget at start, for good, what the file holds beyond capacity; false: refuse.")
+    allow_destructive: bool = param(False, "Whether peers may have memories forgotten: the services clear and delete.")
+    allow_restore: bool = param(
+        False, "Whether peers may have all memories replaced by a snapshot: the service restore."
+    )
+    snapshot_dir: str = param("", "Folder of the snapshots that peers name; empty: snapshots beside the file, or under "
+                              "~/.ros/world_model/NAMESPACE where that is :memory:.")  # fmt: skip
+    snapshot_limit: int = param(100, "Most snapshots in snapshot_dir; then only names that are there are written.",
+                                low=1, high=100_000)  # fmt: skip
+    model_path: str = param("", "Artifact that says whose latents come in: a folder, artifact://NAME, or a file in one; "
+                            "empty: the first record decides.", env="WM_CHECKPOINT_PATH")  # fmt: skip
     surprise_weight: float = param(1.0, "How much surprise counts against recency in eviction.", low=0.0,
                                    high=100.0)  # fmt: skip
     map: str = param("local", "What x and y are: metres in a local map, or wgs84 longitude and latitude [deg].",
@@ -90,6 +100,14 @@ class SpatialMemoryParams(ManagedParams):
             return name
         home = os.environ.get("ROS_HOME") or str(Path.home() / ".ros")
         return str(Path(home) / "world_model" / namespace.strip("/") / f"{name}.sqlite3")
+
+    def snapshots(self, namespace: str = "") -> Path:
+        """Return the folder of a robot's snapshots."""
+        if self.snapshot_dir:
+            return Path(self.snapshot_dir)
+        path = self.path(namespace)
+        home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros") / "world_model" / namespace.strip("/")
+        return (home if path == IN_MEMORY else Path(path).parent) / "snapshots"
 
     def spacing(self, scale: Scale | None = None) -> Spacing:
         """Return when a state is stored, in a world of some scale; what the user set wins."""

@@ -53,8 +53,8 @@ def test_options_go_to_the_nodes_that_have_them(tmp_path: Path):
     )
 
     assert given["/**/latent_publisher"] == {"ros__parameters": {"model_path": "/a b"}}
-    assert "/**/spatial_memory" not in given
-    assert option_values("spatial_memory", {"model_path": "x"}) == {}
+    assert given["/**/spatial_memory"] == {"ros__parameters": {"model_path": "/a b"}}
+    assert option_values("spatial_memory", {"device": "x"}) == {}
 
 
 def test_every_node_has_a_shipped_file_that_names_it():

@@ -270,12 +270,20 @@ class CellMemory:
             records = records_of(rows, range(len(rows)), self._catalogue, successors)
             return self._store.completed(records) if self._catalogue.feature_dim else records
 
+    def held_ids(self) -> list[int]:
+        """Return the ids of all records, ascending."""
+        with self._lock:
+            if self._index is None:
+                return []
+            ids: list[int] = np.sort(self._index.columns.flat("id")[self._index.slots()]).tolist()
+            return ids
+
     def everything(self) -> list[MemoryRecord]:
         """Return all records, oldest id first."""
         with self._lock:
             if self._index is None:
                 return []
-            ids = np.sort(self._index.columns.flat("id")[self._index.slots()]).tolist()
+            ids = self.held_ids()
             return [record for at in range(0, len(ids), _CHUNK) for record in self.get(ids[at : at + _CHUNK])]
 
     def places(self, most: int) -> np.ndarray:
@@ -453,10 +461,14 @@ class CellMemory:
         """
         return self._store.snapshot(path)
 
-    def restore(self, path: Path) -> int:
+    def restore(self, path: Path, *, any_frame: bool = False) -> int:
         """Replace everything by what a snapshot holds and return how many records that are.
 
         Queries go on while the snapshot is read and checked. Ids that were chosen before are not chosen again.
+
+        Args:
+            path: The snapshot.
+            any_frame: Whether its places may be in another frame than the memory's.
 
         Raises:
             StoreError: The snapshot is absent, damaged or something else, or the disk does not take it; then nothing
@@ -468,7 +480,8 @@ class CellMemory:
         with self._restoring, snapshots as snapshot:
             words, basis = self._rebased(str(path), snapshot)
             with self._lock:
-                check_fits(str(path), snapshot.catalogue, self._catalogue)
+                mine = replace(self._catalogue, frame_id="") if any_frame else self._catalogue
+                check_fits(str(path), snapshot.catalogue, mine)
                 if snapshot.search is not None:
                     self._check_room(f"snapshot {path}", len(snapshot.search.index))
                 snapshot.catalogue.reserve_ids(self._catalogue.next_id - 1)

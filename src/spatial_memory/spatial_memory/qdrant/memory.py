@@ -417,10 +417,14 @@ class QdrantMemory:
         self.flush()
         return write_snapshot(path, self._mine(vectors=True), self._grid)
 
-    def restore(self, path: Path) -> int:
+    def restore(self, path: Path, *, any_frame: bool = False) -> int:
         """Replace everything of this robot by what a snapshot holds and return how many records that are.
 
         What is dropped and what is put goes to the outbox in one transaction, once every record was checked.
+
+        Args:
+            path: The snapshot.
+            any_frame: Whether its places may be in another frame than the memory's.
 
         Raises:
             StoreError: The snapshot is absent or damaged, or the outbox does not take it; then nothing changed.
@@ -434,6 +438,8 @@ class QdrantMemory:
         )
         if self._basis is not None:  # another basis of its features will do
             mine.encoder_id = ""
+        if any_frame:
+            mine = replace(mine, frame_id="")
         records = all_in_basis(read_snapshot(path, mine, self._grid), self._basis, None, self._sources.feature_id)
         if self._encoder_id and records and records[0].encoder_id != self._encoder_id:
             raise EncoderMismatchError(
@@ -478,6 +484,23 @@ class QdrantMemory:
             BackendAwayError: The server does not take it at present; it is durable here all the same.
         """
         self._outbox.drain(timeout_s)
+
+    def held_ids(self) -> list[int]:
+        """Return the ids of all records of this robot.
+
+        Raises:
+            BackendAwayError: The server does not answer.
+        """
+        return sorted(record.id for record in self._mine())
+
+    def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
+        """Return records of this robot by id, with their successors; those that are not held are left out.
+
+        Raises:
+            BackendAwayError: The server does not answer.
+        """
+        chosen = frozenset(ids)
+        return [record for record in self._mine(vectors=True) if record.id in chosen] if chosen else []
 
     def successor_times(self) -> np.ndarray:
         """Return nothing: the server would have to send every record for it."""

@@ -18,7 +18,7 @@ EXIT_REFUSED = 2
 
 
 def backup(path: Path, target: Path) -> int:
-    """Write one whole, checked copy of a memory's file, also while a node uses it, and return how many records it holds.
+    """Write one whole, checked copy of a file, also while a node uses it, and return how many records it holds.
 
     Copying the file by other means loses what its log holds, or catches it half written.
 

@@ -1,0 +1,183 @@
+"""Taking back the last clear, delete, transform or restore, also after a restart, without losing what came since."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from spatial_memory.embedded.memory import CellMemory
+from spatial_memory.geometry.cells import CellGrid
+from spatial_memory.store.files import IN_MEMORY
+from spatial_memory.store.store import Store
+from wm_core.memory.errors import StoreError
+from wm_core.memory.protocol import Rigid
+from wm_core.memory.record import MemoryRecord
+
+_CHUNK = 1000
+_ANY = 10**9
+
+
+class Undoable(Protocol):
+    """What of a memory undoing needs."""
+
+    def held_ids(self) -> list[int]:
+        """Return the ids of all records."""
+
+    def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
+        """Return records by id."""
+
+    def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
+        """Keep records."""
+
+    def snapshot(self, path: Path) -> int:
+        """Write everything to one file."""
+
+    def restore(self, path: Path, *, any_frame: bool = False) -> int:
+        """Replace everything by what a snapshot holds."""
+
+    def flush(self, timeout_s: float = 30.0) -> None:
+        """Return once everything so far is durable."""
+
+
+class Undo:
+    """Keeps what a memory held before its last change that forgets or moves, beside its file.
+
+    Args:
+        memory: The memory.
+        path: Its file, or ``:memory:``; then what is kept goes with the process.
+        grid: Cuts its map.
+    """
+
+    def __init__(self, memory: Undoable, path: str, grid: CellGrid) -> None:
+        self._memory = memory
+        self._grid = grid
+        self._temporary = tempfile.TemporaryDirectory(prefix="undo_") if path == IN_MEMORY else None
+        beside = Path(self._temporary.name) / "memory" if self._temporary else Path(path).expanduser().resolve()
+        self._folder = beside.with_name(beside.name + ".undo")
+        self._next = beside.with_name(beside.name + ".undo-next")
+        if (self._next / "change.json").exists():  # ended between the change and its note; undoing neither does harm
+            self._promote()
+
+    def close(self) -> None:
+        """Let go."""
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def kept(
+        self, kind: str, change: Callable[[], Any], *, replaced_by: Path | None = None, move: Rigid | None = None
+    ) -> Any:
+        """Return what a change returns, after which it can be taken back.
+
+        Args:
+            kind: What to call it.
+            change: The change.
+            replaced_by: The snapshot that is to be restored.
+            move: Where it moves the records to.
+
+        Raises:
+            StoreError: There is no room to keep what undoing needs; then nothing changed.
+        """
+        try:
+            shutil.rmtree(self._next, ignore_errors=True)
+            self._next.mkdir(parents=True)
+            self._memory.snapshot(self._next / "before")
+            if replaced_by is not None:
+                np.save(self._next / "after.npy", np.array(_ids_in(replaced_by), np.int64))
+            note = {"kind": kind, "move": None if move is None else vars(move)}
+            with open(self._next / "change.json", "w", encoding="utf-8") as file:
+                json.dump(note, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StoreError(f"what undo needs cannot be kept, so nothing changed: {error}") from error
+        try:
+            result = change()
+        except BaseException:
+            shutil.rmtree(self._next, ignore_errors=True)
+            raise
+        self._promote()
+        return result
+
+    def _promote(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._next.rename(self._folder)
+
+    def undo(self) -> tuple[str, int]:
+        """Take back the last change and return what it was and how many records there are or came back.
+
+        Raises:
+            StoreError: There is nothing to take back, or it cannot be written; then nothing changed.
+            RecordError: What is held now does not go with what was, as latents of another encoder.
+        """
+        try:
+            note = json.loads((self._folder / "change.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StoreError("there is nothing to undo") from error
+        kind, move = note["kind"], note["move"] and Rigid(**note["move"])
+        count = self._put_back() if kind in ("delete", "clear") else self._go_back(move)
+        self._memory.flush()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return kind, count
+
+    def _put_back(self) -> int:
+        """Put back what is not held any more; what is held stays as it is."""
+        held = set(self._memory.held_ids())
+        with _opened(self._folder / "before", self._grid) as before:
+            gone = [key for key in before.held_ids() if key not in held]
+            for at in range(0, len(gone), _CHUNK):
+                self._memory.insert(before.get(gone[at : at + _CHUNK]))
+        return len(gone)
+
+    def _go_back(self, move: Rigid | None) -> int:
+        """Replace everything by what was, and what came since, in one step."""
+        merged = self._folder / "merged"
+        shutil.copy(self._folder / "before", merged)
+        known = set(_ids_in(self._folder / "before"))
+        after = self._folder / "after.npy"
+        if after.exists():
+            known |= set(np.load(after).tolist())
+        newer = self._memory.get([key for key in self._memory.held_ids() if key not in known])
+        if move is not None and move.frame_id and newer:
+            newer = _moved_back(newer, move, self._frame_before(), self._grid)
+        with _opened(merged, self._grid) as memory:
+            for at in range(0, len(newer), _CHUNK):
+                memory.insert(newer[at : at + _CHUNK])
+            whole = self._folder / "whole"
+            memory.snapshot(whole)
+        return self._memory.restore(whole, any_frame=True)
+
+    def _frame_before(self) -> str:
+        with _opened(self._folder / "before", self._grid) as before:
+            return before.stats().frame_id
+
+
+def _opened(path: Path, grid: CellGrid) -> contextlib.closing[CellMemory]:
+    return contextlib.closing(CellMemory(Store(path), grid, capacity=_ANY))
+
+
+def _ids_in(path: Path) -> list[int]:
+    """Return the ids of all records of a snapshot; none where it cannot be read, which restoring it will say."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return [row[0] for row in connection.execute("SELECT id FROM record")]
+    except sqlite3.Error:
+        return []
+
+
+def _moved_back(records: Sequence[MemoryRecord], move: Rigid, frame_id: str, grid: CellGrid) -> list[MemoryRecord]:
+    """Return records where the opposite of a transform moves them."""
+    back = Rigid(0.0, 0.0, 0.0, -move.yaw)
+    x, y, z, _ = back.apply_one(-move.x, -move.y, -move.z, 0.0)
+    with contextlib.closing(CellMemory(Store(), grid, capacity=_ANY)) as memory:
+        memory.insert(records)
+        memory.transform(Rigid(x, y, z, -move.yaw, frame_id))
+        return memory.everything()
