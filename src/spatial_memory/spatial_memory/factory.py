@@ -113,5 +113,5 @@ def _open_qdrant(settings: MemorySettings, grid: CellGrid) -> Memory:
     client = connect(settings.qdrant_host, settings.qdrant_port, settings.qdrant_api_key, tls=settings.qdrant_tls)
     return QdrantMemory(
         client, grid, settings.robot_id, settings.qdrant_collection, next_to(settings.path), settings.commit_every_s,
-        settings.capacity, settings.surprise_weight,
+        settings.capacity, settings.surprise_weight, allow_shrink=settings.allow_shrink,
     )  # fmt: skip

@@ -118,6 +118,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             self._changes = self._open_changes(params)
         except (SpatialMemoryError, ArtifactError, OSError) as error:
             raise ConfigurationError(f"{self.get_name()}: {error}") from error
+        self._is_remote = bool(getattr(self._memory, "is_remote", False))
         self._model = params.model_settings()
         self._recorder = Recorder(
             self._memory,
@@ -360,7 +361,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
                 raise QueryError(f"{len(msgs)} queries in one request, at most {MOST_QUERIES}: ask in parts")
             queries = [self._query_from(msg, at) for at, msg in enumerate(msgs)]
             check_batch(queries)
-            if self._changing == 0 and is_quick(queries, self._held):
+            if self._changing == 0 and not self._is_remote and is_quick(queries, self._held):
                 return self._told(queries, *self._found(self._memory.query_batch, queries, iter))
         except SpatialMemoryError as error:
             return self._refused(error, len(msgs))

@@ -49,7 +49,7 @@ class SpatialMemoryParams(ManagedParams):
     )
     snapshot_dir: str = param("", "Folder of the snapshots that peers name; empty: snapshots beside the file, or under "
                               "~/.ros/world_model/NAMESPACE where that is :memory:.")  # fmt: skip
-    snapshot_limit: int = param(100, "Most snapshots in snapshot_dir; then only names that are there are written.",
+    snapshot_limit: int = param(100, "Most snapshots in snapshot_dir; then names are used again.",
                                 low=1, high=100_000)  # fmt: skip
     model_path: str = param("", "Artifact that says whose latents come in: a folder, artifact://NAME, or a file in one; "
                             "empty: the first record decides.", env="WM_CHECKPOINT_PATH")  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Protocol
 from spatial_memory.embedded.undo import Undo, Undoable
 from spatial_memory.store.names import SnapshotFolder
 from spatial_memory.store.snapshots import check_snapshot
-from wm_core.memory.errors import EncoderMismatchError, RecordError, StoreError
+from wm_core.memory.errors import BackendAwayError, EncoderMismatchError, RecordError, StoreError
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.record import LAST_FOLLOWED_ID, MemoryRecord
 from world_model.errors import ArtifactError
@@ -18,6 +18,7 @@ from world_model.runtime.manifest import Manifest
 from world_model.runtime.places import MANIFEST_NAME, resolve_model_path
 
 _LONGEST_KEY = 200
+_LONGEST_S = 10.0
 _FIRST_KEYED_ID = 2**62
 
 
@@ -100,17 +101,28 @@ class Changes:
             self._allowed.check_source(record.encoder_id, record.latent_D.size, f"record {at}")
         if key:
             ids = keyed_ids(key, records)
-            held = [record.id for record in self._memory.get(ids)]
-            if held:
-                self._memory.flush()
-                return ids
+            if self._memory.get(ids):
+                return self._acknowledged(ids)
             records = [replace(record, id=record_id) for record_id, record in zip(ids, records)]
-        ids = self._memory.insert(records)
         try:
-            self._memory.flush()
+            ids = self._memory.insert(records)
+        except RecordError as error:
+            if key and error.reason == "id-taken":  # on its way since the first time
+                return self._acknowledged(ids)
+            raise
+        return self._acknowledged(ids, is_new=True)
+
+    def _acknowledged(self, ids: list[int], *, is_new: bool = False) -> list[int]:
+        """Return ids once their records are durable; new ones that cannot be are taken out again."""
+        try:
+            self._memory.flush(_LONGEST_S)
+        except BackendAwayError:
+            return ids  # they are durable here and will reach the server
         except StoreError as error:
-            self._memory.delete(Forget(ids=tuple(ids)))
-            raise StoreError(f"none was stored: {error}") from error
+            if is_new:
+                self._memory.delete(Forget(ids=tuple(ids)))
+                raise StoreError(f"none was stored: {error}") from error
+            raise
         return ids
 
     def delete(self, what: Forget) -> int:

@@ -71,10 +71,13 @@ class QdrantMemory:
         capacity: Most records of this robot; 0: any number.
         surprise_weight: How much surprise counts against recency in eviction.
         indexed: Make payload indexes; the client's own local mode has none.
+        allow_shrink: Whether to forget what this robot holds beyond ``capacity`` at the start.
 
     Raises:
         StoreLockedError: Another process holds the outbox.
     """
+
+    is_remote = True
 
     def __init__(
         self,
@@ -88,7 +91,10 @@ class QdrantMemory:
         surprise_weight: float = 1.0,
         *,
         indexed: bool = True,
+        allow_shrink: bool = False,
     ) -> None:
+        # What this robot holds beyond its capacity at the start stays; 0: not known yet.
+        self._room = capacity if allow_shrink else 0
         self._server = QdrantServer(client, len(grid.levels), indexed=indexed)
         self._grid = grid
         self._robot_id = robot_id
@@ -115,10 +121,14 @@ class QdrantMemory:
 
     def _send(self, operations: Sequence[Operation]) -> None:
         """Send operations, and forget what is too much then; on the outbox's thread."""
+        if self._capacity and not self._room:
+            own = models.Filter(must=[points.is_robot(self._robot_id)])
+            held = [self._server.count_where(name, own) for name in {body["collection"] for _, body in operations}]
+            self._room = max(self._capacity, *held)
         self._server.send(operations)
         filled = {body["collection"] for kind, body in operations if kind == "put"}
         for collection in filled if self._capacity else ():
-            trim(self._server, collection, self._robot_id, self._capacity, self._surprise_weight)
+            trim(self._server, collection, self._robot_id, self._room, self._surprise_weight)
 
     @property
     def _collection(self) -> str:
@@ -172,23 +182,23 @@ class QdrantMemory:
 
     def _size_for(self, encoder_id: str) -> int:
         """Return the latent size that the server holds of an encoder; 0: none, or unknown while it is away."""
-        with contextlib.suppress(BackendAwayError):
-            return self._server.size_of(f"{self._prefix}-{encoder_id or 'unnamed'}")
-        return 0
+        name = f"{self._prefix}-{encoder_id or 'unnamed'}"
+        return self._server.soon(lambda: self._server.size_of(name), 0)
 
     def _known_sources(self, encoder_id: str, asked: Sequence[MemoryRecord | Query]) -> Sources:
         """Return frame and network; where they matter and are open, what the collection's other records say."""
         if self._sources.frame_id or not any(each.frame_id for each in asked):
             return self._sources
-        with contextlib.suppress(BackendAwayError):
-            self._sources = Sources(*self._server.sources(f"{self._prefix}-{encoder_id or 'unnamed'}"))
+        name = f"{self._prefix}-{encoder_id or 'unnamed'}"
+        known = self._sources
+        self._sources = self._server.soon(lambda: Sources(*self._server.sources(name)), known)
         return self._sources
 
     def _known_feature_dim(self, encoder_id: str, asked: Sequence[MemoryRecord | Query]) -> int:
         """Return the feature size; where it matters and is open, what the collection's other records say."""
         if not self._feature_dim and any(each.feature_F is not None and each.feature_F.size for each in asked):
-            with contextlib.suppress(BackendAwayError):
-                self._feature_dim = self._server.feature_size(f"{self._prefix}-{encoder_id or 'unnamed'}")
+            name = f"{self._prefix}-{encoder_id or 'unnamed'}"
+            self._feature_dim = self._server.soon(lambda: self._server.feature_size(name), 0)
         return self._feature_dim
 
     def _payload(
@@ -271,6 +281,7 @@ class QdrantMemory:
             QueryError: The first one that cannot be answered as asked, by its place in the list.
             BackendAwayError: The server does not answer.
         """
+        self._server.check_there()
         frame_id = self._known_sources(self._encoder_id or "", queries).frame_id
         locate = self._grid.map.place_to_latlng
         features = self._sources.feature_id, self._known_feature_dim(self._encoder_id or "", queries)
@@ -499,8 +510,7 @@ class QdrantMemory:
         Raises:
             BackendAwayError: The server does not answer.
         """
-        chosen = frozenset(ids)
-        return [record for record in self._mine(vectors=True) if record.id in chosen] if chosen else []
+        return self._server.points(self._collection, [self._point(key) for key in ids])
 
     def successor_times(self) -> np.ndarray:
         """Return nothing: the server would have to send every record for it."""
@@ -510,6 +520,10 @@ class QdrantMemory:
         """Return how the memory is doing; what only the server knows stays what it was while it is away."""
         count, trouble = self._server.count(self._collection) if self._dim else (0, None)
         degraded = [trouble] if trouble else []
+        if self._room > self._capacity > 0:
+            degraded.append(
+                f"{self._room} memories held, capacity is {self._capacity}: kept, unless allow_shrink is set"
+            )
         if self._outbox.trouble:
             degraded.append(f"{self._outbox.unsent_count} operations wait: {self._outbox.trouble}")
         oldest = self._outbox.oldest_pending_ns()

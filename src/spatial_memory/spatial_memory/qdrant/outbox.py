@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import Any
 
+from spatial_memory.qdrant.outbox_file import OutboxFile
 from spatial_memory.store import files
 from spatial_memory.store.writer import Change, Writer
-from wm_core.memory.errors import BackendAwayError
+from wm_core.memory.errors import BackendAwayError, StoreError
 
-_CREATE = """CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,
-                                                body TEXT NOT NULL)"""
+_LOG = logging.getLogger(__name__)
 _PUT = "INSERT INTO outbox (kind, body) VALUES (?,?)"
 _BATCH = 256
 _RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -32,22 +32,16 @@ class Outbox:
 
     Raises:
         StoreLockedError: Another process holds the file.
+        CorruptStoreError: It is damaged, or operations that were acknowledged are missing.
     """
 
     def __init__(self, path: str, send: Callable[[Sequence[Operation]], None], commit_every_s: float) -> None:
         self._send = send
         self._guard = threading.Lock()
-        self._path = path if path == files.IN_MEMORY else str(Path(path).expanduser().resolve())
-        self._lock = None
-        if path != files.IN_MEMORY:
-            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-            self._lock = files.hold(Path(self._path))
-        self._connection = files.connect(self._path)
-        self._connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.execute(_CREATE)
+        self._file = OutboxFile(path)
+        self._connection = self._file.connection
         # One connection for both threads: nothing here is asked for on the query path.
-        self._writer = Writer(lambda: self._connection, commit_every_s, guard=self._guard)
+        self._writer = Writer(lambda: self._connection, commit_every_s, guard=self._guard, keeper=self._file)
         self._condition = threading.Condition()
         self._unsent = self._count()
         self._trouble: str | None = None
@@ -137,20 +131,20 @@ class Outbox:
 
     def close(self) -> None:
         """Make durable what is left and end; what is unsent is sent after the next start."""
-        self._writer.flush(10.0)
+        try:
+            self._writer.flush(10.0)
+        except StoreError as error:
+            _LOG.error("%d operations are lost: %s", self._writer.pending_count, error)
         with self._condition:
             self._closing = True
             self._condition.notify_all()
         self._thread.join()
         self._writer.close()
-        if self._lock is not None:
-            self._lock.close()
+        self._file.close()
 
     def _run(self) -> None:
         while True:
-            with self._guard:
-                rows = self._connection.execute("SELECT seq, kind, body FROM outbox ORDER BY seq LIMIT ?", (_BATCH,))
-                batch = rows.fetchall()
+            batch = self._next_batch()
             with self._condition:
                 if not batch and not self._closing:
                     self._condition.wait(1.0)
@@ -161,12 +155,23 @@ class Outbox:
                     pause_s = _RETRY_S[min(self._failures, len(_RETRY_S)) - 1]
                     self._condition.wait_for(lambda: self._closing, pause_s)
 
+    def _next_batch(self) -> list[tuple[int, str, str]]:
+        """Return the oldest operations; none where the file cannot be read, which ``trouble`` tells."""
+        try:
+            with self._guard:
+                rows = self._connection.execute("SELECT seq, kind, body FROM outbox ORDER BY seq LIMIT ?", (_BATCH,))
+                return rows.fetchall()
+        except sqlite3.Error as error:
+            self._trouble = str(error)
+            return []
+
     def _deliver(self, batch: list[tuple[int, str, str]]) -> bool:
         try:
             self._send([(kind, json.loads(body)) for _, kind, body in batch])
             with self._guard:
                 self._connection.execute("DELETE FROM outbox WHERE seq <= ?", (batch[-1][0],))
-        except (BackendAwayError, sqlite3.Error) as error:
+                self._file.confirm(self._connection)
+        except (BackendAwayError, sqlite3.Error, OSError) as error:
             with self._condition:
                 self._trouble = str(error)
                 self._failures += 1

@@ -17,6 +17,7 @@ from qdrant_client import models
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.qdrant import points
 from spatial_memory.qdrant.server import QdrantServer
+from wm_core.memory.errors import BackendAwayError
 from wm_core.memory.filters import Candidates, Limits, passing
 from wm_core.memory.present import present_ns
 from wm_core.memory.query import Matches, Query, no_matches
@@ -103,6 +104,8 @@ class Held:
             found = self.server.nearest(self.collection, latent, condition, limit)
             if len(found) < limit or np.count_nonzero(self.passing(query, found, bounds)[1]) >= enough:
                 return found
+            if limit > 2 * self.server.count_where(self.collection, condition) + 2 * _SPARE:
+                raise BackendAwayError("Qdrant: an answer that does not fit the question (points beyond its filter)")
             limit *= 2
 
     def scroll(

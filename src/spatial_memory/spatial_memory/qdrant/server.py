@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import binascii
+import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotInTimeError
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
@@ -16,7 +20,12 @@ from wm_core.memory.errors import BackendAwayError
 from wm_core.memory.record import MemoryRecord
 
 _PAGE = 1000
-_AWAY_S = 10.0
+_PAUSE_S, _SLOW_S = 2.0, 0.25
+_MOMENT_S = 0.05
+_NO_ANSWER = (ApiException, ResponseHandlingException, OSError)
+_ANOTHER_ANSWER = (ValueError, TypeError, KeyError, AttributeError, IndexError, binascii.Error, struct.error)
+_LONGEST = 200
+AnswerT = TypeVar("AnswerT")
 
 
 def connect(host: str, port: int, api_key: str, *, tls: bool, timeout_s: int = 5) -> QdrantClient:
@@ -47,17 +56,54 @@ class QdrantServer:
         self._ready: set[str] = set()
         self._seen: set[str] = set()
         self._counts: dict[str, int] = {}
-        self._ask_again_s = 0.0
+        self._away_until_s = 0.0
+        self._asker = ThreadPoolExecutor(1, thread_name_prefix="qdrant-asker")
+        self._asking: Future[Any] | None = None
 
     @contextmanager
     def _asked(self) -> Iterator[None]:
+        """Tell every way in which a server can fail to answer, or answer what does not fit, by one name."""
+        begin_s = time.monotonic()
         try:
             yield
-        except (ApiException, ResponseHandlingException, OSError) as error:
-            raise BackendAwayError(f"Qdrant: {error}") from error
+        except BackendAwayError:
+            raise
+        except _NO_ANSWER as error:
+            if time.monotonic() - begin_s > _SLOW_S:
+                self._away_until_s = time.monotonic() + _PAUSE_S
+            raise BackendAwayError(f"Qdrant: {_told(error)}") from error
+        except _ANOTHER_ANSWER as error:
+            text = f"an answer that does not fit the question ({type(error).__name__}: {_told(error)})"
+            raise BackendAwayError(f"Qdrant: {text}") from error
+
+    def check_there(self) -> None:
+        """Refuse at once to ask a server that has just kept a question waiting for nothing.
+
+        Raises:
+            BackendAwayError: It is not asked for a moment.
+        """
+        if time.monotonic() < self._away_until_s:
+            raise BackendAwayError("Qdrant: does not answer; asked again in a moment")
+
+    def soon(self, ask: Callable[[], AnswerT], otherwise: AnswerT) -> AnswerT:
+        """Return what is answered within a moment, else something; a server that is slow holds nobody up.
+
+        Args:
+            ask: Asks, raising ``BackendAwayError`` where there is no answer.
+            otherwise: Returned where there is none in time, or an earlier question still waits.
+        """
+        if self._asking is not None and not self._asking.done():
+            return otherwise
+        try:
+            self.check_there()
+            self._asking = asking = self._asker.submit(ask)
+            return asking.result(_MOMENT_S)
+        except (BackendAwayError, NotInTimeError):
+            return otherwise
 
     def close(self) -> None:
         """Let go."""
+        self._asker.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
     # ---------------------------------------------------------------- collections
@@ -92,6 +138,14 @@ class QdrantServer:
         with self._asked():
             return [str(point.id) for point in self._client.retrieve(name, ids, with_payload=False)]
 
+    def points(self, name: str, ids: list[str]) -> list[MemoryRecord]:
+        """Return points of a collection by id as records; those that are not there are left out."""
+        if not ids or not self.exists(name):
+            return []
+        with self._asked():
+            found = self._client.retrieve(name, ids, with_payload=True, with_vectors=True)
+            return [points.record_of(point.payload or {}, point.vector) for point in found]  # type: ignore[arg-type]
+
     def sources(self, name: str) -> tuple[str, str]:
         """Return frame and network of features of a collection's records, each empty where none has any."""
         return self._one(name, "frame_id"), self._one(name, "feature_id")
@@ -110,19 +164,18 @@ class QdrantServer:
         return str((found[0].payload or {})[key]) if found else ""
 
     def count(self, name: str) -> tuple[int, str | None]:
-        """Return how many points a collection has, or had, and why that is not known.
+        """Return how many points a collection has, or had, and why that is not known; never waits for long."""
+        late: tuple[int, str | None] = self._counts.get(name, 0), "Qdrant: does not answer in time"
 
-        A server that does not answer is not asked again for a while, so that asking costs little.
-        """
-        if time.monotonic() < self._ask_again_s:
-            return self._counts.get(name, 0), "Qdrant: does not answer"
-        try:
-            with self._asked():
-                self._counts[name] = self._client.count(name, exact=True).count if self.exists(name) else 0
-        except BackendAwayError as error:
-            self._ask_again_s = time.monotonic() + _AWAY_S
-            return self._counts.get(name, 0), str(error)
-        return self._counts[name], None
+        def ask() -> tuple[int, str | None]:
+            try:
+                with self._asked():
+                    self._counts[name] = int(self._client.count(name, exact=True).count) if self.exists(name) else 0
+            except BackendAwayError as error:
+                return self._counts.get(name, 0), str(error)
+            return self._counts[name], None
+
+        return self.soon(ask, late)
 
     def count_where(self, name: str, condition: models.Filter | None) -> int:
         """Return how many points pass a filter, exactly."""
@@ -191,7 +244,7 @@ class QdrantServer:
         self, name: str, condition: models.Filter | None, *, vectors: bool, keys: Sequence[str] | None = None
     ) -> Iterator[MemoryRecord]:
         """Yield all records that pass a filter, without their latents unless asked for; of ``keys`` only, if given."""
-        offset = None
+        offset, offsets = None, set()
         while self.exists(name):
             with self._asked():
                 page, offset = self._client.scroll(
@@ -202,10 +255,13 @@ class QdrantServer:
                     with_payload=True if keys is None else list(keys),
                     with_vectors=vectors,
                 )
-            for point in page:
-                yield points.record_of(point.payload or {}, point.vector)  # type: ignore[arg-type]
+                records = [points.record_of(point.payload or {}, point.vector) for point in page]  # type: ignore[arg-type]
+            yield from records
             if offset is None:
                 return
+            if offset in offsets or not page:
+                raise BackendAwayError("Qdrant: an answer that does not fit the question (the same page again)")
+            offsets.add(offset)
 
     def nearest(
         self, name: str, latent: list[float], condition: models.Filter | None, limit: int
@@ -221,7 +277,16 @@ class QdrantServer:
                 with_payload=True,
                 with_vectors=True,
             ).points
-        return [points.record_of(point.payload or {}, point.vector) for point in found]  # type: ignore
+            records = [points.record_of(point.payload or {}, point.vector) for point in found]  # type: ignore
+            if len(records) > limit or any(record.latent_D.size != len(latent) for record in records):
+                raise BackendAwayError("Qdrant: an answer that does not fit the question (points of other sizes)")
+        return records
+
+
+def _told(error: Exception) -> str:
+    """Return what an error says, on one line and not without end."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _alike(mine: Operation, other: Operation) -> bool:
