@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from wm_ros.command_line import split_ros_args
 from wm_ros.dispatcher import dispatching_executor
 from wm_ros.errors import ConfigurationError
 from wm_ros.help_text import help_text
+from wm_ros.security import check_security, is_enforced
 
 EXIT_OK = 0
 EXIT_CONFIGURATION = 2
@@ -66,8 +68,9 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     try:
+        check_security(os.environ)
         rclpy.init(args=list(args) if args is not None else None)
-    except RuntimeError as error:
+    except (RuntimeError, ConfigurationError) as error:
         return _refuse(error)
     try:
         _serve(factory, dispatching_executor(threads))
@@ -108,6 +111,10 @@ def _make(factory: Callable[[], Sequence[Node]]) -> Sequence[Node]:
         return factory()
     except (ConfigurationError, CoreError) as error:
         raise _CannotStartError(str(error)) from error
+    except RuntimeError as error:
+        if rclpy.ok() and is_enforced(os.environ):
+            raise _CannotStartError(f"security is to be enforced, and cannot be: {error}") from error
+        raise
 
 
 def _refuse(error: Exception) -> int:
