@@ -81,6 +81,7 @@ from world_model.errors import ArtifactError
 
 _QUERY_TIMES = 1000
 _NEVER_NS = 2**63 - 1
+_SOURCES = {"wm_sim": "simulated", "bag_player": "replay"}
 _MOST_ANSWERED = 500
 _MOST_HELD_BACK = 6000
 _DRAINED_AT_ONCE = 20
@@ -91,8 +92,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     """Store states at a spacing and answer which of them lie near.
 
     Subscribes ``/latent/state`` (wm_interfaces/LatentState), ``/latent/pose``
-    (geometry_msgs/PoseWithCovarianceStamped), ``/prediction_error`` (wm_interfaces/PredictionError, 1 s horizon), joined
-    by stamp, and ``/latent/projection`` (wm_interfaces/Projection, latched); serves
+    (geometry_msgs/PoseWithCovarianceStamped), ``/prediction_error`` (wm_interfaces/PredictionError, 1 s horizon),
+    joined by stamp, and ``/latent/projection`` (wm_interfaces/Projection, latched); serves
     ``/spatial_memory/{query,query_batch,query_arrays,window,insert,delete,transform,stats,snapshot,restore,clear,undo,
     recognise}``; publishes ``/spatial_memory/markers`` (visualization_msgs/MarkerArray).
 
@@ -113,7 +114,9 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
                 params.map, params.datum_lat, params.datum_lng, params.usual_radius_m, params.h3_resolution
             )
             self._memory: Memory = self._given or open_memory(
-                params.memory_settings(self.get_namespace()), self._grid, self._log_progress
+                params.memory_settings(self.get_namespace(), self._is_simulated()),
+                self._grid,
+                self._log_progress,
             )
             self._changes = self._open_changes(params)
         except (SpatialMemoryError, ArtifactError, OSError) as error:
@@ -149,14 +152,25 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._worker = LongWork("memory-worker", lambda: self.executor, SpatialMemoryError, MessageError)
         self._searcher = LongWork("memory-searcher", lambda: self.executor, SpatialMemoryError)
 
+    def _is_simulated(self) -> bool:
+        return bool(self.get_parameter("use_sim_time").value)
+
+    def _foreign_source(self) -> str | None:
+        """Return why what is stored may belong into another file; None: nothing says so."""
+        names = set(self.get_node_names()) & _SOURCES.keys()
+        if self._params.db_path or self._is_simulated() or not names:
+            return None
+        name = min(names)
+        return f"{name} is in the graph, and this is the robot's own file: start with --memory {_SOURCES[name]}"
+
     def _open_changes(self, params: SpatialMemoryParams) -> Changes:
         """Return what changes the memory for peers, as the parameters allow it."""
-        namespace = self.get_namespace()
+        namespace, is_simulated = self.get_namespace(), self._is_simulated()
         memory: Any = self._memory
-        undo = Undo(memory, IN_MEMORY if self._given else params.path(namespace), self._grid)
+        undo = Undo(memory, IN_MEMORY if self._given else params.path(namespace, is_simulated), self._grid)
         encoder_id, dim = artifact_source(params.model_path)
         self._allowed = Allowed(params.allow_destructive, params.allow_restore, encoder_id, dim, params.model_path)
-        folder = SnapshotFolder(params.snapshots(namespace), params.snapshot_limit)
+        folder = SnapshotFolder(params.snapshots(namespace, is_simulated), params.snapshot_limit)
         return Changes(memory, undo, folder, self._allowed)
 
     def configure(self) -> None:
@@ -614,6 +628,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._health.gauge("successors_usable", self._fit.usable)
         self._health.gauge("successors_unusable", self._fit.unusable)
         self._health.degrade("successors", self._fit.complaint)
+        self._health.degrade("source", self._foreign_source())
         self._health.degrade("store", "; ".join(stats.degraded) or None)
 
     def _count_successors(self) -> None:

@@ -28,7 +28,7 @@ class SpatialMemoryParams(ManagedParams):
     """Parameters of ``spatial_memory``."""
 
     db_path: str = param("", "SQLite file, or the name of one in ~/.ros/world_model/NAMESPACE (or ROS_HOME); "
-                         "empty: memory; :memory: keeps nothing.")  # fmt: skip
+                         "empty: memory, or replay under use_sim_time; :memory: keeps nothing.")  # fmt: skip
     on_corrupt: str = param("refuse", "A damaged file: refuse to start, or recover what can be read.",
                             choices=("refuse", "recover"))  # fmt: skip
     backend: str = param("embedded", "Where memories are searched: in this process, compiled (embedded) or by Faiss "
@@ -49,7 +49,7 @@ class SpatialMemoryParams(ManagedParams):
     )
     snapshot_dir: str = param("", "Folder of the snapshots that peers name; empty: snapshots beside the file, or under "
                               "~/.ros/world_model/NAMESPACE where that is :memory:.")  # fmt: skip
-    snapshot_limit: int = param(100, "Most snapshots in snapshot_dir; then names are used again.",
+    snapshot_limit: int = param(100, "Most snapshots in snapshot_dir; then reuse names.",
                                 low=1, high=100_000)  # fmt: skip
     model_path: str = param("", "Artifact that says whose latents come in: a folder, artifact://NAME, or a file in one; "
                             "empty: the first record decides.", env="WM_CHECKPOINT_PATH")  # fmt: skip
@@ -93,19 +93,24 @@ class SpatialMemoryParams(ManagedParams):
     marker_rate: float = param(1.0, "Markers per second [Hz], while somebody listens; 0: never.", low=0.0, high=20.0,
                                runtime=True)  # fmt: skip
 
-    def path(self, namespace: str = "") -> str:
-        """Return the file that holds the memory of a robot; two robots on a machine have two."""
-        name = self.db_path or "memory"
+    def path(self, namespace: str = "", is_simulated: bool = False) -> str:
+        """Return the file that holds the memory of a robot; two robots on a machine have two.
+
+        Args:
+            namespace: The robot's.
+            is_simulated: Whether time is: what a player or simulator sends has a file of its own, unless one is named.
+        """
+        name = self.db_path or ("replay" if is_simulated else "memory")
         if name == IN_MEMORY or "/" in name or Path(name).suffix:
             return name
         home = os.environ.get("ROS_HOME") or str(Path.home() / ".ros")
         return str(Path(home) / "world_model" / namespace.strip("/") / f"{name}.sqlite3")
 
-    def snapshots(self, namespace: str = "") -> Path:
+    def snapshots(self, namespace: str = "", is_simulated: bool = False) -> Path:
         """Return the folder of a robot's snapshots."""
         if self.snapshot_dir:
             return Path(self.snapshot_dir)
-        path = self.path(namespace)
+        path = self.path(namespace, is_simulated)
         home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros") / "world_model" / namespace.strip("/")
         return (home if path == IN_MEMORY else Path(path).parent) / "snapshots"
 
@@ -126,8 +131,11 @@ class SpatialMemoryParams(ManagedParams):
         """Return what the parameters say of the model."""
         return ModelSettings(self.step_s, self.horizon_s, self.top_k)
 
-    def memory_settings(self, namespace: str = "") -> MemorySettings:
+    def memory_settings(self, namespace: str = "", is_simulated: bool = False) -> MemorySettings:
         """Return the parameters that the memory itself has to know."""
-        own: dict[str, Any] = {"path": self.path(namespace), "robot_id": self.robot_name(namespace)}
+        own: dict[str, Any] = {
+            "path": self.path(namespace, is_simulated),
+            "robot_id": self.robot_name(namespace),
+        }
         names = [field.name for field in fields(MemorySettings) if field.name not in own]
         return MemorySettings(**own, **{name: getattr(self, name) for name in names})

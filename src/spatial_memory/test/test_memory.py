@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from spatial_memory import Box, CellGrid, CellMemory, Forget, LocalMap, MemoryRecord, Place, Query, Store
+from spatial_memory.embedded import memory as memory_module
+from spatial_memory.embedded import table
 from spatial_memory.index.columns import Columns
 from spatial_memory.index.eviction import worth
 from spatial_memory.index.idmap import IdMap
+from wm_core.memory.errors import RecordError
 from wm_core.memory.ranking import smallest
 
 from .conftest import World
@@ -209,3 +212,19 @@ def test_a_cell_that_was_emptied_and_filled_again_is_found_once(grid):
             assert found.candidate_count == 20
         memory.delete(Forget(ids=tuple(ids)))
     memory.close()
+
+
+def test_sessions_are_bounded_and_empty_ones_make_room(open_memory, monkeypatch):
+    for module in (memory_module, table):
+        monkeypatch.setattr(module, "MOST_SESSIONS", 4)
+    memory, world = open_memory(), World(5)
+    ids = [memory.insert([world.record(session=f"s{number}")])[0] for number in range(4)]
+    with pytest.raises(RecordError, match="4 sessions are held, at most 4") as refused:
+        memory.insert([world.record(session="s4")])
+    assert refused.value.reason == "too-many-sessions"
+    memory.insert([world.record(session="s3")])
+    memory.delete(Forget(ids=(ids[0], ids[1])))
+    memory.insert([world.record(session="s4"), world.record(session="s5")])
+    held = {record.session for record in memory.everything()}
+    assert held == {"s2", "s3", "s4", "s5"}
+    assert {record.session for record in open_memory().everything()} == held

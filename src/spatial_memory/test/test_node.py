@@ -254,6 +254,19 @@ def test_config_file_sets_every_parameter():
 def test_default_path_is_durable(monkeypatch, tmp_path):
     monkeypatch.setenv("ROS_HOME", str(tmp_path))
     assert SpatialMemoryParams().path() == str(tmp_path / "world_model" / "memory.sqlite3")
+    assert SpatialMemoryParams().path("r", is_simulated=True) == str(tmp_path / "world_model" / "r" / "replay.sqlite3")
+    assert SpatialMemoryParams(db_path="mine").path("", is_simulated=True).endswith("mine.sqlite3")
+
+
+def test_a_simulator_that_fills_the_robots_file_is_named(ros_context, monkeypatch, tmp_path):
+    monkeypatch.setenv("ROS_HOME", str(tmp_path))
+    other = Node("wm_sim")
+    graph = Graph(db_path="")
+    spin_until(
+        lambda: "start with --memory simulated" in graph.memory._health.status().message, graph.memory, graph.talker
+    )
+    graph.close()
+    other.destroy_node()
 
 
 def turned(msg: LatentState, frame_id: str) -> LatentState:
@@ -474,8 +487,8 @@ def test_what_loses_memories_is_off_unless_allowed(ros_context, tmp_path, kind, 
     graph.close()
 
 
-NO_NAMES = ["", ".", "..", "../up", "/etc/passwd", "~/x", "~nobody_here/x", "a/b", "a\x01b", "a\nb", ".hidden", "-x", "na me",
-            "n" * 101, "n" * 5000, "n\u00e4me", "memory.sqlite3/", "\\x"]  # fmt: skip
+NO_NAMES = ["", ".", "..", "../up", "/etc/passwd", "~/x", "~nobody_here/x", "a/b", "a\x01b", "a\nb", ".hidden", "-x",
+            "na me", "n" * 101, "n" * 5000, "n\u00e4me", "memory.sqlite3/", "\\x"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NO_NAMES)

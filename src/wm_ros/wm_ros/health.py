@@ -13,6 +13,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from wm_ros.saying import SELDOM_S, Seldom, clipped
+from wm_ros.twins import TwinWatch
 
 _WINDOW = 600
 _RATE_WINDOW_S = 10.0
@@ -66,6 +67,7 @@ class Health:
         self._causes: dict[str, str] = {}
         self._told: dict[str, _Told] = {}
         self._expected: dict[str, _Expected] = {}
+        self._twins = TwinWatch(node)
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = node.create_timer(period_s, self.report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -198,6 +200,7 @@ class Health:
 
     def report(self) -> None:
         """Publishes the status now."""
+        self.degrade("twins", self._twins.complaint())
         status = self.status()
         for key in self._told:
             self._tell(key)

@@ -24,7 +24,7 @@ from spatial_memory.embedded.reprojection import (
 )
 from spatial_memory.embedded.selection import matching_slots, moved_rows, turned_extras
 from spatial_memory.embedded.staging import Staged, check_fits, staged
-from spatial_memory.embedded.table import Catalogue, checked_cells, records_of, rows_of
+from spatial_memory.embedded.table import MOST_SESSIONS, Catalogue, checked_cells, records_of, rows_of
 from spatial_memory.embedded.windowing import Held, window_update
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import Backend, CellIndex, Search
@@ -122,6 +122,8 @@ class CellMemory:
         if not records:
             return []
         with self._lock:
+            if len(self._catalogue.sessions) >= MOST_SESSIONS:
+                self._drop_empty_sessions()
             records = all_in_basis(records, self._basis, self._coming, self._catalogue.feature_id)
             catalogue = self._catalogue.adopting(records)
             cells_N = checked_cells(records, catalogue, self._grid, self._index)
@@ -138,6 +140,13 @@ class CellMemory:
             self._journal.changed(ids)
             self._evict()
             return ids
+
+    def _drop_empty_sessions(self) -> None:
+        """Forget the names of sessions of which no record is held any more."""
+        index = self._index
+        held = set() if index is None else set(index.columns.flat("session")[index.slots()].tolist())
+        gone = [name for name, number in self._catalogue.sessions.items() if number not in held]
+        self._store.drop_sessions(self._catalogue.drop_sessions(gone))
 
     def _adopt(self, catalogue: Catalogue) -> None:
         """Take encoder and sizes from what comes in, where they were open."""

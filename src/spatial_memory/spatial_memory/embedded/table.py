@@ -37,6 +37,7 @@ from wm_core.se2 import wrap_angle
 
 _LOG = logging.getLogger(__name__)
 _MAX_SESSION = 2**31 - 1
+MOST_SESSIONS = 100_000
 
 
 class Holds(Protocol):
@@ -160,6 +161,11 @@ class Catalogue:
             number = self.sessions[name] = max(self.sessions.values(), default=0) + 1
             put_session(name, number)
         return number
+
+    def drop_sessions(self, names: Sequence[str]) -> list[int]:
+        """Forget sessions that no record is of and return their numbers."""
+        self._names = {}
+        return [self.sessions.pop(name) for name in names]
 
     def session_names(self) -> dict[int, str]:
         """Return the name of each session; they only ever get more."""
@@ -357,6 +363,10 @@ def checked_cells(
     """
     taken: set[int] = set()
     cells = []
+    new = {record.session for record in records} - catalogue.sessions.keys()
+    if len(catalogue.sessions) + len(new) > MOST_SESSIONS:
+        text = f"{len(catalogue.sessions)} sessions are held, at most {MOST_SESSIONS} can be"
+        raise RecordError("too-many-sessions", text)
     for at, record in enumerate(records):
         try:
             catalogue.check_encoder(record.encoder_id)

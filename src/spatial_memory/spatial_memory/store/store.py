@@ -259,6 +259,11 @@ class Store:
         """Keep the number of a session."""
         self._writer.put(Change([(PUT_SESSION, [checksummed(number, name)])]))
 
+    def drop_sessions(self, numbers: Sequence[int]) -> None:
+        """Forget sessions that no record is of."""
+        if numbers:
+            self._writer.put(Change([("DELETE FROM session WHERE number = ?", [(number,) for number in numbers])]))
+
     def put_successors(self, links: Sequence[tuple[int, Successor]]) -> None:
         """Keep successors of records."""
         with self._recent_guard:

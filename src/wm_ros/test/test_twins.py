@@ -1,0 +1,49 @@
+"""Two of a kind are named: nodes of one name, publishers of one topic, servers of one service."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from wm_interfaces.msg import LatentState
+from wm_ros import Health, qos
+from wm_ros.twins import twins_of
+from wm_testing.nodes import ros_context, spin_until
+
+__all__ = ["ros_context"]
+
+
+def made(name: str, *, serves: bool = False, **options: object) -> Node:
+    node = Node(name, **options)
+    node.create_publisher(LatentState, "/latent/state", qos.STREAM)
+    if serves:
+        node.create_service(Trigger, "/spatial_memory/clear", lambda _, response: response)
+    return node
+
+
+def test_one_of_each_is_nothing_to_say(ros_context):
+    first = made("a", serves=True)
+    hears = Node("b")
+    hears.create_subscription(LatentState, "/latent/state", lambda _: None, qos.STREAM)
+    spin_until(lambda: len(first.get_node_names()) >= 2, first, hears)
+    assert twins_of(first) is None
+    assert twins_of(hears) is None
+
+
+def test_two_of_each_are_named_by_who_publishes_and_by_who_hears(ros_context):
+    first, second, hears = made("a", serves=True), made("b", serves=True), Node("c")
+    hears.create_subscription(LatentState, "/latent/state", lambda _: None, qos.STREAM)
+    spin_until(lambda: "answer" in (twins_of(first) or ""), first, second, hears)
+    said = twins_of(first)
+    assert "/latent/state has 2 publishers: /a, /b" in said
+    assert "2 nodes answer /spatial_memory/clear" in said
+    spin_until(lambda: twins_of(hears) == "/latent/state has 2 publishers: /a, /b", first, second, hears)
+
+
+def test_two_graphs_are_named_in_diagnostics_and_forgotten_when_one_goes(ros_context):
+    first, second = made("same"), made("same", start_parameter_services=False)
+    health = Health(first, period_s=0.1)
+    spin_until(lambda: "2 nodes are called /same" in health.status().message, first, second)
+    second.destroy_node()
+    spin_until(lambda: "nodes are called" not in health.status().message, first)
+    first.destroy_node()

@@ -1,0 +1,74 @@
+"""Two of a kind in one graph: whatever should be there once, and is there twice, is named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from time import monotonic
+
+from rclpy.node import Node
+
+_SHARED = {"/diagnostics", "/rosout", "/parameter_events", "/clock", "/tf", "/tf_static"}
+_OURS = "wm_interfaces"
+_EVERY_S = 2.0
+_MOST_NAMED = 5
+
+
+def twins_of(node: Node) -> str | None:
+    """Return what of a node another one has as well: name, topics, services; None: nothing.
+
+    Args:
+        node: Who looks around.
+    """
+    found = [*_names(node), *_topics(node), *_services(node)]
+    return "; ".join(found) or None
+
+
+def _names(node: Node) -> Iterable[str]:
+    names = Counter(f"{space.rstrip('/')}/{name}" for name, space in node.get_node_names_and_namespaces())
+    mine = node.get_fully_qualified_name()
+    if names[mine] > 1:
+        yield f"{names[mine]} nodes are called {mine}: two graphs in one domain? Give one another namespace"
+
+
+def _topics(node: Node) -> Iterable[str]:
+    ours = {each.topic_name for each in node.publishers} - _SHARED
+    ours |= {each.topic_name for each in node.subscriptions if each.msg_type.__module__.startswith(_OURS)}
+    for topic in sorted(ours):
+        infos = node.get_publishers_info_by_topic(topic)
+        if len(infos) > 1:
+            names = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos)
+            yield f"{topic} has {len(infos)} publishers: {', '.join(names[:_MOST_NAMED])}"
+
+
+def _services(node: Node) -> Iterable[str]:
+    count = getattr(node, "count_services", None)  # not in Humble
+    if count is None:
+        return
+    prefix = f"{node.get_fully_qualified_name()}/"
+    for service in node.services:
+        name = node.resolve_service_name(service.srv_name)
+        if count(name) > 1 and (not name.startswith(prefix) or _OURS in service.srv_type.__module__):
+            yield f"{count(name)} nodes answer {name}: whose answer comes is chance"
+
+
+class TwinWatch:
+    """Looks for two of a kind every other second; what is seen once only may be a node that has just gone.
+
+    Args:
+        node: Who looks around.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._next_s = 0.0
+        self._seen: str | None = None
+        self._told: str | None = None
+
+    def complaint(self) -> str | None:
+        """Return what is there twice, and was so the last time, too; None: nothing."""
+        if monotonic() >= self._next_s:
+            self._next_s = monotonic() + _EVERY_S
+            seen = twins_of(self._node)
+            self._told, self._seen = (seen if self._seen else None), seen
+        return self._told
