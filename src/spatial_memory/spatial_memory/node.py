@@ -168,8 +168,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         namespace, is_simulated = self.get_namespace(), self._is_simulated()
         memory: Any = self._memory
         undo = Undo(memory, IN_MEMORY if self._given else params.path(namespace, is_simulated), self._grid)
-        encoder_id, dim = artifact_source(params.model_path)
-        self._allowed = Allowed(params.allow_destructive, params.allow_restore, encoder_id, dim, params.model_path)
+        source = artifact_source(params.model_path)
+        self._allowed = Allowed(params.allow_destructive, params.allow_restore, *source, params.model_path)
         folder = SnapshotFolder(params.snapshots(namespace, is_simulated), params.snapshot_limit)
         return Changes(memory, undo, folder, self._allowed)
 
@@ -299,7 +299,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     def _keep(self, msg: LatentState) -> None:
         try:
             state = self._newest = self._model.apply(messages.state_from_msg(msg))
-            self._allowed.check_source(state.encoder_id, state.latent_D.size, "the latent")
+            self._allowed.check_source(state.encoder_id, state.feature_id, state.latent_D.size, "the latent")
             record = self._recorder.observe(state)
         except (MessageError, RecordError) as error:
             if isinstance(error, FrameMismatchError):

@@ -44,14 +44,12 @@ class SpatialMemoryParams(ManagedParams):
                           high=100_000_000)  # fmt: skip
     allow_shrink: bool = param(False, "Forget at start, for good, what the file holds beyond capacity; false: refuse.")
     allow_destructive: bool = param(False, "Whether peers may have memories forgotten: the services clear and delete.")
-    allow_restore: bool = param(
-        False, "Whether peers may have all memories replaced by a snapshot: the service restore."
-    )
+    allow_restore: bool = param(False, "Whether peers may have memories replaced by a snapshot: the service restore.")
     snapshot_dir: str = param("", "Folder of the snapshots that peers name; empty: snapshots beside the file, or under "
                               "~/.ros/world_model/NAMESPACE where that is :memory:.")  # fmt: skip
-    snapshot_limit: int = param(100, "Most snapshots in snapshot_dir; then reuse names.",
+    snapshot_limit: int = param(100, "Most snapshots in snapshot_dir; then only those are written over.",
                                 low=1, high=100_000)  # fmt: skip
-    model_path: str = param("", "Artifact that says whose latents come in: a folder, artifact://NAME, or a file in one; "
+    model_path: str = param("", "Artifact that says whose latents come in: folder, artifact://NAME, or a file in one; "
                             "empty: the first record decides.", env="WM_CHECKPOINT_PATH")  # fmt: skip
     surprise_weight: float = param(1.0, "How much surprise counts against recency in eviction.", low=0.0,
                                    high=100.0)  # fmt: skip

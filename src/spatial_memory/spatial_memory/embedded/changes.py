@@ -46,6 +46,7 @@ class Allowed:
         destructive: ``clear`` and ``delete``.
         restore: ``restore``.
         encoder_id: Whose latents may come in; empty: whosever the first one is.
+        feature_id: Of which network's features those are projections, in whatever basis; empty: none.
         dim: Of how many values those are; 0: any number.
         artifact: What says so.
     """
@@ -53,11 +54,12 @@ class Allowed:
     destructive: bool = False
     restore: bool = False
     encoder_id: str = ""
+    feature_id: str = ""
     dim: int = 0
     artifact: str = ""
 
-    def check_source(self, encoder_id: str, dim: int, name: str) -> None:
-        """Refuse another encoder's latents.
+    def check_source(self, encoder_id: str, feature_id: str, dim: int, name: str) -> None:
+        """Refuse another encoder's latents, or those of another network's features.
 
         Raises:
             EncoderMismatchError: Names both.
@@ -65,6 +67,10 @@ class Allowed:
         if self.encoder_id and encoder_id != self.encoder_id:
             raise EncoderMismatchError(
                 f"{name} is of encoder {encoder_id or '(unnamed)'}, {self.artifact} (model_path) has {self.encoder_id}"
+            )
+        if self.feature_id and feature_id != self.feature_id:
+            raise EncoderMismatchError(
+                f"{name} is of features {feature_id or '(unnamed)'}, {self.artifact} (model_path) has {self.feature_id}"
             )
         if self.dim and dim and dim != self.dim:
             raise EncoderMismatchError(f"{name} has {dim} values, {self.artifact} (model_path) makes {self.dim}")
@@ -98,7 +104,7 @@ class Changes:
             StoreError: They cannot be made durable; then none is stored.
         """
         for at, record in enumerate(records):
-            self._allowed.check_source(record.encoder_id, record.latent_D.size, f"record {at}")
+            self._allowed.check_source(record.encoder_id, record.feature_id, record.latent_D.size, f"record {at}")
         if key:
             ids = keyed_ids(key, records)
             if self._memory.get(ids):
@@ -205,20 +211,24 @@ class Changes:
             raise StoreError(f"{what} is off: set the parameter {parameter} to true to allow it")
 
 
-def artifact_source(model_path: str) -> tuple[str, int]:
-    """Return encoder and latent size of an artifact, from its manifest alone; ("", 0) where none is named.
+def artifact_source(model_path: str) -> tuple[str, str, int]:
+    """Return encoder, network of features and latent size of an artifact, from its manifest alone.
+
+    Where it makes features, each robot fits a projection of its own: then the network says whose latents come in, and
+    the encoder is empty. All are where no artifact is named.
 
     Raises:
         ArtifactError: It is not there, or its manifest cannot be read.
     """
     if not model_path:
-        return "", 0
+        return "", "", 0
     path = resolve_model_path(model_path) / MANIFEST_NAME
     try:
         manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ArtifactError(f"model path '{model_path}': {error}") from error
-    return manifest.encoder_id, manifest.z_dim
+    space = manifest.space
+    return ("", space.feature_id, 0) if space is not None else (manifest.encoder_id, "", manifest.z_dim)
 
 
 def keyed_ids(key: str, records: Sequence[MemoryRecord]) -> list[int]:
