@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from transition_predictor.keeper import VERSION, MotionKeeper
+from transition_predictor.keeper import MotionKeeper
 from wm_core.se2 import Pose2
 from wm_testing.robots import drive, unicycle
+from world_model.runtime.calibration import STATE_VERSION
 from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.own_motion import OwnMotion
 from world_model.runtime.profile import MOTION, Profile
@@ -50,14 +51,14 @@ def test_nothing_is_written_before_anything_was_fitted_or_twice(tmp_path, learne
     for _ in range(5):
         keeper.look()
     keeper.close()
-    assert Profile(tmp_path).read(MOTION, VERSION).revision == 1
+    assert Profile(tmp_path).read(MOTION, STATE_VERSION).revision == 1
 
 
 def test_what_another_wrote_is_followed_while_running(tmp_path, learned):
     motion = own_motion()
     keeper = MotionKeeper(Profile(tmp_path), motion)
     assert not keeper.look()
-    Profile(tmp_path).write(MOTION, VERSION, learned.state())
+    Profile(tmp_path).write(MOTION, STATE_VERSION, learned.state())
     assert keeper.look()
     assert motion.model is SHIPPED  # until the next observation
     motion.update(0, Pose2(0.0, 0.0, 0.0, 0.0), None)
@@ -66,7 +67,7 @@ def test_what_another_wrote_is_followed_while_running(tmp_path, learned):
 
 
 def test_what_does_not_fit_is_named_and_left_alone(tmp_path, learned):
-    Profile(tmp_path).write(MOTION, VERSION, learned.state())
+    Profile(tmp_path).write(MOTION, STATE_VERSION, learned.state())
     before = (tmp_path / "motion.json").read_text()
     keeper = MotionKeeper(Profile(tmp_path), own_motion(step_s=0.1))
     assert not keeper.look()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from std_srvs.srv import Trigger
 
-from transition_predictor.keeper import VERSION
-from world_model.runtime.calibration import FUTURES, HELD, MotionCalibration
+from world_model.runtime.calibration import FUTURES, HELD, STATE_VERSION, MotionCalibration
 from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.profile import MOTION, Profile
 
@@ -30,7 +29,7 @@ def test_the_profile_is_read_on_request(make_world, tmp_path):
     answer = reload()
     assert answer.success
     assert answer.message.startswith("shipped")
-    Profile(tmp_path / "robot").write(MOTION, VERSION, learned_state())
+    Profile(tmp_path / "robot").write(MOTION, STATE_VERSION, learned_state())
     assert reload().message.startswith(HELD)
     (tmp_path / "robot" / "motion.json").write_text("{}")
     answer = reload()
@@ -39,6 +38,6 @@ def test_the_profile_is_read_on_request(make_world, tmp_path):
 
 
 def test_the_profile_is_read_at_the_start(make_world, tmp_path):
-    Profile(tmp_path / "robot").write(MOTION, VERSION, learned_state())
+    Profile(tmp_path / "robot").write(MOTION, STATE_VERSION, learned_state())
     world = make_world(profile=str(tmp_path / "robot"), use_memory=False)
     assert world.node._predictor.motion.says().startswith(HELD)

@@ -7,10 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from world_model.errors import ProfileError
+from world_model.runtime.calibration import STATE_VERSION
 from world_model.runtime.own_motion import OwnMotion
 from world_model.runtime.profile import MOTION, Profile
-
-VERSION = 1
 
 
 class MotionKeeper:
@@ -69,7 +68,7 @@ class MotionKeeper:
     def _read(self, profile: Profile) -> bool:
         self._signature = profile.signature(MOTION)
         try:
-            part = profile.read(MOTION, VERSION)
+            part = profile.read(MOTION, STATE_VERSION)
             if part is not None:
                 self._motion.restore(part.entries)
         except ProfileError as error:
@@ -85,7 +84,7 @@ class MotionKeeper:
         if self._writer is None or state is None or self._is_foreign or not _differs(state, self._kept):
             return
         self._kept = state
-        self._writing = self._writer.submit(profile.write, MOTION, VERSION, state)
+        self._writing = self._writer.submit(profile.write, MOTION, STATE_VERSION, state)
 
 
 def _differs(state: Mapping[str, Any], kept: Mapping[str, Any] | None) -> bool:

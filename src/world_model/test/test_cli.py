@@ -13,6 +13,7 @@ pytestmark = pytest.mark.training
 
 WRONG = {
     "data": ["sim", "out", "--seeds", "many"],
+    "adapt": ["nowhere", "--profile", "./profile"],
     "train": ["nowhere", "out", "--set", "optimiser.steps=many"],
     "evaluate": ["artifact://tiny", "nowhere"],
     "export": ["artifact://none", "out"],

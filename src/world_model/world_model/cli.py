@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 COMMANDS = {
     "data": "recordings or simulated runs into a converted set",
+    "adapt": "a robot's recordings into its profile: motion, and a fine-tuned transition where it pays",
     "train": "a converted set into an artifact",
     "evaluate": "errors of an artifact and of every baseline on the same episodes",
     "export": "an artifact as ONNX, TensorRT or in 8 bits",

@@ -5,9 +5,10 @@ Shape suffixes: T = frames, H = horizons, D = latent size, A = action size, F = 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -90,6 +91,7 @@ def forecast_episode(
     noise_seed: int = 0,
     without: Sequence[str] = (),
     only_ours: bool = False,
+    motion_state: Mapping[str, Any] | None = None,
 ) -> list[EpisodeForecasts]:
     """Return every predictor's forecasts of one episode, one entry for each basis that its latents are in.
 
@@ -107,6 +109,7 @@ def forecast_episode(
         without: Parts of the predictor; each is switched off in one more run, named by ``name_without``.
         only_ours: Leave out what takes a run of its own and is not asked for by ``without``: pose noise, and the
             network that was trained without memory.
+        motion_state: What a profile knows of the robot's motion.
 
     Raises:
         ConfigError: ``without`` names no part.
@@ -114,7 +117,10 @@ def forecast_episode(
     """
     step_s = artifact.manifest.step_s
     seen = see(artifact, episode)
-    run = partial(run_online, seen=seen, artifact=artifact, horizons=horizons, known_future=known_future)
+    run = partial(
+        run_online, seen=seen, artifact=artifact, horizons=horizons, known_future=known_future,
+        motion_state=motion_state,
+    )  # fmt: skip
     ours = run(episode)
     forecast = _of_one_run(ours, _as_it_came(seen))
     if not only_ours:
@@ -197,6 +203,7 @@ def run_online(
     known_future: bool,
     use_memory: bool = True,
     without: Collection[str] = (),
+    motion_state: Mapping[str, Any] | None = None,
 ) -> OnlineRun:
     """Return one pass of the online predictor and a plain exact memory along an episode.
 
@@ -206,6 +213,8 @@ def run_online(
     step_s = artifact.manifest.step_s
     times_s = [step * step_s for step in horizons]
     predictor = Predictor(artifact, horizons_s=times_s, use_memory=use_memory, without=without)
+    if motion_state is not None:
+        predictor.motion.restore(motion_state)
     bank = MemoryBank.of(artifact.manifest)
     stretches = {stretch.first: stretch for stretch in seen.stretches}
     latent_TD = seen.stretches[0].latent_TD

@@ -25,6 +25,8 @@ from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.motion_search import Target, Work, both_errors, loss, search, search_held, starts, target_of
 
 SHIPPED, HELD, FITTED = "shipped", "constant twist", "fitted"
+# Of what ``state`` returns, as a part of a profile.
+STATE_VERSION = 1
 KNOWN_FUTURE, HELD_FUTURE = "known", "held"
 FUTURES = (KNOWN_FUTURE, HELD_FUTURE)
 # A fit looks at so much of the past [s], and its newest part judges it.
@@ -169,6 +171,12 @@ class MotionCalibration:
             if not done:
                 break
             left -= done
+
+    def finish(self) -> None:
+        """Do all the work that is due, and one last fit to everything that is known: the drive is over."""
+        self._fit_at = min(self._fit_at, self._moved_steps)
+        while next(self._work):
+            pass
 
     def figures(self, name: str, future: str) -> Figures | None:
         """Return how a candidate did over the blocks that judge it and the shipped model; ``None`` before any."""

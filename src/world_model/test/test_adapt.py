@@ -1,0 +1,132 @@
+"""``wm adapt``: what is better on the held-out part is kept, nothing else, and artifacts stay as they were."""
+
+import hashlib
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+from wm_testing.artifacts import make_random_artifact
+from wm_testing.robots import Drive, drive, unicycle
+from world_model.cli import main
+from world_model.commands import adapt
+from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
+from world_model.evaluation.adaptation import Verdict, is_shipped
+from world_model.runtime.calibration import STATE_VERSION
+from world_model.runtime.profile import MOTION, TRANSITION, Profile
+
+pytestmark = pytest.mark.training
+
+
+def converted(path, seen: Drive):
+    """A set of one episode whose pictures change slowly at random."""
+    rng = np.random.default_rng(0)
+    few = rng.integers(0, 256, (len(seen.stamp_T) // 20 + 2, 64, 64, 3)).astype(np.float32)
+    at_T = np.arange(len(seen.stamp_T)) / 20
+    whole_T, part_T = at_T.astype(int), (at_T % 1.0)[:, None, None, None]
+    images = ((1 - part_T) * few[whole_T] + part_T * few[whole_T + 1]).astype(np.uint8)
+    writer = EpisodeWriter(path, DatasetManifest(image_size=64, step_s=0.05, action_dim=2))
+    action_TA = seen.action_TA.astype(np.float32)
+    writer.write(Episode("drive", "here", images, seen.stamp_T, seen.pose_T4, action_TA), "train")
+    return path
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory):
+    path = tmp_path_factory.mktemp("artifact")
+    make_random_artifact(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    seen = drive(unicycle(0.5, -2.0), 2, seed=1, seconds=60, delay_s=0.2, noise_m=0.01)
+    return converted(tmp_path_factory.mktemp("sets") / "foreign", seen)
+
+
+def digests(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def test_the_motion_of_another_robot_is_kept_once(artifact, foreign, tmp_path, capsys):
+    profile, before = tmp_path / "robot", digests(artifact)
+    asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(profile), "--motion-only"]
+    assert main([*asked, "--json", str(tmp_path / "said.json")]) == 0
+    said = json.loads((tmp_path / "said.json").read_text())
+    assert said["kept"] == {"motion": str(profile)}
+    for verdict in said["verdicts"]["motion"]:
+        assert verdict["better"]
+        assert verdict["low"] <= verdict["ratio"] <= verdict["high"] < 0.8
+        assert verdict["count"] > 100
+    assert Profile(profile).read(MOTION, STATE_VERSION).entries["names"]["known"] == "fitted"
+    assert digests(artifact) == before
+    assert main(asked) == adapt.NOTHING_BETTER
+    assert Profile(profile).read(MOTION, STATE_VERSION).revision == 1
+    assert "nothing was better" in capsys.readouterr().out
+
+
+def test_nothing_is_written_for_the_robot_that_the_artifact_knows(artifact, tmp_path):
+    seen = drive(unicycle(), 2, seed=2, seconds=40, delay_s=0.0, lag_s=0.0)
+    data = converted(tmp_path / "set", seen)
+    asked = ["adapt", str(data), "--artifact", str(artifact), "--profile", str(tmp_path / "robot"), "--motion-only"]
+    assert main(asked) == adapt.NOTHING_BETTER
+    assert Profile(tmp_path / "robot").names() == []
+
+
+def test_what_cannot_be_judged_is_refused(artifact, tmp_path, capsys):
+    short = converted(tmp_path / "set", drive(unicycle(), 2, seed=2, seconds=10))
+    asked = ["adapt", str(short), "--artifact", str(artifact), "--profile", str(tmp_path / "robot")]
+    assert main(asked) == 2
+    assert "20 s" in capsys.readouterr().err
+    assert main([*asked, "--held-out", "0.99"]) == 2
+
+
+@pytest.mark.slow
+def test_a_transition_that_is_not_better_is_thrown_away(artifact, foreign, tmp_path, monkeypatch):
+    sets = []
+
+    def no_training(_config, data, out, **_):
+        sets.append(np.load(data / "episodes" / "part-000" / "stamp.npy"))
+        shutil.copytree(artifact, out / "artifact")
+
+    monkeypatch.setattr(adapt, "run_training", no_training)
+    asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "robot")]
+    assert main([*asked, "--json", str(tmp_path / "said.json")]) == 0  # the motion was better
+    said = json.loads((tmp_path / "said.json").read_text())
+    assert "transition" not in said["kept"]
+    assert said["verdicts"]["transition"][0]["ratio"] == 1.0
+    assert Profile(tmp_path / "robot").names() == [MOTION]
+    assert not list((tmp_path / "robot").glob("artifact-*"))
+    assert not list((tmp_path / "robot").glob(".adapting-*"))
+    assert sets[0][-1] < 45_000_000_000  # of 60 s, the last 15 were held out
+
+
+@pytest.mark.slow
+def test_a_transition_that_is_better_gets_a_folder_of_its_own(artifact, foreign, tmp_path, monkeypatch):
+    better = Verdict("far", 1.0, 0.5, 0.5, 0.4, 0.6, 100)
+    monkeypatch.setattr(adapt, "run_training", lambda _c, _d, out, **_: shutil.copytree(artifact, out / "artifact"))
+    monkeypatch.setattr(adapt, "judge_forecasts", lambda *_: [better])
+    (tmp_path / "robot" / "artifact-1").mkdir(parents=True)
+    asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "robot")]
+    assert main(asked) == 0
+    entry = Profile(tmp_path / "robot").read(TRANSITION, adapt.TRANSITION_VERSION).entries
+    assert entry["artifact"] == str(tmp_path / "robot" / "artifact-2")
+    assert digests(tmp_path / "robot" / "artifact-2") == digests(artifact)
+
+
+@pytest.mark.parametrize(
+    ("aimed", "other", "kept"),
+    [
+        ((0.8, 0.7, 0.9), (1.0, 0.9, 1.1), True),
+        ((0.99, 0.95, 1.03), (1.0, 0.9, 1.1), False),  # may be chance
+        ((1.01, 0.95, 1.02), (0.5, 0.4, 0.6), False),
+        ((0.8, 0.7, 0.9), (1.03, 0.9, 1.1), False),  # worse elsewhere
+    ],
+)
+def test_what_is_shipped(aimed, other, kept):
+    nothing = Verdict("first visits", math.nan, math.nan, math.nan, math.nan, math.nan, 0)
+    verdicts = [Verdict("far", 1.0, aimed[0], *aimed, 50), nothing, Verdict("near", 1.0, other[0], *other, 50)]
+    assert is_shipped(verdicts) is kept
+    assert not is_shipped([nothing])

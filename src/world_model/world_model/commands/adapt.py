@@ -1,0 +1,257 @@
+"""``wm adapt``: one robot's recordings into its profile: its motion, and a transition fine-tuned to it where that pays.
+
+The last part of each recording is held out; what is no better there than what was there before is not kept (exit code 3
+where nothing was better). Artifacts are never changed: a fine-tuned one gets a folder of its own in the profile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from world_model.commands.common import add_set, config_path, described, guarded, reporting
+from world_model.data.bag_options import BagOptions
+from world_model.data.bags import read_recording, unusable
+from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter
+from world_model.errors import ConfigError, DataError
+from world_model.evaluation.adaptation import Verdict, is_shipped, judge_forecasts, judge_motion, learned_motion
+from world_model.export.torchscript import carry_slow_branch
+from world_model.runtime.artifacts import Artifact, load_artifact
+from world_model.runtime.calibration import FUTURES, SHIPPED, STATE_VERSION, MotionCalibration
+from world_model.runtime.motion_model import MotionModel
+from world_model.runtime.profile import MOTION, TRANSITION, Profile, profile_folder
+from world_model.runtime.ranges import TrainingRange
+from world_model.training.config import load_config
+from world_model.training.pipeline import run_training
+from world_model.typed_config import parse_overrides
+
+NOTHING_BETTER = 3
+TRANSITION_VERSION = 1
+# A held-out part of less is no evidence, and from less nothing is learned [s].
+_LEAST_HELD_OUT_S = 5.0
+
+
+@dataclass
+class Outcome:
+    """What was judged and what was kept: part -> verdicts, part -> where it was written."""
+
+    verdicts: dict[str, list[Verdict]]
+    kept: dict[str, str]
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "wm-adapt") -> int:
+    """Run the command line and return its exit code: 0, 2 for wrong input, 3 where nothing was better."""
+    parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
+    parser.add_argument("recording", nargs="+", type=Path, help="recordings of one robot, or converted sets")
+    parser.add_argument("--artifact", default="artifact://tiny", help="what to start from (default: artifact://tiny)")
+    parser.add_argument(
+        "--profile", default="profile",
+        help="folder of the robot's profile, or a name in ~/.ros/world_model/NAMESPACE (default: profile)",
+    )  # fmt: skip
+    parser.add_argument("--namespace", default="", help="of the robot, where the profile is a name")
+    parser.add_argument("--held-out", type=float, default=0.25, help="last part of each recording that judges")
+    parser.add_argument("--motion-only", action="store_true", help="fine-tune no network: seconds instead of minutes")
+    parser.add_argument("--config", default="finetune", help="how the transition is fine-tuned (default: finetune)")
+    add_set(parser)
+    parser.add_argument("--json", type=Path, help="write all verdicts here")
+    for topic in ("image", "pose", "action"):
+        parser.add_argument(f"--{topic}-topic", help="of a recording; by default chosen by what it holds")
+    options = parser.parse_args(arguments)
+    outcomes: list[Outcome] = []
+    code = guarded(prog, lambda: outcomes.append(_adapt(options)))
+    return code or (0 if outcomes[0].kept else NOTHING_BETTER)
+
+
+def _adapt(options: argparse.Namespace) -> Outcome:
+    started, console = time.monotonic(), Console(highlight=False, width=160)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False)
+
+    if not 0.05 <= options.held_out <= 0.9:
+        raise ConfigError(f"--held-out is {options.held_out}, expected 0.05 to 0.9")
+    artifact = load_artifact(options.artifact)
+    profile = Profile(profile_folder(options.profile, options.namespace))
+    episodes = _episodes(options, artifact, say)
+    outcome = Outcome({}, {})
+    state = _adapt_motion(options, artifact, episodes, profile, outcome)
+    if not options.motion_only:
+        _adapt_transition(options, artifact, episodes, profile, state, outcome)
+    for line in table(outcome):
+        say(line)
+    say(f"after {time.monotonic() - started:.0f} s: " + _kept_line(outcome))
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(entries(outcome), indent=1) + "\n")
+    return outcome
+
+
+def _episodes(options: argparse.Namespace, artifact: Artifact, say: Callable[[str], None]) -> list[Episode]:
+    manifest, episodes = artifact.manifest, list[Episode]()
+    asked = BagOptions(
+        image_topic=options.image_topic,
+        pose_topic=options.pose_topic,
+        action_topic=options.action_topic,
+        rate_hz=1.0 / manifest.step_s,
+        image_size=manifest.image_size,
+        action_dim=manifest.action_dim,
+    )
+    for path in options.recording:
+        if (path / "manifest.json").is_file():
+            episodes += _fitting(EpisodeSet(path), artifact)
+            continue
+        recording = read_recording(path, asked)
+        for line in recording.account.lines():
+            say(line)
+        if not recording.episodes:
+            raise DataError(unusable(recording.account))
+        episodes += recording.episodes
+    long = [episode for episode in episodes if options.held_out * _seconds(episode) >= _LEAST_HELD_OUT_S]
+    if not long:
+        least_s = _LEAST_HELD_OUT_S / options.held_out
+        raise DataError(f"no part of the recordings lasts {least_s:.0f} s: the held-out part would say nothing")
+    return long
+
+
+def _fitting(converted: EpisodeSet, artifact: Artifact) -> list[Episode]:
+    """Return the episodes of a converted set, which must be as the artifact takes them."""
+    mine, theirs = artifact.manifest, converted.manifest
+    if (mine.image_size, mine.action_dim) != (theirs.image_size, theirs.action_dim):
+        raise DataError(
+            f"{converted.path} has images of {theirs.image_size} px and {theirs.action_dim} actions, artifact "
+            f"'{mine.name}' takes {mine.image_size} px and {mine.action_dim}"
+        )
+    return list(converted.episodes())
+
+
+def _seconds(episode: Episode) -> float:
+    return float(episode.stamp_T[-1] - episode.stamp_T[0]) * 1e-9
+
+
+def _parts(options: argparse.Namespace, episodes: Sequence[Episode]) -> tuple[list[Episode], list[Episode]]:
+    """Return the parts to learn from and those that judge."""
+    splits_s = [(1.0 - options.held_out) * _seconds(episode) for episode in episodes]
+    learned = [episode.cut(0.0, at_s) for episode, at_s in zip(episodes, splits_s)]
+    return learned, [episode.cut(at_s, float("inf")) for episode, at_s in zip(episodes, splits_s)]
+
+
+def _adapt_motion(
+    options: argparse.Namespace, artifact: Artifact, episodes: Sequence[Episode], profile: Profile, outcome: Outcome
+) -> dict[str, Any]:
+    """Keep what was learned of the motion where it is better than what was there; return what is there now."""
+    manifest = artifact.manifest
+    limits = TrainingRange(
+        artifact.action_statistics(), np.array(manifest.latent_mean), np.array(manifest.latent_variance)
+    )
+    shipped = limits.limiting(MotionModel.from_manifest(manifest.motion))
+    learned, held_out = _parts(options, episodes)
+    before = MotionCalibration(shipped, manifest.step_s, manifest.action_dim, manifest.horizon_s, ())
+    former = profile.read(MOTION, STATE_VERSION)
+    if former is not None:
+        before.restore(former.entries)
+    after = learned_motion(learned, manifest, shipped)
+    verdicts = judge_motion(held_out, manifest, before, after)
+    outcome.verdicts["motion"] = verdicts
+    for verdict, future in zip(verdicts, FUTURES):
+        if former is None and not verdict.is_better:
+            after.names[future] = SHIPPED
+    # What a former drive taught goes only where nothing becomes worse for it.
+    if not any(each.is_better for each in verdicts) or (former is not None and any(each.is_worse for each in verdicts)):
+        return before.state()
+    profile.write(MOTION, STATE_VERSION, after.state())
+    outcome.kept["motion"] = str(profile.folder)
+    return after.state()
+
+
+def _adapt_transition(
+    options: argparse.Namespace,
+    artifact: Artifact,
+    episodes: Sequence[Episode],
+    profile: Profile,
+    state: Mapping[str, Any],
+    outcome: Outcome,
+) -> None:
+    """Fine-tune the transition to the parts to learn from, and keep it where the held-out parts say so."""
+    learned, _ = _parts(options, episodes)
+    at_s = [(1.0 - options.held_out) * _seconds(episode) for episode in episodes]
+    profile.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=profile.folder, prefix=".adapting-") as folder, reporting() as report:
+        path = Path(folder)
+        _write_set(path / "set", learned, artifact)
+        overrides = {"start_from": str(artifact.path), "name": f"{artifact.manifest.name}-adapted"}
+        config = load_config(config_path(options.config), overrides | parse_overrides(options.set))
+        run_training(config, path / "set", path / "run", workers=1, report=report)
+        if artifact.has("world_action"):
+            carry_slow_branch(str(artifact.path), path / "run" / "artifact")
+        after = load_artifact(path / "run" / "artifact")
+        report.say("judging the held-out part, before and after")
+        verdicts = judge_forecasts(episodes, at_s, artifact, after, state)
+        outcome.verdicts["transition"] = verdicts
+        if not is_shipped(verdicts):
+            return
+        place = _new_folder(profile.folder)
+        shutil.move(str(after.path), place)
+    entry = {"artifact": str(place), "encoder_id": artifact.manifest.encoder_id, "started_from": options.artifact}
+    profile.write(TRANSITION, TRANSITION_VERSION, entry)
+    outcome.kept["transition"] = str(place)
+
+
+def _write_set(path: Path, learned: Sequence[Episode], artifact: Artifact) -> None:
+    manifest = artifact.manifest
+    writer = EpisodeWriter(
+        path,
+        DatasetManifest(
+            image_size=manifest.image_size,
+            step_s=manifest.step_s,
+            action_dim=manifest.action_dim,
+            source={"kind": "recordings of one robot"},
+        ),
+    )
+    for number, episode in enumerate(learned):
+        writer.write(replace(episode, name=f"part-{number:03d}"), "train")
+
+
+def _new_folder(folder: Path) -> Path:
+    """Return a folder for an artifact that is not there yet."""
+    number = 1
+    while (folder / f"artifact-{number}").exists():
+        number += 1
+    return folder / f"artifact-{number}"
+
+
+def table(outcome: Outcome) -> list[str]:
+    """Return the table of verdicts, in Markdown."""
+    lines = ["", "| held-out part | before | after | after / before (95 %) | n | |", "|---" * 6 + "|"]
+    for part, verdicts in outcome.verdicts.items():
+        for each in verdicts:
+            interval = f"{each.ratio:.3f} ({each.low:.3f} to {each.high:.3f})"
+            values = f"{each.before:.4g} | {each.after:.4g} | {interval}" if each.count else "- | - | -"
+            lines.append(f"| {part}: {each.what} | {values} | {each.count} | {'better' if each.is_better else ''} |")
+    return lines
+
+
+def _kept_line(outcome: Outcome) -> str:
+    if not outcome.kept:
+        return "nothing was better than what was there; nothing was written"
+    return ", ".join(f"{part} kept in {where}" for part, where in outcome.kept.items())
+
+
+def entries(outcome: Outcome) -> dict[str, Any]:
+    """Return all verdicts as JSON-ready entries."""
+    verdicts = {part: [each.entries() for each in rows] for part, rows in outcome.verdicts.items()}
+    return {"verdicts": verdicts, "kept": outcome.kept}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""Was it worth it? What was learned from the first part of a robot's recordings, judged on the rest, before and after.
+
+Shape suffixes: T = frames, M = starts, N = judged frames, 3 = (forward [m], left [m], turn [rad]).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from world_model.data.episodes import Episode
+from world_model.data.pixel_space import COMPONENTS, fit_pixel_space
+from world_model.evaluation.intervals import block_sums, ratio_interval
+from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
+from world_model.evaluation.scores import BLOCK, score
+from world_model.runtime.artifacts import Artifact
+from world_model.runtime.calibration import FUTURES, MotionCalibration
+from world_model.runtime.manifest import Manifest
+from world_model.runtime.motion_log import MotionLog
+from world_model.runtime.motion_model import MotionModel
+from world_model.runtime.motion_search import LARGEST, Target, both_errors, starts
+from world_model.training.displacement import pose_or_none
+
+# What comes of chance is not shipped: the upper end of the ratio's interval must not exceed this ...
+_MOST_DOUBT = 1.02
+# ... and a horizon that was not aimed at must not become worse than this.
+_MOST_WORSE = 1.02
+# A squared error of the pose that is not worth speaking of [m^2].
+_LEAST_M2 = 0.02**2
+_KINDS = {"revisits": True, "first visits": False}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Mean error of the held-out part before and after, their ratio with a 95 % interval, and how many were judged.
+
+    A difference of less than ``least`` is none.
+    """
+
+    what: str
+    before: float
+    after: float
+    ratio: float
+    low: float
+    high: float
+    count: int
+    least: float = 0.0
+
+    @property
+    def is_better(self) -> bool:
+        """Whether what was learned may take the place of what was there."""
+        gained = self.before - self.after
+        return self.count > 0 and self.ratio < 1.0 and self.high <= _MOST_DOUBT and gained >= self.least
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether what was learned is worse by more than chance and rounding may be."""
+        return self.count > 0 and self.ratio > _MOST_WORSE and self.after - self.before >= self.least
+
+    def entries(self) -> dict[str, Any]:
+        """Return it as JSON-ready entries."""
+        return {**asdict(self), "better": self.is_better}
+
+
+def learned_motion(episodes: Sequence[Episode], manifest: Manifest, shipped: MotionModel) -> MotionCalibration:
+    """Return what driving along some episodes, as the graph would, teaches of the motion."""
+    horizons_s = shipped.error_horizons_s or (manifest.step_s, manifest.horizon_s)
+    calibration = MotionCalibration(shipped, manifest.step_s, manifest.action_dim, manifest.horizon_s, horizons_s)
+    for episode in episodes:
+        calibration.restart()
+        for stamp_ns, row_4, action_A in zip(episode.stamp_T.tolist(), episode.pose_T4, episode.action_TA):
+            known = action_A if np.isfinite(action_A).all() else None
+            calibration.observe(stamp_ns, pose_or_none(np.asarray(row_4)), known)
+            calibration.learn()
+    calibration.finish()
+    return calibration
+
+
+def judge_motion(
+    episodes: Sequence[Episode], manifest: Manifest, before: MotionCalibration, after: MotionCalibration
+) -> list[Verdict]:
+    """Return how far the expected pose is off at the far horizon, in metres (1 rad counts as 1 m), squared.
+
+    Args:
+        episodes: Held-out parts.
+        manifest: Of the artifact.
+        before: What is there.
+        after: What was learned from other parts.
+    """
+    verdicts = []
+    for future in FUTURES:
+        index, sums = FUTURES.index(future), []
+        for episode in episodes:
+            target = _target(episode, manifest)
+            if not len(target.start_M):
+                continue
+            errors = [both_errors(target, model)[index] for model in (after.model(future), before.model(future))]
+            square_M2 = np.stack([np.minimum(np.square(each).sum(axis=1), LARGEST) for each in errors], axis=1)
+            sums.append(block_sums(square_M2, target.start_M // BLOCK))
+        what = f"squared error of the pose in {manifest.horizon_s:g} s, actions {future} [m^2]"
+        verdicts.append(_verdict(what, np.concatenate(sums) if sums else np.zeros((0, 3)), _LEAST_M2))
+    return verdicts
+
+
+def _target(episode: Episode, manifest: Manifest) -> Target:
+    log = MotionLog(manifest.step_s, manifest.action_dim, 4 * len(episode) + 1)
+    for stamp_ns, row_4, action_A in zip(episode.stamp_T.tolist(), episode.pose_T4, episode.action_TA):
+        known = action_A if np.isfinite(action_A).all() else None
+        log.append(stamp_ns, pose_or_none(np.asarray(row_4)), known)
+    rows, steps = log.rows(0, log.total), max(round(manifest.horizon_s / manifest.step_s), 1)
+    start_M = starts(rows, steps, driven=True)
+    if not len(start_M):
+        start_M = starts(rows, steps)
+    return Target(rows, np.zeros((0, 3)), np.zeros(0), start_M, manifest.step_s, steps)
+
+
+def judge_forecasts(
+    episodes: Sequence[Episode],
+    held_out_s: Sequence[float],
+    before: Artifact,
+    after: Artifact,
+    motion_state: Mapping[str, Any],
+) -> list[Verdict]:
+    """Return the errors of whole recordings' last parts, in the recordings' own pixel components or own variance.
+
+    What came before is driven along and remembered, the last action is held. The first verdict is of the far horizon,
+    all held-out frames; others tell revisits and first visits apart and judge the next step.
+
+    Args:
+        episodes: Whole recordings.
+        held_out_s: Where the held-out part of each begins [s].
+        before: What was there.
+        after: What was learned.
+        motion_state: What was learned of the motion; both have it.
+    """
+    manifest = before.manifest
+    horizons = (1, max(round(manifest.horizon_s / manifest.step_s), 1))
+    runs = [
+        [
+            forecast_episode(
+                episode, artifact, horizons, known_future=False, start_s=start_s, only_ours=True,
+                motion_state=motion_state,
+            )
+            for episode, start_s in zip(episodes, held_out_s)
+        ]
+        for artifact in (after, before)
+    ]  # fmt: skip
+    error_NH2, revisit_NH, block_N = _paired(runs, episodes)
+    far = f"NMSE {manifest.horizon_s:g} s ahead"
+    everything_N = np.ones(len(block_N), bool)
+    wanted = [(far, 1, everything_N)]
+    wanted += [(f"{far}, {kind}", 1, revisit_NH[:, 1] == flag) for kind, flag in _KINDS.items()]
+    wanted += [(f"NMSE {manifest.step_s:g} s ahead", 0, everything_N)]
+    verdicts = []
+    for what, column, chosen_N in wanted:
+        good_N = chosen_N & np.isfinite(error_NH2[:, column]).all(axis=1)
+        verdicts.append(_verdict(what, block_sums(error_NH2[good_N, column], block_N[good_N])))
+    return verdicts
+
+
+def _paired(
+    runs: Sequence[Sequence[EpisodeForecasts]], episodes: Sequence[Episode]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return errors after and before, [N, H, 2], whether each is a revisit, [N, H], and its block."""
+    images = [np.asarray(episode.image_TSSC) for episode in episodes]
+    columns = []
+    for forecasts in runs:
+        latent_ND = np.concatenate([run.latent_TD for run in forecasts])
+        space, many = None, len(latent_ND) > COMPONENTS and len({image.shape[1:] for image in images}) == 1
+        if many:
+            space = fit_pixel_space(np.concatenate(images), latent_ND)
+        scores = score(forecasts, images, np.maximum(latent_ND.var(axis=0), 1e-9), space)
+        columns.append(scores.error["pixel_components" if many else "latent"]["ours"])
+    return np.stack(columns, axis=2), scores.revisit_NH, scores.block_N
+
+
+def _verdict(what: str, sums: np.ndarray, least: float = 0.0) -> Verdict:
+    """Return the verdict of sums of errors after and before, block by block."""
+    count = float(sums[:, 2].sum()) if len(sums) else 0.0
+    if not count:
+        return Verdict(what, math.nan, math.nan, math.nan, math.nan, math.nan, 0, least)
+    after, before = sums[:, 0].sum() / count, sums[:, 1].sum() / count
+    ratio = ratio_interval(sums[:, :2])
+    return Verdict(what, round(float(before), 5), round(float(after), 5), **ratio, count=int(count), least=least)
+
+
+def is_shipped(verdicts: Sequence[Verdict]) -> bool:
+    """Return whether forecasts became better where it was aimed at, and nowhere surely worse."""
+    aimed, *others = verdicts
+    return aimed.is_better and not any(each.is_worse for each in others)
