@@ -44,7 +44,7 @@ from wm_ros import (
     vector_from_msg,
 )
 from wm_ros.messages import covariance_values, pose_std_values
-from world_model.runtime.profile import Profile
+from world_model.runtime.profile import Profile, profile_folder
 
 _SIDE_INPUT_TOLERANCE_S = 0.1
 _CLOCK_PATIENCE_NS = 2_000_000_000
@@ -82,9 +82,9 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
     def prepare(self) -> None:
         """Load weights."""
         self._encoder = self._given or Encoder(self._params.load())
-        profile, frames = self._params.profile_path, self._params.projection_frames
-        fixed = self._encoder.fixed
-        self._basis = None if fixed is None else Basis(fixed, Profile(profile) if profile else None, frames)
+        name, frames, fixed = self._params.profile, self._params.projection_frames, self._encoder.fixed
+        profile = Profile(profile_folder(name, self.get_namespace())) if name else None
+        self._basis = None if fixed is None else Basis(fixed, profile, frames)
         self._is_basis_told, self._told_id = False, self._encoder.encoder_id
 
     def configure(self) -> None:

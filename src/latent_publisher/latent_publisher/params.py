@@ -41,8 +41,11 @@ class LatentPublisherParams(ModelParams):
     )
     pose_max_age_s: float = param(0.25, "Furthest that a pose is extrapolated [s].", low=0.001, high=10.0)
     action_max_age_s: float = param(0.5, "Longest that an action holds without another [s].", low=0.001, high=60.0)
-    profile_path: str = param(
-        "", "Folder of what the robot learns about itself; empty: learned anew at each start.", env="WM_PROFILE_PATH"
+    profile: str = param(
+        "",
+        "Folder of this robot's profile, or the name of one in ~/.ros/world_model/NAMESPACE (or ROS_HOME): its own "
+        "projection is kept there; empty: nothing is kept.",
+        env="WM_PROFILE",
     )
     projection_frames: int = param(
         600,

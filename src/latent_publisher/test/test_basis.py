@@ -93,7 +93,7 @@ def make_world(ros_context):  # noqa: F811
 
 
 def test_one_frame_is_the_first_in_the_other_basis(make_world, tmp_path):
-    world, images = make_world(projection_frames=20, profile_path=str(tmp_path)), pictures(24)
+    world, images = make_world(projection_frames=20, profile=str(tmp_path)), pictures(24)
     world.send(images)
     world.until(lambda: len(world.projections) == 2)
     own = Projection.fit(SPACE, codes_of(images[:20]), 2)
@@ -111,8 +111,8 @@ def test_one_frame_is_the_first_in_the_other_basis(make_world, tmp_path):
 
 
 def test_the_next_start_begins_where_this_one_ended(make_world, tmp_path):
-    make_world(projection_frames=20, profile_path=str(tmp_path)).send(pictures(22))
-    again = make_world(projection_frames=20, profile_path=str(tmp_path))
+    make_world(projection_frames=20, profile=str(tmp_path)).send(pictures(22))
+    again = make_world(projection_frames=20, profile=str(tmp_path))
     again.send(pictures(25, seed=1))
     own = Projection.fit(SPACE, codes_of(pictures(22)[:20]), 2)
     assert {state.encoder_id for state in again.states} == {own.encoder_id}

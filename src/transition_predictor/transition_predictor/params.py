@@ -45,6 +45,7 @@ class TransitionPredictorParams(ModelParams):
         "",
         "Folder of this robot's profile, or the name of one in ~/.ros/world_model/NAMESPACE (or ROS_HOME): what was "
         "learned of its motion is kept there; empty: nothing is kept.",
+        env="WM_PROFILE",
     )
     calibrate: bool = param(True, "Whether the motion model is learned while driving.")
     latent_timeout_s: float = param(2.0, "Silence of /latent/state that is a fault [s].", low=0.1, high=3600.0)

@@ -43,7 +43,11 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--model-path", default="", help="artifact folder, artifact://NAME or an encoder.pt")
     parser.add_argument("--default-model-path", default="", help="the same, where nothing else names one")
-    parser.add_argument("--profile", default="", help="folder of what the robot learns about itself")
+    parser.add_argument(
+        "--profile",
+        default="",
+        help="folder of the robot's profile, or the name of one in ~/.ros/world_model",
+    )
     parser.add_argument("--device", default="", help="where the models run, as torch names it")
     parser.add_argument("--memory", default="", help="SQLite file, or the name of one in ~/.ros/world_model")
     parser.add_argument("--use-sim-time", action="store_true", help="follow /clock")
@@ -66,7 +70,7 @@ def main(args: Sequence[str] | None = None) -> int:
                     "model_path": options.model_path,
                     "device": options.device,
                     "db_path": options.memory,
-                    "profile_path": options.profile,
+                    "profile": options.profile,
                 },
                 defaults={"model_path": options.default_model_path},
                 use_sim_time=options.use_sim_time,

@@ -63,7 +63,11 @@ def graph_arguments(
             default_model_path,
             "the same, where no parameter file of yours and no variable names one",
         ),
-        ("profile", "", "folder of what the robot learns about itself; empty: as the parameter files say"),
+        (
+            "profile",
+            "",
+            "folder of the robot's profile, or a name in ~/.ros/world_model/NAMESPACE; empty: as the files say",
+        ),
         ("device", "", "where the models run, as torch names it; empty: as the parameter files say"),
         ("memory", memory, "SQLite file, or the name of one in ~/.ros/world_model/NAMESPACE; empty: as the files say"),
         ("params_file", "", "ROS parameter file, read after the shipped ones"),
@@ -209,7 +213,7 @@ def _rviz(context: LaunchContext) -> list[Action]:
 
 def _options(context: LaunchContext) -> dict[str, Any]:
     given = context.launch_configurations
-    named = {"model_path": "model_path", "device": "device", "db_path": "memory", "profile_path": "profile"}
+    named = {"model_path": "model_path", "device": "device", "db_path": "memory", "profile": "profile"}
     return {parameter: given[argument] for parameter, argument in named.items()}
 
 
