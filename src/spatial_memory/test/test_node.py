@@ -470,6 +470,8 @@ def test_a_state_whose_measured_pose_stays_away_is_not_kept(ros_context):
         assert graph.counted("skipped/no-pose") == 2
     finally:
         graph.close()
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "parameter"),
     [(Trigger, "clear", "allow_destructive"), (DeleteMemory, "delete", "allow_destructive"),

@@ -141,15 +141,16 @@ def judge_forecasts(
     horizons = (1, max(round(manifest.horizon_s / manifest.step_s), 1))
     runs = [
         [
-            forecast_episode(
+            (episode, part)
+            for episode, start_s in zip(episodes, held_out_s)
+            for part in forecast_episode(
                 episode, artifact, horizons, known_future=False, start_s=start_s, only_ours=True,
                 motion_state=motion_state,
             )
-            for episode, start_s in zip(episodes, held_out_s)
         ]
         for artifact in (after, before)
     ]  # fmt: skip
-    error_NH2, revisit_NH, block_N = _paired(runs, episodes)
+    error_NH2, revisit_NH, block_N = _paired(runs)
     far = f"NMSE {manifest.horizon_s:g} s ahead"
     everything_N = np.ones(len(block_N), bool)
     wanted = [(far, 1, everything_N)]
@@ -163,13 +164,14 @@ def judge_forecasts(
 
 
 def _paired(
-    runs: Sequence[Sequence[EpisodeForecasts]], episodes: Sequence[Episode]
+    runs: Sequence[Sequence[tuple[Episode, EpisodeForecasts]]],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return errors after and before, [N, H, 2], whether each is a revisit, [N, H], and its block."""
-    images = [np.asarray(episode.image_TSSC) for episode in episodes]
     columns = []
-    for forecasts in runs:
-        latent_ND = np.concatenate([run.latent_TD for run in forecasts])
+    for run in runs:
+        images = [np.asarray(episode.image_TSSC) for episode, _ in run]
+        forecasts = [part for _, part in run]
+        latent_ND = np.concatenate([part.latent_TD for part in forecasts])
         space, many = None, len(latent_ND) > COMPONENTS and len({image.shape[1:] for image in images}) == 1
         if many:
             space = fit_pixel_space(np.concatenate(images), latent_ND)

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePath
 from typing import Any
 
-from wm_core.projection import FeatureSpace
 from wm_core.bounds import LONGEST_HORIZON_S, SHORTEST_STEP_S
+from wm_core.projection import FeatureSpace
 from world_model.errors import ArtifactError
 
 FORMAT_VERSION = 3
@@ -104,6 +104,10 @@ class Manifest:
                 f"manifest: step_s {self.step_s} and horizon_s {self.horizon_s} do not fit together, or not into "
                 f"{SHORTEST_STEP_S:g} to {LONGEST_HORIZON_S:g} s"
             )
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Refuse files outside the artifact's folder, and parts of no known runtime."""
         for name in self.files:
             if name != PurePath(name).name or not name.isprintable():
                 raise ArtifactError(f"manifest: {name!r} is no file of its folder")

@@ -12,7 +12,6 @@ import numpy as np
 
 from world_model.errors import ArtifactError
 
-
 _MOST_STEPS, _LONGEST_WINDOW_S = 1000, 60.0
 
 
