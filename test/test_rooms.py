@@ -22,7 +22,7 @@ ROOMS = {
     ],
     "wm_core": [
         ["errors", "moved", "se2", "se3"],
-        ["projection"],
+        ["projection", "bounds"],
         ["timeline", "images", "sources", "memory"],
         ["alignment", "bags"],
     ],
