@@ -61,7 +61,9 @@ def test_it_goes_over_with_the_first_latent_and_judges_nothing_across(world, art
         # Nothing changes: said in the new basis from the first forecast on.
         held_D = own.project(rows[index : index + 1])[0]
         assert np.abs(np.array(prediction.forecasts[0].latent) - held_D).max() < 4.0 * np.sqrt(own.variance)
-    world.until(lambda: len(world.errors) >= 29 + 10)
+        # One step ahead from the frame after the change on, 1 s ahead from twenty after.
+        due = index - 40 + max(index - 59, 0)
+        world.until(lambda due=due: len(world.errors) == due)
     switch = stamp_msg(START_NS + 40 * STEP_NS)
     first = min(error.predicted_from.sec * 10**9 + error.predicted_from.nanosec for error in world.errors)
     assert first >= switch.sec * 10**9 + switch.nanosec
