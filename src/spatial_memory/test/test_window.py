@@ -235,6 +235,7 @@ def test_damaged_successors_are_left_out_as_in_an_answer():
     memory.flush()
     slot = memory._index.slot_of(ids[1])
     memory._index.columns.flat("successors")[slot, 20] ^= 1
+    memory._index.columns.flat("successors_whole")[slot] = 0  # as if read from a disk
     memory._index.columns.flat("successor_count")[memory._index.slot_of(ids[2])] = 0  # not held in RAM
     update = memory.window(WindowAsk(AREA))
     counts = dict(zip(update.records.rows.id_N.tolist(), update.records.successors.count_N.tolist()))

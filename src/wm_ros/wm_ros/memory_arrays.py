@@ -25,26 +25,23 @@ def packed_to_msg(packed: Packed) -> MemoryArrays:
     rows, followed = packed.rows, packed.successors
     pose_N7 = np.empty((len(rows), _POSE))
     pose_N7[:, 0], pose_N7[:, 1], pose_N7[:, 2], pose_N7[:, 3:] = rows.x_N, rows.y_N, rows.z_N, packed.quaternion_N4
-    return MemoryArrays(
-        version=MemoryArrays.VERSION,
-        encoder_id=packed.encoder_id,
-        frame_id=packed.frame_id,
-        latent_dim=rows.latent_ND.shape[1],
-        action_dim=rows.action_NA.shape[1],
-        sessions=list(packed.sessions),
-        ids=array_of("Q", rows.id_N),
-        stamps_ns=array_of("q", rows.stamp_N),
-        session_indices=array_of("I", rows.session_N),
-        poses=array_of("d", pose_N7),
-        yaws=array_of("f", rows.yaw_N),
-        surprises=array_of("f", rows.surprise_N),
-        latents=array_of("f", rows.latent_ND),
-        previous_actions=array_of("f", rows.previous_action_NA),
-        actions=array_of("f", rows.action_NA),
-        successor_counts=array_of("I", followed.count_N),
-        successor_times_s=array_of("d", np.stack([followed.horizon_S, followed.dt_S], axis=1)),
-        successor_latents=array_of("f", followed.latent_SD),
-    )
+    msg = MemoryArrays(version=MemoryArrays.VERSION, encoder_id=packed.encoder_id, frame_id=packed.frame_id)
+    msg.latent_dim, msg.action_dim, msg.sessions = (
+        rows.latent_ND.shape[1], rows.action_NA.shape[1], list(packed.sessions))  # fmt: skip
+    # Assigned one by one: the constructor would copy each number by itself.
+    msg.ids = array_of("Q", rows.id_N)
+    msg.stamps_ns = array_of("q", rows.stamp_N)
+    msg.session_indices = array_of("I", rows.session_N)
+    msg.poses = array_of("d", pose_N7)
+    msg.yaws = array_of("f", rows.yaw_N)
+    msg.surprises = array_of("f", rows.surprise_N)
+    msg.latents = array_of("f", rows.latent_ND)
+    msg.previous_actions = array_of("f", rows.previous_action_NA)
+    msg.actions = array_of("f", rows.action_NA)
+    msg.successor_counts = array_of("I", followed.count_N)
+    msg.successor_times_s = array_of("d", np.stack([followed.horizon_S, followed.dt_S], axis=1))
+    msg.successor_latents = array_of("f", followed.latent_SD)
+    return msg
 
 
 def packed_from_msg(msg: MemoryArrays) -> Packed:

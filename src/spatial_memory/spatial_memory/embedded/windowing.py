@@ -180,7 +180,12 @@ def _held_arrays(columns: Columns, slots_N: np.ndarray) -> tuple[Successors, np.
     count_N = columns.flat("successor_count")[slots_N].astype(np.int64) - 1
     is_due_NM = np.arange(HELD) < count_N[:, None]
     rising_N = ~((np.diff(packed_NM["horizon"], axis=1) <= 0) & is_due_NM[:, 1:]).any(axis=1)
-    good_N = (count_N >= 0) & rising_N & _are_whole(body_NB, columns.flat("id")[slots_N], count_N, layout.itemsize)
+    good_N = (count_N >= 0) & rising_N
+    unseen_N = np.flatnonzero(good_N & (columns.flat("successors_whole")[slots_N] == 0))
+    good_N[unseen_N] = _are_whole(
+        body_NB[unseen_N], columns.flat("id")[slots_N[unseen_N]], count_N[unseen_N], layout.itemsize
+    )
+    columns.flat("successors_whole")[slots_N[unseen_N[good_N[unseen_N]]]] = 1
     count_N = np.where(good_N, count_N, 0)
     packed_S = packed_NM[is_due_NM & good_N[:, None]]
     followed = Successors(count_N, packed_S["horizon"], packed_S["dt"], packed_S["latent"])

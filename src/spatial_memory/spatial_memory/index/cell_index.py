@@ -123,7 +123,11 @@ class CellIndex:
 
     def hold_successors(self, record_id: int, body: bytes, *, more: bool = False) -> None:
         """Hold what followed a record, or what did too, as the store packs it."""
-        (hold_more if more else hold)(self.columns, self._ids.get(record_id), body)
+        slot = self._ids.get(record_id)
+        if more:
+            hold_more(self.columns, slot, body)
+        else:
+            hold(self.columns, slot, body, is_whole=True)
 
     def hold_all_successors(self, chunks: Iterable[Sequence[tuple[int, bytes]]]) -> None:
         """Hold what the store knows of all records."""

@@ -132,6 +132,8 @@ class Columns:
         self.columns["latent"] = np.zeros((page_count, PAGE, dim), np.float32)
         # One more than how many are held; 0: ask the store.
         self.columns["successor_count"] = np.zeros((page_count, PAGE), np.uint8)
+        # 1: what is held was seen to be whole.
+        self.columns["successors_whole"] = np.zeros((page_count, PAGE), np.uint8)
         self.columns["successors"] = np.zeros((page_count, PAGE, HELD * successor_size), np.uint8)
         self.successor_size = successor_size
         self.copy = copy
@@ -301,7 +303,7 @@ class Columns:
         assert replacement.touched is self._touched
         self.columns["latent"] = replacement.latent
         self.copy = replacement.copy
-        self.columns["successor_count"][:] = 0
+        self.columns["successor_count"][:] = self.columns["successors_whole"][:] = 0
         self._touched = None
         self._locate()
 

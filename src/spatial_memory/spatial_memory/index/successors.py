@@ -31,9 +31,10 @@ def _size(body: object) -> int:
     return len(body) if isinstance(body, bytes) else -1
 
 
-def hold(columns: Columns, slot: int, body: bytes) -> None:
-    """Hold all that followed the record in a slot, where it fits."""
+def hold(columns: Columns, slot: int, body: bytes, *, is_whole: bool = False) -> None:
+    """Hold all that followed the record in a slot, where it fits; its checksums are looked at unless it is whole."""
     fits = _fits(columns, slot, body)
+    columns.flat("successors_whole")[slot] = is_whole and fits
     if fits:
         columns.flat("successors")[slot, : len(body)] = np.frombuffer(body, np.uint8)
     columns.flat("successor_count")[slot] = 1 + len(body) // columns.successor_size if fits else 0
@@ -44,12 +45,14 @@ def hold_more(columns: Columns, slot: int, body: bytes) -> None:
     count = int(columns.flat("successor_count")[slot])
     if count:
         held = (count - 1) * columns.successor_size
-        hold(columns, slot, columns.flat("successors")[slot, :held].tobytes() + body)
+        is_whole = bool(columns.flat("successors_whole")[slot])
+        hold(columns, slot, columns.flat("successors")[slot, :held].tobytes() + body, is_whole=is_whole)
 
 
 def hold_all(columns: Columns, ids: IdMap, chunks: Iterable[Sequence[tuple[int, bytes]]]) -> None:
     """Hold the successors of all records, as the store gives them: ids and bodies."""
     width = HELD * columns.successor_size
+    columns.columns["successors_whole"][:] = 0
     columns.columns["successor_count"][: min(columns.page_count, MOST_BYTES // (PAGE * width))] = 1
     # Whole rows at once: many times faster than byte by byte.
     whole_N = columns.flat("successors").view(f"V{width}")[:, 0]
