@@ -6,7 +6,7 @@ longer than a moment leaves the thread of the executor, and gives way every mill
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic, sleep
 from typing import Any
 
@@ -121,7 +121,7 @@ def answers_in_parts(search: Callable[[Sequence[Query]], list[Matches]], queries
     return answers
 
 
-def giving_way(items: Sequence[Any]) -> Iterator[Any]:
+def giving_way(items: Iterable[Any]) -> Iterator[Any]:
     """Yields items, and lets the other threads work for as long as was worked here, every millisecond."""
     begin_s = monotonic()
     for item in items:

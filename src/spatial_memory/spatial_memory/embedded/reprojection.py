@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
+
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.index.cell_index import CellIndex
 from spatial_memory.store.bases import projected
+from spatial_memory.work import giving_way
 from wm_core.memory.errors import RecordError
 from wm_core.memory.record import MemoryRecord, Successor
 from wm_core.projection import Projection
 
-_IDS = 500
+_IDS = 100
 
 
 class Followed(Protocol):
@@ -41,10 +44,11 @@ def check_complete(
     with guard or threading.RLock():
         slots_N = index.slots()
         has_N = index.columns.flat_if_any("has_feature", slots_N)
-        ids = index.columns.flat("id")[slots_N].tolist()
-    lacking = ids if has_N is None else [key for key, has in zip(ids, has_N.tolist()) if not has]
-    for at in range(0, 0 if lacking else len(ids), _IDS):
-        lacking += store.featureless(sorted(ids[at : at + _IDS]), catalogue.dim, catalogue.feature_dim)
+        id_N = index.columns.flat("id")[slots_N]
+    lacking = (id_N if has_N is None else id_N[has_N == 0]).tolist()
+    id_N = np.sort(id_N)
+    for at in giving_way(range(0, 0 if lacking else len(id_N), _IDS)):
+        lacking += store.featureless(id_N[at : at + _IDS].tolist(), catalogue.dim, catalogue.feature_dim)
     if lacking:
         raise RecordError(
             "missing-feature",

@@ -22,6 +22,8 @@ from wm_core.memory.ranking import Shortlist, feature_distance, feature_products
 
 _PART = 4096
 _PAGES_AT_ONCE = 4096
+# Of cosine distances in double precision.
+_SLACK = 1e-12
 
 
 def is_by_feature(query: Query) -> bool:
@@ -108,34 +110,64 @@ class _Scores(NamedTuple):
 
 
 def _scores(index: CellIndex, query: Query, page_P: np.ndarray, bits_P: np.ndarray, count: int) -> _Scores:
-    """Return what those of some pages' slots are ranked by whose bit is set."""
+    """Return what those of some pages' slots are ranked by whose bit is set: of all, or of those that may be nearest."""
     assert query.feature_F is not None
-    slot_N, product_N, own_N = _products(index, query.feature_F, page_P, bits_P, count)
-    cosine = query.metric == "cosine"
+    library, cosine = load(), query.metric == "cosine"
+    slack = _SLACK if cosine else 0.0
+    if library is not None and query.rank == "latent":
+        return _nearest(library, index, query, page_P, bits_P, count)
+    slot_N, product_N, own_N = _products(library, index, query.feature_F, page_P, bits_P, count)
     score_N = feature_distance(product_N, own_N, query.feature_F, cosine=cosine, squared=True)
-    slack = 1e-12 if cosine else 0.0
     if query.rank == "both":
         pose2_N = index.candidates(query, slot_N).pose_distance2()
         score_N = (score_N**2 if cosine else score_N) + query.pose_weight * pose2_N
-        slack = slack + (off(score_N, query.k, 1e-12) if count > query.k else 0.0)
+        slack = slack + (off(score_N, query.k, _SLACK) if count > query.k else 0.0)
     return _Scores(slot_N, score_N, slack)
 
 
-def _products(
-    index: CellIndex, wanted_F: np.ndarray, page_P: np.ndarray, bits_P: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return slots, and the products of their features with one and with themselves [N each]."""
-    feature = index.columns.flat("feature")
-    library = load()
-    if library is None:
-        slots_N = slots_of(page_P, bits_P)
-        parts = [feature_products(feature[slots_N[at : at + _PART]], wanted_F) for at in range(0, len(slots_N), _PART)]
-        product_N, own_N = (np.concatenate(columns) for columns in zip(*parts))
-        return slots_N, product_N, own_N
+def _nearest(
+    library: ctypes.CDLL, index: CellIndex, query: Query, page_P: np.ndarray, bits_P: np.ndarray, count: int
+) -> _Scores:
+    """Return the slots that may be among the nearest, and their scores."""
+    assert query.feature_F is not None
+    cosine = query.metric == "cosine"
+    asked, _held, pages, bits = _asked(index, query.feature_F, page_P, bits_P)
+    heap_K, slot_N, score_N = np.empty(query.k), np.empty(count, np.int64), np.empty(count)
+    wide_F = query.feature_F.astype(np.float64)
+    asked.heap, asked.wanted2, asked.k = address(heap_K), float(wide_F @ wide_F), query.k
+    asked.cosine, asked.slack = float(cosine), _SLACK if cosine else 0.0
+    kept = library.wm_look_nearest(
+        ctypes.addressof(asked), len(pages), address(pages), address(bits), address(slot_N), address(score_N)
+    )
+    return _Scores(slot_N[:kept].copy(), score_N[:kept].copy(), asked.slack)
+
+
+def _asked(
+    index: CellIndex, wanted_F: np.ndarray, page_P: np.ndarray, bits_P: np.ndarray
+) -> tuple[Look, np.ndarray, np.ndarray, np.ndarray]:
+    """Return what compiled code is asked: a look, what has to be held as long as it, pages and bits."""
     some_P = np.flatnonzero(bits_P)
     pages, bits = np.ascontiguousarray(page_P[some_P], np.int64), np.ascontiguousarray(bits_P[some_P])
     wide_F = np.ascontiguousarray(wanted_F, np.int16)
-    asked = Look(index.columns.addresses["feature"], feature.shape[1], address(wide_F))
+    feature = index.columns.flat("feature")
+    return Look(index.columns.addresses["feature"], feature.shape[1], address(wide_F)), wide_F, pages, bits
+
+
+def _products(
+    library: ctypes.CDLL | None,
+    index: CellIndex,
+    wanted_F: np.ndarray,
+    page_P: np.ndarray,
+    bits_P: np.ndarray,
+    count: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return slots, and the products of their features with one and with themselves [N each]."""
+    if library is None:
+        feature, slots_N = index.columns.flat("feature"), slots_of(page_P, bits_P)
+        parts = [feature_products(feature[slots_N[at : at + _PART]], wanted_F) for at in range(0, len(slots_N), _PART)]
+        product_N, own_N = (np.concatenate(columns) for columns in zip(*parts))
+        return slots_N, product_N, own_N
+    asked, _held, pages, bits = _asked(index, wanted_F, page_P, bits_P)
     found_N, products_2N = np.empty(count, np.int64), np.empty((2, count), np.int32)
     library.wm_looks(
         ctypes.addressof(asked), len(pages), address(pages), address(bits), address(found_N),

@@ -8,11 +8,13 @@ Shape suffixes: N = records, F = feature size.
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
 
 from spatial_memory.index.columns import PAGE, Columns, Replacement
+from spatial_memory.work import giving_way
 from wm_core.projection import Projection
 
 _PAGES = 64
@@ -30,15 +32,16 @@ def project_all(columns: Columns, projection: Projection, guard: threading.RLock
     with guard:
         replacement = columns.replacement()
     page = 0
-    while True:
+    for _ in giving_way(itertools.count()):
         with guard:
             last = min(page + _PAGES, columns.page_count)
             slots_N = np.arange(page * PAGE, last * PAGE)
             feature_NF = columns.flat("feature")[slots_N]
         if page >= last:
-            return replacement
+            break
         replacement.write(slots_N, projection.project(feature_NF))
         page = last
+    return replacement
 
 
 def put_in_place(columns: Columns, replacement: Replacement, projection: Projection) -> None:

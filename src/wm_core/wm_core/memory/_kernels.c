@@ -304,29 +304,66 @@ typedef struct {
     const int8_t *feature; /* [slots, dim] */
     int64_t dim;           /* at most 65536, so that products fit 32 bits */
     const int16_t *wanted; /* [dim] */
+    double *heap;          /* for the largest k */
+    double wanted2;        /* product of what is wanted with itself */
+    double cosine;         /* 1: by cosine distance, 0: by L2 */
+    double slack;          /* how far two scores may be off together */
+    double k;
 } look;
 
-/* Write each slot whose bit is set, and the products of its feature with the one wanted and with itself, which are
- * exact. Returns how many.
+/* Products of a feature with the one wanted and with itself; exact. */
+static inline __attribute__((always_inline)) void products(const look *l, int64_t slot, int32_t *product,
+                                                              int32_t *own) {
+    const int8_t *feature = l->feature + l->dim * slot;
+    const int16_t *wanted = l->wanted;
+    int32_t with_wanted = 0, with_itself = 0;
+    for (int64_t d = 0; d < l->dim; d++) { /* in 16 bits: processors multiply and add pairs of those at once */
+        const int16_t value = feature[d];
+        with_wanted += value * wanted[d], with_itself += value * value;
+    }
+    *product = with_wanted, *own = with_itself;
+}
+
+/* Write each slot whose bit is set, and the products of its feature with the one wanted and with itself. Returns how
+ * many.
  */
 EACH_CPU
 int64_t wm_looks(const look *l, int64_t count, const int64_t *pages, const uint16_t *bits, int64_t *slots,
                  int32_t *product, int32_t *own) {
-    const int16_t *wanted = l->wanted;
-    const int64_t dim = l->dim;
     int64_t size = 0;
     for (int64_t i = 0; i < count; i++)
         for (unsigned left = bits[i]; left; left &= left - 1) {
-            const int64_t slot = PAGE * pages[i] + __builtin_ctz(left);
-            const int8_t *feature = l->feature + dim * slot;
-            int32_t with_wanted = 0, with_itself = 0;
-            for (int64_t d = 0; d < dim; d++) { /* in 16 bits: processors multiply and add pairs of those at once */
-                const int16_t value = feature[d];
-                with_wanted += value * wanted[d], with_itself += value * value;
-            }
-            slots[size] = slot, product[size] = with_wanted, own[size++] = with_itself;
+            slots[size] = PAGE * pages[i] + __builtin_ctz(left);
+            products(l, slots[size], product + size, own + size);
+            size++;
         }
     return size;
+}
+
+/* Write those of the slots whose bit is set that may be among the k nearest, and their scores: squared L2, or cosine
+ * distances. Returns how many.
+ */
+EACH_CPU
+int64_t wm_look_nearest(const look *l, int64_t count, const int64_t *pages, const uint16_t *bits, int64_t *slots,
+                        double *score) {
+    const int64_t k = (int64_t)l->k;
+    int64_t size = 0, kept = 0;
+    for (int64_t j = 0; j < k; j++) l->heap[j] = INFINITY;
+    for (int64_t i = 0; i < count; i++)
+        for (unsigned left = bits[i]; left; left &= left - 1) {
+            const int64_t slot = PAGE * pages[i] + __builtin_ctz(left);
+            int32_t product, own;
+            products(l, slot, &product, &own);
+            const double scale = sqrt((double)own * l->wanted2);
+            const double found = l->cosine > 0 ? 1.0 - (scale > 0 ? (double)product / scale : 0.0)
+                                               : (double)own - 2.0 * (double)product + l->wanted2;
+            if (found > l->heap[0] + l->slack) continue;
+            if (found < l->heap[0]) replace_top(l->heap, k, found);
+            slots[size] = slot, score[size++] = found;
+        }
+    for (int64_t j = 0; j < size; j++)
+        if (!(score[j] > l->heap[0] + l->slack)) slots[kept] = slots[j], score[kept++] = score[j];
+    return kept;
 }
 
 /* Records as plain columns, ordered by the squares of a grid that they lie in; kernels.py says the same. N = records. */

@@ -13,7 +13,7 @@ import numpy as np
 from wm_core.memory.query import Query
 from wm_core.se2 import wrap_angle
 
-VERSION = 4
+VERSION = 5
 """Of ``_kernels.c``; setup.py says the same."""
 _LOG = logging.getLogger(__name__)
 _READ = ("table_cell", "table_list", "table_places", "table_shift", "list_box", "first", "size", "next", "live", "box",
@@ -21,7 +21,7 @@ _READ = ("table_cell", "table_list", "table_places", "table_shift", "list_box", 
 _WRITTEN = ("pages", "bits", "border", "slots", "lowers", "heap", "room", "page_end", "found", "slot_end")
 _TABLE = ("x", "y", "yaw", "stamp", "session", "id", "latent", "dim", "start", "min_x", "min_y", "cell_m", "columns",
           "rows")  # fmt: skip
-_COUNTED = {"wm_pages": 5, "wm_nearest": 4, "wm_search": 6, "wm_looks": 7}
+_COUNTED = {"wm_pages": 5, "wm_nearest": 4, "wm_search": 6, "wm_looks": 7, "wm_look_nearest": 6}
 _SILENT = {"wm_within": 3, "wm_table_nearest": 11}
 
 
@@ -38,9 +38,12 @@ class Table(ctypes.Structure):
 
 
 class Look(ctypes.Structure):
-    """``look`` of ``_kernels.c``: addresses and a count, all of 64 bits."""
+    """``look`` of ``_kernels.c``: addresses, a count, and numbers in double precision."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in ("feature", "dim", "wanted")]
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("feature", "dim", "wanted", "heap")),
+        *((name, ctypes.c_double) for name in ("wanted2", "cosine", "slack", "k")),
+    ]
 
 
 def address(array: np.ndarray) -> int:

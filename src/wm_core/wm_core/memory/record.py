@@ -28,6 +28,8 @@ _LOOKS_ALONG_Z = 0.4997
 
 Quaternion = tuple[float, float, float, float]
 """A rotation as x, y, z, w, of unit length."""
+MAX_FEATURE = 65_536
+"""Most values of a feature: so that products of two fit 32 bits."""
 NO_FEATURE = np.empty(0, np.int8)
 """The feature of who has none."""
 NO_FEATURE.setflags(write=False)
@@ -278,6 +280,8 @@ def check_feature(feature_F: np.ndarray, feature_id: str, what: str, dim: int = 
         return
     if feature_F.dtype != np.int8 or feature_F.ndim != 1:
         raise RecordError("impossible-feature", f"{what} is {feature_F.dtype} {feature_F.shape}, expected int8 [F]")
+    if feature_F.size > MAX_FEATURE:
+        raise RecordError("impossible-feature", f"{what} has {feature_F.size} values, at most {MAX_FEATURE}")
     if not feature_id:
         raise RecordError("impossible-feature", f"{what} has {feature_F.size} values and no feature_id")
     if dim and feature_F.size != dim:
