@@ -110,7 +110,7 @@ class _Scores(NamedTuple):
 
 
 def _scores(index: CellIndex, query: Query, page_P: np.ndarray, bits_P: np.ndarray, count: int) -> _Scores:
-    """Return what those of some pages' slots are ranked by whose bit is set: of all, or of those that may be nearest."""
+    """Return what those slots of pages are ranked by whose bit is set: all of them, or those that may be nearest."""
     assert query.feature_F is not None
     library, cosine = load(), query.metric == "cosine"
     slack = _SLACK if cosine else 0.0
