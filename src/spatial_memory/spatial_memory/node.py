@@ -30,6 +30,7 @@ from spatial_memory.model import USUAL_TOP_K, SuccessorFit, fit_of
 from spatial_memory.params import SpatialMemoryParams
 from spatial_memory.store.files import IN_MEMORY
 from spatial_memory.store.names import SnapshotFolder, checked_name
+from spatial_memory.store.scales import is_news, read_scale, write_scale
 from spatial_memory.work import (
     MOST_QUERIES,
     MOST_TOLD,
@@ -48,7 +49,7 @@ from wm_core.memory.place_search import recognise_in
 from wm_core.memory.protocol import Memory
 from wm_core.memory.query import Matches, Place, Query, no_matches
 from wm_core.memory.recorder import Recorder, State
-from wm_core.memory.scale import ScaleMeter
+from wm_core.memory.scale import Scale, ScaleMeter
 from wm_interfaces.msg import LatentState, MemoryMatches, MemoryQuery, MemoryRecord, PredictionError, Projection
 from wm_interfaces.srv import (
     DeleteMemory,
@@ -77,7 +78,8 @@ from wm_ros import (
 )
 from wm_ros.memory_arrays import ask_from_request, update_to_response
 from wm_ros.query_arrays import answers_to_arrays, queries_from_arrays
-from world_model.errors import ArtifactError
+from world_model.errors import ArtifactError, ProfileError
+from world_model.runtime.profile import Profile, profile_folder
 
 _QUERY_TIMES = 1000
 _NEVER_NS = 2**63 - 1
@@ -143,7 +145,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._newest: State | None = None
         self._bases: set[str] = set()
         self._await_until_s = 0.0
-        self._meter = ScaleMeter(self._grid.map)
+        self._profile = Profile(profile_folder(params.profile, self.get_namespace())) if params.profile else None
+        self._meter = ScaleMeter(self._grid.map, self._known_scale())
         self._include_held_places()
         self._query_ms: deque[float] = deque(maxlen=_QUERY_TIMES)
         self._query_count = 0
@@ -322,6 +325,31 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             return
         self._health.count("states_stored")
         self._health.degrade("frame", None)
+
+    def _known_scale(self) -> Scale | None:
+        """Return the scale that the robot's profile states."""
+        self._told_scale: Scale | None = None
+        try:
+            self._told_scale = None if self._profile is None else read_scale(self._profile)
+        except ProfileError as error:
+            raise ConfigurationError(f"{self.get_name()}: {error}") from error
+        return self._told_scale
+
+    def _tell_scale(self) -> None:
+        """State the scale in the robot's profile, off the executor, when it is another."""
+        scale, profile, params = self._meter.scale, self._profile, self._params
+        if profile is None or not is_news(scale, self._told_scale):
+            return
+        self._told_scale = scale
+
+        def work() -> str | None:
+            try:
+                write_scale(profile, scale, params.same_place_m(scale), params.spacing(scale))
+            except ProfileError as error:
+                return str(error)
+            return None
+
+        self._later(work).add_done_callback(lambda done: self._health.degrade("profile", done.result() or None))
 
     def _include_held_places(self) -> None:
         """Let the extent of what was seen begin with what earlier runs saw."""
@@ -611,6 +639,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         stats = self._memory.stats()
         self._held = stats.memory_count
         self._recorder.set_spacing(self._params.spacing(self._meter.scale))
+        self._tell_scale()
         self._health.gauge("memory_count", stats.memory_count)
         self._health.gauge("cell_count", stats.cell_count)
         self._health.gauge("encoder_id", stats.encoder_id)

@@ -71,6 +71,9 @@ class SpatialMemoryParams(ManagedParams):
                                     "place [m]; -1: as speed and extent of what was seen suggest, 1 until they are "
                                     "known.",
                                     low=-1.0, high=1000.0, runtime=True)  # fmt: skip
+    profile: str = param("", "Folder of this robot's profile, or the name of one in ~/.ros/world_model/NAMESPACE (or "
+                         "ROS_HOME): the scale of its world is kept there; empty: nothing is kept.",
+                         env="WM_PROFILE")  # fmt: skip
     step_s: float = param(0.0, "Step that the states' model must have [s]; 0: any, the states say which.", low=0.0,
                           high=10.0)  # fmt: skip
     horizon_s: float = param(0.0, "Time to the furthest successor [s], in place of the model's own horizons; 0: the "

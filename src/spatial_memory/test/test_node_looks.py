@@ -13,8 +13,9 @@ from wm_core.projection import FeatureSpace, Projection
 from wm_interfaces.msg import LatentState, MemoryRecord, MemorySuccessor
 from wm_interfaces.msg import Projection as ProjectionMsg
 from wm_interfaces.srv import InsertMemory, MemoryStats, QueryMemory, RecognisePlace
-from wm_ros import floats, projection_to_msg, qos, stamp_msg
+from wm_ros import ConfigurationError, floats, projection_to_msg, qos, stamp_msg
 from wm_testing.nodes import ros_context, spin_until
+from world_model.runtime.profile import Profile
 
 from .test_node import STEP_NS, Graph, at, graph, state
 
@@ -177,3 +178,22 @@ def test_the_scale_is_stated_and_what_the_user_set_wins(graph):
     )
     assert all(each.successful for each in told)
     assert (stats(graph).store_distance_m, stats(graph).revisit_radius_m) == (0.5, 3.0)
+
+
+def test_the_scale_is_kept_in_the_profile_and_known_at_the_next_start(ros_context, tmp_path):
+    folder = tmp_path / "profile"
+    graph = Graph(profile=f"{folder}/", revisit_radius_m=0.3)
+    for step in range(700):
+        phase = step * 0.01 % 4.0
+        graph.memory._on_state(state(10**9 + step * STEP_NS, min(phase, 4.0 - phase)))
+    spin_until(lambda: "scale" in Profile(folder).names(), graph.talker, graph.memory)
+    graph.close()
+    entries = Profile(folder).read("scale", 1).entries
+    assert entries["extent_m"] == pytest.approx(2.0, abs=0.05)
+    assert (entries["revisit_radius_m"], entries["store_distance_m"]) == (0.3, pytest.approx(0.02, rel=0.05))
+    again = Graph(profile=f"{folder}/")
+    assert stats(again).extent_m == pytest.approx(2.0, abs=0.05)
+    again.close()
+    (folder / "scale.json").write_text("{}")
+    with pytest.raises(ConfigurationError, match="damaged"):
+        Graph(profile=f"{folder}/")

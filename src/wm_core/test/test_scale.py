@@ -67,3 +67,13 @@ def test_a_jump_or_a_clock_that_goes_back_is_no_speed():
     meter.observe(0, Place(4.0, 0.0), tilts=False)
     meter.observe(10**12, Place(0.0, 0.0), tilts=False)
     assert meter.scale.speed_mps == pytest.approx(0.5, rel=0.01)
+
+
+def test_a_scale_from_an_earlier_run_holds_until_this_one_has_its_own():
+    known = Scale(3.0, 0.2, tilts=True)
+    meter = ScaleMeter(known=known)
+    drive(meter, 1.0, 0.5, 1.0)
+    assert meter.scale == known
+    drive(meter, 1.0, 0.5, MOVING_S + 2.0)
+    assert meter.scale.extent_m == pytest.approx(1.0, rel=0.05)
+    assert meter.scale.tilts

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -81,10 +81,12 @@ class ScaleMeter:
 
     Args:
         metric: What x and y mean.
+        known: The scale from an earlier run, until this one has its own; None: a building's.
     """
 
-    def __init__(self, metric: Metric | None = None) -> None:
+    def __init__(self, metric: Metric | None = None, known: Scale | None = None) -> None:
         self._metric = metric or Planar()
+        self._known = known or Scale()
         self._low_3, self._high_3 = np.full(3, np.inf), np.full(3, -np.inf)
         self._speeds: deque[float] = deque(maxlen=_SPEEDS)
         self._moving_s = 0.0
@@ -116,13 +118,13 @@ class ScaleMeter:
 
     @property
     def scale(self) -> Scale:
-        """The scale, as far as it is known; a building's until the robot has moved for ``MOVING_S``."""
+        """The scale, as far as it is known; an earlier one until the robot has moved for ``MOVING_S``."""
         if self._moving_s < MOVING_S:
-            return Scale(tilts=self._tilts)
+            return replace(self._known, tilts=self._tilts or self._known.tilts)
         low, high = Place(*self._low_3.tolist()), Place(*self._high_3.tolist())
         sides = (
             self._distance_m(low, low._replace(x=high.x)),
             self._distance_m(low, low._replace(y=high.y)),
             high.z - low.z,
         )
-        return Scale(max(sides), float(np.median(self._speeds)), self._tilts)
+        return Scale(max(sides), float(np.median(self._speeds)), self._tilts or self._known.tilts)
