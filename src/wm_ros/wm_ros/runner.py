@@ -19,6 +19,7 @@ from wm_ros.dispatcher import dispatching_executor
 from wm_ros.errors import ConfigurationError
 from wm_ros.help_text import help_text
 from wm_ros.security import check_security, is_enforced
+from wm_ros.shared_memory import clean_shared_memory
 
 EXIT_OK = 0
 EXIT_CONFIGURATION = 2
@@ -69,6 +70,7 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
         signal.signal(number, lambda *_: None)
     try:
         check_security(os.environ)
+        clean_shared_memory()
         rclpy.init(args=list(args) if args is not None else None)
     except (RuntimeError, ConfigurationError) as error:
         return _refuse(error)

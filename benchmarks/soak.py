@@ -1,0 +1,168 @@
+"""Hours of stamps through recorder, store, window and predictor, as fast as they go: RSS, file and age from a full memory on.
+
+scripts/bench soak [--hours 24] [--capacity 20000] [--seed 0] [--json PATH]
+
+Without images and without ROS. The memory is filled to its capacity before counting begins; from then on eviction,
+snapshots and loop closures (a transform there and back) go on. Reported: the slope of the resident memory by a linear
+fit over the counted time, as a share of its mean; the largest file; the 99th percentile of a step's time in the first
+and in the last quarter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.figures import machine
+from spatial_memory import CellGrid, CellMemory, LocalMap, Place, Query, Rigid, Store
+from wm_core.memory.journal import Area
+from wm_core.memory.recorder import Recorder, State
+from wm_core.memory.window import Window
+from wm_core.se2 import Pose2
+from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.predictor import Observation, Predictor
+
+STEP_NS = 50_000_000
+SAMPLE_EVERY = 200
+CLOSURE_EVERY, SNAPSHOT_EVERY = 12_000, 36_000
+PREDICT_EVERY = 20
+AREA_M = 5.0
+QUARTERS = 4
+
+
+@dataclass
+class Sample:
+    """What was measured at one moment of the counted time."""
+
+    hours: float
+    rss_mb: float
+    disk_mb: float
+
+
+def drive(number: int, rng: np.random.Generator) -> tuple[Place, np.ndarray]:
+    """Return place and action of a robot that goes round in a building which it knows, and wanders a little."""
+    angle = number * 0.05 / 20.0
+    radius = 20.0 + 8.0 * math.sin(angle / 7.3)
+    x, y = radius * math.cos(angle), radius * math.sin(angle)
+    action_A = np.array([1.0, 0.05], np.float32) + rng.normal(0, 0.01, 2).astype(np.float32)
+    return Place(x, y, 0.0, math.remainder(angle + math.pi / 2, 2 * math.pi)), action_A
+
+
+def _around(place: Place) -> tuple[float, float, float]:
+    """Return middle and radius of the area that is held at hand [m]; it moves now and then, as a robot's does."""
+    return round(place.x / AREA_M) * AREA_M, round(place.y / AREA_M) * AREA_M, 2.0 * AREA_M
+
+
+class Soak:
+    """One robot's memory and predictor, driven by stamps.
+
+    Args:
+        folder: Where its file lies.
+        capacity: Of its memory.
+        seed: Of what it sees.
+    """
+
+    def __init__(self, folder: Path, capacity: int, seed: int) -> None:
+        self._folder = folder
+        self._rng = np.random.default_rng(seed)
+        self._artifact = load_artifact("artifact://tiny")
+        self._predictor = Predictor(self._artifact)
+        self.memory = CellMemory(Store(folder / "memory.sqlite3"), CellGrid(LocalMap(), 15), capacity)
+        self._recorder = Recorder(self.memory, "soak")
+        self._window = Window()
+        self._scene = self._rng.normal(size=(64, self._artifact.manifest.z_dim)).astype(np.float32)
+        self.number = 0
+
+    def step(self) -> float:
+        """Take one state, as the graph does 20 times a second, and return how long that took [s]."""
+        self.number += 1
+        place, action_A = drive(self.number, self._rng)
+        seen = int((math.atan2(place.y, place.x) / (2 * math.pi) % 1.0) * len(self._scene)) % len(self._scene)
+        latent_D = self._scene[seen] + self._rng.normal(0, 0.1, self._scene.shape[1]).astype(np.float32)
+        stamp_ns = self.number * STEP_NS
+        begin_s = time.perf_counter()
+        self._recorder.observe(State(stamp_ns, latent_D, self._artifact.manifest.encoder_id, place, action_A))
+        pose = Pose2(place.x, place.y, place.z, place.yaw)
+        self._predictor.observe(Observation(stamp_ns, latent_D, pose, action_A))
+        if self.number % PREDICT_EVERY == 0:
+            self._predictor.predict(None)
+        area = Area(*_around(place))
+        self._window.apply(self.memory.window(self._window.ask(area)), area)
+        self.memory.query_batch([Query(k=8, place=place, radius_m=2.0, latent_D=latent_D, successors=True)])
+        took_s = time.perf_counter() - begin_s
+        self._keep_house()
+        return took_s
+
+    def _keep_house(self) -> None:
+        if self.number % CLOSURE_EVERY == 0:
+            self.memory.transform(Rigid(0.1, -0.1, 0.0, 0.0))
+            self.memory.transform(Rigid(-0.1, 0.1, 0.0, 0.0))
+        if self.number % SNAPSHOT_EVERY == 0:
+            self.memory.snapshot(self._folder / "snapshot")
+            self._predictor.reset()
+
+
+def soak(hours: float, capacity: int, seed: int) -> dict[str, Any]:
+    """Return what hours of stamps cost once the memory is full."""
+    steps, samples = round(hours * 3600e9 / STEP_NS), []
+    took_s = np.zeros(steps)  # made at once: a list would grow with the time that is measured
+    process = psutil.Process()
+    with TemporaryDirectory(prefix="soak_") as folder:
+        run = Soak(Path(folder), capacity, seed)
+        while run.memory.stats().memory_count < capacity:
+            run.step()
+        filled = run.number
+        for at in range(steps):
+            took_s[at] = run.step()
+            if at % SAMPLE_EVERY == 0:
+                disk = sum(each.stat().st_size for each in Path(folder).rglob("*") if each.is_file())
+                counted_h = (run.number - filled) * STEP_NS / 3600e9
+                samples.append(Sample(counted_h, process.memory_info().rss / 1e6, disk / 1e6))
+        run.memory.close()
+    return {**_figures(samples, took_s), "filled_after_steps": filled, "steps": steps}
+
+
+def _figures(samples: Sequence[Sample], took_s: np.ndarray) -> dict[str, Any]:
+    hours, rss = np.array([each.hours for each in samples]), np.array([each.rss_mb for each in samples])
+    slope, offset = np.polyfit(hours, rss, 1) if len(samples) > 1 else (0.0, rss[0])
+    start, end = offset + slope * hours[0], offset + slope * hours[-1]
+    quarter = max(1, len(took_s) // QUARTERS)
+    return {
+        "rss_mb": {"start": round(float(start), 2), "end": round(float(end), 2)},
+        "rss_growth": round(float(end / start - 1.0), 5),
+        "disk_mb_max": round(max(each.disk_mb for each in samples), 2),
+        "step_p99_ms": {
+            "first_quarter": round(float(np.percentile(took_s[:quarter], 99)) * 1e3, 3),
+            "last_quarter": round(float(np.percentile(took_s[-quarter:], 99)) * 1e3, 3),
+        },
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it and print the figures; returns 0."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hours", type=float, default=24.0, help="of stamps, from a full memory on")
+    parser.add_argument("--capacity", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+    figures = soak(options.hours, options.capacity, options.seed)
+    report = {"hours": options.hours, "capacity": options.capacity, "seed": options.seed, **figures}
+    print(json.dumps(report))
+    if options.json:
+        options.json.write_text(json.dumps({**report, "machine": machine()}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
