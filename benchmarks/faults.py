@@ -2,9 +2,9 @@
 
 scripts/bench faults [--seed 0] [--minutes 10] [--json PATH]
 
-A simulated robot feeds the graph while a peer inserts records over the service and notes what was acknowledged. Faults
-come at random. Reported: kills, acknowledged records and how many of them are missing, ends of the process that were not
-its own kill, and the longest silence of /latent outside the time from a fault to 2 s after it has ended.
+A simulated robot feeds the graph while a peer inserts records over the service and notes what was acknowledged.
+Faults come at random. Reported: kills, acknowledged records and how many of them are missing, ends of the process
+that were not its own kill, and the longest silence of /latent outside the time from a fault to 2 s after it has ended.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -186,7 +187,7 @@ class Run:
 
     def _judge_silence(self, heard_s: Sequence[float]) -> None:
         if len(heard_s) > 1:
-            longest = max(later - earlier for earlier, later in zip(heard_s, heard_s[1:]))
+            longest = max(later - earlier for earlier, later in pairwise(heard_s))
             self.count.longest_silence_s = max(self.count.longest_silence_s, longest)
 
     def kill(self) -> None:

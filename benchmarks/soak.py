@@ -1,4 +1,4 @@
-"""Hours of stamps through recorder, store, window and predictor, as fast as they go: RSS, file and age from a full memory on.
+"""Hours of stamps through recorder, store, window and predictor: RSS, file and age from a full memory on.
 
 scripts/bench soak [--hours 24] [--capacity 20000] [--seed 0] [--json PATH]
 
