@@ -129,10 +129,11 @@ def soak(hours: float, capacity: int, seed: int) -> dict[str, Any]:
                 counted_h = (run.number - filled) * STEP_NS / 3600e9
                 samples.append(Sample(counted_h, process.memory_info().rss / 1e6, disk / 1e6))
         run.memory.close()
-    return {**_figures(samples, took_s), "filled_after_steps": filled, "steps": steps}
+    return {**figures_of(samples, took_s), "filled_after_steps": filled, "steps": steps}
 
 
-def _figures(samples: Sequence[Sample], took_s: np.ndarray) -> dict[str, Any]:
+def figures_of(samples: Sequence[Sample], took_s: np.ndarray) -> dict[str, Any]:
+    """Return what samples and the times of all steps [s] come to."""
     hours, rss = np.array([each.hours for each in samples]), np.array([each.rss_mb for each in samples])
     slope, offset = np.polyfit(hours, rss, 1) if len(samples) > 1 else (0.0, rss[0])
     start, end = offset + slope * hours[0], offset + slope * hours[-1]

@@ -1,0 +1,48 @@
+"""The benchmarks of long life and of faults, run short: what they promise to report, and that nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import soak
+
+pytestmark = [pytest.mark.slow, pytest.mark.training]
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_short_soak_reports_growth_file_and_age(tmp_path):
+    assert soak.main(["--hours", "0.005", "--capacity", "150", "--json", str(tmp_path / "soak.json")]) == 0
+    report = json.loads((tmp_path / "soak.json").read_text())
+    assert report["steps"] == 360
+    assert report["filled_after_steps"] >= 150
+    assert 0 < report["rss_mb"]["start"] < 4000
+    assert report["disk_mb_max"] > 0
+    assert report["step_p99_ms"].keys() == {"first_quarter", "last_quarter"}
+
+
+def test_growth_is_the_slope_of_a_linear_fit():
+    samples = [soak.Sample(hours, 100.0 + 2.0 * hours, 1.0) for hours in (0.0, 1.0, 2.0, 5.0)]
+    figures = soak.figures_of(samples, np.array([0.001] * 75 + [0.002] * 25))
+    assert figures["rss_mb"] == {"start": 100.0, "end": 110.0}
+    assert figures["rss_growth"] == pytest.approx(0.1)
+    assert figures["step_p99_ms"] == {"first_quarter": 1.0, "last_quarter": 2.0}
+
+
+def test_a_short_history_of_faults_loses_nothing(tmp_path):
+    path = tmp_path / "faults.json"
+    command = [sys.executable, "-m", "benchmarks.faults", "--minutes", "0.5", "--seed", "3", "--json", str(path)]
+    environment = {**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
+    report = json.loads(path.read_text())
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert report["acknowledged"] > 0
+    assert (report["lost"], report["process_deaths"]) == (0, 0)
+    assert report["faults"]
+    assert report["rss_mb"].keys() == {"start", "end"}
