@@ -19,6 +19,10 @@ _LIGHT_PERIOD_S = 0.1
 _LAMP_MEMORY_S = 40.0
 _MOVE_DISTANCE_M = 5.0
 _WALK_OFFSET_M = 0.55
+_ROBOT_RADIUS_M = 0.2
+# What people keep from a robot that is driven, and how fast they step aside for it.
+_DISTANCE_KEPT_M = 0.4
+_STEP_M_S = 1.0
 
 
 class LivingWorld:
@@ -31,10 +35,14 @@ class LivingWorld:
         things: Its bodies.
         changes: What changes, and how much.
         seed: Seed of this run's happenings; the building keeps its look whatever the seed.
+        gives_way: Whether people wait, and step aside, where the robot is in their way.
     """
 
-    def __init__(self, building: Building, things: Things, changes: Changes, seed: int) -> None:
+    def __init__(
+        self, building: Building, things: Things, changes: Changes, seed: int, *, gives_way: bool = False
+    ) -> None:
         self._changes = changes
+        self._gives_way = gives_way
         self._lights = _Lights(building, changes, np.random.default_rng([seed, 11]))
         self._move_rng = np.random.default_rng([seed, 12])
         self._things = things
@@ -49,7 +57,10 @@ class LivingWorld:
         self._second = 0
         self.light_YX3 = self._lights.grid_at(0.0)
         self._light_time_s = 0.0
-        self._place_walkers(0.0)
+        self._time_s = 0.0
+        self._waited_s = [0.0] * len(self._walkers)
+        self._aside_N2 = np.zeros((len(self._walkers), 2))
+        self._place_walkers(0.0, None)
 
     def advance(self, time_s: float, robot_2: tuple[float, float]) -> None:
         """Bring the world to ``time_s``; objects change their place only far from the robot at ``robot_2``."""
@@ -59,7 +70,7 @@ class LivingWorld:
         if time_s - self._light_time_s >= _LIGHT_PERIOD_S - 1e-9:
             self._light_time_s = time_s
             self.light_YX3 = self._lights.grid_at(time_s)
-        self._place_walkers(time_s)
+        self._place_walkers(time_s, robot_2 if self._gives_way else None)
 
     def _move_objects(self, robot_2: tuple[float, float]) -> None:
         count = self._things.movable_count
@@ -77,9 +88,34 @@ class LivingWorld:
                 self.position_N2[body] = place_2
                 self.yaw_N[body] = turn[index]
 
-    def _place_walkers(self, time_s: float) -> None:
-        for index, walker in enumerate(self._walkers, start=self._first_walker):
-            self.position_N2[index], self.yaw_N[index] = walker.at(time_s)
+    def _place_walkers(self, time_s: float, robot_2: tuple[float, float] | None) -> None:
+        passed_s, self._time_s = time_s - self._time_s, time_s
+        for number, walker in enumerate(self._walkers):
+            index = self._first_walker + number
+            place_2, yaw = walker.at(time_s - self._waited_s[number])
+            if robot_2 is not None:
+                place_2 = self._beside(number, place_2, np.array(robot_2), passed_s)
+            self.position_N2[index], self.yaw_N[index] = place_2, yaw
+
+    def _beside(self, number: int, lane_2: np.ndarray, robot_2: np.ndarray, passed_s: float) -> np.ndarray:
+        """Return where a person of the lane is: it waits while the robot is near, and steps away from it."""
+        aside_2 = self._aside_N2[number]
+        away_2 = lane_2 + aside_2 - robot_2
+        if not away_2.any():
+            away_2 = np.array([1e-6, 0.0])
+        away_m = float(np.hypot(*away_2))
+        kept_m = self._things.radius_N[self._first_walker + number] + _ROBOT_RADIUS_M + _DISTANCE_KEPT_M
+        # Nobody stands where the robot starts.
+        step_m = _STEP_M_S * passed_s if self._time_s > 0.0 else kept_m
+        if away_m < kept_m:
+            self._waited_s[number] += passed_s
+            aside_2 = aside_2 + min(kept_m - away_m, step_m) * away_2 / away_m
+        elif away_m > kept_m + step_m:
+            back_m = float(np.hypot(*aside_2))
+            aside_2 = aside_2 * (max(back_m - step_m, 0.0) / max(back_m, 1e-6))
+        self._aside_N2[number] = aside_2
+        place_2: np.ndarray = lane_2 + aside_2
+        return place_2
 
 
 class _Lights:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 
 from wm_sim.building import CELL_M, cell_centres
@@ -19,6 +20,7 @@ _WALL_CLEARANCE_M = 0.45
 _BODY_MARGIN_M = 0.1
 _LOOK_AHEAD_CELLS = 6
 _STOP_M = 0.3
+_BESIDE_COST = 5.0
 _YAW_GAIN_PER_S = 2.5
 _WANDER_MEMORY = 0.95
 
@@ -34,9 +36,9 @@ class Pilot:
     """
 
     def __init__(self, simulation: Simulation, task: Task, wander: float = 0.0, seed: int = 0) -> None:
-        plan = FloorPlan(simulation.building, _WALL_CLEARANCE_M)
-        taken_YX = _taken(plan.shape, *simulation.bodies)
-        self._fields = [np.where(taken_YX, np.inf, plan.distances(pose[:2])) for pose in task.waypoints]
+        taken_YX = _taken(simulation.building.free_YX.shape, *simulation.bodies)
+        plan = FloorPlan(simulation.building, _WALL_CLEARANCE_M, taken_YX)
+        self._fields = [_filled(plan.distances(pose[:2])) for pose in task.waypoints]
         self._task, self._passed = task, 0
         self._wander, self._rng = wander, np.random.default_rng([seed, 61])
         self._drift_2 = np.zeros(2)
@@ -73,7 +75,17 @@ class Pilot:
         return (column + 0.5) * CELL_M, (row + 0.5) * CELL_M
 
 
-def _taken(shape: tuple[int, int], position_N2: np.ndarray, radius_N: np.ndarray) -> np.ndarray:
+def _filled(field_YX: np.ndarray) -> np.ndarray:
+    """Return a field whose cells beside the ways lead back to the nearest one."""
+    beside_YX = (~np.isfinite(field_YX)).astype(np.uint8)
+    away_YX, label_YX = cv2.distanceTransformWithLabels(beside_YX, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    of_label = np.zeros(label_YX.max() + 1)
+    of_label[label_YX[beside_YX == 0]] = field_YX[beside_YX == 0]
+    filled_YX: np.ndarray = of_label[label_YX] + _BESIDE_COST * CELL_M * away_YX
+    return filled_YX
+
+
+def _taken(shape: tuple[int, ...], position_N2: np.ndarray, radius_N: np.ndarray) -> np.ndarray:
     """Return which cells the robot's centre cannot pass because of bodies, shape [Y, X]."""
     centre_YX2 = cell_centres(shape).reshape(*shape, 2)
     taken_YX = np.zeros(shape, bool)

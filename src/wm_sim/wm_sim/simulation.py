@@ -62,7 +62,8 @@ class Simulation:
         world: How the building is made.
         driving: How the robot drives.
         driven_by: ``path``: the robot drives round the corridors by itself. ``actions``: it does what ``step`` or
-            ``command`` tell it, stops when it bumps into something, and when it is told nothing for 0.5 s.
+            ``command`` tell it, stops when it bumps into something, and when it is told nothing for 0.5 s. People
+            give way to it, so that a contact is what it drives into.
         task: What the driven robot is to do. It starts at the task's start; without a task, where a robot that drives
             by itself does.
         texture_seed: Random textures over every surface; none without one.
@@ -97,13 +98,14 @@ class Simulation:
         world = world or WorldConfig()
         self.building = make_building(seed if building_seed is None else building_seed, world)
         things = make_things(self.building, world, changes.walker_count)
-        self._world = LivingWorld(self.building, things, changes, seed)
+        self._world = LivingWorld(self.building, things, changes, seed, gives_way=driven_by == ACTIONS)
         self.robot: Robot = PathFollower(self.building, driving or Driving(), seed)
         self._steered: SteeredRobot | None = None
         if driven_by == ACTIONS:
             around = Surroundings(self.building, things.radius_N, lambda: self._world.position_N2)
             start = task.start if task else self.robot.pose_at(0.0)
             self.robot = self._steered = SteeredRobot(start, driving or Driving(), around.clearance_m)
+            self._world.advance(0.0, start[:2])
         self._judge = Judge(task, self.building) if task else None
         self._radius_N = things.radius_N
         self._renderer = Renderer(self.building, things, image_size, texture_seed)

@@ -23,7 +23,8 @@ REACH_IMAGE, FOLLOW_ROUTE, RETURN_TO_START = TASKS = "reach_image", "follow_rout
 REACHED_M, REACHED_RAD, STOPPED_M_S = 0.5, math.radians(30.0), 0.05
 CONTACT_COST_M = 1.0
 NEAREST_GOAL_M, FURTHEST_GOAL_M = 3.0, 20.0
-_CORNER_M = 0.6
+# Where corridors meet, people come from the side.
+_CORNER_M = 1.0
 _ROUTE_POINT_M = 2.0
 _SIDEWAYS = ((1, 0), (0, 1), (1, 1), (1, -1))
 
@@ -73,22 +74,21 @@ class Outcome:
 
 
 class FloorPlan:
-    """Ways on the free floor of one building, as far from its walls as told; bodies are not on it.
+    """Ways on the free floor of one building, as far from its walls as told.
 
     Args:
         building: The building.
         clearance_m: Least distance of a way from the walls [m].
+        taken_YX: Cells that bodies take; none if None.
     """
 
-    def __init__(self, building: Building, clearance_m: float = ROBOT_RADIUS_M) -> None:
+    def __init__(
+        self, building: Building, clearance_m: float = ROBOT_RADIUS_M, taken_YX: np.ndarray | None = None
+    ) -> None:
         self._free_YX = wall_distance_m(building) > clearance_m + CELL_M / 2
+        if taken_YX is not None:
+            self._free_YX &= ~taken_YX
         self._index_YX = np.cumsum(self._free_YX).reshape(self._free_YX.shape) - 1
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the plan."""
-        rows, columns = self._free_YX.shape
-        return rows, columns
 
     def distances(self, place: tuple[float, float]) -> np.ndarray:
         """Return the shortest way [m] from every cell to the free cell nearest to a place, else infinite.
