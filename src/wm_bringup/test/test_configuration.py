@@ -57,6 +57,25 @@ def test_options_go_to_the_nodes_that_have_them(tmp_path: Path):
     assert option_values("spatial_memory", {"device": "x"}) == {}
 
 
+def test_all_nodes_start_with_one_artifact():
+    named = {}
+    for node in NODES:
+        (entries,) = yaml.safe_load((config_directory() / f"{node}.yaml").read_text()).values()
+        named[node] = entries["ros__parameters"]["model_path"]
+    assert set(named.values()) == {"artifact://generic"}, named
+
+
+def test_what_suits_the_source_comes_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WM_CHECKPOINT_PATH", "artifact://other")
+
+    files = files_of(ros_arguments(tmp_path, defaults={"model_path": "artifact://tiny"}))
+
+    suited, environment = (yaml.safe_load(path.read_text()) for path in files[-2:])
+    for node in NODES:
+        assert suited[f"/**/{node}"]["ros__parameters"] == {"model_path": "artifact://tiny"}
+        assert environment[f"/**/{node}"]["ros__parameters"]["model_path"] == "artifact://other"
+
+
 def test_every_node_has_a_shipped_file_that_names_it():
     for node in [*NODES, "wm_sim"]:
         assert list(yaml.safe_load((config_directory() / f"{node}.yaml").read_text())) == [f"/**/{node}"]
