@@ -74,7 +74,7 @@ def loss(missed, begin_s):
 def test_any_robot_is_learned_within_twenty_seconds(kind, gain, delay_s, lag_s, seed):
     command, action_dim = {
         "unicycle": (unicycle(gain, -1.5 * gain, (0.3, -0.2)), 2),
-        "ackermann": (ackermann(2.0 * gain), 2),
+        "ackermann": (ackermann(gain), 2),
         "wheels": (wheels(0.4 * gain), 2),
         "one action": (lambda action: np.array([0.6, 0.0, gain * action[0]]), 1),
         "four actions": (lambda action: np.array([action[0], 0.3 * action[3], gain * action[1] - action[2]]), 4),

@@ -86,7 +86,9 @@ def _adapt(options: argparse.Namespace) -> Outcome:
     episodes = _episodes(options, artifact, say)
     outcome = Outcome({}, {})
     state = _adapt_motion(options, artifact, episodes, profile, outcome)
-    if not options.motion_only:
+    if not options.motion_only and not artifact.has("transition"):
+        say(f"artifact '{artifact.manifest.name}' has no network to fine-tune")
+    elif not options.motion_only:
         _adapt_transition(options, artifact, episodes, profile, state, outcome)
     for line in table(outcome):
         say(line)

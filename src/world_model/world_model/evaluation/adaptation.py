@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from world_model.data.episodes import Episode
-from world_model.data.pixel_space import COMPONENTS, fit_pixel_space
+from world_model.evaluation.comparable import in_own_unit, pixel_spaces
 from world_model.evaluation.intervals import block_sums, ratio_interval
 from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
 from world_model.evaluation.scores import BLOCK, score
@@ -139,18 +139,23 @@ def judge_forecasts(
     """
     manifest = before.manifest
     horizons = (1, max(round(manifest.horizon_s / manifest.step_s), 1))
-    runs = [
-        [
-            (episode, part)
-            for episode, start_s in zip(episodes, held_out_s)
-            for part in forecast_episode(
-                episode, artifact, horizons, known_future=False, start_s=start_s, only_ours=True,
+    runs: list[list[EpisodeForecasts]] = []
+    for artifact in (after, before):
+        each = [
+            forecast_episode(
+                episode,
+                artifact,
+                horizons,
+                known_future=False,
+                start_s=start_s,
+                only_ours=True,
                 motion_state=motion_state,
             )
+            for episode, start_s in zip(episodes, held_out_s)
         ]
-        for artifact in (after, before)
-    ]  # fmt: skip
-    error_NH2, revisit_NH, block_N = _paired(runs)
+        runs.append([run for entries in each for run in entries])
+    images = [np.asarray(episode.image_TSSC) for episode, entries in zip(episodes, each) for _ in entries]
+    error_NH2, revisit_NH, block_N = _paired(runs, images)
     far = f"NMSE {manifest.horizon_s:g} s ahead"
     everything_N = np.ones(len(block_N), bool)
     wanted = [(far, 1, everything_N)]
@@ -164,19 +169,16 @@ def judge_forecasts(
 
 
 def _paired(
-    runs: Sequence[Sequence[tuple[Episode, EpisodeForecasts]]],
+    runs: Sequence[Sequence[EpisodeForecasts]], images: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return errors after and before, [N, H, 2], whether each is a revisit, [N, H], and its block."""
     columns = []
-    for run in runs:
-        images = [np.asarray(episode.image_TSSC) for episode, _ in run]
-        forecasts = [part for _, part in run]
-        latent_ND = np.concatenate([part.latent_TD for part in forecasts])
-        space, many = None, len(latent_ND) > COMPONENTS and len({image.shape[1:] for image in images}) == 1
-        if many:
-            space = fit_pixel_space(np.concatenate(images), latent_ND)
-        scores = score(forecasts, images, np.maximum(latent_ND.var(axis=0), 1e-9), space)
-        columns.append(scores.error["pixel_components" if many else "latent"]["ours"])
+    for forecasts in runs:
+        latents = [run.latent_TD for run in forecasts]
+        own_D = np.maximum(np.concatenate(latents).var(axis=0), 1e-9)
+        space = pixel_spaces(forecasts, images, latents)
+        scores = score([in_own_unit(run) for run in forecasts], images, own_D, space)
+        columns.append(scores.error["latent" if space is None else "pixel_components"]["ours"])
     return np.stack(columns, axis=2), scores.revisit_NH, scores.block_N
 
 

@@ -60,13 +60,13 @@ def comparable(
     """
     own_D = np.maximum(np.concatenate(latents).var(axis=0), _LEAST_VARIANCE)
     images = [np.asarray(episode.image_TSSC) for episode in episodes]
-    pixels = _pixel_spaces(next(iter(forecasts.values())), images, latents)
+    pixels = pixel_spaces(next(iter(forecasts.values())), images, latents)
     result: dict[str, Any] = {"latent": {}, "latent_own": {}} | ({} if pixels is None else {"pixels_own": {}})
     for future, runs in forecasts.items():
         settled = [_settled(run, episode, max(horizons_s)) for run, episode in zip(runs, episodes)]
         with_unit = [run if run.has_unit else replace(run, judged_T=np.zeros_like(run.judged_T)) for run in settled]
         trained = score(with_unit, images, training_variance_D, None)
-        own = score([_in_own_unit(run) for run in settled], images, own_D, pixels)
+        own = score([in_own_unit(run) for run in settled], images, own_D, pixels)
         result["latent"][future] = _cells(trained, "latent", horizons_s)
         result["latent_own"][future] = _cells(own, "latent", horizons_s)
         if pixels is not None:
@@ -74,7 +74,7 @@ def comparable(
     return result
 
 
-def _in_own_unit(run: EpisodeForecasts) -> EpisodeForecasts:
+def in_own_unit(run: EpisodeForecasts) -> EpisodeForecasts:
     """Return forecasts in units of the recording's own variance: of projected features that of all dimensions alike.
 
     Principal components are not whitened: the last of them hold little but noise, and must not count as the first do.
@@ -85,7 +85,7 @@ def _in_own_unit(run: EpisodeForecasts) -> EpisodeForecasts:
     return replace(run, variance_D=np.full(run.latent_TD.shape[1], pooled))
 
 
-def _pixel_spaces(
+def pixel_spaces(
     runs: Sequence[EpisodeForecasts], images: Sequence[np.ndarray], latents: Sequence[np.ndarray]
 ) -> PixelSpace | list[PixelSpace] | None:
     """Return the recordings' own pixel components with a read-out, for each run one where bases differ."""
