@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 from std_srvs.srv import Trigger
 
+from world_model.runtime.adapted import keep_adapted
 from world_model.runtime.calibration import FUTURES, HELD, STATE_VERSION, MotionCalibration
 from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.profile import MOTION, Profile
@@ -41,3 +44,14 @@ def test_the_profile_is_read_at_the_start(make_world, tmp_path):
     Profile(tmp_path / "robot").write(MOTION, STATE_VERSION, learned_state())
     world = make_world(profile=str(tmp_path / "robot"), use_memory=False)
     assert world.node._predictor.motion.says().startswith(HELD)
+
+
+def test_an_adapted_artifact_takes_the_place_of_its_source_at_the_start(make_world, artifact, tmp_path):
+    shutil.copytree(artifact.path, tmp_path / "adapted")
+    path = tmp_path / "adapted" / "manifest.json"
+    path.write_text(path.read_text().replace('"random"', '"adapted"'))
+    keep_adapted(Profile(tmp_path / "robot"), tmp_path / "adapted", artifact)
+    world = make_world(profile=str(tmp_path / "robot"), use_memory=False)
+    assert world.node._manifest.name == "adapted"
+    world.send(0)
+    world.until(lambda: world.predictions)

@@ -50,6 +50,7 @@ from wm_ros.expected_frame import ExpectedFrame
 from wm_ros.memory_window import HeldMemories, WindowSettings
 from wm_ros.messages import pose_std_from_values, pose_std_values
 from wm_ros.silence import why_silent
+from world_model.runtime.adapted import adapted_artifact
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.metrics import ErrorTracker, ScoredForecast, misses, too_slow
 from world_model.runtime.predictor import Forecast, Observation, Predictor
@@ -106,12 +107,12 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
     def prepare(self) -> None:
         """Load weights."""
         params = self._params
-        artifact = self._given or params.load()
+        profile = Profile(profile_folder(params.profile, self.get_namespace())) if params.profile else None
+        artifact = self._fitting(self._given or params.load(), profile)
         self._manifest = artifact.manifest
         without = () if params.calibrate else (CALIBRATION,)
         self._predictor = Predictor(artifact, top_k=params.top_k or None, without=without)
-        folder = profile_folder(params.profile, self.get_namespace()) if params.profile else None
-        self._keeper = MotionKeeper(None if folder is None else Profile(folder), self._predictor.motion)
+        self._keeper = MotionKeeper(profile, self._predictor.motion)
         self._keeper.look()
         self._history_size = artifact.manifest.history_dim
         self._tracker = ErrorTracker(np.asarray(artifact.manifest.latent_variance), artifact.manifest.step_s / 2)
@@ -127,6 +128,14 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._projections: dict[str, Projection] = {}
         self._untold: deque[LatentState] = deque(maxlen=_RATED_FRAMES)
         self._asked: list[int] = []
+
+    def _fitting(self, artifact: Artifact, profile: Profile | None) -> Artifact:
+        """Returns the artifact that this robot's profile names in the place of the one it was adapted from."""
+        adapted = adapted_artifact(profile, artifact) if profile is not None else None
+        if adapted is None:
+            return artifact
+        self.get_logger().info(f"the profile names {adapted.path} in the place of {artifact.path}")
+        return adapted
 
     def release(self) -> None:
         """Keep what was learned."""

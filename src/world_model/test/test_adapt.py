@@ -8,12 +8,16 @@ import shutil
 import numpy as np
 import pytest
 
+from wm_core.projection import FeatureSpace, Projection
 from wm_testing.artifacts import make_random_artifact
 from wm_testing.robots import Drive, drive, unicycle
 from world_model.cli import main
 from world_model.commands import adapt
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
-from world_model.evaluation.adaptation import Verdict, is_shipped
+from world_model.errors import ArtifactError, ProfileError
+from world_model.evaluation.adaptation import Verdict, is_shipped, judge_projection, learned_projection
+from world_model.runtime.adapted import VERSION, adapted_artifact, keep_adapted
+from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.calibration import STATE_VERSION
 from world_model.runtime.profile import MOTION, TRANSITION, Profile
 
@@ -111,8 +115,8 @@ def test_a_transition_that_is_better_gets_a_folder_of_its_own(artifact, foreign,
     (tmp_path / "robot" / "artifact-1").mkdir(parents=True)
     asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "robot")]
     assert main(asked) == 0
-    entry = Profile(tmp_path / "robot").read(TRANSITION, adapt.TRANSITION_VERSION).entries
-    assert entry["artifact"] == str(tmp_path / "robot" / "artifact-2")
+    found = adapted_artifact(Profile(tmp_path / "robot"), load_artifact(artifact))
+    assert found.path == tmp_path / "robot" / "artifact-2"
     assert digests(tmp_path / "robot" / "artifact-2") == digests(artifact)
 
 
@@ -130,3 +134,36 @@ def test_what_is_shipped(aimed, other, kept):
     verdicts = [Verdict("far", 1.0, aimed[0], *aimed, 50), nothing, Verdict("near", 1.0, other[0], *other, 50)]
     assert is_shipped(verdicts) is kept
     assert not is_shipped([nothing])
+
+
+def test_an_adapted_artifact_is_found_where_it_is_for_this_encoder(artifact, tmp_path):
+    source, profile = load_artifact(artifact), Profile(tmp_path / "robot")
+    assert adapted_artifact(profile, source) is None
+    shutil.copytree(artifact, tmp_path / "mine")
+    keep_adapted(profile, tmp_path / "mine", source)
+    assert adapted_artifact(profile, source).path == tmp_path / "mine"
+    make_random_artifact(tmp_path / "other", seed=1)
+    other = load_artifact(tmp_path / "other")
+    assert adapted_artifact(profile, other) is None
+    profile.write(TRANSITION, VERSION, {"artifact": str(other.path), "encoder_id": source.manifest.encoder_id})
+    with pytest.raises(ProfileError, match="encoder"):
+        adapted_artifact(profile, source)
+    profile.write(TRANSITION, VERSION, {"artifact": 3})
+    with pytest.raises(ProfileError, match="names no artifact"):
+        adapted_artifact(profile, source)
+    keep_adapted(profile, tmp_path / "gone", source)
+    with pytest.raises(ArtifactError, match="gone"):
+        adapted_artifact(profile, source)
+
+
+def test_the_share_of_variance_that_a_projection_leaves_out():
+    space = FeatureSpace("0123456789abcdef", 4, 1, 1.0, 0)
+    rng = np.random.default_rng(0)
+    code_NF = (rng.normal(size=(200, 4)) * [20, 10, 1, 1]).round().clip(-127, 127).astype(np.int8)
+    fixed = Projection(space, np.zeros(4, np.float32), np.eye(4, dtype=np.float32)[2:])
+    own = learned_projection(code_NF, space, 2)
+    verdict = judge_projection(code_NF, fixed, own)
+    variance_F = code_NF.astype(float).var(axis=0)
+    assert verdict.before == pytest.approx(variance_F[:2].sum() / variance_F.sum(), abs=1e-3)
+    assert verdict.after == pytest.approx(variance_F[2:].sum() / variance_F.sum(), abs=2e-3)
+    assert verdict.is_better

@@ -20,24 +20,35 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from wm_core.errors import ProjectionError
 from world_model.commands.common import add_set, config_path, described, guarded, reporting
 from world_model.data.bag_options import BagOptions
 from world_model.data.bags import read_recording, unusable
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter
 from world_model.errors import ConfigError, DataError
-from world_model.evaluation.adaptation import Verdict, is_shipped, judge_forecasts, judge_motion, learned_motion
+from world_model.evaluation.adaptation import (
+    Verdict,
+    features_of,
+    is_shipped,
+    judge_forecasts,
+    judge_motion,
+    judge_projection,
+    learned_motion,
+    learned_projection,
+)
 from world_model.export.torchscript import carry_slow_branch
+from world_model.runtime.adapted import keep_adapted
 from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.calibration import FUTURES, SHIPPED, STATE_VERSION, MotionCalibration
+from world_model.runtime.fitting import save_projection, saved_projection
 from world_model.runtime.motion_model import MotionModel
-from world_model.runtime.profile import MOTION, TRANSITION, Profile, profile_folder
+from world_model.runtime.profile import MOTION, Profile, profile_folder
 from world_model.runtime.ranges import TrainingRange
 from world_model.training.config import load_config
 from world_model.training.pipeline import run_training
 from world_model.typed_config import parse_overrides
 
 NOTHING_BETTER = 3
-TRANSITION_VERSION = 1
 # A held-out part of less is no evidence, and from less nothing is learned [s].
 _LEAST_HELD_OUT_S = 5.0
 
@@ -86,6 +97,8 @@ def _adapt(options: argparse.Namespace) -> Outcome:
     episodes = _episodes(options, artifact, say)
     outcome = Outcome({}, {})
     state = _adapt_motion(options, artifact, episodes, profile, outcome)
+    if artifact.projection is not None and not options.motion_only:
+        _adapt_projection(options, artifact, episodes, profile, outcome, say)
     if not options.motion_only and not artifact.has("transition"):
         say(f"artifact '{artifact.manifest.name}' has no network to fine-tune")
     elif not options.motion_only:
@@ -176,6 +189,33 @@ def _adapt_motion(
     return after.state()
 
 
+def _adapt_projection(
+    options: argparse.Namespace,
+    artifact: Artifact,
+    episodes: Sequence[Episode],
+    profile: Profile,
+    outcome: Outcome,
+    say: Callable[[str], None],
+) -> None:
+    """Fit the robot's own projection where its profile has none; one that is in use stays, and memories with it."""
+    fixed = artifact.projection
+    assert fixed is not None
+    if saved_projection(profile, fixed.space, fixed.z_dim) is not None:
+        say("the profile has a projection already: it stays, for the memories that were made with it")
+        return
+    learned, held_out = _parts(options, episodes)
+    try:
+        own = learned_projection(features_of(learned, artifact), fixed.space, fixed.z_dim)
+    except ProjectionError as error:
+        say(f"no projection was fitted: {error}")
+        return
+    verdict = judge_projection(features_of(held_out, artifact), fixed, own)
+    outcome.verdicts["projection"] = [verdict]
+    if verdict.is_better:
+        save_projection(profile, own)
+        outcome.kept["projection"] = str(profile.folder)
+
+
 def _adapt_transition(
     options: argparse.Namespace,
     artifact: Artifact,
@@ -204,8 +244,7 @@ def _adapt_transition(
             return
         place = _new_folder(profile.folder)
         shutil.move(str(after.path), place)
-    entry = {"artifact": str(place), "encoder_id": artifact.manifest.encoder_id, "started_from": options.artifact}
-    profile.write(TRANSITION, TRANSITION_VERSION, entry)
+    keep_adapted(profile, place, artifact)
     outcome.kept["transition"] = str(place)
 
 

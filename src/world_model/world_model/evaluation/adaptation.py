@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from wm_core.projection import FeatureSpace, Projection
 from world_model.data.episodes import Episode
 from world_model.evaluation.comparable import in_own_unit, pixel_spaces
 from world_model.evaluation.intervals import block_sums, ratio_interval
@@ -19,6 +20,7 @@ from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
 from world_model.evaluation.scores import BLOCK, score
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.calibration import FUTURES, MotionCalibration
+from world_model.runtime.fitting import FeatureCollector
 from world_model.runtime.manifest import Manifest
 from world_model.runtime.motion_log import MotionLog
 from world_model.runtime.motion_model import MotionModel
@@ -116,6 +118,45 @@ def _target(episode: Episode, manifest: Manifest) -> Target:
     if not len(start_M):
         start_M = starts(rows, steps)
     return Target(rows, np.zeros((0, 3)), np.zeros(0), start_M, manifest.step_s, steps)
+
+
+def features_of(episodes: Sequence[Episode], artifact: Artifact) -> np.ndarray:
+    """Return the features of all frames, int8 [N, F]."""
+    network, batch = artifact.features(), 64
+    return np.concatenate(
+        [
+            network.encode(np.array(episode.image_TSSC[row : row + batch]))
+            for episode in episodes
+            for row in range(0, len(episode), batch)
+        ]
+    )
+
+
+def learned_projection(code_NF: np.ndarray, space: FeatureSpace, z_dim: int) -> Projection:
+    """Return the projection fitted on the first minutes of features in motion, as the live node fits it.
+
+    Raises:
+        ProjectionError: They are too few, or all alike.
+    """
+    collector = FeatureCollector(space)
+    for code_F in code_NF:
+        if collector.add(code_F):
+            break
+    return collector.fit(z_dim)
+
+
+def judge_projection(code_NF: np.ndarray, before: Projection, after: Projection) -> Verdict:
+    """Return which share of the variance of held-out features, int8 [N, F], each projection leaves out."""
+    feature_NF = before.space.dequantise(code_NF).astype(np.float64)
+    feature_NF -= feature_NF.mean(axis=0)
+    spread = float(feature_NF.var(axis=0).sum()) + 1e-12
+    lost = []
+    for projection in (after, before):
+        directions_FZ, _ = np.linalg.qr(projection.components.T.astype(np.float64))
+        left_NF = feature_NF - feature_NF @ directions_FZ @ directions_FZ.T
+        lost.append(np.square(left_NF).sum(axis=1) / spread)
+    sums = block_sums(np.stack(lost, axis=1), np.arange(len(code_NF)) // BLOCK)
+    return _verdict("share of the features' variance that is left out", sums)
 
 
 def judge_forecasts(
