@@ -117,10 +117,8 @@ def forecast_episode(
     """
     step_s = artifact.manifest.step_s
     seen = see(artifact, episode)
-    run = partial(
-        run_online, seen=seen, artifact=artifact, horizons=horizons, known_future=known_future,
-        motion_state=motion_state,
-    )  # fmt: skip
+    run = partial(run_online, seen=seen, artifact=artifact, horizons=horizons, known_future=known_future)
+    run = partial(run, motion_state=motion_state)
     ours = run(episode)
     forecast = _of_one_run(ours, _as_it_came(seen))
     if not only_ours:
