@@ -201,12 +201,11 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._open = _Open(msg, begin_s)
         answer = self._ask(requests)
         # While the memory looks: what judges and learns from former forecasts need not wait for its answer.
-        judged = self._tracker.observe(observation)
+        for scored in self._tracker.observe(observation) if self._is_scored else ():
+            self._publish_error(msg, scored)
         self._predictor.learn()
         if answer is not None:
             self._predict(answer)
-        for scored in judged if self._is_scored else ():
-            self._publish_error(msg, scored)
         self._say_what_is_not_scored()
 
     def _is_known_basis(self, msg: LatentState) -> bool:
