@@ -110,6 +110,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     def prepare(self) -> None:
         """Load the memory."""
         params = self._params
+        self._profile = Profile(profile_folder(params.profile, self.get_namespace())) if params.profile else None
+        known_scale = self._known_scale()
         self._last_progress = monotonic()
         try:
             self._grid: CellGrid = make_grid(
@@ -145,8 +147,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._newest: State | None = None
         self._bases: set[str] = set()
         self._await_until_s = 0.0
-        self._profile = Profile(profile_folder(params.profile, self.get_namespace())) if params.profile else None
-        self._meter = ScaleMeter(self._grid.map, self._known_scale())
+        self._meter = ScaleMeter(self._grid.map, known_scale)
         self._include_held_places()
         self._query_ms: deque[float] = deque(maxlen=_QUERY_TIMES)
         self._query_count = 0
