@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from spatial_memory import CellGrid, CellMemory, LocalMap, Place, Query, Store
+from spatial_memory import CellGrid, CellMemory, LocalMap, MemoryRecord, Place, Query, Store
+from spatial_memory.index import looks
 from spatial_memory.index import scanner as scanning
 from spatial_memory.index.columns import PAGE, Columns, Rows, bits_of, mask_of, slots_of
 from spatial_memory.index.directory import CellDirectory
@@ -140,4 +141,33 @@ def test_queries_that_look_at_much_are_answered_in_parts(monkeypatch, grid):
     for mine, other in zip(memory.query_batch(queries), together):
         assert [record.id for record in mine.records] == [record.id for record in other.records]
         assert mine.candidate_count == other.candidate_count
+    memory.close()
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize("dim", [1, 5, 32, 448])
+def test_features_are_compared_as_numpy_does_ties_included(monkeypatch, metric, dim):
+    # Few values and the largest ones: many are equally near, and sums are as large as they get.
+    rng = np.random.default_rng(dim)
+    memory = CellMemory(Store(), CellGrid(LocalMap(), 13))
+    feature_NF = rng.choice(np.array([-128, 0, 127], np.int8), (400, dim))
+    feature_NF[5] = 0
+    memory.insert(
+        [
+            MemoryRecord(at, np.ones(2), float(at % 7), 0.0, encoder_id="e", feature_id="net", feature_F=feature_F)
+            for at, feature_F in enumerate(feature_NF)
+        ]
+    )
+    queries = [
+        Query(k=k, feature_F=feature_NF[at], rank_by="latent", metric=metric) for at, k in ((0, 1), (5, 9), (7, 60))
+    ]
+    compiled = [memory.query(query) for query in queries]
+    in_parts = [memory.query_look(query) for query in queries]
+    monkeypatch.setattr(looks, "load", lambda: None)
+    for query, *answers in zip(queries, compiled, in_parts):
+        expected = memory.query(query)
+        for answer in answers:
+            assert [each.id for each in answer.records] == [each.id for each in expected.records]
+            np.testing.assert_array_equal(answer.latent_distances_K, expected.latent_distances_K)
+            assert answer.candidate_count == 400
     memory.close()
