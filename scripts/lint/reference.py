@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from wm_bringup.configuration import NODES
 from wm_sim_ros.params import WmSimParams
-from world_model.cli import COMMANDS
+from world_model.cli import COMMANDS, MORE
 from world_model.cli import main as wm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +89,7 @@ def _parameter_row(field: dataclasses.Field[Any]) -> str:
 
 
 def _command_words() -> Iterator[tuple[str, ...]]:
-    for command in COMMANDS:
+    for command in [*COMMANDS, *MORE]:
         yield (command,)
         for names in _CHOICE.findall(_help(command)):
             yield from ((command, name) for name in names.split(","))

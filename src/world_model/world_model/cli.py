@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="wm",
         description="World models whose dynamics are conditioned on memories: data, training, evaluation, export.",
-        epilog="\n".join(["commands:", *(f"  {name:{width}}  {text}" for name, text in COMMANDS.items())]),
+        epilog="\n".join(["commands:", *(f"  {name:{width}}  {text}" for name, text in known.items())]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=known, metavar="COMMAND", help="see below; wm COMMAND --help says more")

@@ -37,7 +37,7 @@ def backup(path: Path, target: Path) -> int:
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("backup", help="write a whole, checked copy; a node may be using the file")
     one.add_argument("path", type=Path, help="the memory's file")
     one.add_argument("target", type=Path, help="the copy; only one of a memory is replaced")
