@@ -43,6 +43,7 @@ AFTER_S = 2.0
 PAUSE_S = (2.0, 5.0)
 START_S = 90.0
 SESSION = "faults"
+ARTIFACT = "artifact://tiny"
 
 
 @dataclass
@@ -134,7 +135,7 @@ class Run:
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder, self._path = folder, folder / "memory.sqlite3"
         self._rng = random.Random(seed)
-        manifest = load_artifact("artifact://tiny").manifest
+        manifest = load_artifact(ARTIFACT).manifest
         self.peer = Peer(manifest.encoder_id, manifest.z_dim, self._rng)
         self.count = Count()
         self._graph, self._robot = self._started("graph"), self._started("robot")
@@ -142,7 +143,7 @@ class Run:
     def _started(self, which: str) -> Graph:
         command = executable("wm_sim_ros", "wm_sim_node")
         if which == "graph":
-            command = [*executable("wm_bringup", "world_model"), "--memory", str(self._path)]
+            command = [*executable("wm_bringup", "world_model"), "--memory", str(self._path), "--model-path", ARTIFACT]
         return Graph({which: command}, self._folder)
 
     def process(self, graph: Graph) -> psutil.Popen:
