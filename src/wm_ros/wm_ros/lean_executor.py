@@ -14,12 +14,17 @@ from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.context import Context
-from rclpy.event_handler import EventHandler
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.task import Task
 from rclpy.waitable import NumberOfEntities
+
+try:
+    from rclpy.event_handler import EventHandler
+except ImportError:
+    # As Humble calls it.
+    from rclpy.qos_event import QoSEventHandler as EventHandler
 
 _KINDS = ("timer", "subscription", "guard_condition", "client", "service")
 _NEEDED = ("can_execute", "_take_waitable", *(f"_take_{kind}" for kind in _KINDS))

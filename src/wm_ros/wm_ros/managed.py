@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lifecycle_msgs.msg import State
 from rclpy.clock import Clock, ClockType
@@ -49,7 +49,14 @@ class ManagedParams:
 ParamsT = TypeVar("ParamsT", bound=ManagedParams)
 
 
-class FinitePublisher(Publisher[Any]):
+if TYPE_CHECKING:
+    _Publisher = Publisher[Any]
+else:
+    # Humble's takes no type.
+    _Publisher = Publisher
+
+
+class FinitePublisher(_Publisher):
     """A publisher that keeps back a message with a number that is not finite, and tells its node."""
 
     refuse: Callable[[str], None] | None = None
