@@ -30,6 +30,7 @@ from wm_ros import (
     ManagedNode,
     MessageError,
     PoseInput,
+    believable_stamp_ns,
     codes,
     depth_from_msg,
     float_array_msg,
@@ -147,7 +148,11 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
     def _on_image(self, msg: FrameMsg) -> None:
         self._health.count("frames_received")
         self._health.tick("images")
-        frame_ns, steady_ns = stamp_ns(msg.header.stamp), monotonic_ns()
+        try:
+            frame_ns, steady_ns = believable_stamp_ns(msg.header.stamp), monotonic_ns()
+        except MessageError as error:
+            self._health.drop(error.reason, error.detail)
+            return
         if not self._is_wanted(frame_ns, steady_ns):
             return
         begin = perf_counter()

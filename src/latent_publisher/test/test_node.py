@@ -15,7 +15,7 @@ from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Float32MultiArray
+from std_msgs.msg import Float32MultiArray, Header
 
 from latent_publisher.node import LatentPublisher
 from latent_publisher.params import LatentPublisherParams
@@ -223,6 +223,7 @@ BAD_FRAMES = [
     ("image-encoding", {"encoding": "rgb9"}),
     ("image-truncated", {"data": array.array("B", bytes(10))}),
     ("image-empty", {"width": 0}),
+    ("impossible-stamp", {"header": Header(stamp=Time(sec=2**31 - 1))}),
     ("image-step", {"step": 3}),
     ("frame-unusable", {"colour": (0, 0, 0)}),
 ]

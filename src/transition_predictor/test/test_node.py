@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from rclpy.parameter import Parameter
+from std_msgs.msg import Header
 
 from transition_predictor.params import TransitionPredictorParams
 from wm_core.se3 import quaternion_of
@@ -129,6 +131,13 @@ def test_an_answer_that_does_not_fit_the_question_is_named_and_done_without(make
     assert world.node._health.counted("dropped/memory-answer") == 1
     assert "cannot be used" in world.node._health.status().message
     assert len(world.node._health.status().message) < 500
+
+
+def test_a_stamp_that_nothing_can_lie_ahead_of_is_dropped_by_name(make_world):
+    world = make_world(use_memory=False)
+    world.send(0, header=Header(stamp=Time(sec=2**31 - 1)))
+    world.until(lambda: world.node._health.counted("dropped/impossible-stamp") == 1)
+    world.predict(1)
 
 
 def test_nothing_that_is_not_finite_is_kept_back_in_a_usual_run(make_world):

@@ -32,6 +32,7 @@ from wm_interfaces.srv import QueryMemoryBatch
 from wm_ros import (
     ManagedNode,
     MessageError,
+    believable_stamp_ns,
     clipped,
     float_array_msg,
     floats,
@@ -295,7 +296,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         code_F = np.array(msg.feature, np.int8) if self._space is not None else None
         if code_F is not None and self._space is not None and len(code_F) != self._space.size:
             raise MessageError("feature-length", f"{len(code_F)} numbers, expected {self._space.size}")
-        return Observation(stamp_ns(msg.header.stamp), latent_D, pose, action_A, pose_std_3, code_F)
+        return Observation(believable_stamp_ns(msg.header.stamp), latent_D, pose, action_A, pose_std_3, code_F)
 
     def _ask(self, requests: Sequence[MemoryRequest]) -> _Answer | None:
         """Looks into the window, and asks the memory beyond it; returns None while that one has not answered."""

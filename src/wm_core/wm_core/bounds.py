@@ -24,6 +24,8 @@ MOST_VALUES = 65_536
 """Values of one vector."""
 LONGEST_NAME = 256
 """Characters of a frame, session, encoder or network."""
+LATEST_STAMP_S = 2**31 - 1 - 3600
+"""Latest second that a frame may be stamped with: what is an hour ahead of it can still be written into a message."""
 LONGEST_HORIZON_S = 60.0
 """Furthest that a model looks ahead [s]."""
 SHORTEST_STEP_S = 1e-3

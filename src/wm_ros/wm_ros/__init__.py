@@ -15,7 +15,16 @@ from wm_ros.inputs import ACTION_SOURCES, AUTO, POSE_SOURCES, ActionInput, PoseI
 from wm_ros.live_params import follow_params
 from wm_ros.long_work import LongWork
 from wm_ros.managed import ManagedNode, ManagedParams
-from wm_ros.messages import float_array_msg, floats, pose_from_msg, pose_to_msg, stamp_msg, stamp_ns, vector_from_msg
+from wm_ros.messages import (
+    believable_stamp_ns,
+    float_array_msg,
+    floats,
+    pose_from_msg,
+    pose_to_msg,
+    stamp_msg,
+    stamp_ns,
+    vector_from_msg,
+)
 from wm_ros.params import declare_params, environment_overrides, param
 from wm_ros.projections import codes, projection_from_msg, projection_to_msg
 from wm_ros.runner import run_node, run_nodes
@@ -46,6 +55,7 @@ __all__ = [
     "ParameterError",
     "PoseInput",
     "array_from_msg",
+    "believable_stamp_ns",
     "clipped",
     "codes",
     "compressed_image_from_msg",

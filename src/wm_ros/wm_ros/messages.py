@@ -11,7 +11,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 
-from wm_core.bounds import LARGEST_POSITION_M, LARGEST_VALUE, bounded_vector, shown
+from wm_core.bounds import LARGEST_POSITION_M, LARGEST_VALUE, LATEST_STAMP_S, bounded_vector, shown
 from wm_core.errors import MessageError
 from wm_core.sources import checked_pose
 
@@ -19,6 +19,17 @@ from wm_core.sources import checked_pose
 def stamp_ns(stamp: Time) -> int:
     """Returns a stamp as nanoseconds."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def believable_stamp_ns(stamp: Time) -> int:
+    """Returns a stamp as nanoseconds, if times ahead of it can be told at all.
+
+    Raises:
+        MessageError: ``impossible-stamp``.
+    """
+    if stamp.sec > LATEST_STAMP_S:
+        raise MessageError("impossible-stamp", f"stamp of {stamp.sec} s, at most {LATEST_STAMP_S}")
+    return stamp_ns(stamp)
 
 
 def stamp_msg(time_ns: int) -> Time:
