@@ -107,8 +107,7 @@ def forecast_episode(
         burn_in: First frames that are not judged.
         noise_seed: Seed of the run with extra pose noise.
         without: Parts of the predictor; each is switched off in one more run, named by ``name_without``.
-        only_ours: Leave out what takes a run of its own and is not asked for by ``without``: pose noise, and the
-            network that was trained without memory.
+        only_ours: Leave out what takes a run of its own: pose noise, and the network trained without memory.
         motion_state: What a profile knows of the robot's motion.
 
     Raises:
@@ -134,8 +133,7 @@ def forecast_episode(
         feature_TF = ridge_features(latent_TD, np.asarray(episode.action_TA))
         forecast["ridge regression"] = np.einsum("tf,hfd->thd", feature_TF, ridge_HFD).astype(np.float32)
     row_TH, part_TH = targets(np.asarray(episode.stamp_T), horizons, step_s)
-    second_T = (np.asarray(episode.stamp_T) - int(episode.stamp_T[0])) * 1e-9
-    judged_T = (second_T >= start_s) & (np.arange(len(episode)) >= burn_in)
+    judged_T = ((episode.stamp_T - episode.stamp_T[0]) * 1e-9 >= start_s) & (np.arange(len(episode)) >= burn_in)
     revisit_TH = _revisits(episode, seen.stretches[0].latent_TD, np.where(part_TH > 0.5, row_TH + 1, row_TH))
     whole = EpisodeForecasts(
         episode.name, _as_it_came(seen), np.empty(0), row_TH, forecast, ours.gate_TH, revisit_TH, judged_T, part_TH
