@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from rclpy.client import Client
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32MultiArray
@@ -66,11 +67,11 @@ class Peer(Node):
         self._encoder_id, self._dim, self.rng = encoder_id, dim, rng
         self.heard_s: list[float] = []
         self.create_subscription(Float32MultiArray, "/latent", lambda _: self.heard_s.append(monotonic()), STREAM)
-        self.inserting = self.create_client(InsertMemory, "/spatial_memory/insert")
-        self.asking = self.create_client(QueryMemory, "/spatial_memory/query")
-        self._batch = self.create_client(QueryMemoryBatch, "/spatial_memory/query_batch")
-        self._snapshot = self.create_client(SnapshotMemory, "/spatial_memory/snapshot")
-        self._clear = self.create_client(Trigger, "/spatial_memory/clear")
+        self.inserting: Client = self.create_client(InsertMemory, "/spatial_memory/insert")
+        self.asking: Client = self.create_client(QueryMemory, "/spatial_memory/query")
+        self._batch: Client = self.create_client(QueryMemoryBatch, "/spatial_memory/query_batch")
+        self._snapshot: Client = self.create_client(SnapshotMemory, "/spatial_memory/snapshot")
+        self._clear: Client = self.create_client(Trigger, "/spatial_memory/clear")
         self._actions = self.create_publisher(Float32MultiArray, "/actions", 10)
         self._states = self.create_publisher(LatentState, "/latent/state", STREAM)
         self._images = self.create_publisher(Image, "/camera/image_raw", SENSOR)
@@ -244,7 +245,8 @@ class Run:
             query.pose.position.x, query.pose.orientation.w = 5000.0 + 0.1 * part, 1.0
             future = peer.asking.call_async(QueryMemory.Request(query=query))
             spin_until(future.done, peer, timeout_s=START_S)
-            held |= {record.id for record in future.result().matches.records}
+            answer = future.result()
+            held |= {record.id for record in answer.matches.records} if answer else set()
         self.count.acknowledged = len(peer.acknowledged)
         self.count.lost = max(self.count.lost, len(peer.acknowledged - held))
 

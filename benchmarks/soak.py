@@ -88,7 +88,8 @@ class Soak:
         self.number += 1
         place, action_A = drive(self.number, self._rng)
         seen = int((math.atan2(place.y, place.x) / (2 * math.pi) % 1.0) * len(self._scene)) % len(self._scene)
-        latent_D = self._scene[seen] + self._rng.normal(0, 0.1, self._scene.shape[1]).astype(np.float32)
+        noise_D = np.asarray(self._rng.normal(0, 0.1, self._scene.shape[1]), np.float32)
+        latent_D = self._scene[seen] + noise_D
         stamp_ns = self.number * STEP_NS
         begin_s = time.perf_counter()
         self._recorder.observe(State(stamp_ns, latent_D, self._artifact.manifest.encoder_id, place, action_A))
@@ -97,7 +98,9 @@ class Soak:
         if self.number % PREDICT_EVERY == 0:
             self._predictor.predict(None)
         area = Area(*_around(place))
-        self._window.apply(self.memory.window(self._window.ask(area)), area)
+        update = self.memory.window(self._window.ask(area))
+        if update is not None:
+            self._window.apply(update, area)
         self.memory.query_batch([Query(k=8, place=place, radius_m=2.0, latent_D=latent_D, successors=True)])
         took_s = time.perf_counter() - begin_s
         self._keep_house()

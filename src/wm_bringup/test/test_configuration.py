@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from wm_bringup.configuration import NODES, config_directory, option_values, ros_arguments, shipped_file
+from wm_bringup.configuration import NODES, config_directory, option_values, ros_arguments
 from wm_ros import ConfigurationError
 
 
