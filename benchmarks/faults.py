@@ -67,11 +67,11 @@ class Peer(Node):
         self._encoder_id, self._dim, self.rng = encoder_id, dim, rng
         self.heard_s: list[float] = []
         self.create_subscription(Float32MultiArray, "/latent", lambda _: self.heard_s.append(monotonic()), STREAM)
-        self.inserting: Client = self.create_client(InsertMemory, "/spatial_memory/insert")
-        self.asking: Client = self.create_client(QueryMemory, "/spatial_memory/query")
-        self._batch: Client = self.create_client(QueryMemoryBatch, "/spatial_memory/query_batch")
-        self._snapshot: Client = self.create_client(SnapshotMemory, "/spatial_memory/snapshot")
-        self._clear: Client = self.create_client(Trigger, "/spatial_memory/clear")
+        self.inserting: Client[Any, Any] = self.create_client(InsertMemory, "/spatial_memory/insert")
+        self.asking: Client[Any, Any] = self.create_client(QueryMemory, "/spatial_memory/query")
+        self._batch: Client[Any, Any] = self.create_client(QueryMemoryBatch, "/spatial_memory/query_batch")
+        self._snapshot: Client[Any, Any] = self.create_client(SnapshotMemory, "/spatial_memory/snapshot")
+        self._clear: Client[Any, Any] = self.create_client(Trigger, "/spatial_memory/clear")
         self._actions = self.create_publisher(Float32MultiArray, "/actions", 10)
         self._states = self.create_publisher(LatentState, "/latent/state", STREAM)
         self._images = self.create_publisher(Image, "/camera/image_raw", SENSOR)
