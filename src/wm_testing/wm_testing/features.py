@@ -24,7 +24,7 @@ def random_network(seed: int = 0) -> bytes:
     random = np.random.default_rng(seed)
     cell = SIDE // 8
     mixed = random.normal(size=(3 * 64, CHANNELS * GRID * GRID)).astype(np.float32) * 0.05
-    weights = [numpy_helper.from_array(mixed, "mixed"), numpy_helper.from_array(np.float32(127.0), "middle")]
+    weights = [numpy_helper.from_array(mixed, "mixed"), numpy_helper.from_array(np.array(127.0, np.float32), "middle")]
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["float", "middle"], ["centred"]),
@@ -36,7 +36,7 @@ def random_network(seed: int = 0) -> bytes:
         helper.make_node("Clip", ["rounded", "least", "most"], ["clipped"]),
         helper.make_node("Cast", ["clipped"], ["feature"], to=TensorProto.INT8),
     ]
-    weights += [numpy_helper.from_array(np.float32(value), name) for name, value in (("least", -128), ("most", 127))]
+    weights += [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in (("least", -128), ("most", 127))]
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", SIDE, SIDE, 3])
     feature = helper.make_tensor_value_info("feature", TensorProto.INT8, ["batch", CHANNELS * GRID * GRID])
     graph = helper.make_graph(nodes, "encoder", [image], [feature], weights)

@@ -253,7 +253,7 @@ def _with_int8_output(model: Any) -> tuple[bytes, float, int]:
     scale, zero_point = float(weights[last.input[1]]), int(weights[last.input[2]]) - 128
     codes = last.input[0]
     graph.node.remove(last)
-    graph.initializer.append(numpy_helper.from_array(np.int16(128).reshape(()), "half"))
+    graph.initializer.append(numpy_helper.from_array(np.array(128, np.int16), "half"))
     graph.node.extend(
         [
             helper.make_node("Cast", [codes], ["wide"], to=TensorProto.INT16),
