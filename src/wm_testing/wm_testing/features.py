@@ -36,7 +36,9 @@ def random_network(seed: int = 0) -> bytes:
         helper.make_node("Clip", ["rounded", "least", "most"], ["clipped"]),
         helper.make_node("Cast", ["clipped"], ["feature"], to=TensorProto.INT8),
     ]
-    weights += [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in (("least", -128), ("most", 127))]
+    weights += [
+        numpy_helper.from_array(np.array(value, np.float32), name) for name, value in (("least", -128), ("most", 127))
+    ]
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", SIDE, SIDE, 3])
     feature = helper.make_tensor_value_info("feature", TensorProto.INT8, ["batch", CHANNELS * GRID * GRID])
     graph = helper.make_graph(nodes, "encoder", [image], [feature], weights)
