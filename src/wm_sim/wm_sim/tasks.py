@@ -37,7 +37,7 @@ class Task:
         name: One of ``TASKS``.
         start: Where the robot starts: x, y [m], yaw [rad].
         waypoints: Poses to pass in this order; the last is the goal, where the robot has to stop and face as told.
-        length_m: Shortest way from the start through all of them [m].
+        length_m: Shortest way from the start through all of them, round the ring [m].
         shortest_s: Time that the way takes at the usual speed, turning on the spot at its points included [s].
     """
 
@@ -177,8 +177,8 @@ class Judge:
 def make_task(name: str, building: Building, seed: int, start: Pose | None = None) -> Task:
     """Return the task of ``seed``: start and goal lie on the ring, 3 to 20 m of way apart, both facing as it is driven.
 
-    A ``start`` x, y [m], yaw [rad] given takes the place of the drawn one; a route then begins where the ring is
-    nearest.
+    Ways are measured as a first lap knows them: round the ring, without the short cut. A ``start`` x, y [m], yaw [rad]
+    given takes the place of the drawn one; a route then begins where the ring is nearest.
 
     ``reach_image``: to a place. ``follow_route``: along the ring, through points 2 m apart. ``return_to_start``: to a
     place and back to where, and as, it started.
@@ -191,7 +191,8 @@ def make_task(name: str, building: Building, seed: int, start: Pose | None = Non
     if seed < 0:
         raise ValueError(f"seed is {seed}, expected 0 or more")
     rng = np.random.default_rng([seed, 51, TASKS.index(name)])
-    ring, plan = _Ring(building.ring_E2), FloorPlan(building)
+    shortcut = len(building.edges_E22) - 1
+    ring, plan = _Ring(building.ring_E2), FloorPlan(building, taken_YX=building.zone_YX == shortcut)
     while True:
         ahead_m = rng.uniform(NEAREST_GOAL_M, FURTHEST_GOAL_M)
         start_m = ring.way_m(start) if start else rng.uniform(0.0, ring.length_m)

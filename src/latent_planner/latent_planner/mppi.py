@@ -1,0 +1,138 @@
+"""Model-predictive path integral control over a field of costs.
+
+Source: Williams et al., Information Theoretic MPC for Model-Based Reinforcement Learning (2017), one iteration a
+step with a warm start. Samples are coloured in time (Pinneri et al., Sample-efficient Cross-Entropy Method, 2020).
+
+Shape suffixes: B = plans, S = steps, A = action size, 3 = (x, y, yaw).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from latent_planner.limits import Limits
+from latent_planner.vehicle import Vehicle
+
+Cost = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Cost of each step of plans: poses [B, S, 3] and commands [B, S, A] to [B, S]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MppiSettings:
+    """How plans are sampled and weighed.
+
+    Attributes:
+        plans: How many are sampled each time, B.
+        steps: How far each reaches, S.
+        spread: Standard deviation of the noise, as a share of each action's range.
+        colour: Exponent of the noise's spectrum: 0 white, 2 a random walk.
+        temperature: Share of the costs' spread by which a worse plan loses weight by e.
+        discount: Weight of a step's cost over that of the step before.
+    """
+
+    plans: int = 1000
+    steps: int = 56
+    spread: float = 0.35
+    colour: float = 2.0
+    temperature: float = 0.1
+    discount: float = 0.99
+
+
+class Mppi:
+    """Receding-horizon control by sampled plans.
+
+    Args:
+        vehicle: Rolls plans out.
+        limits: Kept by every sample.
+        settings: How plans are sampled.
+        seed: Seed of the noise.
+    """
+
+    def __init__(self, vehicle: Vehicle, limits: Limits, settings: MppiSettings, seed: int = 0) -> None:
+        self._vehicle, self._limits, self._settings = vehicle, limits, settings
+        self._rng = np.random.default_rng(seed)
+        self._discount_S = (settings.discount ** np.arange(settings.steps)).astype(np.float32)
+        range_A = np.subtract(limits.high, limits.low)
+        self._std_A = (settings.spread * range_A).astype(np.float32)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin from standing still."""
+        actions = len(self._limits.low)
+        self._plan_SA = np.zeros((self._settings.steps, actions), np.float32)
+        self._before_A, self._change_A = np.zeros(actions), np.zeros(actions)
+
+    @property
+    def present(self) -> np.ndarray:
+        """The present plan: commands of the coming steps, [S, A]."""
+        return self._plan_SA
+
+    def plan(self, pose_3: np.ndarray, cost: Cost) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the samples' commands [B, S, A], poses [B, S, 3] and costs [B]; the plan becomes their weighted mean.
+
+        Args:
+            pose_3: Where the robot is: x, y [m], yaw [rad].
+            cost: Of each step.
+        """
+        plan_SBA = self._samples()
+        plan_BSA = np.ascontiguousarray(plan_SBA.transpose(1, 0, 2))
+        pose_BS3 = self._vehicle.roll_out(pose_3, plan_BSA)
+        cost_B = cost(pose_BS3, plan_BSA) @ self._discount_S
+        weight_B = _weights(cost_B, self._settings.temperature)
+        mean_SA = np.einsum("b,bsa->sa", weight_B, plan_BSA)
+        bounded = self._limits.bounded(mean_SA[:, None], self._before_A, self._change_A, self._vehicle.step_s)
+        self._plan_SA = bounded[:, 0]
+        return plan_BSA, pose_BS3, cost_B
+
+    def bounded(self, command_A: np.ndarray) -> np.ndarray:
+        """Return a command as the limits let it follow the last one."""
+        wanted_1BA = np.asarray(command_A, float)[None, None]
+        bounded = self._limits.bounded(wanted_1BA, self._before_A, self._change_A, self._vehicle.step_s)
+        return np.asarray(bounded[0, 0])
+
+    def advance(self, command_A: np.ndarray) -> None:
+        """Note the command of the step that begins now, and move the plan on by it."""
+        self._change_A, self._before_A = command_A - self._before_A, np.array(command_A, float)
+        self._plan_SA = np.concatenate([self._plan_SA[1:], self._plan_SA[-1:]])
+
+    def _samples(self) -> np.ndarray:
+        """Return noisy plans within the limits, [S, B, A]; the first is the present plan, the second stands still."""
+        settings = self._settings
+        shape = (settings.steps, settings.plans, len(self._std_A))
+        plan_SBA = self._plan_SA[:, None] + self._std_A * coloured(self._rng, shape, settings.colour)
+        plan_SBA[:, 0] = self._plan_SA
+        plan_SBA[:, 1] = 0.0
+        return self._limits.reachable(plan_SBA, self._before_A, self._vehicle.step_s)
+
+
+def coloured(rng: np.random.Generator, shape: tuple[int, ...], colour: float) -> np.ndarray:
+    """Return noise of unit variance along the first axis with a spectrum of 1 / f ** ``colour``, float32.
+
+    White noise is filtered, and scaled by what the filter leaves of its variance: right at any length, 1 and 2 too.
+    """
+    white = rng.standard_normal(shape, np.float32)
+    steps = shape[0]
+    frequency = np.maximum(np.fft.rfftfreq(steps), 1.0 / steps)
+    gain = frequency ** (-0.5 * colour)
+    twice = np.full(len(gain), 2.0)
+    twice[0] = 1.0
+    if steps % 2 == 0:
+        twice[-1] = 1.0
+    gain /= math.sqrt(float((twice * gain**2).sum()) / steps)
+    kernel = np.fft.irfft(gain, steps)
+    # As a product with a circulant matrix: for so few steps cheaper than transforms.
+    index = (np.arange(steps)[:, None] - np.arange(steps)) % steps
+    filtered = kernel[index].astype(np.float32) @ white.reshape(steps, -1)
+    return np.asarray(filtered.reshape(shape))
+
+
+def _weights(cost_B: np.ndarray, temperature: float) -> np.ndarray:
+    best = cost_B.min()
+    spread = max(float(np.median(cost_B) - best), 1e-6)
+    weight_B = np.exp((best - cost_B) / (temperature * spread))
+    weighed: np.ndarray = (weight_B / weight_B.sum()).astype(np.float32)
+    return weighed

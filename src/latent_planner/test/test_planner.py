@@ -1,0 +1,87 @@
+"""A robot driven by the planner, in a building that it has seen once."""
+
+import math
+
+import numpy as np
+import pytest
+from latent_planner.goals import GoalError, look_up
+from latent_planner.ground import Ground, GroundSettings
+from latent_planner.limits import Limits
+from latent_planner.planner import Planner, State
+from latent_planner.vehicle import Vehicle
+
+from wm_sim import STILL, Simulation, make_building, make_task, simulate
+from world_model.runtime.motion_model import MotionModel
+
+STEP_S = 0.05
+UNICYCLE = MotionModel(
+    weights=((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0)), delay_steps=2, lag_steps=2.4,
+    residual_share=(0.0, 0.0, 0.0),
+)  # fmt: skip
+
+
+def drive(seed, task_seed):
+    task = make_task("reach_image", make_building(seed), task_seed)
+    lap = simulate(seed, 45.0, image_size=(8, 8), changes=STILL)
+    pose_N3 = np.array([step.pose for step in lap])[::4]
+    field = Ground(pose_N3, np.zeros(len(pose_N3), int), GroundSettings()).field(np.array(task.goal[:2]))
+    planner = Planner(Vehicle(UNICYCLE, STEP_S, 2), Limits(high=(1.2, 2.0)))
+    planner.drive_to(np.array(task.goal), field)
+    run = Simulation(seed + 500, building_seed=seed, image_size=(8, 8), changes=STILL, driven_by="actions", task=task)
+    step, decisions = run.step(), []
+    while step.outcome.goes_on:
+        decisions.append(planner.decide(np.array(step.pose), float(step.motion_2[0])))
+        step = run.step(decisions[-1].command_A)
+    return step, decisions
+
+
+@pytest.mark.parametrize(("seed", "task_seed"), [(0, 0), (1, 1003), (5, 7)])
+def test_the_goal_is_reached_in_time_without_contact(seed, task_seed):
+    step, decisions = drive(seed, task_seed)
+    assert step.outcome.has_succeeded
+    assert step.contact_count == 0
+    assert decisions[0].state is State.DRIVING
+    assert decisions[0].sample_BS3.shape == (16, 56, 3)
+
+
+def test_a_planner_without_goal_or_with_a_pose_that_is_none_is_refused():
+    planner = Planner(Vehicle(UNICYCLE, STEP_S, 2), Limits())
+    with pytest.raises(ValueError, match="no goal"):
+        planner.decide(np.zeros(3), 0.0)
+    track_N3 = np.column_stack([np.arange(0.0, 3.0, 0.2), np.zeros(15), np.zeros(15)])
+    known = Ground(track_N3, np.zeros(15, int), GroundSettings())
+    planner.drive_to(np.array([2.0, 0.0, 0.0]), known.field(np.array([2.0, 0.0])))
+    with pytest.raises(ValueError, match="not finite"):
+        planner.decide(np.array([0.0, math.nan, 0.0]), 0.0)
+
+
+def circle(count=40, radius_m=5.0):
+    angle_N = np.linspace(0.0, 2 * math.pi, count, endpoint=False)
+    return np.column_stack([radius_m * np.cos(angle_N), radius_m * np.sin(angle_N), angle_N])
+
+
+def test_a_picture_is_looked_up_where_it_was_seen():
+    pose_N3, rng = circle(), np.random.default_rng(0)
+    look_ND = np.repeat(rng.normal(size=(8, 16)), 5, axis=0) + 0.01 * rng.normal(size=(40, 16))
+    found = look_up(look_ND[12], look_ND, pose_N3)
+    assert found.memory == 12
+    assert found.pose_3 == pytest.approx(pose_N3[12])
+
+
+def test_places_that_look_alike_are_named_and_not_guessed():
+    look_ND = np.tile(np.repeat(np.random.default_rng(0).normal(size=(4, 16)), 5, axis=0), (2, 1))
+    with pytest.raises(GoalError, match="nearly as much like it") as error:
+        look_up(look_ND[3], look_ND, circle())
+    assert error.value.reason == "ambiguous"
+
+
+@pytest.mark.parametrize("wanted_D", [np.zeros(3), np.full(16, np.nan)])
+def test_foreign_looks_are_refused(wanted_D):
+    with pytest.raises(GoalError) as error:
+        look_up(wanted_D, np.zeros((4, 16)), circle(4))
+    assert error.value.reason == "foreign"
+
+
+def test_an_empty_memory_is_named():
+    with pytest.raises(GoalError, match="empty"):
+        look_up(np.zeros(16), np.zeros((0, 16)), np.zeros((0, 3)))
