@@ -130,8 +130,10 @@ class Pair:
     def snapshot(self) -> None:
         mine, theirs = self.path.with_name("snapshot"), self.path.with_name("twin")
         assert self.memory.snapshot(mine) == self.twin.snapshot(theirs)
+        had_features = self.world.has_features
         self.insert()
         assert self.memory.restore(mine) == self.twin.restore(theirs)
+        self.world.has_features = had_features
 
 
 @RANDOM
