@@ -78,7 +78,8 @@ def wm_commands() -> set[str]:
 
 @cache
 def wm_source() -> str:
-    return "\n".join(path.read_text() for path in (ROOT / "src/world_model/world_model/commands").glob("*.py"))
+    files = [*(ROOT / "src/world_model/world_model/commands").glob("*.py"), *(ROOT / "src").glob("*/*/store/command.py")]
+    return "\n".join(path.read_text() for path in files)
 
 
 def test_links_lead_somewhere():
