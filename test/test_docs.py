@@ -78,7 +78,10 @@ def wm_commands() -> set[str]:
 
 @cache
 def wm_source() -> str:
-    files = [*(ROOT / "src/world_model/world_model/commands").glob("*.py"), *(ROOT / "src").glob("*/*/store/command.py")]
+    files = [
+        *(ROOT / "src/world_model/world_model/commands").glob("*.py"),
+        *(ROOT / "src").glob("*/*/store/command.py"),
+    ]
     return "\n".join(path.read_text() for path in files)
 
 
