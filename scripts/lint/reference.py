@@ -57,7 +57,7 @@ def command_line() -> str:
     parts = [f"# The command line `wm`\n\n{_WRITTEN}"]
     parts.append(
         "Exit codes: 0; 2 with one line when something asked for is wrong; `wm data` also 1: `bag` when more than a\n"
-        "tenth of the frames was lost to faults, `inspect` when a recording does not suffice. Tasks, step by step:\n"
+        "tenth of the frames was lost to faults, `inspect` when one does not suffice to train. Tasks, step by step:\n"
         "[from bag to model](../guides/bag_to_model.md).\n"
     )
     for words in [(), *_command_words()]:

@@ -387,3 +387,41 @@ def test_inspection_tells_what_would_feed_what_and_what_is_wanting(tmp_path, cap
         circle.append((POSE, POSE_TYPE, T0 + i * STEP, pose(T0 + i * STEP, 3.0 * np.sin(i / 30))))
     assert main(["inspect", str(write(tmp_path / "circle", circle))]) == 0
     assert "suffices to train" in capsys.readouterr().out
+
+
+def test_inspection_judges_as_conversion_does(tmp_path, capsys):
+    """A circle of 30 s, with each kind of fault that leaves nothing, or too little, of it."""
+
+    def circle(harm=lambda event, i: event):
+        events = frames(600)
+        events += [(POSE, POSE_TYPE, T0 + i * STEP, pose(T0 + i * STEP, 3.0 * np.sin(i / 30))) for i in range(600)]
+        return [harm(event, i) for i, event in enumerate(events)]
+
+    def unknown_encoding(every):
+        def harm(event, i):
+            if event[1] == IMAGE and i % every == 0:
+                event[3].encoding = "martian"
+            return event
+
+        return harm
+
+    def late_pose(event, i):
+        if event[1] == POSE_TYPE:
+            event[3].header.stamp = header(event[2] - 600_000_000).stamp
+        return event
+
+    twice = circle() + [("/a" + topic, kind, ns, msg) for topic, kind, ns, msg in circle() if kind == IMAGE]
+    twice = [("/b" + topic if topic == "/camera/image_raw" else topic, *rest) for topic, *rest in twice]
+    for name, events, code, said in (
+        ("whole", circle(), 0, "600 kept"),
+        ("some", circle(unknown_encoding(5)), 1, "lost: 120 frames, image-encoding"),
+        ("none", circle(unknown_encoding(1)), 2, "nothing usable came of it"),
+        ("late", circle(late_pose), 1, "poses on /pose lie 0.6 s before the frames: another clock?"),
+        ("twice", twice, 2, "equally good; name one with --image-topic"),
+    ):
+        bag = write(tmp_path / name, events)
+        assert (name, main(["inspect", str(bag)])) == (name, code)
+        told = capsys.readouterr().out
+        assert said in told
+        assert ("does not suffice to train" in told) == (code > 0)
+        assert main(["bag", str(bag), str(tmp_path / f"{name}_set")]) == code

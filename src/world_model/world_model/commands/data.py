@@ -29,8 +29,8 @@ __all__ = ["main", "named_bags", "parse_seeds"]
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-data") -> int:
     """Run the command line and return its exit code.
 
-    0; 1 when more than a tenth of a recording's frames were lost to faults, unless ``--allow-partial``; 2 when what was
-    asked for is wrong, or nothing usable came.
+    0; 1 when more than a tenth of a recording's frames were lost to faults, unless ``--allow-partial``, or an inspected
+    one does not suffice to train; 2 when what was asked for is wrong, or nothing usable came or would come.
     """
     options = _parser(prog).parse_args(arguments)
     try:
@@ -173,14 +173,17 @@ def named_bags(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def _inspect(options: argparse.Namespace, bar: Progress) -> int:
-    suffices = True
+    """Say what recordings hold; 0 where each suffices, 2 where nothing usable would come of any, else 1."""
+    reports = []
     for path in find_bags(options.bags):
         task = bar.add_task(path.name, total=None)
         wishes = Wishes(options.image_topic, options.pose_topic, options.action_topic)
         report = inspect_bag(Bag(path), wishes, partial(_advance, bar, task))
         _say(report.lines)
-        suffices &= report.suffices
-    return 0 if suffices else 1
+        reports.append(report)
+    if not any(report.is_usable for report in reports):
+        return 2
+    return 0 if all(report.suffices for report in reports) else 1
 
 
 def _say(lines: Iterable[str]) -> None:

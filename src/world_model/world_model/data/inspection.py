@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from wm_core.bags import Bag, BagError
 from wm_core.bags.survey import CAMERA, CAMERA_TYPES, POSE, TopicSurvey, Wishes, choose_sources, survey
+from world_model.data.account import Account
+from world_model.data.bag_options import BagOptions
+from world_model.data.bags import read_recording
 
 AGAIN_S = 20.0
 """A place counts as seen again when at least so long has passed."""
 _AGAIN_M, _AGAIN_SHARE = 1.0, 0.1
 _COMPARED = 1000
 SLOWEST_HZ = 1.0
-_ANOTHER_CLOCK_S = 1.0
+_NOT = "  does not suffice to train"
+_LOOKED_AT_PX = 8
+"""Side of the pictures that are read to see whether they can be [px]."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """The report in lines, and whether the recording suffices to train."""
+    """The report in lines.
+
+    Attributes:
+        lines: What is said.
+        suffices: Whether the recording suffices to train.
+        is_usable: Whether anything would come of converting it.
+    """
 
     lines: list[str]
     suffices: bool
+    is_usable: bool
 
 
 def inspect_bag(
     bag: Bag, wishes: Wishes, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Inspection:
-    """Return what a recording holds: topics, rates, gaps, clocks, what would feed what, and whether it suffices."""
+    """Return what a recording holds: topics, rates, gaps, clocks, what would feed what, and whether it suffices.
+
+    The recording is read as conversion reads it, so both give the same account.
+
+    Raises:
+        DataError: What is asked for is not in the recording.
+    """
     surveys = survey(bag, progress=progress)
     duration_s = (bag.end_ns - bag.start_ns) * 1e-9
     lines = [f"{bag.path}: {sum(bag.counts.values())} messages in {duration_s:.1f} s"]
@@ -43,19 +61,42 @@ def inspect_bag(
     try:
         choices = choose_sources(bag, wishes)
     except BagError as error:
-        return Inspection([*lines, f"  {error}"], False)
+        return Inspection([*lines, f"  {error}", _NOT], suffices=False, is_usable=False)
     lines += [f"  {choice}" for choice in choices.values()]
     camera, pose = (surveys.get(choices[target].topic or "") for target in (CAMERA, POSE))
-    wanting = _wanting(camera, pose, duration_s)
+    account = None if camera is None else _read(bag, wishes, progress)
+    lines += _news(account, lines) if account else []
+    wanting = _wanting(camera, pose, account, duration_s)
     lines += [f"  {text}" for text in wanting]
-    lines.append("  does not suffice to train" if wanting else "  suffices to train")
-    return Inspection(lines, not wanting)
+    suffices = account is not None and not account.is_partial and not wanting
+    lines.append("  suffices to train" if suffices else _NOT)
+    return Inspection(lines, suffices, account is not None and account.is_usable)
 
 
-def _wanting(camera: TopicSurvey | None, pose: TopicSurvey | None, duration_s: float) -> list[str]:
+def _read(bag: Bag, wishes: Wishes, progress: Callable[[int, int], None]) -> Account:
+    """Returns the account that conversion would give."""
+    options = BagOptions(
+        image_topic=wishes.image_topic,
+        pose_topic=wishes.pose_topic,
+        action_topic=wishes.action_topic,
+        image_size=_LOOKED_AT_PX,
+    )
+    return read_recording(bag.path, options, progress=progress).account
+
+
+def _news(account: Account, lines: Sequence[str]) -> list[str]:
+    """Returns the lines of an account that say what was not said before."""
+    said = "\n".join(lines)
+    first = f"  {account.lines()[0].removeprefix(f'{account.recording}: ')}"
+    return [first, *(line for line in account.lines()[1:] if line.split(": ", 1)[-1] not in said)]
+
+
+def _wanting(
+    camera: TopicSurvey | None, pose: TopicSurvey | None, account: Account | None, duration_s: float
+) -> list[str]:
     """Returns what training would lack."""
     texts = []
-    if camera is None or camera.count < 2 or camera.type not in CAMERA_TYPES:
+    if account is None or camera is None or camera.count < 2 or camera.type not in CAMERA_TYPES:
         return ["there is no camera"]
     if len(set(camera.stamps_ns)) < camera.count / 2:
         texts.append(f"{camera.count - len(set(camera.stamps_ns))} images repeat a stamp; is the camera stamped?")
@@ -65,9 +106,8 @@ def _wanting(camera: TopicSurvey | None, pose: TopicSurvey | None, duration_s: f
         texts.append(f"it lasts {duration_s:.1f} s, shorter than the {AGAIN_S:.0f} s after which a place is seen again")
     if pose is None:
         texts.append("there is no pose, so no memory can be learnt from it")
-    elif (off_s := (pose.clock_offset_s or 0.0) - (camera.clock_offset_s or 0.0)) and abs(off_s) > _ANOTHER_CLOCK_S:
-        side = "after" if off_s > 0 else "before"
-        texts.append(f"poses lie {abs(off_s):.3g} s {side} the frames: another clock?")
+    elif account.is_usable and not account.poses.known:
+        texts.append("no frame has a pose, so no memory can be learnt from it")
     elif pose.moves is False:
         texts.append("the pose does not change")
     elif duration_s >= AGAIN_S and not comes_back(pose):
