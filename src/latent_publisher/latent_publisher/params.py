@@ -29,7 +29,7 @@ class LatentPublisherParams(ModelParams):
         choices=(AUTO, *ACTION_SOURCES),
     )
     tf_map_frame: str = param("", "Frame that tf gives the pose in; empty: the first of map, odom, world it connects.")
-    tf_body_frame: str = param("", "Frame whose pose tf gives; empty: the first of base_link, base_footprint it has.")
+    tf_body_frame: str = param("", "Frame whose pose tf gives; empty: base_link, base_footprint or an optical one.")
     pose_wait_s: float = param(
         0.0,
         "Longest that /latent/state waits for a measured pose after the frame [s]; 0: the expected one does.",

@@ -140,10 +140,25 @@ def test_the_pose_of_an_optical_frame_in_tf_is_the_bodys():
     np.testing.assert_allclose(sample.position, [1.0 + 0.2 * math.cos(0.7), 0.2 * math.sin(0.7), 0.0], atol=1e-9)
 
 
+def test_tf_without_a_body_gives_the_first_camera_that_is_connected():
+    look = Fields(x=-0.5, y=0.5, z=-0.5, w=0.5)  # REP-103: body to optical, here looking along the map's x
+    buffer = TransformBuffer()
+    assert buffer.insert(tf(transform("rig", "left_optical", 0.0, x=5.0, rotation=look))) == []
+    (sample,) = buffer.insert(tf(transform("map", "front_optical_frame", 1.0, x=1.0, rotation=look)))
+    assert (sample.position.tolist(), yaw_of(sample.quaternion)) == ([1.0, 0.0, 0.0], pytest.approx(0.0))
+    buffer.insert(tf(transform("map", "rear_optical_frame", 1.0, x=9.0, rotation=look)))
+    assert buffer.lookup(1_000_000_000).position[0] == 1.0
+    buffer.insert(tf(transform("map", "base_link", 1.0, x=3.0)))
+    assert buffer.lookup(1_000_000_000).position[0] == 3.0  # a body goes before a camera
+
+
 def test_tf_that_does_not_connect_is_named():
     buffer = TransformBuffer()
     assert buffer.insert(tf(transform("earth", "base_link", 1.0))) == []
-    assert "tf does not connect map or odom or world -> base_link or base_footprint" in buffer.why_not()
+    assert (
+        "tf does not connect map or odom or world -> base_link or base_footprint or an optical frame"
+        in buffer.why_not()
+    )
     assert "earth -> base_link" in buffer.why_not()
 
 

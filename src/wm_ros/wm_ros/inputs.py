@@ -194,7 +194,8 @@ class PoseInput(TypedInput):
         health: Says what is missing.
         source: One of ``POSE_SOURCES``, or ``auto``.
         map_frame: Frame in which tf is asked for the pose; "": the first of map, odom, world that is connected.
-        body_frame: Frame whose pose tf is asked for; "": the first of base_link, base_footprint that is known.
+        body_frame: Frame whose pose tf is asked for; "": the first of base_link, base_footprint, optical ones that
+            is connected.
         callback: Called with each pose.
         refused: Called with the reason for each pose that cannot be used.
 

@@ -44,6 +44,9 @@ def test_tf_that_does_not_connect_says_so(tmp_path):
         recorder.say("/tf", kind, T0 + i * STEP, [recorder.transform("base_link", "wheel", T0 + i * STEP, yaw=0.1 * i)])
     account = read_recording(recorder.write(), BagOptions(image_size=8, pose_topic="/tf")).account
     assert any("tf does not connect map" in note for note in account.notes)
+    chosen = read_recording(tmp_path / "bag", BagOptions(image_size=8)).account
+    assert chosen.poses.topic is None
+    assert chosen.poses.why.startswith("/tf: tf does not connect map")
 
 
 def test_a_type_without_a_wheel_is_read_by_the_recordings_own_definition(tmp_path):

@@ -134,6 +134,9 @@ def survey(
             of.faults[str(getattr(error, "reason", error))] += 1
         if done % 200 == 0 or done == total:
             progress(done, total)
+    for topic, of in found.items():
+        if of.type == TF_TYPE and topic != TF_STATIC and of.count and not of.values:
+            of.faults[buffer.why_not()] = of.count
     return found
 
 
@@ -166,7 +169,7 @@ def choose_sources(
     surveys = survey(bag, doubtful + [t for t in (TF_STATIC,) if t in bag.types]) if doubtful else {}
     for target in open_targets:
         candidates = [c for topic in possible[target] if (c := _candidate(bag, topic, target, surveys)) is not None]
-        choices[target] = choose(target, candidates)
+        choices[target] = choose(target, candidates, _why_none(possible[target], surveys))
         if choices[target].is_tie:
             raise BagError(f"{target}: {' and '.join(map(str, candidates))} are equally good; {hints[target]}")
     return choices
@@ -219,6 +222,12 @@ def _candidate(bag: Bag, topic: str, target: str, surveys: Mapping[str, TopicSur
     if not usable:
         return None
     return Candidate(topic, usable, _rank(of, target), of.moves, f"in '{of.frame_id}'" if of.frame_id else of.type)
+
+
+def _why_none(topics: Sequence[str], surveys: Mapping[str, TopicSurvey]) -> str:
+    """Returns in words why topics of a fitting type cannot be used; "" where there are none, or nothing is known."""
+    faulty = [surveys[topic] for topic in topics if topic in surveys and surveys[topic].faults]
+    return "; ".join(f"{of.topic}: {of.faults.most_common(1)[0][0]}" for of in faulty)
 
 
 def _rank(of: TopicSurvey, target: str) -> int:

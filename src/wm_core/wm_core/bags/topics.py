@@ -64,16 +64,21 @@ class Choice:
         return f"{self.target} <- {self.topic or 'nothing'} ({self.why}){rest}"
 
 
-def choose(target: str, candidates: Sequence[Candidate]) -> Choice:
+def choose(target: str, candidates: Sequence[Candidate], why_none: str = "") -> Choice:
     """Decides which candidate feeds a topic of the graph.
 
     Empty topics are left out. Of the rest, one of the same name (for cameras also NAME/compressed) goes first, unless
     it has hardly any messages beside another, or says always the same while another does not. Then what says something
     that changes, the better type, and at least twice the messages decide; else it is a tie.
+
+    Args:
+        target: Topic of the graph.
+        candidates: Topics that could feed it.
+        why_none: Why others of a fitting type are no candidates.
     """
     filled = [c for c in candidates if c.count is None or c.count > 0]
     if not filled:
-        return Choice(target, None, "no topic of a fitting type with messages", tuple(candidates))
+        return Choice(target, None, why_none or "no topic of a fitting type with messages", tuple(candidates))
     most = max(c.count or 0 for c in filled)
     moving = [c for c in filled if c.moves]
     heard = [c for c in filled if c.count is None or c.count >= _FEW * most]

@@ -106,7 +106,12 @@ def checked_pose(point: Sequence[float], turn: Sequence[float]) -> tuple[np.ndar
 
 def as_body(quaternion: np.ndarray, child_frame_id: str) -> np.ndarray:
     """Returns a frame's orientation as a body's: turned where the frame's name says that it is an optical one."""
-    return compose(quaternion, _BODY_IN_OPTICAL) if child_frame_id.endswith(_OPTICAL) else quaternion
+    return compose(quaternion, _BODY_IN_OPTICAL) if is_optical(child_frame_id) else quaternion
+
+
+def is_optical(frame_id: str) -> bool:
+    """Returns whether a frame's name says that it is an optical one."""
+    return frame_id.endswith(_OPTICAL)
 
 
 def _standard_errors(covariance: Sequence[float]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from wm_core.bounds import checked_name
 from wm_core.errors import MessageError
 from wm_core.se3 import compose, rotate, slerp
-from wm_core.sources.poses import PoseSample, as_body, checked_pose, stamp_ns_of
+from wm_core.sources.poses import PoseSample, as_body, checked_pose, is_optical, stamp_ns_of
 
 TF_TYPE = "tf2_msgs/msg/TFMessage"
 MAPS = ("map", "odom", "world")
@@ -62,12 +62,13 @@ class TransformBuffer:
 
     Args:
         parent: Frame in which poses are wanted; "" takes the first of map, odom, world that is connected.
-        child: Frame whose pose is wanted; "" takes the first of base_link, base_footprint that is known.
+        child: Frame whose pose is wanted; "" takes the first of base_link, base_footprint that is known, and where
+            none is connected a camera's: the first optical frame that was told of.
     """
 
     def __init__(self, parent: str = "", child: str = "") -> None:
         self._parents = (parent.lstrip("/"),) if parent else MAPS
-        self._children = (child.lstrip("/"),) if child else BODIES
+        self._child = child.lstrip("/")
         self._edges: dict[str, _Edge] = {}
 
     @property
@@ -126,13 +127,16 @@ class TransformBuffer:
 
     def _chain(self) -> tuple[list[str], str] | None:
         """Returns the frames from the body up to below the map, and the map's name."""
-        for child in self._children:
+        for child in self._children():
             way = list(self._up(child))
             ends = [self._edges[frame].parent for frame in way]
             for parent in self._parents:
                 if parent in ends:
                     return way[: ends.index(parent) + 1], parent
         return None
+
+    def _children(self) -> tuple[str, ...]:
+        return (self._child,) if self._child else (*BODIES, *filter(is_optical, self._edges))
 
     def _up(self, frame: str) -> Iterable[str]:
         seen = set[str]()
@@ -143,7 +147,8 @@ class TransformBuffer:
 
     def why_not(self) -> str:
         """Returns in words why no pose can be looked up."""
-        wanted = f"{' or '.join(self._parents)} -> {' or '.join(self._children)}"
+        bodies = (self._child,) if self._child else (*BODIES, "an optical frame")
+        wanted = f"{' or '.join(self._parents)} -> {' or '.join(bodies)}"
         edges = [f"{edge.parent} -> {child}" for child, edge in sorted(self._edges.items())]
         more = f" and {len(edges) - _MOST_SHOWN} more" if len(edges) > _MOST_SHOWN else ""
         known = f"{', '.join(edges[:_MOST_SHOWN])}{more}" if edges else "nothing"
