@@ -77,6 +77,7 @@ from wm_ros import (
     stamp_ns,
 )
 from wm_ros.memory_arrays import ask_from_request, update_to_response
+from wm_ros.poseless import PoseWatch
 from wm_ros.query_arrays import answers_to_arrays, queries_from_arrays
 from world_model.errors import ArtifactError, ProfileError
 from world_model.runtime.profile import Profile, profile_folder
@@ -147,6 +148,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._newest: State | None = None
         self._bases: set[str] = set()
         self._await_until_s = 0.0
+        self._poses = PoseWatch("they are not remembered")
         self._meter = ScaleMeter(self._grid.map, known_scale)
         self._include_held_places()
         self._query_ms: deque[float] = deque(maxlen=_QUERY_TIMES)
@@ -301,6 +303,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         return True
 
     def _keep(self, msg: LatentState) -> None:
+        self._poses.observe(msg)
         try:
             state = self._newest = self._model.apply(messages.state_from_msg(msg))
             self._allowed.check_source(state.encoder_id, state.feature_id, state.latent_D.size, "the latent")
@@ -659,6 +662,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._health.gauge("successors_unusable", self._fit.unusable)
         self._health.degrade("successors", self._fit.complaint)
         self._health.degrade("source", self._foreign_source())
+        self._health.degrade("poses", *self._poses.complaint())
         self._health.degrade("store", "; ".join(stats.degraded) or None)
 
     def _count_successors(self) -> None:

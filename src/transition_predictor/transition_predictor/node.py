@@ -50,6 +50,7 @@ from wm_ros import (
 from wm_ros.expected_frame import ExpectedFrame
 from wm_ros.memory_window import HeldMemories, WindowSettings
 from wm_ros.messages import pose_std_from_values, pose_std_values
+from wm_ros.poseless import PoseWatch
 from wm_ros.silence import why_silent
 from world_model.runtime.adapted import adapted_artifact
 from world_model.runtime.artifacts import Artifact
@@ -128,6 +129,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._is_scored = self._space is None
         self._projections: dict[str, Projection] = {}
         self._untold: deque[LatentState] = deque(maxlen=_RATED_FRAMES)
+        self._poses = PoseWatch("forecasts are made without memories")
         self._asked: list[int] = []
 
     def _fitting(self, artifact: Artifact, profile: Profile | None) -> Artifact:
@@ -195,6 +197,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             self._health.count("latents_before_their_basis")
             return
         self._follow_time(observation.stamp_ns)
+        self._poses.observe(msg)
         # One context, one open question: a latent that comes before the answer to the last ends the waiting for it.
         self._give_up("late")
         self._change_basis(msg.encoder_id)
@@ -248,7 +251,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             self._tracker = ErrorTracker(variance_D, self._manifest.step_s / 2)
             self._degraded.clear()
             self._health.count("changes_of_basis")
-        unscored = "not published: latents are in a fixed basis until this robot's own is fitted"
+        unscored = "not published: latents are in a fixed basis until half a minute of driving is seen"
         self._health.gauge("errors", "published" if self._is_scored else unscored)
 
     def _follow_time(self, now_ns: int) -> None:
@@ -266,6 +269,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         if len(self._stamps) <= _RATED_FRAMES or self._unrated_count < _RATED_EVERY:
             return
         self._unrated_count = 0
+        self._health.degrade("poses", *(self._poses.complaint() if self._params.use_memory else (None, "")))
         gap_s, step_s = measured_step_s(np.array(self._stamps)), self._manifest.step_s
         slow = [horizon_s for horizon_s in self._predictor.horizons_s if too_slow(gap_s, horizon_s, step_s)]
         for horizon_s in self._predictor.horizons_s:
