@@ -295,6 +295,17 @@ def test_a_camera_too_slow_to_judge_by_is_said_and_no_failure():
     assert not [reason for reason in judge(summary) if "prediction error" in reason]
 
 
+def test_errors_that_no_basis_allows_yet_are_said_and_no_failure():
+    found, run = good_run()
+    found.errors = []
+    found.diagnostics.setdefault("transition_predictor", {})["errors"] = "not published: latents are in a fixed basis"
+    summary = summarise(found, run)
+    assert "any time ahead: not published: latents are in a fixed basis" in summary["verdict"]
+    assert not [reason for reason in judge(summary) if "prediction error" in reason]
+    found.diagnostics["transition_predictor"]["errors"] = "published"
+    assert "no prediction error came out" in judge(summarise(found, run))
+
+
 def test_the_default_robot_comes_back_to_places_within_its_first_minute():
     robot = PathFollower(make_building(_DEFAULT_SEED, WorldConfig()), Driving(), _DEFAULT_SEED)
     poses, back_s = [], []

@@ -113,7 +113,9 @@ def not_scored(found: Measurements) -> dict[str, str]:
     """Returns {time ahead: why no forecast for it can be judged}, as the predictor says."""
     values = found.diagnostics.get("transition_predictor", {})
     said = {key.removeprefix("forecast_"): text for key, text in values.items() if key.startswith("forecast_")}
-    return {horizon: text for horizon, text in said.items() if text.startswith("not scored")}
+    unscored = {horizon: text for horizon, text in said.items() if text.startswith("not scored")}
+    errors = values.get("errors", "")
+    return unscored | ({"any time": errors} if errors.startswith("not published") else {})
 
 
 def degraded_modes(found: Measurements) -> dict[str, list[str]]:
