@@ -308,8 +308,9 @@ def rigid_from_msg(msg: Transform, frame_id: str = "") -> Rigid:
     """Return a transform about z, into a frame of this name; empty: the same frame.
 
     Raises:
-        MessageError: It is not finite, not of unit length, or tilts.
+        MessageError: It is not finite, not of unit length, or tilts; or the frame's name is too long.
     """
+    checked_name(frame_id, "frame_id")
     pose = Pose(position=Point(x=msg.translation.x, y=msg.translation.y, z=msg.translation.z), orientation=msg.rotation)
     position, quaternion = pose_from_msg(pose)
     if math.hypot(quaternion[0], quaternion[1]) > 1e-3:

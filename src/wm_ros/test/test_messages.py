@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose
+from rclpy.serialization import deserialize_message, serialize_message
 
 from wm_core.se3 import quaternion_of, yaw_of
 from wm_ros import MessageError, float_array_msg, pose_from_msg, pose_to_msg, stamp_msg, stamp_ns, vector_from_msg
@@ -15,6 +17,20 @@ from wm_ros import MessageError, float_array_msg, pose_from_msg, pose_to_msg, st
 @pytest.mark.parametrize("time_ns", [0, 1, 999_999_999, 1_000_000_000, 1_700_000_000_123_456_789])
 def test_stamps(time_ns):
     assert stamp_ns(stamp_msg(time_ns)) == time_ns
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "kept_ns"),
+    [
+        (2**31 * 10**9 - 1, 2**31 * 10**9 - 1),
+        (2**31 * 10**9, 2**31 * 10**9 - 1),
+        (2**63 - 1, 2**31 * 10**9 - 1),
+        (-(2**31) * 10**9, -(2**31) * 10**9),
+        (-(2**63), -(2**31) * 10**9),
+    ],
+)
+def test_times_beyond_a_stamp_do_not_wrap(time_ns, kept_ns):
+    assert stamp_ns(deserialize_message(serialize_message(stamp_msg(time_ns)), Time)) == kept_ns
 
 
 @pytest.mark.parametrize("yaw_rad", [-3.1, -0.5, 0.0, 1.2, math.pi])

@@ -15,6 +15,8 @@ from wm_core.bounds import LARGEST_POSITION_M, LARGEST_VALUE, LATEST_STAMP_S, bo
 from wm_core.errors import MessageError
 from wm_core.sources import checked_pose
 
+_EARLIEST_NS, _LATEST_NS = -(2**31) * 1_000_000_000, 2**31 * 1_000_000_000 - 1
+
 
 def stamp_ns(stamp: Time) -> int:
     """Returns a stamp as nanoseconds."""
@@ -33,8 +35,8 @@ def believable_stamp_ns(stamp: Time) -> int:
 
 
 def stamp_msg(time_ns: int) -> Time:
-    """Returns nanoseconds as a stamp."""
-    sec, nanosec = divmod(int(time_ns), 1_000_000_000)
+    """Returns nanoseconds as a stamp; beyond what one can hold (2038, 1901) its end, never another time."""
+    sec, nanosec = divmod(min(max(int(time_ns), _EARLIEST_NS), _LATEST_NS), 1_000_000_000)
     return Time(sec=sec, nanosec=nanosec)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
+
+import numpy as np
 
 from spatial_memory.embedded.undo import Undo, Undoable
 from spatial_memory.store.names import SnapshotFolder
@@ -20,6 +22,8 @@ from world_model.runtime.places import MANIFEST_NAME, resolve_model_path
 _LONGEST_KEY = 200
 _LONGEST_S = 10.0
 _FIRST_KEYED_ID = 2**62
+# A server may keep single precision its own way.
+_SAME = 1e-3
 
 
 class Changeable(Undoable, Protocol):
@@ -100,33 +104,37 @@ class Changes:
             key: Whoever asks again with the same key gets the same ids, and nothing is stored twice; empty: none.
 
         Raises:
-            RecordError: The first one that cannot be kept, by its place in the list.
+            RecordError: The first one that cannot be kept, by its place in the list; ``key-reused`` where the key came
+                with another record before.
             StoreError: They cannot be made durable; then none is stored.
         """
         for at, record in enumerate(records):
             self._allowed.check_source(record.encoder_id, record.feature_id, record.latent_D.size, f"record {at}")
-        if key:
-            ids = keyed_ids(key, records)
-            if self._memory.get(ids):
-                return self._acknowledged(ids)
-            records = [replace(record, id=record_id) for record_id, record in zip(ids, records)]
-        try:
+        if not key:
             ids = self._memory.insert(records)
+            return self._acknowledged(ids, ids)
+        ids = keyed_ids(key, records)
+        records = [replace(record, id=record_id) for record_id, record in zip(ids, records)]
+        held = {record.id: record for record in self._memory.get(ids)}
+        _check_same(held, records)
+        records = [record for record in records if record.id not in held]
+        try:
+            new = self._memory.insert(records) if records else []
         except RecordError as error:
-            if key and error.reason == "id-taken":  # on its way since the first time
-                return self._acknowledged(ids)
-            raise
-        return self._acknowledged(ids, is_new=True)
+            if error.reason != "id-taken":
+                raise
+            new = []  # on its way since the first time
+        return self._acknowledged(ids, new)
 
-    def _acknowledged(self, ids: list[int], *, is_new: bool = False) -> list[int]:
+    def _acknowledged(self, ids: list[int], new: list[int]) -> list[int]:
         """Return ids once their records are durable; new ones that cannot be are taken out again."""
         try:
             self._memory.flush(_LONGEST_S)
         except BackendAwayError:
             return ids  # they are durable here and will reach the server
         except StoreError as error:
-            if is_new:
-                self._memory.delete(Forget(ids=tuple(ids)))
+            if new:
+                self._memory.delete(Forget(ids=tuple(new)))
                 raise StoreError(f"none was stored: {error}") from error
             raise
         return ids
@@ -250,6 +258,27 @@ def keyed_ids(key: str, records: Sequence[MemoryRecord]) -> list[int]:
         digest = hashlib.sha256(f"{at} {key}".encode("utf-8", "surrogatepass")).digest()
         ids.append(_FIRST_KEYED_ID + int.from_bytes(digest[:8], "little") % (LAST_FOLLOWED_ID - _FIRST_KEYED_ID))
     return ids
+
+
+def _check_same(held: Mapping[int, MemoryRecord], records: Sequence[MemoryRecord]) -> None:
+    """Refuse a key that came with other records before: theirs are held, and these would not be.
+
+    Places are not compared, which a transform moves, nor are latents that are in another basis by now.
+
+    Raises:
+        RecordError: ``key-reused``.
+    """
+    for at, record in enumerate(records):
+        former = held.get(record.id)
+        if former is None:
+            continue
+        is_same = (former.stamp_ns, former.session) == (record.stamp_ns, record.session)
+        if is_same and former.encoder_id == record.encoder_id:
+            is_same = former.latent_D.shape == record.latent_D.shape and np.allclose(
+                former.latent_D, record.latent_D, rtol=_SAME, atol=_SAME
+            )
+        if not is_same:
+            raise RecordError("key-reused", f"record {at}: its idempotence key came with another record before")
 
 
 def _unplaced(text: str, folder: str) -> str:

@@ -75,11 +75,11 @@ class Undo:
     def kept(
         self, kind: str, change: Callable[[], Any], *, replaced_by: Path | None = None, move: Rigid | None = None
     ) -> Any:
-        """Return what a change returns, after which it can be taken back.
+        """Return what a change returns, after which it can be taken back; one that met nothing is no change.
 
         Args:
             kind: What to call it.
-            change: The change.
+            change: The change; returns how many records it met.
             replaced_by: The snapshot that is to be restored.
             move: Where it moves the records to.
 
@@ -104,7 +104,10 @@ class Undo:
         except BaseException:
             shutil.rmtree(self._next, ignore_errors=True)
             raise
-        self._promote()
+        if kind in ("delete", "transform") and not result and not (move and move.frame_id):
+            shutil.rmtree(self._next, ignore_errors=True)
+        else:
+            self._promote()
         return result
 
     def _promote(self) -> None:

@@ -9,14 +9,18 @@ from pathlib import Path
 from wm_core.memory.errors import StoreError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+# What the database, and a snapshot that is being written, have beside the file of another name.
+_BESIDE = ("-wal", "-shm", "-journal", ".new")
 
 
 def checked_name(text: str) -> str:
     """Return the name of a snapshot.
 
     Raises:
-        StoreError: It is empty, a path, or otherwise none.
+        StoreError: It is empty, a path, a name that belongs to another snapshot's file, or otherwise none.
     """
+    if text.lower().endswith(_BESIDE):
+        raise StoreError(f"no snapshot's name ends in {', '.join(_BESIDE)}: those are files beside another one")
     if not _NAME.fullmatch(text):
         shown = text if len(text) <= 60 else text[:57] + "..."
         raise StoreError(
