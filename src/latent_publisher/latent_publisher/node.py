@@ -31,6 +31,7 @@ from wm_ros import (
     MessageError,
     PoseInput,
     believable_stamp_ns,
+    clipped,
     codes,
     depth_from_msg,
     float_array_msg,
@@ -49,7 +50,6 @@ from world_model.runtime.profile import Profile, profile_folder
 
 _SIDE_INPUT_TOLERANCE_S = 0.1
 _CLOCK_PATIENCE_NS = 2_000_000_000
-_SELDOM_S = 5.0
 _POSE_COUNTERS = {status: f"pose_{status.name.lower()}" for status in PoseStatus}
 _ACTION_COUNTERS = {status: f"action_{status.name.lower()}" for status in ActionStatus}
 
@@ -219,7 +219,8 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             return False
         if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
             self._health.count(f"time_{passage.value}")
-            self.get_logger().warning(f"the frames' time {passage.value} to {frame_ns * 1e-9:.3f} s: starting anew")
+            text = f"the frames' time {passage.value} to {frame_ns * 1e-9:.3f} s: starting anew"
+            self._health.warn(f"time_{passage.value}", text)
             for gathered in (self._expected, self._measured_later, self._actions, self._depth, self._proprioception):
                 gathered.clear()
             self._doctor.restart()
@@ -260,8 +261,8 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
 
     def _on_pose(self, sample: PoseSample) -> None:
         if self._pose_frame_id not in ("", sample.frame_id):
-            text = f"poses are told in '{sample.frame_id}' now, before in '{self._pose_frame_id}'"
-            self.get_logger().warning(text, throttle_duration_sec=_SELDOM_S)
+            names = f"'{clipped(sample.frame_id)}' now, before in '{clipped(self._pose_frame_id)}'"
+            self._health.warn("pose-frame", f"poses are told in {names}")
             self._expected.clear()
         errors = (sample.position_se_m, sample.yaw_se_rad)
         self._expected.insert(sample.stamp_ns, sample.position, sample.quaternion, errors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -238,6 +239,21 @@ def test_a_bad_frame_is_named_counted_and_survived(make_world, reason, changes):
     world.until(lambda: world.states)
     status = world.node._health.status()
     assert {item.key: item.value for item in status.values}[f"dropped/{reason}"] == "1"
+
+
+def test_a_recording_that_loops_fast_is_said_once(make_world, monkeypatch):
+    world, said = make_world(), []
+    health = world.node._health
+    monkeypatch.setattr(world.node, "get_logger", lambda: SimpleNamespace(warning=said.append, info=lambda _: None))
+    for loop in range(4):
+        for ns in (START_NS, START_NS + 2_000_000_000):
+            count = health.counted("frames_received")
+            world.send_frame(ns)
+            world.until(lambda count=count: health.counted("frames_received") > count)
+        assert health.counted("time_jumps-back") == loop
+    assert [text for text in said if "jumps-back" in text] == [
+        f"the frames' time jumps-back to {START_NS * 1e-9:.3f} s: starting anew"
+    ]
 
 
 def test_stamps_that_jump_are_survived(make_world):
