@@ -1,4 +1,4 @@
-"""Faults on purpose: kills, stops, lost files and bad messages against the graph in one process.
+"""Faults on purpose: kills, stops, lost files, bad messages, clocks, loops and delays against the graph in one process.
 
 scripts/bench faults [--seed 0] [--minutes 10] [--json PATH]
 
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from geometry_msgs.msg import PoseStamped
 from rclpy.client import Client
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
@@ -33,6 +34,7 @@ from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import Trigger
 
 from benchmarks.driver import SENSOR, STREAM, own_domain_id, ros
+from benchmarks.fault_relay import Relay
 from benchmarks.figures import machine
 from wm_demo.graph import Graph, executable
 from wm_interfaces.msg import LatentState, MemoryQuery, MemoryRecord
@@ -45,6 +47,8 @@ PAUSE_S = (2.0, 5.0)
 START_S = 90.0
 SESSION = "faults"
 ARTIFACT = "artifact://tiny"
+FROM_CAMERA, FROM_POSE = "/bench/camera", "/bench/pose"
+OFFSETS_S = (-86400.0, -30.0, -0.5, 0.0, 0.5, 30.0, 86400.0)
 
 
 @dataclass
@@ -76,6 +80,11 @@ class Peer(Node):
         self._states = self.create_publisher(LatentState, "/latent/state", STREAM)
         self._images = self.create_publisher(Image, "/camera/image_raw", SENSOR)
         self._packed = self.create_publisher(CompressedImage, "/camera/image_raw/compressed", SENSOR)
+        self.relay = Relay(rng)
+        poses = self.create_publisher(PoseStamped, "/pose", STREAM)
+        take = self.relay.take
+        self.create_subscription(Image, FROM_CAMERA, lambda msg: take(self._images.publish, msg), STREAM)
+        self.create_subscription(PoseStamped, FROM_POSE, lambda msg: take(poses.publish, msg), STREAM)
         self.acknowledged: set[int] = set()
         self._waiting: dict[str, Any] = {}
         self._number = 0
@@ -142,7 +151,8 @@ class Run:
         self._graph, self._robot = self._started("graph"), self._started("robot")
 
     def _started(self, which: str) -> Graph:
-        command = executable("wm_sim_ros", "wm_sim_node")
+        remaps = ["-r", f"camera/image_raw:={FROM_CAMERA}", "-r", f"pose:={FROM_POSE}"]
+        command = [*executable("wm_sim_ros", "wm_sim_node"), "--ros-args", *remaps]
         if which == "graph":
             command = [*executable("wm_bringup", "world_model"), "--memory", str(self._path), "--model-path", ARTIFACT]
         return Graph({which: command}, self._folder)
@@ -175,13 +185,14 @@ class Run:
         """Do one thing that should not happen, and take note of when silence is to be expected."""
         faults: dict[str, Callable[[], None]] = {
             "kill": self.kill, "stop": self.stop, "lose": self.lose, "nonsense": self.nonsense, "camera": self.camera,
+            "clock": self.clock, "loop": self.loop, "delay": self.delay, "order": self.order,
         }  # fmt: skip
         name = self._rng.choice(list(faults))
         self.count.faults[name] = self.count.faults.get(name, 0) + 1
         heard_s, self.peer.heard_s = self.peer.heard_s, []
         self._judge_silence(heard_s)
         faults[name]()
-        if name in ("kill", "stop", "camera"):
+        if name not in ("lose", "nonsense"):
             self.spin(AFTER_S)
             self.peer.heard_s.clear()
         else:
@@ -234,6 +245,27 @@ class Run:
         process.wait()
         self._robot = self._started("robot")
         self.until_heard()
+
+    def clock(self) -> None:
+        """Set the sensors' clock, ahead or back."""
+        self.peer.relay.offset_ns = round(1e9 * self._rng.choice(OFFSETS_S))
+
+    def loop(self) -> None:
+        """Play the last moments again and again, as a recording that loops."""
+        self._for_a_while(self.peer.relay.loop)
+
+    def delay(self) -> None:
+        """Hold back what the sensors send, and then send all of it at once."""
+        self._for_a_while(self.peer.relay.delay)
+
+    def order(self) -> None:
+        """Send everything twice and in another order."""
+        self._for_a_while(self.peer.relay.shuffle)
+
+    def _for_a_while(self, begin: Callable[[], None]) -> None:
+        begin()
+        self.spin(self._rng.uniform(0.5, 3.0))
+        self.peer.relay.straight()
 
     def check(self) -> None:
         """Count what was acknowledged and is not there."""

@@ -20,6 +20,8 @@ _UNUSED_SHARE = 0.3
 _REFUSED_SHARE = 0.5
 _ANOTHER_CLOCK_S = 1.0
 _STOPPED_S = 1.0
+# Names come from messages: three of them, sixty characters each, are told.
+_NAMED, _SHOWN = 3, 60
 
 
 class InputDoctor:
@@ -104,7 +106,8 @@ class InputDoctor:
         is_one = not frames or frames.count(frames[0]) == len(frames)
         turns = 0 if is_one else sum(a != b for a, b in zip(frames, list(frames)[1:]))
         if turns > len(frames) / 4 and len(frames) >= _ENOUGH:
-            names = " and ".join(repr(name) for name in sorted(set(self._pose_frames)))
+            few = sorted(set(self._pose_frames))[:_NAMED]
+            names = " and ".join(repr(name[:_SHOWN]) for name in few)
             yield f"poses come in turns in the frames {names}: two publishers? Leave one, or remap the other"
         if not _unused(self._pose_used) or self._poses.newest_steady_ns is None:
             return

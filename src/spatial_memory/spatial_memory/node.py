@@ -310,7 +310,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             record = self._recorder.observe(state)
         except (MessageError, RecordError) as error:
             if isinstance(error, FrameMismatchError):
-                self._health.degrade("frame", str(error))
+                self._health.degrade("frame", clipped(error))
             if error.reason == "no-pose":
                 self._health.skip("no-pose")
             else:
@@ -376,7 +376,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
         def tell(done: Future) -> None:
             result = done.result()
-            self._health.degrade("projection", str(result) if isinstance(result, Exception) else None)
+            self._health.degrade("projection", clipped(result) if isinstance(result, Exception) else None)
             self._drain()
 
         self._later(work).add_done_callback(tell)
