@@ -42,6 +42,8 @@ from spatial_memory.work import (
     giving_way,
     is_quick,
 )
+from wm_core.bounds import LONGEST_NAME
+from wm_core.bounds import checked_name as checked_id
 from wm_core.memory.errors import FrameMismatchError, QueryError, RecordError, SpatialMemoryError, StoreError
 from wm_core.memory.joining import PoseJoin
 from wm_core.memory.journal import LateSource, WindowAsk, WindowSource
@@ -89,6 +91,8 @@ _MOST_ANSWERED = 500
 _MOST_HELD_BACK = 6000
 _DRAINED_AT_ONCE = 20
 _AWAIT_BASIS_S = 5.0
+# Names of bases come from messages; a robot has two or three.
+_MOST_BASES = 64
 
 
 class SpatialMemory(ManagedNode[SpatialMemoryParams]):
@@ -146,7 +150,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._drawing: Future[Any] | None = None
         self._last_answer: tuple[Place | None, Matches] = (None, no_matches())
         self._newest: State | None = None
-        self._bases: set[str] = set()
+        self._bases: deque[str] = deque(maxlen=_MOST_BASES)
         self._await_until_s = 0.0
         self._poses = PoseWatch("they are not remembered")
         self._meter = ScaleMeter(self._grid.map, known_scale)
@@ -291,12 +295,14 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         """Return whether a state came before the projection that leads to its basis: it waits for it a while."""
         if not isinstance(msg, LatentState) or not msg.feature_id or msg.encoder_id in self._bases:
             return False
+        if len(msg.encoder_id) > LONGEST_NAME:  # refused as soon as it is taken
+            return False
         if monotonic() < self._await_until_s:
             return True
         stats = self._memory.stats()
         is_other = stats.feature_id == msg.feature_id and stats.encoder_id not in ("", msg.encoder_id)
         if not is_other or self._await_until_s:
-            self._bases.add(msg.encoder_id)  # known, or waited for long enough: now the memory judges
+            self._bases.append(msg.encoder_id)  # known, or waited for long enough: now the memory judges
             self._await_until_s = 0.0
             return False
         self._await_until_s = monotonic() + _AWAIT_BASIS_S
@@ -366,9 +372,9 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         """Read the memory in another basis from now on, off the executor; queries go on, and what comes waits."""
 
         def work() -> int:
-            projection = projection_from_msg(msg)
+            projection, before = projection_from_msg(msg), checked_id(msg.previous_encoder_id, "previous_encoder_id")
             count: int = self._whole(self._memory.reproject, projection)
-            self._bases |= {projection.encoder_id, msg.previous_encoder_id}
+            self._bases += [each for each in (projection.encoder_id, before) if each not in self._bases]
             self._await_until_s = 0.0
             if count:
                 self.get_logger().info(f"projected {count} memories again, for encoder {projection.encoder_id}")

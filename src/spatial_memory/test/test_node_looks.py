@@ -161,6 +161,22 @@ def test_a_memory_without_features_says_so(graph):
         assert word in answer.message
 
 
+def test_names_of_bases_are_bounded(graph):
+    for number in range(200):
+        msg = seen(10**9 + number * STEP_NS, 0.0, feature(0))
+        msg.encoder_id = f"basis {number}"
+        assert not graph.memory._awaits_basis(msg)
+    msg.encoder_id = "b" * 1_000_000
+    assert not graph.memory._awaits_basis(msg)
+    assert list(graph.memory._bases) == [f"basis {number}" for number in range(136, 200)]
+    held = publish(graph, SECOND)
+    drawn = projection_to_msg(SECOND, Header(), "b" * 1_000_000)
+    graph.memory._on_projection(drawn)
+    spin_until(lambda: "name-too-long" in graph.memory._health.status().message, graph.talker, graph.memory)
+    assert max(map(len, graph.memory._bases)) < 100
+    del held
+
+
 def test_the_scale_is_stated_and_what_the_user_set_wins(graph):
     before = stats(graph)
     assert (before.extent_m, before.tilts) == (0.0, False)

@@ -101,3 +101,16 @@ def test_what_is_of_another_network_is_refused(world, artifact):
 
 def gauge(node: TransitionPredictor, name: str) -> str:
     return next(entry.value for entry in node._health.status().values if entry.key == name)
+
+
+def test_a_flood_of_bases_is_bounded_and_the_one_in_use_stays(world, artifact):
+    fixed, rows = artifact.projection, features(artifact.projection.space.size)
+    own = Projection.fit(fixed.space, rows, 32)
+    world.node._on_projection(projection_to_msg(own, Header()))
+    assert world.predict(0, **changes(own, rows[0])).encoder_id == own.encoder_id
+    for number in range(40):
+        other = Projection(fixed.space, own.mean + number + 1, own.components)
+        world.node._on_projection(projection_to_msg(other, Header()))
+    assert own.encoder_id in world.node._projections
+    assert other.encoder_id in world.node._projections
+    assert len(world.node._projections) == 17

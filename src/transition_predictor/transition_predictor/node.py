@@ -62,6 +62,8 @@ from world_model.runtime.stepping import measured_step_s
 from world_model.runtime.switches import CALIBRATION
 
 _REMEMBERED_PREDICTIONS = 200
+# Bases that latents may be in, told by messages; a robot has two or three.
+_MOST_BASES = 16
 # The training range counts as kept again after so many latents in it: at its edge a robot crosses it all the time.
 _INSIDE_AGAIN = 100
 _RATED_FRAMES, _RATED_EVERY = 12, 5
@@ -234,6 +236,8 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             self._health.drop(error.reason, error.detail)
             return
         self._projections[projection.encoder_id] = projection
+        for old in [each for each in self._projections if each != self._encoder_id][:-_MOST_BASES]:
+            del self._projections[old]
         waiting = [state for state in self._untold if state.encoder_id == projection.encoder_id]
         self._untold.clear()
         for state in waiting:
