@@ -15,7 +15,9 @@ from world_model.cli import main
 from world_model.commands import adapt
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
 from world_model.errors import ArtifactError, ProfileError
+from world_model.evaluation import report
 from world_model.evaluation.adaptation import Verdict, is_shipped, judge_projection, learned_projection
+from world_model.evaluation.known_robot import known_robot
 from world_model.runtime.adapted import VERSION, adapted_artifact, keep_adapted
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.calibration import STATE_VERSION
@@ -69,6 +71,32 @@ def test_the_motion_of_another_robot_is_kept_once(artifact, foreign, tmp_path, c
     assert main(asked) == adapt.NOTHING_BETTER
     assert Profile(profile).read(MOTION, STATE_VERSION).revision == 1
     assert "nothing was better" in capsys.readouterr().out
+
+
+def test_evaluation_uses_what_was_adapted(artifact, foreign, tmp_path, capsys, monkeypatch):
+    profile, common = tmp_path / "robot", [str(artifact), str(foreign), "--only-ours", "--horizons", "20"]
+    robot = ["--profile", str(profile)]
+    assert main(["evaluate", *common, *robot]) == 2
+    assert "wm adapt" in capsys.readouterr().err
+    assert main(["adapt", str(foreign), "--artifact", str(artifact), *robot, "--motion-only"]) == 0
+    capsys.readouterr()
+    used, plain = [], report.forecast_episode
+    monkeypatch.setattr(report, "forecast_episode", lambda *a, **k: used.append(k["motion_state"]) or plain(*a, **k))
+    assert main(["evaluate", *common, *robot, "--json", str(tmp_path / "said.json")]) == 0
+    assert "motion: fitted where actions are known" in " ".join(capsys.readouterr().out.split())
+    kept = Profile(profile).read(MOTION, STATE_VERSION).entries
+    assert used == [kept, kept]  # with both kinds of future
+    assert json.loads((tmp_path / "said.json").read_text())["about"]["options"]["profile"] == str(profile)
+
+
+def test_evaluation_takes_the_artifact_that_the_profile_names(artifact, tmp_path):
+    source, profile = load_artifact(artifact), Profile(tmp_path / "robot")
+    assert known_robot(source, None).artifact is source
+    shutil.copytree(artifact, tmp_path / "mine")
+    keep_adapted(profile, tmp_path / "mine", source)
+    found = known_robot(source, profile.folder)
+    assert found.artifact.path == tmp_path / "mine"
+    assert (found.motion_state, found.projection) == (None, None)
 
 
 def test_nothing_is_written_for_the_robot_that_the_artifact_knows(artifact, tmp_path):

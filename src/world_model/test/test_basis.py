@@ -166,6 +166,18 @@ def test_forecasts_are_judged_within_one_basis(artifact):
     np.testing.assert_allclose(held, seen.stretches[1].latent_TD[switch:])
 
 
+def test_a_projection_of_the_profile_is_in_use_from_the_first_frame(artifact):
+    episode = circling(200)
+    own = Projection.fit(artifact.features().space, artifact.features().encode(episode.image_TSSC), 8)
+    (only,) = forecast_episode(episode, artifact, (1, 20), only_ours=True, projection=own)
+    assert only.has_unit
+    np.testing.assert_allclose(only.variance_D, own.variance)
+    codes = artifact.features().encode(episode.image_TSSC)
+    np.testing.assert_allclose(only.latent_TD, own.project(codes))
+    assert only.judged_T.sum() == 180
+    assert np.isfinite(only.forecast["ours"][:180]).all()
+
+
 def test_a_short_episode_has_no_unit(artifact):
     (only,) = forecast_episode(circling(80), artifact, (1, 20), only_ours=True)
     assert not only.has_unit

@@ -17,6 +17,7 @@ from world_model.errors import DataError
 from world_model.evaluation.ablation import ablation_table
 from world_model.evaluation.figures import write_report
 from world_model.evaluation.report import EvaluationOptions, evaluate, table, write_json
+from world_model.runtime.profile import profile_folder
 from world_model.runtime.switches import SWITCHES
 
 
@@ -33,6 +34,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
     )
     parser.add_argument("artifact", nargs="+", help="artifact folder, or artifact://NAME; several are set side by side")
     parser.add_argument("data", help="recording, converted set, or sim:SEEDS (sim:9000-9003,9010)")
+    parser.add_argument(
+        "--profile", default="",
+        help="folder of the robot's profile, or a name in ~/.ros/world_model/NAMESPACE: what `wm adapt` kept is used "
+        "as the graph uses it (default: none)",
+    )  # fmt: skip
+    parser.add_argument("--namespace", default="", help="of the robot, where the profile is a name")
     parser.add_argument("--json", type=Path, help="write all numbers here, those of each artifact under its name")
     parser.add_argument("--report", type=Path, help="write figures, pictures and numbers here (of one artifact)")
     parser.add_argument("--still", action="store_true", help="simulated buildings do not change, poses are exact")
@@ -70,6 +77,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         image_topic=options.image_topic,
         pose_topic=options.pose_topic,
         action_topic=options.action_topic,
+        profile=profile_folder(options.profile, options.namespace) if options.profile else None,
     )
     if len(options.artifact) > 1 and options.report:
         raise DataError("--report shows one artifact, --json several")

@@ -45,13 +45,14 @@ class SeenEpisode:
     code_TF: np.ndarray | None = None
 
 
-def see(artifact: Artifact, episode: Episode, frames: int = FRAMES) -> SeenEpisode:
-    """Return an episode as the live graph would see it from a start without a profile.
+def see(artifact: Artifact, episode: Episode, frames: int = FRAMES, own: Projection | None = None) -> SeenEpisode:
+    """Return an episode as the live graph would see it from its start.
 
     Args:
         artifact: Whose encoder sees it.
         episode: What is seen.
         frames: Features in motion that the robot's own projection is fitted on.
+        own: The projection that the robot's profile holds, in use from the first frame; ``None`` fits one.
 
     Raises:
         DataError: The episode lacks something the encoder takes.
@@ -65,13 +66,17 @@ def see(artifact: Artifact, episode: Episode, frames: int = FRAMES) -> SeenEpiso
     code_TF = np.concatenate(
         [network.encode(np.array(episode.image_TSSC[row : row + _BATCH])) for row in range(0, len(episode), _BATCH)]
     )
+    if own is not None:
+        return SeenEpisode((_stretch(0, len(episode), code_TF, own),), code_TF)
     collector = FeatureCollector(network.space, frames)
     # The frame after the last that was needed is the first in the new basis.
     switch = next((row + 1 for row, code_F in enumerate(code_TF) if collector.add(code_F)), len(episode))
     stretches = [Stretch(0, switch, fixed.project(code_TF), None, fixed)]
     if switch < len(episode):
-        own = collector.fit(manifest.z_dim)
-        assert own.variance is not None
-        unit_D = np.full(manifest.z_dim, own.variance)
-        stretches.append(Stretch(switch, len(episode), own.project(code_TF), unit_D, own))
+        stretches.append(_stretch(switch, len(episode), code_TF, collector.fit(manifest.z_dim)))
     return SeenEpisode(tuple(stretches), code_TF)
+
+
+def _stretch(first: int, end: int, code_TF: np.ndarray, own: Projection) -> Stretch:
+    assert own.variance is not None
+    return Stretch(first, end, own.project(code_TF), np.full(own.z_dim, own.variance), own)

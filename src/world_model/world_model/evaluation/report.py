@@ -28,6 +28,7 @@ from world_model.data.simulated import SimulatedRun, parse_seeds, simulate_episo
 from world_model.errors import DataError
 from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.comparable import comparable
+from world_model.evaluation.known_robot import known_robot
 from world_model.evaluation.runner import EpisodeForecasts, forecast_episode, name_without
 from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
 from world_model.runtime.artifacts import REFERENCE_NAME, Artifact, load_artifact
@@ -64,6 +65,7 @@ class EvaluationOptions:
         workers: Processes.
         without: Parts of the predictor (``world_model.runtime.switches.SWITCHES``); ours is run once more without each.
         only_ours: No pose noise and no network without memory, which take runs of their own.
+        profile: Folder of the robot's profile; ``None`` starts without.
     """
 
     data: str
@@ -77,6 +79,7 @@ class EvaluationOptions:
     image_topic: str | None = None
     pose_topic: str | None = None
     action_topic: str | None = None
+    profile: Path | None = None
 
 
 def evaluate(
@@ -91,9 +94,13 @@ def evaluate(
     Raises:
         DataError: The data cannot be read.
         ArtifactError: The artifact cannot be loaded.
+        ProfileError: The profile is damaged, or does not fit the artifact.
     """
     started = time.monotonic()
-    artifact = load_artifact(model_path)
+    robot = known_robot(load_artifact(model_path), options.profile)
+    artifact = robot.artifact
+    for line in robot.says() if options.profile else ():
+        say(f"from the profile, {line}")
     episodes = load_episodes(options, artifact, say)
     jobs = [(index, known) for known in (True, False) for index in range(len(episodes))]
     work = partial(_forecast, model_path, options, episodes)
@@ -280,16 +287,18 @@ def _forecast(
 ) -> list[EpisodeForecasts]:
     torch.set_num_threads(1)
     index, known_future = job
-    artifact = load_artifact(model_path)
+    robot = known_robot(load_artifact(model_path), options.profile)
     return forecast_episode(
         episodes[index],
-        artifact,
+        robot.artifact,
         options.horizons,
-        ridge_HFD=_ridge(artifact, options.horizons),
+        ridge_HFD=_ridge(robot.artifact, options.horizons),
         known_future=known_future,
         start_s=options.start_s,
         without=options.without,
         only_ours=options.only_ours,
+        motion_state=robot.motion_state,
+        projection=robot.projection,
     )
 
 
@@ -329,7 +338,7 @@ def _about(
         "artifact": artifact.manifest.name,
         "encoder_id": artifact.manifest.encoder_id,
         "files": artifact.manifest.files,
-        "options": asdict(options),
+        "options": json.loads(json.dumps(asdict(options), default=str)),
         "frames": {episode.name: len(episode) for episode in episodes},
         "commit": commit.stdout.strip() or "unknown",
         "machine": f"{platform.machine()}, {platform.system()}",

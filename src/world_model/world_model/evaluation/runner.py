@@ -14,6 +14,7 @@ import numpy as np
 
 from wm_core.memory.keyframes import EXCLUDE_RECENT_S, select_states
 from wm_core.memory.reference_batch import StateColumns
+from wm_core.projection import Projection
 from world_model.data.encoding import ridge_features
 from world_model.data.episodes import Episode
 from world_model.evaluation.bank import MemoryBank
@@ -92,6 +93,7 @@ def forecast_episode(
     without: Sequence[str] = (),
     only_ours: bool = False,
     motion_state: Mapping[str, Any] | None = None,
+    projection: Projection | None = None,
 ) -> list[EpisodeForecasts]:
     """Return every predictor's forecasts of one episode, one entry for each basis that its latents are in.
 
@@ -109,13 +111,14 @@ def forecast_episode(
         without: Parts of the predictor; each is switched off in one more run, named by ``name_without``.
         only_ours: Leave out what takes a run of its own: pose noise, and the network trained without memory.
         motion_state: What a profile knows of the robot's motion.
+        projection: The robot's own, where its profile holds one: it is in use from the first frame.
 
     Raises:
         ConfigError: ``without`` names no part.
         DataError: The episode lacks something the encoder takes.
     """
     step_s = artifact.manifest.step_s
-    seen = see(artifact, episode)
+    seen = see(artifact, episode, own=projection)
     run = partial(run_online, seen=seen, artifact=artifact, horizons=horizons, known_future=known_future)
     run = partial(run, motion_state=motion_state)
     ours = run(episode)
@@ -212,7 +215,7 @@ def run_online(
     if motion_state is not None:
         predictor.motion.restore(motion_state)
     bank = MemoryBank.of(artifact.manifest)
-    stretches = {stretch.first: stretch for stretch in seen.stretches}
+    changes = {each.first: each for each in seen.stretches if each.projection is not None and each.projection.is_fitted}
     latent_TD = seen.stretches[0].latent_TD
     shape = (len(episode), len(horizons), latent_TD.shape[1])
     latent, network, copied, base, nearest, mean, knn = (np.empty(shape, np.float32) for _ in range(7))
@@ -221,8 +224,8 @@ def run_online(
     action_TA, stamp_T = np.asarray(episode.action_TA), np.asarray(episode.stamp_T)
     row_of = {int(stamp): row for row, stamp in enumerate(episode.stamp_T)}
     for t in range(len(episode)):
-        if t and t in stretches:
-            latent_TD = _change_basis(stretches[t], predictor, bank)
+        if t in changes:
+            latent_TD = _change_basis(changes[t], predictor, bank)
         action_A = action_TA[t] if np.isfinite(action_TA[t]).all() else None
         now = int(episode.stamp_T[t]), latent_TD[t], pose_or_none(episode.pose_T4[t]), action_A
         code_F = None if seen.code_TF is None else seen.code_TF[t]
