@@ -191,13 +191,40 @@ def test_a_memory_that_harms_is_no_worth():
 
 def test_worse_than_nothing_changes_is_said_in_words():
     found, run = good_run()
-    found.errors = [scored(1.1, 1.5, 1.0, revisit=False), scored(1.01, 1.5, 1.0, horizon_s=0.05)]
+    found.errors = [scored(1.1, 1.5, 1.0, revisit=False), scored(1.01, 1.5, 1.0, horizon_s=0.05)] * 20
     text = said(found, run)
     assert "1.0 s ahead at first visits the forecast is worse than saying that nothing changes: 1.100 against" in text
     assert "0.05 s ahead at places seen before the forecast is worse" not in text
-    found.errors = [scored(0.0004, 0.0004, 0.0)]
+    found.errors = [scored(0.0004, 0.0004, 0.0)] * 20
     assert "worse" not in said(found, run)
     assert summarise(found, run)["failures"] == []
+
+
+def test_a_few_forecasts_are_not_called_worse():
+    found, run = good_run()
+    found.errors = [scored(0.018, 0.018, 0.001, degraded=True)] * 19
+    assert "worse" not in said(found, run)
+    found.errors.append(found.errors[0])
+    assert "where the memory did not answer the forecast is worse than saying that nothing changes" in said(found, run)
+
+
+def test_a_run_that_ends_before_there_is_a_unit_of_errors_says_so_and_does_not_fail():
+    found, run = good_run()
+    found.errors = []
+    assert "no prediction error came out" in summarise(found, run)["failures"]
+    why = "not published: latents are in a fixed basis until this robot's own is fitted"
+    found.diagnostics["transition_predictor"] = {"errors": why, "forecast_0.05s": "scored", "forecast_1s": "scored"}
+    summary = summarise(found, run)
+    assert summary["failures"] == []
+    assert summary["not_scored"] == {"0.05s": why, "1s": why}
+    assert f"1s ahead: {why}" in summary["verdict"]
+
+
+def test_a_change_of_basis_explains_what_was_not_judged_before():
+    found, run = good_run()
+    assert "own projection" not in said(found, run)
+    found.diagnostics["transition_predictor"] = {"changes_of_basis": "1", "errors": "published"}
+    assert "forecasts are judged from the robot's own projection on" in said(found, run)
 
 
 def moved(found: Measurements, ours: float, nothing: float, mean: float, metres: float, seconds: int = 40) -> None:
@@ -250,7 +277,7 @@ def test_without_poses_what_it_sees_tells_whether_the_robot_moves():
 
 def test_the_best_that_learns_nothing_is_named():
     found, run = good_run()
-    found.errors = [ScoredForecast(1, 1, 1.0, False, 0.9, 1.0, 1.5, running_mean=0.8)]
+    found.errors = [ScoredForecast(1, 1, 1.0, False, 0.9, 1.0, 1.5, running_mean=0.8)] * 20
     text = said(found, run)
     assert "0.900 with the memory, 1.000 without, 0.800 for the best that learns nothing (its running mean)" in text
     assert "1.0 s ahead at first visits the forecast is worse than its running mean: 0.900 against 0.800" in text

@@ -77,6 +77,7 @@ def summarise(found: Measurements, run: Run) -> dict[str, Any]:
         "prediction_error": found.error_table(),
         "against_nothing": against_nothing(found.errors, found.path),
         "not_scored": not_scored(found),
+        "changes_of_basis": int(found.diagnostic("transition_predictor", "changes_of_basis")),
         "degraded_modes": degraded_modes(found),
         "cpu_percent": run.cpu_percent,
         "rss_mb": run.rss_mb,
@@ -113,9 +114,10 @@ def not_scored(found: Measurements) -> dict[str, str]:
     """Returns {time ahead: why no forecast for it can be judged}, as the predictor says."""
     values = found.diagnostics.get("transition_predictor", {})
     said = {key.removeprefix("forecast_"): text for key, text in values.items() if key.startswith("forecast_")}
-    unscored = {horizon: text for horizon, text in said.items() if text.startswith("not scored")}
-    errors = values.get("errors", "")
-    return unscored | ({"any time": errors} if errors.startswith("not published") else {})
+    unpublished = values.get("errors", "")
+    if unpublished.startswith("not published"):
+        return dict.fromkeys(said or ["any time"], unpublished)
+    return {horizon: text for horizon, text in said.items() if text.startswith("not scored")}
 
 
 def degraded_modes(found: Measurements) -> dict[str, list[str]]:

@@ -9,6 +9,8 @@ from wm_demo.honesty import LEARNS_NOTHING, WORSE
 
 _TELLING = 0.005
 """Least difference of errors that is worth a word: where nothing moves, both are 0."""
+_LEAST = 20
+"""Forecasts from which on a kind of visit is called worse: fewer are no evidence."""
 _SAYING = {"persistence": "saying that nothing changes", "running_mean": "its running mean"}
 _AT = {"revisit": "at places seen before", "first": "at first visits", "degraded": "where the memory did not answer"}
 
@@ -29,6 +31,11 @@ def _missing(summary: Mapping[str, Any]) -> Iterator[str]:
             yield f"{node}: {text}"
     for horizon, text in summary["not_scored"].items():
         yield f"{horizon} ahead: {text}"
+    if summary["changes_of_basis"]:
+        yield (
+            "forecasts are judged from the robot's own projection on, which is fitted on its first frames in motion: "
+            "before there is no unit of errors"
+        )
 
 
 def _errors(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -53,7 +60,7 @@ def _best(row: Mapping[str, Any]) -> tuple[float, str]:
 def _worse(summary: Mapping[str, Any]) -> Iterator[str]:
     for horizon, visits in summary["prediction_error"].items():
         for visit, row in visits.items():
-            if not row["n"]:
+            if row["n"] < _LEAST:
                 continue
             for key in LEARNS_NOTHING:
                 if row[key] is not None and row["ours"] > max(WORSE * row[key], row[key] + _TELLING):
