@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from wm_testing.artifacts import make_random_artifact
 from wm_testing.robots import Drive, drive, unicycle
 from world_model.cli import main
 from world_model.commands import adapt
-from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
+from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter
 from world_model.errors import ArtifactError, ProfileError
 from world_model.evaluation import report
 from world_model.evaluation.adaptation import Verdict, is_shipped, judge_projection, learned_projection
@@ -22,6 +23,7 @@ from world_model.runtime.adapted import VERSION, adapted_artifact, keep_adapted
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.calibration import STATE_VERSION
 from world_model.runtime.profile import MOTION, TRANSITION, Profile
+from world_model.training.config import load_config
 
 pytestmark = pytest.mark.training
 
@@ -97,6 +99,9 @@ def test_evaluation_takes_the_artifact_that_the_profile_names(artifact, tmp_path
     found = known_robot(source, profile.folder)
     assert found.artifact.path == tmp_path / "mine"
     assert (found.motion_state, found.projection) == (None, None)
+    assert found.says() == [f"network of {tmp_path / 'mine'}"]
+    profile.write(TRANSITION, VERSION, {"artifact": str(tmp_path / "mine"), "encoder_id": "another"})
+    assert known_robot(source, profile.folder).says() == []
 
 
 def test_nothing_is_written_for_the_robot_that_the_artifact_knows(artifact, tmp_path):
@@ -113,6 +118,31 @@ def test_what_cannot_be_judged_is_refused(artifact, tmp_path, capsys):
     assert main(asked) == 2
     assert "20 s" in capsys.readouterr().err
     assert main([*asked, "--held-out", "0.99"]) == 2
+
+
+def test_it_starts_from_the_artifact_for_any_robot(foreign, monkeypatch, tmp_path):
+    def refuse(name):
+        raise ArtifactError(f"asked for {name}")
+
+    monkeypatch.setattr(adapt, "load_artifact", refuse)
+    with pytest.raises(ArtifactError, match=r"asked for artifact://generic$"):
+        adapt._adapt(adapt.parse([str(foreign), "--profile", str(tmp_path / "robot")]))
+
+
+def test_the_last_fifth_of_what_is_learned_says_when_to_stop(artifact, tmp_path):
+    config = load_config(adapt.config_path("finetune"))
+    drives = list(EpisodeSet(converted(tmp_path / "long", drive(unicycle(), 2, seed=2, seconds=30))).episodes())
+    adapt._write_set(tmp_path / "set", drives, load_artifact(artifact), config)
+    written = EpisodeSet(tmp_path / "set")
+    (train,), (valid,) = written.episodes("train"), written.episodes("valid")
+    assert train.stamp_T[-1] < valid.stamp_T[0]
+    assert len(train) + len(valid) == len(drives[0])
+    assert len(valid) / len(drives[0]) == pytest.approx(0.2, abs=0.01)
+    short = [drives[0].cut(0.0, 15.0)]  # a fifth holds no sequence with its targets
+    adapt._write_set(tmp_path / "short", short, load_artifact(artifact), config)
+    assert EpisodeSet(tmp_path / "short").names("valid") == []
+    adapt._write_set(tmp_path / "all", drives, load_artifact(artifact), replace(config, patience=0))
+    assert EpisodeSet(tmp_path / "all").names("valid") == []
 
 
 @pytest.mark.slow
@@ -132,7 +162,7 @@ def test_a_transition_that_is_not_better_is_thrown_away(artifact, foreign, tmp_p
     assert Profile(tmp_path / "robot").names() == [MOTION]
     assert not list((tmp_path / "robot").glob("artifact-*"))
     assert not list((tmp_path / "robot").glob(".adapting-*"))
-    assert sets[0][-1] < 45_000_000_000  # of 60 s, the last 15 were held out
+    assert sets[0][-1] < 36_000_000_000  # of 60 s, the last 15 were held out, and 9 said when to stop
 
 
 @pytest.mark.slow

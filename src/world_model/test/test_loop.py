@@ -1,5 +1,6 @@
 """One optimiser step must not depend on how its batch is divided, nor on what is kept for the backward pass."""
 
+import math
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from world_model.extras.outcomes import OutcomeSampler, outcomes_of
 from world_model.models.factory import make_transition
 from world_model.models.residual import ResidualBlock
 from world_model.runtime.conditioning import Retrieval
-from world_model.training.checkpoints import check_same_run
+from world_model.training.checkpoints import check_same_run, load_checkpoint
 from world_model.training.config import ModelConfig, OptimiserConfig, StageConfig, TrainConfig
 from world_model.training.distributed import TransitionRun, fit_transition
 from world_model.training.loop import Loop, divide, one_cycle, run_stage
@@ -251,3 +252,44 @@ def test_a_small_stage_goes_on_from_its_checkpoint(tmp_path):
         run(6, first)
     run(None, second)
     assert (first, second) == ([1, 2, 3, 4, 5, 6], [5, 6, 7, 8, 9])
+
+
+class Falling(Loop):
+    """A loop whose only weight is the number of steps taken, and whose validation is a function of it."""
+
+    def __init__(self, folder, steps=10):
+        model = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(model.weight)
+        config = TrainConfig(validate_every=1)
+        super().__init__(config, StageConfig(steps=steps, warm_up=0), model, nn.Sequential(model), folder)
+        self.model = model
+
+    def take(self):
+        with torch.no_grad():
+            self.model.weight += 1.0
+        return {"prediction": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("errors", "patience", "kept", "taken"),
+    [
+        ([5, 4, 3, 2, 3, 4, 1, 0, 0, 0, 0], 2, 3, 5),  # what would come after the stop is never seen
+        ([5, 4, 3, 2, 3, 4, 1, 2, 2, 2, 2], 4, 6, 10),
+        ([1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9], 3, 0, 3),  # nothing was better than the start
+        ([5, 4, 3, 2, 3, 4, 5, 6, 7, 8, 9], 0, 10, 10),
+        ([9, 8, 7, 6, 5, 4, 3, 2, 1, 1, 0], 3, 10, 10),
+        ([5, math.nan, math.nan, 4, math.nan, math.nan, 9, 9, 9, 9, 9], 3, 3, 6),
+    ],
+)
+def test_a_run_with_patience_ends_with_its_best_weights(errors, patience, kept, taken, tmp_path):
+    loop = Falling(tmp_path)
+    terms = loop.run(loop.take, lambda: {"prediction": float(errors[int(loop.model.weight)])}, patience=patience)
+    assert (int(loop.model.weight), loop.step) == (kept, taken)
+    assert terms["prediction"] == errors[kept]
+    assert float(load_checkpoint(tmp_path / "last.pt")["model"]["weight"]) == kept
+
+
+def test_patience_without_held_out_sequences_trains_to_the_end(tmp_path):
+    loop = Falling(tmp_path)
+    loop.run(loop.take, patience=1)
+    assert loop.step == int(loop.model.weight) == 10

@@ -44,13 +44,17 @@ from world_model.runtime.fitting import save_projection, saved_projection
 from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.profile import MOTION, Profile, profile_folder
 from world_model.runtime.ranges import TrainingRange
-from world_model.training.config import load_config
+from world_model.training.config import TrainConfig, load_config
 from world_model.training.pipeline import run_training
 from world_model.typed_config import parse_overrides
 
 NOTHING_BETTER = 3
 # A held-out part of less is no evidence, and from less nothing is learned [s].
 _LEAST_HELD_OUT_S = 5.0
+# The share of what is learned from that says when to stop. What judges must not say that, or it would flatter.
+_STOPS = 0.2
+# So many times the length of a sequence with its furthest target is the least that says something.
+_SPARE = 1.1
 
 
 @dataclass
@@ -63,25 +67,32 @@ class Outcome:
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-adapt") -> int:
     """Run the command line and return its exit code: 0, 2 for wrong input, 3 where nothing was better."""
+    options = parse(arguments, prog)
+    outcomes: list[Outcome] = []
+    code = guarded(prog, lambda: outcomes.append(_adapt(options)))
+    return code or (0 if outcomes[0].kept else NOTHING_BETTER)
+
+
+def parse(arguments: Sequence[str] | None = None, prog: str = "wm-adapt") -> argparse.Namespace:
+    """Return what a command line asks for."""
     parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
     parser.add_argument("recording", nargs="+", type=Path, help="recordings of one robot, or converted sets")
-    parser.add_argument("--artifact", default="artifact://tiny", help="what to start from (default: artifact://tiny)")
+    parser.add_argument(
+        "--artifact", default="artifact://generic", help="what to start from (default: artifact://generic)"
+    )
     parser.add_argument(
         "--profile", default="profile",
         help="folder of the robot's profile, or a name in ~/.ros/world_model/NAMESPACE (default: profile)",
     )  # fmt: skip
     parser.add_argument("--namespace", default="", help="of the robot, where the profile is a name")
-    parser.add_argument("--held-out", type=float, default=0.25, help="last part of each recording that judges")
+    parser.add_argument("--held-out", type=float, default=0.25, help="last part of each recording that judges (0.25)")
     parser.add_argument("--motion-only", action="store_true", help="fine-tune no network: seconds instead of minutes")
     parser.add_argument("--config", default="finetune", help="how the transition is fine-tuned (default: finetune)")
     add_set(parser)
     parser.add_argument("--json", type=Path, help="write all verdicts here")
     for topic in ("image", "pose", "action"):
         parser.add_argument(f"--{topic}-topic", help="of a recording; by default chosen by what it holds")
-    options = parser.parse_args(arguments)
-    outcomes: list[Outcome] = []
-    code = guarded(prog, lambda: outcomes.append(_adapt(options)))
-    return code or (0 if outcomes[0].kept else NOTHING_BETTER)
+    return parser.parse_args(arguments)
 
 
 def _adapt(options: argparse.Namespace) -> Outcome:
@@ -230,9 +241,9 @@ def _adapt_transition(
     profile.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=profile.folder, prefix=".adapting-") as folder, reporting() as report:
         path = Path(folder)
-        _write_set(path / "set", learned, artifact)
         overrides = {"start_from": str(artifact.path), "name": f"{artifact.manifest.name}-adapted"}
         config = load_config(config_path(options.config), overrides | parse_overrides(options.set))
+        _write_set(path / "set", learned, artifact, config)
         run_training(config, path / "set", path / "run", workers=1, report=report)
         if artifact.has("world_action"):
             carry_slow_branch(str(artifact.path), path / "run" / "artifact")
@@ -248,7 +259,8 @@ def _adapt_transition(
     outcome.kept["transition"] = str(place)
 
 
-def _write_set(path: Path, learned: Sequence[Episode], artifact: Artifact) -> None:
+def _write_set(path: Path, learned: Sequence[Episode], artifact: Artifact, config: TrainConfig) -> None:
+    """Write what is learned from; the last fifth of a part says when to stop, where that is long enough to judge."""
     manifest = artifact.manifest
     writer = EpisodeWriter(
         path,
@@ -259,8 +271,14 @@ def _write_set(path: Path, learned: Sequence[Episode], artifact: Artifact) -> No
             source={"kind": "recordings of one robot"},
         ),
     )
+    least_s = _SPARE * (config.optimiser.sequence + max(config.horizons)) * manifest.step_s
     for number, episode in enumerate(learned):
-        writer.write(replace(episode, name=f"part-{number:03d}"), "train")
+        seconds = _seconds(episode)
+        stops_s = _STOPS * seconds if config.patience and _STOPS * seconds >= least_s else 0.0
+        writer.write(replace(episode.cut(0.0, seconds - stops_s), name=f"part-{number:03d}"), "train")
+        if stops_s:
+            last = episode.cut(seconds - stops_s, float("inf"))
+            writer.write(replace(last, name=f"part-{number:03d}-stops"), "valid")
 
 
 def _new_folder(folder: Path) -> Path:

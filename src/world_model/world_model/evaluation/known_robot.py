@@ -24,15 +24,17 @@ class KnownRobot:
         artifact: The one given, or the one that the profile names in its place.
         motion_state: What was learned of the motion; ``None`` for nothing.
         projection: The robot's own; ``None`` for none.
+        is_adapted: Whether the profile names the artifact.
     """
 
     artifact: Artifact
     motion_state: Mapping[str, Any] | None = None
     projection: Projection | None = None
+    is_adapted: bool = False
 
     def says(self) -> list[str]:
         """Return what was taken from the profile, a line for each part."""
-        lines = [f"network of {self.artifact.path}"] if self.artifact.has("transition") else []
+        lines = [f"network of {self.artifact.path}"] if self.is_adapted else []
         if self.motion_state is not None:
             names = ", ".join(f"{self.motion_state['names'][future]} where actions are {future}" for future in FUTURES)
             lines.append(f"motion: {names}")
@@ -57,4 +59,5 @@ def known_robot(artifact: Artifact, folder: Path | None) -> KnownRobot:
     motion, fixed = profile.read(MOTION, STATE_VERSION), artifact.projection
     projection = None if fixed is None else saved_projection(profile, fixed.space, fixed.z_dim)
     state = None if motion is None else motion.entries
-    return KnownRobot(adapted_artifact(profile, artifact) or artifact, state, projection)
+    adapted = adapted_artifact(profile, artifact)
+    return KnownRobot(adapted or artifact, state, projection, adapted is not None)

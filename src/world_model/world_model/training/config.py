@@ -181,6 +181,8 @@ class TrainConfig:
         path_steps: Optimiser steps of the path foresight; its schedule needs more than ten.
         view_steps: Optimiser steps of the view warp before the transition uses it; 0 leaves it all to the transition.
         validate_every: Steps between validations.
+        patience: Validations of the transition without a better one after which it has the weights of the best; 0
+            trains to the end and keeps the last. Without held-out episodes it has no meaning.
         extra_error_m: Largest standard error added to the expected position of every second episode, so that the
             network learns what to do when it is told that the pose is bad [m].
         extra_error_rad: The same of the yaw [rad].
@@ -203,6 +205,7 @@ class TrainConfig:
     path_steps: int = 1500
     view_steps: int = 0
     validate_every: int = 1000
+    patience: int = 0
     extra_error_m: float = 0.0
     extra_error_rad: float = 0.0
     freeze_memory: bool = False
@@ -215,6 +218,8 @@ class TrainConfig:
             raise ConfigError(f"horizons are {list(self.horizons)}, expected ascending positive steps")
         if self.path_steps <= 10:
             raise ConfigError(f"path_steps is {self.path_steps}, expected more than 10")
+        if self.patience < 0:
+            raise ConfigError(f"patience is {self.patience}, expected 0 or more")
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready entries."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from world_model.training.checkpoints import RunConfig, check_same_run, load_checkpoint, save_checkpoint
 from world_model.training.config import StageConfig
+from world_model.training.early_stop import BestWeights
 from world_model.training.losses import total
 from world_model.training.report import Report
 
@@ -163,6 +164,7 @@ class Loop:
         take: Callable[[], Terms],
         validate: Callable[[], Terms] | None = None,
         progress: Callable[[Progress], None] = lambda _: None,
+        patience: int = 0,
     ) -> Terms:
         """Train to the configured number of steps and return the last validation's (or last step's) losses.
 
@@ -170,9 +172,14 @@ class Loop:
             take: Takes one step with ``take_step``.
             validate: Called when a checkpoint is due.
             progress: Called after each step.
+            patience: Validations without a better one after which the run ends; it then has the weights of the best and
+                returns its losses. 0 trains to the end and keeps the last.
         """
         terms: Terms = {}
         steps = self._settings.steps
+        best = BestWeights(self._model, patience) if patience and validate is not None else None
+        if best is not None and validate is not None:
+            self._is_over(best, self._validated(validate))
         self._model.train()
         while self.step < steps:
             terms = take()
@@ -184,12 +191,26 @@ class Loop:
             if self.step % self._config.validate_every == 0 or is_last:
                 self.save()
                 if validate is not None:
-                    self._model.eval()
-                    terms = validate()
-                    self._model.train()
-                    self._log("valid", terms)
+                    terms = self._validated(validate)
+                if best is not None and self._is_over(best, terms):
+                    break
         self._model.eval()
+        if best is None:
+            return terms
+        best.restore()
+        self.save()
+        return dict(best.terms)
+
+    def _validated(self, validate: Callable[[], Terms]) -> Terms:
+        self._model.eval()
+        terms = validate()
+        self._model.train()
+        self._log("valid", terms)
         return terms
+
+    def _is_over(self, best: BestWeights, terms: Terms) -> bool:
+        loss = total({name: torch.tensor(value) for name, value in terms.items()}, self._weights)
+        return best.is_over(float(loss), terms)
 
     def take_step(self, parts: Sequence[Sequence[Tensor]]) -> Terms:
         """Change the weights once and return the mean losses of this process's share.

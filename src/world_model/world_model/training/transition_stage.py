@@ -183,11 +183,12 @@ class Trainer:
         valid: Sequence[TrainingSequence] = (),
         progress: Callable[[Progress], None] = lambda _: None,
     ) -> Terms:
-        """Train to the configured number of steps and return the last validation's (or last step's) losses."""
+        """Train as configured and return the last (or, with patience, the best) validation's losses, or last step's."""
         loop, config = self._loop, self._config
         loop.resume()
         sampler = self._sampler(train, config.seed * 1000 + loop.step)
-        return loop.run(lambda: self.one_step(sampler), partial(self.validate, valid) if len(valid) else None, progress)
+        validate = partial(self.validate, valid) if len(valid) else None
+        return loop.run(lambda: self.one_step(sampler), validate, progress, config.patience)
 
     def one_step(self, sampler: Sampler) -> Terms:
         """Take one optimiser step on a fresh batch and return its losses."""
