@@ -13,7 +13,7 @@ from wm_core.errors import ProjectionError
 from wm_core.projection import Projection
 from world_model.errors import ProfileError
 from world_model.runtime.fitting import FRAMES, FeatureCollector, save_projection, saved_projection
-from world_model.runtime.profile import Profile
+from world_model.runtime.profile import PROJECTION, Profile
 
 
 class Basis:
@@ -33,7 +33,9 @@ class Basis:
     """
 
     def __init__(self, fixed: Projection, profile: Profile | None = None, frames: int = FRAMES) -> None:
-        self._profile, self._z_dim = profile, fixed.z_dim
+        self._profile, self._space, self._z_dim = profile, fixed.space, fixed.z_dim
+        # What another writes between this and the reading is read once more, which changes nothing.
+        self._signature = None if profile is None else profile.signature(PROJECTION)
         saved = saved_projection(profile, fixed.space, fixed.z_dim) if profile is not None else None
         self.projection = saved or fixed
         self._collector = FeatureCollector(fixed.space, frames) if saved is None and frames else None
@@ -67,6 +69,26 @@ class Basis:
             self._thread = Thread(target=self._fit, args=(self._collector,), daemon=True, name="projection")
             self._thread.start()
         return latent_D, before
+
+    def look(self) -> None:
+        """Read the projection that another wrote to the profile, if any: the next frame is the first in it.
+
+        What is damaged or does not fit is left alone; ``trouble`` says why.
+        """
+        if self._profile is None or (self._thread is not None and self._thread.is_alive()):
+            return
+        signature = self._profile.signature(PROJECTION)
+        if signature == self._signature:
+            return
+        self._signature, self.trouble = signature, ""
+        try:
+            saved = saved_projection(self._profile, self._space, self._z_dim)
+        except ProfileError as error:
+            self.trouble = str(error)
+            return
+        in_force = self._fitted or self.projection
+        if saved is not None and saved.encoder_id != in_force.encoder_id:
+            self._fitted, self._collector = saved, None
 
     def wait(self) -> None:
         """Return when nothing is being fitted."""

@@ -50,6 +50,8 @@ from world_model.runtime.profile import Profile, profile_folder
 
 _SIDE_INPUT_TOLERANCE_S = 0.1
 _CLOCK_PATIENCE_NS = 2_000_000_000
+# The profile is looked at after so many frames: five seconds at 20 Hz.
+_LOOK_EVERY = 100
 _POSE_COUNTERS = {status: f"pose_{status.name.lower()}" for status in PoseStatus}
 _ACTION_COUNTERS = {status: f"action_{status.name.lower()}" for status in ActionStatus}
 
@@ -86,7 +88,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         name, frames, fixed = self._params.profile, self._params.projection_frames, self._encoder.fixed
         profile = Profile(profile_folder(name, self.get_namespace())) if name else None
         self._basis = None if fixed is None else Basis(fixed, profile, frames)
-        self._is_basis_told, self._told_id = False, self._encoder.encoder_id
+        self._is_basis_told, self._told_id, self._looked_count = False, self._encoder.encoder_id, 0
 
     def configure(self) -> None:
         """Make ready what frames, poses and actions will meet."""
@@ -179,6 +181,9 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             latent_D = self._encoder.encode(picture, depth_HW, proprioception_P)
             return _Encoded(msg.header, latent_D, self._encoder.encoder_id)
         feature_F = self._encoder.look(picture)
+        self._looked_count += 1
+        if self._looked_count % _LOOK_EVERY == 0:
+            self._basis.look()
         latent_D, before = self._basis.latent(feature_F)
         self._health.degrade("projection", self._basis.trouble or None)
         if before is not None or not self._is_basis_told:

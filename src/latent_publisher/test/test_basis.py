@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
+from latent_publisher import node
 from latent_publisher.basis import Basis
 from latent_publisher.node import LatentPublisher
 from wm_core.projection import FeatureSpace, Projection
@@ -19,6 +20,7 @@ from wm_interfaces.srv import EncodeImage
 from wm_ros import image_to_msg, projection_from_msg, qos, stamp_msg, stamp_ns
 from wm_testing.nodes import ros_context, spin_until  # noqa: F401
 from world_model.errors import ProfileError
+from world_model.runtime.fitting import save_projection
 from world_model.runtime.profile import Profile
 
 SPACE = FeatureSpace("0123456789abcdef", 12, 2, 0.5, 0)
@@ -116,6 +118,35 @@ def test_the_next_start_begins_where_this_one_ended(make_world, tmp_path):
     again.send(pictures(25, seed=1))
     own = Projection.fit(SPACE, codes_of(pictures(22)[:20]), 2)
     assert {state.encoder_id for state in again.states} == {own.encoder_id}
+
+
+def test_what_another_writes_to_the_profile_is_in_force_from_one_frame_on(make_world, tmp_path, monkeypatch):
+    monkeypatch.setattr(node, "_LOOK_EVERY", 5)
+    world, images = make_world(projection_frames=20, profile=str(tmp_path)), pictures(29)
+    world.send(images[:7])
+    first, second = (Projection.fit(SPACE, codes_of(pictures(20, seed=seed)), 2) for seed in (5, 6))
+    save_projection(Profile(tmp_path), first)
+    world.send(images[7:12])
+    save_projection(Profile(tmp_path), second)
+    world.send(images[12:16])
+    (tmp_path / "projection.json").write_text("{}")
+    world.send(images[16:])  # more than the 20 that a projection would be fitted on
+    ids = [state.encoder_id for state in world.states]
+    assert ids == [FIXED.encoder_id] * 9 + [first.encoder_id] * 5 + [second.encoder_id] * 15
+    world.until(lambda: len(world.projections) == 3)
+    assert [stamp_ns(told.header.stamp) for told in world.projections] == [STEP_NS, 10 * STEP_NS, 15 * STEP_NS]
+    assert [told.previous_encoder_id for told in world.projections] == ["", FIXED.encoder_id, first.encoder_id]
+    assert "damaged" in world.node._basis.trouble
+
+
+def test_its_own_projection_is_not_taken_for_another(tmp_path):
+    basis = Basis(FIXED, Profile(tmp_path), 4)
+    for code_F in codes_of(pictures(6)):
+        basis.latent(code_F)
+        basis.wait()
+    basis.look()
+    assert basis.latent(codes_of(pictures(1))[0])[1] is None
+    assert (basis.is_fitted, basis.trouble) == (True, "")
 
 
 def test_without_frames_to_fit_on_it_stays(make_world):
