@@ -45,6 +45,13 @@ class MotionKeeper:
         self._write(self._profile)
         return False
 
+    def follow(self, motion: OwnMotion) -> None:
+        """Keep another motion from now on, which goes on from what the former has learned."""
+        state = self._motion.state()
+        if state is not None:
+            motion.restore(state)
+        self._motion = motion
+
     def close(self) -> None:
         """Write what was learned and wait until it is written."""
         if self._writer is None:

@@ -6,6 +6,7 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from std_srvs.srv import Trigger
 from transition_predictor.history import HistoryKeeper, UsableHistory
 from transition_predictor.keeper import MotionKeeper
 from transition_predictor.params import TransitionPredictorParams
+from transition_predictor.replacement import Replacement
 from wm_core.bounds import LARGEST_LATENT_STDS
 from wm_core.memory.errors import QueryError
 from wm_core.memory.journal import WindowSource
@@ -112,10 +114,13 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         """Load weights."""
         params = self._params
         profile = Profile(profile_folder(params.profile, self.get_namespace())) if params.profile else None
-        artifact = self._fitting(self._given or params.load(), profile)
+        source = self._given or params.load()
+        artifact = self._fitting(source, profile)
         self._manifest = artifact.manifest
         without = () if params.calibrate else (CALIBRATION,)
-        self._predictor = Predictor(artifact, top_k=params.top_k or None, without=without)
+        make = partial(Predictor, top_k=params.top_k or None, without=without)
+        self._predictor = make(artifact)
+        self._replacement = Replacement(profile, source, artifact, make)
         self._keeper = MotionKeeper(profile, self._predictor.motion)
         self._keeper.look()
         self._history_size = artifact.manifest.history_dim
@@ -144,6 +149,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
 
     def release(self) -> None:
         """Keep what was learned."""
+        self._replacement.close()
         self._keeper.close()
 
     def params_changed(self, params: TransitionPredictorParams) -> None:
@@ -203,7 +209,9 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         # One context, one open question: a latent that comes before the answer to the last ends the waiting for it.
         self._give_up("late")
         self._change_basis(msg.encoder_id)
+        self._change_artifact(observation)
         requests = self._predictor.observe(observation)
+        self._replacement.observe(observation)
         self._open = _Open(msg, begin_s)
         answer = self._ask(requests)
         # While the memory looks: what judges and learns from former forecasts need not wait for its answer.
@@ -257,6 +265,21 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             self._health.count("changes_of_basis")
         unscored = "not published: latents are in a fixed basis until half a minute of driving is seen"
         self._health.gauge("errors", "published" if self._is_scored else unscored)
+
+    def _change_artifact(self, observation: Observation) -> None:
+        """Goes on with the artifact that the profile names since a while, from this observation on."""
+        ready = self._replacement.take()
+        if ready is None:
+            return
+        self._keeper.follow(ready.predictor.motion)
+        self._predictor, self._manifest = ready.predictor, ready.artifact.manifest
+        # Errors have the unit of the latents that a network was trained on: those of the former are not judged in it.
+        self._tracker = ErrorTracker(np.asarray(self._manifest.latent_variance), self._manifest.step_s / 2)
+        self._degraded.clear()
+        self._history_id = self._manifest.files.get("world_action.pt", "")[:16]
+        self._health.count("changes_of_artifact")
+        text = f"from {observation.stamp_ns} ns on: the network of {ready.artifact.path}, which the profile names"
+        self.get_logger().info(text)
 
     def _follow_time(self, now_ns: int) -> None:
         """Takes note of a latent's time; what was gathered before a jump back is of another timeline."""
@@ -422,13 +445,16 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         if is_read:
             self.get_logger().info(f"motion from the profile: {self._predictor.motion.says()}")
             self._health.count("profile_read")
-        self._health.degrade("profile", self._keeper.problem or None)
+        self._replacement.look()
+        self._health.degrade("profile", self._keeper.problem or self._replacement.problem or None)
         return is_read
 
     def _on_reload(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._take_up()
         response.success = not self._keeper.problem
         response.message = self._keeper.problem or self._predictor.motion.says()
+        if self._replacement.is_under_way:
+            response.message += "; what the profile names is made ready, and takes over at a latent's stamp"
         return response
 
     def _say_outside(self, outside: Sequence[str]) -> None:
