@@ -1,10 +1,13 @@
 """Shares of candidates, against least squares worked out by brute force and against what comes true or does not."""
 
 import itertools
+import subprocess
+import sys
 from collections import deque
 
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 
 from world_model.runtime.evidence import CAUTION_S, FORGET_S, Evidence, shares
 
@@ -94,3 +97,33 @@ def test_one_forecast_counts_for_one_step():
     evidence = Evidence(1, np.ones(DIM), STEP_S)
     evidence.learn(np.zeros(DIM), np.ones((1, DIM)), np.ones(DIM))
     assert evidence.share_C[0] == pytest.approx(STEP_S / (STEP_S + CAUTION_S))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_shares_are_those_of_a_library(count):
+    """Against SciPy's active set, from nothing, from the former solution and from a wrong one."""
+    rng = np.random.default_rng(count)
+    for _ in range(100):
+        better_NC = rng.normal(size=(40, count)) @ rng.normal(size=(count, count)) * 10.0 ** rng.uniform(-3, 3)
+        missed_N = better_NC @ rng.normal(size=count) + rng.normal(size=40)
+        ridge = 10.0 ** rng.uniform(-9, 0)
+        gram_CC, moment_C = better_NC.T @ better_NC, better_NC.T @ missed_N
+        factor_CC = np.linalg.cholesky(gram_CC + ridge * np.eye(count))
+        expected_C, _ = nnls(factor_CC.T, np.linalg.solve(factor_CC, moment_C))
+        expected_C /= max(expected_C.sum(), 1.0)
+        found_C = shares(gram_CC, moment_C, ridge)
+        np.testing.assert_allclose(found_C, expected_C, atol=1e-6)
+        for former_C in (found_C, rng.integers(0, 2, count).astype(float)):
+            np.testing.assert_allclose(shares(gram_CC, moment_C, ridge, former_C), expected_C, atol=1e-6)
+
+
+@pytest.mark.parametrize("gram", [np.full((2, 2), np.nan), -np.eye(2)])
+def test_what_has_no_single_solution_is_refused(gram):
+    with pytest.raises(np.linalg.LinAlgError):
+        shares(gram, np.ones(2), 0.1, np.ones(2))
+
+
+def test_a_predictor_is_imported_without_scipy():
+    asked = "import sys, world_model.runtime.predictor; print([name for name in sys.modules if name == 'scipy'])"
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
