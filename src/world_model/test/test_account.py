@@ -410,6 +410,11 @@ def test_inspection_judges_as_conversion_does(tmp_path, capsys):
             event[3].header.stamp = header(event[2] - 600_000_000).stamp
         return event
 
+    def rewound(event, i):
+        if event[2] >= T0 + 5_000_000_000:
+            event[3].header.stamp = header(event[2] - 3_000_000_000).stamp
+        return event
+
     twice = circle() + [("/a" + topic, kind, ns, msg) for topic, kind, ns, msg in circle() if kind == IMAGE]
     twice = [("/b" + topic if topic == "/camera/image_raw" else topic, *rest) for topic, *rest in twice]
     for name, events, code, said in (
@@ -417,11 +422,13 @@ def test_inspection_judges_as_conversion_does(tmp_path, capsys):
         ("some", circle(unknown_encoding(5)), 1, "lost: 120 frames, image-encoding"),
         ("none", circle(unknown_encoding(1)), 2, "nothing usable came of it"),
         ("late", circle(late_pose), 1, "poses on /pose lie 0.6 s before the frames: another clock?"),
+        ("rewound", circle(rewound), 0, "it became 2 episodes"),
         ("twice", twice, 2, "equally good; name one with --image-topic"),
     ):
         bag = write(tmp_path / name, events)
         assert (name, main(["inspect", str(bag)])) == (name, code)
         told = capsys.readouterr().out
         assert said in told
+        assert "is the camera stamped" not in told
         assert ("does not suffice to train" in told) == (code > 0)
         assert main(["bag", str(bag), str(tmp_path / f"{name}_set")]) == code

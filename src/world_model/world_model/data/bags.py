@@ -96,8 +96,9 @@ def read_recording(
         raise DataError(f"{path}: {error}") from error
     events = read_events(bag, options, account, progress)
     account.damages = [str(damage) for damage in bag.damages]
-    account.damaged = sum(damage.lost_count for damage in bag.damages if damage.topic == account.camera.topic)
-    account.examples.setdefault("damaged-block", next(iter(account.damages), ""))
+    of_frames = [damage for damage in bag.damages if damage.topic == account.camera.topic]
+    account.damaged = sum(damage.lost_count for damage in of_frames)
+    account.examples.setdefault("damaged-block", next(map(str, of_frames), ""))
     if not events.frames:
         return Recording(account)
     action_dim = options.action_dim or (len(events.actions[0].values) if events.actions else 1)

@@ -98,9 +98,7 @@ def _wanting(
     texts = []
     if account is None or camera is None or camera.count < 2 or camera.type not in CAMERA_TYPES:
         return ["there is no camera"]
-    if len(set(camera.stamps_ns)) < camera.count / 2:
-        texts.append(f"{camera.count - len(set(camera.stamps_ns))} images repeat a stamp; is the camera stamped?")
-    elif camera.rate_hz < SLOWEST_HZ:
+    if camera.rate_hz < SLOWEST_HZ and account.is_usable:
         texts.append(f"the camera is slower than {SLOWEST_HZ:.0f} Hz: {camera.rate_hz:.2f} Hz")
     if duration_s < AGAIN_S:
         texts.append(f"it lasts {duration_s:.1f} s, shorter than the {AGAIN_S:.0f} s after which a place is seen again")
