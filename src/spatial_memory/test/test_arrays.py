@@ -15,7 +15,14 @@ from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import MemoryQuery
 from wm_interfaces.srv import DeleteMemory, MemoryWindow, QueryMemoryArrays, QueryMemoryBatch, TransformMemory
 from wm_ros import MessageError, floats
-from wm_ros.memory_arrays import array_of, ask_to_request, packed_from_msg, packed_to_msg, update_from_response
+from wm_ros.memory_arrays import (
+    array_of,
+    ask_to_request,
+    packed_from_msg,
+    packed_to_msg,
+    update_from_response,
+    update_to_response,
+)
 from wm_testing.nodes import ros_context
 
 from .test_node import Graph, at
@@ -157,3 +164,35 @@ def test_packed_arrays_of_another_layout_or_length_are_refused(graph):
     assert graph.memory._memory.delete(Forget(ids=(1, 2, 3, 4))) == 4
     empty = graph.memory.window_source.window(Window().ask(AREA))
     assert len(packed_from_msg(packed_to_msg(empty.records))) == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("field", ["poses", "yaws", "latents", "successor_times_s", "successor_latents"])
+def test_packed_arrays_of_impossible_numbers_are_refused(graph, field, value):
+    graph.drive(25)
+    update = graph.memory.window_source.window(Window().ask(AREA))
+    response = update_to_response(update, MemoryWindow.Response())
+    assert len(update_from_response(response, AREA).records) == len(update.records)
+    getattr(response.records, field)[0] = value
+    with pytest.raises(MessageError, match=f"{field}: a value is not finite") as refused:
+        update_from_response(response, AREA)
+    assert refused.value.reason == "arrays-value"
+
+
+@pytest.mark.parametrize("area", [{"center_x": np.nan}, {"center_y": 1e12}, {"radius_m": np.inf}, {"radius_m": 0.0}])
+def test_an_area_that_is_none_is_refused(area):
+    response = MemoryWindow.Response(**{"radius_m": 1.0, **area})
+    response.records.version = 1
+    with pytest.raises(MessageError) as refused:
+        update_from_response(response, AREA)
+    assert refused.value.reason == "arrays-value"
+
+
+def test_ids_that_are_none_are_refused(graph):
+    graph.drive(4)
+    msg = packed_to_msg(graph.memory.window_source.window(Window().ask(AREA)).records)
+    msg.ids[0] = 2**63 - 1
+    assert packed_from_msg(msg).rows.id_N[0] == 2**63 - 1
+    msg.ids[0] = 2**63
+    with pytest.raises(MessageError, match="ids: at most"):
+        packed_from_msg(msg)

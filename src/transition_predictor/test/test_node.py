@@ -116,7 +116,26 @@ def _nowhere(answer):
     answer.matches[0].records[0].position.x = math.inf
 
 
-@pytest.mark.parametrize("spoil", [_cut, _too_many, _other_size, _other_action, _not_finite, _nowhere])
+def _huge(answer):
+    answer.matches[0].records[0].latent = floats([1e30] * Z_DIM)
+
+
+def _far(answer):
+    answer.matches[0].records[0].position.x = 1e12
+
+
+def _wild_action(answer):
+    answer.matches[0].records[0].action = floats([1e20, 0.0])
+
+
+def _no_id(answer):
+    answer.matches[0].records[0].id = 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [_cut, _too_many, _other_size, _other_action, _not_finite, _nowhere, _huge, _far, _wild_action, _no_id],
+)
 def test_an_answer_that_does_not_fit_the_question_is_named_and_done_without(make_world, spoil):
     world = make_world(memory_deadline_s=1.0)
 

@@ -32,6 +32,13 @@ def test_a_number_that_is_not_finite_is_found_wherever_it_is(value):
     assert non_finite_field(LatentState(action=array("f", [value]))) == "action"
 
 
+def test_what_single_precision_cannot_hold_is_found():
+    assert non_finite_field(PredictionError(error=1e39)) == "error"
+    assert non_finite_field(PredictionError(error=3e38)) == ""
+    assert non_finite_field(LatentPrediction(memory_query_ms=-1e39)) == "memory_query_ms"
+    assert non_finite_field(PredictionError(step_s=1e39)) == ""
+
+
 def test_what_is_finite_passes():
     for msg in (Float32MultiArray(), float_array_msg([1e38, -1e38]), String(data="nan"), Image(), LatentState()):
         assert non_finite_field(msg) == ""

@@ -21,7 +21,8 @@ MAY_BE_UNKNOWN: Mapping[str, frozenset[str]] = {
 }
 """{message: its fields in which NaN means that a value is not known}."""
 
-_NUMBERS = ("float", "double")
+# What single precision cannot hold arrives as infinity.
+_LARGEST = {"float": float(np.finfo(np.float32).max), "double": float(np.finfo(np.float64).max)}
 # Drawings and reports carry no state, and have thousands of points.
 _NOT_LOOKED_INTO = ("visualization_msgs", "diagnostic_msgs", "lifecycle_msgs", "rosgraph_msgs", "builtin_interfaces")
 
@@ -54,10 +55,11 @@ def _new_checks(kind: type) -> tuple[tuple[str, _Check], ...]:
 def _check_of(text: str, may_be_nan: bool) -> _Check | None:
     """Returns the check of a field of a type as ROS names it, None where it holds no numbers."""
     element, is_many = _element(text)
-    if element in _NUMBERS:
+    if element in _LARGEST:
+        largest = _LARGEST[element]
         if is_many:
-            return _no_infinities if may_be_nan else _all_finite
-        return _not_infinite if may_be_nan else math.isfinite
+            return lambda values: _all_within(values, largest, may_be_nan)
+        return lambda value: abs(value) <= largest or (may_be_nan and math.isnan(value))
     package, slash, name = element.partition("/")
     if not slash or package in _NOT_LOOKED_INTO:
         return None
@@ -77,13 +79,11 @@ def _element(text: str) -> tuple[str, bool]:
     return element, bool(bracket)
 
 
-def _all_finite(values: Any) -> bool:
-    return len(values) == 0 or bool(np.isfinite(np.asarray(values)).all())
-
-
-def _no_infinities(values: Any) -> bool:
-    return len(values) == 0 or not np.isinf(np.asarray(values)).any()
-
-
-def _not_infinite(value: float) -> bool:
-    return not math.isinf(value)
+def _all_within(values: Any, largest: float, may_be_nan: bool) -> bool:
+    if len(values) == 0:
+        return True
+    array = np.asarray(values)
+    if array.dtype == np.float32 and not may_be_nan:
+        return bool(np.isfinite(array).all())
+    is_good_N = np.abs(array) <= largest
+    return bool((is_good_N | np.isnan(array) if may_be_nan else is_good_N).all())

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from wm_core.bounds import LARGEST_ACTION, LARGEST_POSITION_M, LARGEST_VALUE
+from wm_core.memory.record import MAX_ID
 from wm_core.se2 import Pose2
 from wm_core.se3 import quaternion_of, yaw_of
 from wm_interfaces.msg import MemoryMatches, MemoryQuery, MemoryRecord
@@ -53,8 +55,8 @@ def memories_from_msg(matches: MemoryMatches, z_dim: int = 0, action_dim: int = 
     for memory in memories:
         _check_sizes(memory, z_dim, action_dim)
     numbers = [array for memory in memories for array in (memory.latent_D, *(s[2] for s in memory.successors))]
-    if numbers and not np.isfinite(np.concatenate(numbers)).all():
-        raise MessageError("memory-answer", "a latent is not finite")
+    if numbers and not (np.abs(np.concatenate(numbers)) <= LARGEST_VALUE).all():
+        raise MessageError("memory-answer", f"a latent is not finite, or beyond {LARGEST_VALUE:g}")
     return memories
 
 
@@ -64,9 +66,13 @@ def _check_sizes(memory: Memory, z_dim: int, action_dim: int) -> None:
         raise MessageError("memory-answer", f"latents of {sorted(sizes)} values, expected {z_dim}")
     if action_dim and memory.action_A is not None and len(memory.action_A) != action_dim:
         raise MessageError("memory-answer", f"an action of {len(memory.action_A)} values, expected {action_dim}")
+    if memory.id > MAX_ID:
+        raise MessageError("memory-answer", f"id {memory.id}, at most {MAX_ID}")
     pose = memory.pose
-    if not all(map(math.isfinite, (pose.x, pose.y, pose.z, pose.yaw))):
-        raise MessageError("memory-answer", f"{pose} is not finite")
+    if not all(abs(value) <= LARGEST_POSITION_M for value in (pose.x, pose.y, pose.z, pose.yaw)):
+        raise MessageError("memory-answer", f"{pose} is not finite, or beyond {LARGEST_POSITION_M:g} m")
+    if memory.action_A is not None and bool((np.abs(memory.action_A) > LARGEST_ACTION).any()):
+        raise MessageError("memory-answer", f"an action is beyond {LARGEST_ACTION:g}")
     if not all(math.isfinite(horizon_s) and math.isfinite(dt_s) for horizon_s, dt_s, _ in memory.successors):
         raise MessageError("memory-answer", "the time of a successor is not finite")
 

@@ -10,14 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from wm_core.bounds import LARGEST_ACTION, LARGEST_POSITION_M, LARGEST_VALUE
 from wm_core.memory.journal import Area, WindowAsk, WindowUpdate
 from wm_core.memory.packed import Packed, Successors
+from wm_core.memory.record import MAX_ID
 from wm_core.memory.rows import Rows
 from wm_interfaces.msg import MemoryArrays
 from wm_interfaces.srv import MemoryWindow
 from wm_ros.errors import MessageError
 
 _POSE = 7
+# Of unit length, and rounded; a surprise is a squared error.
+_LARGEST_QUATERNION, _LARGEST_SURPRISE, _LARGEST_TIME_S = 1.01, float(np.finfo(np.float32).max), 1e6
 
 
 def packed_to_msg(packed: Packed) -> MemoryArrays:
@@ -48,7 +52,8 @@ def packed_from_msg(msg: MemoryArrays) -> Packed:
     """Returns the records of a message.
 
     Raises:
-        MessageError: ``arrays-version``, or ``arrays-size``: an array is not as long as the others say.
+        MessageError: ``arrays-version``, ``arrays-size``: an array is not as long as the others say, or
+            ``arrays-value``: a number is not finite, or larger than one can be.
     """
     if msg.version != MemoryArrays.VERSION:
         raise MessageError(
@@ -75,8 +80,19 @@ def packed_from_msg(msg: MemoryArrays) -> Packed:
         np.zeros(count, np.uint64),
         _numbers(msg.latents, np.float32, (count, dim), "latents"),
     )
+    if (rows.id_N < 0).any():  # as int64
+        raise MessageError("arrays-value", f"ids: at most {MAX_ID}")
+    _check_within("poses", pose_N7[:, :3], LARGEST_POSITION_M)
+    _check_within("rotations", pose_N7[:, 3:], _LARGEST_QUATERNION)
+    _check_within("yaws", rows.yaw_N, LARGEST_VALUE)
+    _check_within("latents", rows.latent_ND, LARGEST_VALUE)
+    _check_within("actions", rows.action_NA, LARGEST_ACTION, may_be_nan=True)
+    _check_within("previous_actions", rows.previous_action_NA, LARGEST_ACTION, may_be_nan=True)
+    _check_within("surprises", rows.surprise_N, _LARGEST_SURPRISE, may_be_nan=True)
     time_S2 = _numbers(msg.successor_times_s, np.float64, (total, 2), "successor_times_s")
     latent_SD = _numbers(msg.successor_latents, np.float32, (total, dim), "successor_latents")
+    _check_within("successor_times_s", time_S2, _LARGEST_TIME_S)
+    _check_within("successor_latents", latent_SD, LARGEST_VALUE)
     followed = Successors(count_N, time_S2[:, 0], time_S2[:, 1], latent_SD)
     return Packed(msg.encoder_id, msg.frame_id, tuple(msg.sessions), rows, pose_N7[:, 3:], followed)
 
@@ -120,8 +136,12 @@ def update_from_response(response: MemoryWindow.Response, asked: Area) -> Window
         asked: The area that was asked for.
 
     Raises:
-        MessageError: As ``packed_from_msg``.
+        MessageError: As ``packed_from_msg``; ``arrays-value`` where its area is none.
     """
+    around = np.array([response.center_x, response.center_y, response.radius_m])
+    _check_within("area", around, LARGEST_POSITION_M)
+    if response.radius_m <= 0.0:
+        raise MessageError("arrays-value", f"area of {response.radius_m:g} m, expected more than 0")
     area = Area(response.center_x, response.center_y, response.radius_m, asked.max_age_s, asked.max_count,
                 asked.frame_id)  # fmt: skip
     return WindowUpdate(
@@ -148,3 +168,16 @@ def _numbers(values: Any, kind: type, shape: tuple[int, ...], name: str) -> np.n
         raise MessageError("arrays-size", f"{name} has {numbers.size} values, expected {' x '.join(map(str, shape))}")
     shaped: np.ndarray = numbers.reshape(shape)
     return shaped
+
+
+def _check_within(name: str, values: np.ndarray, largest: float, *, may_be_nan: bool = False) -> None:
+    """Refuse numbers that nothing can be computed with.
+
+    Raises:
+        MessageError: ``arrays-value``.
+    """
+    if not values.size:
+        return
+    most = max(float(np.fmax.reduce(values, axis=None)), -float(np.fmin.reduce(values, axis=None)))
+    if most > largest or (not may_be_nan and bool(np.isnan(values).any())):
+        raise MessageError("arrays-value", f"{name}: a value is not finite, or beyond {largest:g}")
