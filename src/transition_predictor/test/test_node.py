@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import Header
 
 from transition_predictor.params import TransitionPredictorParams
-from wm_core.se3 import quaternion_of
+from wm_core.se3 import quaternion_of, turned_about_z, yaw_of
 from wm_interfaces.msg import (
     VisualHistory,
 )
@@ -45,6 +45,23 @@ def test_one_prediction_per_latent_with_memories_of_the_place_ahead(make_world):
     assert [query.pose.position.x for query in asked[:2]] == pytest.approx([0.2, 1.15], abs=0.02)  # 1 m/s from 0.15 m
     assert {query.encoder_id for query in asked} == {world.encoder_id}
     assert all(query.exclude_recent_s > 0 for query in asked)
+
+
+def test_a_robot_that_tilts_asks_with_its_whole_rotation(make_world):
+    """It rolls by 0.3 rad and turns left: ahead it has turned further, and rolls as now."""
+    world = make_world(memory_deadline_s=1.0)
+    world.serve(world.remember)
+    roll = (math.sin(0.15), 0.0, 0.0, math.cos(0.15))
+    for index in range(8):
+        yaw = 0.02 * index
+        pose = pose_to_msg((0.05 * index, 0.0, 0.0), turned_about_z(roll, yaw))
+        world.predict(index, pose=pose)
+    for query, ahead in zip(world.queries[-1], (0.02, 0.4, 0.0), strict=True):
+        turn = query.pose.orientation
+        found = np.array([turn.x, turn.y, turn.z, turn.w])
+        without_yaw = turned_about_z(found, -yaw_of(found))
+        np.testing.assert_allclose(without_yaw, roll, atol=1e-6)
+        assert yaw_of(found) - yaw == pytest.approx(ahead, abs=0.03)
 
 
 def test_without_a_memory_it_predicts_and_says_so(make_world):

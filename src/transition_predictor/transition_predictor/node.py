@@ -25,6 +25,7 @@ from wm_core.bounds import LARGEST_LATENT_STDS
 from wm_core.memory.errors import QueryError
 from wm_core.memory.journal import WindowSource
 from wm_core.memory.packed import Neighbours
+from wm_core.memory.record import has_tilt
 from wm_core.projection import Projection
 from wm_core.se2 import Pose2
 from wm_core.se3 import quaternion_of, yaw_of
@@ -319,15 +320,18 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             )
             raise MessageError("latent-too-large", text)
         action_A = vector_from_msg(msg.action, self._manifest.action_dim, "action") if msg.has_action else None
-        pose, pose_std_3 = None, None
+        pose, pose_std_3, rotation = None, None, None
         if msg.has_pose:
             position, quaternion = pose_from_msg(msg.pose)
             x_m, y_m, z_m = position.tolist()
             pose, pose_std_3 = Pose2(x_m, y_m, z_m, yaw_of(quaternion)), pose_std_from_values(msg.pose_std)
+            x, y, z, w = quaternion.tolist()
+            rotation = (x, y, z, w) if has_tilt((x, y)) else None
         code_F = np.array(msg.feature, np.int8) if self._space is not None else None
         if code_F is not None and self._space is not None and len(code_F) != self._space.size:
             raise MessageError("feature-length", f"{len(code_F)} numbers, expected {self._space.size}")
-        return Observation(believable_stamp_ns(msg.header.stamp), latent_D, pose, action_A, pose_std_3, code_F)
+        now_ns = believable_stamp_ns(msg.header.stamp)
+        return Observation(now_ns, latent_D, pose, action_A, pose_std_3, code_F, rotation)
 
     def _ask(self, requests: Sequence[MemoryRequest]) -> _Answer | None:
         """Looks into the window, and asks the memory beyond it; returns None while that one has not answered."""

@@ -24,7 +24,7 @@ def query_to_msg(request: MemoryRequest, encoder_id: str, frame_id: str = "") ->
     msg = MemoryQuery(
         rank_by=_RANKS[request.rank], k=request.k, has_pose=True, encoder_id=encoder_id, frame_id=frame_id
     )
-    msg.pose = pose_to_msg((pose.x, pose.y, pose.z), quaternion_of(pose.yaw))
+    msg.pose = pose_to_msg((pose.x, pose.y, pose.z), request.orientation or quaternion_of(pose.yaw))
     if request.latent_D is not None:
         msg.latent = floats(request.latent_D)
     msg.radius_m = float(request.radius_m)

@@ -17,7 +17,8 @@ class Observation:
     """One latent with the pose and action that belong to its stamp.
 
     ``pose_std_3`` are the standard errors of the pose (x [m], y [m], yaw [rad]), NaN where not told; ``code_F`` is the
-    int8 feature that the latent was projected from, where the encoder makes features.
+    int8 feature that the latent was projected from, where the encoder makes features; ``orientation`` is the pose's
+    whole rotation x, y, z, w where it is more than a yaw.
     """
 
     stamp_ns: int
@@ -26,6 +27,7 @@ class Observation:
     action_A: np.ndarray | None = None
     pose_std_3: np.ndarray | None = None
     code_F: np.ndarray | None = None
+    orientation: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from wm_core.memory.packed import Neighbours
 from wm_core.memory.successors import usable_span_s
 from wm_core.projection import Projection
 from wm_core.se2 import Pose2, turned_std
+from wm_core.se3 import turned_about_z
 from world_model.errors import ArtifactError, ObservationError
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval, motion_features
@@ -334,7 +335,7 @@ class Predictor:
         present = self.motion.pose
         if present is None or self._moved_H3 is None:
             return []
-        retrieval = self._retrieval
+        retrieval, rotation, measured = self._retrieval, observation.orientation, observation.pose
 
         def request(horizon_s: float, pose: Pose2, latent_D: np.ndarray | None, k: int) -> MemoryRequest:
             return MemoryRequest(
@@ -349,6 +350,10 @@ class Predictor:
                 exclude_recent_s=retrieval.exclude_recent_s,
                 stamp_ns=observation.stamp_ns,
                 successors=latent_D is not None,
+                # On its way the robot turns; how it is tilted is what is known of its tilt there.
+                orientation=None
+                if rotation is None or measured is None
+                else turned_about_z(rotation, pose.yaw - measured.yaw),
             )
 
         expected = [present.moved(moved_3) for moved_3 in self._moved_H3]

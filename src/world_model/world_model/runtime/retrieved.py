@@ -32,7 +32,10 @@ _FEW = 4
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryRequest:
-    """What the predictor wants to know of the memory. ``rank`` is ``pose`` or ``latent``."""
+    """What the predictor wants to know of the memory.
+
+    ``rank`` is ``pose`` or ``latent``; ``orientation`` is the pose's whole rotation where it is more than a yaw.
+    """
 
     horizon_s: float
     pose: Pose2
@@ -45,6 +48,7 @@ class MemoryRequest:
     exclude_recent_s: float
     stamp_ns: int
     successors: bool
+    orientation: tuple[float, float, float, float] | None = None
 
     def to_query(self, encoder_id: str, frame_id: str = "") -> Query:
         """Return the same as a query.
@@ -60,7 +64,7 @@ class MemoryRequest:
             # A tolerance of half a turn or more is none.
             yaw_tolerance_rad=self.yaw_tolerance_rad if self.yaw_tolerance_rad < math.pi else 0.0,
             yaw_weight_m=self.yaw_weight_m, exclude_recent_s=self.exclude_recent_s, stamp_ns=self.stamp_ns,
-            successors=self.successors,
+            successors=self.successors, orientation=self.orientation,
         )  # fmt: skip
 
 
