@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wm_core.errors import CoreError
 from world_model.errors import ProfileError
@@ -16,6 +17,10 @@ from world_model.runtime.profile import TRANSITION, Profile
 
 # What a context and its experts are made from, of another network: they have forgotten what lies further back.
 _REPLAYED = 400
+# Between two shown observations the thread rests [s]: the graph's own must not wait for it.
+_REST_S = 0.005
+# So many may be shown between two latents.
+_FEW = 3
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,11 @@ class Replacement:
         if ready is None:
             return None
         missed = min(self._seen_count - ready.seen_count, len(self._recent))
-        _show(ready.predictor, list(self._recent)[len(self._recent) - missed :])
+        seen = list(self._recent)[len(self._recent) - missed :]
+        if missed > _FEW and self._worker is not None:
+            self._making = self._worker.submit(_caught_up, ready, seen, self._seen_count)
+            return None
+        _show(ready.predictor, seen)
         self._in_use = ready.artifact
         return ready
 
@@ -114,12 +123,16 @@ class Replacement:
                     f"the profile names {artifact.path}, whose {name} is {getattr(theirs, name)}, not "
                     f"{getattr(mine, name)}: it takes its place at the next start"
                 )
-        predictor = self._make(artifact)
-        _show(predictor, seen)
-        return Ready(artifact, predictor, seen_count)
+        return _caught_up(Ready(artifact, self._make(artifact), 0), seen, seen_count)
 
 
-def _show(predictor: Predictor, seen: list[Observation]) -> None:
+def _caught_up(ready: Ready, seen: list[Observation], seen_count: int) -> Ready:
+    _show(ready.predictor, seen, _REST_S)
+    return replace(ready, seen_count=seen_count)
+
+
+def _show(predictor: Predictor, seen: list[Observation], rest_s: float = 0.0) -> None:
     for observation in seen:
         predictor.observe(observation)
         predictor.predict(None)
+        time.sleep(rest_s)
