@@ -194,6 +194,12 @@ def test_what_is_shipped(aimed, other, kept):
     assert not is_shipped([nothing])
 
 
+def test_the_last_line_says_of_every_part_whether_it_was_kept():
+    said = adapt._kept_line(adapt.Outcome({"motion": [], "transition": []}, {"motion": "here"}))
+    assert said == "motion kept in here, transition no better and not kept"
+    assert adapt._kept_line(adapt.Outcome({"motion": []}, {})).startswith("nothing was better")
+
+
 def test_an_adapted_artifact_is_found_where_it_is_for_this_encoder(artifact, tmp_path):
     source, profile = load_artifact(artifact), Profile(tmp_path / "robot")
     assert adapted_artifact(profile, source) is None

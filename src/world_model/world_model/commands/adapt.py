@@ -303,7 +303,8 @@ def table(outcome: Outcome) -> list[str]:
 def _kept_line(outcome: Outcome) -> str:
     if not outcome.kept:
         return "nothing was better than what was there; nothing was written"
-    return ", ".join(f"{part} kept in {where}" for part, where in outcome.kept.items())
+    kept = [f"{part} kept in {where}" for part, where in outcome.kept.items()]
+    return ", ".join(kept + [f"{part} no better and not kept" for part in outcome.verdicts if part not in outcome.kept])
 
 
 def entries(outcome: Outcome) -> dict[str, Any]:
