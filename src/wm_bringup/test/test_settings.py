@@ -38,7 +38,8 @@ class Graph:
     def __init__(self, path: Path) -> None:
         own = {"model_path": str(path), "z_dim": 0}
         only = {"db_path": ":memory:"}
-        predictor = {**own, "use_history": True, "memory_deadline_s": 1.0}
+        # Driven faster than real time, a window would be older than the whole drive: the memory is asked each time.
+        predictor = {**own, "use_history": True, "memory_deadline_s": 1.0, "window_radius_m": 0.0}
         self.memory = SpatialMemory(parameter_overrides=_overrides(only))
         self.slow = WorldAction(parameter_overrides=_overrides(own))
         self.predictor = TransitionPredictor(parameter_overrides=_overrides(predictor))
