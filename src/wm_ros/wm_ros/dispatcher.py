@@ -161,3 +161,32 @@ def answering(node: FaultTolerant, callback: Callable[[Any, Any], Any]) -> Calla
         return refusal
 
     return answer
+
+
+def executing(
+    node: FaultTolerant, result_type: Callable[[], Any], callback: Callable[[Any], Any]
+) -> Callable[[Any], Any]:
+    """Returns an action's callback that ends with a result whatever happens.
+
+    An unexpected error is the node's fault; the goal is then aborted, and the result says so where it has ``message``.
+
+    Args:
+        node: Who serves.
+        result_type: Makes an empty result.
+        callback: Takes the goal's handle, returns the result or a coroutine of it.
+    """
+
+    async def execute(handle: Any) -> Any:
+        try:
+            result = callback(handle)
+            return await result if inspect.isawaitable(result) else result
+        except Exception as error:
+            node.fault(error)
+        if handle.is_active:
+            handle.abort()
+        refusal = result_type()
+        if hasattr(refusal, "message"):
+            refusal.message = _REFUSAL
+        return refusal
+
+    return execute

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lifecycle_msgs.msg import State
+from rclpy.action.server import ActionServer
 from rclpy.clock import Clock, ClockType
 from rclpy.guard_condition import GuardCondition
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -16,7 +17,7 @@ from rosgraph_msgs.msg import Clock as ClockMsg
 
 from wm_core.errors import CoreError
 from wm_ros import qos
-from wm_ros.dispatcher import answering
+from wm_ros.dispatcher import answering, executing
 from wm_ros.errors import ConfigurationError
 from wm_ros.faults import FaultCounter
 from wm_ros.finite import non_finite_field
@@ -342,6 +343,22 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
         """As ``Node.create_service``; it answers even where its callback fails."""
         service = super().create_service(srv_type, srv_name, answering(self, callback), **kwargs)
         return self._noted(service, self.destroy_service)
+
+    def create_action_server(self, action_type: Any, name: str, execute: Any, **kwargs: Any) -> Any:
+        """Returns an ``rclpy.action.ActionServer``; a goal ends with a result even where its callback fails.
+
+        Made in ``configure`` it can still tell those whose goals ``deactivate`` ends. Once made, it has to refuse goals
+        itself while the node is not active.
+
+        Args:
+            action_type: Of the action.
+            name: Of the action.
+            execute: Takes a goal's handle, returns the result or a coroutine of it.
+            **kwargs: As for ``rclpy.action.ActionServer``.
+        """
+        callback = executing(self, action_type.Result, execute)
+        server: Any = ActionServer(self, action_type, name, callback, **kwargs)
+        return self._noted(server, ActionServer.destroy)
 
     def create_timer(self, *args: Any, **kwargs: Any) -> Any:
         """As ``Node.create_timer``."""
