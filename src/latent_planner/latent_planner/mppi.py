@@ -19,6 +19,10 @@ from latent_planner.vehicle import Vehicle
 
 Cost = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Cost of each step of plans: poses [B, S, 3] and commands [B, S, A] to [B, S]."""
+Judged = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""From the samples' commands [B, S, A], poses [B, S, 3] and costs [B] to the costs that count, [B]."""
+STANDING = 1
+"""Which of the samples stands still; the one before is the present plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,18 +75,27 @@ class Mppi:
         """The present plan: commands of the coming steps, [S, A]."""
         return self._plan_SA
 
-    def plan(self, pose_3: np.ndarray, cost: Cost) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def follow(self, action_A: np.ndarray) -> None:
+        """Go on from a command that came from elsewhere, and has not changed lately."""
+        self._before_A, self._change_A = np.array(action_A, float), np.zeros(len(action_A))
+
+    def plan(
+        self, pose_3: np.ndarray, cost: Cost, judged: Judged | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the samples' commands [B, S, A], poses [B, S, 3] and costs [B]; the plan becomes their weighted mean.
 
         Args:
             pose_3: Where the robot is: x, y [m], yaw [rad].
             cost: Of each step.
+            judged: Returns the costs that the mean is weighed by, infinite where a sample shall not count; None: as
+                they are.
         """
         plan_SBA = self._samples()
         plan_BSA = np.ascontiguousarray(plan_SBA.transpose(1, 0, 2))
         pose_BS3 = self._vehicle.roll_out(pose_3, plan_BSA)
         cost_B = cost(pose_BS3, plan_BSA) @ self._discount_S
-        weight_B = _weights(cost_B, self._settings.temperature)
+        weighed_B = cost_B if judged is None else judged(plan_BSA, pose_BS3, cost_B)
+        weight_B = _weights(weighed_B, self._settings.temperature)
         mean_SA = np.einsum("b,bsa->sa", weight_B, plan_BSA)
         bounded = self._limits.bounded(mean_SA[:, None], self._before_A, self._change_A, self._vehicle.step_s)
         self._plan_SA = bounded[:, 0]
@@ -105,7 +118,7 @@ class Mppi:
         shape = (settings.steps, settings.plans, len(self._std_A))
         plan_SBA = self._plan_SA[:, None] + self._std_A * coloured(self._rng, shape, settings.colour)
         plan_SBA[:, 0] = self._plan_SA
-        plan_SBA[:, 1] = 0.0
+        plan_SBA[:, STANDING] = 0.0
         return self._limits.reachable(plan_SBA, self._before_A, self._vehicle.step_s)
 
 
@@ -132,7 +145,7 @@ def coloured(rng: np.random.Generator, shape: tuple[int, ...], colour: float) ->
 
 def _weights(cost_B: np.ndarray, temperature: float) -> np.ndarray:
     best = cost_B.min()
-    spread = max(float(np.median(cost_B) - best), 1e-6)
+    spread = max(float(np.median(cost_B[np.isfinite(cost_B)]) - best), 1e-6)
     weight_B = np.exp((best - cost_B) / (temperature * spread))
     weighed: np.ndarray = (weight_B / weight_B.sum()).astype(np.float32)
     return weighed

@@ -38,6 +38,12 @@ class Vehicle:
         self._told.clear()
         self._twist_3 = np.zeros(3)
 
+    def settle(self, action_A: np.ndarray) -> None:
+        """Take note that it has been told the same for long: it does so by now."""
+        command_3 = action_features(np.asarray(action_A, np.float64)[None])[0] @ self._weights_F3
+        self._told.extend([command_3] * (self._model.delay_steps + 1))
+        self._twist_3 = command_3
+
     def told(self, action_A: np.ndarray) -> None:
         """Note the command of the step that begins now."""
         command_3 = action_features(np.asarray(action_A, np.float64)[None])[0] @ self._weights_F3

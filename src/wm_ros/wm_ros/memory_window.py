@@ -56,6 +56,9 @@ class HeldMemories:
         health: Where it tells how much is held, and why it is not kept current.
         settings: How much to hold.
         source: A memory in the same process; None: the service ``spatial_memory/window``.
+
+    Attributes:
+        problem: Why the window was not kept current when that was last tried; empty where it was.
     """
 
     def __init__(
@@ -68,12 +71,23 @@ class HeldMemories:
             self._client = node.create_client(MemoryWindow, "spatial_memory/window")
         self._pending: Future[MemoryWindow.Response] | None = None
         self._asked = WindowAsk(Area(0.0, 0.0, 1.0))
-        self._asked_s = self._sent_s = self._current_s = self._whole_s = -math.inf
+        self._asked_s = self._sent_s = self._current_s = self._whole_s = self._heard_s = -math.inf
+        self.problem = ""
 
     @property
     def age_s(self) -> float:
         """Time since the window was last known to be as the memory is [s]; NaN: it holds nothing."""
         return monotonic() - self._current_s if self._window.area is not None else math.nan
+
+    @property
+    def silence_s(self) -> float:
+        """Time since the memory last answered, be it with a refusal [s]; infinite: it never did."""
+        return monotonic() - self._heard_s
+
+    @property
+    def window(self) -> Window | None:
+        """What is held; None: nothing was told yet."""
+        return self._window if self._window.area is not None else None
 
     def answer(self, queries: Sequence[Query], *, whatever: bool = False) -> list[Neighbours] | None:
         """Return what the memory would answer; None: the window does not reach as far, so it has to be asked.
@@ -124,7 +138,7 @@ class HeldMemories:
 
     def _ask(self, ask: WindowAsk, now_s: float) -> None:
         if self._source is not None:
-            self._asked = ask
+            self._asked, self._heard_s = ask, now_s
             try:
                 update = self._source.window(ask)
             except QueryError as error:
@@ -144,7 +158,7 @@ class HeldMemories:
             self._pending = self._client.call_async(ask_to_request(ask))
 
     def _take_answer(self, response: MemoryWindow.Response) -> None:
-        self._pending = None
+        self._pending, self._heard_s = None, monotonic()
         if not response.success:
             self._refused(response.message)
             return
@@ -158,7 +172,7 @@ class HeldMemories:
         if not self._window.apply(update, self._asked.area):
             self._asked_s = -math.inf
             return
-        self._current_s = asked_s
+        self._current_s, self.problem = asked_s, ""
         if update.is_whole:
             self._whole_s = asked_s
             self._health.count("window_fetched")
@@ -168,4 +182,5 @@ class HeldMemories:
 
     def _refused(self, why: str) -> None:
         # No fault: the memory itself is asked as long as there is no window.
+        self.problem = why
         self._health.gauge("window", f"not kept current: {why}")

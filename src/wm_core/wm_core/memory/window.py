@@ -72,6 +72,10 @@ class Window:
     def __len__(self) -> int:
         return len(self._live_N)
 
+    def rows(self) -> Rows:
+        """Return all that is held side by side, in no particular order; sessions are numbered by the window."""
+        return self._table.rows(self._live_N)
+
     # ---------------------------------------------------------------- filling
 
     def ask(self, area: Area) -> WindowAsk:

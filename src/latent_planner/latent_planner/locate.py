@@ -1,0 +1,195 @@
+"""From a wish to a pose, the way to it and the field that leads there: what is done once per goal, on a worker thread.
+
+Shape suffixes: N = memories, M = some of them, D = latent or feature size, C = corners, R = points of a way,
+2 = x, y [m], 3 = (x, y, yaw).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from latent_planner.goals import GoalError, GoalPose, look_up
+from latent_planner.ground import Field, Ground, GroundSettings
+from latent_planner.remembered import Remembered, inside
+from latent_planner.route import RouteGraph, Way, densified
+from wm_core.memory.recognition import SamePlace
+
+_COMPARED = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is wanted; one of the first four is given.
+
+    Attributes:
+        pose: A pose, given or recognised.
+        latent_D: What the encoder shall see.
+        memory_id: Where this memory was made.
+        corner_C2: Corners of a region.
+        any_yaw: The yaw does not count.
+        may_leave: A way over ground never driven is allowed.
+        least_confidence: A latent recognised with less is no goal.
+    """
+
+    pose: GoalPose | None = None
+    latent_D: np.ndarray | None = None
+    memory_id: int | None = None
+    corner_C2: np.ndarray | None = None
+    any_yaw: bool = False
+    may_leave: bool = False
+    least_confidence: float = 0.0
+
+
+@dataclass(frozen=True)
+class Located:
+    """A goal with the way and the field that lead to it.
+
+    Attributes:
+        goal: Its pose; the yaw is NaN where any will do. ``memory`` is a row of the memories asked.
+        way: Over what was driven.
+        field: Cost of every cell of the ground.
+        memory_id: The memory that looks most like it, or was named; 0: none.
+    """
+
+    goal: GoalPose
+    way: Way
+    field: Field
+    memory_id: int
+
+
+def locate(
+    wish: Wish,
+    remembered: Remembered,
+    from_3: np.ndarray,
+    settings: GroundSettings,
+    same: SamePlace | None = None,
+) -> Located:
+    """Return where a wish leads, and how.
+
+    Args:
+        wish: What is wanted.
+        remembered: The memories.
+        from_3: Where the robot is: x, y [m], yaw [rad].
+        settings: What counts as known ground.
+        same: When two memories lie at one place.
+
+    Raises:
+        GoalError: ``empty``, ``ambiguous``, ``unknown``: looks like nothing remembered, ``unsure``, ``missing``: no
+            such memory, ``unreachable``, or ``foreign``: of another size.
+    """
+    if not len(remembered):
+        raise GoalError("empty", "the memory holds nothing yet: drive the robot round first")
+    graph = RouteGraph(remembered.pose_N3, remembered.session_N, settings)
+    found = _sought(wish, remembered, same or SamePlace())
+    goal_G3 = remembered.pose_N3[_within(wish, remembered)] if found is None else found.pose_3[None]
+    way = graph.way(from_3[:2], goal_G3[:, :2], may_leave=wish.may_leave)
+    if way is None:
+        raise GoalError("unreachable", _why_not(remembered, from_3, goal_G3, settings))
+    pose_3 = goal_G3[way.goal].copy()
+    if wish.any_yaw or found is None:
+        pose_3[2] = math.nan
+    field = _ground(remembered, way, settings).field(pose_3[:2])
+    confidence, row = (1.0, -1) if found is None else (found.confidence, found.memory)
+    memory_id = int(remembered.id_N[row]) if row >= 0 else 0
+    return Located(GoalPose(pose_3, confidence, row), way, field, memory_id)
+
+
+def _sought(wish: Wish, remembered: Remembered, same: SamePlace) -> GoalPose | None:
+    """Return the one pose that is wanted; None where any in a region will do."""
+    if wish.pose is not None:
+        return wish.pose
+    if wish.memory_id is not None:
+        row = remembered.row(wish.memory_id)
+        if row < 0:
+            raise GoalError("missing", f"no memory has the id {wish.memory_id}, or it lies too far away to be held")
+        return GoalPose(remembered.pose_N3[row], 1.0, row)
+    if wish.latent_D is None:
+        return None
+    _check_known(wish.latent_D, remembered, same)
+    found = look_up(wish.latent_D, remembered.latent_ND, remembered.pose_N3, same)
+    check_confidence(found.confidence, wish.least_confidence)
+    return found
+
+
+def check_confidence(confidence: float, least: float) -> None:
+    """Refuse a place that is not recognised surely enough.
+
+    Raises:
+        GoalError: ``unsure``.
+    """
+    if confidence < least:
+        raise GoalError("unsure", f"recognised with confidence {confidence:.2f}, at least {least:.2f} is asked for")
+
+
+def _check_known(wanted_D: np.ndarray, remembered: Remembered, same: SamePlace) -> None:
+    look_ND = remembered.latent_ND
+    if wanted_D.shape != look_ND.shape[1:]:
+        return
+    distance = float(np.linalg.norm(look_ND - wanted_D, axis=1).min())
+    usual = usual_difference(look_ND, remembered.pose_N3, same)
+    check_alike(distance, usual)
+
+
+def check_alike(distance: float, usual: float) -> None:
+    """Refuse what differs from all that is remembered by more than places differ from one another.
+
+    Args:
+        distance: From the memory that looks most like it.
+        usual: As ``usual_difference``.
+
+    Raises:
+        GoalError: ``unknown``.
+    """
+    if distance > usual:
+        text = f"differs from the memory most like it by {distance:.3g}, one place from another by {usual:.3g}"
+        raise GoalError("unknown", f"looks like nothing remembered: {text}")
+
+
+def usual_difference(look_ND: np.ndarray, pose_N3: np.ndarray, same: SamePlace) -> float:
+    """Return by how much a place usually differs in look from the one most like it elsewhere; infinite: there is none.
+
+    The median over some of the memories, spread evenly.
+    """
+    some = np.unique(np.linspace(0, len(look_ND) - 1, _COMPARED).round().astype(int))
+    look_ND = look_ND.astype(np.float32)
+    square_N = (look_ND**2).sum(axis=1)
+    distance2_MN = square_N[some, None] + square_N - 2.0 * look_ND[some] @ look_ND.T
+    away_m_MN = np.hypot(*(pose_N3[some, None, :2] - pose_N3[None, :, :2]).transpose(2, 0, 1))
+    turn_MN = np.abs(np.angle(np.exp(1j * (pose_N3[some, None, 2] - pose_N3[None, :, 2]))))
+    twice = same.twice()
+    is_elsewhere_MN = (away_m_MN > twice.radius_m) | (turn_MN > twice.rotation_rad)
+    nearest_M = np.where(is_elsewhere_MN, np.maximum(distance2_MN, 0.0), np.inf).min(axis=1)
+    known_M = nearest_M[np.isfinite(nearest_M)]
+    return float(np.sqrt(np.median(known_M))) if len(known_M) else math.inf
+
+
+def _within(wish: Wish, remembered: Remembered) -> np.ndarray:
+    """Return the rows of the memories in a region."""
+    assert wish.corner_C2 is not None
+    is_in_N = inside(remembered.pose_N3[:, :2], wish.corner_C2)
+    if not is_in_N.any():
+        raise GoalError("unreachable", "the robot has never been in the region")
+    return np.flatnonzero(is_in_N)
+
+
+def _why_not(remembered: Remembered, from_3: np.ndarray, goal_G3: np.ndarray, settings: GroundSettings) -> str:
+    place_N2 = remembered.pose_N3[:, :2]
+    robot_m = float(np.hypot(*(place_N2 - from_3[:2]).T).min())
+    goal_m = min(float(np.hypot(*(place_N2 - goal_3[:2]).T).min()) for goal_3 in goal_G3)
+    if robot_m > settings.gap_m:
+        return f"the robot is {robot_m:.1f} m away from where it has ever been"
+    if goal_m > settings.gap_m:
+        return f"the goal is {goal_m:.1f} m away from where the robot has ever been"
+    return "no drive leads from where the robot is to the goal"
+
+
+def _ground(remembered: Remembered, way: Way, settings: GroundSettings) -> Ground:
+    """Return the known ground, and the way as one more drive: its ends may lie beside what was driven."""
+    point_R2 = densified(way.point_R2)
+    drive_R3 = np.column_stack([point_R2, np.zeros(len(point_R2))])
+    session_R = np.full(len(drive_R3), remembered.session_N.max() + 1)
+    pose_N3 = np.concatenate([remembered.pose_N3, drive_R3])
+    return Ground(pose_N3, np.concatenate([remembered.session_N, session_R]), settings)
