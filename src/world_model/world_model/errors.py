@@ -6,6 +6,7 @@
     * ``ConfigError``: a training configuration with a wrong or unknown entry
     * ``ProfileError``: a part of a robot's profile that is damaged, of another version, or cannot be written
     * ``ObservationError``: a latent, pose or action of the wrong size or not finite
+    * ``ImaginationError``: what cannot be imagined as it was asked for; ``reason`` names why
 """
 
 from wm_core.errors import CoreError
@@ -33,3 +34,16 @@ class ProfileError(WorldModelError):
 
 class ObservationError(WorldModelError):
     """A latent, pose or action has the wrong size or is not finite."""
+
+
+class ImaginationError(WorldModelError):
+    """Something cannot be imagined as it was asked for.
+
+    Args:
+        reason: Names why, such as ``action-size``, ``horizon`` or ``unknown-memory``.
+        detail: What was asked and what was expected.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail

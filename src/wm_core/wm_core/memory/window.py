@@ -17,6 +17,7 @@ import numpy as np
 
 from wm_core.memory.array_search import ArraySearch, Found, Nearest
 from wm_core.memory.errors import QueryError
+from wm_core.memory.held import HeldPlaces
 from wm_core.memory.journal import Area, WindowAsk, WindowUpdate
 from wm_core.memory.packed import Neighbours, Packed, empty_rows, tilted
 from wm_core.memory.query import Box, Place, Query
@@ -67,7 +68,8 @@ class Window:
         self._sessions: dict[str, int] = {}
         self._table = _Table(0, 0)
         self._live_N = np.empty(0, np.int64)
-        self._search = ArraySearch(empty_rows(0, 0))
+        self._held_rows = empty_rows(0, 0)
+        self._search = ArraySearch(self._held_rows)
 
     def __len__(self) -> int:
         return len(self._live_N)
@@ -122,7 +124,7 @@ class Window:
 
     def _rebuild(self) -> None:
         self._live_N = self._table.live()
-        rows = self._table.rows(self._live_N)
+        rows = self._held_rows = self._table.rows(self._live_N)
         self._tilts = rows.rotation_N4 is not None
         self._search = ArraySearch(
             rows, self._sessions, encoder_id=self.encoder_id, cell_m=self._cell_m,
@@ -217,6 +219,10 @@ class Window:
         if not (radius_m > 0 or self._is_everything):
             return False
         return bool((np.isnan(far_G) | (far_G + reach_m <= self.area.radius_m * (1.0 - _RIM))).all())
+
+    def held(self) -> HeldPlaces:
+        """Return what is held now, for another thread to look through; what comes later does not change it."""
+        return HeldPlaces(self._search, self._held_rows, None if self._is_everything else self.area)
 
     def neighbours(self, row_K: np.ndarray) -> Neighbours:
         """Return the records of some rows, as ``query_batch`` and ``nearest_poses`` name them."""

@@ -48,6 +48,11 @@ class Evidence:
         self._seconds = self._left = 0.0
         self._solve_every, self._unsolved = solve_every, 0
 
+    @property
+    def error(self) -> float:
+        """How large the combination's error was lately (NMSE); NaN before anything came true."""
+        return self._left / self._seconds if self._seconds > 0.0 else math.nan
+
     def rescale(self, variance_D: np.ndarray) -> None:
         """Count errors in another unit from now on: latents changed their basis. Shares are of no basis and stay."""
         self._scale_D = 1.0 / np.sqrt(np.asarray(variance_D, np.float64))

@@ -9,6 +9,7 @@ Shape suffixes: D = latent size, F = features, E = experts.
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -65,6 +66,22 @@ class Combined:
     without_memory_D: np.ndarray
     ridge_D: np.ndarray
     gate: float
+
+
+class Weights(NamedTuple):
+    """How forecasts of one horizon are combined at present; weights sum to 1.
+
+    Attributes:
+        base_E: Weight of each of ``WITHOUT_MEMORY``.
+        full_E: Weight of each of ``WITH_MEMORY``.
+        base_error: Error of the combination without memories lately (NMSE); NaN: not known.
+        full_error: Error of the one with them.
+    """
+
+    base_E: np.ndarray
+    full_E: np.ndarray
+    base_error: float
+    full_error: float
 
 
 @dataclass(frozen=True)
@@ -145,6 +162,19 @@ class Experts:
         gate = weights[0] * least_gate + weights[1] * said.gate + sum(weights[2 : 2 + memories])
         return Combined((weight_E @ full_ED).astype(np.float32), base_D.astype(np.float32), ridge_D, gate)
 
+    def weights(self, revisit: bool) -> Weights:
+        """Return how the next forecast will be combined.
+
+        Args:
+            revisit: The place was seen before.
+        """
+        return Weights(
+            _effective(self._base_evidence.share_C, self.base_guard[revisit].weights()),
+            _effective(self._evidence[revisit].share_C, self.guard[revisit].weights()),
+            self._base_evidence.error,
+            self._evidence[revisit].error,
+        )
+
     def observe(self, stamp_ns: int, latent_D: np.ndarray) -> None:
         """Learn from the forecast for this time, up to half a step early or a tenth of the horizon late."""
         waiting = self._waiting
@@ -207,3 +237,11 @@ class Experts:
     def _drop(self, waiting: _Waiting) -> None:
         for guard, ticket in filter(None, (waiting.base_learner, waiting.full_learner)):
             guard.release(ticket)
+
+
+def _effective(share_C: np.ndarray, weight_E: np.ndarray) -> np.ndarray:
+    """Return what each expert's weight comes to: their combination by ``share_C`` is the first of those mixed."""
+    effective_E = weight_E[1:].copy()
+    effective_E[0] += weight_E[0] * (1.0 - share_C.sum())
+    effective_E[1:] += weight_E[0] * share_C
+    return effective_E

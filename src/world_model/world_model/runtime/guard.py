@@ -85,6 +85,15 @@ class DelayedMixture:
         weight_E = self._prior_E * np.exp(self._lost[learner] * -self._rate)
         return Ticket(learner, weight_E / sum(weight_E.tolist()), self._rate)
 
+    def weights(self) -> np.ndarray:
+        """Return the weights that the next forecast will be mixed with, [E]; no learner is taken for it."""
+        if math.isinf(self._rate) or not self._lost:
+            return self._first_E
+        lost_E = self._lost[self._free[-1]] if self._free else np.zeros(len(self._prior_E))
+        weight_E = self._prior_E * np.exp(lost_E * -self._rate)
+        mixed_E: np.ndarray = weight_E / weight_E.sum()
+        return mixed_E
+
     def release(self, ticket: Ticket) -> None:
         """Give back a learner whose forecast will not be judged."""
         self._free.append(ticket.learner)

@@ -12,6 +12,7 @@ import numpy as np
 from wm_core.se2 import Pose2, turned_std
 from world_model.errors import ArtifactError, ObservationError
 from world_model.runtime.motion_model import MotionModel, action_features, expected_error
+from world_model.runtime.motion_start import MotionStart
 from world_model.runtime.stepping import StepCounter
 
 __all__ = [
@@ -121,6 +122,7 @@ class MotionTracker:
         self._modelled: deque[np.ndarray] = deque(maxlen=self._window)
         self._pending: deque[np.ndarray] = deque(maxlen=self._model.delay_steps + 1)
         self._twist_3 = np.zeros(3)
+        self._before_3: np.ndarray | None = None
         self._started = False
         self._pose: tuple[int, Pose2] | None = None
         self._doubt = (Whiteness(), Whiteness())
@@ -169,6 +171,7 @@ class MotionTracker:
 
     def _follow(self, command_3: np.ndarray) -> None:
         """Let a step end and the next one begin with this command."""
+        self._before_3 = self._twist_3
         self._modelled.append(self._twist_3.copy())
         self._pending.append(command_3)
         self._twist_3 = self._twist_3 + self._model.gain * (self._pending[0] - self._twist_3)
@@ -203,6 +206,17 @@ class MotionTracker:
             residual_3 = measured_3 - np.mean(self._modelled, axis=0)
             twist_S3 = twist_S3 + np.array(self._model.residual_share) * residual_3
         return integrate_twist(twist_S3, self._step_s)
+
+    def start(self) -> MotionStart:
+        """Return the model as it is now, to follow plans from here; what is observed later does not change it."""
+        measured_3 = self._measured_twist()
+        if not self._started:
+            return MotionStart(self._model, self._step_s, measured_3=measured_3)
+        has_residual = measured_3 is not None and len(self._modelled) > 0
+        residual_3 = measured_3 - np.mean(self._modelled, axis=0) if has_residual else None
+        earlier_L3 = np.array(list(self._pending)[:-1]).reshape(-1, 3)
+        before_3 = self._before_3
+        return MotionStart(self._model, self._step_s, before_3, earlier_L3, None, residual_3)
 
     def _smoothed(self, stamp_ns: int, measured: Pose2, twist_N3: np.ndarray) -> Pose2:
         """Return the measured pose less its white noise: a Kalman filter at its steady state, driven by actions."""

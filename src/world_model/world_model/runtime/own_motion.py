@@ -15,6 +15,7 @@ from wm_core.se2 import Pose2
 from world_model.runtime.calibration import HELD_FUTURE, KNOWN_FUTURE, SHIPPED, MotionCalibration
 from world_model.runtime.motion import MotionTracker
 from world_model.runtime.motion_model import MotionModel, expected_error
+from world_model.runtime.motion_start import MotionStart
 
 # Another model that is put into use has forgotten its beginning after so many observations.
 _REPLAYED = 60
@@ -106,6 +107,13 @@ class OwnMotion:
         """Return where the robot will be after 1..``steps`` steps, [S, 3]; see ``MotionTracker.displacements``."""
         return self._tracker.displacements(steps, plan_SA)
 
+    def start(self) -> MotionStart:
+        """Return the motion as it is now, to follow plans: by the model that is best where actions are known."""
+        if self.calibration is None:
+            return self._tracker.start()
+        model = self.calibration.model(KNOWN_FUTURE)
+        return (self._tracker if model is self._model else self._replayed(model)).start()
+
     def state(self) -> dict[str, Any] | None:
         """Return what a later start goes on from, JSON-ready; ``None`` where nothing is to be learned."""
         return None if self.calibration is None else self.calibration.state()
@@ -139,8 +147,12 @@ class OwnMotion:
 
     def _use(self, model: MotionModel) -> None:
         """Put a model into use as if it had been so for the last few seconds."""
-        self._model = model
-        self._tracker = MotionTracker(model, self._step_s, self._action_dim)
-        for stamp_ns, pose, action_A in self._recent:
-            self._tracker.update(stamp_ns, pose, action_A)
+        self._model, self._tracker = model, self._replayed(model)
         self.known_std_H3 = expected_error(model, self._horizons_s)
+
+    def _replayed(self, model: MotionModel) -> MotionTracker:
+        """Return a tracker of a model that has seen the last few seconds."""
+        tracker = MotionTracker(model, self._step_s, self._action_dim)
+        for stamp_ns, pose, action_A in self._recent:
+            tracker.update(stamp_ns, pose, action_A)
+        return tracker

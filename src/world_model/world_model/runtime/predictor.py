@@ -21,9 +21,11 @@ from wm_core.se2 import Pose2, turned_std
 from wm_core.se3 import turned_about_z
 from world_model.errors import ArtifactError, ObservationError
 from world_model.runtime.artifacts import Artifact
+from world_model.runtime.blend import Blend
 from world_model.runtime.conditioning import Retrieval, motion_features
 from world_model.runtime.experts import Combined
 from world_model.runtime.foresight import PathTrust
+from world_model.runtime.moment import Moment
 from world_model.runtime.motion import MotionModel, displacement_at, pose_error
 from world_model.runtime.own_motion import OwnMotion
 from world_model.runtime.panel import Networks, Panel
@@ -144,6 +146,7 @@ class Predictor:
         self._last: Observation | None = None
         self._outside: tuple[str, ...] = ()
         self._moved_H3: np.ndarray | None = None
+        self._appearance: Neighbours | None = None
         self._std_H3 = self.motion.known_std_H3
 
     def observe(self, observation: Observation, plan_SA: np.ndarray | None = None) -> list[MemoryRequest]:
@@ -174,7 +177,7 @@ class Predictor:
         self._trust.observe(observation.stamp_ns, observation.pose)
         observation = self._limited(observation)
         self._advance(observation)
-        self._last = observation
+        self._last, self._appearance = observation, None
         self._moved_H3, self._std_H3 = self._expected_motion(plan_SA)
         self._keep(observation)
         return self._requests(observation)
@@ -224,6 +227,29 @@ class Predictor:
         """
         self._panel.learn()
         self.motion.learn()
+
+    def moment(self) -> Moment:
+        """Return the present moment, for ``world_model.runtime.imagination``; later observations do not change it.
+
+        Raises:
+            ObservationError: Nothing was observed yet.
+        """
+        last, manifest = self._last, self._manifest
+        if last is None:
+            raise ObservationError("nothing was observed yet: there is no moment to imagine from")
+        return Moment(
+            stamp_ns=last.stamp_ns,
+            latent_D=last.latent_D,
+            pose=self.motion.pose,
+            motion=self.motion.start(),
+            mean_D=self._panel.usual.copy(),
+            variance_D=np.array(manifest.latent_variance),
+            encoder_id=manifest.encoder_id,
+            pose_std_3=last.pose_std_3,
+            before_1C=self._before_1C,
+            blend=Blend.untaught() if EVIDENCE in self._off else Blend.of(self._panel.experts, self.horizons_s),
+            appearance=self._appearance,
+        )
 
     def distance(self, latent_D: np.ndarray) -> float:
         """Return how far a latent lies from what the model was trained on, at most, in standard deviations."""
@@ -280,6 +306,7 @@ class Predictor:
         sizes = self._manifest.z_dim, self._manifest.action_dim
         answers = [gathered(found, *sizes) for found in memories or [[]] * expected]
         anticipated, appearance = answers[:-1], answers[-1]
+        self._appearance = appearance
         if APPEARANCE in self._off:
             appearance = gathered([], *sizes)
         used, outside = count_successors(appearance, self._spans_s)

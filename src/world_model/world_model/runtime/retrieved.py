@@ -26,8 +26,8 @@ from world_model.runtime.conditioning import (
 )
 
 # Views are alike over about this distance: metres (scaled as the artifact scales lengths) and radians.
-_ALIKE = 0.15
-_FEW = 4
+ALIKE = 0.15
+FEW = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +234,7 @@ def plain_copy(found: Neighbours, expected: Pose2, std_3: np.ndarray, retrieval:
 
 def _weights(found: Neighbours, expected: Pose2, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
     offset_K3 = _offsets(found, expected) / retrieval.scale_3
-    spread_3 = _ALIKE**2 + np.square(std_3 / retrieval.scale_3)
+    spread_3 = ALIKE**2 + np.square(std_3 / retrieval.scale_3)
     far_K = 0.5 * np.sum(np.square(offset_K3) / spread_3, axis=1)
     weight_K = np.exp(far_K.min() - far_K)
     share_K: np.ndarray = weight_K / weight_K.sum()
@@ -253,7 +253,7 @@ def plain_copies(found: Neighbours, expected: Pose2, std_3: np.ndarray, retrieva
     # One product: each of the three is a weighed mean.
     share_3K = np.zeros((3, len(found)))
     share_3K[0] = _weights(found, expected, std_3, retrieval)
-    share_3K[1, :_FEW] = 1.0 / min(len(found), _FEW)
+    share_3K[1, :FEW] = 1.0 / min(len(found), FEW)
     share_3K[2, 0] = 1.0
     return share_3K @ found.latent_KD
 
