@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 ROOMS = {
     "spatial_memory": [
         ["settings", "model", "work"],
-        ["geometry"],
+        ["drawing", "geometry"],
         ["index"],
         ["store"],
         ["embedded"],
@@ -21,7 +21,7 @@ ROOMS = {
         ["node"],
     ],
     "wm_core": [
-        ["errors", "moved", "se2", "se3"],
+        ["drawing", "errors", "moved", "se2", "se3"],
         ["projection", "bounds"],
         ["timeline", "images", "sources", "memory"],
         ["alignment", "bags"],

@@ -8,10 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform
-from std_msgs.msg import ColorRGBA
-from visualization_msgs.msg import Marker, MarkerArray
 
 from wm_core.bounds import (
     LARGEST_ACTION,
@@ -48,7 +45,7 @@ _RANKS = {
     MemoryQuery.RANK_BOTH: "both",
 }
 MOST_PLACES = 2000
-"""Most that are drawn."""
+"""Most that are looked at, to learn how far they extend."""
 _METRICS = {MemoryQuery.METRIC_L2: "l2", MemoryQuery.METRIC_COSINE: "cosine"}
 
 
@@ -317,55 +314,3 @@ def rigid_from_msg(msg: Transform, frame_id: str = "") -> Rigid:
         raise MessageError("tilted", f"rotation {quaternion.tolist()} is not about z only")
     x, y, z = (float(value) for value in position)
     return Rigid(x, y, z, yaw_of(quaternion), frame_id)
-
-
-def markers_msg(
-    frame_id: str,
-    stamp: Time,
-    outlines: Iterable[np.ndarray],
-    trail: Sequence[tuple[float, float, float]],
-    asked: Place | None,
-    found: Sequence[records.MemoryRecord],
-) -> MarkerArray:
-    """Return cells (lines), trail (points) and the last retrieval (spheres) in the map frame.
-
-    Args:
-        frame_id: Map frame.
-        stamp: Of the newest state.
-        outlines: Corners of each cell [5 or 6, 2] in map coordinates.
-        trail: Positions x, y, z of what is stored [m].
-        asked: Where the last query looked; its height is the spheres'.
-        found: What it found.
-    """
-    cells = _marker(frame_id, stamp, "cells", 0, Marker.LINE_LIST, (0.01, 0.0, 0.0), (0.3, 0.6, 0.9, 0.5))
-    for outline in outlines:
-        points = [Point(x=float(x), y=float(y)) for x, y in outline]
-        for start, end in zip(points, [*points[1:], points[0]]):
-            cells.points += [start, end]
-    path = _marker(frame_id, stamp, "trail", 1, Marker.POINTS, (0.05, 0.05, 0.0), (0.6, 0.6, 0.6, 0.9))
-    path.points = [Point(x=x, y=y, z=z) for x, y, z in trail]
-    spheres = _marker(frame_id, stamp, "retrieval", 2, Marker.SPHERE_LIST, (0.15, 0.15, 0.15), (1.0, 0.5, 0.1, 0.9))
-    spheres.points = [Point(x=record.x, y=record.y, z=record.z) for record in found]
-    if asked is not None:
-        spheres.points.append(Point(x=asked.x, y=asked.y, z=asked.z))
-        spheres.colors = [ColorRGBA(r=1.0, g=0.5, b=0.1, a=0.9) for _ in found]
-        spheres.colors.append(ColorRGBA(r=0.9, g=0.1, b=0.1, a=0.9))
-    return MarkerArray(markers=[cells, path, spheres])
-
-
-def _marker(
-    frame_id: str,
-    stamp: Time,
-    namespace: str,
-    marker_id: int,
-    kind: int,
-    scale: tuple[float, float, float],
-    color: tuple[float, float, float, float],
-) -> Marker:
-    marker = Marker(ns=namespace, id=marker_id, type=kind, action=Marker.ADD)
-    marker.header.frame_id = frame_id
-    marker.header.stamp = stamp
-    marker.pose.orientation.w = 1.0
-    marker.scale.x, marker.scale.y, marker.scale.z = scale
-    marker.color.r, marker.color.g, marker.color.b, marker.color.a = color
-    return marker

@@ -19,9 +19,9 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
 from std_srvs.srv import Trigger
-from visualization_msgs.msg import MarkerArray
 
 from spatial_memory import messages
+from spatial_memory.drawing.picture import MOST_MEMORIES, TRAIL_MEMORIES, Picture, retrieval_of
 from spatial_memory.embedded.changes import Allowed, Changes, artifact_source
 from spatial_memory.embedded.undo import Undo
 from spatial_memory.factory import make_grid, open_memory
@@ -78,6 +78,7 @@ from wm_ros import (
     stamp_msg,
     stamp_ns,
 )
+from wm_ros.markers import MarkerSheet
 from wm_ros.memory_arrays import ask_from_request, update_to_response
 from wm_ros.poseless import PoseWatch
 from wm_ros.query_arrays import answers_to_arrays, queries_from_arrays
@@ -102,7 +103,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     (geometry_msgs/PoseWithCovarianceStamped), ``/prediction_error`` (wm_interfaces/PredictionError, 1 s horizon),
     joined by stamp, and ``/latent/projection`` (wm_interfaces/Projection, latched); serves
     ``/spatial_memory/{query,query_batch,query_arrays,window,insert,delete,transform,stats,snapshot,restore,clear,undo,
-    recognise}``; publishes ``/spatial_memory/markers`` (visualization_msgs/MarkerArray).
+    recognise}``; publishes ``/spatial_memory/markers`` (visualization_msgs/MarkerArray): cells, memories,
+    trail, last retrieval.
 
     What takes long or waits for the disk runs on a thread of its own; queries never wait for it.
     """
@@ -146,8 +148,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._counted_at = 0
         self._counting: ConcurrentFuture[SuccessorFit] | None = None
         self._frame_id = self._memory.stats().frame_id or "map"
-        self._last_stamp_ns = 0
         self._drawing: Future[Any] | None = None
+        self._picture = Picture(self._grid.outline)
         self._last_answer: tuple[Place | None, Matches] = (None, no_matches())
         self._newest: State | None = None
         self._bases: deque[str] = deque(maxlen=_MOST_BASES)
@@ -185,7 +187,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
     def configure(self) -> None:
         """Open what is drawn."""
-        self._markers = self.create_publisher(MarkerArray, "spatial_memory/markers", qos.LATCHED)
+        self._sheet = MarkerSheet(self, "spatial_memory/markers")
 
     def activate(self) -> None:
         """Open topics and services: nothing is served before the memory is ready."""
@@ -329,7 +331,6 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             self._meter.observe(state.stamp_ns, state.place, tilts=state.orientation is not None)
         self._is_model_known = self._is_model_known or bool(state.horizons_s)
         self._top_k = self._params.top_k or msg.top_k or self._top_k
-        self._last_stamp_ns = stamp_ns(msg.header.stamp)
         if record is None:
             self._health.skip("spacing")
             return
@@ -682,22 +683,15 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             self._counting = self._worker.submit(lambda: fit_of(self._memory.successor_times(), horizons_s, step_s))
 
     def _on_markers(self) -> None:
-        if self._markers.get_subscription_count() and (self._drawing is None or self._drawing.done()):
-            self._drawing = self._later(lambda: self._memory.places(messages.MOST_PLACES))
-            self._drawing.add_done_callback(self._publish_markers)
+        if self._sheet.is_watched and (self._drawing is None or self._drawing.done()):
+            self._drawing = self._later(self._draw)
 
-    def _publish_markers(self, drawing: Future[Any]) -> None:
-        """Publish what the memory holds now, whatever run it comes from."""
-        place_N3: Any = drawing.result()
-        if isinstance(place_N3, Exception):  # a server that is away, which the store's state tells
-            return
-        cells = dict.fromkeys(self._grid.cell_of(x, y) for x, y, _ in place_N3.tolist())
-        outlines = [self._grid.outline(cell) for cell in cells]
+    def _draw(self) -> None:
+        """Show what the memory holds now, whatever run it comes from."""
         asked, matches = self._last_answer
-        stamp = stamp_msg(self._last_stamp_ns)
-        self._markers.publish(
-            messages.markers_msg(self._frame_id, stamp, outlines, place_N3.tolist(), asked, matches.records)
-        )
+        sketch = self._memory.sketch(MOST_MEMORIES, TRAIL_MEMORIES)
+        shapes = self._picture.shapes(sketch, retrieval_of(asked, matches.records), self._params.marker_color)
+        self._sheet.show(shapes, sketch.frame_id or self._frame_id)
 
 
 def _outcome(result: Any) -> tuple[bool, str, int]:

@@ -91,6 +91,8 @@ class SpatialMemoryParams(ManagedParams):
                                 low=0.0, high=1000.0, alias="heading_weight_m")  # fmt: skip
     pose_weight: float = param(1.0, "Weight of pose distance^2 against latent distance^2, where a query names none.",
                                low=0.0, high=1e6)  # fmt: skip
+    marker_color: str = param("count", "What the colour of a cell says: how many memories it holds (count), or how old "
+                              "the newest of them is (age).", choices=("count", "age"), runtime=True)  # fmt: skip
     marker_rate: float = param(1.0, "Markers per second [Hz], while somebody listens; 0: never.", low=0.0, high=20.0,
                                runtime=True)  # fmt: skip
 

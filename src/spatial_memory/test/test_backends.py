@@ -42,6 +42,7 @@ from spatial_memory.index.eviction import worth
 from spatial_memory.settings import MemorySettings
 from wm_core.memory.record import LAST_FOLLOWED_ID
 from wm_core.memory.reference import BruteMemory
+from wm_core.memory.sketch import Sketch
 from wm_core.projection import FeatureSpace, Projection
 from wm_core.se2 import wrap_angle
 from wm_core.se3 import yaw_of
@@ -111,6 +112,42 @@ def test_answers_agree(memory, twin):
     fill(memory, twin, world)
     assert_agree(memory, twin, [world.query() for _ in range(40)])
     assert_agree(memory, twin, world.planner_queries(10))
+
+
+def outline(sketch: Sketch) -> dict[int, tuple[int, int]]:
+    """Returns {cell: what it holds, newest stamp}."""
+    columns = (sketch.cell_C.tolist(), sketch.count_C.tolist(), sketch.newest_C.tolist())
+    return {cell: (count, newest) for cell, count, newest in zip(*columns)}
+
+
+def assert_outlines_agree(memory: Memory, twin: BruteMemory) -> None:
+    ours, theirs = memory.sketch(500, 20), twin.sketch(500, 20)
+    assert (ours.memory_count, ours.newest_ns, ours.frame_id) == (
+        theirs.memory_count,
+        theirs.newest_ns,
+        theirs.frame_id,
+    )
+    assert outline(ours) == outline(theirs)
+    for mine, wanted in ((ours.all, theirs.all), (ours.newest, theirs.newest)):
+        assert mine.id_N.tolist() == wanted.id_N.tolist()
+        np.testing.assert_array_equal(mine.place_N3, wanted.place_N3)
+        np.testing.assert_allclose(mine.surprise_N, wanted.surprise_N, rtol=1e-6)
+        assert (np.diff(mine.session_N) == 0).tolist() == (np.diff(wanted.session_N) == 0).tolist()
+
+
+def test_outlines_agree_through_changes(memory, twin):
+    world = World(11)
+    assert_outlines_agree(memory, twin)
+    ids = fill(memory, twin, world)
+    assert_outlines_agree(memory, twin)
+    for each in (memory, twin):
+        assert each.delete(Forget(ids=tuple(ids[100:140:3]))) == 14
+        each.flush()
+    assert_outlines_agree(memory, twin)
+    for each in (memory, twin):
+        each.transform(Rigid(3.0, -1.0, 0.0, 0.5))
+        each.flush()
+    assert {len(each.sketch(10, 20).all) for each in (memory, twin)} <= {0, 10}
 
 
 def test_an_empty_memory_answers_with_nothing(memory):

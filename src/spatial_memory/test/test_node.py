@@ -11,7 +11,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
-from visualization_msgs.msg import Marker, MarkerArray
+from visualization_msgs.msg import Marker
 
 from spatial_memory.node import SpatialMemory
 from spatial_memory.params import SpatialMemoryParams
@@ -29,6 +29,7 @@ from wm_interfaces.srv import (
 )
 from wm_ros import ConfigurationError, floats, qos, stamp_msg
 from wm_testing.nodes import assert_file_sets_every_parameter, ros_context, spin_until
+from wm_testing.viewer import Viewer
 
 __all__ = ["ros_context"]
 
@@ -227,17 +228,43 @@ def test_the_largest_id_ends_nothing(ros_context, tmp_path):
         graph.close()
 
 
-def test_markers_have_stable_ids(graph):
-    received: list[MarkerArray] = []
-    graph.talker.create_subscription(MarkerArray, "/spatial_memory/markers", received.append, qos.LATCHED)
+def test_markers_show_cells_memories_trail_and_the_last_retrieval(graph):
+    drawn = Viewer(graph.talker, "/spatial_memory/markers")
     graph.drive(3)
     graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.2, k=2)))
-    spin_until(lambda: bool(received) and len(received[-1].markers[2].points) == 3, graph.talker, graph.memory)
-    cells, trail, found = received[-1].markers
-    assert [marker.id for marker in received[-1].markers] == [0, 1, 2]
-    assert (cells.type, trail.type, found.type) == (Marker.LINE_LIST, Marker.POINTS, Marker.SPHERE_LIST)
-    assert len(cells.points) % 2 == 0
-    assert len(trail.points) == 3
+    spin_until(lambda: len(drawn.points("retrieval")) == 7, graph.talker, graph.memory)
+    found, asked, lines = drawn.of("retrieval")
+    assert sorted(point.x for point in found.points) == pytest.approx([0.0, 0.2])  # of 0.0 and 0.4, equally far
+    assert [point.x for point in asked.points] == pytest.approx([0.2])
+    assert [point.x for point in lines.points[::2]] == pytest.approx([0.2, 0.2])
+    assert [point.x for point in lines.points[1::2]] == [point.x for point in found.points]
+    assert {marker.type for marker in drawn.of("cells")} == {Marker.TRIANGLE_LIST}
+    assert [point.x for point in drawn.points("memories")] == pytest.approx([0.0, 0.2, 0.4])
+    assert [point.x for point in drawn.points("trail")] == pytest.approx([0.0, 0.2, 0.2, 0.4])
+    assert all(marker.frame_locked for marker in drawn.markers.values())
+    assert drawn.frames == {"map"}
+
+
+def test_a_message_holds_what_changed_and_a_late_viewer_gets_everything(ros_context):
+    graph = Graph(marker_rate=20.0)
+    drawn = Viewer(graph.talker, "/spatial_memory/markers")
+    graph.drive(3)
+    spin_until(lambda: len(drawn.points("memories")) == 3, graph.talker, graph.memory)
+    told = len(drawn.heard)
+    graph.errors.publish(judged(10**9, 0.5))
+    spin_until(lambda: len(drawn.heard) > told, graph.talker, graph.memory)
+    assert [(marker.ns, marker.id) for marker in drawn.heard[told].markers] == [("memories", 0)]
+    late = Viewer(graph.talker, "/spatial_memory/markers")
+    spin_until(lambda: late.markers.keys() == drawn.markers.keys(), graph.talker, graph.memory)
+    hasty = Viewer(graph.talker, "/spatial_memory/markers", qos.STREAM)
+    spin_until(lambda: hasty.markers.keys() == drawn.markers.keys(), graph.talker, graph.memory)
+    graph.close()
+
+
+def judged(stamp_ns: int, error: float) -> PredictionError:
+    msg = PredictionError(horizon_s=1.0, error=error)
+    msg.header.stamp = stamp_msg(stamp_ns)
+    return msg
 
 
 def test_what_cannot_work_is_said_at_start(ros_context, tmp_path):
@@ -377,52 +404,62 @@ def test_a_step_that_was_not_expected_is_refused_by_name(ros_context):
     graph.close()
 
 
-class Drawn:
-    """What the node draws."""
+def drawn_places(graph: Graph, drawn: Viewer, count: int, frame_id: str = "map") -> list[float]:
+    """Returns x of what is drawn once that is what the memory says that it holds."""
+    stats = graph.call(MemoryStats, "stats", MemoryStats.Request())
+    assert stats.memory_count == count
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph, self._heard = graph, []
-        graph.talker.create_subscription(MarkerArray, "/spatial_memory/markers", self._heard.append, qos.LATCHED)
+    def agrees() -> bool:
+        # Each cell is a hexagon, or one of the few pentagons.
+        filled = 3 * stats.cell_count <= drawn.corners <= 4 * stats.cell_count
+        return filled and len(drawn.points("memories")) == count and drawn.frames <= {frame_id}
 
-    def trail(self, count: int) -> list[float]:
-        """Returns x of what is drawn once that is so many as the memory says that it holds."""
-        stats = self._graph.call(MemoryStats, "stats", MemoryStats.Request())
-        assert stats.memory_count == count
-
-        def agrees() -> bool:
-            if not self._heard:
-                return False
-            cells, trail, _ = self._heard[-1].markers
-            # Each cell is a hexagon, or one of the few pentagons.
-            outlined = 5 * stats.cell_count <= len(cells.points) / 2 <= 6 * stats.cell_count
-            return outlined and len(trail.points) == count
-
-        spin_until(agrees, self._graph.talker, self._graph.memory)
-        return sorted(point.x for point in self._heard[-1].markers[1].points)
+    spin_until(agrees, graph.talker, graph.memory)
+    assert stats.frame_id in ("", frame_id)
+    return sorted(point.x for point in drawn.points("memories"))
 
 
 def test_markers_show_the_memory_after_restart_transform_clear_and_restore(ros_context, tmp_path):
     settings = {"db_path": str(tmp_path / "m.sqlite3"), "marker_rate": 20.0}
     graph = Graph(**settings)
     graph.drive(4)
-    assert Drawn(graph).trail(4) == pytest.approx([0.0, 0.2, 0.4, 0.6])
+    drawn = Viewer(graph.talker, "/spatial_memory/markers")
+    assert drawn_places(graph, drawn, 4) == pytest.approx([0.0, 0.2, 0.4, 0.6])
     path = "copy"
     assert graph.call(SnapshotMemory, "snapshot", SnapshotMemory.Request(path=path)).success
     graph.close()
 
     graph = Graph(**settings)
-    drawn = Drawn(graph)
-    assert drawn.trail(4) == pytest.approx([0.0, 0.2, 0.4, 0.6])
-    request = TransformMemory.Request()
+    drawn = Viewer(graph.talker, "/spatial_memory/markers")
+    assert drawn_places(graph, drawn, 4) == pytest.approx([0.0, 0.2, 0.4, 0.6])
+    graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.2, k=2)))
+    spin_until(lambda: drawn.points("retrieval"), graph.talker, graph.memory)
+    request = TransformMemory.Request(frame_id="house")
     request.transform.translation.x, request.transform.rotation.w = 10.0, 1.0
     assert graph.call(TransformMemory, "transform", request).success
-    spin_until(lambda: drawn.trail(4)[0] > 9.0, graph.talker)
-    assert drawn.trail(4) == pytest.approx([10.0, 10.2, 10.4, 10.6])
+    assert drawn_places(graph, drawn, 4, "house") == pytest.approx([10.0, 10.2, 10.4, 10.6])
+    assert not drawn.points("retrieval")
     assert graph.call(Trigger, "clear", Trigger.Request()).success
-    assert drawn.trail(0) == []
+    assert drawn_places(graph, drawn, 0) == []
+    spin_until(lambda: not drawn.markers, graph.talker, graph.memory)
     assert graph.call(RestoreMemory, "restore", RestoreMemory.Request(path=path)).success
-    assert drawn.trail(4) == pytest.approx([0.0, 0.2, 0.4, 0.6])
+    assert drawn_places(graph, drawn, 4) == pytest.approx([0.0, 0.2, 0.4, 0.6])
+    spin_until(lambda: len(drawn.points("trail")) == 6, graph.talker, graph.memory)
     graph.close()
+
+
+def test_the_trail_is_coloured_by_error_and_unknown_is_grey(graph):
+    drawn = Viewer(graph.talker, "/spatial_memory/markers")
+    graph.drive(3)
+    graph.errors.publish(judged(10**9 + STEP_NS, 0.0))
+    graph.errors.publish(judged(10**9 + 2 * STEP_NS, 1.5))
+
+    def colors() -> list[tuple[float, float, float]]:
+        each = [color for marker in drawn.of("memories") for color in marker.colors]
+        return [(round(color.r, 3), round(color.g, 3), round(color.b, 3)) for color in each]
+
+    unknown, good, bad = (0.55, 0.55, 0.55), (0.2, 0.35, 0.85), (0.9, 0.2, 0.15)
+    spin_until(lambda: colors() == [unknown, good, bad], graph.talker, graph.memory)
 
 
 def test_spacing_and_marker_rate_are_followed_while_driving(graph):

@@ -37,6 +37,14 @@ LATCHED = QoSProfile(
 )
 """The last value, also for those who come late."""
 
+DRAWN = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=64,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+"""Markers, of which a message holds what changed: who comes late gets enough of them to see everything."""
+
 HEARTBEAT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,

@@ -23,6 +23,7 @@ from spatial_memory.embedded.reprojection import (
     check_features,
 )
 from spatial_memory.embedded.selection import matching_slots, moved_rows, turned_extras
+from spatial_memory.embedded.sketching import sketched
 from spatial_memory.embedded.staging import Staged, check_fits, staged
 from spatial_memory.embedded.table import MOST_SESSIONS, Catalogue, checked_cells, records_of, rows_of
 from spatial_memory.embedded.windowing import Held, window_update
@@ -43,6 +44,7 @@ from wm_core.memory.journal import Journal, WindowAsk, WindowUpdate
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query, no_matches
 from wm_core.memory.record import MemoryRecord, Successor, check_successor, check_surprise
+from wm_core.memory.sketch import Sketch
 from wm_core.projection import Projection
 
 _LOG = logging.getLogger(__name__)
@@ -303,6 +305,14 @@ class CellMemory:
             slots_N = self._index.slots()
             slots_N = slots_N[:: max(1, -(-len(slots_N) // most))]
             return np.stack([self._index.columns.flat(name)[slots_N] for name in "xyz"], axis=1).astype(np.float64)
+
+    def sketch(self, most: int, last: int) -> Sketch:
+        """Return what is held, in outline: ``most`` memories at most, or none, and the ``last`` that came."""
+        with self._lock:
+            index = self._index
+            if index is None or not len(index):
+                return Sketch()
+            return sketched(index, self._catalogue, most, last)
 
     def window(self, ask: WindowAsk) -> WindowUpdate | None:
         """Return what a window is to do to be as the memory is; None: the memory is busy at present.

@@ -51,6 +51,7 @@ from wm_core.memory.record import (
     check_surprise,
     feature_size,
 )
+from wm_core.memory.sketch import Sketch, sketch_of
 from wm_core.projection import Projection
 from wm_core.se2 import wrap_angle
 
@@ -305,6 +306,17 @@ class QdrantMemory:
         mine = models.Filter(must=[points.is_robot(self._robot_id)])
         records = islice(self._held.scroll(mine, vectors=False, keys=points.COMPARED), most)
         return np.array([(each.x, each.y, each.z) for each in records], np.float64).reshape(-1, 3)
+
+    def sketch(self, most: int, last: int) -> Sketch:
+        """Return what this robot holds, in outline: of ``most`` memories at most, as more would keep the server busy.
+
+        Raises:
+            BackendAwayError: The server does not answer.
+        """
+        mine = models.Filter(must=[points.is_robot(self._robot_id)])
+        records = list(islice(self._held.scroll(mine, vectors=False, keys=points.COMPARED), most))
+        placed = [replace(each, h3_cell=self._grid.cell_of(each.x, each.y)) for each in records]
+        return sketch_of(placed, self._sources.frame_id, most, last)
 
     # ---------------------------------------------------------------- eviction and moving
 

@@ -12,6 +12,7 @@ import numpy as np
 from wm_core.memory.errors import ForgetError, FrameMismatchError
 from wm_core.memory.query import Box, Matches, Query
 from wm_core.memory.record import MemoryRecord, Successor
+from wm_core.memory.sketch import Sketch
 from wm_core.projection import Projection
 from wm_core.se2 import wrap_angle
 
@@ -142,6 +143,14 @@ class Memory(Sink, Protocol):
 
     def places(self, most: int) -> np.ndarray:
         """Return where records lie, x, y, z [N, 3]: all, or ``most`` of them spread over all where there are more."""
+
+    def sketch(self, most: int, last: int) -> Sketch:
+        """Return what is held, in outline.
+
+        Args:
+            most: ``Sketch.all`` holds at most so many memories, or none.
+            last: ``Sketch.newest`` holds so many.
+        """
 
     def delete(self, what: Forget) -> int:
         """Forget what matches and return how many that were."""

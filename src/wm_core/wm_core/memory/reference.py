@@ -38,6 +38,7 @@ from wm_core.memory.record import (
     feature_size,
     kept_orientation,
 )
+from wm_core.memory.sketch import Sketch, sketch_of
 from wm_core.projection import Projection
 from wm_core.se2 import wrap_angle
 from wm_core.se3 import compose, quaternion_of, turned_about_z
@@ -242,6 +243,10 @@ class ReferenceMemory:
         places = [(each.x, each.y, each.z) for each in self._records.values()]
         place_N3 = np.array(places, np.float64).reshape(-1, 3)
         return place_N3[:: max(1, -(-len(place_N3) // most))]
+
+    def sketch(self, most: int, last: int) -> Sketch:
+        """Return what is held, in outline."""
+        return sketch_of(list(self._records.values()), self._frame_id, most, last)
 
     def delete(self, what: Forget) -> int:
         """Forget what matches and return how many that were."""

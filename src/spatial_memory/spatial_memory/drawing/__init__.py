@@ -1,0 +1,1 @@
+"""What a memory looks like: cells, memories, the trail, the last retrieval, as shapes without ROS."""
