@@ -51,6 +51,7 @@ from wm_ros import (
     vector_from_msg,
 )
 from wm_ros.expected_frame import ExpectedFrame
+from wm_ros.foresight import Foresight
 from wm_ros.memory_window import HeldMemories, WindowSettings
 from wm_ros.messages import pose_std_from_values, pose_std_values
 from wm_ros.poseless import PoseWatch
@@ -101,7 +102,9 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
     the memories around the robot by ``/spatial_memory/window`` and asks ``/spatial_memory/query_batch`` beyond them.
     Publishes ``/latent_next`` (std_msgs/Float32MultiArray, one step ahead), ``/latent_next/state``
     (wm_interfaces/LatentPrediction) and, when the predicted time has come, ``/prediction_error``
-    (wm_interfaces/PredictionError). A memory that does not answer within ``memory_deadline_s`` is not waited for.
+    (wm_interfaces/PredictionError); for viewers ``/latent_next/pose`` (geometry_msgs/PoseWithCovarianceStamped) and
+    ``/transition_predictor/markers`` (visualization_msgs/MarkerArray). A memory that does not answer within
+    ``memory_deadline_s`` is not waited for.
     """
 
     def __init__(
@@ -163,6 +166,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._next_publisher = self.create_publisher(Float32MultiArray, "latent_next", qos.STREAM)
         self._state_publisher = self.create_publisher(LatentPrediction, "latent_next/state", qos.STREAM)
         self._error_publisher = self.create_publisher(PredictionError, "prediction_error", qos.STREAM)
+        self._foresight = Foresight(self)
         self._memory: Client[QueryMemoryBatch.Request, QueryMemoryBatch.Response] = self.create_client(
             QueryMemoryBatch, "spatial_memory/query_batch"
         )
@@ -483,6 +487,8 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         msg.history_used, msg.history_reason = history.values_N is not None, history.reason
         self._state_publisher.publish(msg)
         furthest = msg.forecasts[-1]
+        header = Header(stamp=state.header.stamp, frame_id=state.pose_frame_id or "map")
+        self._foresight.publish(furthest, answer.memories, header)
         if self._expected_frame is not None and furthest.has_pose:
             self._expected_frame.publish(furthest.pose, state.pose_frame_id or "map", state.header.stamp)
 
