@@ -80,7 +80,7 @@ def wm_commands() -> set[str]:
 def wm_source() -> str:
     files = [
         *(ROOT / "src/world_model/world_model/commands").glob("*.py"),
-        *(ROOT / "src").glob("*/*/store/command.py"),
+        *(ROOT / "src").glob("*/*/*/command.py"),
     ]
     return "\n".join(path.read_text() for path in files)
 

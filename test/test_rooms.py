@@ -16,6 +16,7 @@ ROOMS = {
         ["index"],
         ["store"],
         ["embedded"],
+        ["region"],
         ["qdrant"],
         ["factory", "params", "messages"],
         ["node"],

@@ -20,6 +20,6 @@ setup(
     py_modules=["spatial_memory_node"],
     entry_points={
         "console_scripts": ["spatial_memory_node = spatial_memory_node:main"],
-        "wm.commands": ["memory = spatial_memory.store.command:main"],
+        "wm.commands": ["memory = spatial_memory.region.command:main"],
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spatial_memory import CellGrid, CellMemory, LocalMap, Store
-from spatial_memory.store.command import main
+from spatial_memory.region.command import main
 
 from .conftest import World
 

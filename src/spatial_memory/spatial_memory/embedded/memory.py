@@ -35,7 +35,7 @@ from spatial_memory.index.eviction import Forgetting
 from spatial_memory.index.looks import LookInParts
 from spatial_memory.index.rebasing import project_all, put_in_place
 from spatial_memory.index.successors import held_times
-from spatial_memory.store.bases import BASIS, basis_of, basis_word, projected
+from spatial_memory.store.bases import BASIS, WRITTEN_IN, basis_of, basis_word, projected
 from spatial_memory.store.extras import extras_of, extras_of_successor
 from spatial_memory.store.schema import pack_successor
 from spatial_memory.store.store import Store
@@ -161,8 +161,13 @@ class CellMemory:
                     self._index.columns.adopt_actions(catalogue.action_dim)
                 if catalogue.feature_dim != self._catalogue.feature_dim:
                     self._index.columns.adopt_features(catalogue.feature_dim)
-            self._store.put_meta(**{**catalogue.meta(self._grid), **self._switching})
+            self._store.put_meta(**{**catalogue.meta(self._grid), **self._written_in(catalogue), **self._switching})
         self._catalogue = catalogue
+
+    def _written_in(self, catalogue: Catalogue) -> dict[str, str]:
+        """Return the word that says how latents follow from features, where that is known."""
+        basis = self._basis
+        return {} if basis is None or basis.encoder_id != catalogue.encoder_id else {WRITTEN_IN: basis_word(basis)}
 
     def _new_search(self, catalogue: Catalogue) -> Search:
         return new_search(self._backend, catalogue, self._grid, room_for(len(self), self._capacity))

@@ -22,6 +22,8 @@ from wm_core.projection import FeatureSpace, Projection
 
 BASIS = "basis"
 """The word under which a store keeps its basis, once it was changed; before, latents are as they were written."""
+WRITTEN_IN = "written_in"
+"""The word under which a store keeps how the latents that were written first follow from their features."""
 
 
 def basis_word(projection: Projection) -> str:

@@ -10,8 +10,9 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -62,6 +63,20 @@ _LOG = logging.getLogger(__name__)
 _EXTRAS_CHUNK = 20_000  # features are large
 _MOST_KEYS = 10_000
 Statement = tuple[str, list[tuple[object, ...]]]
+
+
+class Packed(NamedTuple):
+    """Records of another memory, and what belongs to them, as they are written.
+
+    Attributes:
+        rows: The records, under ids that are free.
+        successors: What followed them, packed, by record.
+        extras: What only some of them have, packed, by record.
+    """
+
+    rows: Rows
+    successors: Sequence[tuple[int, bytes]]
+    extras: Sequence[tuple[int, bytes]]
 
 
 class Store:
@@ -324,6 +339,24 @@ class Store:
         every = itertools.chain.from_iterable(to_tuples(part) for part in parts)
         rows = [checksummed(key, str(value)) for key, value in meta.items()]
         self._writer.put(self._extras_change(extras, [(PUT_RECORD, list(every)), (PUT_META, rows)]))
+
+    def merge(
+        self, packed: Packed, meta: Mapping[str, object], sessions: Mapping[str, int], timeout_s: float = 600.0
+    ) -> None:
+        """Keep records of another memory, in one transaction and for good before returning, or none of them.
+
+        Raises:
+            StoreError: The disk does not take them; then nothing changed.
+        """
+        statements: list[tuple[str, Iterable[tuple]]] = [
+            (PUT_RECORD, to_tuples(packed.rows)),
+            (PUT_SUCCESSOR, packed.successors),
+            (PUT_EXTRA, packed.extras),
+            (PUT_SESSION, [checksummed(number, name) for name, number in sessions.items()]),
+            (PUT_META, [checksummed(key, str(value)) for key, value in meta.items()]),
+        ]
+        self._writer.run_now(Change(statements, row_count=len(packed.rows)), timeout_s)
+        self._has_extras = self._has_extras or bool(packed.extras)
 
     def clear(self, **meta: object) -> None:
         """Forget everything but these meta about the memory."""

@@ -1,4 +1,4 @@
-"""``wm memory``: copies, checks and mends the file of a memory, whether or not a node uses it."""
+"""``wm memory``: copies, checks and mends the file of a memory, and carries parts of it to other robots."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from spatial_memory.region.export import export_region
+from spatial_memory.region.merge import import_region
 from spatial_memory.store.recovery import recover, replace_by, start_anew
 from spatial_memory.store.snapshots import copy_to
 from spatial_memory.store.verify import verified
@@ -48,7 +50,29 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     ways = one.add_mutually_exclusive_group()
     ways.add_argument("--from", dest="source", type=Path, help="put this backup or snapshot in its place")
     ways.add_argument("--empty", action="store_true", help="give up what it held")
+    one = commands.add_parser("export-region", help="write what lies in an area to a file for other robots")
+    one.add_argument("path", type=Path, help="the memory's file; a node may be using it")
+    one.add_argument("target", type=Path, help="the region; only one is replaced")
+    one.add_argument("--area", type=float, nargs=4, default=(), metavar=("X0", "Y0", "X1", "Y1"),
+                     help="least x and y, most x and y [m]; everything without it")  # fmt: skip
+    one.add_argument("--session", default="", help="only records of this session")
+    one = commands.add_parser("import-region", help="add another robot's region; once more adds nothing")
+    one.add_argument("path", type=Path, help="the memory's file; no node may be using it; it may be new")
+    one.add_argument("source", type=Path, help="the region")
     return parser
+
+
+def _export(options: argparse.Namespace) -> str:
+    region, size = export_region(options.path, options.target, options.area, options.session)
+    how = "" if region.has_latents else ", latents follow from features"
+    return (f"{options.target}: {len(region)} records in {len(region.manifest.sessions)} sessions, "
+            f"{size / 1e6:.1f} MB, {size / len(region):.0f} bytes each{how}")  # fmt: skip
+
+
+def _import(options: argparse.Namespace) -> str:
+    merged = import_region(options.source, options.path)
+    how = ", projected for this memory's encoder" if merged.is_projected else ""
+    return f"{options.path}: added {merged.added} records of {options.source}, {merged.known} were known{how}"
 
 
 def _mend(options: argparse.Namespace) -> str:
@@ -72,7 +96,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm memory") -> int
             text = (f"{options.path}: {found.records} records in {found.sessions} sessions, encoder "
                     f"{found.encoder_id or 'open'}, transaction {found.number}: whole")  # fmt: skip
         else:
-            text = _mend(options)
+            text = {"mend": _mend, "export-region": _export, "import-region": _import}[options.command](options)
     except (SpatialMemoryError, OSError, sqlite3.Error) as error:
         print(f"{prog}: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_REFUSED

@@ -1,0 +1,1 @@
+"""Part of a memory as one file, from one robot's memory into another's."""

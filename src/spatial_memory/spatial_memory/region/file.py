@@ -1,0 +1,254 @@
+"""The file of a region: written whole or not at all, read whole or refused by name.
+
+It begins with eight letters, the length of the manifest, the manifest (JSON) with its checksum, and then the columns
+that the manifest lists, each with its size and checksum, and ends with the last of them. What repeats or grows evenly
+is compressed; latents and features are not, they are noise to a compressor.
+
+Shape suffixes: see ``contents``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+import zlib
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spatial_memory.region.contents import Followers, Manifest, Region
+from spatial_memory.store import files
+from wm_core.memory.errors import CorruptStoreError, StoreError
+from wm_core.memory.rows import Rows
+
+_MAGIC = b"WMREGION"
+_VERSION = 1
+_HEAD = struct.Struct("<8sII")
+_MOST_MANIFEST = 64 << 20
+_MOST_ROWS = 100_000_000
+_PLAIN = ("latent", "feature", "follow_latent", "follow_feature")
+_COLUMNS = (
+    "id", "stamp", "x", "y", "z", "yaw", "session", "surprise", "action", "previous_action", "latent",
+    "feature", "has_feature", "rotation",
+)  # fmt: skip
+_OPTIONAL = ("feature", "has_feature", "rotation")
+_FOLLOW = {
+    "count_N": "u1",
+    "horizon_S": "f8",
+    "dt_S": "f8",
+    "latent_SD": "f4",
+    "feature_SF": "i1",
+    "has_feature_S": "?",
+}
+_TYPES = {
+    "id": "i8",
+    "stamp": "i8",
+    "x": "f8",
+    "y": "f8",
+    "z": "f8",
+    "session": "i4",
+    "feature": "i1",
+    "has_feature": "?",
+}
+
+
+def write_region(region: Region, path: Path) -> int:
+    """Write a region to a file, over another region at most, and return its size [bytes].
+
+    Raises:
+        StoreError: It cannot be written, and why.
+    """
+    blocks = [(name, *_packed(name, column)) for name, column in _columns_of(region).items()]
+    listed = [{**about, "name": name, "bytes": len(body), "crc32": zlib.crc32(body)} for name, about, body in blocks]
+    words = json.dumps({**asdict(region.manifest), "version": _VERSION, "columns": listed}).encode()
+    temporary = path.with_name(path.name + ".new")
+    try:
+        if path.exists() and not _is_region(path):
+            raise StoreError(f"{path} is no region: nothing is written over it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(_HEAD.pack(_MAGIC, len(words), zlib.crc32(words)) + words)
+            file.writelines(body for _, _, body in blocks)
+            file.flush()
+            os.fsync(file.fileno())
+        files.publish(temporary, path)
+        return path.stat().st_size
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"region {path} cannot be written: {error}") from error
+
+
+def read_region(path: Path) -> Region:
+    """Return what a region's file holds, all of it checked.
+
+    Raises:
+        StoreError: There is none, or it cannot be read.
+        CorruptStoreError: It is something else, damaged, or not all there.
+    """
+    try:
+        body = memoryview(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"region {path} cannot be read: {error}") from error
+    try:
+        manifest, listed, at = _manifest(body)
+        columns = {}
+        for each in listed:
+            columns[str(each["name"])], at = _unpacked(each, body, at)
+        if at != len(body):
+            raise ValueError(f"{len(body) - at} bytes follow its end")
+        region = _region(manifest, columns)
+        _check(region)
+    except (ValueError, KeyError, TypeError, zlib.error, struct.error) as error:
+        text = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise CorruptStoreError(f"region {path} is refused: {text}", text) from error
+    return region
+
+
+def _is_region(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def _columns_of(region: Region) -> dict[str, np.ndarray]:
+    """Return what goes into the file, by name; what no record has is left out."""
+    found = {name: region.rows.column(name) for name in _COLUMNS}
+    if not region.rows.latent_ND.shape[1]:
+        del found["latent"]
+    found |= {f"follow_{name.rpartition('_')[0]}": getattr(region.followers, name) for name in _FOLLOW}
+    return {name: column for name, column in found.items() if column is not None}
+
+
+def _packed(name: str, column: np.ndarray) -> tuple[dict[str, Any], bytes]:
+    """Return how a column is written, and that."""
+    kind = column.dtype.newbyteorder("<").str
+    about = {"type": kind, "shape": list(column.shape), "how": "plain"}
+    if name in _PLAIN:
+        return about, np.ascontiguousarray(column, kind).tobytes()
+    if column.dtype == np.int64:
+        about["how"] = "steps"
+        # Wraps around, and back when read.
+        column = np.diff(column.view(np.uint64), prepend=np.uint64(0))
+    else:
+        about["how"] = "bytes"
+    planes = np.ascontiguousarray(column).view(np.uint8).reshape(-1, column.itemsize).T
+    return about, zlib.compress(np.ascontiguousarray(planes).tobytes(), 6)
+
+
+def _manifest(body: memoryview) -> tuple[Manifest, list[dict[str, Any]], int]:
+    """Return manifest, list of columns, and where the first begins."""
+    if bytes(body[: len(_MAGIC)]) != _MAGIC:
+        raise ValueError("it is no region of a memory")
+    if len(body) < _HEAD.size:
+        raise ValueError("it is cut off in its head")
+    _, size, checksum = _HEAD.unpack_from(body)
+    words = bytes(body[_HEAD.size : _HEAD.size + size])
+    if size > _MOST_MANIFEST or len(words) != size:
+        raise ValueError("it is cut off in its manifest")
+    if zlib.crc32(words) != checksum:
+        raise ValueError("its manifest is damaged")
+    said = json.loads(words)
+    if said["version"] != _VERSION:
+        raise ValueError(f"it is of version {said['version']}, this reads {_VERSION}")
+    said |= {"area": tuple(said["area"]), "sessions": tuple(said["sessions"])}
+    return Manifest(**{each.name: said[each.name] for each in fields(Manifest)}), said["columns"], _HEAD.size + size
+
+
+def _unpacked(about: dict[str, Any], body: memoryview, at: int) -> tuple[np.ndarray, int]:
+    """Return a column, and where the next begins."""
+    name, end = about["name"], at + int(about["bytes"])
+    part = body[at:end]
+    if end < at or len(part) != end - at:
+        raise ValueError(f"it is cut off in {name}")
+    if zlib.crc32(part) != about["crc32"]:
+        raise ValueError(f"{name} is damaged")
+    kind, shape = np.dtype(str(about["type"])), tuple(int(each) for each in about["shape"])
+    size = math.prod(shape) * kind.itemsize
+    if kind.hasobject or not shape or min(shape) < 0 or size > _MOST_ROWS * 4096:
+        raise ValueError(f"{name} is no column")
+    if about["how"] == "plain":
+        return np.frombuffer(part, kind).reshape(shape), end
+    unpacker = zlib.decompressobj()
+    raw = unpacker.decompress(part, size) if size else b""
+    if len(raw) != size:
+        raise ValueError(f"{name} is not as long as it says")
+    planes = np.frombuffer(raw, np.uint8).reshape(kind.itemsize, -1)
+    column = np.ascontiguousarray(planes.T).view(kind).reshape(shape)
+    return (
+        np.cumsum(column.view(np.uint64), dtype=np.uint64).view(np.int64) if about["how"] == "steps" else column
+    ), end
+
+
+def _region(manifest: Manifest, columns: dict[str, np.ndarray]) -> Region:
+    """Return columns by their places; unknown ones, and those of other types or shapes, are refused."""
+    columns.setdefault("latent", np.empty((manifest.count, 0), np.float32))
+    followers: dict[str, Any] = {}
+    for field, kind in _FOLLOW.items():
+        name = f"follow_{field.rpartition('_')[0]}"
+        needed = field in ("count_N", "horizon_S", "dt_S")
+        followers[field] = columns.pop(name) if needed else columns.pop(name, None)
+        _check_kind(name, followers[field], kind)
+    own = {name: columns.pop(name, None) if name in _OPTIONAL else columns.pop(name) for name in _COLUMNS}
+    if columns:
+        raise ValueError(f"it holds {', '.join(sorted(columns))}, which is not known here")
+    for name, column in own.items():
+        _check_kind(name, column, _TYPES.get(name, "f4"))
+        _check_shape(name, column, manifest)
+    before, after = list(own.values())[:10], list(own.values())[10:]
+    made: list[Any] = [*before, np.zeros(manifest.count, np.uint64), *after]
+    return Region(manifest, Rows(*made), Followers(**followers))
+
+
+def _check_kind(name: str, column: np.ndarray | None, kind: str) -> None:
+    if column is not None and column.dtype != np.dtype(kind):
+        raise ValueError(f"{name} is {column.dtype}, expected {np.dtype(kind)}")
+
+
+def _check_shape(name: str, column: np.ndarray | None, manifest: Manifest) -> None:
+    action_dim = max(manifest.action_dim, 0)
+    widths = {"action": action_dim, "previous_action": action_dim, "feature": manifest.feature_dim, "rotation": 4}
+    if column is None or name == "latent":
+        return
+    wanted = (manifest.count, widths[name]) if name in widths else (manifest.count,)
+    if column.shape != wanted:
+        raise ValueError(f"{name} has shape {column.shape}, expected {wanted}")
+
+
+def _check(region: Region) -> None:
+    """Refuse what no memory can hold, or what does not fit together."""
+    rows, followers, manifest = region.rows, region.followers, region.manifest
+    if not 0 <= manifest.count <= _MOST_ROWS or manifest.dim < 0:
+        raise ValueError(f"{manifest.count} records of {manifest.dim} values")
+    total = int(followers.count_N.sum())
+    shapes = [followers.count_N.shape, followers.horizon_S.shape, followers.dt_S.shape]
+    if shapes != [(manifest.count,), (total,), (total,)]:
+        raise ValueError("what followed does not fit the records")
+    for what, latent, count in (("latent", rows.latent_ND, manifest.count), ("successor", followers.latent_SD, total)):
+        _check_latents(what, latent, count, manifest)
+    if not region.has_latents and not (region.is_featured and manifest.basis):
+        raise ValueError("it holds neither latents nor all that they follow from")
+    if len(region):
+        _check_values(rows, followers, len(manifest.sessions))
+
+
+def _check_latents(what: str, latent: np.ndarray | None, count: int, manifest: Manifest) -> None:
+    if latent is None or latent.ndim != 2 or not latent.shape[1]:
+        return
+    if latent.shape != (count, manifest.dim) or not np.isfinite(latent).all():
+        raise ValueError(f"a {what} has another size than {manifest.dim}, or is not finite")
+
+
+def _check_values(rows: Rows, followers: Followers, session_count: int) -> None:
+    for name in ("x", "y", "z", "yaw"):
+        if not np.isfinite(rows.column(name)).all():
+            raise ValueError(f"{name} is not finite")
+    if np.isinf(rows.action_NA).any() or np.isinf(rows.previous_action_NA).any() or np.isinf(rows.surprise_N).any():
+        raise ValueError("an action or a surprise is infinite")
+    if rows.id_N.min() < 1 or rows.session_N.min() < 0 or rows.session_N.max() >= session_count:
+        raise ValueError("an id or a session is impossible")
+    times_S = np.concatenate([followers.horizon_S, followers.dt_S])
+    if not (np.isfinite(times_S) & (times_S > 0.0)).all():
+        raise ValueError("what followed a record did not come after it")
