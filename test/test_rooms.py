@@ -23,7 +23,7 @@ ROOMS = {
     ],
     "wm_core": [
         ["drawing", "errors", "moved", "se2", "se3"],
-        ["projection", "bounds"],
+        ["projection", "bounds", "limits"],
         ["timeline", "images", "sources", "memory"],
         ["alignment", "bags"],
     ],
