@@ -135,16 +135,15 @@ class Limiter:
         gap_A = wanted_A - self._value_A
         reach_A = _stoppable(np.abs(gap_A), jerk_A)
         neared_A = self._value_A + np.clip(gap_A, -reach_A, reach_A)
-        return self._limits.bounded(neared_A[None, None], self._value_A, self._change_A, self._step_s)[0, 0]
+        plan_SBA = self._limits.bounded(neared_A[None, None], self._value_A, self._change_A, self._step_s)
+        return np.asarray(plan_SBA[0, 0])
 
     def _with_room_to_brake(self, wanted_A: np.ndarray) -> np.ndarray:
         limits, step_s = self._limits, self._step_s
-        columns = zip(
-            *(limits.low, limits.high),
-            *(np.multiply(each, step_s**n) for n, each in enumerate((limits.rate, limits.jerk, self._third_A), 1)),
-        )
-        state = zip(self._value_A, self._change_A, self._bend_A, wanted_A)
-        sent = [_Axis(*map(float, axis)).next(*map(float, now)) for axis, now in zip(columns, state)]
+        orders = [np.asarray(each) * step_s**n for n, each in enumerate((limits.rate, limits.jerk, self._third_A), 1)]
+        axes = [_Axis(*each) for each in np.array([limits.low, limits.high, *orders]).T.tolist()]
+        state = np.array([self._value_A, self._change_A, self._bend_A, wanted_A]).T.tolist()
+        sent = [axis.next(*now) for axis, now in zip(axes, state)]
         return np.array(sent)
 
 
@@ -163,7 +162,7 @@ class _Axis(NamedTuple):
         brake = self._pace(change, bend, 0.0)
         best = self._pace(change, bend, wanted - value)
         # Braking that ends short of what is wanted, too, nears it without swinging past.
-        near = self._replace(**({"high": wanted} if wanted > value else {"low": wanted}))
+        near = self._replace(high=wanted) if wanted > value else self._replace(low=wanted)
         axis = near if near._leaves_room(value, change, brake) else self
         if not axis._leaves_room(value, change, best):
             far, best = best, brake
