@@ -72,6 +72,7 @@ def test_memory_reports_every_ratio_of_every_size():
     assert [call[1] for call in sides["ours"].asked] == ["fill"] + ["measure"] * 5
 
 
+@pytest.mark.slow
 def test_memory_worker_answers_right_on_this_revision():
     """The real worker in this environment: it finds the true neighbours in a store that it filled itself."""
     sides = dict.fromkeys(("ours", "theirs"), Side("here", ROOT, _environment()))
@@ -81,6 +82,7 @@ def test_memory_worker_answers_right_on_this_revision():
         assert all(run[name] > 0 for name in memory_pairs.RATIOS.values())
 
 
+@pytest.mark.slow
 def test_graph_worker_hears_this_revision():
     """The real worker in this environment, on the simulated robot: what it needs of a revision is still there."""
     wanted = {"form": "composed", "size": "simulator", "seconds": 1.0, "warm_up_s": 1.0, "seed": 0}

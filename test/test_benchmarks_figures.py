@@ -100,6 +100,7 @@ def test_a_process_that_ended_is_named_with_its_last_words(tmp_path):
         assert gone.trouble() == "gone ended with exit code 3: no camera"
 
 
+@pytest.mark.slow
 def test_who_ignores_ctrl_c_is_killed(tmp_path):
     ignoring = READY.format("signal.signal(signal.SIGINT, signal.SIG_IGN)")
     polite = READY.format("signal.signal(signal.SIGINT, lambda *_: sys.exit(0))")

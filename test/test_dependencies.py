@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -66,23 +67,28 @@ UNSEEN = {
     "world_model": {"onnxscript", "pyarrow"},
 }
 """{package: what it needs though it imports it nowhere}: launch files, a message or another library name it."""
-TOOLS = {"ruff", "mypy", "pytest-timeout", "pytest-cov", "coverage", "types-psutil", "types-PyYAML"}
+TOOLS = {"ruff", "mypy", "pytest-timeout", "pytest-cov", "pytest-xdist", "coverage", "types-psutil", "types-PyYAML"}
 """In requirements/ without being imported."""
 UNPINNED: set[str] = set()
 """Left to the user."""
 CONDITION = {extra: f"$WM_{extra.upper()} == 1" for extra in ("train", "extras", "qdrant", "video", "lerobot")}
 
 
-def imported(paths: list[Path]) -> set[str]:
-    """Returns the top-level names of all modules that files import, wherever in them, but for Python's own."""
+@cache
+def imported_by(path: Path) -> frozenset[str]:
+    """Returns the top-level names of all modules that a file imports, wherever in it, but for Python's own."""
     names: set[str] = set()
-    for path in paths:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                names |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names.add(node.module.split(".")[0])
-    return names - set(sys.stdlib_module_names)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return frozenset(names - set(sys.stdlib_module_names))
+
+
+def imported(paths: list[Path]) -> set[str]:
+    """Returns the top-level names of all modules that files import, but for Python's own."""
+    return set().union(*map(imported_by, paths))
 
 
 def imports_of(package: str) -> tuple[set[str], set[str]]:

@@ -45,6 +45,7 @@ def in_annotations(tree: ast.Module) -> set[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distribution", sorted(KNOWN))
 def test_what_is_imported_is_there(distribution):
     known = KNOWN[distribution]
@@ -56,6 +57,7 @@ def test_what_is_imported_is_there(distribution):
             )
 
 
+@pytest.mark.slow
 def test_no_class_is_given_a_type_that_only_kilted_takes():
     for path in FILES:
         tree = ast.parse(path.read_text())

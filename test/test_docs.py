@@ -91,6 +91,7 @@ def test_links_lead_somewhere():
     assert [where for where, page, to in links if "://" not in to and not leads_somewhere(page, to)] == []
 
 
+@pytest.mark.slow
 def test_what_is_cited_by_its_path_is_there():
     wrong = []
     for where, page, match in matches(_CITED, dated=True):

@@ -216,6 +216,7 @@ def test_states_and_records(memory, data):
     assert np.isfinite(answer.distances_K).all()
 
 
+@pytest.mark.slow
 @slow_fuzzed
 @given(data=st.data())
 def test_snapshots(tmp_path_factory, data):

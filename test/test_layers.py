@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,15 +39,16 @@ ROS_MODULES = {"node.py", "params.py", "messages.py"}
 TRAINING_ONLY = {"lightning", "lightning_fabric", "onnx", "sklearn", "rosbags", "matplotlib", "wm_sim"}
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Returns the top-level names of all modules that a file imports."""
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module.split(".")[0])
-    return names
+    return frozenset(names)
 
 
 def is_ros(name: str) -> bool:

@@ -35,6 +35,7 @@ def drive(seed, task_seed):
     return step, decisions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "task_seed"), [(0, 0), (1, 1003), (5, 7)])
 def test_the_goal_is_reached_in_time_without_contact(seed, task_seed):
     step, decisions = drive(seed, task_seed)

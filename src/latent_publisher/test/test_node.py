@@ -291,6 +291,7 @@ def test_silence_of_the_camera_shows(make_world):
     world.until(lambda: "no images for" in world.node._health.status().message)
 
 
+@pytest.mark.slow
 def test_frames_of_another_clock_show(make_world):
     world, sent = make_world(), []
 

@@ -535,6 +535,7 @@ def test_a_restore_that_the_outbox_does_not_take_changes_nothing(grid, twin, tmp
     memory.close()
 
 
+@pytest.mark.slow
 def test_a_restore_that_is_interrupted_happens_whole(grid, twin, tmp_path):
     from spatial_memory.qdrant.memory import QdrantMemory
 

@@ -484,6 +484,7 @@ def measured(stamp_ns: int, x: float) -> PoseWithCovarianceStamped:
     return msg
 
 
+@pytest.mark.slow
 def test_a_predicted_pose_waits_for_the_measured_one_and_is_kept_with_it(graph):
     poses = graph.talker.create_publisher(PoseWithCovarianceStamped, "/latent/pose", qos.STREAM)
     spin_until(lambda: poses.get_subscription_count() == 1, graph.talker, graph.memory)
@@ -577,6 +578,7 @@ def undone(graph) -> str:
     return answer.message
 
 
+@pytest.mark.slow
 def test_undo_takes_back_the_last_change_and_keeps_what_came_since(ros_context, tmp_path):
     settings = {"db_path": str(tmp_path / "m.sqlite3")}
     graph = Graph(**settings)

@@ -178,6 +178,7 @@ def test_a_disk_that_takes_nothing_leaves_the_basis(open_memory, monkeypatch):
     assert_in(memory, SECOND, 33)
 
 
+@pytest.mark.slow
 def test_queries_and_writes_go_on_meanwhile_in_one_basis(open_memory, backend, monkeypatch):
     memory = open_memory(backend=backend)
     memory.insert(records(300))

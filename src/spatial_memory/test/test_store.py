@@ -302,6 +302,7 @@ def damaged_copies(path: Path, folder: Path, rng: np.random.Generator, count: in
     return copies
 
 
+@pytest.mark.slow
 def test_damage_is_refused_or_harmless_and_never_silent(open_memory, tmp_path, grid):
     memory = open_memory()
     memory.insert(World(10).records(400))
@@ -331,6 +332,7 @@ def test_damage_is_refused_or_harmless_and_never_silent(open_memory, tmp_path, g
     assert refused > 25
 
 
+@pytest.mark.slow
 def test_a_torn_log_leaves_whole_transactions(grid, tmp_path):
     # What power loss can do to a log that was being written: its end is missing. A reader keeps it from being emptied.
     memory = CellMemory(Store(tmp_path / "memory.sqlite3"), grid)

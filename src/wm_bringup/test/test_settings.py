@@ -97,6 +97,7 @@ def graph(ros_context, tmp_path: Path):
     graph.close()
 
 
+@pytest.mark.slow
 def test_every_setting_of_an_artifact_reaches_every_node(graph):
     graph.drive(FRAMES)
     state, prediction = graph.heard[LatentState][-1], graph.heard[LatentPrediction][-1]

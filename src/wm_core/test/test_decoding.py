@@ -162,6 +162,7 @@ def test_rvl_comes_back(seed, height, width, share):
     np.testing.assert_array_equal(decode_rvl(encode_rvl(pixels.astype(np.uint16))), pixels)
 
 
+@pytest.mark.slow
 @given(st.binary(min_size=0, max_size=64))
 def test_a_damaged_rvl_stream_is_named(data):
     reason = ""

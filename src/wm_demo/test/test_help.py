@@ -23,6 +23,7 @@ def run(package: str, name: str, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.run([*executable(package, name), *arguments], capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", NODES)
 def test_help_says_what_there_is(package: str):
     name, option = NODES[package]

@@ -261,6 +261,7 @@ def test_parameters_reach_a_configured_node_only(peer):
     echo.destroy_node()
 
 
+@pytest.mark.slow
 def test_the_heartbeat_ends_with_the_node(peer):
     echo = made()
     beats, alive = [], []

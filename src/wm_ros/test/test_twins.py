@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
@@ -40,6 +41,7 @@ def test_two_of_each_are_named_by_who_publishes_and_by_who_hears(ros_context):
     spin_until(lambda: twins_of(hears) == "/latent/state has 2 publishers: /a, /b", first, second, hears)
 
 
+@pytest.mark.slow
 def test_two_graphs_are_named_in_diagnostics_and_forgotten_when_one_goes(ros_context):
     first, second = made("same"), made("same", start_parameter_services=False)
     health = Health(first, period_s=0.1)

@@ -24,6 +24,7 @@ def driven(seed=0, **options):
     return Simulation(seed, changes=STILL, image_size=(16, 16), driven_by="actions", **options)
 
 
+@pytest.mark.slow
 def test_robot_that_drives_by_itself_goes_where_it_always_went():
     for frame, step in enumerate(simulate(4, 30.0, image_size=(16, 16))):
         if frame in UNSTEERED:
@@ -41,6 +42,7 @@ def test_actions_that_are_none_are_refused(action):
         driven().step(action)
 
 
+@pytest.mark.slow
 def test_command_is_obeyed_after_its_delay_and_with_its_lag():
     simulation = driven(driving=Driving(delay_s=0.2, lag_s=0.1))
     simulation.step((0.5, 0.0))
@@ -49,11 +51,13 @@ def test_command_is_obeyed_after_its_delay_and_with_its_lag():
     assert speeds == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_commands_beyond_the_limits_are_carried_out_at_the_limits():
     step = driven().step((1e6, -1e6))
     assert step.action_A == pytest.approx((SPEED_LIMIT_M_S, -YAW_RATE_LIMIT_RAD_S))
 
 
+@pytest.mark.slow
 def test_robot_that_is_told_nothing_for_half_a_second_stops():
     simulation = driven(driving=Driving(delay_s=0.0, lag_s=0.0))
     simulation.step((0.3, 0.0))
@@ -62,6 +66,7 @@ def test_robot_that_is_told_nothing_for_half_a_second_stops():
     assert speeds[10:] == [0.0] * 4
 
 
+@pytest.mark.slow
 def test_wall_is_touched_once_and_stops_the_robot_until_it_turns_away():
     bare = WorldConfig(furniture_count=0, movable_count=0)
     simulation = driven(driving=Driving(delay_s=0.0, lag_s=0.0), world=bare)
@@ -93,6 +98,7 @@ def test_clearance_is_that_of_a_disc_among_walls_and_bodies():
     assert on_wall == pytest.approx(-ROBOT_RADIUS_M)
 
 
+@pytest.mark.slow
 def test_people_give_way_to_a_standing_robot():
     nearest_m = []
     for seed in range(3):
@@ -103,6 +109,7 @@ def test_people_give_way_to_a_standing_robot():
     assert 0.4 < min(nearest_m) < 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("seed", range(3))
 def test_the_pilot_does_every_task_in_time_without_contact(name, seed):

@@ -31,6 +31,7 @@ def near(poses, pose):
     return (distance < REVISIT_M) & (turn < REVISIT_RAD)
 
 
+@pytest.mark.slow
 def test_same_seed_same_run_bit_for_bit():
     for one, other in zip(simulate(4, 3.0, depth=True), simulate(4, 3.0, depth=True)):
         assert np.array_equal(one.image_HWC, other.image_HWC)
@@ -40,11 +41,13 @@ def test_same_seed_same_run_bit_for_bit():
         assert np.array_equal(one.action_A, other.action_A)
 
 
+@pytest.mark.slow
 def test_other_seed_other_run():
     one, other = next(simulate(4, 1.0)), next(simulate(5, 1.0))
     assert not np.array_equal(one.image_HWC, other.image_HWC)
 
 
+@pytest.mark.slow
 def test_same_building_driven_twice_looks_the_same_but_is_driven_otherwise():
     one = list(simulate(1, 5.0, building_seed=9, changes=STILL))
     other = list(simulate(2, 5.0, building_seed=9, changes=STILL))
@@ -52,6 +55,7 @@ def test_same_building_driven_twice_looks_the_same_but_is_driven_otherwise():
     assert one[-1].true_pose != other[-1].true_pose
 
 
+@pytest.mark.slow
 def test_step_describes_the_frame():
     steps = list(simulate(0, 2.0, rate_hz=10.0, image_size=(48, 80), depth=True))
     assert len(steps) == 20
@@ -63,12 +67,14 @@ def test_step_describes_the_frame():
     assert next(simulate(0, 1.0)).depth_HW is None
 
 
+@pytest.mark.slow
 def test_motion_is_the_same_at_every_camera_rate_and_whatever_changes():
     slow = [step.true_pose for step in simulate(7, 4.0, rate_hz=10.0)]
     fast = [step.true_pose for step in simulate(7, 4.0, rate_hz=20.0, changes=STILL, pose_noise=EXACT)]
     assert np.array(slow) == pytest.approx(np.array(fast[::2]), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_exact_poses_are_the_true_ones():
     assert all(step.pose == step.true_pose for step in simulate(3, 2.0, pose_noise=EXACT))
 
@@ -127,6 +133,7 @@ def frame_at(seed, pose, times_s, changes):
     return images
 
 
+@pytest.mark.slow
 def test_places_look_different_on_the_second_visit_unless_still():
     x, y = make_building(0).ring_E2[0]
     way = make_building(0).ring_E2[1] - (x, y)
@@ -144,6 +151,7 @@ def world_of(changes, seed=0):
     return building, things, LivingWorld(building, things, changes, seed)
 
 
+@pytest.mark.slow
 def test_objects_move_only_far_from_the_robot_and_never_into_its_way():
     changes = Changes(move_interval_s=2.0, walker_count=0)
     building, things, world = world_of(changes)
@@ -160,6 +168,7 @@ def test_objects_move_only_far_from_the_robot_and_never_into_its_way():
     assert path_distance_m(building.edges_E22, world.position_N2).min() >= PATH_CLEARANCE_M - 1e-9
 
 
+@pytest.mark.slow
 def test_walkers_walk_at_their_speed_beside_the_middle_of_the_corridors():
     building, things, world = world_of(Changes(walker_count=4, walker_speed_m_s=0.6))
     first = things.furniture_count + things.movable_count
@@ -173,6 +182,7 @@ def test_walkers_walk_at_their_speed_beside_the_middle_of_the_corridors():
     assert np.median(steps) == pytest.approx(0.06)
 
 
+@pytest.mark.slow
 def test_light_changes_slowly_and_stays_when_still():
     _, _, still = world_of(STILL)
     _, _, lively = world_of(Changes(lamp_switch_interval_s=0.0))

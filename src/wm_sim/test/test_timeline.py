@@ -18,6 +18,7 @@ def stamps(found, kind):
     return np.array([event.stamp_s for event in found if isinstance(event, kind)])
 
 
+@pytest.mark.slow
 def test_each_kind_keeps_its_own_rate_and_all_come_in_order():
     found = events(400)
     assert stamps(found, FrameEvent) == pytest.approx(np.arange(len(stamps(found, FrameEvent))) / 10.0)
@@ -26,12 +27,14 @@ def test_each_kind_keeps_its_own_rate_and_all_come_in_order():
     assert all(a.due_s <= b.due_s for a, b in itertools.pairwise(found))
 
 
+@pytest.mark.slow
 def test_poses_come_late_and_keep_their_stamp():
     found = [event for event in events(300, pose_noise=PoseNoise(latency_s=0.1)) if isinstance(event, PoseEvent)]
     late = np.array([event.due_s - event.stamp_s for event in found])
     assert late.mean() == pytest.approx(0.1, abs=0.005)
 
 
+@pytest.mark.slow
 def test_agrees_with_simulate():
     found = events(300, rate_hz=20.0, pose_rate_hz=20.0, pose_noise=EXACT)
     steps = list(simulate(1, 4.0, image_size=(16, 16), pose_noise=EXACT))
@@ -44,6 +47,7 @@ def test_agrees_with_simulate():
         assert action.action_2 == pytest.approx(step.action_A)
 
 
+@pytest.mark.slow
 def test_skipped_frames_are_counted_and_the_rest_stays_on_schedule():
     timeline = Timeline(Simulation(1, image_size=(16, 16)), 10.0, 50.0)
     assert isinstance(timeline.next(), FrameEvent)

@@ -46,6 +46,7 @@ class Listener:
             self.node.create_subscription(kind, topic, into.append, qos.STREAM)
 
 
+@pytest.mark.slow
 def test_topics_carry_the_run_and_the_node_ends_by_itself():
     listener = Listener()
     node, sent, ends = robot(
@@ -77,6 +78,7 @@ def test_topics_carry_the_run_and_the_node_ends_by_itself():
         listener.node.destroy_node()
 
 
+@pytest.mark.slow
 def test_every_message_is_reported_with_its_stamp_on_schedule():
     node, sent, ends = robot(**QUIET, width=16, height=16, rate_hz=50.0, pose_rate_hz=20.0, duration_s=1.0)
     try:
@@ -90,6 +92,7 @@ def test_every_message_is_reported_with_its_stamp_on_schedule():
     assert (np.diff(steady) >= 0).all()
 
 
+@pytest.mark.slow
 def test_counts_appear_in_diagnostics():
     node, _, ends = robot(width=16, height=16, duration_s=0.5)
     try:
@@ -132,6 +135,7 @@ def drive(node, listener, action, seconds):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_robot_driven_by_actions_obeys_them_and_publishes_none_itself():
     listener = Listener()
     node, sent, _ = robot(**QUIET, width=16, height=16, driven_by="actions", wait_for_camera_subscriber=True)
@@ -161,6 +165,7 @@ def test_unusable_actions_are_dropped_by_name(action):
         listener.node.destroy_node()
 
 
+@pytest.mark.slow
 def test_task_shows_its_goal_and_rewards_every_frame():
     listener, rewards, goals = Listener(), [], []
     listener.node.create_subscription(Float32MultiArray, "reward", rewards.append, qos.STREAM)

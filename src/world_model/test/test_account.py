@@ -372,6 +372,7 @@ def test_between_two_equally_good_ones_nothing_is_guessed(tmp_path, events):
     assert main(["bag", str(tmp_path / "bag"), str(tmp_path / "set")]) == 2
 
 
+@pytest.mark.slow
 def test_inspection_tells_what_would_feed_what_and_what_is_wanting(tmp_path, capsys):
     short = write(tmp_path / "short", drive(100))
     assert main(["inspect", str(short)]) == 1
@@ -389,6 +390,7 @@ def test_inspection_tells_what_would_feed_what_and_what_is_wanting(tmp_path, cap
     assert "suffices to train" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_inspection_judges_as_conversion_does(tmp_path, capsys):
     """A circle of 30 s, with each kind of fault that leaves nothing, or too little, of it."""
 

@@ -169,6 +169,7 @@ def test_the_same_encoder_has_the_same_id_however_often_it_is_written(folder, tm
     assert len(ids) == 1
 
 
+@pytest.mark.slow
 def test_the_same_weights_have_the_same_id_in_every_process():
     """Sets of names are ordered by a hash that differs between processes, and TorchScript writes one."""
     work = (

@@ -63,6 +63,7 @@ def loss(missed, begin_s):
     return float(np.mean(np.sum(part[np.isfinite(part).all(axis=1)] ** 2, axis=1)))
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     kind=st.sampled_from(["unicycle", "ackermann", "wheels", "one action", "four actions"]),
@@ -103,6 +104,7 @@ def test_gains_delay_and_lag_are_those_of_the_robot():
     assert own.says().startswith(("fitted", "constant"))
 
 
+@pytest.mark.slow
 def test_the_robot_that_was_shipped_for_keeps_its_model():
     seen = drive(unicycle(), 2, seed=5, delay_s=0.1, lag_s=0.115, seconds=90, noise_m=0.02, noise_rad=0.01)
     own, missed = run(SHIPPED_MODEL, seen)
@@ -124,6 +126,7 @@ def test_from_poses_alone_and_where_actions_explain_nothing():
     assert loss(missed, 20.0) <= 1.05 * without
 
 
+@pytest.mark.slow
 def test_a_robot_that_changes_is_learned_again():
     first = drive(unicycle(), 2, seed=1, seconds=60)
     second = drive(unicycle(0.5, 0.4), 2, seed=2, delay_s=0.25, seconds=200)

@@ -123,6 +123,7 @@ def test_what_has_no_single_solution_is_refused(gram):
         shares(gram, np.ones(2), 0.1, np.ones(2))
 
 
+@pytest.mark.slow
 def test_a_predictor_is_imported_without_scipy():
     asked = "import sys, world_model.runtime.predictor; print([name for name in sys.modules if name == 'scipy'])"
     said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)

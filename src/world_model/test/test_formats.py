@@ -97,6 +97,7 @@ def drive(artifact):
     return np.array(rows)
 
 
+@pytest.mark.slow
 def test_an_artifact_of_format_2_drives_the_predictor_as_before_and_so_does_its_renewal(tmp_path):
     pytest.importorskip("onnxscript", reason="the training extra, requirements/train.txt, is not installed")
     from world_model.commands.export import main as export_main

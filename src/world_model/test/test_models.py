@@ -36,6 +36,7 @@ def open_gates(model):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", sorted(CONTEXTS))
 def test_every_context_trains_exports_and_runs_in_the_predictor(context, tmp_path):
     config = ModelConfig(**{**asdict(SMALL), "context": context})

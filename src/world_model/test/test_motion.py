@@ -78,6 +78,7 @@ def test_manifest_round_trip():
             MotionModel.from_manifest(wrong)
 
 
+@pytest.mark.slow
 def test_fitting_finds_the_delay_and_gains_of_a_known_robot():
     rng = np.random.default_rng(0)
     count, delay = 600, 3
@@ -94,6 +95,7 @@ def test_fitting_finds_the_delay_and_gains_of_a_known_robot():
     assert model.weights[2][2] == pytest.approx(1.2, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lag", [1.4, 2.4])
 def test_fitting_finds_a_lag_between_those_it_tries_first(lag):
     rng = np.random.default_rng(1)
@@ -159,6 +161,7 @@ def test_a_model_of_another_robot_does_not_pull_the_pose_along():
     assert np.abs(missed_T3[:, 2]).mean() < 0.03
 
 
+@pytest.mark.slow
 def test_the_fit_believes_exact_poses_and_doubts_noisy_ones():
     action_TA = np.tile([1.0, 0.5], (600, 1)) + 0.2 * np.random.default_rng(5).normal(size=(600, 2)).cumsum(0) * 0.1
     model = MotionModel(weights=UNICYCLE, residual_share=(0, 0, 0))

@@ -71,6 +71,7 @@ def evaluated(history: History) -> MemoryBank:
     return bank
 
 
+@pytest.mark.slow
 @RANDOM
 @given(histories())
 def test_node_training_and_evaluation_keep_the_same_states_and_successors(history):

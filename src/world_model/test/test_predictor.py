@@ -187,6 +187,7 @@ def _circle(count, step_s):
         yield Observation(round(step * step_s * 1e9), np.full(32, step % 7, np.float32), pose, np.zeros(2, np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step_s", "horizon_s"), [(0.05, 1.0), (0.2, 2.0)])
 def test_the_memory_of_an_artifact_keeps_the_successors_it_uses(tmp_path, step_s, horizon_s):
     manifest = make_random_artifact(tmp_path, step_s=step_s, horizon_s=horizon_s)

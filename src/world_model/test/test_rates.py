@@ -325,6 +325,7 @@ def test_too_short_episodes_are_refused():
         Sampler([sequence], (2, 40), 24, 6, 4, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_hz", RATES)
 def test_the_predictor_asks_where_the_robot_will_be_at_any_rate(tmp_path, rate_hz):
     make_random_artifact(tmp_path, motion=MotionModel(weights=UNICYCLE).to_manifest())
@@ -338,6 +339,7 @@ def test_the_predictor_asks_where_the_robot_will_be_at_any_rate(tmp_path, rate_h
     assert requests[1].pose.yaw == pytest.approx(there[3], abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_context_of_a_slow_camera_is_that_of_a_fast_one_where_little_changes(tmp_path):
     make_random_artifact(tmp_path)
     latent_D = np.random.default_rng(0).normal(size=32).astype(np.float32)

@@ -18,6 +18,7 @@ def test_every_public_name_of_the_runtime_is_there():
         _ = runtime.Oracle
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [

@@ -12,6 +12,7 @@ def episode():
     return simulate_episode(SimulatedRun(seed=3, duration_s=70.0, image_size=16, tasks=True, still=True))
 
 
+@pytest.mark.slow
 def test_rewards_are_progress_and_contacts_and_ends_are_marked(episode):
     assert np.isfinite(episode.reward_T[:-1]).all()
     assert np.isnan(episode.reward_T[-1])
@@ -22,6 +23,7 @@ def test_rewards_are_progress_and_contacts_and_ends_are_marked(episode):
     assert np.nansum(episode.reward_T[: ends[0] + 1]) > 0
 
 
+@pytest.mark.slow
 def test_actions_are_those_that_lead_to_the_next_frame():
     run = SimulatedRun(
         seed=3, duration_s=70.0, image_size=16, tasks=True, still=True, exact_pose=True, proprioception=True
@@ -33,6 +35,7 @@ def test_actions_are_those_that_lead_to_the_next_frame():
     assert 2 <= int(np.argmax(fit)) <= 4
 
 
+@pytest.mark.slow
 def test_a_set_keeps_rewards_and_ends(tmp_path, episode):
     run = SimulatedRun(seed=3, duration_s=70.0, image_size=16, tasks=True, still=True)
     generate(tmp_path / "set", [run], workers=1)

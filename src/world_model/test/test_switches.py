@@ -92,6 +92,7 @@ def poses(made: list[tuple]) -> np.ndarray:
     return np.array([[(r.pose.x, r.pose.y, r.pose.yaw) for r in requests] for requests, _ in made])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", SWITCHES)
 def test_every_part_says_something_and_leaves_nothing_behind(artifact, part):
     """Else the comparisons below would hold of anything."""
@@ -100,6 +101,7 @@ def test_every_part_says_something_and_leaves_nothing_behind(artifact, part):
     assert np.array_equal(latents(lap(Predictor(artifact))), before)
 
 
+@pytest.mark.slow
 def test_without_the_view_warp_latents_are_as_with_one_that_was_never_trained(artifact, tmp_path):
     transition = trained()
     torch.nn.init.zeros_(transition.memory.warp.leave.weight)
@@ -109,11 +111,13 @@ def test_without_the_view_warp_latents_are_as_with_one_that_was_never_trained(ar
     assert np.allclose(latents(lap(Predictor(artifact, without=["view_warp"]))), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_appearance_it_is_as_if_none_were_found(artifact):
     expected = latents(lap(Predictor(artifact), appearance=False))
     assert np.array_equal(latents(lap(Predictor(artifact, without=["appearance"]))), expected)
 
 
+@pytest.mark.slow
 def test_without_evidence_the_network_has_the_last_word(artifact):
     made = lap(Predictor(artifact, without=["evidence"]))
     network = np.array([[f.network_D for f in prediction.forecasts] for _, prediction in made])
@@ -125,6 +129,7 @@ def test_without_evidence_the_network_has_the_last_word(artifact):
     assert all(forecast.copied_D is None for _, prediction in made for forecast in prediction.forecasts)
 
 
+@pytest.mark.slow
 def test_without_smoothing_the_present_pose_is_the_measured_one(artifact):
     made = poses(lap(Predictor(artifact, without=["pose_smoothing"])))
     measured = [seen(step).pose for step in range(FIRST, FIRST + 60)]
@@ -132,6 +137,7 @@ def test_without_smoothing_the_present_pose_is_the_measured_one(artifact):
     assert not np.allclose(poses(lap(Predictor(artifact)))[:, -1], made[:, -1], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_without_foresight_a_held_action_leads_where_the_motion_model_says(artifact):
     tracker = MotionTracker(MotionModel.from_manifest(artifact.manifest.motion), 0.05, 2)
     made = poses(lap(Predictor(artifact, without=["path_foresight"])))
@@ -142,11 +148,13 @@ def test_without_foresight_a_held_action_leads_where_the_motion_model_says(artif
         assert made[row, 1] == pytest.approx((expected.x, expected.y, expected.yaw))
 
 
+@pytest.mark.slow
 def test_known_actions_ask_for_no_foresight(artifact):
     with_it, without = (lap(Predictor(artifact, without=off), plan=True) for off in ([], ["path_foresight"]))
     assert np.array_equal(latents(with_it), latents(without))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_switched_off_is_named(artifact, tmp_path):
     with pytest.raises(ConfigError, match=r"no part 'oracle'.*view_warp, appearance"):
         Predictor(artifact, without=["evidence", "oracle"])

@@ -96,6 +96,7 @@ def test_windows_never_reach_over_missing_frames(bag, tmp_path):
     assert len(past_WN) == len(keep) - 2
 
 
+@pytest.mark.slow
 def test_the_slow_branch_learns_from_all_views_together(bag, tmp_path):
     episodes = [converted(bag, tmp_path / "set", "--image-topic", FRONT, "--views", LEFT).episode("drive")]
     table = tabulate(episodes, 1.0, past=2, future=2)

@@ -193,6 +193,7 @@ def test_the_watch_names_what_collapsed() -> None:
     assert "rank" in str(watch.verdict(Spread(0.8, 1.5)))
 
 
+@pytest.mark.slow
 def test_the_watch_sees_a_training_that_collapses() -> None:
     """An encoder that is only asked to agree with itself ends up saying nothing."""
     encoder = WorldActionEncoder(SMALL)

@@ -20,6 +20,7 @@ def test_its_sizes_are_those_of_the_topics() -> None:
     assert (artifact.path / "world_action.pt").stat().st_size < 1_500_000
 
 
+@pytest.mark.slow
 def test_it_foresees_better_than_stays_the_same_in_a_new_building() -> None:
     episode = simulate_episode(SimulatedRun(seed=91_234, duration_s=90.0, step_s=0.5))
     _, rows = evaluate(load_artifact("artifact://tiny"), [episode], 0.5, motion=MotionModel())

@@ -37,6 +37,7 @@ def resnet():
     return transformers.ResNetModel(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [dinov2, vit, clip, siglip, resnet])
 def test_weights_from_disk_give_latents(make, tmp_path):
     torch.manual_seed(0)
