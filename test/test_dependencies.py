@@ -30,7 +30,9 @@ OUTSIDE = {
     "av": Outside("python3-av-pip", "av", "video"),
     "cv2": Outside("python3-opencv", "opencv-python-headless"),
     "faiss": Outside("python3-faiss-cpu-pip", "faiss-cpu"),
+    "fastapi": Outside("python3-fastapi-pip", "fastapi"),
     "h3": Outside("python3-h3-pip", "h3"),
+    "httpx": Outside("python3-httpx", "httpx"),
     "hypothesis": Outside("python3-hypothesis", "hypothesis"),
     "lightning_fabric": Outside("python3-lightning-fabric-pip", "lightning-fabric", "train"),
     "matplotlib": Outside("python3-matplotlib", "matplotlib"),
@@ -38,16 +40,20 @@ OUTSIDE = {
     "onnx": Outside("python3-onnx-pip", "onnx", "train"),
     "onnxruntime": Outside("python3-onnxruntime-pip", "onnxruntime"),
     "onnxscript": Outside("python3-onnxscript-pip", "onnxscript", "train"),
+    "prometheus_client": Outside("python3-prometheus-client", "prometheus-client"),
     "psutil": Outside("python3-psutil", "psutil"),
     "pyarrow": Outside("python3-pyarrow-pip", "pyarrow", "lerobot"),
+    "pydantic": Outside("python3-pydantic", "pydantic"),
     "pytest": Outside("python3-pytest", "pytest"),
     "qdrant_client": Outside("python3-qdrant-client-pip", "qdrant-client", "qdrant"),
     "rich": Outside("python3-rich", "rich"),
     "rosbags": Outside("python3-rosbags-pip", "rosbags"),
     "scipy": Outside("python3-scipy", "scipy"),
     "sklearn": Outside("python3-sklearn", "scikit-learn", "train"),
+    "starlette": Outside("python3-starlette-pip", "starlette"),
     "torch": Outside("python3-torch-pip", "torch"),
     "transformers": Outside("python3-transformers-pip", "transformers", "extras"),
+    "uvicorn": Outside("python3-uvicorn-pip", "uvicorn"),
     "yaml": Outside("python3-yaml", "PyYAML"),
     # What rosbags brings along; Python 3.14 has the last one itself.
     "backports": Outside("python3-rosbags-pip", "rosbags"),
@@ -183,7 +189,7 @@ def test_rosdep_and_pip_name_the_same_distributions():
 
 
 def test_pip_installs_what_is_imported_and_nothing_else():
-    always = requirements("common") | requirements("numeric_wheels")
+    always = requirements("common") | requirements("api") | requirements("numeric_wheels")
     train, extras, tests = (requirements(name) for name in ("train", "extras", "test"))
     assert requirements("numeric_ros") == requirements("numeric_wheels")
     assert {each.pip for each in OUTSIDE.values()} | TOOLS == always | train | extras | tests | UNPINNED

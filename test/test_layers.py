@@ -27,6 +27,7 @@ FLOORS = [
         "bag_player",
         "latent_planner",
     },
+    {"wm_api"},
     {"wm_bringup"},
     {"wm_demo"},
     {"wm_testing"},

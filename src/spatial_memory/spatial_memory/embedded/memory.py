@@ -577,6 +577,11 @@ class CellMemory:
         """Whose latents it holds; empty while that is open."""
         return self._catalogue.encoder_id
 
+    @property
+    def basis(self) -> Projection | None:
+        """From the features it holds to its latents; None where it holds none, or was never told."""
+        return self._basis
+
     def __len__(self) -> int:
         return 0 if self._index is None else len(self._index)
 

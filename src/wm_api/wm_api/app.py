@@ -1,0 +1,101 @@
+"""The application: what is served, behind its guard and its counters."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from wm_api import pages
+from wm_api.errors import ApiError
+from wm_api.metrics import Counted
+from wm_api.routes import inference, live, login, memory, models
+from wm_api.schemas import EncodeRequest
+from wm_api.security import Guard, refusal
+from wm_api.service import Service
+from wm_api.settings import ApiSettings
+from wm_api.validation import invalid_of
+from wm_api.world import World
+
+_TEXT = "Latents, forecasts and memories of a robot's world model. Every refusal names the field that is at fault."
+
+
+def create_app(world: World, settings: ApiSettings, page_folders: Sequence[Path] = (pages.STATIC,)) -> FastAPI:
+    """Return the application.
+
+    Args:
+        world: What is served.
+        settings: How.
+        page_folders: Folders of the page; the later one wins. ``index.html`` is served at ``/``, all files below
+            ``/static/``.
+    """
+    service = Service(world, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.end_streams()
+        service.close()
+
+    app = FastAPI(
+        title="World model", description=_TEXT, version=world.models.version(), docs_url=None, redoc_url=None,
+        lifespan=lifespan, openapi_url="/openapi.json",
+    )  # fmt: skip
+    app.state.service = service
+    app.state.files = pages.Files(page_folders)
+    for router in (
+        models.router,
+        memory.router,
+        memory.writing,
+        live.router,
+        inference.router,
+        login.router,
+        pages.router,
+    ):
+        app.include_router(router)
+    app.openapi = _openapi(app)  # type: ignore[method-assign]
+    app.add_exception_handler(ApiError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _failed)
+    # The last one added is the first one asked.
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Counted, metrics=service.metrics)
+    return app
+
+
+def _openapi(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """Returns what describes the API, with the bodies that routes read themselves."""
+    usual = app.openapi
+
+    def described() -> dict[str, Any]:
+        is_new = app.openapi_schema is None
+        schema = usual()
+        if is_new:
+            own = EncodeRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas = schema["components"]["schemas"]
+            schemas.update(own.pop("$defs"))
+            schemas["EncodeRequest"] = own
+        return schema
+
+    return described
+
+
+def _refused(_: Request, error: Any) -> Response:
+    status, headers, body = refusal(error)
+    return Response(body, status, {name.decode(): value.decode() for name, value in headers})
+
+
+def _invalid(request: Request, error: Any) -> Response:
+    return _refused(request, invalid_of(error.errors()))
+
+
+def _failed(request: Request, error: Any) -> Response:
+    field = {400: "body", 413: "body", 404: "path", 405: "method"}.get(error.status_code, "")
+    response = _refused(request, ApiError(error.status_code, str(error.detail), field))
+    response.headers.update(error.headers or {})
+    return response

@@ -1,0 +1,1 @@
+"""What is served, one file for each group of paths."""

@@ -1,0 +1,89 @@
+"""The command that serves an artifact, a memory file and a recording, without ROS."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from wm_api.app import create_app
+from wm_api.models import Models
+from wm_api.server import Server
+from wm_api.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_VARIABLE, ApiSettings, read_token
+from wm_api.sources import Recorded, open_world
+from wm_core.errors import CoreError
+from wm_core.memory.errors import SpatialMemoryError
+
+EXIT_CONFIGURATION = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's options."""
+    options = argparse.ArgumentParser(
+        prog="scripts/serve",
+        description=f"Serve a world model over HTTP. A token, where one is needed, is in {TOKEN_VARIABLE} or a file.",
+    )
+    add = options.add_argument
+    add(
+        "--artifact", default="", help="folder or artifact://NAME; default: WM_CHECKPOINT_PATH, else artifact://generic"
+    )
+    add(
+        "--memory",
+        type=Path,
+        help="memory file to answer from; nothing is written to it without --allow-writes",
+    )
+    add("--bag", type=Path, help="recording that plays as if it were live; without --memory it fills one in RAM")
+    add("--once", action="store_true", help="play the recording once instead of over and over")
+    add("--speed", type=float, default=1.0, help="of playing; 1 is as recorded")
+    add("--host", default=DEFAULT_HOST, help="address to listen on; beyond loopback only with a token")
+    add("--port", type=int, default=DEFAULT_PORT, help="TCP port; 0 lets the system choose")
+    add("--name", action="append", default=[], help="further host name by which the service may be called")
+    add("--token-file", type=Path, help="file with the token, readable by its owner only")
+    add("--allow-writes", action="store_true", help="let who knows the token change the memory")
+    add("--snapshots", type=Path, help="folder of snapshots; default: snapshots, beside the memory file")
+    add("--certificate", type=Path, help="TLS certificate chain (PEM)")
+    add("--key", type=Path, help="TLS private key (PEM)")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM and return the exit code: 0, or 2 where it cannot be configured."""
+    given = parser().parse_args(arguments)
+    try:
+        settings = ApiSettings(
+            host=given.host, port=given.port, token=read_token(given.token_file), allow_writes=given.allow_writes,
+            allowed_hosts=tuple(given.name), tls_certificate=given.certificate, tls_key=given.key,
+        )  # fmt: skip
+        torch.set_num_threads(1)
+        recorded = Recorded(given.bag, given.speed, is_repeated=not given.once) if given.bag else None
+        world, source = open_world(given.artifact, given.memory, recorded, given.snapshots)
+    except (CoreError, SpatialMemoryError, OSError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201
+        return EXIT_CONFIGURATION
+    server = Server(create_app(world, settings), settings, lambda port: _say(settings, port, world.models))
+    if source is not None:
+        source.start()
+    try:
+        server.run()
+    except (KeyboardInterrupt, SystemExit):
+        pass
+    finally:
+        if source is not None:
+            source.stop()
+    return 0 if server.started else 1
+
+
+def _say(settings: ApiSettings, port: int, models: Models) -> None:
+    scheme = "https" if settings.tls_certificate else "http"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"serving {models.manifest.name} ({models.manifest.encoder_id}) at {scheme}://{host}:{port}", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    raise SystemExit(main())
