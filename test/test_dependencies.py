@@ -29,6 +29,7 @@ class Outside(NamedTuple):
 OUTSIDE = {
     "av": Outside("python3-av-pip", "av", "video"),
     "cv2": Outside("python3-opencv", "opencv-python-headless"),
+    "diffusers": Outside("python3-diffusers-pip", "diffusers", "policy"),
     "faiss": Outside("python3-faiss-cpu-pip", "faiss-cpu"),
     "fastapi": Outside("python3-fastapi-pip", "fastapi"),
     "h3": Outside("python3-h3-pip", "h3"),
@@ -77,7 +78,9 @@ TOOLS = {"ruff", "mypy", "pytest-timeout", "pytest-cov", "pytest-xdist", "covera
 """In requirements/ without being imported."""
 UNPINNED: set[str] = set()
 """Left to the user."""
-CONDITION = {extra: f"$WM_{extra.upper()} == 1" for extra in ("train", "extras", "qdrant", "video", "lerobot")}
+CONDITION = {
+    extra: f"$WM_{extra.upper()} == 1" for extra in ("train", "extras", "policy", "qdrant", "video", "lerobot")
+}
 
 
 @cache
@@ -190,13 +193,14 @@ def test_rosdep_and_pip_name_the_same_distributions():
 
 def test_pip_installs_what_is_imported_and_nothing_else():
     always = requirements("common") | requirements("api") | requirements("numeric_wheels")
-    train, extras, tests = (requirements(name) for name in ("train", "extras", "test"))
+    train, extras, policy, tests = (requirements(name) for name in ("train", "extras", "policy", "test"))
     assert requirements("numeric_ros") == requirements("numeric_wheels")
-    assert {each.pip for each in OUTSIDE.values()} | TOOLS == always | train | extras | tests | UNPINNED
+    assert {each.pip for each in OUTSIDE.values()} | TOOLS == always | train | extras | policy | tests | UNPINNED
     run = {module for name in PYTHON if name != "wm_testing" for module in imports_of(name)[0]} & set(OUTSIDE)
     assert {OUTSIDE[module].pip for module in run if not OUTSIDE[module].extra} == always
     assert {OUTSIDE[module].pip for module in run if OUTSIDE[module].extra == "train"} == train
     assert {OUTSIDE[module].pip for module in run if OUTSIDE[module].extra == "extras"} == extras
+    assert {OUTSIDE[module].pip for module in run if OUTSIDE[module].extra == "policy"} == policy
 
 
 @pytest.mark.parametrize("package", [name for name in PYTHON if (SOURCE / name / "setup.py").is_file()])

@@ -1,0 +1,101 @@
+"""A causal transformer over binned actions: one value after the other, each knowing those before.
+
+Shape suffixes: B = batch, C = condition size, K = steps of a chunk, A = action size, L = values (K * A), H = hidden
+size, V = bins.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from wm_policy.errors import InputError
+from wm_policy.heads.base import CHUNK, ActionHead, masked_mean
+
+BINS = 256
+
+
+class TransformerHead(ActionHead):
+    """A chunk value by value, each drawn from 256 bins of -1..1.
+
+    Args:
+        condition_dim: C.
+        action_dim: A.
+        chunk: K.
+        layers: Transformer layers.
+        steps: Longest chunk that it has positions for.
+        hidden: H.
+        bins: V.
+
+    Raises:
+        InputError: The chunk is longer than ``steps``.
+    """
+
+    takes_noise: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        condition_dim: int,
+        action_dim: int,
+        chunk: int = CHUNK,
+        layers: int = 4,
+        steps: int = 100,
+        hidden: int = 128,
+        bins: int = BINS,
+    ) -> None:
+        super().__init__(condition_dim, action_dim, chunk)
+        if chunk > steps:
+            raise InputError(f"chunk {chunk} is longer than the {steps} steps that there are positions for")
+        self.bins = bins
+        self.condition = nn.Linear(condition_dim, hidden)
+        self.value = nn.Embedding(bins, hidden)
+        self.position = nn.Parameter(0.02 * torch.randn(steps * action_dim, hidden))
+        layer = nn.TransformerEncoderLayer(
+            hidden, 4, 4 * hidden, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(hidden)
+        self.logits = nn.Linear(hidden, bins)
+
+    def bin_of(self, action: Tensor) -> Tensor:
+        """Return the bin of each value; beyond -1..1 the outermost."""
+        index: Tensor = ((action + 1.0) * (0.5 * self.bins)).floor().long().clamp(0, self.bins - 1)
+        return index
+
+    def value_of(self, index: Tensor) -> Tensor:
+        """Return the middle of each bin."""
+        result: Tensor = (index.to(self.position.dtype) + 0.5) * (2.0 / self.bins) - 1.0
+        return result
+
+    def losses(self, condition_BC: Tensor, action_BKA: Tensor, valid_BK: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the cross-entropy per value as ``action``."""
+        clean_BKA = action_BKA if valid_BK is None else torch.where(valid_BK.unsqueeze(-1), action_BKA, 0.0)
+        index_BL = self.bin_of(clean_BKA).flatten(1)
+        logit_BLV = self._logits(condition_BC, index_BL[:, :-1])
+        loss_BL = nn.functional.cross_entropy(logit_BLV.transpose(1, 2), index_BL, reduction="none")
+        return {"action": masked_mean(loss_BL.unflatten(1, (self.chunk, self.action_dim)), valid_BK)}
+
+    def forward(self, condition_BC: Tensor, noise_BKA: Tensor | None = None) -> Tensor:
+        """Return the chunk whose values lie where the noise does among their probabilities; zeros: the medians."""
+        noise_BL = self.noise_or_zeros(condition_BC, noise_BKA).flatten(1)
+        share_BL = 0.5 * (1.0 + torch.erf(noise_BL / math.sqrt(2.0)))
+        index_BL = self.bin_of(noise_BL[:, :0])
+        for position in range(self.chunk * self.action_dim):
+            total_BV = self._logits(condition_BC, index_BL)[:, -1].softmax(dim=1).cumsum(dim=1)
+            below_BV = total_BV < share_BL[:, position : position + 1]
+            chosen_B1 = below_BV.long().sum(dim=1, keepdim=True).clamp(max=self.bins - 1)
+            index_BL = torch.cat([index_BL, chosen_B1], dim=1)
+        chunk_BKA: Tensor = self.value_of(index_BL).unflatten(1, (self.chunk, self.action_dim))
+        return chunk_BKA
+
+    def _logits(self, condition_BC: Tensor, index_BL: Tensor) -> Tensor:
+        """Return the logits of the first value and of each that follows those given, [B, L + 1, V]."""
+        token_BLH = torch.cat([self.condition(condition_BC).unsqueeze(1), self.value(index_BL)], dim=1)
+        count = token_BLH.size(1)
+        token_BLH = token_BLH + self.position[:count]
+        future_LL = torch.ones(count, count, dtype=torch.bool, device=token_BLH.device).triu(1)
+        result: Tensor = self.logits(self.norm(self.layers(token_BLH, mask=future_LL)))
+        return result
