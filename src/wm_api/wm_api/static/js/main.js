@@ -1,0 +1,202 @@
+/** The page: what is live goes to its pictures, map, plots and health; what is imagined, to the film. */
+
+import { element, figure, make, say } from "./dom.js";
+import { Health, levelOf } from "./health.js";
+import { Live } from "./live.js";
+import { MapView } from "./map.js";
+import { MemoryView } from "./memory.js";
+import { Picture } from "./picture.js";
+import { plotOf } from "./plot.js";
+import { Rollout } from "./rollout.js";
+import { applyTheme } from "./theme.js";
+
+const STATES = {
+  live: "live", waiting: "waiting", silent: "no data", gone: "no connection", locked: "token wanted",
+};
+
+const health = new Health();
+const pictures = Object.fromEntries(["camera", "foreseen"].map((name) => [name, new Picture(element(name), `/frames/${name}.jpg`)]));
+const errorPlot = plotOf("error", [
+  { label: "with memory", colour: "line-1" },
+  { label: "without", colour: "line-2" },
+  { label: "nothing changes", colour: "line-3", dash: [5, 4] },
+]);
+const timingPlot = plotOf("timing", [
+  { label: "latents", colour: "line-1", unit: "Hz" },
+  { label: "oldest age", colour: "line-2", unit: "ms" },
+]);
+const map = new MapView(setGoal);
+const memory = new MemoryView({
+  onCells: (cells) => map.set({ cells }),
+  onHits: (hits) => map.set({ hits }),
+  onStats: showMemory,
+});
+const rollout = new Rollout({
+  onPath: (path) => map.set({ path }),
+  onChosen: (step) => map.set({ chosen: step && step.pose }),
+  onState: (level, why) => health.set("imagining", level, why),
+});
+const live = new Live("/stream-live", { onOpen: opened, onEvent: happened, onState: connection });
+let status = null, newest = null, toldAt = 0;
+
+async function opened() {
+  for (const picture of Object.values(pictures)) picture.restart();
+  map.forget();
+  try {
+    const response = await fetch("/status");
+    if (!response.ok) return;
+    status = await response.json();
+  } catch {
+    return; // The stream will break off, too, and be opened again.
+  }
+  say(element("served"), `${status.artifact} · ${status.encoder_id} · ${status.mode}`);
+  rollout.configure(status);
+  memory.configure(status.has_memory);
+  element("goal").disabled = !status.can_plan;
+  element("goal").title = status.can_plan ? "Then click on the map" : "No planner runs";
+  health.drop((name) => name.startsWith("/"));
+  if (!status.has_memory) health.set("memory", "warn", "none is served");
+}
+
+function happened(event) {
+  const { name, data } = event;
+  if (name === "frame") showFrame(data);
+  else if (name === "source") {
+    const level = data.state === "failed" ? "error" : data.state === "ended" ? "warn" : "ok";
+    health.set("source", level, data.detail, data.state);
+    if (data.state === "restarted") beganAnew();
+  } else if (name === "memory") {
+    memory.forget();
+    memory.refresh();
+  } else if (name === "gap") health.set("events", "warn", `${data.lost} events came too late to be kept`);
+  else if (data.node || data.name) {
+    const why = [data.message, data.detail, data.reason, ...(data.reasons || [])].filter(Boolean).join("; ");
+    health.set(String(data.node || data.name), levelOf(data.level ?? data.state), why);
+  }
+}
+
+function beganAnew() {
+  map.forget();
+  memory.forget();
+}
+
+function showFrame(frame) {
+  if (newest && frame.stamp_s < newest.stamp_s) beganAnew();
+  newest = frame;
+  for (const [name, picture] of Object.entries(pictures)) picture.show(frame.pictures[name] || 0);
+  const furthest = frame.errors[frame.errors.length - 1];
+  // A frame repeats the last errors; only new ones belong to its place.
+  const isFresh = furthest && Math.abs(furthest.stamp_ns - frame.stamp_ns) < 1e9;
+  map.observe(frame.pose, isFresh ? furthest.error : null, frame.expected_pose);
+  if (furthest) errorPlot.add(frame.stamp_s, [furthest.error, furthest.without_memory, furthest.persistence]);
+  const ages = Object.values(frame.ages_ms || {}).filter(Number.isFinite);
+  timingPlot.add(frame.stamp_s, [frame.rates.latent_hz, ages.length ? Math.max(...ages) : null]);
+  const forecast = frame.forecasts[frame.forecasts.length - 1];
+  memory.used(forecast ? forecast.memory_ids : []);
+  rollout.observe(frame);
+  for (const [name, part] of Object.entries(frame.health || {})) health.set(name, levelOf(part.level), part.message || "");
+  if (performance.now() - toldAt > 250) tellFigures(frame, furthest, forecast);
+}
+
+function tellFigures(frame, furthest, forecast) {
+  toldAt = performance.now();
+  errorPlot.tell();
+  timingPlot.tell();
+  say(element("errors-horizon"), furthest ? `${figure(furthest.horizon_s)} s ahead, NMSE` : "");
+  const entries = {
+    "latents": `${figure(frame.rates.latent_hz)} Hz`,
+    "surprise": figure(frame.surprise),
+    "gate": forecast ? figure(forecast.gate) : "–",
+    "place": forecast ? (forecast.revisit ? "seen before" : "new") : "–",
+    "memories": frame.memory && frame.memory.count !== undefined ? String(frame.memory.count) : "–",
+    "missed": `${frame.missed} frames`,
+    "skipped here": `${frame.skipped || 0} frames`,
+    "action": frame.action ? frame.action.map((value) => figure(value)).join(", ") : "–",
+    ...Object.fromEntries(Object.entries(frame.ages_ms || {}).map(([name, value]) => [`age: ${name}`, `${figure(value)} ms`])),
+  };
+  const list = element("figures");
+  for (const [name, text] of Object.entries(entries)) {
+    let entry = list.querySelector(`[data-name="${CSS.escape(name)}"]`);
+    if (!entry) {
+      entry = make("div", { "data-name": name }, make("dt", {}, name), make("dd"));
+      list.append(entry);
+    }
+    say(entry.lastChild, text);
+  }
+}
+
+function showMemory(stats, why) {
+  if (!stats) {
+    health.set("memory", "error", why);
+    return;
+  }
+  const text = `${stats.memory_count} in ${stats.cell_count} cells, ${stats.backend}, ${stats.pending_writes} not yet written`;
+  health.set("memory", stats.degraded.length ? "warn" : "ok", [text, ...stats.degraded].join("; "));
+}
+
+function connection(state, sinceMs, reason) {
+  document.body.dataset.state = state;
+  element("connection").dataset.state = state;
+  const since = sinceMs !== null && state !== "live" ? ` for ${Math.floor(sinceMs / 1000)} s` : "";
+  say(element("connection-text"), `${STATES[state]}${since}`);
+  const level = { live: "ok", waiting: "warn", silent: "stale", gone: "error", locked: "error" }[state];
+  const why = { silent: `connected, but no frame${since}: the graph or the recording is gone` }[state] || reason;
+  health.set("connection", level, why, STATES[state]);
+  say(element("camera-age"), sinceMs !== null && sinceMs > 2000 ? `${Math.floor(sinceMs / 1000)} s old` : "");
+  if (state === "locked" && !element("login").open) element("login").showModal();
+}
+
+async function setGoal(goal) {
+  try {
+    const response = await fetch("/plan", {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ pose: goal }),
+    });
+    const said = response.ok ? {} : await response.json().catch(() => ({}));
+    health.set("planner", response.ok ? "ok" : "warn", response.ok ? `goal ${figure(goal.x)}, ${figure(goal.y)} m` : said.detail || `status ${response.status}`);
+  } catch (error) {
+    health.set("planner", "error", error.message);
+  }
+}
+
+function listen() {
+  const changeTheme = applyTheme(() => { map.draw(); errorPlot.draw(); timingPlot.draw(); });
+  element("theme").addEventListener("click", changeTheme);
+  element("help-open").addEventListener("click", () => element("help").showModal());
+  element("login").addEventListener("close", login);
+  const keys = {
+    s: () => rollout.toggle(), m: () => element("memory").click(), t: changeTheme,
+    f: () => map.follow(!map.isFollowing), "?": () => element("help").showModal(),
+    "[": () => moveHorizon(-1), "]": () => moveHorizon(1),
+  };
+  document.addEventListener("keydown", (event) => {
+    const isTyping = event.target.closest("input:not([type=range]):not([type=checkbox]), textarea, select, dialog");
+    if (isTyping || event.ctrlKey || event.altKey || event.metaKey || !keys[event.key]) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+}
+
+function moveHorizon(by) {
+  const slider = element("horizon");
+  slider.value = Number(slider.value) + by;
+  slider.dispatchEvent(new Event("input"));
+}
+
+async function login() {
+  const token = element("token").value;
+  element("token").value = "";
+  const response = await fetch("/login", {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }),
+  }).catch(() => null);
+  if (response && response.ok) {
+    say(element("login-text"), "");
+    live.unlocked();
+    return;
+  }
+  say(element("login-text"), response ? "that token is wrong" : "the service does not answer");
+  element("login").showModal();
+}
+
+listen();
+live.start();
+window.worldModel = { live, rollout, map };

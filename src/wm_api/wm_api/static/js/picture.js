@@ -1,0 +1,41 @@
+/** One of the service's newest pictures: the next is asked for when the last one came, so the newest wins. */
+
+export class Picture {
+  /** Takes the image element and its URL. */
+  constructor(image, url) {
+    this.image = image;
+    this.url = url;
+    this.wanted = 0;
+    this.shown = 0;
+    this.isLoading = false;
+    image.addEventListener("load", () => {
+      image.hidden = false;
+      this.done();
+    });
+    image.addEventListener("error", () => this.done());
+  }
+
+  /** Shows the picture of a number, which grows with each; 0: there is none. */
+  show(number) {
+    this.wanted = number;
+    this.next();
+  }
+
+  /** Forgets which was shown: the service began anew. */
+  restart() {
+    this.shown = this.wanted = 0;
+    this.isLoading = false;
+  }
+
+  next() {
+    if (this.isLoading || !this.wanted || this.wanted === this.shown || document.hidden) return;
+    this.isLoading = true;
+    this.shown = this.wanted;
+    this.image.src = `${this.url}?n=${this.wanted}`;
+  }
+
+  done() {
+    this.isLoading = false;
+    this.next();
+  }
+}
