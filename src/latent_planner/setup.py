@@ -18,4 +18,6 @@ setup(
     maintainer_email="maintainers@example.com",
     description="Plans where the robot should go over the ground that it remembers, at robot rate.",
     license="Apache-2.0",
+    py_modules=["latent_planner_node"],
+    entry_points={"console_scripts": ["latent_planner_node = latent_planner_node:main"]},
 )

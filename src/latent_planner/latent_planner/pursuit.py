@@ -83,8 +83,13 @@ class Pursuit:
         return self._planner is not None
 
     def observe(self, stamp_ns: int, pose: Pose2 | None, action_A: np.ndarray | None) -> None:
-        """Take one observation; ``action_A`` is the one in force then."""
-        if self._seen and stamp_ns <= self._seen[-1][0]:
+        """Take one observation; ``action_A`` is the one in force then.
+
+        Where the robot is without a measured pose follows from the last one, as between observations.
+        """
+        if pose is None or (self._seen and stamp_ns == self._seen[-1][0]):
+            return
+        if self._seen and stamp_ns < self._seen[-1][0]:
             self._seen.clear()
             self._motion.restart()
         self._motion.update(stamp_ns, pose, action_A, known_future=True)
@@ -155,7 +160,10 @@ class Pursuit:
         pose_3 = self._present(min(max(lag_s, 0.0), _MOST_LAG_S))
         replans = not self._settings.is_obeyed or self._count % self._settings.replan_every == 0
         self._count += 1
-        decision = self._planner.decide(pose_3, self.speed_m_s(), replan=replans)
+        speed_m_s = self.speed_m_s()
+        # One that is not known yet is none that could be taken for standing.
+        speed_m_s = speed_m_s if math.isfinite(speed_m_s) else self._settings.limits.high[0]
+        decision = self._planner.decide(pose_3, speed_m_s, replan=replans)
         self._told.append(decision.command_A)
         return decision, pose_3
 

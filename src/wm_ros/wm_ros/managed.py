@@ -75,10 +75,10 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
     """A node that is configured, activated, deactivated and cleaned up, by itself or by a lifecycle manager.
 
     A subclass provides ``prepare`` (what takes long and makes nothing of ROS), ``configure`` (publishers and clients),
-    ``activate`` (subscriptions, services, timers) and ``release``, and calls ``start`` at the end of its constructor.
-    What ``configure`` and ``activate`` create is destroyed by their opposites. Errors that nobody expected end the
-    message that caused them; after ``faults_per_minute`` of them everything is made anew, while other nodes of the
-    process go on. ``~/heartbeat`` (lifecycle_msgs/State) is published once a second; its liveliness ends with the node.
+    ``activate`` (subscriptions, services, timers), ``release`` and where needed ``deactivate``, and calls ``start`` at
+    the end of its constructor. What ``configure`` and ``activate`` create is destroyed by their opposites. Errors that
+    nobody expected end the message that caused them; after ``faults_per_minute`` of them everything is made anew, while
+    other nodes of the process go on. ``~/heartbeat`` (lifecycle_msgs/State) is published once a second; its liveliness ends with the node.
 
     Args:
         name: Of the node.
@@ -119,6 +119,9 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
 
     def activate(self) -> None:
         """Opens subscriptions, services and timers; messages come from now on."""
+
+    def deactivate(self) -> None:
+        """Ends what was begun while it was active; what ``activate`` opened is destroyed afterwards."""
 
     def release(self) -> None:
         """Gives back what ``prepare`` and ``configure`` took and ROS does not know of."""
@@ -217,6 +220,8 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
             raise
 
     def _deactivate(self) -> None:
+        if self._label == "active":
+            self.deactivate()
         self._close(self._activated)
         self._created = self._configured
         self._health.pause()

@@ -1,0 +1,208 @@
+"""The node with a robot that obeys it: goals reached, refused, cancelled, preempted, and all that can be lost."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from action_msgs.msg import GoalStatus
+from geometry_msgs.msg import Point32, PolygonStamped, PoseStamped
+from latent_planner.params import LatentPlannerParams
+from nav_msgs.msg import OccupancyGrid, Path
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from wm_core.se3 import quaternion_of
+from wm_interfaces.action import Plan
+from wm_ros import floats, pose_to_msg, qos
+
+Result = Plan.Result
+pytestmark = pytest.mark.slow
+
+
+def pose_goal(x, y=0.0, yaw=0.0, frame="map"):
+    msg = PoseStamped(pose=pose_to_msg((x, y, 0.0), quaternion_of(yaw)))
+    msg.header.frame_id = frame
+    return msg
+
+
+def stopped(world):
+    world.until(lambda: not any(world.commands[-1]) and len(world.plans[-1].data) == 2)
+    return True
+
+
+def test_the_robot_drives_to_a_pose_and_stops(make_world):
+    world = make_world(drive=True)
+    fields, routes = world.hear(OccupancyGrid, "/latent_planner/field"), world.hear(Path, "/latent_planner/route")
+    paths = world.hear(Path, "/planned_path", qos.STREAM)
+    answer = world.run(pose=pose_goal(2.0, 0.0, 0.5))
+    assert (answer.status, answer.result.name) == (GoalStatus.STATUS_SUCCEEDED, "REACHED"), answer.result
+    assert math.dist((world.x, world.y), (2.0, 0.0)) < 0.5
+    assert abs(world.yaw - 0.5) < math.radians(30)
+    assert stopped(world)
+    world.until(lambda: fields and routes and paths)
+    grid = np.array(fields[0].data).reshape(fields[0].info.height, fields[0].info.width)
+    row, column = (int((value - origin) / 0.05) for value, origin in zip(
+        (0.0, 2.0), (fields[0].info.origin.position.y, fields[0].info.origin.position.x)))  # fmt: skip
+    assert 0 <= grid[row, column] <= 2
+    assert set(np.unique(grid[0])) == {-1}
+    assert fields[0].header.frame_id == routes[0].header.frame_id == "map"
+    assert routes[0].poses[-1].pose.position.x == 2.0
+    assert {each.state for each in world.feedback} >= {Plan.Feedback.DRIVING}
+    assert world.feedback[-1].distance_left < 1.0
+    assert 0.0 <= world.feedback[-1].input_age_s < 1.0
+    assert max(speed for speed, _ in world.commands) <= LatentPlannerParams().max_speed_m_s + 1e-6
+
+
+def test_without_leave_to_drive_plans_are_shown_and_nothing_is_sent_to_the_robot(make_world):
+    world = make_world()
+    handle, result = world.start(pose=pose_goal(3.0))
+    world.until(lambda: any(len(plan.data) > 2 for plan in world.plans))
+    assert not world.commands
+    assert not world.peer.count_publishers("/actions")
+    plan = next(plan for plan in world.plans if len(plan.data) > 2)
+    assert [(dim.label, dim.size) for dim in plan.layout.dim] == [("step", 56), ("action", 2)]
+    world.wait(handle.cancel_goal_async())
+    assert world.wait(result).result.outcome == Result.CANCELLED
+
+
+def test_a_cancel_stops_the_robot_within_one_period(make_world):
+    world = make_world(drive=True)
+    handle, _ = world.drive(pose=pose_goal(9.0))
+
+    def cancel():
+        world.node._on_cancel(world.node._run.handle)
+        return len(world.commands)
+
+    before = world.on_executor(cancel)
+    world.until(lambda: len(world.commands) > before and not any(world.commands[-1]))
+    # Of those that were under way none follows the stop.
+    first = next(at for at, command in enumerate(world.commands[before:]) if not any(command))
+    assert first <= 2
+    assert not any(any(command) for command in world.commands[before + first :])
+    assert world.wait(handle.cancel_goal_async()) is not None
+
+
+def test_a_cancel_is_answered_as_such(make_world):
+    world = make_world(drive=True)
+    handle, result = world.drive(pose=pose_goal(9.0))
+    assert world.wait(handle.cancel_goal_async()).goals_canceling
+    answer = world.wait(result)
+    assert (answer.status, answer.result.name) == (GoalStatus.STATUS_CANCELED, "CANCELLED")
+    assert stopped(world)
+
+
+def test_a_new_goal_takes_the_place_of_the_former(make_world):
+    world = make_world(drive=True)
+    _, first = world.drive(pose=pose_goal(9.0))
+    second = world.run(pose=pose_goal(world.x + 1.0))
+    assert world.wait(first).result.name == "PREEMPTED"
+    assert second.result.name == "REACHED"
+
+
+def test_goals_by_memory_latent_and_region(make_world):
+    world = make_world(drive=True)
+    seen = world.memory.records[4].latent_D
+    by_latent = world.run(latent=floats(seen + 0.01), encoder_id=world.memory.encoder_id)
+    assert (by_latent.result.name, by_latent.result.memory_id) == ("REACHED", 5), by_latent.result.message
+    assert abs(world.x - 1.0) < 0.5
+    by_id = world.run(memory_id=7)
+    assert (by_id.result.name, by_id.result.pose.pose.position.x) == ("REACHED", 1.5)
+    corners = [Point32(x=x, y=y) for x, y in ((1.9, -1.0), (6.0, -1.0), (6.0, 1.0), (1.9, 1.0))]
+    region = PolygonStamped()
+    region.polygon.points = corners
+    by_region = world.run(region=region)
+    assert (by_region.result.name, by_region.result.pose.pose.position.x) == ("REACHED", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("goal", "name", "why"),
+    [
+        ({}, "REFUSED", "nothing given"),
+        ({"memory_id": 3, "latent": floats(np.zeros(32))}, "REFUSED", "latent and memory_id given"),
+        ({"latent": floats(np.zeros(5))}, "REFUSED", "expected|memories"),
+        ({"latent": floats(np.full(32, np.nan))}, "REFUSED", "finite"),
+        ({"latent": floats(np.zeros(32)), "encoder_id": "other"}, "REFUSED", "encoder"),
+        ({"latent": floats(np.full(32, 50.0))}, "NOT_RECOGNISED", "nothing remembered"),
+        ({"pose": pose_goal(3.0, frame="odom")}, "REFUSED", "odom"),
+        ({"pose": pose_goal(3.0, 7.0)}, "UNREACHABLE", "7.0 m away"),
+        ({"memory_id": 4711}, "REFUSED", "4711"),
+        ({"pose": pose_goal(3.0), "time_limit_s": -1.0}, "REFUSED", "time_limit_s"),
+        ({"pose": pose_goal(9.0), "time_limit_s": 0.2}, "TIMED_OUT", "0.2 s"),
+    ],
+)
+def test_what_cannot_be_is_named(make_world, goal, name, why):
+    world = make_world(drive=True)
+    answer = world.run(**goal)
+    assert (answer.status, answer.result.name) == (GoalStatus.STATUS_ABORTED, name), answer.result.message
+    assert any(part in answer.result.message for part in why.split("|")), answer.result.message
+    assert stopped(world)
+
+
+def test_places_that_look_alike_are_named(make_world):
+    world = make_world()
+    for record in world.memory.records[20:]:
+        record.latent_D[:] = world.memory.records[record.id - 21].latent_D
+    answer = world.run(latent=floats(world.memory.records[3].latent_D))
+    assert answer.result.name == "AMBIGUOUS", answer.result.message
+
+
+def test_an_empty_memory_is_named(make_world):
+    assert make_world(poses=[], drive=True).run(pose=pose_goal(3.0)).result.name == "EMPTY_MEMORY"
+
+
+def test_a_memory_that_is_emptied_on_the_way_stops_the_robot(make_world):
+    world = make_world(drive=True)
+    _, result = world.drive(pose=pose_goal(9.0))
+    world.on_executor(world.memory.clear)
+    assert world.wait(result).result.name == "EMPTY_MEMORY"
+    assert stopped(world)
+
+
+def test_stale_inputs_stop_the_robot(make_world):
+    world = make_world(drive=True, input_timeout_s=0.5)
+    _, result = world.drive(pose=pose_goal(9.0))
+    world.is_sending = False
+    answer = world.wait(result)
+    assert answer.result.name == "STALE_INPUTS"
+    assert stopped(world)
+
+
+@pytest.mark.parametrize("what", ["has_pose", "header"])
+def test_inputs_without_pose_or_with_the_same_stamp_are_stale(make_world, what):
+    world = make_world(drive=True, input_timeout_s=0.5)
+    _, result = world.drive(pose=pose_goal(9.0))
+    world.changes = {what: False if what == "has_pose" else Header(stamp=world.peer.get_clock().now().to_msg())}
+    assert world.wait(result).result.name == "STALE_INPUTS"
+
+
+def test_a_memory_that_is_gone_stops_the_robot_and_is_named(make_world):
+    world = make_world(drive=True, memory_timeout_s=1.0, window_period_s=0.1)
+    _, result = world.drive(pose=pose_goal(9.0))
+    world.on_executor(lambda: world.peer.destroy_service(world.memory.service))
+    assert world.wait(result).result.name == "MEMORY_LOST"
+    assert stopped(world)
+
+
+def test_who_is_not_heard_or_served_is_named(make_world):
+    world = make_world(drive=True, lookup_timeout_s=1.0, input_timeout_s=0.5)
+    world.is_sending = False
+    assert world.run(pose=pose_goal(3.0)).result.name == "STALE_INPUTS"
+    world.is_sending = True
+    answer = world.run(image=Image(height=2, width=2, encoding="rgb8", step=6, data=bytes(12)))
+    assert answer.result.name == "NOT_ENCODED", answer.result.message
+    assert "latent_publisher/encode" in answer.result.message
+
+
+def test_deactivated_the_robot_stands_and_the_goal_is_answered(make_world):
+    world = make_world(drive=True)
+    _, result = world.drive(pose=pose_goal(9.0))
+    world.on_executor(world.node.trigger_deactivate)
+    assert world.wait(result).result.name == "STOPPED"
+    assert stopped(world)
+    sent = world.client.send_goal_async(Plan.Goal(memory_id=3))
+    world.until(sent.done)
+    assert not sent.result().accepted
+    world.on_executor(world.node.trigger_activate)
+    assert world.run(pose=pose_goal(world.x + 1.0)).result.name == "REACHED"
