@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from fractions import Fraction
 
 import cv2
@@ -13,6 +14,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from wm_testing.recorder import ACKERMANN, CAMERA, COUNT, IMAGE, PACKET, STEP, T0, VIDEO, Recorder
 from world_model.data.bags import BagOptions, read_recording
+
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
 
 
 def test_the_pose_is_looked_up_in_tf(tmp_path):
@@ -88,6 +91,23 @@ def test_depth_proprioception_and_the_camera_come_along(tmp_path):
     assert episode.proprio_TP[:, 1].tolist() == [2.0 * i for i in range(COUNT)]
     assert recording.account.camera_info["k"] == k.tolist()
     assert recording.account.actions.why == "as asked for"
+
+
+@pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
+def test_compressed_depth_converts_as_it_arrives_live(tmp_path, encoding):
+    """As image_transport records it: a header of 12 bytes, then a PNG; of 32FC1 it stores A / depth + B."""
+    recorder, topic = Recorder(tmp_path / "bag"), "/depth/compressedDepth"
+    depths, (a, b) = 1.0 + 0.1 * np.arange(COUNT), (100.0, 10.0)
+    for i, depth in enumerate(depths):
+        ns = T0 + i * STEP
+        code = round(depth * 1000) if encoding == "16UC1" else round(a / depth + b)
+        body = cv2.imencode(".png", np.full((8, 8), code, np.uint16))[1].tobytes()
+        data = np.frombuffer(struct.pack("<iff", 0, a, b) + body, np.uint8)
+        recorder.say(topic, COMPRESSED, ns - 500, recorder.header(ns), f"{encoding}; compressedDepth png", data)
+        recorder.picture(ns, i)
+    options = BagOptions(image_size=8, depth_topic=topic, action_topic="none")
+    (episode,) = read_recording(recorder.write(), options).episodes
+    np.testing.assert_allclose(episode.depth_T1SS[:, 0, 3, 3], depths, rtol=0.05 if encoding == "32FC1" else 1e-3)
 
 
 @pytest.mark.parametrize("kind", ["foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"])
