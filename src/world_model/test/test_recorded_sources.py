@@ -12,8 +12,12 @@ import pytest
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.typesys import Stores, get_typestore
 
+from wm_core.bags import Bag
+from wm_core.bags.survey import Wishes
 from wm_testing.recorder import ACKERMANN, CAMERA, COUNT, IMAGE, PACKET, STEP, T0, VIDEO, Recorder
 from world_model.data.bags import BagOptions, read_recording
+from world_model.data.events import camera_info_topic
+from world_model.data.inspection import inspect_bag
 
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 
@@ -181,3 +185,27 @@ def test_a_recording_of_ros_1_converts(tmp_path):
     np.testing.assert_allclose(episode.action_TA[:, 0], 0.01 * np.arange(COUNT), atol=1e-6)
     (compressed,) = read_recording(path, BagOptions(image_size=8, image_topic="/jpeg")).episodes
     np.testing.assert_array_equal(compressed.image_TSSC, pictures[..., ::-1])
+
+
+@pytest.mark.parametrize(
+    ("camera", "info"),
+    [("/front/image_raw", "/front/camera_info"), ("/front/image_raw/compressed", "/front/camera_info"),
+     ("/front/image_raw/ffmpeg", "/front/camera_info"), ("/image", "/camera_info"), ("/other/image_raw", None)],
+)  # fmt: skip
+def test_the_calibration_is_found_beside_whatever_transport(camera, info):
+    topics = {str(info): "sensor_msgs/msg/CameraInfo", "/other/camera_info": "std_msgs/msg/String"}
+    assert camera_info_topic(camera, topics) == info
+
+
+def test_inspection_says_that_the_calibration_is_kept(tmp_path):
+    recorder = Recorder(tmp_path / "bag")
+    roi = recorder.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+    for i in range(COUNT):
+        recorder.picture(T0 + i * STEP, i)
+    for topic in ("/camera/camera_info", "/rear/camera_info"):
+        recorder.say(
+            topic, "sensor_msgs/msg/CameraInfo", T0, recorder.header(T0, "camera"), 8, 8, "plumb_bob",
+            np.zeros(5), np.eye(3).ravel(), np.eye(3).ravel(), np.zeros(12), 0, 0, roi,
+        )  # fmt: skip
+    lines = inspect_bag(Bag(recorder.write()), Wishes()).lines
+    assert [line.rpartition(", ")[2] for line in lines if "CameraInfo" in line] == ["kept with the set", "not used"]

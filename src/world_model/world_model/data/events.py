@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -51,8 +51,8 @@ class _Pass:
             self._takes[options.depth_topic] = self._take_depth
         if options.proprioception_topic is not None:
             self._takes[options.proprioception_topic] = self._take_proprioception
-        info = f"{str(account.camera.topic).removesuffix('/compressed').rpartition('/')[0]}/camera_info"
-        if bag.types.get(info) == "sensor_msgs/msg/CameraInfo":
+        info = camera_info_topic(str(account.camera.topic), bag.types)
+        if info is not None:
             self._takes[info] = self._take_info
 
     def run(self, progress: Callable[[int, int], None]) -> Events:
@@ -170,6 +170,21 @@ class _Pass:
 
 def _itself(picture: np.ndarray) -> np.ndarray:
     return picture
+
+
+def camera_info_topic(camera_topic: str, types: Mapping[str, str]) -> str | None:
+    """Return the topic of a camera's CameraInfo in a recording, None where it has none.
+
+    Args:
+        camera_topic: Of the pictures, raw or of an image transport (``.../image_raw``, ``.../image_raw/compressed``).
+        types: Type of each topic of the recording.
+    """
+    beside = camera_topic.rpartition("/")[0]
+    # A transport's topic lies below that of the raw picture.
+    for folder in (beside, beside.rpartition("/")[0]):
+        if types.get(f"{folder}/camera_info") == "sensor_msgs/msg/CameraInfo":
+            return f"{folder}/camera_info"
+    return None
 
 
 def camera_info_entries(msg: Any) -> dict[str, Any]:

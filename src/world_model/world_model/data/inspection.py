@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wm_core.bags import Bag, BagError
+from wm_core.bags import Bag, BagError, Choice
 from wm_core.bags.survey import CAMERA, CAMERA_TYPES, POSE, TopicSurvey, Wishes, choose_sources, survey
 from world_model.data.account import Account
 from world_model.data.bag_options import BagOptions
 from world_model.data.bags import read_recording
+from world_model.data.events import camera_info_topic
 
 AGAIN_S = 20.0
 """A place counts as seen again when at least so long has passed."""
@@ -51,17 +52,16 @@ def inspect_bag(
     surveys = survey(bag, progress=progress)
     duration_s = (bag.end_ns - bag.start_ns) * 1e-9
     lines = [f"{bag.path}: {sum(bag.counts.values())} messages in {duration_s:.1f} s"]
+    choices, refusal = _choices(bag, wishes)
+    info = camera_info_topic(choices[CAMERA].topic or "", bag.types) if choices else None
     for topic in sorted(bag.types):
+        use = "kept with the set" if topic == info else "not used"
         of = surveys.get(topic)
-        lines.append(
-            f"  {of.line() if of else f'{topic} ({bag.types[topic]}): {bag.counts[topic]} messages, not used'}"
-        )
+        lines.append(f"  {of.line() if of else f'{topic} ({bag.types[topic]}): {bag.counts[topic]} messages, {use}'}")
     lines += [f"  {topic}: {why}" for topic, why in sorted(bag.unusable.items())]
     lines += [f"  damaged: {damage}" for damage in bag.damages]
-    try:
-        choices = choose_sources(bag, wishes)
-    except BagError as error:
-        return Inspection([*lines, f"  {error}", _NOT], suffices=False, is_usable=False)
+    if refusal:
+        return Inspection([*lines, f"  {refusal}", _NOT], suffices=False, is_usable=False)
     lines += [f"  {choice}" for choice in choices.values()]
     camera, pose = (surveys.get(choices[target].topic or "") for target in (CAMERA, POSE))
     account = None if camera is None else _read(bag, wishes, progress)
@@ -71,6 +71,14 @@ def inspect_bag(
     suffices = account is not None and not account.is_partial and not wanting
     lines.append("  suffices to train" if suffices else _NOT)
     return Inspection(lines, suffices, account is not None and account.is_usable)
+
+
+def _choices(bag: Bag, wishes: Wishes) -> tuple[dict[str, Choice], str]:
+    """Returns what would feed what, or nothing and why."""
+    try:
+        return choose_sources(bag, wishes), ""
+    except BagError as error:
+        return {}, str(error)
 
 
 def _read(bag: Bag, wishes: Wishes, progress: Callable[[int, int], None]) -> Account:
