@@ -50,6 +50,7 @@ OUTSIDE = {
     "rich": Outside("python3-rich", "rich"),
     "rosbags": Outside("python3-rosbags-pip", "rosbags"),
     "scipy": Outside("python3-scipy", "scipy"),
+    "selenium": Outside("python3-selenium-pip", "selenium"),
     "sklearn": Outside("python3-sklearn", "scikit-learn", "train"),
     "starlette": Outside("python3-starlette-pip", "starlette"),
     "torch": Outside("python3-torch-pip", "torch"),

@@ -11,7 +11,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "hypothesis", "numpy", "pytest", "PyYAML", "rosbags", "torch"],
+    install_requires=["setuptools", "hypothesis", "numpy", "pytest", "PyYAML", "rosbags", "selenium", "torch"],
     extras_require={"train": ["onnx"], "test": ["pytest"]},
     zip_safe=False,
     maintainer="World model maintainers",

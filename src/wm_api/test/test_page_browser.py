@@ -1,0 +1,222 @@
+"""The page in a real browser, before a service that plays a recording and is killed."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from wm_testing.artifacts import make_random_artifact
+from wm_testing.browser import Browser, found_browser, opened_browser
+from wm_testing.system import make_bag
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(found_browser() is None, reason="no Chromium with its driver: scripts/setup --browser"),
+]
+SHOWN = "return [...document.querySelectorAll('#film li')].filter((cell) => !cell.hidden).length"
+NUMBER = "return window.worldModel.rollout.frame ? window.worldModel.rollout.frame.number : 0"
+
+
+class Service:
+    """``scripts/serve`` in a process of its own, which can be killed and come back."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen | None = None
+        self.port = 0
+        make_random_artifact(folder / "artifact", z_dim=32, action_dim=2)
+        make_bag(folder / "bag", 300)
+        make_bag(folder / "short", 60)
+
+    def start(self, *options: str, bag: str = "bag") -> None:
+        command = [sys.executable, "-m", "wm_api.serve", "--artifact", str(self._folder / "artifact")]
+        command += ["--bag", str(self._folder / bag), "--port", str(self.port), *options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        said: queue.Queue[str] = queue.Queue()
+        assert self._process.stdout is not None
+        threading.Thread(target=lambda: said.put(self._process.stdout.readline()), daemon=True).start()  # type: ignore[union-attr]
+        self.port = int(said.get(timeout=120.0).rpartition(":")[2])
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            self._process = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory) -> Iterator[Service]:
+    made = Service(tmp_path_factory.mktemp("page"))
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with opened_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser, service: Service) -> Browser:
+    browser.resize(1440, 900)
+    browser.driver.get(service.url)
+    browser.wait(lambda: state(browser) == "live", "frames come")
+    browser.complaints()
+    return browser
+
+
+def state(browser: Browser) -> str:
+    return str(browser.run("return document.body.dataset.state"))
+
+
+def advance(browser: Browser, count: int) -> None:
+    """Waits until so many frames came."""
+    begin = browser.run(NUMBER)
+    browser.wait(lambda: browser.run(NUMBER) >= begin + count, f"{count} frames come")
+
+
+def click(browser: Browser, name: str) -> None:
+    browser.driver.find_element("id", name).click()
+
+
+def slide(browser: Browser, value: int) -> None:
+    browser.run(
+        "const slider = document.getElementById('horizon'); slider.value = arguments[0];"
+        "slider.dispatchEvent(new Event('input'))",
+        value,
+    )
+
+
+def choose(browser: Browser, name: str, value: str) -> None:
+    browser.run(
+        "const list = document.getElementById(arguments[0]); list.value = arguments[1];"
+        "list.dispatchEvent(new Event('change'))",
+        name,
+        value,
+    )
+
+
+def rollouts(browser: Browser) -> int:
+    return sum(each.url.endswith("/stream-rollout") for each in browser.fetched())
+
+
+def test_it_shows_what_is_live_asks_nobody_else_and_is_small(page, service):
+    advance(page, 60)
+    page.wait(lambda: page.run("return document.getElementById('camera').naturalWidth") == 64, "the camera shows")
+    page.wait(lambda: page.run("return document.getElementById('foreseen').naturalWidth"), "what was foreseen shows")
+    page.wait(lambda: " cells" in page.text("map-text") and " 0 cells" not in page.text("map-text"), "cells show")
+    page.wait(lambda: "live" in page.text("connection-text"), "the connection is told")
+    figures = page.text("figures")
+    assert "Hz" in figures
+    assert "surprise" in figures
+    asked = [each for each in page.fetched() if not each.url.startswith(("data:", "chrome", "about:"))]
+    assert {urlsplit(each.url).netloc for each in asked} == {f"127.0.0.1:{service.port}"}
+    assert sum(each.size for each in asked if each.kind not in ("Image", "Fetch")) < 300_000
+    assert page.complaints() == []
+
+
+def test_imagining_follows_its_controls_and_stops(page):
+    click(page, "run")
+    page.wait(lambda: page.run(SHOWN) == 20, "twenty steps show")
+    slide(page, 7)
+    page.wait(lambda: page.run(SHOWN) == 7 and "7 steps" in page.text("rollout-text"), "seven steps show")
+    click(page, "memory")
+    page.wait(lambda: page.run("return window.worldModel.rollout.body().body.memory") is False, "memory is off")
+    page.run("document.getElementById('film').querySelector('li').click()")
+    page.wait(lambda: "no memories" in page.text("step-text"), "nothing is remembered")
+    click(page, "run")
+    page.wait(lambda: page.text("rollout-text") == "stopped", "it stops")
+    count = rollouts(page)
+    assert count >= 2
+    advance(page, 40)
+    assert rollouts(page) == count
+    assert page.complaints() == []
+
+
+def test_actions_and_latents_are_taken_from_sliders_and_text(page):
+    choose(page, "from", "own")
+    page.run(
+        "const text = document.getElementById('latent-paste'); text.value = '1, 2';"
+        "text.dispatchEvent(new Event('input'))"
+    )
+    assert "expected 32 numbers, found 2" in page.text("latent-text")
+    advance(page, 2)
+    click(page, "latent-take")
+    choose(page, "action-mode", "sequence")
+    page.run(
+        "const text = document.getElementById('sequence'); text.value = '[[0.5, 0.1], [0.4, 0]]';"
+        "text.dispatchEvent(new Event('input'))"
+    )
+    body = page.run("return window.worldModel.rollout.body().body")
+    assert body["actions"] == [[0.5, 0.1], [0.4, 0]]
+    assert len(body["latent"]) == 32
+    click(page, "run")
+    page.wait(lambda: page.run(SHOWN) == 20, "steps show")
+    click(page, "run")
+    assert page.complaints() == []
+
+
+def test_keys_do_what_the_help_says(page):
+    body = page.driver.find_element("tag name", "body")
+    theme = page.run("return document.documentElement.dataset.theme")
+    body.send_keys("t")
+    assert page.run("return document.documentElement.dataset.theme") != theme
+    body.send_keys("s")
+    page.wait(lambda: page.run(SHOWN) > 0, "steps show")
+    body.send_keys("]")
+    page.wait(lambda: page.run(SHOWN) == 21, "one step more shows")
+    body.send_keys("s")
+    assert page.text("run") == "start"
+    map_view = page.driver.find_element("id", "map")
+    map_view.send_keys("\ue014")  # arrow right
+    assert page.run("return window.worldModel.map.isFollowing") is False
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (844, 390)])
+def test_nothing_is_cut_off_at_the_side(page, size):
+    page.resize(*size)
+    page.wait(lambda: page.run("return innerWidth") == size[0], "it has that size")
+    assert page.run("return document.documentElement.scrollWidth") <= size[0]
+    least = page.run(
+        "return Math.min(...[...document.querySelectorAll('p, span, label, button, dt, dd, td, th')]"
+        ".filter((each) => each.offsetParent && each.textContent.trim())"
+        ".map((each) => parseFloat(getComputedStyle(each).fontSize)))"
+    )
+    assert least >= 12.0
+
+
+def test_it_tells_that_the_service_is_gone_and_comes_back(page, service):
+    service.kill()
+    page.wait(lambda: state(page) == "gone", "it is told")
+    assert "no connection" in page.text("connection-text")
+    assert "does not answer" in page.text("parts")
+    service.start()
+    page.wait(lambda: state(page) == "live", "it comes back")
+    advance(page, 20)
+    pictures = page.run("return document.getElementById('camera').src")
+    page.wait(lambda: page.run("return document.getElementById('camera').src") != pictures, "pictures go on")
+
+
+def test_it_tells_that_nothing_comes_any_more(page, service):
+    service.kill()
+    service.start("--once", bag="short")
+    page.wait(lambda: state(page) == "live", "it comes back")
+    page.wait(lambda: state(page) == "silent", "it is told")
+    assert "no data" in page.text("connection-text")
+    page.wait(lambda: "no frame" in page.text("parts"), "the reason is told")
