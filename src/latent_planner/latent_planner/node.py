@@ -472,7 +472,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         if run.located is not None:
             if self._held.silence_s > params.memory_timeout_s:
                 return Result.MEMORY_LOST, f"the memory has not answered for {self._held.silence_s:.1f} s"
-            if not len(self._held.window or ()):
+            # None for a moment, while all is told anew.
+            if self._held.window is not None and not len(self._held.window):
                 return Result.EMPTY_MEMORY, "the memory was cleared"
         elif now_s - run.begin_s > params.lookup_timeout_s:
             outcome, message = run.waits_for
