@@ -70,8 +70,9 @@ IN_ROSDEP = {
 }  # fmt: skip
 """Keys of rosdep's own lists; the rest are in rosdep.yaml."""
 UNSEEN = {
-    "wm_bringup": {"bag_player", "wm_sim_ros", "ros2bag", "rosbag2_storage_default_plugins", "rviz2"},
+    "wm_bringup": {"bag_player", "wm_sim_ros", "wm_view", "ros2bag", "rosbag2_storage_default_plugins", "rviz2"},
     "wm_ros": {"nav_msgs"},
+    "wm_view": {"tf2_msgs"},
     "world_model": {"onnxscript", "pyarrow"},
 }
 """{package: what it needs though it imports it nowhere}: launch files, a message or another library name it."""

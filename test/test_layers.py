@@ -25,6 +25,7 @@ FLOORS = [
         "spatial_memory",
         "world_action",
         "wm_sim_ros",
+        "wm_view",
         "bag_player",
         "latent_planner",
     },

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from ament_index_python import packages
 
 from wm_bringup.configuration import NODES
+from wm_bringup.viewing import displays
 from wm_ros import ConfigurationError
 from wm_testing.launch_stubs import LogInfo, Node, stand_ins, started
 
 FOLDER = Path(__file__).parents[3] / "launch"
 FILES = sorted(FOLDER.glob("*.launch.py"))
 NEEDED = {"replay.launch.py": {"bag": str(FOLDER)}}
-GRAPH_FILES = [path for path in FILES if path.name != "record.launch.py"]
+GRAPH_FILES = [path for path in FILES if path.name not in ("record.launch.py", "monitor.launch.py")]
 
 
 @pytest.fixture(autouse=True)
@@ -100,12 +102,74 @@ def test_a_parameter_file_that_no_node_in_the_namespace_would_see_is_refused(tmp
     assert actions_of(FOLDER / "world_model.launch.py", params_file=str(mine), namespace="robot1")
 
 
-def test_a_missing_rviz2_is_a_warning():
-    actions = actions_of(FOLDER / "world_model.launch.py", rviz="true")
+@pytest.mark.parametrize(("name", "others"), [("world_model", 1), ("monitor", 0)])
+def test_a_missing_rviz2_is_a_warning(name: str, others: int):
+    if is_installed("rviz2"):
+        pytest.skip("rviz2 is installed")
+    actions = actions_of(FOLDER / f"{name}.launch.py", **({"rviz": "true"} if others else {}))
     said = [action.msg for action in actions if type(action).__name__ == LogInfo.__name__]
-    rviz = [node for node in actions if type(node).__name__ == "Node" and node.package == "rviz2"]
-    assert len(actions) == 2
-    assert bool(said) != bool(rviz)
+    assert len(actions) == others + 1
+    assert "rviz2 is not installed" in said[0]
+
+
+def is_installed(package: str) -> bool:
+    try:
+        packages.get_package_prefix(package)
+    except packages.PackageNotFoundError:
+        return False
+    return True
+
+
+@pytest.fixture
+def rviz2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """rviz2 is installed, whether or not it is."""
+    real = packages.get_package_prefix
+    monkeypatch.setattr(packages, "get_package_prefix", lambda name: "/opt" if name == "rviz2" else real(name))
+
+
+def shown(rviz: Node) -> dict:
+    return yaml.safe_load(Path(rviz.arguments[rviz.arguments.index("-d") + 1]).read_text())
+
+
+@pytest.mark.parametrize("path", [*GRAPH_FILES, FOLDER / "monitor.launch.py"], ids=ids)
+def test_rviz_shows_the_shipped_configuration_and_its_frames_exist(path: Path, rviz2: None):
+    nodes = nodes_of(path, **({} if path.name == "monitor.launch.py" else {"rviz": "true"}))
+    (rviz,) = [node for node in nodes if node.package == "rviz2"]
+    (frames,) = [node for node in nodes if node.package == "wm_view"]
+    assert Path(rviz.arguments[1]).samefile(FOLDER.parent / "config" / "world_model.rviz")
+    manager = shown(rviz)["Visualization Manager"]
+    (given,) = frames.parameters
+    assert manager["Global Options"]["Fixed Frame"] == given["fixed_frame"] == "map"
+    assert manager["Views"]["Current"]["Target Frame"] == given["robot_frame"] == "wm_robot"
+
+
+def test_rviz_hears_the_robots_own_topics_in_its_own_frames(rviz2: None):
+    arguments = {"namespace": "/robot1/", "camera": "/front/image", "pose": "odom_pose", "fixed_frame": "odom"}
+    nodes = nodes_of(FOLDER / "monitor.launch.py", compressed="true", **arguments)
+    frames, rviz = nodes
+    topics = {each.name: each.topic for each in displays(shown(rviz))}
+    assert topics["Camera"] == "/front/image/compressed"
+    assert topics["Memory"] == "/robot1/spatial_memory/markers"
+    assert topics["Planned path"] == "/robot1/planned_path"
+    assert {node.namespace for node in nodes} == {"robot1"}
+    assert ("camera/image_raw", "/front/image") in rviz.remappings
+    manager = shown(rviz)["Visualization Manager"]
+    assert manager["Global Options"]["Fixed Frame"] == frames.parameters[0]["fixed_frame"] == "odom"
+    assert manager["Views"]["Current"]["Target Frame"] == frames.parameters[0]["robot_frame"] == "robot1/wm_robot"
+
+
+def test_a_robot_with_a_frame_of_its_own_is_followed_there(rviz2: None):
+    (rviz,) = nodes_of(FOLDER / "monitor.launch.py", robot_frame="base_link")
+    assert shown(rviz)["Visualization Manager"]["Views"]["Current"]["Target Frame"] == "base_link"
+
+
+def test_a_configuration_of_ones_own_is_used_as_it_is(rviz2: None, tmp_path: Path):
+    mine = tmp_path / "mine.rviz"
+    with pytest.raises(ConfigurationError, match="no rviz configuration"):
+        actions_of(FOLDER / "monitor.launch.py", rviz_config=str(mine))
+    mine.write_text("Panels: []")
+    _, rviz = nodes_of(FOLDER / "monitor.launch.py", rviz_config=str(mine), namespace="robot1")
+    assert rviz.arguments == ["-d", str(mine)]
 
 
 @pytest.mark.parametrize(("name", "memory"), [("world_model", ""), ("simulate", "simulated"), ("replay", "replay")])

@@ -23,6 +23,7 @@ from wm_bringup.configuration import (
     option_values,
     shipped_file,
 )
+from wm_bringup.viewing import ROBOT_FRAME, written
 from wm_ros import ConfigurationError, environment_overrides
 
 TOPICS = {
@@ -74,10 +75,21 @@ def graph_arguments(
         ("use_sim_time", use_sim_time, "follow /clock"),
         ("composed", "true", "all nodes in one process; false: each a process of its own"),
         ("slow_branch", "true", "start world_action too"),
-        ("rviz", "false", "start rviz2 with config/world_model.rviz"),
+        ("rviz", "false", "start rviz2 with config/world_model.rviz, as monitor.launch.py does"),
     ]
     plain = [DeclareLaunchArgument(n, default_value=value, description=text) for n, value, text in described]
-    return [namespace_argument(), *plain, *topic_arguments()]
+    return [namespace_argument(), *plain, *topic_arguments(), *view_arguments()]
+
+
+def view_arguments() -> list[DeclareLaunchArgument]:
+    """Returns the arguments of what shows the graph."""
+    described = [
+        ("fixed_frame", "map", "what rviz shows everything in"),
+        ("robot_frame", "", "what the view follows; empty: a frame of its own, which frame_broadcaster publishes"),
+        ("compressed", "false", "whether rviz takes the camera from TOPIC/compressed"),
+        ("rviz_config", "", "configuration of yours for rviz, used as it is; empty: config/world_model.rviz, adapted"),
+    ]
+    return [DeclareLaunchArgument(n, default_value=value, description=text) for n, value, text in described]
 
 
 def launch_description(
@@ -190,23 +202,68 @@ def graph_actions(context: LaunchContext) -> list[Action]:
     composed = is_true(context, "composed")
     nodes = [node for node in NODES if node != "world_action" or is_true(context, "slow_branch")]
     actions: list[Action] = [_composed(context)] if composed else [_separate(context, node) for node in nodes]
-    return [*actions, *_rviz(context)] if is_true(context, "rviz") else actions
+    return [*actions, *view_actions(context)] if is_true(context, "rviz") else actions
 
 
-def _rviz(context: LaunchContext) -> list[Action]:
+def view_actions(context: LaunchContext) -> list[Action]:
+    """Returns rviz and what gives it frames; a warning where rviz is not installed.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+    """
+    view = _view(context)
     try:
         get_package_prefix("rviz2")
     except PackageNotFoundError:
-        return [LogInfo(msg="WARNING: rviz2 is not installed, so rviz:=true shows nothing; install package rviz2")]
-    view = config_directory() / "world_model.rviz"
+        return [LogInfo(msg="WARNING: rviz2 is not installed, so nothing is shown; install package rviz2")]
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=namespace(context),
+        remappings=remappings(context),
+        arguments=["-d", str(view)],
+        parameters=[{"use_sim_time": is_true(context, "use_sim_time")}],
+    )
+    return [*_frames(context), rviz]
+
+
+def robot_frame(context: LaunchContext) -> str:
+    """Returns the frame that the view follows: the robot's own, or one that is published for it."""
+    given = str(context.launch_configurations["robot_frame"])
+    return given or "/".join(filter(None, [namespace(context), ROBOT_FRAME]))
+
+
+def _view(context: LaunchContext) -> Path:
+    """Returns the file that rviz is to open."""
+    given, is_compressed = context.launch_configurations, is_true(context, "compressed")
+    if given["rviz_config"]:
+        path = Path(given["rviz_config"])
+        if not path.is_file():
+            raise ConfigurationError(f"no rviz configuration '{path}'")
+        return path
+    robots = {ours: given[argument] for argument, (ours, _) in TOPICS.items()}
+
+    def topic(name: str) -> str:
+        ours = name.lstrip("/")
+        theirs = resolved(context, robots.get(ours, ours))
+        return f"{theirs}/compressed" if is_compressed and ours == TOPICS["camera"][0] else theirs
+
+    return written(config_directory(), given["fixed_frame"], robot_frame(context), topic)
+
+
+def _frames(context: LaunchContext) -> list[Action]:
+    """Returns what publishes the frame that the view follows; nothing where the robot has one."""
+    if context.launch_configurations["robot_frame"]:
+        return []
+    frames = {"fixed_frame": context.launch_configurations["fixed_frame"], "robot_frame": robot_frame(context)}
     return [
         Node(
-            package="rviz2",
-            executable="rviz2",
+            package="wm_view",
+            executable="frame_broadcaster_node",
+            name="frame_broadcaster",
             namespace=namespace(context),
-            remappings=remappings(context),
-            arguments=["-d", str(view)],
-            parameters=[{"use_sim_time": is_true(context, "use_sim_time")}],
+            parameters=[{**frames, "use_sim_time": is_true(context, "use_sim_time")}],
+            output="screen",
         )
     ]
 

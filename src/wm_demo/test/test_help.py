@@ -16,6 +16,7 @@ NODES = {
     "wm_sim_ros": ("wm_sim_node", "seed"),
     "bag_player": ("bag_player_node", "--rate"),
     "wm_bringup": ("world_model", "--memory"),
+    "wm_view": ("frame_broadcaster_node", "fixed_frame"),
 }
 
 

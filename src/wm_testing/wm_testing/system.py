@@ -40,6 +40,7 @@ def make_bag(
     jpeg: bool = False,
     size: tuple[int, int] = (48, 64),
     camera: str = "/camera/image_raw",
+    frame_id: str = "map",
 ) -> Path:
     """Writes a recording of a robot that goes round a circle every 10 s and sees a pattern turn with it.
 
@@ -51,6 +52,7 @@ def make_bag(
         jpeg: Compressed images.
         size: Image height and width [pixels].
         camera: Name of the image topic.
+        frame_id: Of the poses.
     """
     store = get_typestore(Stores.ROS2_HUMBLE)
     writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
@@ -64,7 +66,7 @@ def make_bag(
         for i in range(frame_count):
             stamp_ns, angle = START_NS + i * STEP_NS, 2 * np.pi * i / 200
             for connection, message in (
-                (pose_to, _pose(store, stamp_ns, angle)),
+                (pose_to, _pose(store, stamp_ns, angle, frame_id)),
                 (action_to, _action(store)),
                 (camera_to, _image(store, stamp_ns, angle, size, jpeg)),
             ):
@@ -149,13 +151,13 @@ def _header(store: Typestore, stamp_ns: int, frame_id: str) -> Any:
     return types["std_msgs/msg/Header"](stamp, frame_id)
 
 
-def _pose(store: Typestore, stamp_ns: int, angle: float) -> Any:
+def _pose(store: Typestore, stamp_ns: int, angle: float, frame_id: str) -> Any:
     types = store.types
     yaw = angle + np.pi / 2
     point = types["geometry_msgs/msg/Point"](2 * float(np.cos(angle)), 2 * float(np.sin(angle)), 0.0)
     turn = types["geometry_msgs/msg/Quaternion"](0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2)))
     pose = types["geometry_msgs/msg/Pose"](point, turn)
-    return types["geometry_msgs/msg/PoseStamped"](_header(store, stamp_ns, "map"), pose)
+    return types["geometry_msgs/msg/PoseStamped"](_header(store, stamp_ns, frame_id), pose)
 
 
 def _action(store: Typestore) -> Any:

@@ -1,0 +1,1 @@
+"""Shows the graph to people: frames for viewers, and recordings that viewers open."""
