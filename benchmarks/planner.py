@@ -1,26 +1,39 @@
-"""What planning costs: a decision of model-predictive control, the field of a goal, looking a goal up."""
+"""What planning costs: CEM over the forecaster beside the same row by row, MPPI, a goal's field, looking a goal up."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from latent_planner.costs import GoalLatent, Imagined, TotalCost
 from latent_planner.goals import look_up
 from latent_planner.ground import Ground, GroundSettings
+from latent_planner.imagination import Imagination, Standpoint
 from latent_planner.limits import Limits
 from latent_planner.mppi import MppiSettings
+from latent_planner.optimisers import Cem, SearchSettings
 from latent_planner.planner import Planner
 from latent_planner.vehicle import Vehicle
 
-from wm_sim import simulate
-from world_model.runtime.artifacts import load_artifact
+from benchmarks.planner_loop import Rows, StepByStep, onnx, rank_correlation, torchscript
+from benchmarks.planner_world import Seen, drive, standpoint, vehicle_of, window_of
+from latent_publisher.encoder import Encoder
+from wm_core.memory.window import Window
+from wm_sim import Simulation, simulate
+from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.motion_model import MotionModel
 
 LAPS, MEMORIES, LOOKED_UP, LATENT = 10, 20_000, 100_000, 32
+LIMITS = Limits(high=(1.2, 2.0))
+SEARCH, DISCOUNT, AHEAD = SearchSettings(), 0.99, 40
+RUN, STANDPOINTS, TIMED_ROWS, JUDGED = 900, (60, 100, 150), 500, 64
 
 
 def spent_ms(work: Callable[[], object], times: int) -> float:
@@ -42,14 +55,9 @@ def memories(seed: int) -> np.ndarray:
     return np.concatenate(laps)[:MEMORIES]
 
 
-def main() -> None:
-    """Measure and print, and write where asked."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--repeat", type=int, default=50)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    pose_N3 = memories(options.seed)
+def robot_rate(seed: int, repeat: int) -> dict[str, float]:
+    """Return the times of MPPI on a field, of the field, and of looking a goal up [ms]."""
+    pose_N3 = memories(seed)
     session_N = np.arange(len(pose_N3)) // 2000
     goal_3 = pose_N3[700]
     ground = Ground(pose_N3, session_N, GroundSettings())
@@ -57,19 +65,127 @@ def main() -> None:
     vehicle = Vehicle(MotionModel.from_manifest(artifact.manifest.motion), artifact.manifest.step_s, 2)
     planner = Planner(vehicle, Limits(), mppi=MppiSettings(plans=1000, steps=56))
     planner.drive_to(goal_3, ground.field(goal_3[:2]))
-    rng = np.random.default_rng(options.seed)
+    rng = np.random.default_rng(seed)
     look_ND = rng.normal(size=(LOOKED_UP, LATENT)).astype(np.float32)
     place_N3 = np.column_stack([rng.uniform(0.0, 100.0, (LOOKED_UP, 2)), rng.uniform(-3.0, 3.0, LOOKED_UP)])
-    found = {
-        "mppi_ms": spent_ms(lambda: planner.decide(pose_N3[0], 0.5), options.repeat),
-        "field_ms": spent_ms(
-            lambda: Ground(pose_N3, session_N, GroundSettings()).field(goal_3[:2]), options.repeat // 5
-        ),
-        "goal_lookup_ms": spent_ms(lambda: look_up(look_ND[17], look_ND, place_N3), options.repeat // 5),
-        "config": {
-            "plans": 1000, "steps": 56, "memories": MEMORIES, "looked_up": LOOKED_UP, "latent": LATENT,
-            "seed": options.seed,
-        },
+    return {
+        "mppi_ms": spent_ms(lambda: planner.decide(pose_N3[0], 0.5), repeat),
+        "field_ms": spent_ms(lambda: Ground(pose_N3, session_N, GroundSettings()).field(goal_3[:2]), repeat // 5),
+        "goal_lookup_ms": spent_ms(lambda: look_up(look_ND[17], look_ND, place_N3), repeat // 5),
+    }
+
+
+class Decision:
+    """One decision of CEM towards what is seen 2 s later, from a step of a run.
+
+    Args:
+        artifact: Whose forecaster.
+        now: The run.
+        at: The step.
+        window: The memories.
+        threads: How many parts of the forecast run at a time.
+    """
+
+    def __init__(self, artifact: Artifact, now: Seen, at: int, window: Window, threads: int) -> None:
+        self.window = window
+        self.begun: Standpoint = standpoint(artifact, now, at, window.newest_ns + 3_600_000_000_000)
+        self.imagination = Imagination(artifact, vehicle_of(artifact, now, at), threads=threads)
+        self.imagination.begin(self.begun, window)
+        variance_D = np.array(artifact.manifest.latent_variance)
+        self.cost = TotalCost([(1.0, GoalLatent(now.latent_TD[at + AHEAD], variance_D))], DISCOUNT)
+        self._before_A = now.action_TA[at - 1]
+
+    def plan(self, seed: int = 0) -> list[np.ndarray]:
+        """Return the plans of each iteration, all forecast."""
+        evaluated: list[np.ndarray] = []
+
+        def evaluate(plan_BSA: np.ndarray) -> np.ndarray:
+            evaluated.append(plan_BSA)
+            return self.cost(self.imagination.imagine(plan_BSA))
+
+        self.imagination.begin(self.begun, self.window)
+        Cem(LIMITS, SEARCH, seed).plan(evaluate, self.begun.pose_3, self._before_A)
+        return evaluated
+
+    def cost_of(self, imagined: Imagined, latent_BSD: np.ndarray) -> np.ndarray:
+        """Return what plans cost with latents from elsewhere."""
+        return self.cost(Imagined(imagined.plan_BSA, imagined.pose_BS3, latent_BSD))
+
+
+def row_by_row(decision: Decision, artifact: Artifact, plan_BSA: np.ndarray) -> dict[str, Any]:
+    """Return the time of a row in each runtime [ms], and by how much the costs differ from the batch's."""
+    rows = Rows(decision.imagination, plan_BSA)
+    imagined = decision.imagination.imagine(plan_BSA)
+    count = TIMED_ROWS // plan_BSA.shape[1]
+    few = Imagined(plan_BSA[:count], imagined.pose_BS3[:count])
+    cost_B, row_ms, worst = decision.cost(imagined)[:count], {}, 0.0
+    for name, forecast in (("torchscript", torchscript(artifact)), ("onnx", onnx(artifact, *rows.inputs(0, 0)))):
+        latent_BSD, row_ms[name] = rows.run(forecast, TIMED_ROWS)
+        worst = max(worst, float(np.abs(decision.cost_of(few, latent_BSD) / cost_B - 1.0).max()))
+    return {"row_ms": row_ms, "cost_difference": worst}
+
+
+def agreement(decision: Decision, artifact: Artifact, seed: int, at: int, encoder: Encoder) -> dict[str, float]:
+    """Return rank correlations of plans' costs: all steps in one call, step by step, and what is really seen there."""
+    plans = np.concatenate(decision.plan())
+    stepwise = StepByStep(artifact, decision.imagination, decision.window)
+    imagined = decision.imagination.imagine(plans)
+    one_B = decision.cost(imagined)
+    step_B = decision.cost_of(imagined, stepwise.imagine(decision.begun, plans))
+    run = Simulation(seed + RUN, building_seed=seed, image_size=(64, 64))
+    for _ in range(at + 1):
+        run.step()
+    some = np.random.default_rng(seed).choice(len(plans), JUDGED, replace=False)
+    seen = [[encoder.encode(run.view((x, y, yaw))[0]) for x, y, yaw in way] for way in imagined.pose_BS3[some].tolist()]
+    few = Imagined(plans[some], imagined.pose_BS3[some])
+    true_B = decision.cost_of(few, np.array(seen))
+    return {
+        "one_call_and_steps": round(rank_correlation(one_B, step_B), 3),
+        "one_call_and_truth": round(rank_correlation(one_B[some], true_B), 3),
+        "steps_and_truth": round(rank_correlation(step_B[some], true_B), 3),
+    }
+
+
+def latent_search(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what CEM over the forecaster costs beside the same row by row, and how far both agree."""
+    artifact = load_artifact("artifact://tiny")
+    encoder, step_s = Encoder(artifact), artifact.manifest.step_s
+    runs = [drive(options.seed, number * 500, encoder, 50.0) for number in range(2)]
+    window = window_of(runs, artifact.manifest.encoder_id, step_s)
+    now = drive(options.seed, RUN, encoder, 10.0)
+    decision = Decision(artifact, now, STANDPOINTS[-1], window, options.threads)
+    planner_ms = spent_ms(decision.plan, max(3, options.repeat // 5))
+    loop = row_by_row(decision, artifact, decision.plan()[0])
+    forecasts = SEARCH.plans * SEARCH.steps * SEARCH.iterations
+    loop_ms = min(loop["row_ms"].values()) * forecasts
+    found: dict[str, Any] = {
+        "loop_ms": round(loop_ms, 1), "planner_ms": planner_ms, "ratio": round(loop_ms / planner_ms, 1), **loop,
+        "window": len(window),
+    }  # fmt: skip
+    if options.agreement:
+        decisions = [(at, Decision(artifact, now, at, window, options.threads)) for at in STANDPOINTS]
+        found["rank_correlation"] = {
+            f"{at * step_s:g} s": agreement(each, artifact, options.seed, at, encoder) for at, each in decisions
+        }
+    return found
+
+
+def main() -> None:
+    """Measure and print, and write where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repeat", type=int, default=50)
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of the forecaster")
+    parser.add_argument("--agreement", action="store_true", help="how costs rank step by step, and in truth")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found = latent_search(options) | robot_rate(options.seed, options.repeat)
+    found["config"] = {
+        "candidates": SEARCH.plans, "decisions": SEARCH.steps, "decision_s": SEARCH.step_s,
+        "iterations": SEARCH.iterations, "elites": SEARCH.elites, "discount": DISCOUNT, "threads": options.threads,
+        "timed_rows": TIMED_ROWS, "mppi_plans": 1000, "mppi_steps": 56, "memories": MEMORIES, "looked_up": LOOKED_UP,
+        "latent": LATENT, "seed": options.seed,
     }  # fmt: skip
     print(json.dumps(found, indent=2))
     if options.json:

@@ -95,7 +95,7 @@ class Mppi:
         pose_BS3 = self._vehicle.roll_out(pose_3, plan_BSA)
         cost_B = cost(pose_BS3, plan_BSA) @ self._discount_S
         weighed_B = cost_B if judged is None else judged(plan_BSA, pose_BS3, cost_B)
-        weight_B = _weights(weighed_B, self._settings.temperature)
+        weight_B = weights(weighed_B, self._settings.temperature)
         mean_SA = np.einsum("b,bsa->sa", weight_B, plan_BSA)
         bounded = self._limits.bounded(mean_SA[:, None], self._before_A, self._change_A, self._vehicle.step_s)
         self._plan_SA = bounded[:, 0]
@@ -143,7 +143,8 @@ def coloured(rng: np.random.Generator, shape: tuple[int, ...], colour: float) ->
     return np.asarray(filtered.reshape(shape))
 
 
-def _weights(cost_B: np.ndarray, temperature: float) -> np.ndarray:
+def weights(cost_B: np.ndarray, temperature: float) -> np.ndarray:
+    """Return the share of each plan in their mean, by what it costs, [B]."""
     best = cost_B.min()
     spread = max(float(np.median(cost_B[np.isfinite(cost_B)]) - best), 1e-6)
     weight_B = np.exp((best - cost_B) / (temperature * spread))

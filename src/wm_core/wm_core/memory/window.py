@@ -224,6 +224,11 @@ class Window:
         """Return what is held now, for another thread to look through; what comes later does not change it."""
         return HeldPlaces(self._search, self._held_rows, None if self._is_everything else self.area)
 
+    @property
+    def rows(self) -> np.ndarray:
+        """The rows of all records held, for ``neighbours``."""
+        return self._live_N
+
     def neighbours(self, row_K: np.ndarray) -> Neighbours:
         """Return the records of some rows, as ``query_batch`` and ``nearest_poses`` name them."""
         return self._table.neighbours(row_K)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from wm_core.errors import ProjectionError
 from wm_core.projection import Projection
@@ -129,6 +130,17 @@ class Artifact:
     def without_memory(self) -> TransitionModule:
         """Return the same transition trained without memory, which evaluation compares with."""
         return self._transition("without_memory")
+
+    def weights(self, part: str) -> dict[str, Tensor]:
+        """Return the weights and buffers of a TorchScript part, by name.
+
+        Raises:
+            ArtifactError: The artifact has no such part, or onnxruntime runs it.
+        """
+        named = self.manifest.part(part)
+        if named is not None and named[1] == RUNTIMES[".onnx"]:
+            raise ArtifactError(f"the weights of {part} lie in an ONNX file")
+        return dict(self._loaded(part).state_dict())
 
     def action_statistics(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return mean and standard deviation of each action over the training set, [A] each; ``None``: not kept."""
