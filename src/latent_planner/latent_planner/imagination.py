@@ -210,7 +210,7 @@ class Imagination:
         key = (id(window), window.epoch, window.revision)
         if self._held == key:
             return
-        row_N = window.rows
+        row_N = window.row_numbers
         self._window, self._held, table = window, key, window.neighbours(row_N)
         # One more here too: the last is where -1 leads.
         self._place_of = np.full(int(row_N.max(initial=-1)) + 2, -1)

@@ -66,7 +66,42 @@ def test_a_picture_is_looked_up_where_it_was_seen():
     look_ND = np.repeat(rng.normal(size=(8, 16)), 5, axis=0) + 0.01 * rng.normal(size=(40, 16))
     found = look_up(look_ND[12], look_ND, pose_N3)
     assert found.memory == 12
-    assert found.pose_3 == pytest.approx(pose_N3[12])
+    assert found.pose_3 == pytest.approx(pose_N3[12], abs=0.9)
+
+
+def corridor(count=41, spacing_m=0.1):
+    """Memories along a straight line whose look turns smoothly with the way, and the look at any place between."""
+    x_N = spacing_m * np.arange(count)
+    wave_2D = np.random.default_rng(0).normal(size=(2, 24)) * [[0.8], [0.0]]
+
+    def look(x):
+        return np.sin(np.multiply.outer(x, wave_2D[0]) + wave_2D[1] + np.arange(24.0)).astype(np.float32)
+
+    return look(x_N), np.column_stack([x_N, np.zeros(count), np.zeros(count)]), look
+
+
+@pytest.mark.parametrize("x", [1.05, 2.0, 2.03, 2.98])
+def test_the_pose_of_a_picture_lies_between_the_memories_and_not_on_one(x):
+    look_ND, pose_N3, look = corridor()
+    found = look_up(look(x), look_ND, pose_N3)
+    assert found.pose_3 == pytest.approx([x, 0.0, 0.0], abs=0.03)
+
+
+def test_a_pose_is_refined_across_half_a_turn():
+    look_ND, pose_N3, look = corridor()
+    pose_N3[:, 2] = np.where(np.arange(41) % 2, np.pi - 0.02, -np.pi + 0.02)
+    found = look_up(look(2.05), look_ND, pose_N3)
+    assert abs(abs(found.pose_3[2]) - np.pi) < 0.05
+
+
+def test_a_memory_that_stands_alone_gives_its_own_pose():
+    look_ND, pose_N3, look = corridor(count=3, spacing_m=5.0)
+    assert look_up(look(5.0), look_ND, pose_N3).pose_3 == pytest.approx(pose_N3[1])
+
+
+def test_places_that_all_look_the_same_give_the_best_one_s_own_pose():
+    pose_N3 = np.column_stack([0.1 * np.arange(5), np.zeros(5), np.zeros(5)])
+    assert look_up(np.ones(8), np.ones((5, 8)), pose_N3).pose_3 == pytest.approx(pose_N3[0])
 
 
 def test_places_that_look_alike_are_named_and_not_guessed():

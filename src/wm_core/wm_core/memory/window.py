@@ -225,7 +225,7 @@ class Window:
         return HeldPlaces(self._search, self._held_rows, None if self._is_everything else self.area)
 
     @property
-    def rows(self) -> np.ndarray:
+    def row_numbers(self) -> np.ndarray:
         """The rows of all records held, for ``neighbours``."""
         return self._live_N
 
