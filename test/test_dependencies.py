@@ -55,6 +55,7 @@ OUTSIDE = {
     "starlette": Outside("python3-starlette-pip", "starlette"),
     "torch": Outside("python3-torch-pip", "torch"),
     "transformers": Outside("python3-transformers-pip", "transformers", "extras"),
+    "tritonclient": Outside("python3-tritonclient-pip", "tritonclient"),
     "uvicorn": Outside("python3-uvicorn-pip", "uvicorn"),
     "yaml": Outside("python3-yaml", "PyYAML"),
     # What rosbags brings along; Python 3.14 has the last one itself.

@@ -36,6 +36,14 @@ def test_a_file_and_its_pixels_give_the_latent_that_the_encoder_gives(served, mo
         headers={"content-type": "application/octet-stream"},
     )
     assert raw.json()["latent"] == expected
+    small_HW3 = picture(height=64)
+    as_it_is = served.http.post(
+        "/encode",
+        params={"encoding": "rgb8", "width": 64, "height": 64},
+        content=small_HW3.tobytes(),
+        headers={"content-type": "application/octet-stream"},
+    )
+    assert as_it_is.json()["latent"] == models.encode(small_HW3).tolist()
     in_json = served.http.post("/encode", json={"image": {"data": base64.b64encode(png(image_HW3)).decode()}})
     assert in_json.json()["latent"] == expected
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 
 from wm_api import pages
@@ -23,6 +24,14 @@ from wm_api.validation import invalid_of
 from wm_api.world import World
 
 _TEXT = "Latents, forecasts and memories of a robot's world model. Every refusal names the field that is at fault."
+# The framework would send its own measurements wherever the environment says.
+_SILENT: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 
 def create_app(world: World, settings: ApiSettings, page_folders: Sequence[Path] = (pages.STATIC,)) -> FastAPI:
@@ -44,7 +53,7 @@ def create_app(world: World, settings: ApiSettings, page_folders: Sequence[Path]
 
     app = FastAPI(
         title="World model", description=_TEXT, version=world.models.version(), docs_url=None, redoc_url=None,
-        lifespan=lifespan, openapi_url="/openapi.json",
+        lifespan=lifespan, openapi_url="/openapi.json", telemetry=_SILENT,
     )  # fmt: skip
     app.state.service = service
     app.state.files = pages.Files(page_folders)

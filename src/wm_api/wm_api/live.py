@@ -74,6 +74,7 @@ class Live:
         self._event_count = 0
         self._frame: Mapping[str, Any] | None = None
         self._frame_count = 0
+        self._standing: dict[tuple[str, str], Event] = {}
         self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
     def publish(self, frame: Mapping[str, Any]) -> None:
@@ -83,11 +84,20 @@ class Live:
             self._frame = frame
             self._wake()
 
-    def happened(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Add an event."""
+    def happened(self, kind: str, data: Mapping[str, Any], about: str | None = None) -> None:
+        """Add an event.
+
+        Args:
+            kind: The event's name.
+            data: JSON-ready.
+            about: What stands like this from now on, such as a node; None: it happened and is over.
+        """
         with self._lock:
             self._event_count += 1
-            self._events.append(Event(self._event_count, kind, data))
+            event = Event(self._event_count, kind, data)
+            self._events.append(event)
+            if about is not None:
+                self._standing[kind, about] = event
             self._wake()
 
     @property
@@ -109,6 +119,12 @@ class Live:
         with self._lock:
             event = self._event_count if last_event_id is None else min(last_event_id, self._event_count)
             return Cursor(frame=0, event=max(event, 0))
+
+    def standing(self, cursor: Cursor) -> list[Event]:
+        """Return how things stood where a new watcher begins: the newest event about each of them, in their order."""
+        with self._lock:
+            events = sorted(self._standing.values(), key=lambda event: event.id)
+            return [event for event in events if event.id <= cursor.event]
 
     def take(self, cursor: Cursor) -> News:
         """Return what is new to a watcher and move its cursor on."""

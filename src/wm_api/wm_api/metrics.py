@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from wm_api.security import App, Message, Receive, Scope, Send
 
@@ -16,6 +24,7 @@ class Metrics:
     """Counters and gauges of one service, in a registry of their own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()
         self.registry = CollectorRegistry()
         own = self.registry
         self.requests = Counter("wm_http_requests", "Requests answered.", ["method", "route", "status"], registry=own)

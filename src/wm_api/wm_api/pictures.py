@@ -57,7 +57,8 @@ def read_picture(picture: CompressedPicture | RawPicture, field: str = "image") 
         if isinstance(picture, CompressedPicture):
             return compressed_image_from_msg(picture)
         _check_size(picture, field)
-        return image_from_msg(picture)
+        # What a body holds cannot be written to, which torch warns of.
+        return np.require(image_from_msg(picture), requirements="W")
     except MessageError as error:
         raise InvalidError(field, str(error)) from error
 

@@ -146,7 +146,7 @@ class Player:
             self._wanted_s = monotonic()
 
     def _say(self, state: str, detail: str = "") -> None:
-        self._world.live.happened("source", {"state": state, "detail": detail})
+        self._world.live.happened("source", {"state": state, "detail": detail}, "source")
 
     def _run(self) -> None:
         self._say("reading", self._recorded.path.name)

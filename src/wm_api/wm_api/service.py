@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Request, Response
 
 from wm_api.errors import ApiError
 from wm_api.metrics import Metrics
+from wm_api.resuming import Rollouts
 from wm_api.security import knows_token
 from wm_api.settings import ApiSettings
 from wm_api.streams import Streams
@@ -35,6 +36,7 @@ class Service:
         self.inference = Worker("inference", settings.queue_size)
         self.files = Worker("memory", settings.queue_size, _FILE_THREADS)
         self.streams = Streams(settings.most_streams)
+        self.rollouts = Rollouts()
         self.metrics = Metrics()
         self.metrics.watch("wm_inference_queue", "Computations that wait or run.", lambda: self.inference.held_count)
         self.metrics.watch("wm_inference_refused", "Computations refused so far.", lambda: self.inference.refused_count)

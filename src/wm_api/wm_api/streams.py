@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ PING_S = 10.0
 RETRY_MS = 1000
 """After this time a browser connects again [ms]."""
 _STALL_S = 30.0
+_AGAIN_S = 0.1
 
 
 def event(data: Any, *, name: str = "", number: int | None = None) -> bytes:
@@ -113,9 +114,7 @@ class EventStream(Response):
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await _end(tasks)
                 await self._events.aclose()
             sending = tasks[0]
             if sending.done() and not sending.cancelled() and (error := sending.exception()) is not None:
@@ -130,6 +129,14 @@ class EventStream(Response):
             await asyncio.wait_for(
                 send({"type": "http.response.body", "body": chunk, "more_body": True}), timeout=_STALL_S
             )
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended: before Python 3.12 ``wait_for`` loses a cancellation now and then."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=_AGAIN_S)
 
 
 async def _gone(receive: Callable[[], Awaitable[Any]]) -> None:

@@ -172,7 +172,7 @@ def _of_bytes(entry: Mapping[str, Any], spec: Spec, data: bytes, size: int) -> n
         raise InvalidError(
             f"{spec.name}.parameters.binary_data_size", f"{size} bytes, {len(data)} came, expected {expected}"
         )
-    return _finite(np.frombuffer(data, dtype).reshape(shape), spec)
+    return _finite(np.frombuffer(bytearray(data), dtype).reshape(shape), spec)
 
 
 def _of_json(entry: Mapping[str, Any], spec: Spec) -> np.ndarray:

@@ -77,6 +77,8 @@ async def _live(served: Service, last_event_id: int | None) -> AsyncGenerator[by
     live, metrics = served.world.live, served.metrics
     cursor = live.cursor(last_event_id)
     yield retry()
+    for each in live.standing(cursor) if last_event_id is None else ():
+        yield event(each.data, name=each.kind, number=each.id)
     while True:
         if not await live.changed(cursor, PING_S):
             yield comment("ping")

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from wm_api.bodies import EncodeInput, input_of_file, input_of_json
 from wm_api.errors import ApiError, InvalidError
+from wm_api.resuming import Begun
 from wm_api.schemas import (
     REFUSALS,
     EncodeAnswer,
@@ -26,7 +27,6 @@ from wm_api.schemas import (
 from wm_api.service import Json, Served, Service
 from wm_api.streams import EventStream, event, retry
 from wm_api.validation import invalid_of
-from wm_api.world import Look
 
 router = APIRouter(tags=["models"], responses=REFUSALS)
 
@@ -122,6 +122,7 @@ LastEventId = Annotated[str, Header(max_length=40, description="Step that was re
 
 @router.get("/stream-rollout", response_class=Response, responses=_EVENTS)
 async def stream_rollout_from_now(
+    request: Request,
     served: Served,
     horizon: Annotated[Horizon | None, Query()] = None,
     memory: bool = True,
@@ -130,13 +131,15 @@ async def stream_rollout_from_now(
 ) -> Response:
     """Imagine from now with the present action held: one event per step, its id the step; `event: end` at the end."""
     asked = RolloutRequest(horizon=horizon, memory=memory, images=images)
-    return _stream(served, asked, _resumed(last_event_id))
+    return _stream(served, request, asked, _resumed(last_event_id))
 
 
 @router.post("/stream-rollout", response_class=Response, responses=_EVENTS)
-async def stream_rollout(asked: RolloutRequest, served: Served, last_event_id: LastEventId = "") -> Response:
+async def stream_rollout(
+    request: Request, asked: RolloutRequest, served: Served, last_event_id: LastEventId = ""
+) -> Response:
     """Imagine as `/rollout` does: one event per step, its id the step; `event: end` at the end."""
-    return _stream(served, asked, _resumed(last_event_id))
+    return _stream(served, request, asked, _resumed(last_event_id))
 
 
 def _resumed(last_event_id: str) -> int:
@@ -147,26 +150,32 @@ def _resumed(last_event_id: str) -> int:
     return int(last_event_id)
 
 
-def _stream(served: Service, asked: RolloutRequest, after: int) -> Response:
+def _stream(served: Service, request: Request, asked: RolloutRequest, after: int) -> Response:
     served.streams.require_room()
     world = served.world
-    look = world.look(asked, asked.actions)
     steps = world.steps_of(asked.horizon, asked.actions)
-    return EventStream(served.streams, _steps(served, asked, look, steps, after))
+    if after >= steps:
+        # At this, and at nothing else, a browser stops to connect again.
+        return Response(status_code=204)
+    who, what = request.client.host if request.client else "", asked.model_dump_json()
+    begun = served.rollouts.resume(who, what) if after else None
+    if begun is None:
+        begun = served.rollouts.begin(who, what, world.look(asked, asked.actions), _name())
+    return EventStream(served.streams, _steps(served, asked, begun, steps, after))
 
 
 async def _steps(
-    served: Service, asked: RolloutRequest, look: Look, steps: int, after: int
+    served: Service, asked: RolloutRequest, begun: Begun, steps: int, after: int
 ) -> AsyncGenerator[bytes, None]:
     """Yields the steps after one; computed a few at a time, so that a watcher who goes costs no more than those."""
-    world, name = served.world, _name()
+    world = served.world
     yield retry()
     try:
-        imagined = (await served.inference.run(world.imagine, look, steps))[after:]
+        imagined = (await served.inference.run(world.imagine, begun.look, steps))[after:]
         at, size = 0, 1
         while at < len(imagined):
             some = imagined[at : at + size]
-            for entry in await served.inference.run(world.step_entries, some, asked.images, name):
+            for entry in await served.inference.run(world.step_entries, some, asked.images, begun.name):
                 yield event({**world.models.identity(), **entry}, name="step", number=entry["step"])
             at, size = at + size, _CHUNK
     except ApiError as error:
