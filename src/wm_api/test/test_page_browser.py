@@ -201,22 +201,15 @@ def test_nothing_is_cut_off_at_the_side(page, size):
     assert least >= 12.0
 
 
-def test_it_tells_that_the_service_is_gone_and_comes_back(page, service):
+def test_it_tells_what_is_gone_the_service_or_its_source_and_comes_back(page, service):
     service.kill()
     page.wait(lambda: state(page) == "gone", "it is told")
     assert "no connection" in page.text("connection-text")
     assert "does not answer" in page.text("parts")
-    service.start()
-    page.wait(lambda: state(page) == "live", "it comes back")
-    advance(page, 20)
     pictures = page.run("return document.getElementById('camera').src")
-    page.wait(lambda: page.run("return document.getElementById('camera').src") != pictures, "pictures go on")
-
-
-def test_it_tells_that_nothing_comes_any_more(page, service):
-    service.kill()
     service.start("--once", bag="short")
     page.wait(lambda: state(page) == "live", "it comes back")
-    page.wait(lambda: state(page) == "silent", "it is told")
+    page.wait(lambda: page.run("return document.getElementById('camera').src") != pictures, "pictures go on")
+    page.wait(lambda: state(page) == "silent", "it is told that the recording ended")
     assert "no data" in page.text("connection-text")
     page.wait(lambda: "no frame" in page.text("parts"), "the reason is told")
