@@ -1,6 +1,7 @@
 """Start the graph: latent_publisher, transition_predictor, spatial_memory and world_action.
 
 ros2 launch wm_bringup world_model.launch.py camera:=/front/image_raw pose:=/amcl_pose composed:=false
+ros2 launch wm_bringup world_model.launch.py planner:=true drive:=true  # goals: /latent_planner/plan
 """
 
 from launch import LaunchDescription

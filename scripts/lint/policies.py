@@ -18,8 +18,10 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 import rclpy
+from latent_planner.node import LatentPlanner
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from transition_predictor.node import TransitionPredictor
 from wm_bringup.composed import make_nodes
@@ -70,7 +72,7 @@ def real_endpoints() -> dict[str, Endpoints]:
     Every node follows ``/clock``, which is the most that it asks for. ROS must be up, under ``use_sim_time``.
     """
     found: dict[str, Endpoints] = {}
-    for make in (lambda: [*make_nodes(), SimulatedRobot()], lambda: [TransitionPredictor()]):
+    for make in (lambda: [*make_nodes(), SimulatedRobot()], lambda: [TransitionPredictor(), _planner()]):
         nodes = make()
         for name, endpoints in _settled(nodes).items():
             mine = found.setdefault(name, {kind: set() for kind in _KINDS})
@@ -79,6 +81,11 @@ def real_endpoints() -> dict[str, Endpoints]:
         for node in nodes:
             node.destroy_node()
     return found
+
+
+def _planner() -> Node:
+    """Return a planner that has all that it may be told to have."""
+    return LatentPlanner(parameter_overrides=[Parameter(name, value=True) for name in ("drive", "show_candidates")])
 
 
 def measured(namespace: str = "") -> dict[str, Endpoints]:

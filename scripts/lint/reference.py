@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from wm_bringup.configuration import NODES
+from wm_bringup.configuration import NODES, OPTIONAL_NODES
 from wm_sim_ros.params import WmSimParams
 from world_model.cli import COMMANDS, MORE
 from world_model.cli import main as wm
@@ -36,7 +36,7 @@ def parameters() -> str:
         "name ends the node with exit code 2 and the nearest known one.\n"
     )
     with _clean_environment():
-        for node, params in {**NODES, "wm_sim": WmSimParams}.items():
+        for node, params in {**NODES, **OPTIONAL_NODES, "wm_sim": WmSimParams}.items():
             rows = [_parameter_row(field) for field in dataclasses.fields(params)]
             head = "| parameter | default | values | env | live | what |\n|---|---|---|---|---|---|"
             parts.append(f"## {node}\n\n{head}\n" + "\n".join(rows) + "\n")
@@ -44,9 +44,9 @@ def parameters() -> str:
 
 
 def messages() -> str:
-    """Return the page with the definition of every message and service."""
-    parts = [f"# Messages and services\n\n{_WRITTEN}\nWho sends what: [interfaces](interfaces.md).\n"]
-    for kind in ("msg", "srv"):
+    """Return the page with the definition of every message, service and action."""
+    parts = [f"# Messages, services and actions\n\n{_WRITTEN}\nWho sends what: [interfaces](interfaces.md).\n"]
+    for kind in ("msg", "srv", "action"):
         for path in sorted((ROOT / "src" / "wm_interfaces" / kind).glob(f"*.{kind}")):
             parts.append(f"## wm_interfaces/{kind}/{path.stem}\n\n```\n{path.read_text().strip()}\n```\n")
     return "\n".join(parts)
@@ -112,7 +112,8 @@ def _clean_environment() -> Iterator[None]:
 
 
 def _environment_names() -> set[str]:
-    fields = [field for params in (*NODES.values(), WmSimParams) for field in dataclasses.fields(params)]
+    every = (*NODES.values(), *OPTIONAL_NODES.values(), WmSimParams)
+    fields = [field for params in every for field in dataclasses.fields(params)]
     return {str(field.metadata["env"]) for field in fields if field.metadata["env"]}
 
 

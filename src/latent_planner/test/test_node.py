@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path as FilePath
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from std_msgs.msg import Header
 from wm_core.se3 import quaternion_of
 from wm_interfaces.action import Plan
 from wm_ros import floats, pose_to_msg, qos
+from wm_testing.nodes import assert_file_sets_every_parameter
 
+CONFIG = FilePath(__file__).parents[3] / "config" / "latent_planner.yaml"
 Result = Plan.Result
 pytestmark = pytest.mark.slow
 
@@ -206,3 +209,7 @@ def test_deactivated_the_robot_stands_and_the_goal_is_answered(make_world):
     assert not sent.result().accepted
     world.on_executor(world.node.trigger_activate)
     assert world.run(pose=pose_goal(world.x + 1.0)).result.name == "REACHED"
+
+
+def test_the_parameter_file_sets_every_parameter():
+    assert_file_sets_every_parameter(CONFIG, "latent_planner", LatentPlannerParams)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from wm_bringup.configuration import NODES, config_directory, option_values, ros_arguments
+from wm_bringup.configuration import NODES, OPTIONAL_NODES, config_directory, option_values, ros_arguments
 from wm_ros import ConfigurationError
 
 
@@ -59,7 +59,7 @@ def test_options_go_to_the_nodes_that_have_them(tmp_path: Path):
 
 def test_all_nodes_start_with_one_artifact():
     named = {}
-    for node in NODES:
+    for node in (*NODES, *OPTIONAL_NODES):
         (entries,) = yaml.safe_load((config_directory() / f"{node}.yaml").read_text()).values()
         named[node] = entries["ros__parameters"]["model_path"]
     assert set(named.values()) == {"artifact://generic"}, named
@@ -77,7 +77,7 @@ def test_what_suits_the_source_comes_before_the_environment(tmp_path: Path, monk
 
 
 def test_every_node_has_a_shipped_file_that_names_it():
-    for node in [*NODES, "wm_sim"]:
+    for node in [*NODES, *OPTIONAL_NODES, "wm_sim"]:
         assert list(yaml.safe_load((config_directory() / f"{node}.yaml").read_text())) == [f"/**/{node}"]
 
 

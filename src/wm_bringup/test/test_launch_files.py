@@ -62,6 +62,32 @@ def test_all_nodes_stand_in_the_namespace_and_hear_the_robots_topics(path: Path,
         ]
 
 
+@pytest.mark.parametrize("composed", ["true", "false"])
+@pytest.mark.parametrize("path", GRAPH_FILES, ids=ids)
+def test_the_planner_is_a_process_of_its_own_that_drives_only_where_it_is_told_to(path: Path, composed: str):
+    def planners(**given: str) -> list[Node]:
+        nodes = nodes_of(path, namespace="robot1", composed=composed, actions="cmd", **given)
+        return [node for node in nodes if node.package == "latent_planner"]
+
+    assert not planners()
+    (shown,), (driving,) = planners(planner="true"), planners(planner="true", drive="true")
+    assert (shown.executable, shown.name, shown.namespace) == ("latent_planner_node", "latent_planner", "robot1")
+    assert ("actions", "cmd") in shown.remappings
+    assert "drive" not in shown.parameters[-1]
+    assert driving.parameters[-1]["drive"] is True
+    with pytest.raises(ConfigurationError, match="needs planner:=true"):
+        planners(drive="true")
+
+
+def test_the_simulated_robot_lets_the_planner_drive():
+    def given_to_the_robot(**given: str) -> list:
+        nodes = nodes_of(FOLDER / "simulate.launch.py", planner="true", **given)
+        return next(node for node in nodes if node.package == "wm_sim_ros").parameters
+
+    assert {"driven_by": "actions"} in given_to_the_robot(drive="true")
+    assert {"driven_by": "actions"} not in given_to_the_robot()
+
+
 @pytest.mark.parametrize("path", GRAPH_FILES, ids=ids)
 def test_nothing_is_remapped_by_default(path: Path):
     assert all(node.remappings == [] and node.namespace == "" for node in nodes_of(path))
@@ -81,6 +107,7 @@ def test_recording_is_of_the_namespaces_topics():
         ("world_model", {"params_file": "/nowhere.yaml"}, "no parameter file '/nowhere.yaml'"),
         ("world_model", {"params_file": "/nowhere.yaml", "composed": "false"}, "no parameter file '/nowhere.yaml'"),
         ("world_model", {"rviz": "maybe"}, "rviz:=maybe"),
+        ("world_model", {"planner": "perhaps"}, "planner:=perhaps"),
         ("simulate", {"seed": "abc"}, "seed:=abc"),
         ("simulate", {"params_file": "/nowhere.yaml"}, "no parameter file '/nowhere.yaml'"),
         ("replay", {"slow_branch": "2"}, "slow_branch:=2"),

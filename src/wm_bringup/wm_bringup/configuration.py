@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from ament_index_python.packages import get_package_share_directory
+from latent_planner.params import LatentPlannerParams
 
 from latent_publisher.params import LatentPublisherParams
 from spatial_memory.params import SpatialMemoryParams
@@ -27,6 +28,8 @@ NODES: dict[str, type] = {
     "world_action": WorldActionParams,
 }
 """{node = package name: its parameters}, in the order in which they start."""
+OPTIONAL_NODES: dict[str, type] = {"latent_planner": LatentPlannerParams}
+"""The same of nodes that start only where they are asked for, each as a process of its own."""
 
 
 def config_directory() -> Path:
@@ -34,9 +37,14 @@ def config_directory() -> Path:
     return Path(get_package_share_directory("wm_bringup")) / "config"
 
 
+def params_of(node: str) -> type:
+    """Returns a node's parameters."""
+    return {**NODES, **OPTIONAL_NODES}[node]
+
+
 def option_values(node: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Returns those options that the node has a parameter for; None and "" say nothing."""
-    names = {field.name for field in dataclasses.fields(NODES[node])}
+    names = {field.name for field in dataclasses.fields(params_of(node))}
     return {name: value for name, value in options.items() if name in names and value not in (None, "")}
 
 
@@ -74,7 +82,8 @@ def check_user_file(path: Path, namespace: str = "") -> None:
         raise ConfigurationError(f"parameter file '{path}': {' '.join(str(error).split())}") from error
     if entries is not None and not isinstance(entries, dict):
         raise ConfigurationError(f"parameter file '{path}' holds no nodes with parameters")
-    unseen = [str(key) for key in entries or {} if str(key).lstrip("/") in NODES] if namespace.strip("/") else []
+    ours = {*NODES, *OPTIONAL_NODES} if namespace.strip("/") else set()
+    unseen = [str(key) for key in entries or {} if str(key).lstrip("/") in ours]
     if unseen:
         raise ConfigurationError(
             f"parameter file '{path}': '{unseen[0]}' is no node in namespace '/{namespace.strip('/')}'; "
@@ -116,7 +125,7 @@ def ros_arguments(
     """
     for path in files:
         check_user_file(path, namespace)
-    environment = {node: environment_overrides(NODES[node]) for node in nodes}
+    environment = {node: environment_overrides(params_of(node)) for node in nodes}
     chosen = {node: option_values(node, options or {}) for node in nodes}
     usual = {node: option_values(node, defaults or {}) for node in nodes}
     chain = [

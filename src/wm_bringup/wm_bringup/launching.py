@@ -21,6 +21,7 @@ from wm_bringup.configuration import (
     check_user_file,
     config_directory,
     option_values,
+    params_of,
     shipped_file,
 )
 from wm_bringup.viewing import ROBOT_FRAME, written
@@ -75,6 +76,8 @@ def graph_arguments(
         ("use_sim_time", use_sim_time, "follow /clock"),
         ("composed", "true", "all nodes in one process; false: each a process of its own"),
         ("slow_branch", "true", "start world_action too"),
+        ("planner", "false", "start latent_planner too, as a process of its own"),
+        ("drive", "", "true: latent_planner sends its commands to the robot; empty: as the parameter files say"),
         ("rviz", "false", "start rviz2 with config/world_model.rviz, as monitor.launch.py does"),
     ]
     plain = [DeclareLaunchArgument(n, default_value=value, description=text) for n, value, text in described]
@@ -202,7 +205,20 @@ def graph_actions(context: LaunchContext) -> list[Action]:
     composed = is_true(context, "composed")
     nodes = [node for node in NODES if node != "world_action" or is_true(context, "slow_branch")]
     actions: list[Action] = [_composed(context)] if composed else [_separate(context, node) for node in nodes]
+    actions += [_separate(context, node) for node in _wanted(context)]
     return [*actions, *view_actions(context)] if is_true(context, "rviz") else actions
+
+
+def _wanted(context: LaunchContext) -> list[str]:
+    """Returns which of the nodes that start only where they are asked for are.
+
+    Raises:
+        ConfigurationError: Somebody is to drive, and nobody is there who could.
+    """
+    planner, drive = is_true(context, "planner"), context.launch_configurations["drive"]
+    if drive and is_true(context, "drive") and not planner:
+        raise ConfigurationError("drive:=true needs planner:=true")
+    return ["latent_planner"] if planner else []
 
 
 def view_actions(context: LaunchContext) -> list[Action]:
@@ -271,7 +287,8 @@ def _frames(context: LaunchContext) -> list[Action]:
 def _options(context: LaunchContext) -> dict[str, Any]:
     given = context.launch_configurations
     named = {"model_path": "model_path", "device": "device", "db_path": "memory", "profile": "profile"}
-    return {parameter: given[argument] for parameter, argument in named.items()}
+    options: dict[str, Any] = {parameter: given[argument] for parameter, argument in named.items()}
+    return {**options, "drive": is_true(context, "drive") if given["drive"] else ""}
 
 
 def _composed(context: LaunchContext) -> Node:
@@ -300,7 +317,7 @@ def _separate(context: LaunchContext, node: str) -> Node:
     parameters: list[Any] = [
         str(shipped_file(node)),
         option_values(node, {"model_path": context.launch_configurations["default_model_path"]}),
-        environment_overrides(NODES[node]),
+        environment_overrides(params_of(node)),
         *([user_file] if user_file else []),
         {**option_values(node, _options(context)), "use_sim_time": is_true(context, "use_sim_time")},
     ]

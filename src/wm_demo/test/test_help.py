@@ -9,6 +9,7 @@ import pytest
 from wm_demo.graph import executable
 
 NODES = {
+    "latent_planner": ("latent_planner_node", "drive"),
     "latent_publisher": ("latent_publisher_node", "publish_rate"),
     "transition_predictor": ("transition_predictor_node", "use_memory"),
     "spatial_memory": ("spatial_memory_node", "db_path"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from latent_planner.node import LatentPlanner
 from rclpy.node import Node
 from std_msgs.msg import Float32MultiArray
 
@@ -40,6 +41,8 @@ NODES: dict[str, Callable[..., Node]] = {
     "world_action": WorldAction,
     "wm_sim": SimulatedRobot,
 }
+ALONE: dict[str, Callable[..., Node]] = {"latent_planner": LatentPlanner}
+"""Nodes that start only where they are asked for."""
 
 
 def names_of(node: Node) -> set[str]:
@@ -49,11 +52,11 @@ def names_of(node: Node) -> set[str]:
     return {each.topic_name for each in topics} | {each.service_name for each in services}
 
 
-@pytest.mark.parametrize("name", NODES)
+@pytest.mark.parametrize("name", [*NODES, *ALONE])
 @pytest.mark.usefixtures("ros_context")
 def test_everything_of_a_node_stands_in_its_namespace(monkeypatch: pytest.MonkeyPatch, artifact: Path, name: str):
     monkeypatch.setenv("WM_CHECKPOINT_PATH", str(artifact))
-    node = NODES[name](namespace="robot1")
+    node = {**NODES, **ALONE}[name](namespace="robot1")
     try:
         outside = {each for each in names_of(node) if not each.startswith("/robot1/")}
     finally:
