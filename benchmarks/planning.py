@@ -5,156 +5,147 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from latent_planner.goals import GoalError, look_up
-from latent_planner.ground import Ground, GroundSettings
-from latent_planner.limits import Limits
-from latent_planner.planner import Planner
-from latent_planner.vehicle import Vehicle
+import torch
+from latent_planner.goals import GoalError
 
+from benchmarks.planning_learners import drives, train
+from benchmarks.planning_methods import METHODS, SIDE, STEP_S, Eyes, Lap, Robot, Sight
 from latent_publisher.encoder import Encoder
-from wm_sim import DEFAULT_CHANGES, STILL, SimStep, Simulation, Task, make_building, make_task, simulate
-from wm_sim.building import Building
+from wm_sim import DEFAULT_CHANGES, STILL, Changes, Simulation, Task, make_building, make_task
 from world_model.runtime.artifacts import load_artifact
-from world_model.runtime.motion_model import MotionModel
 
-LAP_S, KEPT_EVERY, SIDE = 50.0, 4, 64
-LIMITS = Limits(high=(1.2, 2.0))
-Steer = Callable[[SimStep], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Lap:
-    """What the robot remembers of a building: poses [N, 3] and latents [N, D] of one lap."""
-
-    pose_N3: np.ndarray
-    latent_ND: np.ndarray
+TASKS = ("reach_image", "follow_route", "return_to_start")
+KINDS: dict[str, Changes] = {"still": STILL, "with changes": DEFAULT_CHANGES}
 
 
 @dataclass(frozen=True)
 class Drive:
-    """How one drive ended."""
+    """How one drive ended.
 
+    Attributes:
+        building: Seed of the building.
+        goal: Number of the goal in it.
+        has_succeeded: Within 0.5 m and 30 degrees, stopped, in time, without contact.
+        contacts: 1 where a contact ended it.
+        time_s: How long it took.
+        spl: Success weighed by the shortest way over the way driven.
+        ended: ``reached``, ``contact``, ``late``, or why a picture was refused.
+        left_m: From the goal at the end.
+    """
+
+    building: int
+    goal: int
     has_succeeded: bool
     contacts: int
     time_s: float
     spl: float
-    refused: str = ""
+    ended: str
+    left_m: float
 
 
-def remember(seed: int, encoder: Encoder, *, still: bool) -> Lap:
-    """Return the memories of a first lap."""
-    changes = STILL if still else DEFAULT_CHANGES
-    steps = list(simulate(seed, LAP_S, image_size=(SIDE, SIDE), changes=changes))[::KEPT_EVERY]
-    return Lap(np.array([step.pose for step in steps]), np.stack([encoder.encode(step.image_HWC) for step in steps]))
-
-
-def planned(lap: Lap, goal_3: np.ndarray, vehicle: Vehicle) -> Steer:
-    """Drive by the field over remembered ground."""
-    field = Ground(lap.pose_N3, np.zeros(len(lap.pose_N3), int), GroundSettings()).field(goal_3[:2])
-    planner = Planner(vehicle, LIMITS)
-    planner.drive_to(goal_3, field)
-    return lambda step: planner.decide(np.array(step.pose), float(step.motion_2[0])).command_A
-
-
-def straight(lap: Lap, goal_3: np.ndarray, vehicle: Vehicle) -> Steer:
-    """Drive straight at the goal, then turn as it asks for."""
-    return lambda step: _towards(np.array(step.pose), goal_3, goal_3[:2])
-
-
-def replayed(lap: Lap, goal_3: np.ndarray, vehicle: Vehicle) -> Steer:
-    """Drive on as the remembered lap did, from the memory nearest to the robot."""
-
-    def steer(step: SimStep) -> np.ndarray:
-        pose_3 = np.array(step.pose)
-        turn_N = np.abs(np.angle(np.exp(1j * (lap.pose_N3[:, 2] - pose_3[2]))))
-        away_N = np.hypot(*(lap.pose_N3[:, :2] - pose_3[:2]).T) + 0.3 * turn_N
-        at = min(int(away_N.argmin()) + 3, len(away_N) - 1)
-        near = np.hypot(*(pose_3[:2] - goal_3[:2])) < 0.6
-        return _towards(pose_3, goal_3, goal_3[:2] if near else lap.pose_N3[at, :2])
-
-    return steer
-
-
-METHODS: dict[str, Callable[[Lap, np.ndarray, Vehicle], Steer]] = {
-    "memory": planned, "straight_line": straight, "nearest_drive": replayed,
-}  # fmt: skip
-
-
-def _towards(pose_3: np.ndarray, goal_3: np.ndarray, point_2: np.ndarray) -> np.ndarray:
-    if math.dist(pose_3[:2], goal_3[:2]) < 0.25:
-        turn = math.remainder(goal_3[2] - pose_3[2], 2 * math.pi)
-        return np.array([0.0, 0.0 if abs(turn) < 0.2 else 2.0 * turn])
-    bearing = math.remainder(math.atan2(point_2[1] - pose_3[1], point_2[0] - pose_3[0]) - pose_3[2], 2 * math.pi)
-    return np.clip([1.2 if abs(bearing) < 0.5 else 0.0, 2.5 * bearing], LIMITS.low, LIMITS.high)
-
-
-def drive(
-    lap: Lap, building: Building, task: Task, method: str, tools: tuple[Encoder, Vehicle], *, still: bool
-) -> Drive:
-    """Return how one drive to the place of a picture ends."""
-    encoder, vehicle = tools
-    changes = STILL if still else DEFAULT_CHANGES
+def drive(robot: Robot, lap: Lap, building: int, goal: int, task: Task, method: str, changes: Changes) -> Drive:
+    """Return how one drive ends; a contact ends it."""
     run = Simulation(
-        building.seed + 500, building_seed=building.seed, image_size=(SIDE, SIDE), changes=changes,
-        driven_by="actions", task=task,
-    )  # fmt: skip
-    picture, _ = run.view(task.goal)
-    vehicle.reset()
+        building + 500, building_seed=building, image_size=(SIDE, SIDE), changes=changes, driven_by="actions", task=task
+    )
+    pictures = [run.view(pose)[0] for pose in task.waypoints]
     try:
-        steer = METHODS[method](lap, look_up(encoder.encode(picture), lap.latent_ND, lap.pose_N3).pose_3, vehicle)
-    except (GoalError, ValueError) as error:
-        return Drive(False, 0, 0.0, 0.0, getattr(error, "reason", "unknown ground"))
-    step, driven_m = run.step(), 0.0
-    while step.outcome and step.outcome.goes_on:
-        before = step.true_pose
-        step = run.step(steer(step))
-        driven_m += math.dist(before[:2], step.true_pose[:2])
-    success = bool(step.outcome and step.outcome.has_succeeded)
+        driver = METHODS[method](robot, lap, pictures, task.time_limit_s)
+        return _driven(run, driver.command, building, goal, task)
+    except GoalError as error:
+        return Drive(building, goal, False, 0, 0.0, 0.0, error.reason, math.dist(task.start[:2], task.goal[:2]))
+
+
+def _driven(run: Simulation, command: Any, building: int, goal: int, task: Task) -> Drive:
+    count, driven_m, before, outcome = 0, 0.0, task.start, run.judge(0.0)
+    while outcome is not None and outcome.goes_on and not run.robot.contact_count:
+        now_s = count * STEP_S
+        pose, _ = run.measure_pose(now_s)
+        run.command(command(Sight(now_s, np.array(pose), run.motion[0], lambda at=now_s: run.frame(at)[0])))
+        count += 1
+        outcome = run.judge(count * STEP_S)
+        here = run.robot.pose_at(count * STEP_S)
+        driven_m, before = driven_m + math.dist(before[:2], here[:2]), here
+    success, contacts = bool(outcome and outcome.has_succeeded), min(run.robot.contact_count, 1)
+    ended = "reached" if success else "contact" if contacts else "late"
     spl = success * task.length_m / max(driven_m, task.length_m)
-    return Drive(success, step.contact_count, step.stamp_s, spl)
+    left_m = math.dist(before[:2], task.goal[:2])
+    return Drive(building, goal, success, contacts, round(count * STEP_S, 2), round(spl, 3), ended, round(left_m, 2))
 
 
-def interval(success_BG: Sequence[Sequence[bool]], seed: int = 0) -> list[float]:
-    """Return the 95 % interval of the share of successes, buildings drawn anew with replacement."""
-    share_B = np.array([np.mean(drives) for drives in success_BG])
-    drawn = np.random.default_rng(seed).integers(0, len(share_B), (2000, len(share_B)))
-    return [round(float(value), 3) for value in np.percentile(share_B[drawn].mean(axis=1), [2.5, 97.5])]
+def interval(value_B: np.ndarray, seed: int = 0) -> list[float]:
+    """Return the 95 % interval of a mean over buildings, drawn anew with replacement."""
+    drawn = np.random.default_rng(seed).integers(0, len(value_B), (2000, len(value_B)))
+    return [round(float(value), 3) for value in np.percentile(value_B[drawn].mean(axis=1), [2.5, 97.5])]
 
 
-def evaluate(options: argparse.Namespace) -> dict[str, Any]:
-    """Return success, path length, contacts and time of each task and method."""
+def shares(found: Sequence[Drive]) -> np.ndarray:
+    """Return the share of successes of each building, in the order of their seeds."""
+    seeds = sorted({each.building for each in found})
+    return np.array([np.mean([each.has_succeeded for each in found if each.building == seed]) for seed in seeds])
+
+
+def summary(found: Sequence[Drive], memory: Sequence[Drive]) -> dict[str, Any]:
+    """Return the figures of one method at one task, and how its success differs from planning with memory."""
+    done = [each for each in found if each.has_succeeded]
+    ended: dict[str, int] = {}
+    for each in found:
+        ended[each.ended] = ended.get(each.ended, 0) + 1
+    less_B = shares(found) - shares(memory)
+    return {
+        "success": round(len(done) / len(found), 3),
+        "spl": round(float(np.mean([each.spl for each in found])), 3),
+        "collisions": sum(each.contacts for each in found),
+        "time_s": round(float(np.median([each.time_s for each in done])), 2) if done else None,
+        "n": len(found),
+        "interval": interval(shares(found)),
+        "less_than_memory": {"mean": round(float(less_B.mean()), 3), "interval": interval(less_B)},
+        "ended": ended,
+    }
+
+
+def make_robot(options: argparse.Namespace) -> Robot:
+    """Return the robot with its encoders and what was trained for comparison."""
     artifact = load_artifact(options.artifact)
     encoder = Encoder(artifact)
-    vehicle = Vehicle(MotionModel.from_manifest(artifact.manifest.motion), artifact.manifest.step_s, 2)
-    drives: dict[str, dict[str, list[list[Drive]]]] = {}
-    for still in (True, False):
-        kind = "reach_image" + ("" if still else ", with changes")
-        drives[kind] = {method: [] for method in METHODS}
-        for seed in range(options.first, options.first + options.buildings):
-            building, lap = make_building(seed), remember(seed, encoder, still=still)
-            tasks = [make_task("reach_image", building, 1000 * seed + goal) for goal in range(options.goals)]
-            for method, found in drives[kind].items():
-                found.append([drive(lap, building, task, method, (encoder, vehicle), still=still) for task in tasks])
-    return {kind: {method: _summary(found) for method, found in methods.items()} for kind, methods in drives.items()}
+    looks = Encoder(load_artifact(options.look)) if options.look else None
+    step_s = artifact.manifest.step_s
+    data = drives(encoder, options.training_drives) if options.training_drives else []
+    if not data:
+        data = [(np.zeros((9, encoder.z_dim), np.float32), np.zeros((9, encoder.action_dim), np.float32))]
+    learners = (train(data, step_s, reads_time=reads_time) for reads_time in (False, True))
+    return Robot(artifact, Eyes(encoder, looks), *learners)
 
 
-def _summary(found: list[list[Drive]]) -> dict[str, Any]:
-    everything = [each for drives in found for each in drives]
-    done = [each for each in everything if each.has_succeeded]
+def evaluate(options: argparse.Namespace) -> Iterator[tuple[str, str, list[Drive]]]:
+    """Yield each task, method and its drives, building by building."""
+    robot = make_robot(options)
+    for seed in range(options.first, options.first + options.buildings):
+        building = make_building(seed)
+        for kind in options.kinds:
+            lap = robot.eyes.remember(seed, KINDS[kind])
+            for name in options.tasks:
+                tasks = [make_task(name, building, 1000 * seed + goal) for goal in range(options.goals)]
+                for method in options.methods:
+                    made = enumerate(tasks)
+                    yield (
+                        f"{name}, {kind}",
+                        method,
+                        [drive(robot, lap, seed, goal, task, method, KINDS[kind]) for goal, task in made],
+                    )
+
+
+def summarised(found: dict[str, dict[str, list[Drive]]]) -> dict[str, Any]:
+    """Return the figures of every task and method."""
     return {
-        "success": round(len(done) / len(everything), 3),
-        "interval": interval([[each.has_succeeded for each in drives] for drives in found]),
-        "spl": round(float(np.mean([each.spl for each in everything])), 3),
-        "collisions": sum(each.contacts for each in everything),
-        "time_s": round(float(np.median([each.time_s for each in done])), 2) if done else None,
-        "refused": sum(bool(each.refused) for each in everything),
-        "n": len(everything),
+        task: {method: summary(drives, next(iter(methods.values()))) for method, drives in methods.items()}
+        for task, methods in found.items()
     }
 
 
@@ -162,15 +153,28 @@ def main() -> None:
     """Evaluate and print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--artifact", default="artifact://tiny")
+    parser.add_argument("--look", default="artifact://generic", help="whose features tell places apart; '': latents")
     parser.add_argument("--first", type=int, default=9300, help="seed of the first building")
     parser.add_argument("--buildings", type=int, default=10)
     parser.add_argument("--goals", type=int, default=20, help="goals in each building")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--training-drives", type=int, default=12, help="for what learns by imitation")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--raw", type=Path, help="every drive")
     options = parser.parse_args()
-    found = evaluate(options)
-    print(json.dumps(found, indent=2))
+    torch.set_num_threads(1)
+    found: dict[str, dict[str, list[Drive]]] = {}
+    for task, method, done in evaluate(options):
+        found.setdefault(task, {}).setdefault(method, []).extend(done)
+        if options.raw:
+            raw = {t: {m: [asdict(each) for each in all_] for m, all_ in ms.items()} for t, ms in found.items()}
+            options.raw.write_text(json.dumps(raw) + "\n")
+    figures = summarised(found)
+    print(json.dumps(figures, indent=2))
     if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

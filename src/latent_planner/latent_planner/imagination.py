@@ -61,6 +61,10 @@ class Imagination:
         decision_s: Time of one step of a plan [s], a multiple of the vehicle's step.
         top_k: Memories per step; default: as trained.
         threads: How many parts of the forecast run at a time.
+        use_memory: False imagines with the network that was trained without memory, for comparison.
+
+    Attributes:
+        transition: Whose context a ``Standpoint`` may carry.
 
     Raises:
         ValueError: ``decision_s`` is no multiple of the vehicle's step.
@@ -68,7 +72,7 @@ class Imagination:
 
     def __init__(
         self, artifact: Artifact, vehicle: Vehicle, *, decision_s: float = 0.2, top_k: int | None = None,
-        threads: int = 1,
+        threads: int = 1, use_memory: bool = True,
     ) -> None:  # fmt: skip
         manifest = artifact.manifest
         self._repeat = round(decision_s / vehicle.step_s)
@@ -78,23 +82,23 @@ class Imagination:
         self.retrieval = Retrieval.from_manifest(manifest.memory)
         self._k = top_k or manifest.top_k
         self._motion = MotionModel.from_manifest(manifest.motion)
-        self._transition = artifact.transition()
-        self._fused = _fused(artifact, threads)
+        self.transition = artifact.transition() if use_memory else artifact.without_memory()
+        self._fused = _fused(artifact, threads) if use_memory else None
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
         has_network = artifact.has("transition")
         unbounded_D = variance_D if has_network else np.full_like(variance_D, np.inf)
         self._range = TrainingRange(artifact.action_statistics(), mean_D, unbounded_D)
         self._has_network = has_network
         self._held: tuple[int, int, int] | None = None
-        self._window = Window()
+        self._window: Window | None = None
         self._begun: Standpoint | None = None
 
-    def begin(self, standpoint: Standpoint, window: Window) -> None:
+    def begin(self, standpoint: Standpoint, window: Window | None) -> None:
         """Take where the robot is, and the memories around it; both hold for every plan until the next call.
 
         Args:
             standpoint: Where it is.
-            window: The memories, of this artifact's encoder.
+            window: The memories, of this artifact's encoder; None: there are none.
         """
         self._take(window)
         self._begun = standpoint
@@ -126,6 +130,8 @@ class Imagination:
     def look_up(self, pose_BS3: np.ndarray) -> np.ndarray:
         """Return which memories lie nearest in pose to each of many poses, [B, S, K]; -1 where there are fewer."""
         assert self._begun is not None
+        if self._window is None or not len(self._window):
+            return np.full((*pose_BS3.shape[:2], self._k), -1)
         asked, retrieval = pose_BS3.reshape(-1, 3), self.retrieval
         newest = self._begun.stamp_ns - int(retrieval.exclude_recent_s * 1e9)
         found = self._window.nearest_poses(
@@ -147,7 +153,7 @@ class Imagination:
         observed = self.observed(plan_BSA[:, 0], pose_BS3)
         retrieved = self.retrieved(plan_BSA[:, 0], at_BSK, pose_BS3)
         with torch.inference_mode():
-            forecast = self._transition.forecast if self._fused is None else self._fused.forecast
+            forecast = self.transition.forecast if self._fused is None else self._fused.forecast
             latent_BSD, _, gate_BS = forecast(observed, retrieved)
         return latent_BSD.numpy(), gate_BS.numpy()
 
@@ -162,8 +168,8 @@ class Imagination:
         latent_BD = torch.from_numpy(self._range.latent(begun.latent_D)[None].astype(np.float32)).expand(count, -1)
         action = torch.from_numpy(np.ascontiguousarray(action_BA))
         with torch.inference_mode():
-            state_1C = self._transition.initial(1) if begun.state_1C is None else begun.state_1C
-            state_BC = self._transition.observe(latent_BD, action, state_1C.expand(count, -1))
+            state_1C = self.transition.initial(1) if begun.state_1C is None else begun.state_1C
+            state_BC = self.transition.observe(latent_BD, action, state_1C.expand(count, -1))
         horizon_BS = torch.tensor(self.horizons_s(steps), dtype=torch.float32).expand(count, -1)
         history = torch.zeros(1, 1).expand(count, self._manifest.history_dim), torch.zeros(count, dtype=torch.int64)
         return Observed(state_BC, latent_BD, action, torch.from_numpy(motion_BSM), horizon_BS, *history)
@@ -205,20 +211,22 @@ class Imagination:
     def _std(self, steps: int) -> np.ndarray:
         return expected_error(self._motion, self.horizons_s(steps))
 
-    def _take(self, window: Window) -> None:
+    def _take(self, window: Window | None) -> None:
         """Take up the memories of a window, unless they are those held."""
-        key = (id(window), window.epoch, window.revision)
+        key = (0, 0, 0) if window is None else (id(window), window.epoch, window.revision)
         if self._held == key:
             return
-        row_N = window.row_numbers
-        self._window, self._held, table = window, key, window.neighbours(row_N)
-        # One more here too: the last is where -1 leads.
+        self._window, self._held, dim = window, key, self._manifest.z_dim
+        row_N = np.empty(0, np.int64) if window is None else window.row_numbers
+        if window is None or not len(row_N):
+            table = Neighbours.none(dim, self._manifest.action_dim)
+        else:
+            table = window.neighbours(row_N)
+        # One row more, of nothing, for -1; and the last of these numbers is where -1 leads.
         self._place_of = np.full(int(row_N.max(initial=-1)) + 2, -1)
         self._place_of[row_N] = np.arange(len(row_N))
-        # One more row, of nothing, for -1.
-        dim = self._manifest.z_dim
-        latent_ND = self._range.latent(table.latent_KD).reshape(-1, dim)
-        self._latent = torch.from_numpy(np.concatenate([latent_ND, np.zeros((1, dim))]).astype(np.float32))
+        latent_ND = np.concatenate([self._range.latent(table.latent_KD), np.zeros((1, dim))])
+        self._latent = torch.from_numpy(latent_ND.astype(np.float32))
         self._pose_N3 = np.concatenate([table.pose_K4[:, [0, 1, 3]], np.zeros((1, 3))])
         self._stamp_N = np.append(table.stamp_K, 0)
 
@@ -232,7 +240,7 @@ class Imagination:
             successors=True,
         )  # fmt: skip
         query = request.to_query(self._manifest.encoder_id)
-        if not len(self._window):
+        if self._window is None or not len(self._window):
             return Neighbours.none(self._manifest.z_dim, self._manifest.action_dim)
         return self._window.neighbours(self._window.query_batch([query])[0].row_K)
 

@@ -110,8 +110,9 @@ def test_steps_are_rolled_out_as_commands_held_at_the_vehicle_s_own_rate(artifac
     assert imagination.imagine(plan_BSA).pose_BS3 == pytest.approx(fine_BT3[:, 3::4], abs=1e-5)
 
 
-def test_without_memories_it_is_all_surprise(artifact):
-    imagination, _ = begun(artifact, window(artifact.manifest.encoder_id, count=0))
+@pytest.mark.parametrize("held", [None, Window()])
+def test_without_memories_it_is_all_surprise(artifact, held):
+    imagination, _ = begun(artifact, held)
     imagined = imagination.imagine(np.zeros((2, 3, 2), np.float32))
     assert imagined.surprise_BS == pytest.approx(1.0)
     assert np.isfinite(imagined.latent_BSD).all()
