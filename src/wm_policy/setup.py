@@ -21,4 +21,7 @@ setup(
     maintainer_email="maintainers@example.com",
     description="Policies in torch, without ROS: encoders, sensors, action heads and the reactive model fed by memory.",
     license="Apache-2.0",
+    entry_points={
+        "wm.train": [f"{name} = wm_policy.training.run:train" for name in ("reactive", "bc", "diffusion")],
+    },
 )

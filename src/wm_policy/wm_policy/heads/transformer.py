@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from wm_policy.errors import InputError
 from wm_policy.heads.base import CHUNK, ActionHead, masked_mean
+from wm_policy.layers import Block
 
 BINS = 256
 
@@ -53,10 +54,7 @@ class TransformerHead(ActionHead):
         self.condition = nn.Linear(condition_dim, hidden)
         self.value = nn.Embedding(bins, hidden)
         self.position = nn.Parameter(0.02 * torch.randn(steps * action_dim, hidden))
-        layer = nn.TransformerEncoderLayer(
-            hidden, 4, 4 * hidden, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.blocks = nn.ModuleList(Block(hidden) for _ in range(layers))
         self.norm = nn.LayerNorm(hidden)
         self.logits = nn.Linear(hidden, bins)
 
@@ -94,8 +92,8 @@ class TransformerHead(ActionHead):
     def _logits(self, condition_BC: Tensor, index_BL: Tensor) -> Tensor:
         """Return the logits of the first value and of each that follows those given, [B, L + 1, V]."""
         token_BLH = torch.cat([self.condition(condition_BC).unsqueeze(1), self.value(index_BL)], dim=1)
-        count = token_BLH.size(1)
-        token_BLH = token_BLH + self.position[:count]
-        future_LL = torch.ones(count, count, dtype=torch.bool, device=token_BLH.device).triu(1)
-        result: Tensor = self.logits(self.norm(self.layers(token_BLH, mask=future_LL)))
+        token_BLH = token_BLH + self.position[: token_BLH.size(1)]
+        for block in self.blocks:
+            token_BLH = block(token_BLH, causal=True)
+        result: Tensor = self.logits(self.norm(token_BLH))
         return result

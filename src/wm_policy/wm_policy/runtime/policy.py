@@ -169,10 +169,19 @@ def load_policy(folder: Path | str, robot_action_dim: int | None = None) -> Poli
     if hashlib.sha256(content).hexdigest() != manifest.sha256:
         raise PolicyFileError(f"{path} is not the file that its manifest names: another hash")
     trained_dim = int(manifest.training.get("robot_action_dim", manifest.action_dim))
-    network = (
-        _open_onnx(content, manifest) if manifest.runtime == "onnx" else _open_script(content, str(path), manifest)
-    )
+    network = open_network(content, manifest)
     return Policy(manifest, network, trained_dim if robot_action_dim is None else robot_action_dim)
+
+
+def open_network(content: bytes, manifest: PolicyManifest) -> Network:
+    """Return what runs a policy's file: inputs with a batch of one, by name -> outputs.
+
+    Raises:
+        PolicyFileError: It is no such file, or its runtime is not installed.
+    """
+    if manifest.runtime == "onnx":
+        return _open_onnx(content, manifest)
+    return _open_script(content, manifest.file, manifest)
 
 
 def write_policy(folder: Path, manifest: PolicyManifest, content: bytes) -> None:

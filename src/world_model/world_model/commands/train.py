@@ -1,10 +1,14 @@
-"""``wm train``: from a converted set to an artifact."""
+"""``wm train``: from a converted set to an artifact, or to what a package above this one trains.
+
+Such a package names its configurations by entry points ``NAME = module:train`` in the group ``wm.train``.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from world_model.commands.common import CONFIGS, add_set, config_path, described, guarded, reporting
@@ -29,6 +33,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-train") -> int:
         "--steps", type=int, help="so many steps in every stage, without warm-up: to see whether it runs"
     )
     options = parser.parse_args(arguments)
+    added = {each.name: each for each in entry_points(group="wm.train")}
+    if options.config in added:
+        return guarded(prog, lambda: added[options.config].load()(options))
     return guarded(prog, lambda: _train(options))
 
 

@@ -1,0 +1,1 @@
+"""From a trained policy to the file that a robot runs."""

@@ -1,0 +1,1 @@
+"""Whole policies: the reactive model, and those of vision and language."""

@@ -1,0 +1,1 @@
+"""From converted sets to exported policies, by the same loop as world models."""
