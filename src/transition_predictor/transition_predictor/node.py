@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -18,6 +18,8 @@ from std_msgs.msg import Float32MultiArray, Header
 from std_srvs.srv import Trigger
 
 from transition_predictor.history import HistoryKeeper, UsableHistory
+from transition_predictor.imagining.node import ImaginationServer
+from transition_predictor.imagining.scene import Scene
 from transition_predictor.keeper import MotionKeeper
 from transition_predictor.params import TransitionPredictorParams
 from transition_predictor.replacement import Replacement
@@ -104,7 +106,8 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
     (wm_interfaces/LatentPrediction) and, when the predicted time has come, ``/prediction_error``
     (wm_interfaces/PredictionError); for viewers ``/latent_next/pose`` (geometry_msgs/PoseWithCovarianceStamped) and
     ``/transition_predictor/markers`` (visualization_msgs/MarkerArray). A memory that does not answer within
-    ``memory_deadline_s`` is not waited for.
+    ``memory_deadline_s`` is not waited for. Serves
+    ``~/imagine`` and the action ``~/imagine_stream`` on a thread of its own.
     """
 
     def __init__(
@@ -120,7 +123,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         profile = Profile(profile_folder(params.profile, self.get_namespace())) if params.profile else None
         source = self._given or params.load()
         artifact = self._fitting(source, profile)
-        self._manifest = artifact.manifest
+        self._artifact, self._manifest = artifact, artifact.manifest
         without = () if params.calibrate else (CALIBRATION,)
         make = partial(Predictor, top_k=params.top_k or None, without=without)
         self._predictor = make(artifact)
@@ -135,6 +138,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._inside_count = self._unrated_count = self._looked_count = 0
         self._stamps: deque[int] = deque(maxlen=2 * _RATED_FRAMES)
         self._open: _Open | None = None
+        self._last_state: LatentState | None = None
         # What latents may be in: the artifact's own basis, then those of its features that were told of.
         self._space, self._encoder_id = artifact.manifest.space, artifact.manifest.encoder_id
         self._is_scored = self._space is None
@@ -153,6 +157,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
 
     def release(self) -> None:
         """Keep what was learned."""
+        self._imagination.close()
         self._replacement.close()
         self._keeper.close()
 
@@ -176,6 +181,9 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         )
         self._held = HeldMemories(self, self._health, settings, self._window_source)
         self.create_service(Trigger, "~/reload", self._on_reload)
+        self._imagination = ImaginationServer(
+            self, self._artifact, params.top_k or None, self._window_source, self._scene
+        )
         child = self._params.expected_frame
         self._expected_frame = ExpectedFrame(self, child) if child else None
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -188,6 +196,17 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             self.create_subscription(ProjectionMsg, "latent/projection", self._on_projection, qos.LATCHED)
         self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
         self.create_subscription(VisualHistory, "visual_history/state", self._on_history, qos.STREAM)
+
+    def _scene(self) -> Scene:
+        """Returns what is known now, for what is imagined from it."""
+        last = self._last_state
+        return Scene(
+            None if last is None else self._predictor.moment(),
+            self._held.places() if self._params.use_memory else None,
+            replace(self._manifest, encoder_id=self._encoder_id),
+            "" if last is None else last.pose_frame_id,
+            self.get_clock().now().nanoseconds,
+        )
 
     def _why_silent(self) -> str:
         text = why_silent(
@@ -278,6 +297,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             return
         self._keeper.follow(ready.predictor.motion)
         self._predictor, self._manifest = ready.predictor, ready.artifact.manifest
+        self._imagination.use(ready.artifact)
         # Errors have the unit of the latents that a network was trained on: those of the former are not judged in it.
         self._tracker = ErrorTracker(np.asarray(self._manifest.latent_variance), self._manifest.step_s / 2)
         self._degraded.clear()
@@ -417,6 +437,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         if memories is not None:
             self._health.degrade("memory", None)
         open_, self._open = self._open, None
+        self._last_state = open_.state
         begin_s = perf_counter()
         history = self._history.at(stamp_ns(open_.state.header.stamp))
         prediction = self._predictor.predict(memories, history.values_N, history.count)

@@ -126,6 +126,11 @@ class MotionCalibration:
         """Return the model in use for a kind of future."""
         return self.candidates[self.names[future]].model
 
+    def steered(self) -> MotionModel:
+        """Return the model in use where actions are known; where that one follows no actions, another one that does."""
+        candidates = (self.candidates[self.names[KNOWN_FUTURE]], self.candidates.get(FITTED), self.candidates[SHIPPED])
+        return next((each.model for each in candidates if each and each.model.weights), self.model(KNOWN_FUTURE))
+
     def state(self) -> dict[str, Any]:
         """Return what a later start goes on from, JSON-ready."""
         learned = {name: each.model.to_manifest() for name, each in self.candidates.items() if name != SHIPPED}

@@ -78,6 +78,19 @@ class Imagination:
         """The artifact's motion model, with the limits of its actions."""
         return self._range.limiting(MotionModel.from_manifest(self.manifest.motion))
 
+    @property
+    def radius_m(self) -> float:
+        """How far around a place memories count [m]."""
+        return self._retrieval.radius_m
+
+    def where(self, moment: Moment, plan: Plan) -> np.ndarray:
+        """Return where the robot will be after each step, [B, S, 3]; NaN where that is not known.
+
+        Raises:
+            ImaginationError: As ``imagine``.
+        """
+        return self._course(moment, plan, None).pose_BS3
+
     def imagine(self, moment: Moment, plan: Plan, places: HeldPlaces | None) -> Imagined:
         """Return what follows from a moment, all steps at once.
 

@@ -108,10 +108,10 @@ class OwnMotion:
         return self._tracker.displacements(steps, plan_SA)
 
     def start(self) -> MotionStart:
-        """Return the motion as it is now, to follow plans: by the model that is best where actions are known."""
+        """Return the motion as it is now, to follow plans: by a model that follows actions, if there is one."""
         if self.calibration is None:
             return self._tracker.start()
-        model = self.calibration.model(KNOWN_FUTURE)
+        model = self.calibration.steered()
         return (self._tracker if model is self._model else self._replayed(model)).start()
 
     def state(self) -> dict[str, Any] | None:
