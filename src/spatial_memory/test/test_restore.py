@@ -253,7 +253,7 @@ REFUSED: dict[str, Damage] = {
     "no session": says("DELETE FROM session"),
     "no words": says("DELETE FROM meta"),
     "forged word": says("UPDATE meta SET value = '7' WHERE key = 'dim'"),
-    "other format": says("PRAGMA user_version = 3"),
+    "other format": says("PRAGMA user_version = 99"),
     "format without its tables": says("DROP TABLE extra"),
     "other program": says("PRAGMA application_id = 1"),
     "encoder": word("encoder_id", "f"),

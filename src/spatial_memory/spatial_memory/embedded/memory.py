@@ -39,6 +39,7 @@ from spatial_memory.store.bases import BASIS, WRITTEN_IN, basis_of, basis_word, 
 from spatial_memory.store.extras import extras_of, extras_of_successor
 from spatial_memory.store.schema import pack_successor
 from spatial_memory.store.store import Store
+from spatial_memory.store.thumbnails import Thumbnails
 from wm_core.memory.errors import StoreError
 from wm_core.memory.journal import Journal, WindowAsk, WindowUpdate
 from wm_core.memory.protocol import Forget, Rigid, Stats
@@ -571,6 +572,11 @@ class CellMemory:
             read = self._store.successors(others[at : at + _CHUNK], index.dim).values()
             times.append(np.array([item.dt_s for successors in read for item in successors]))
         return np.concatenate(times)
+
+    @property
+    def thumbnails(self) -> Thumbnails:
+        """Small pictures of records; no query reads them."""
+        return self._store.thumbnails
 
     @property
     def encoder_id(self) -> str:

@@ -138,6 +138,7 @@ class Undo:
             gone = [key for key in before.held_ids() if key not in held]
             for at in range(0, len(gone), _CHUNK):
                 self._memory.insert(before.get(gone[at : at + _CHUNK]))
+                _carry(before, self._memory, gone[at : at + _CHUNK])
         return len(gone)
 
     def _go_back(self, move: Rigid | None) -> int:
@@ -154,6 +155,7 @@ class Undo:
         with _opened(merged, self._grid) as memory:
             for at in range(0, len(newer), _CHUNK):
                 memory.insert(newer[at : at + _CHUNK])
+                _carry(self._memory, memory, [record.id for record in newer[at : at + _CHUNK]])
             whole = self._folder / "whole"
             memory.snapshot(whole)
         return self._memory.restore(whole, any_frame=True)
@@ -161,6 +163,12 @@ class Undo:
     def _frame_before(self) -> str:
         with _opened(self._folder / "before", self._grid) as before:
             return before.stats().frame_id
+
+
+def _carry(source: Any, target: Any, ids: Sequence[int]) -> None:
+    """Keep the pictures of some records elsewhere, too, where both keep any."""
+    if hasattr(source, "thumbnails") and hasattr(target, "thumbnails"):
+        target.thumbnails.keep(source.thumbnails.get(ids))
 
 
 def _opened(path: Path, grid: CellGrid) -> contextlib.closing[CellMemory]:

@@ -14,13 +14,13 @@ from wm_core.memory.errors import CorruptStoreError, StoreLockedError
 
 IN_MEMORY = ":memory:"
 APPLICATION_ID = 0x574D454D  # "WMEM"
-FORMAT_VERSION = 2
-READABLE_VERSIONS = (1, 2)
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
 
 # Rows and a sum over their keys, kept by the database itself: what is missing or stands in the wrong place shows.
 KEY_MODULUS = 1000003
 _KEYS = {"record": f"{{row}}id % {KEY_MODULUS}", "successor": f"{{row}}record % {KEY_MODULUS}",
-         "extra": f"{{row}}record % {KEY_MODULUS}"}  # fmt: skip
+         "extra": f"{{row}}record % {KEY_MODULUS}", "thumbnail": f"{{row}}record % {KEY_MODULUS}"}  # fmt: skip
 _TALLY = """
 INSERT INTO tally VALUES ('{table}', 0, 0);
 CREATE TRIGGER {table}_in AFTER INSERT ON {table} BEGIN
@@ -50,7 +50,14 @@ CREATE TABLE extra (record INTEGER PRIMARY KEY, body BLOB NOT NULL);
 {_tally("extra")}
 PRAGMA user_version = 2;
 """
-CREATE = CREATE_1 + FROM_1_TO_2
+# Version 3 has a table of small pictures: nothing is rewritten.
+FROM_2_TO_3 = f"""
+CREATE TABLE thumbnail (record INTEGER PRIMARY KEY, body BLOB NOT NULL);
+{_tally("thumbnail")}
+PRAGMA user_version = 3;
+"""
+CREATE_2 = CREATE_1 + FROM_1_TO_2
+CREATE = CREATE_2 + FROM_2_TO_3
 
 
 def hold(path: Path) -> IO[str] | None:
@@ -144,7 +151,7 @@ def _tables(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
 @functools.cache
 def _expected_tables(version: int) -> frozenset[tuple[str, str, str]]:
     with contextlib.closing(sqlite3.connect(IN_MEMORY)) as connection:
-        connection.executescript(CREATE_1 if version == 1 else CREATE)
+        connection.executescript({1: CREATE_1, 2: CREATE_2}.get(version, CREATE))
         return frozenset(_tables(connection))
 
 
@@ -154,10 +161,12 @@ def migrate(connection: sqlite3.Connection) -> None:
     Raises:
         sqlite3.Error, OSError: The disk does not take it; then it is as it was.
     """
-    if connection.execute("PRAGMA user_version").fetchone()[0] == FORMAT_VERSION:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == FORMAT_VERSION:
         return
+    steps = FROM_2_TO_3 if version == 2 else FROM_1_TO_2 + FROM_2_TO_3
     try:
-        connection.executescript(f"BEGIN IMMEDIATE; {FROM_1_TO_2} COMMIT;")
+        connection.executescript(f"BEGIN IMMEDIATE; {steps} COMMIT;")
     except (sqlite3.Error, OSError):
         if connection.in_transaction:
             connection.execute("ROLLBACK")

@@ -30,6 +30,7 @@ from spatial_memory.store.schema import (
 )
 from spatial_memory.store.seal import Ledger
 from spatial_memory.store.snapshots import copy_to
+from spatial_memory.store.thumbnails import GET_THUMBNAILS, PUT_THUMBNAIL, unpack_thumbnail
 from spatial_memory.store.verify import verified
 from wm_core.memory.errors import CorruptStoreError
 
@@ -176,6 +177,9 @@ def _salvage(source: sqlite3.Connection, new: sqlite3.Connection, path: Path) ->
         new.executemany(DROP_RECORD, [(record_id,) for record_id in kept - featured])
         new.executemany(DROP_SUCCESSORS, [(record_id,) for record_id in kept - featured])
         kept &= featured
+    for record_id, body in _rows(source, GET_THUMBNAILS, "ASC"):
+        if record_id in kept and unpack_thumbnail(record_id, body) is not None:
+            new.execute(PUT_THUMBNAIL, (record_id, body))
     new.execute("COMMIT")
     return len(kept)
 

@@ -17,7 +17,7 @@ from wm_core.memory.errors import CorruptStoreError
 from wm_core.memory.record import NO_FEATURE, Successor
 from wm_core.memory.rows import Rows
 
-TABLES = ("meta", "session", "record", "successor", "extra")
+TABLES = ("meta", "session", "record", "successor", "extra", "thumbnail")
 # Updates, not replacements: the tally counts insertions.
 PUT_RECORD = "INSERT INTO record VALUES (?,?) ON CONFLICT (id) DO UPDATE SET body = excluded.body"
 # What followed a record comes at different times, so each is appended to those before.

@@ -52,6 +52,7 @@ from spatial_memory.store.schema import (
     unpack_successors,
 )
 from spatial_memory.store.snapshots import copy_to
+from spatial_memory.store.thumbnails import DROP_THUMBNAIL, Thumbnails
 from spatial_memory.store.verify import CHUNK, tallied, whole_mark
 from spatial_memory.store.writer import Change, Writer
 from wm_core.memory.errors import CorruptStoreError, StoreError
@@ -92,6 +93,9 @@ class Store:
     Raises:
         StoreLockedError: Another process holds the file.
         CorruptStoreError: The file is damaged or something else.
+
+    Attributes:
+        thumbnails: Small pictures of records.
     """
 
     def __init__(self, path: str | Path = files.IN_MEMORY, commit_every_s: float = 0.2) -> None:
@@ -109,6 +113,7 @@ class Store:
         else:
             self._writer = Writer(self._file.connect, commit_every_s, keeper=self._file)
         self._has_extras = self._holds_extras()
+        self.thumbnails = Thumbnails(self._file.read, lambda rows, count: self._writer.put(Change(rows, None, count)))
 
     def close(self) -> None:
         """Commit what is left, if the disk takes it, and let go of the file."""
@@ -332,6 +337,8 @@ class Store:
         statements = [(DROP_RECORD, keys), (DROP_SUCCESSORS, keys)]
         if self._has_extras:
             statements.append((DROP_EXTRAS, keys))
+        if self.thumbnails.is_used:
+            statements.append((DROP_THUMBNAIL, keys))
         self._writer.put(Change(statements, None, 2 * len(ids)))
 
     def replace(self, parts: Sequence[Rows], extras: Sequence[tuple[int, Extra]] = (), **meta: object) -> None:
@@ -417,6 +424,7 @@ class Store:
         self._damage.clear()
         self._damaged_extras.clear()
         self._has_extras = self._holds_extras()
+        self.thumbnails.look()
 
     def _forget_recent(self) -> None:
         with self._recent_guard:

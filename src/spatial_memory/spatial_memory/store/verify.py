@@ -21,6 +21,7 @@ from spatial_memory.store.schema import (
     opened,
 )
 from spatial_memory.store.seal import Mark, check_start, mark_in
+from spatial_memory.store.thumbnails import GET_THUMBNAILS, check_thumbnails
 from wm_core.memory.errors import CorruptStoreError, StoreError
 
 CHUNK = 250_000
@@ -126,7 +127,7 @@ def whole_mark(connection: sqlite3.Connection, name: str) -> Mark:
 
 
 def _check_all(read: Read, name: str, meta: dict[str, str]) -> int:
-    """Check records, successors and what only some records have, and return how many records those are."""
+    """Check records, successors, pictures and what only some records have, and return how many records those are."""
     dim, action_dim = int(meta.get("dim", 0)), max(int(meta.get("action_dim", -1)), 0)
     count = 0
     for tuples in tallied(read, name, "record", GET_RECORDS, "id"):
@@ -136,6 +137,9 @@ def _check_all(read: Read, name: str, meta: dict[str, str]) -> int:
     if read("SELECT 1 FROM sqlite_master WHERE name = 'extra'"):
         for rows in tallied(read, name, "extra", GET_EXTRAS, "record", _EXTRAS_CHUNK):
             check_extras(rows, name)
+    if read("SELECT 1 FROM sqlite_master WHERE name = 'thumbnail'"):
+        for rows in tallied(read, name, "thumbnail", GET_THUMBNAILS, "record", _EXTRAS_CHUNK):
+            check_thumbnails(rows, name)
     return count
 
 
