@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def _driven(run: Simulation, command: Any, building: int, goal: int, task: Task)
     while outcome is not None and outcome.goes_on and not run.robot.contact_count:
         now_s = count * STEP_S
         pose, _ = run.measure_pose(now_s)
-        run.command(command(Sight(now_s, np.array(pose), run.motion[0], lambda at=now_s: run.frame(at)[0])))
+        run.command(command(Sight(now_s, np.array(pose), run.motion[0], partial(_picture, run, now_s))))
         count += 1
         outcome = run.judge(count * STEP_S)
         here = run.robot.pose_at(count * STEP_S)
@@ -77,6 +78,10 @@ def _driven(run: Simulation, command: Any, building: int, goal: int, task: Task)
     spl = success * task.length_m / max(driven_m, task.length_m)
     left_m = math.dist(before[:2], task.goal[:2])
     return Drive(building, goal, success, contacts, round(count * STEP_S, 2), round(spl, 3), ended, round(left_m, 2))
+
+
+def _picture(run: Simulation, time_s: float) -> np.ndarray:
+    return run.frame(time_s)[0]
 
 
 def interval(value_B: np.ndarray, seed: int = 0) -> list[float]:

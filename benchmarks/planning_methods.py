@@ -283,8 +283,8 @@ class _Learned(_BySight):
         left_s = max(0.5 * self.allowed_s * share - sight.time_s, 0.5)
         given = (torch.from_numpy(np.asarray(v, np.float32)[None]) for v in (latent_D, goal_D))
         with torch.inference_mode():
-            command_A: np.ndarray = self.steering(*given, torch.tensor([left_s], dtype=torch.float32))[0].numpy()
-        return command_A
+            command_1A = self.steering(*given, torch.tensor([left_s], dtype=torch.float32))
+        return np.asarray(command_1A[0].numpy())
 
 
 class Cloned(_Learned):

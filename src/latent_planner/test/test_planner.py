@@ -80,6 +80,20 @@ def corridor(count=41, spacing_m=0.1):
     return look(x_N), np.column_stack([x_N, np.zeros(count), np.zeros(count)]), look
 
 
+@pytest.mark.parametrize(("other", "is_refused"), [(0.9, False), (0.96, True)])
+def test_five_memories_that_agree_outweigh_a_place_that_looks_nearly_alike(other, is_refused):
+    """By hand: ten memories at unit distance from the picture at one place, ten a little further at another."""
+    pose_N3 = np.zeros((20, 3))
+    pose_N3[:, 0] = np.tile(np.linspace(0.0, 0.2, 10), 2) + np.repeat([0.0, 9.0], 10)
+    look_ND = np.eye(20) * np.repeat([1.0, 1.0 / other], 10)
+    look_ND[0] *= 0.999
+    if is_refused:
+        with pytest.raises(GoalError, match="ratio 0.96"):
+            look_up(np.zeros(20), look_ND, pose_N3)
+    else:
+        assert look_up(np.zeros(20), look_ND, pose_N3).memory == 0
+
+
 @pytest.mark.parametrize("x", [1.05, 2.0, 2.03, 2.98])
 def test_the_pose_of_a_picture_lies_between_the_memories_and_not_on_one(x):
     look_ND, pose_N3, look = corridor()
