@@ -80,7 +80,6 @@ class HeldMemories:
         """Time since the window was last known to be as the memory is [s]; NaN: it holds nothing."""
         return monotonic() - self._current_s if self._window.area is not None else math.nan
 
-<<<<<<< HEAD
     @property
     def silence_s(self) -> float:
         """Time since the memory last answered, be it with a refusal [s]; infinite: it never did."""
@@ -90,11 +89,10 @@ class HeldMemories:
     def window(self) -> Window | None:
         """What is held; None: nothing was told yet."""
         return self._window if self._window.area is not None else None
-=======
+
     def places(self) -> HeldPlaces | None:
         """Return what is held now, for another thread to look through; None: nothing."""
         return self._window.held() if self._window.area is not None else None
->>>>>>> 586abab (transition_predictor: ~/imagine and ~/imagine_stream, on a thread of their own)
 
     def answer(self, queries: Sequence[Query], *, whatever: bool = False) -> list[Neighbours] | None:
         """Return what the memory would answer; None: the window does not reach as far, so it has to be asked.
