@@ -11,14 +11,14 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 ROOMS = {
     "spatial_memory": [
-        ["settings", "model", "work"],
+        ["settings", "model"],
         ["drawing", "geometry"],
         ["index"],
         ["store"],
         ["embedded"],
         ["region"],
         ["qdrant"],
-        ["factory", "params", "messages"],
+        ["factory", "params", "messages", "work"],
         ["node"],
     ],
     "wm_core": [

@@ -88,7 +88,7 @@ def test_five_memories_that_agree_outweigh_a_place_that_looks_nearly_alike(other
     look_ND = np.eye(20) * np.repeat([1.0, 1.0 / other], 10)
     look_ND[0] *= 0.999
     if is_refused:
-        with pytest.raises(GoalError, match="ratio 0.96"):
+        with pytest.raises(GoalError, match=r"ratio 0\.96"):
             look_up(np.zeros(20), look_ND, pose_N3)
     else:
         assert look_up(np.zeros(20), look_ND, pose_N3).memory == 0

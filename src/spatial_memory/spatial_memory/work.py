@@ -6,10 +6,10 @@ longer than a moment leaves the thread of the executor, and gives way every mill
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from time import monotonic, sleep
-from typing import Any
+from collections.abc import Callable, Sequence
+from time import monotonic
 
+from spatial_memory.index.pacing import giving_way
 from wm_core.memory.errors import QueryError, RecordError
 from wm_core.memory.query import Matches, Query
 
@@ -30,7 +30,7 @@ DEADLINE_S = 2.0
 
 _QUICK_QUERIES, _QUICK_ANSWERS, _QUICK_RINGS = 16, 128, 32
 _NARROW_M, _QUICK_CANDIDATES = 25.0, 100_000
-_SLICE_S, _PART = 0.001, 32
+_PART = 32
 
 
 def check_batch(queries: Sequence[Query]) -> None:
@@ -119,14 +119,3 @@ def answers_in_parts(search: Callable[[Sequence[Query]], list[Matches]], queries
             )
         answers += search(queries[start : start + _PART])
     return answers
-
-
-def giving_way(items: Iterable[Any]) -> Iterator[Any]:
-    """Yields items, and lets the other threads work for as long as was worked here, every millisecond."""
-    begin_s = monotonic()
-    for item in items:
-        yield item
-        worked_s = monotonic() - begin_s
-        if worked_s >= _SLICE_S:
-            sleep(min(worked_s, 0.01))
-            begin_s = monotonic()

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from spatial_memory import CellGrid, CellMemory, LocalMap, Store, work
-from spatial_memory.work import answers_in_slices, check_batch, check_records, giving_way, is_quick
+from spatial_memory.index import pacing
+from spatial_memory.index.pacing import giving_way
+from spatial_memory.work import answers_in_slices, check_batch, check_records, is_quick
 from wm_core.memory.errors import QueryError, RecordError
 from wm_core.memory.query import Place, Query
 from wm_core.memory.record import MemoryRecord
@@ -75,14 +77,14 @@ def test_the_deadline_ends_a_search(memory, monkeypatch):
         return memory.query_batch(queries)
 
     monkeypatch.setattr(work, "monotonic", lambda: now[0])
-    monkeypatch.setattr(work, "sleep", lambda _: None)
+    monkeypatch.setattr(pacing, "sleep", lambda _: None)
     with pytest.raises(QueryError, match="7 of 40 queries were answered within 2 s"):
         answers_in_slices(search, [Query(place=HERE)] * 40)
 
 
 def test_work_gives_way(monkeypatch):
     slept = []
-    monkeypatch.setattr(work, "sleep", slept.append)
+    monkeypatch.setattr(pacing, "sleep", slept.append)
     for _ in giving_way(range(5)):
         begin = time.perf_counter()
         while time.perf_counter() - begin < 0.002:

@@ -78,7 +78,8 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
     ``activate`` (subscriptions, services, timers), ``release`` and where needed ``deactivate``, and calls ``start`` at
     the end of its constructor. What ``configure`` and ``activate`` create is destroyed by their opposites. Errors that
     nobody expected end the message that caused them; after ``faults_per_minute`` of them everything is made anew, while
-    other nodes of the process go on. ``~/heartbeat`` (lifecycle_msgs/State) is published once a second; its liveliness ends with the node.
+    other nodes of the process go on. ``~/heartbeat`` (lifecycle_msgs/State) is published once a second; its liveliness
+    ends with the node.
 
     Args:
         name: Of the node.

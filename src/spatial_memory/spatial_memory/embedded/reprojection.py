@@ -11,8 +11,8 @@ import numpy as np
 
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.index.cell_index import CellIndex
+from spatial_memory.index.pacing import giving_way
 from spatial_memory.store.bases import projected
-from spatial_memory.work import giving_way
 from wm_core.memory.errors import RecordError
 from wm_core.memory.record import MemoryRecord, Successor
 from wm_core.projection import Projection

@@ -14,7 +14,7 @@ import threading
 import numpy as np
 
 from spatial_memory.index.columns import PAGE, Columns, Replacement
-from spatial_memory.work import giving_way
+from spatial_memory.index.pacing import giving_way
 from wm_core.projection import Projection
 
 _PAGES = 64
