@@ -24,7 +24,7 @@ class Metrics:
     """Counters and gauges of one service, in a registry of their own."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         own = self.registry
         self.requests = Counter("wm_http_requests", "Requests answered.", ["method", "route", "status"], registry=own)

@@ -85,6 +85,11 @@ class World:
                 self._past.clear()
             self._past.append(observation)
 
+    def change_models(self, models: Models) -> None:
+        """Go on with other models: those of another basis of the same features."""
+        self.models = models
+        self.restart()
+
     def restart(self) -> None:
         """Forget the present: what comes next does not follow from it."""
         with self._lock:

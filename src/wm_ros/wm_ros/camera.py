@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image
 
 from wm_ros import qos
@@ -63,6 +64,7 @@ class CameraSubscription:
         self._name = topic
         self._camera = node.resolve_topic_name(topic)
         self.was_heard = False
+        self._finder: Timer | None = None
         self.is_video, self._refused, self._video = transport in VIDEO_KINDS, refused, VideoPictures()
         if self.is_video:
             kind = message_class(VIDEO_KINDS[transport], "image_transport")
@@ -80,6 +82,12 @@ class CameraSubscription:
     def topic(self) -> str:
         """The topic that is listened to now."""
         return self._source[1]
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._node.destroy_subscription(self._subscription)
+        if self._finder is not None:
+            self._node.destroy_timer(self._finder)
 
     def why_silent(self) -> str:
         """Return in words why no frame comes and what would help."""
@@ -105,7 +113,7 @@ class CameraSubscription:
             self._refused(error)
 
     def _find(self) -> None:
-        if self.was_heard:
+        if self.was_heard and self._finder is not None:
             self._finder.cancel()
             return
         offered = self._on_offer()

@@ -1,0 +1,211 @@
+"""The memory of a running graph, asked through its services from the service's own threads.
+
+Shape suffixes: N = records.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+from geometry_msgs.msg import Quaternion, Transform, Vector3
+from rclpy.node import Node
+
+from spatial_memory.factory import make_grid
+from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
+from spatial_memory.messages import record_to_msg
+from wm_api.memories import Cell
+from wm_api.messages import corners, ids_of, matches_from_msg, query_to_msg, stats_from_response
+from wm_core.errors import MessageError
+from wm_core.memory.errors import BackendAwayError, QueryError, StoreError
+from wm_core.memory.journal import Area
+from wm_core.memory.protocol import Forget, Rigid, Stats
+from wm_core.memory.query import Matches, Place, Query
+from wm_core.memory.record import MemoryRecord
+from wm_core.memory.rows import Rows
+from wm_core.memory.window import Window
+from wm_core.se2 import Pose2
+from wm_core.se3 import quaternion_of
+from wm_interfaces.srv import (
+    DeleteMemory,
+    InsertMemory,
+    MemoryStats,
+    MemoryWindow,
+    QueryMemoryBatch,
+    RestoreMemory,
+    SnapshotMemory,
+    TransformMemory,
+)
+from wm_ros.memory_arrays import ask_to_request, update_from_response
+
+_SERVICES: Mapping[str, Any] = {
+    "query_batch": QueryMemoryBatch, "stats": MemoryStats, "window": MemoryWindow, "insert": InsertMemory,
+    "delete": DeleteMemory, "transform": TransformMemory, "snapshot": SnapshotMemory, "restore": RestoreMemory,
+}  # fmt: skip
+_USUAL_RADIUS_M = 2.0
+_MOST_SEEN = 4096
+_HELD_S = 2.0
+_MOST_HELD = 20_000
+# Wider than robots drive, and within what a local map can hold.
+_WIDE_M = 40_000.0
+
+
+class GraphMemory:
+    """What ``ServedMemory`` asks, as services of ``spatial_memory``.
+
+    Single records and cells are read from the newest twenty thousand memories, looked at again after two seconds.
+
+    Args:
+        node: Owns the clients; its executor runs on another thread.
+        wait_s: Longest wait for an answer [s].
+        where: Returns the robot's pose, or None.
+    """
+
+    source = "graph"
+
+    def __init__(self, node: Node, wait_s: float, where: Callable[[], Pose2 | None]) -> None:
+        self._clients: dict[str, Any] = {
+            name: node.create_client(kind, f"spatial_memory/{name}") for name, kind in _SERVICES.items()
+        }
+        self._wait_s, self._where = wait_s, where
+        self._area: Area | None = None
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[int, MemoryRecord] = OrderedDict()
+        self._window, self._window_lock, self._held_s = Window(compiled=False), threading.Lock(), -_HELD_S
+        self._grid = make_grid("local", DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG, _USUAL_RADIUS_M, -1)
+
+    def _call(self, name: str, request: Any, refused: type[ValueError] = StoreError) -> Any:
+        """Returns the answer of a service.
+
+        Raises:
+            BackendAwayError: It is not there, or does not answer in time.
+            ValueError: It refuses; of the kind ``refused``.
+        """
+        client = self._clients[name]
+        if not client.service_is_ready():
+            raise BackendAwayError(f"nobody serves spatial_memory/{name}")
+        done = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(self._wait_s):
+            client.remove_pending_request(future)
+            raise BackendAwayError(f"spatial_memory/{name} did not answer within {self._wait_s:g} s")
+        answer: Any = future.result()
+        if not getattr(answer, "success", True):
+            raise refused(answer.message)
+        return answer
+
+    def query_batch(self, queries: Sequence[Query]) -> list[Matches]:
+        """Answer queries; see ``ServedMemory``."""
+        request = QueryMemoryBatch.Request(queries=[query_to_msg(query) for query in queries])
+        answer = self._call("query_batch", request, QueryError)
+        try:
+            found = [matches_from_msg(each) for each in answer.matches]
+        except MessageError as error:
+            raise BackendAwayError(f"the memory's answer cannot be used: {error}") from error
+        if len(found) != len(queries):
+            raise BackendAwayError(f"{len(found)} answers to {len(queries)} queries")
+        self._remember(found)
+        return found
+
+    def _remember(self, found: Sequence[Matches]) -> None:
+        with self._lock:
+            for matches in found:
+                for record in matches.records:
+                    self._seen.pop(record.id, None)
+                    self._seen[record.id] = record
+            while len(self._seen) > _MOST_SEEN:
+                self._seen.popitem(last=False)
+
+    def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
+        """Return records by id; see ``ServedMemory``."""
+        rows = self._rows()
+        row_of = dict(zip(rows.id_N.tolist(), range(len(rows))))
+        asked: list[Query] = []
+        for record_id in ids:
+            row, seen = row_of.get(record_id), self._seen.get(record_id)
+            if row is not None:
+                place = Place(float(rows.x_N[row]), float(rows.y_N[row]), float(rows.z_N[row]), float(rows.yaw_N[row]))
+                asked.append(_at(place, int(rows.stamp_N[row])))
+            elif seen is not None:
+                asked.append(_at(Place(seen.x, seen.y, seen.z, seen.yaw), seen.stamp_ns))
+        found = {each.id: each for matches in (self.query_batch(asked) if asked else ()) for each in matches.records}
+        return [found[record_id] for record_id in ids if record_id in found]
+
+    def stats(self) -> Stats:
+        """Return how the memory is doing."""
+        return stats_from_response(self._call("stats", MemoryStats.Request()))
+
+    def ask_stats(self, told: Callable[[Stats], None]) -> None:
+        """Ask how the memory is doing, and go on: ``told`` is called on the executor's thread if it answers."""
+        client = self._clients["stats"]
+        if client.service_is_ready():
+            future = client.call_async(MemoryStats.Request())
+            future.add_done_callback(lambda done: told(stats_from_response(done.result())))
+
+    def cells(self, most: int) -> tuple[list[Cell], int]:
+        """Return the fullest cells; see ``ServedMemory``."""
+        rows = self._rows()
+        held = Counter(self._grid.cells_of(rows.x_N, rows.y_N).tolist())
+        fullest = [Cell(cell, count, self._grid.outline(cell)) for cell, count in held.most_common(most)]
+        return fullest, len(held)
+
+    def _rows(self) -> Rows:
+        """Returns the newest memories; of what is held already only what changed is asked for."""
+        with self._window_lock:
+            if monotonic() - self._held_s > _HELD_S:
+                area = self._area or self._area_here() or Area(0.0, 0.0, _WIDE_M, max_count=_MOST_HELD)
+                answer = self._call("window", ask_to_request(self._window.ask(area)), QueryError)
+                try:
+                    is_taken = self._window.apply(update_from_response(answer, area), area)
+                except MessageError as error:
+                    raise BackendAwayError(f"the memory's answer cannot be used: {error}") from error
+                self._held_s = monotonic() if is_taken else -_HELD_S
+            return self._window.rows()
+
+    def _area_here(self) -> Area | None:
+        """Returns the area around the robot; None while nobody knows where that is."""
+        pose = self._where()
+        self._area = None if pose is None else Area(pose.x, pose.y, _WIDE_M, max_count=_MOST_HELD)
+        return self._area
+
+    def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
+        """Keep records; see ``ServedMemory``."""
+        request = InsertMemory.Request(records=[record_to_msg(record) for record in records])
+        return ids_of(self._call("insert", request).ids)
+
+    def delete(self, what: Forget) -> int:
+        """Forget what matches; see ``ServedMemory``."""
+        request = DeleteMemory.Request(
+            ids=list(what.ids), session=what.session, older_than_s=what.older_than_s, frame_id=what.frame_id
+        )
+        if what.box is not None:
+            request.has_box, (request.box_min, request.box_max) = True, corners(what.box)
+        return int(self._call("delete", request).deleted_count)
+
+    def transform(self, rigid: Rigid, session: str) -> int:
+        """Move records; see ``ServedMemory``."""
+        x, y, z, w = quaternion_of(rigid.yaw)
+        turn = Quaternion(x=float(x), y=float(y), z=float(z), w=float(w))
+        moved = Transform(translation=Vector3(x=rigid.x, y=rigid.y, z=rigid.z), rotation=turn)
+        request = TransformMemory.Request(session=session, frame_id=rigid.frame_id, transform=moved)
+        return int(self._call("transform", request).moved_count)
+
+    def snapshot(self, name: str) -> int:
+        """Write a snapshot; see ``ServedMemory``."""
+        return int(self._call("snapshot", SnapshotMemory.Request(path=name)).memory_count)
+
+    def restore(self, name: str) -> int:
+        """Read a snapshot; see ``ServedMemory``."""
+        return int(self._call("restore", RestoreMemory.Request(path=name)).memory_count)
+
+    def close(self) -> None:
+        """Nothing is held: the clients are the node's."""
+
+
+def _at(place: Place, stamp_ns: int) -> Query:
+    """Returns what finds the memories of one moment."""
+    return Query(k=8, place=place, rank_by="pose", time_min_ns=stamp_ns, time_max_ns=stamp_ns, successors=True)
