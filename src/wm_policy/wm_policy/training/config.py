@@ -57,7 +57,7 @@ class PolicyConfig:
     threads: int = 1
     validate_every: int = 500
     optimiser: StageConfig = field(
-        default_factory=lambda: StageConfig(steps=2000, batch=128, learning_rate=2e-3, warm_up=100)
+        default_factory=lambda: StageConfig(steps=1500, batch=128, learning_rate=2e-3, warm_up=100)
     )
     runtime: str = "torchscript"
 

@@ -1,0 +1,1 @@
+"""Does memory help acting? Errors of where a policy would go, beside everything simpler."""
