@@ -77,7 +77,17 @@ UNSEEN = {
     "world_model": {"onnxscript", "pyarrow"},
 }
 """{package: what it needs though it imports it nowhere}: launch files, a message or another library name it."""
-TOOLS = {"ruff", "mypy", "pytest-timeout", "pytest-cov", "pytest-xdist", "coverage", "types-psutil", "types-PyYAML"}
+TOOLS = {
+    "compose-spec",
+    "ruff",
+    "mypy",
+    "pytest-timeout",
+    "pytest-cov",
+    "pytest-xdist",
+    "coverage",
+    "types-psutil",
+    "types-PyYAML",
+}
 """In requirements/ without being imported."""
 UNPINNED: set[str] = set()
 """Left to the user."""
