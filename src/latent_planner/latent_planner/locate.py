@@ -17,7 +17,7 @@ from latent_planner.remembered import Remembered, inside
 from latent_planner.route import RouteGraph, Way, densified
 from wm_core.memory.recognition import SamePlace
 
-_COMPARED = 128
+_COMPARED = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,12 +155,14 @@ def usual_difference(look_ND: np.ndarray, pose_N3: np.ndarray, same: SamePlace) 
     """
     some = np.unique(np.linspace(0, len(look_ND) - 1, _COMPARED).round().astype(int))
     look_ND = look_ND.astype(np.float32)
-    square_N = (look_ND**2).sum(axis=1)
+    square_N = np.einsum("nd,nd->n", look_ND, look_ND)
     distance2_MN = square_N[some, None] + square_N - 2.0 * look_ND[some] @ look_ND.T
-    away_m_MN = np.hypot(*(pose_N3[some, None, :2] - pose_N3[None, :, :2]).transpose(2, 0, 1))
-    turn_MN = np.abs(np.angle(np.exp(1j * (pose_N3[some, None, 2] - pose_N3[None, :, 2]))))
+    x_N, y_N, yaw_N = (pose_N3 - pose_N3[0]).T.astype(np.float32)
+    away2_MN = (x_N[some, None] - x_N) ** 2 + (y_N[some, None] - y_N) ** 2
+    facing_N2 = np.stack([np.cos(yaw_N), np.sin(yaw_N)], axis=1)
     twice = same.twice()
-    is_elsewhere_MN = (away_m_MN > twice.radius_m) | (turn_MN > twice.rotation_rad)
+    # By cosines: an angle for each pair would take most of the time.
+    is_elsewhere_MN = (away2_MN > twice.radius_m**2) | (facing_N2[some] @ facing_N2.T < math.cos(twice.rotation_rad))
     nearest_M = np.where(is_elsewhere_MN, np.maximum(distance2_MN, 0.0), np.inf).min(axis=1)
     known_M = nearest_M[np.isfinite(nearest_M)]
     return float(np.sqrt(np.median(known_M))) if len(known_M) else math.inf

@@ -85,7 +85,7 @@ class _Run:
         ended: Done when it has ended, as ``end`` says: outcome and message.
         begin_s: When it was accepted, on the steady clock.
         limit_s: When it is given up.
-        waits_for: What to say where the goal is not located in time: outcome and message.
+        waits_for: What to say where what is waited for does not come in time: outcome and message; None: nothing is.
         waiting: What its coroutine awaits at present.
         located: Where it is, once that is known.
         pose: As far as it is recognised.
@@ -100,7 +100,7 @@ class _Run:
     begin_s: float
     limit_s: float
     end: tuple[int, str] = (Result.FAILED, "")
-    waits_for: tuple[int, str] = (Result.FAILED, "")
+    waits_for: tuple[int, str] | None = None
     waiting: Future[Any] | None = None
     located: Located | None = None
     pose: GoalPose | None = None
@@ -316,7 +316,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         if asked.encoder_id and remembered.encoder_id and asked.encoder_id != remembered.encoder_id:
             text = f"the latent is of encoder '{asked.encoder_id}', the memory of '{remembered.encoder_id}'"
             raise MessageError("goal", text)
-        run.waits_for = Result.TIMED_OUT, "the way was not found in time"
+        # On a large ground that takes its time, and nobody else's.
+        run.waits_for = None
         pose_3 = self._pursuit.pose_3
         if pose_3 is None:
             raise MessageError("goal", "the robot's pose is not known")
@@ -475,7 +476,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             # None for a moment, while all is told anew.
             if self._held.window is not None and not len(self._held.window):
                 return Result.EMPTY_MEMORY, "the memory was cleared"
-        elif now_s - run.begin_s > params.lookup_timeout_s:
+        elif run.waits_for is not None and now_s - run.begin_s > params.lookup_timeout_s:
             outcome, message = run.waits_for
             return outcome, f"{message}; {self._held.problem}" if self._held.problem else message
         if now_s > run.limit_s:
