@@ -19,6 +19,7 @@ ROOMS = {
         ["region"],
         ["qdrant"],
         ["factory", "params", "messages", "work"],
+        ["album"],
         ["node"],
     ],
     "wm_core": [

@@ -21,6 +21,7 @@ from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from spatial_memory import messages
+from spatial_memory.album.node import Album, recall
 from spatial_memory.drawing.picture import MOST_MEMORIES, TRAIL_MEMORIES, Picture, retrieval_of
 from spatial_memory.embedded.changes import Allowed, Changes, artifact_source
 from spatial_memory.embedded.undo import Undo
@@ -61,6 +62,7 @@ from wm_interfaces.srv import (
     QueryMemory,
     QueryMemoryArrays,
     QueryMemoryBatch,
+    RecallMemory,
     RecognisePlace,
     RestoreMemory,
     SnapshotMemory,
@@ -103,7 +105,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     (geometry_msgs/PoseWithCovarianceStamped), ``/prediction_error`` (wm_interfaces/PredictionError, 1 s horizon),
     joined by stamp, and ``/latent/projection`` (wm_interfaces/Projection, latched); serves
     ``/spatial_memory/{query,query_batch,query_arrays,window,insert,delete,transform,stats,snapshot,restore,clear,undo,
-    recognise}``; publishes ``/spatial_memory/markers`` (visualization_msgs/MarkerArray): cells, memories,
+    recognise,recall}``; publishes ``/spatial_memory/markers`` (visualization_msgs/MarkerArray): cells, memories,
     trail, last retrieval.
 
     What takes long or waits for the disk runs on a thread of its own; queries never wait for it.
@@ -129,6 +131,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
                 self._grid,
                 self._log_progress,
             )
+            self._album = self._open_album(params)
             self._changes = self._open_changes(params)
         except (SpatialMemoryError, ArtifactError, OSError) as error:
             raise ConfigurationError(f"{self.get_name()}: {error}") from error
@@ -164,6 +167,13 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._worker = LongWork("memory-worker", lambda: self.executor, SpatialMemoryError, MessageError)
         self._searcher = LongWork("memory-searcher", lambda: self.executor, SpatialMemoryError)
 
+    def _open_album(self, params: SpatialMemoryParams) -> Album | None:
+        if not params.store_thumbnails:
+            return None
+        if not hasattr(self._memory, "thumbnails"):
+            raise ConfigurationError(f"{self.get_name()}: store_thumbnails: backend {params.backend} keeps no pictures")
+        return Album(self._health, self._memory, params.thumbnail_limit)
+
     def _is_simulated(self) -> bool:
         return bool(self.get_parameter("use_sim_time").value)
 
@@ -195,6 +205,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self.create_subscription(PoseWithCovarianceStamped, "latent/pose", self._on_pose, qos.STREAM)
         self.create_subscription(PredictionError, "prediction_error", self._on_error, qos.STREAM)
         self.create_subscription(Projection, "latent/projection", self._on_projection, qos.LATCHED)
+        if self._album is not None:
+            self._album.listen(self, self._params.image_transport)
         services: tuple[tuple[type, str, Callable], ...] = (
             (QueryMemory, "query", self._on_query),
             (QueryMemoryBatch, "query_batch", self._on_query_batch),
@@ -209,6 +221,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             (Trigger, "clear", self._on_clear),
             (RecognisePlace, "recognise", self._on_recognise),
             (Trigger, "undo", self._on_undo),
+            (RecallMemory, "recall", self._on_recall),
         )
         # An exclusive group would let nobody in while one of them waits for its thread.
         group = ReentrantCallbackGroup()
@@ -242,6 +255,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             self._recorder.finish()
         except SpatialMemoryError as error:
             self._health.drop("backend-away", str(error))
+        if self._album is not None:
+            self._album.close()
         self._changes.close()
         self._memory.close()
 
@@ -335,6 +350,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             self._health.skip("spacing")
             return
         self._health.count("states_stored")
+        if self._album is not None:
+            self._album.remember(self._recorder.id_of(record.stamp_ns) or 0, record.stamp_ns)
         self._health.degrade("frame", None)
 
     def _known_scale(self) -> Scale | None:
@@ -534,6 +551,12 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         response.second_ratio, response.agreement = answer.recognition.second_ratio, answer.recognition.agreement
         response.search_ms = (perf_counter() - begin_s) * 1e3
         self._health.count("recognitions")
+        return response
+
+    async def _on_recall(self, request: RecallMemory.Request, response: RecallMemory.Response) -> RecallMemory.Response:
+        answer: Any = await self._searcher.later(lambda: recall(self._memory, request, response))
+        if isinstance(answer, Exception):
+            response.message = clipped(answer, _MOST_ANSWERED)
         return response
 
     # ---------------------------------------------------------------- changes

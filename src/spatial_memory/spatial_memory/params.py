@@ -20,7 +20,7 @@ from wm_core.memory.keyframes import (
     Spacing,
 )
 from wm_core.memory.scale import Scale
-from wm_ros import ManagedParams, param
+from wm_ros import TRANSPORTS, ManagedParams, param
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,13 @@ class SpatialMemoryParams(ManagedParams):
                                low=0.0, high=60.0)  # fmt: skip
     commit_every_s: float = param(0.2, "Longest time a state waits before it is written to disk [s].", low=0.01,
                                   high=10.0)  # fmt: skip
+
+    store_thumbnails: bool = param(False, "Whether a small picture (64x64 JPEG, about 2 kB) is kept with each memory; "
+                                   "then the camera is listened to.")  # fmt: skip
+    thumbnail_limit: int = param(100_000, "Most pictures kept, those of the newest memories.", low=1,
+                                 high=100_000_000)  # fmt: skip
+    image_transport: str = param("auto", "How the camera's pictures come, as in latent_publisher.",
+                                 choices=TRANSPORTS)  # fmt: skip
 
     top_k: int = param(0, "Memories per query that names no k; 0: as the states' model was trained, or 8.", low=0,
                        high=4096, env="TOPK")  # fmt: skip

@@ -214,6 +214,10 @@ class Recorder:
         if len(self._errors) > _REMEMBERED_STAMPS:
             self._errors.popitem(last=False)
 
+    def id_of(self, stamp_ns: int) -> int | None:
+        """Return the id of the record that a state of this session became; None: none, or one of long ago."""
+        return self._ids.get(stamp_ns)
+
     def _settings_of(self, state: State) -> tuple[float, tuple[float, ...]]:
         if not state.step_s and not state.horizons_s:
             return self._default
