@@ -23,6 +23,7 @@ from transition_predictor.imagining.scene import Scene
 from transition_predictor.keeper import MotionKeeper
 from transition_predictor.params import TransitionPredictorParams
 from transition_predictor.replacement import Replacement
+from transition_predictor.showing.node import PictureTopic
 from wm_core.bounds import LARGEST_LATENT_STDS
 from wm_core.memory.errors import QueryError
 from wm_core.memory.journal import WindowSource
@@ -184,6 +185,10 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._imagination = ImaginationServer(
             self, self._artifact, params.top_k or None, self._window_source, self._scene
         )
+        self._pictures = PictureTopic(
+            self, self._imagination, self._manifest.step_s, params.imagination_rate, params.imagination_pictures,
+            params.image_transport,
+        )  # fmt: skip
         child = self._params.expected_frame
         self._expected_frame = ExpectedFrame(self, child) if child else None
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -446,6 +451,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._next_publisher.publish(float_array_msg(prediction.forecasts[0].latent_D))
         self._publish_prediction(open_, prediction.forecasts, answer, history)
         self._tracker.expect(prediction)
+        self._pictures.foresee(prediction)
         self._degraded[prediction.stamp_ns] = bool(reason)
         while len(self._degraded) > _REMEMBERED_PREDICTIONS:
             self._degraded.popitem(last=False)

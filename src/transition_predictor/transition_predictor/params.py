@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wm_ros import ModelParams, param
+from transition_predictor.showing.strip import KINDS
+from wm_ros import TRANSPORTS, ModelParams, param
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,4 +49,14 @@ class TransitionPredictorParams(ModelParams):
         env="WM_PROFILE",
     )
     calibrate: bool = param(True, "Whether the motion model is learned while driving.")
+    imagination_rate: float = param(
+        2.0, "Pictures per second on imagination/image, while somebody looks [Hz]; 0: never.", low=0.0, high=20.0
+    )
+    imagination_pictures: str = param(
+        "auto",
+        "What shows the foreseen: pictures that the artifact decodes, those that are remembered, or auto: whichever "
+        "was closer to what was then seen.",
+        choices=KINDS,
+    )
+    image_transport: str = param("auto", "How the camera's pictures come, as in latent_publisher.", choices=TRANSPORTS)
     latent_timeout_s: float = param(2.0, "Silence of /latent/state that is a fault [s].", low=0.1, high=3600.0)

@@ -1,0 +1,145 @@
+"""Pictures of the foreseen: which forecast belongs to which time, which kind is shown, and the topic watched."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from sensor_msgs.msg import CompressedImage, Image
+
+from transition_predictor.imagining.worker import jpeg_of
+from transition_predictor.showing.strip import (
+    DECODED,
+    REMEMBERED,
+    Forecasts,
+    Foreseen,
+    Preference,
+    read_jpeg,
+    side_by_side,
+)
+from wm_core.images import image_from_msg
+from wm_interfaces.msg import MemoryRecord
+from wm_interfaces.srv import RecallMemory
+from wm_ros import image_to_msg, qos, stamp_msg
+
+START_NS, STEP_NS = 1_000_000_000_000_000_000, 50_000_000
+
+
+def foreseen(made_ns: int, target_ns: int) -> Foreseen:
+    return Foreseen(made_ns, target_ns, np.zeros(4), (1,))
+
+
+def test_a_forecast_is_found_by_the_time_it_is_for():
+    kept = Forecasts(tolerance_ns=30)
+    for made_ns in range(0, 1000, 50):
+        kept.add(foreseen(made_ns, made_ns + 400))
+    assert kept.due(620).target_ns == 600
+    assert kept.due(399).made_ns == 0
+    assert kept.due(340) is None
+    assert kept.newest().made_ns == 950
+    kept.add(foreseen(100, 500))
+    assert (kept.newest().made_ns, kept.due(620)) == (100, None)
+    kept.clear()
+    assert kept.newest() is None
+
+
+def test_the_kind_that_was_closer_to_what_was_seen_is_shown():
+    rng, preference = np.random.default_rng(0), Preference()
+    assert preference.order() == (DECODED, REMEMBERED)
+    seen_SSC = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    near_SSC, far_SSC = np.clip(seen_SSC * 0.95, 0, 255).astype(np.uint8), 255 - seen_SSC
+    preference.learn(seen_SSC, {DECODED: far_SSC})
+    assert preference.order() == (DECODED, REMEMBERED)
+    preference.learn(seen_SSC, {DECODED: far_SSC, REMEMBERED: near_SSC})
+    assert preference.order() == (REMEMBERED, DECODED)
+    for _ in range(20):
+        preference.learn(seen_SSC, {DECODED: near_SSC, REMEMBERED: far_SSC})
+    assert preference.order() == (DECODED, REMEMBERED)
+    always = Preference(REMEMBERED)
+    always.learn(seen_SSC, {DECODED: near_SSC, REMEMBERED: far_SSC})
+    assert always.order() == (REMEMBERED,)
+
+
+def test_pictures_stand_in_a_row_with_captions():
+    red_HW3 = np.zeros((10, 20, 3), np.uint8)
+    red_HW3[:] = (255, 0, 0)
+    strip_HW3 = side_by_side([(red_HW3, "seen"), (None, "nothing")], 64)
+    assert strip_HW3.shape[1] == 128
+    assert (strip_HW3[:64, :64] == (255, 0, 0)).all()
+    assert len(np.unique(strip_HW3[:64, 64:])) == 1
+    assert strip_HW3[64:, :64].max() > 200
+    assert read_jpeg(b"") is None
+    assert read_jpeg(b"no jpeg") is None
+
+
+class Watched:
+    """A world with a camera, memories with pictures, and somebody who looks."""
+
+    def __init__(self, world) -> None:
+        self.world, self.raw, self.compressed = world, [], []
+        self.camera = world.peer.create_publisher(Image, "/camera/image_raw", qos.SENSOR)
+        world.peer.create_service(RecallMemory, "/spatial_memory/recall", self._recall)
+        world.serve(world.remember)
+        recall = world.node._imagination.imaginer._album._recall
+        world.until(recall.service_is_ready)
+        self.green = np.zeros((64, 64, 3), np.uint8)
+        self.green[:] = (0, 255, 0)
+
+    def _recall(self, request, response):
+        response.records = [MemoryRecord(id=each) for each in request.ids]
+        response.pictures_of = [CompressedImage(format="jpeg", data=jpeg_of(self.green)) for _ in request.ids]
+        response.success = True
+        return response
+
+    def look(self):
+        peer = self.world.peer
+        self.looking = peer.create_subscription(Image, "/imagination/image", self.raw.append, qos.STREAM)
+        self.also = peer.create_subscription(
+            CompressedImage, "/imagination/image/compressed", self.compressed.append, qos.STREAM
+        )
+        self.world.until(lambda: self.camera.get_subscription_count() == 1)
+
+    def see(self, index: int, picture_HW3: np.ndarray) -> None:
+        msg = image_to_msg(picture_HW3, stamp_msg(START_NS + index * STEP_NS), "camera")
+        self.camera.publish(msg)
+        self.world.predict(index)
+
+    def until_shown(self, count: int, picture_HW3: np.ndarray, index: int = 0) -> int:
+        """Drive until so many pictures came; return how many latents were sent."""
+        while len(self.raw) < count:
+            self.see(index, picture_HW3)
+            index += 1
+            assert index < 4000
+        return index
+
+
+@pytest.mark.slow
+def test_who_looks_sees_the_present_beside_what_was_foreseen(make_world):
+    watched = Watched(make_world(imagination_rate=20.0, memory_deadline_s=1.0))
+    world = watched.world
+    world.predict(0)
+    assert watched.camera.get_subscription_count() == 0
+    assert world.node._health.counted("pictures_shown") == 0
+    watched.look()
+    blue = np.zeros((48, 64, 3), np.uint8)
+    blue[:] = (0, 0, 255)
+    index = watched.until_shown(3, blue, 1)
+    strip_HW3 = image_from_msg(watched.raw[-1])
+    assert strip_HW3.shape[1] == 3 * 192
+    assert (strip_HW3[:192, :192] == (0, 0, 255)).all()
+    assert watched.raw[-1].header.frame_id == "camera"
+    # The seen is green from now on, as the pictures remembered: they are the closer ones.
+    while not _is_green(watched.raw[-1]):
+        index = watched.until_shown(len(watched.raw) + 1, watched.green, index)
+    world.until(lambda: len(watched.compressed) > 0)
+    file = np.frombuffer(bytes(watched.compressed[-1].data), np.uint8)
+    assert cv2.imdecode(file, cv2.IMREAD_COLOR).shape == strip_HW3.shape
+    for each in (watched.looking, watched.also):
+        world.peer.destroy_subscription(each)
+    world.until(lambda: watched.camera.get_subscription_count() == 0)
+
+
+def _is_green(msg: Image) -> bool:
+    """Return whether what is foreseen is shown as the remembered picture."""
+    tile_HW3 = image_from_msg(msg)[20:180, 2 * 192 + 20 : 3 * 192 - 20].astype(int)
+    return bool((np.abs(tile_HW3 - (0, 255, 0)) < 30).all())

@@ -1,0 +1,133 @@
+"""Pictures side by side with a caption each, and which kind of picture shows what is foreseen best.
+
+Shape suffixes: H = height, W = width, S = side, D = latent size.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from wm_core.images import prepare_image
+
+AUTO, DECODED, REMEMBERED = "auto", "decoded", "remembered"
+KINDS = (AUTO, DECODED, REMEMBERED)
+_CAPTION_PX, _SIZE, _GREY, _WHITE = 18, 0.42, 40, (255, 255, 255)
+_MOST_FORESEEN = 200
+# What came in one look counts this much less with each that follows.
+_KEEP = 0.8
+_COMPARED_PX = 32
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """One forecast that waits for its time.
+
+    Attributes:
+        made_ns: When it was made [ns].
+        target_ns: What time it is for [ns].
+        latent_D: What will be seen.
+        memory_ids: Memories that conditioned it, nearest first.
+    """
+
+    made_ns: int
+    target_ns: int
+    latent_D: np.ndarray
+    memory_ids: tuple[int, ...]
+
+
+class Forecasts:
+    """The newest forecasts, found by the time they are for.
+
+    Args:
+        tolerance_ns: How far that may lie from the time asked for [ns].
+    """
+
+    def __init__(self, tolerance_ns: int) -> None:
+        self._tolerance_ns = tolerance_ns
+        self._kept: deque[Foreseen] = deque(maxlen=_MOST_FORESEEN)
+
+    def add(self, foreseen: Foreseen) -> None:
+        """Keep one; where time jumped back those before are of another timeline."""
+        if self._kept and foreseen.made_ns <= self._kept[-1].made_ns:
+            self._kept.clear()
+        self._kept.append(foreseen)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._kept.clear()
+
+    def newest(self) -> Foreseen | None:
+        """Return the last one."""
+        return self._kept[-1] if self._kept else None
+
+    def due(self, now_ns: int) -> Foreseen | None:
+        """Return the one for a time; None: there is none near it."""
+        nearest = min(self._kept, key=lambda each: abs(each.target_ns - now_ns), default=None)
+        return nearest if nearest is not None and abs(nearest.target_ns - now_ns) <= self._tolerance_ns else None
+
+
+class Preference:
+    """Learns which kind of picture has shown best what was then seen.
+
+    Args:
+        wanted: ``auto``, or the kind that is always shown.
+    """
+
+    def __init__(self, wanted: str = AUTO) -> None:
+        self._wanted = wanted
+        self._error: dict[str, float] = {}
+
+    def learn(self, seen_HW3: np.ndarray, shown: dict[str, np.ndarray]) -> None:
+        """Compare pictures of one moment, by kind, with what was seen; of a single kind there is nothing to learn."""
+        if len(shown) < 2:
+            return
+        small_SSC = _small(seen_HW3)
+        for kind, picture_HW3 in shown.items():
+            error = float(np.mean(np.square(_small(picture_HW3) - small_SSC)))
+            self._error[kind] = _KEEP * self._error.get(kind, error) + (1.0 - _KEEP) * error
+
+    def order(self) -> tuple[str, ...]:
+        """Return the kinds to show, the best first."""
+        if self._wanted != AUTO:
+            return (self._wanted,)
+        is_better = self._error.get(REMEMBERED, np.inf) < self._error.get(DECODED, np.inf)
+        return (REMEMBERED, DECODED) if is_better else (DECODED, REMEMBERED)
+
+
+def _small(picture_HW3: np.ndarray) -> np.ndarray:
+    return prepare_image(picture_HW3, _COMPARED_PX).astype(np.float32)
+
+
+def read_jpeg(jpeg: bytes) -> np.ndarray | None:
+    """Return the RGB picture of a JPEG file; None: it is none."""
+    bgr_HW3 = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
+    return None if bgr_HW3 is None else cv2.cvtColor(bgr_HW3, cv2.COLOR_BGR2RGB)
+
+
+def side_by_side(tiles: Sequence[tuple[np.ndarray | None, str]], side_px: int) -> np.ndarray:
+    """Return pictures in a row, each with its caption below, uint8 RGB.
+
+    Args:
+        tiles: Pictures, None where there is none, and captions.
+        side_px: Side of each [px].
+    """
+    columns = []
+    for picture_HW3, caption in tiles:
+        tile_HW3 = np.full((side_px + _CAPTION_PX, side_px, 3), _GREY, np.uint8)
+        if picture_HW3 is not None:
+            tile_HW3[:side_px] = _enlarged(picture_HW3, side_px)
+        place = (4, side_px + _CAPTION_PX - 5)
+        cv2.putText(tile_HW3, caption, place, cv2.FONT_HERSHEY_SIMPLEX, _SIZE, _WHITE, 1, cv2.LINE_AA)
+        columns.append(tile_HW3)
+    return np.concatenate(columns, axis=1)
+
+
+def _enlarged(picture_HW3: np.ndarray, side_px: int) -> np.ndarray:
+    if min(picture_HW3.shape[:2]) >= side_px:
+        return prepare_image(picture_HW3, side_px)
+    return cv2.resize(picture_HW3, (side_px, side_px), interpolation=cv2.INTER_NEAREST)
