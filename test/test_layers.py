@@ -28,6 +28,7 @@ FLOORS = [
         "wm_view",
         "bag_player",
         "latent_planner",
+        "policy_runner",
     },
     {"wm_api"},
     {"wm_bringup"},

@@ -115,7 +115,7 @@ class Limiter:
     @property
     def value(self) -> np.ndarray:
         """The last command."""
-        return self._value_A.copy()
+        return np.array(self._value_A)
 
     @property
     def is_steady(self) -> bool:
@@ -128,7 +128,7 @@ class Limiter:
         value_A = self._with_room_to_brake(wanted_A) if self._third_A.size else self._bounded(wanted_A)
         change_A = value_A - self._value_A
         self._value_A, self._bend_A, self._change_A = value_A, change_A - self._change_A, change_A
-        return value_A.copy()
+        return np.array(value_A)
 
     def _bounded(self, wanted_A: np.ndarray) -> np.ndarray:
         jerk_A = np.asarray(self._limits.jerk) * self._step_s**2

@@ -1,0 +1,1 @@
+"""Executes a policy's chunks of actions, safely while inference is late."""

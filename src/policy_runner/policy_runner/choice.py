@@ -1,0 +1,43 @@
+"""Which policy a name means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from policy_runner.nearest_drive import NearestDrive, NearestDriveSettings
+from policy_runner.policies import HoldLastAction, Policy
+
+HOLD_LAST_ACTION, NEAREST_DRIVE = "hold_last_action", "nearest_drive"
+
+
+class UnknownPolicyError(ValueError):
+    """No policy has this name."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What every policy is made with.
+
+    Attributes:
+        action_dim: Action size A.
+        drive: Of the built-in policies.
+    """
+
+    action_dim: int
+    drive: NearestDriveSettings
+
+
+def policy_maker(name: str, wanted: Wanted) -> Callable[[], Policy]:
+    """Return what makes a policy, as often as it is needed anew.
+
+    Raises:
+        UnknownPolicyError: Nothing is known of that name.
+    """
+    drive = wanted.drive
+    if name == HOLD_LAST_ACTION:
+        return partial(HoldLastAction, wanted.action_dim, drive.steps, drive.step_s)
+    if name == NEAREST_DRIVE:
+        return partial(NearestDrive, wanted.action_dim, drive)
+    raise UnknownPolicyError(f"policy is '{name}', expected {HOLD_LAST_ACTION} or {NEAREST_DRIVE}")

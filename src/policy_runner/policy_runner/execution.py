@@ -1,0 +1,277 @@
+"""What is commanded now: chunks where there are some, else what was, else a stop; the limiter comes last.
+
+Plain and without threads: who calls says what time it is. Shape suffixes: A = action size, P = actions already decided.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from policy_runner.chunks import Chunk, ChunkBuffer, ChunkError
+from policy_runner.latency import Latency
+from wm_core.limits import Limiter
+
+_NS = 1_000_000_000
+_SET_BACK_NS = _NS // 2
+_AHEAD_NS = _NS
+_REMEMBERED = 256
+_AT_REST = 1e-6
+
+
+class Mode(Enum):
+    """How far an execution is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    HOLDING = "holding"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class Outcome(Enum):
+    """How an execution ends."""
+
+    REACHED = "REACHED"
+    CANCELLED = "CANCELLED"
+    PREEMPTED = "PREEMPTED"
+    REFUSED = "REFUSED"
+    NOT_RECOGNISED = "NOT_RECOGNISED"
+    STALE_INPUTS = "STALE_INPUTS"
+    NO_CHUNKS = "NO_CHUNKS"
+    OUTSIDE = "OUTSIDE"
+    TIMED_OUT = "TIMED_OUT"
+    STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionSettings:
+    """When an execution asks, holds, stops and gives up; all times in seconds.
+
+    Attributes:
+        period_s: Between commands.
+        stale_s: Age from which on an observation is too old to act on.
+        hold_s: How long the last command is held when there is nothing to execute; then it stops.
+        give_up_s: How long it waits for that to end, before it ends itself.
+        replan_s: A newer chunk is asked for at the latest this long after the last one; 0: only when it is needed.
+        margin_s: So much earlier than the measured latency asks for a chunk is asked for.
+        latency_guess_s: Latency until it is measured.
+    """
+
+    period_s: float = 0.02
+    stale_s: float = 0.5
+    hold_s: float = 0.3
+    give_up_s: float = 10.0
+    replan_s: float = 0.25
+    margin_s: float = 0.04
+    latency_guess_s: float = 0.3
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command and why it is that.
+
+    Attributes:
+        command_A: What is sent.
+        mode: How far the execution is.
+        reason: Why it is not running; empty where it is.
+        is_starved: No chunk had a value for this time though one had before.
+        is_limited: The limiter changed what was wanted.
+    """
+
+    command_A: np.ndarray
+    mode: Mode
+    reason: str
+    is_starved: bool
+    is_limited: bool
+
+
+@dataclass
+class Counts:
+    """What happened so far."""
+
+    steps: int = 0
+    starved: int = 0
+    limited: int = 0
+    late: int = 0
+
+
+class Execution:
+    """Executes chunks until it is told how to end, or has waited for too long.
+
+    Args:
+        settings: Its times.
+        buffer: For its chunks.
+        limiter: Has the last word; it goes on from the command that is in force.
+        safe_A: What is wanted for a stop; None: to stay as it is, for positions.
+        may_be: Returns why the robot may not go on where it is, with what it does; None: it may.
+    """
+
+    def __init__(
+        self,
+        settings: ExecutionSettings,
+        buffer: ChunkBuffer,
+        limiter: Limiter,
+        safe_A: np.ndarray | None,
+        may_be: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self._settings, self._buffer, self._limiter = settings, buffer, limiter
+        self._safe_A, self._may_be = safe_A, may_be
+        self.latency = Latency(settings.latency_guess_s)
+        self.counts = Counts()
+        self.outcome: Outcome | None = None
+        self._mode = Mode.WAITING
+        self._seen_ns: int | None = None
+        self._asked_stamp_ns: int | None = None
+        self._trouble_ns: int | None = None
+        self._now_ns: int | None = None
+        self._has_begun = False
+        self._sent: deque[tuple[int, np.ndarray]] = deque(maxlen=_REMEMBERED)
+
+    # ---------------------------------------------------------------- what comes in
+
+    def see(self, stamp_ns: int) -> None:
+        """Take note of a new observation."""
+        self._seen_ns = stamp_ns
+
+    def offer(self, chunk: Chunk, latency_s: float, now_ns: int) -> bool:
+        """Take a chunk; return whether anything of it can still be executed.
+
+        Args:
+            chunk: What the policy gave.
+            latency_s: From asking for it to having it [s].
+            now_ns: The present [ns].
+
+        Raises:
+            ChunkError: It does not fit, or is of a time to come.
+        """
+        self.latency.add(latency_s)
+        if chunk.action_HA.shape[1] != len(self._limiter.value):
+            raise ChunkError(f"actions of {chunk.action_HA.shape[1]} values, expected {len(self._limiter.value)}")
+        if chunk.stamp_ns > now_ns + _AHEAD_NS:
+            raise ChunkError(f"a chunk of {(chunk.stamp_ns - now_ns) / _NS:.1f} s ahead of the clock")
+        is_taken = self._buffer.add(chunk, now_ns)
+        self.counts.late += not is_taken
+        return is_taken
+
+    def end(self, outcome: Outcome) -> None:
+        """Stop for good; the first outcome counts."""
+        self.outcome = self.outcome or outcome
+
+    # ---------------------------------------------------------------- what goes out
+
+    @property
+    def mode(self) -> Mode:
+        """How far it is."""
+        return self._mode
+
+    @property
+    def newest_chunk(self) -> Chunk | None:
+        """The chunk of the newest observation; None: there is none."""
+        return self._buffer.newest
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended and the robot is told to stand."""
+        return self._mode is Mode.STOPPED
+
+    def wants_chunk(self, now_ns: int) -> bool:
+        """Return whether it is time to ask for a chunk: when what is there lasts no longer than one takes to come."""
+        stamp_ns, settings = self._seen_ns, self._settings
+        if self.outcome or stamp_ns is None or stamp_ns == self._asked_stamp_ns or self._is_stale(now_ns):
+            return False
+        needed_s = self.latency.reckoned_s + settings.margin_s
+        if self._buffer.remaining_s(now_ns) <= needed_s or self._asked_stamp_ns is None:
+            return True
+        return bool(settings.replan_s) and stamp_ns - self._asked_stamp_ns >= round(settings.replan_s * _NS)
+
+    def asked(self, stamp_ns: int) -> None:
+        """Take note that a chunk was asked for from an observation."""
+        self._asked_stamp_ns = stamp_ns
+
+    def decided(self, stamp_ns: int, step_s: float, now_ns: int) -> np.ndarray:
+        """Return what is commanded whatever a chunk asked for now will say, from a stamp on at a step [s], [P, A]."""
+        end_ns = now_ns + round(self.latency.reckoned_s * _NS)
+        count = max(0, int((end_ns - stamp_ns) / (step_s * _NS)) + 1)
+        times = [stamp_ns + round(number * step_s * _NS) for number in range(count)]
+        decided = [self._decided_at(time_ns, now_ns) for time_ns in times]
+        return np.array(decided, float).reshape(count, len(self._limiter.value))
+
+    def _decided_at(self, time_ns: int, now_ns: int) -> np.ndarray:
+        ahead_A = self._buffer.ahead(time_ns) if time_ns > now_ns else None
+        if ahead_A is not None:
+            return ahead_A
+        sent = [command_A for sent_ns, command_A in self._sent if sent_ns <= time_ns]
+        return sent[-1] if sent else self._limiter.value
+
+    def step(self, now_ns: int) -> Step:
+        """Return the command for now [ns]; to be called once a period."""
+        if self._now_ns is not None and now_ns < self._now_ns - _SET_BACK_NS:
+            self._start_anew()
+        self._now_ns = now_ns
+        planned_A = self._buffer.at(now_ns)
+        reason = self._trouble(now_ns, planned_A)
+        wanted_A = self._wanted(now_ns, planned_A, reason)
+        command_A = self._limiter.step(wanted_A)
+        self._sent.append((now_ns, command_A))
+        is_starved = planned_A is None and self._has_begun and self.outcome is None
+        is_limited = bool((np.abs(command_A - wanted_A) > _AT_REST).any())
+        self.counts.steps += 1
+        self.counts.starved += is_starved
+        self.counts.limited += is_limited
+        if self._mode is Mode.STOPPING and self.outcome and self._limiter.is_steady and not is_limited:
+            self._mode = Mode.STOPPED
+        return Step(command_A, self._mode, reason, is_starved, is_limited)
+
+    def _start_anew(self) -> None:
+        """Forget what belongs to a time that has not been yet: the clock was set back."""
+        self._buffer.clear()
+        self._sent.clear()
+        self._seen_ns = self._asked_stamp_ns = self._trouble_ns = None
+
+    def _is_stale(self, now_ns: int) -> bool:
+        return self._seen_ns is None or now_ns - self._seen_ns > round(self._settings.stale_s * _NS)
+
+    def _trouble(self, now_ns: int, planned_A: np.ndarray | None) -> str:
+        """Return why the plan is not executed; empty: it is."""
+        if self.outcome:
+            return f"ends: {self.outcome.value}"
+        if self._seen_ns is None:
+            return "no observation yet"
+        if self._is_stale(now_ns):
+            return f"stale input: the newest is more than {self._settings.stale_s:g} s old"
+        why_not = self._may_be()
+        if why_not:
+            return why_not
+        if planned_A is None:
+            return "starved: no chunk reaches this time" if self._has_begun else "no chunk yet"
+        return ""
+
+    def _wanted(self, now_ns: int, planned_A: np.ndarray | None, reason: str) -> np.ndarray:
+        if not reason and planned_A is not None:
+            self._mode, self._trouble_ns, self._has_begun = Mode.RUNNING, None, True
+            return planned_A
+        self._trouble_ns = now_ns if self._trouble_ns is None else self._trouble_ns
+        since_s = (now_ns - self._trouble_ns) / _NS
+        if since_s > self._settings.give_up_s:
+            self.end(self._why_given_up(now_ns))
+        held = self._limiter.value
+        if not self._has_begun and not self.outcome:
+            self._mode = Mode.WAITING
+            return held
+        may_hold = self.outcome is None and self._may_be() is None
+        if may_hold and since_s <= self._settings.hold_s:
+            self._mode = Mode.HOLDING
+            return held
+        if self._mode is not Mode.STOPPED:
+            self._mode = Mode.STOPPING
+        return held if self._safe_A is None else self._safe_A
+
+    def _why_given_up(self, now_ns: int) -> Outcome:
+        if self._is_stale(now_ns):
+            return Outcome.STALE_INPUTS
+        return Outcome.OUTSIDE if self._may_be() else Outcome.NO_CHUNKS

@@ -1,0 +1,196 @@
+"""Drives as the nearest remembered drive did: the command given there, put right by how far off its way the robot is.
+
+No model of the robot is needed: a command that was given at a place, given there again, has the same effect, with all
+its delay. Off the way, the error is carried ahead with what is already decided, and steered against.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from policy_runner.chunks import Chunk
+from policy_runner.drives import Drives, Place
+from policy_runner.policies import MEMORIES, Memories, Observation, PolicyError
+from wm_core.se2 import wrap_angle
+
+YAW_RATE, STEERING_ANGLE, NOTHING = "yaw_rate", "steering_angle", "nothing"
+STEERINGS = (YAW_RATE, STEERING_ANGLE, NOTHING)
+_LEAST_SPEED_M_S = 0.1
+_MOST_OFF_M = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearestDriveSettings:
+    """How a remembered drive is driven again.
+
+    Attributes:
+        steps: Actions of a chunk.
+        step_s: Time between them [s].
+        most_m: As far from a remembered way as it may begin [m].
+        steering: What the second value of a command is: ``yaw_rate`` [rad/s], ``steering_angle`` [rad], or
+            ``nothing`` that could be put right.
+        wheelbase_m: Of a robot that steers by an angle [m].
+        gain_off: Yaw rate against being beside the way, per metre and metre per second [rad/m^2].
+        gain_yaw_hz: Yaw rate against facing off it, per radian [1/s].
+        most_yaw_rate_rad_s: Most that it puts right [rad/s].
+        lag_s: Time in which a robot comes up to the speed of the drive [s].
+        response_s: Time from a command to when the robot does it; what it puts right it puts right for then [s].
+    """
+
+    steps: int = 20
+    step_s: float = 0.05
+    most_m: float = 1.0
+    steering: str = YAW_RATE
+    wheelbase_m: float = 0.3
+    gain_off: float = 1.0
+    gain_yaw_hz: float = 2.0
+    most_yaw_rate_rad_s: float = 1.0
+    lag_s: float = 0.3
+    response_s: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be driven."""
+        if self.steering not in STEERINGS:
+            raise ValueError(f"steering is '{self.steering}', expected one of {', '.join(STEERINGS)}")
+        if self.steps < 1 or not min(self.step_s, self.most_m, self.wheelbase_m, self.lag_s) > 0.0:
+            raise ValueError(f"{self} cannot be: one step or more, times and lengths above 0")
+
+
+@dataclass
+class _Off:
+    """Place on the way and pace 0..1 at a command; distance to its left [m] and yaw against it [rad] at its effect."""
+
+    place: Place
+    left_m: float
+    yaw_rad: float
+    pace: float
+
+
+class NearestDrive:
+    """The policy that needs no training.
+
+    Args:
+        action_dim: Action size A.
+        settings: How it drives.
+    """
+
+    takes = frozenset({MEMORIES})
+
+    def __init__(self, action_dim: int, settings: NearestDriveSettings | None = None) -> None:
+        self._settings = settings or NearestDriveSettings()
+        self.action_dim, self.step_s = action_dim, self._settings.step_s
+        self._steers = action_dim >= 2 and self._settings.steering != NOTHING
+        self._made_of: Memories | None = None
+        self._drives: Drives | None = None
+        self._before: tuple[int, int] | None = None
+        # What it has put right lately: time [ns], yaw rate [rad/s].
+        self._against: list[tuple[int, float]] = []
+
+    def act(self, observation: Observation) -> Chunk:
+        """Return what was commanded on the way ahead, put right where the robot is off it.
+
+        Raises:
+            PolicyError: Its place is not known, or no remembered drive leads on from there.
+        """
+        drives, off = self._begin(observation)
+        settings, decided_PA = self._settings, observation.decided_PA
+        actions: list[np.ndarray] = []
+        against: list[tuple[int, float]] = []
+        while len(actions) < settings.steps:
+            action_A, remembered_rad_s = self._command(drives, off)
+            if len(actions) < len(decided_PA):
+                action_A = np.asarray(decided_PA[len(actions)], float)
+            turned_more_rad_s = self._yaw_rate(drives, off, action_A) - remembered_rad_s
+            against.append((observation.stamp_ns + round(len(actions) * settings.step_s * 1e9), turned_more_rad_s))
+            actions.append(action_A)
+            if not self._carry(drives, off, turned_more_rad_s):
+                break
+        if len(actions) <= len(decided_PA):
+            raise PolicyError("the remembered drive ends here, and no other goes on")
+        self._against = [each for each in self._against if each[0] < observation.stamp_ns] + against
+        return Chunk(observation.stamp_ns, settings.step_s, np.array(actions))
+
+    def _begin(self, observation: Observation) -> tuple[Drives, _Off]:
+        if observation.pose_3 is None:
+            raise PolicyError("the place of the robot is not known")
+        if observation.memories is None or not len(observation.memories):
+            raise PolicyError("nothing is remembered around here")
+        if observation.memories.action_NA.shape[1] != self.action_dim:
+            found = observation.memories.action_NA.shape[1]
+            raise PolicyError(f"the memory holds actions of {found} values, expected {self.action_dim}")
+        if self._drives is None or self._made_of is not observation.memories:
+            bend = self._bend if self._steers else None
+            self._made_of, self._drives = observation.memories, Drives(observation.memories, bend)
+        drives, pose_3 = self._drives, observation.pose_3
+        place = drives.nearest(pose_3, self._settings.most_m, self._before)
+        if place is None:
+            raise PolicyError(f"no remembered drive within {self._settings.most_m:g} m that faces the same way")
+        self._before = drives.name(place)
+        way_3, speed = drives.pose(place), observation.speed_m_s
+        dx, dy = pose_3[:2] - way_3[:2]
+        left_m = math.cos(way_3[2]) * dy - math.sin(way_3[2]) * dx
+        pace = min(1.0, max(0.0, speed / drives.speed(place))) if math.isfinite(speed) else 1.0
+        off = _Off(place, float(left_m), float(wrap_angle(pose_3[2] - way_3[2])), pace)
+        self._respond(drives, off, observation.stamp_ns)
+        return drives, off
+
+    def _respond(self, drives: Drives, off: _Off, stamp_ns: int) -> None:
+        """Carry the error ahead by what was put right before, and is not done yet."""
+        settings, speed = self._settings, off.pace * drives.speed(off.place)
+        response_ns = round(settings.response_s * 1e9)
+        self._against = [each for each in self._against if each[0] >= stamp_ns - 2 * response_ns]
+        for number in range(round(settings.response_s / settings.step_s)):
+            time_ns = stamp_ns - response_ns + round(number * settings.step_s * 1e9)
+            done = [rate for at_ns, rate in self._against if at_ns <= time_ns]
+            self._turn(off, speed, done[-1] if done else 0.0)
+
+    def _turn(self, off: _Off, speed: float, turned_more_rad_s: float) -> None:
+        off.left_m += speed * math.sin(off.yaw_rad) * self._settings.step_s
+        off.yaw_rad = float(wrap_angle(off.yaw_rad + turned_more_rad_s * self._settings.step_s))
+
+    def _bend(self, speed: float, curve: float) -> float:
+        if self._settings.steering == YAW_RATE:
+            return speed * curve
+        return math.atan(self._settings.wheelbase_m * curve)
+
+    def _command(self, drives: Drives, off: _Off) -> tuple[np.ndarray, float]:
+        """Return the command at a place off the way, and the yaw rate that was commanded there [rad/s]."""
+        action_A = drives.action(off.place)
+        remembered_rad_s = self._yaw_rate(drives, off, action_A)
+        if not self._steers:
+            return action_A, remembered_rad_s
+        settings, speed = self._settings, max(off.pace * drives.speed(off.place), _LEAST_SPEED_M_S)
+        left_m = min(max(off.left_m, -_MOST_OFF_M), _MOST_OFF_M)
+        against = -settings.gain_off * speed * left_m - settings.gain_yaw_hz * off.yaw_rad
+        against = min(max(against, -settings.most_yaw_rate_rad_s), settings.most_yaw_rate_rad_s)
+        action_A = action_A.copy()
+        if settings.steering == YAW_RATE:
+            # Slower than the drive was, the same bend takes a smaller yaw rate.
+            remembered_rad_s *= off.pace
+            action_A[1] = remembered_rad_s + against
+        else:
+            action_A[1] = math.atan(math.tan(action_A[1]) + settings.wheelbase_m * against / speed)
+        return action_A, remembered_rad_s
+
+    def _yaw_rate(self, drives: Drives, off: _Off, action_A: np.ndarray) -> float:
+        if not self._steers:
+            return 0.0
+        if self._settings.steering == YAW_RATE:
+            return float(action_A[1])
+        speed = max(off.pace * drives.speed(off.place), _LEAST_SPEED_M_S)
+        return speed * math.tan(action_A[1]) / self._settings.wheelbase_m
+
+    def _carry(self, drives: Drives, off: _Off, turned_more_rad_s: float) -> bool:
+        """Go a step ahead; return whether the way goes on."""
+        settings = self._settings
+        speed = off.pace * drives.speed(off.place)
+        place = drives.after(off.place, off.pace * settings.step_s, settings.most_m)
+        if place is None:
+            return False
+        off.place = place
+        self._turn(off, speed, turned_more_rad_s)
+        off.pace += (1.0 - off.pace) * min(1.0, settings.step_s / settings.lag_s)
+        return True

@@ -1,0 +1,207 @@
+"""Execution under a clock of its own: late, killed and stale never break a limit, and each has its name."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policy_runner.chunks import PREFIX, Chunk, ChunkBuffer, ChunkError, Combining
+from policy_runner.execution import Execution, ExecutionSettings, Mode, Outcome
+from wm_core.limits import Limiter, Limits
+
+S, PERIOD_S = 1_000_000_000, 0.02
+LIMITS = Limits(low=(-1.0,), high=(1.0,), rate=(3.0,), jerk=(60.0,))
+SETTINGS = ExecutionSettings(hold_s=0.2, give_up_s=2.0, replan_s=0.0)
+
+
+def execution(how=PREFIX, may_be=lambda: None, settings=SETTINGS):
+    buffer = ChunkBuffer(Combining(how))
+    return Execution(settings, buffer, Limiter(LIMITS, PERIOD_S), np.zeros(1), may_be)
+
+
+class World:
+    """A robot that sees at 20 Hz, and inference of a stated latency; all in virtual time."""
+
+    def __init__(self, run, latency, chunk=lambda stamp_ns: np.full((20, 1), 0.5), sees=lambda now_s: True):
+        self.run, self._latency, self._chunk, self._sees = run, latency, chunk, sees
+        self._tick, self._due = 0, None
+        self.steps, self.asked_s = [], []
+
+    @property
+    def now_s(self):
+        return self._tick * PERIOD_S
+
+    def go(self, seconds):
+        for _ in range(round(seconds / PERIOD_S)):
+            self._go_on()
+        return self.steps
+
+    def _go_on(self):
+        now_ns = round(self.now_s * S)
+        if self._tick % 5 in (0, 2) and self._sees(self.now_s):
+            self.run.see(now_ns)
+        if self._due is not None and self._due[0] <= self.now_s:
+            _, stamp_ns, asked_s = self._due
+            self._due = None
+            actions = self._chunk(stamp_ns)
+            if actions is not None:
+                self.run.offer(Chunk(stamp_ns, 0.05, actions), self.now_s - asked_s, now_ns)
+        if self._due is None and self.run.wants_chunk(now_ns):
+            self.run.asked(self.run._seen_ns)
+            self.asked_s.append(self.now_s)
+            self._due = self.now_s + self._latency(), self.run._seen_ns, self.now_s
+        self.steps.append(self.run.step(now_ns))
+        self._tick += 1
+
+
+def commands(steps):
+    return np.array([step.command_A[0] for step in steps])
+
+
+def assert_limits_kept(steps):
+    sent = np.concatenate([[0.0, 0.0], commands(steps)])
+    assert (np.abs(sent) <= 1.0 + 1e-9).all()
+    assert (np.abs(np.diff(sent)) <= 3.0 * PERIOD_S + 1e-9).all()
+    assert (np.abs(np.diff(sent, 2)) <= 60.0 * PERIOD_S**2 + 1e-9).all()
+
+
+@pytest.mark.parametrize("how", ["ensemble", "blend", "newest", "prefix"])
+def test_late_inference_starves_nothing_and_seams_are_small(how):
+    """300 ms with 20 % jitter at 50 Hz: a chunk is there before the last one ends."""
+    rng = np.random.default_rng(0)
+
+    def moving(stamp_ns):
+        times = stamp_ns * 1e-9 + 0.05 * np.arange(20)
+        return 0.5 * np.sin(times)[:, None] + rng.normal(0.0, 0.05)
+
+    world = World(execution(how), lambda: 0.3 * rng.uniform(0.8, 1.2), moving)
+    steps = world.go(60.0)
+    assert sum(step.is_starved for step in steps) == 0
+    assert steps[-1].mode is Mode.RUNNING
+    assert_limits_kept(steps)
+    # Beyond what the plan itself moves (0.5 rad/s of a sine), 2 % of a range of 2.
+    running = commands(steps)[100:]
+    assert np.abs(np.diff(running)).max() <= 0.5 * PERIOD_S + 0.02 * 2.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31))
+def test_no_limit_is_broken_whatever_inference_does(seed):
+    rng = np.random.default_rng(seed)
+
+    def anything(stamp_ns):
+        return None if rng.random() < 0.3 else rng.normal(0.0, 5.0, (rng.integers(1, 30), 1))
+
+    world = World(execution(rng.choice(["ensemble", "blend", "newest"])), lambda: rng.exponential(0.4), anything)
+    assert_limits_kept(world.go(10.0))
+
+
+def test_without_chunks_it_holds_then_stops_then_ends_by_name():
+    world = World(execution(), lambda: 0.1, lambda stamp_ns: np.full((20, 1), 0.5) if stamp_ns < S else None)
+    world.go(6.0)
+    modes = [step.mode for step in world.steps]
+    held = [step for step in world.steps if step.mode is Mode.HOLDING]
+    assert modes.index(Mode.RUNNING) < modes.index(Mode.HOLDING) < modes.index(Mode.STOPPING)
+    assert len(held) == pytest.approx(0.2 / PERIOD_S, abs=2)
+    assert commands(held) == pytest.approx(np.full(len(held), 0.5), abs=1e-6)
+    assert all("starved" in step.reason for step in held)
+    assert world.run.outcome is Outcome.NO_CHUNKS
+    assert world.run.is_over
+    assert world.steps[-1].command_A == pytest.approx([0.0])
+    assert_limits_kept(world.steps)
+
+
+def test_stale_input_holds_then_stops_and_goes_on_when_it_is_fresh_again():
+    world = World(execution(), lambda: 0.1, sees=lambda now_s: not 2.0 < now_s < 3.5)
+    steps = world.go(6.0)
+    modes = [step.mode for step in steps]
+    assert "stale" in next(step.reason for step in steps if step.mode is Mode.HOLDING)
+    stopping = modes.index(Mode.STOPPING)
+    assert commands(steps)[stopping:].min() == pytest.approx(0.0)
+    assert Mode.RUNNING in modes[stopping:]
+    assert steps[-1].command_A == pytest.approx([0.5])
+    assert_limits_kept(steps)
+
+
+def test_stale_input_for_too_long_ends_by_name():
+    world = World(execution(), lambda: 0.1, sees=lambda now_s: now_s < 2.0)
+    world.go(6.0)
+    assert world.run.outcome is Outcome.STALE_INPUTS
+    assert world.run.is_over
+
+
+def test_a_cancel_brakes_within_one_period():
+    world = World(execution(), lambda: 0.1)
+    world.go(2.0)
+    before = world.steps[-1].command_A[0]
+    world.run.end(Outcome.CANCELLED)
+    world.go(PERIOD_S)
+    assert world.steps[-1].mode is Mode.STOPPING
+    assert world.steps[-1].command_A[0] < before
+    world.go(1.0)
+    assert world.run.is_over
+    assert world.steps[-1].command_A == pytest.approx([0.0])
+    assert_limits_kept(world.steps)
+
+
+def test_the_first_outcome_counts():
+    run = execution()
+    run.end(Outcome.CANCELLED)
+    run.end(Outcome.REACHED)
+    assert run.outcome is Outcome.CANCELLED
+
+
+def test_where_it_may_not_be_it_stops_at_once():
+    why = []
+    world = World(execution(may_be=lambda: why[0] if why else None), lambda: 0.1)
+    world.go(2.0)
+    why.append("outside")
+    steps = world.go(PERIOD_S)
+    assert steps[-1].mode is Mode.STOPPING
+    world.go(3.0)
+    assert world.run.outcome is Outcome.OUTSIDE
+
+
+def test_chunks_are_asked_for_when_the_rest_lasts_no_longer_than_one_takes():
+    world = World(execution(), lambda: 0.3)
+    world.go(20.0)
+    # A chunk of 1 s is 0.3 s old when it comes: the next is asked for when 0.3 s and a margin are left.
+    apart = np.diff(world.asked_s)[5:]
+    assert (apart > 0.5).all()
+    assert (apart < 0.75).all()
+
+
+def test_what_is_decided_is_what_was_sent_and_what_is_planned():
+    world = World(execution(), lambda: 0.3)
+    world.go(3.0)
+    now_ns = round(world.now_s * S)
+    decided = world.run.decided(now_ns - S // 10, 0.05, now_ns)
+    assert len(decided) >= (0.1 + world.run.latency.reckoned_s) / 0.05
+    assert decided == pytest.approx(np.full((len(decided), 1), 0.5))
+
+
+def test_a_clock_that_is_set_back_begins_anew():
+    world = World(execution(), lambda: 0.1)
+    world.go(3.0)
+    world._tick = 0
+    world._due = None
+    steps = world.go(2.0)
+    assert steps[-1].mode is Mode.RUNNING
+    assert_limits_kept(steps)
+
+
+@pytest.mark.parametrize("chunk", [Chunk(0, 0.05, np.zeros((5, 2))), Chunk(5 * S, 0.05, np.zeros((5, 1)))])
+def test_chunks_of_another_size_or_of_the_future_are_refused(chunk):
+    with pytest.raises(ChunkError):
+        execution().offer(chunk, 0.1, 0)
+
+
+def test_before_the_first_chunk_it_waits_where_it_is():
+    run = execution()
+    step = run.step(0)
+    assert step.mode is Mode.WAITING
+    assert step.command_A == pytest.approx([0.0])
+    assert not step.is_starved
+    assert math.isnan(run.latency.last_s)

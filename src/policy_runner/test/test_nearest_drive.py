@@ -1,0 +1,148 @@
+"""The nearest remembered drive, on ways whose right answer is known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from policy_runner.drives import Drives
+from policy_runner.nearest_drive import NOTHING, STEERING_ANGLE, NearestDrive, NearestDriveSettings
+from policy_runner.policies import Memories, Observation, PolicyError
+
+S = 1_000_000_000
+STEP_S = 0.05
+NOTHING_DECIDED = np.empty((0, 2))
+
+
+def circle(radius_m=2.0, speed=1.0, count=120, session=0, begin_s=0.0, step_s=0.1):
+    """A drive round a circle to the left: the command is its speed and its yaw rate."""
+    times = step_s * np.arange(count)
+    angle = speed * times / radius_m
+    pose = np.column_stack([radius_m * np.sin(angle), radius_m * (1.0 - np.cos(angle)), angle])
+    action = np.tile([speed, speed / radius_m], (count, 1))
+    stamps = np.round((begin_s + times) * S).astype(np.int64)
+    return Memories(stamps, np.full(count, session), pose, action)
+
+
+def joined(*parts):
+    return Memories(
+        *(np.concatenate(each) for each in zip(*((p.stamp_N, p.session_N, p.pose_N3, p.action_NA) for p in parts)))
+    )
+
+
+def asked(memories, pose, speed=1.0, stamp_ns=0, decided=NOTHING_DECIDED):
+    return Observation(stamp_ns, np.zeros(1), np.array(pose, float), speed, None, decided, memories)
+
+
+def driven(policy, memories, pose, seconds, every_s=0.2):
+    """A unicycle that does at once what the chunk says, asked anew every so often."""
+    x, y, yaw = pose
+    track = []
+    for number in range(round(seconds / every_s)):
+        chunk = policy.act(asked(memories, (x, y, yaw), stamp_ns=round(number * every_s * S)))
+        for action in chunk.action_HA[: round(every_s / STEP_S)]:
+            middle = yaw + 0.5 * action[1] * STEP_S
+            x, y, yaw = (
+                x + action[0] * math.cos(middle) * STEP_S,
+                y + action[0] * math.sin(middle) * STEP_S,
+                yaw + action[1] * STEP_S,
+            )
+            track.append((x, y, yaw))
+    return np.array(track)
+
+
+def test_on_the_way_it_gives_the_commands_of_the_way():
+    chunk = NearestDrive(2).act(asked(circle(), (0.0, 0.0, 0.0)))
+    assert chunk.action_HA == pytest.approx(np.tile([1.0, 0.5], (20, 1)), abs=0.03)
+
+
+@pytest.mark.parametrize("left_m", [-0.3, 0.3])
+def test_beside_the_way_it_comes_back(left_m):
+    policy = NearestDrive(2, NearestDriveSettings(response_s=0.0))
+    track = driven(policy, circle(), (0.0, left_m, 0.2), 6.0)
+    off = np.abs(np.hypot(track[:, 0], track[:, 1] - 2.0) - 2.0)
+    assert off.max() < 0.45
+    assert off[-20:].max() < 0.03
+
+
+def test_what_is_decided_stays_and_the_rest_follows_from_it():
+    decided = np.tile([1.0, 0.9], (5, 1))
+    chunk = NearestDrive(2).act(asked(circle(), (0.0, 0.0, 0.0), decided=decided))
+    assert chunk.action_HA[:5] == pytest.approx(decided)
+    # Turned too far to the left by then: it steers to the right of the way.
+    assert chunk.action_HA[6, 1] < 0.5
+
+
+def test_a_steering_angle_gives_the_curvature_of_the_way():
+    memories = circle()
+    memories.action_NA[:, 1] = math.atan(0.3 / 2.0)
+    policy = NearestDrive(2, NearestDriveSettings(steering=STEERING_ANGLE))
+    chunk = policy.act(asked(memories, (0.0, 0.0, 0.0)))
+    assert chunk.action_HA[:, 1] == pytest.approx(np.full(20, math.atan(0.15)), abs=0.02)
+    right = policy.act(asked(memories, (0.0, 0.3, 0.0)))
+    assert right.action_HA[0, 1] < math.atan(0.15)
+
+
+def test_commands_of_unknown_meaning_are_given_as_they_were():
+    chunk = NearestDrive(2, NearestDriveSettings(steering=NOTHING)).act(asked(circle(), (0.0, 0.3, 0.2)))
+    assert chunk.action_HA == pytest.approx(np.tile([1.0, 0.5], (20, 1)))
+
+
+def test_a_stand_on_the_way_does_not_stop_it():
+    first, rest = circle(count=30), circle(count=60, begin_s=0.0)
+    at = 30
+    stands = Memories(
+        rest.stamp_N[at] + S * np.arange(1, 4), np.zeros(3, int), np.tile(rest.pose_N3[at], (3, 1)), np.zeros((3, 2))
+    )
+    later = Memories(rest.stamp_N[at:] + 4 * S, rest.session_N[at:], rest.pose_N3[at:], rest.action_NA[at:])
+    memories = joined(first, stands, later)
+    memories.action_NA[27:34] = 0.0  # the command to stop comes before the stand
+    assert (Drives(memories).action_LA[:, 0] > 0.9).all()
+    track = driven(NearestDrive(2), memories, (0.0, 0.0, 0.0), 5.0)
+    assert np.hypot(track[-1, 0], track[-1, 1] - 2.0) == pytest.approx(2.0, abs=0.1)
+    assert track[-1, 2] > 2.0
+
+
+def test_where_a_drive_ends_another_goes_on():
+    """One lap ends where it began, so that there is no end."""
+    lap = circle(count=round(2 * math.pi * 2.0 / 0.1) + 4)
+    track = driven(NearestDrive(2), lap, (0.0, 0.0, 0.0), 30.0)
+    assert np.abs(np.hypot(track[:, 0], track[:, 1] - 2.0) - 2.0).max() < 0.15
+    assert track[-1, 2] > 4.0 * math.pi
+
+
+def test_a_way_that_ends_is_told():
+    policy = NearestDrive(2)
+    memories = circle(count=30)
+    short = policy.act(asked(memories, memories.pose_N3[24]))
+    assert len(short.action_HA) < 20
+    with pytest.raises(PolicyError, match="ends here"):
+        policy.act(asked(memories, memories.pose_N3[24], decided=np.tile([1.0, 0.5], (20, 1))))
+
+
+@pytest.mark.parametrize(
+    ("memories", "pose", "why"),
+    [
+        (None, (0.0, 0.0, 0.0), "nothing is remembered"),
+        (circle(), None, "place"),
+        (circle(), (0.0, 0.0, math.pi), "faces the same way"),
+        (circle(), (9.0, 9.0, 0.0), "within 1 m"),
+    ],
+)
+def test_what_cannot_be_driven_is_told(memories, pose, why):
+    observation = Observation(0, np.zeros(1), None if pose is None else np.array(pose), memories=memories)
+    with pytest.raises(PolicyError, match=why):
+        NearestDrive(2).act(observation)
+
+
+def test_memories_with_other_commands_are_refused():
+    with pytest.raises(PolicyError, match="2 values"):
+        NearestDrive(3).act(asked(circle(), (0.0, 0.0, 0.0)))
+
+
+def test_memories_without_commands_make_no_drive():
+    memories = circle(count=10)
+    memories.action_NA[:] = np.nan
+    assert len(Drives(memories)) == 0
+    with pytest.raises(PolicyError):
+        NearestDrive(2).act(asked(memories, (0.0, 0.0, 0.0)))
