@@ -129,6 +129,7 @@ class Execution:
         self._asked_stamp_ns: int | None = None
         self._trouble_ns: int | None = None
         self._now_ns: int | None = None
+        self._why_not: str | None = None
         self._has_begun = False
         self._sent: deque[tuple[int, np.ndarray]] = deque(maxlen=_REMEMBERED)
 
@@ -244,9 +245,10 @@ class Execution:
             return "no observation yet"
         if self._is_stale(now_ns):
             return f"stale input: the newest is more than {self._settings.stale_s:g} s old"
-        why_not = self._may_be()
-        if why_not:
-            return why_not
+        # For good: where braking has helped, going on would lead out again.
+        self._why_not = self._why_not or self._may_be()
+        if self._why_not:
+            return self._why_not
         if planned_A is None:
             return "starved: no chunk reaches this time" if self._has_begun else "no chunk yet"
         return ""
@@ -263,8 +265,7 @@ class Execution:
         if not self._has_begun and not self.outcome:
             self._mode = Mode.WAITING
             return held
-        may_hold = self.outcome is None and self._may_be() is None
-        if may_hold and since_s <= self._settings.hold_s:
+        if self.outcome is None and not self._why_not and since_s <= self._settings.hold_s:
             self._mode = Mode.HOLDING
             return held
         if self._mode is not Mode.STOPPED:
@@ -274,4 +275,4 @@ class Execution:
     def _why_given_up(self, now_ns: int) -> Outcome:
         if self._is_stale(now_ns):
             return Outcome.STALE_INPUTS
-        return Outcome.OUTSIDE if self._may_be() else Outcome.NO_CHUNKS
+        return Outcome.OUTSIDE if self._why_not else Outcome.NO_CHUNKS
