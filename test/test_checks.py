@@ -61,7 +61,7 @@ def test_functions_are_counted_from_def_to_the_last_line(tmp_path):
 def test_folders_that_import_one_another_are_seen(tmp_path):
     files = {"__init__.py": "", "low/__init__.py": "", "low/a.py": "", "high/__init__.py": ""}
     root = package(tmp_path, files | {"high/b.py": "from toy.low import a\n", "hall.py": "from toy.high.b import a\n"})
-    assert folders.folder_imports(root) == {"low": set(), "high": {"low"}, ".": {"high"}}
+    assert folders.folder_imports(root) == {"low": set(), "high": {"low"}, "hall": {"high"}}
     package(tmp_path, {"low/a.py": "def later():\n    from toy.high import b\n"})
     assert folders.folder_imports(root)["low"] == {"high"}
 
