@@ -11,7 +11,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "numpy", "scipy"],
+    install_requires=["setuptools", "numpy", "scipy", "torch"],
     extras_require={"test": ["pytest", "hypothesis"]},
     zip_safe=True,
     maintainer="World model maintainers",

@@ -27,6 +27,7 @@ from spatial_memory.embedded.changes import Allowed, Changes, artifact_source
 from spatial_memory.embedded.undo import Undo
 from spatial_memory.factory import make_grid, open_memory
 from spatial_memory.geometry.cells import CellGrid
+from spatial_memory.index.pacing import giving_way
 from spatial_memory.model import USUAL_TOP_K, SuccessorFit, fit_of
 from spatial_memory.params import SpatialMemoryParams
 from spatial_memory.store.files import IN_MEMORY
@@ -40,7 +41,6 @@ from spatial_memory.work import (
     check_arrays,
     check_batch,
     check_records,
-    giving_way,
     is_quick,
 )
 from wm_core.bounds import LONGEST_NAME

@@ -95,12 +95,6 @@ class CameraSubscription:
             return why_silent(self._node, (self.topic,), tuple(VIDEO_KINDS.values()), "video")
         return why_silent(self._node, (self._camera, f"{self._camera}/compressed"), _KINDS, "images", self._name)
 
-    def close(self) -> None:
-        """Listen no longer."""
-        self._node.destroy_subscription(self._subscription)
-        if self._finder is not None:
-            self._node.destroy_timer(self._finder)
-
     def _listen(self, kind: type, topic: str) -> None:
         self._source = (kind, topic)
         take, profile = (self._on_packet, qos.INPUT) if self.is_video else (self._on_frame, qos.SENSOR)
