@@ -17,7 +17,7 @@ _RIDGE = 0.1
 """Share of a look's variance that is noise; 0.03 and 0.3 give the same within a centimetre."""
 
 _AGREED, _ALIKE_RATIO = 0.8, 0.93
-"""Of 500 lookups in seven buildings, 38 were not sure: the 10 whose five agreed were all right, 11 of the others not."""
+"""Of 500 lookups in seven buildings, 38 were not sure: the 10 whose five agreed were right, 11 of the others not."""
 
 
 class GoalError(ValueError):
