@@ -14,6 +14,7 @@ setup(
     install_requires=["setuptools", "numpy", "rich", "torch"],
     extras_require={
         "test": ["pytest"],
+        "extras": ["transformers"],
         "policy": ["diffusers"],
     },
     zip_safe=False,

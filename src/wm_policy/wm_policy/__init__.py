@@ -13,6 +13,7 @@ _HOMES = {
     "ENCODER_REGISTRY": "registry",
     "SENSOR_REGISTRY": "registry",
     "ActionHead": "heads.base",
+    "PROJECTOR_REGISTRY": "registry",
     "Policy": "runtime.policy",
     "PolicyError": "errors",
     "load_policy": "runtime.policy",

@@ -97,6 +97,16 @@ ACTION_HEAD_REGISTRY = Registry(
 )
 """Condition [B, C] -> chunk of actions [B, K, A]."""
 
+PROJECTOR_REGISTRY = Registry(
+    "projector",
+    {
+        "mlp": "projectors:MlpProjector",
+        "attention": "projectors:AttentionPooling",
+        "perceiver": "projectors:Perceiver",
+    },
+)
+"""Tokens [B, N, D] -> tokens [B, Q, O]."""
+
 SENSOR_REGISTRY = Registry(
     "sensor",
     {

@@ -1,0 +1,1 @@
+"""Pictures, latents and words as tokens."""
