@@ -54,7 +54,6 @@ async function opened() {
   memory.configure(status.has_memory);
   element("goal").disabled = !status.can_plan;
   element("goal").title = status.can_plan ? "Then click on the map" : "No planner runs";
-  health.drop((name) => name.startsWith("/"));
   if (!status.has_memory) health.set("memory", "warn", "none is served");
 }
 
@@ -62,7 +61,7 @@ function happened(event) {
   const { name, data } = event;
   if (name === "frame") showFrame(data);
   else if (name === "source") {
-    const level = data.state === "failed" ? "error" : data.state === "ended" ? "warn" : "ok";
+    const level = { failed: "error", ended: "warn", silent: "stale" }[data.state] || "ok";
     health.set("source", level, data.detail, data.state);
     if (data.state === "restarted") beganAnew();
   } else if (name === "memory") {
@@ -70,8 +69,11 @@ function happened(event) {
     memory.refresh();
   } else if (name === "gap") health.set("events", "warn", `${data.lost} events came too late to be kept`);
   else if (data.node || data.name) {
-    const why = [data.message, data.detail, data.reason, ...(data.reasons || [])].filter(Boolean).join("; ");
-    health.set(String(data.node || data.name), levelOf(data.level ?? data.state), why);
+    // The message may be cut; what is degraded, with its reasons, stands among the values.
+    const degraded = Object.entries(data.values || {}).filter(([key, value]) => key.startsWith("degraded/") && value);
+    const reasons = degraded.map(([key, value]) => `${key.slice("degraded/".length)}: ${value}`);
+    const why = [data.message, ...reasons.filter((reason) => !String(data.message).includes(reason))].filter(Boolean).join("; ");
+    health.set(String(data.node || data.name), levelOf(data.level), why);
   }
 }
 
@@ -94,7 +96,6 @@ function showFrame(frame) {
   const forecast = frame.forecasts[frame.forecasts.length - 1];
   memory.used(forecast ? forecast.memory_ids : []);
   rollout.observe(frame);
-  for (const [name, part] of Object.entries(frame.health || {})) health.set(name, levelOf(part.level), part.message || "");
   if (performance.now() - toldAt > 250) tellFigures(frame, furthest, forecast);
 }
 
