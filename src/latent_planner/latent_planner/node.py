@@ -68,6 +68,7 @@ from world_model.runtime.profile import MOTION, Profile, profile_folder
 # A command to stop is repeated: whoever reads it may miss one.
 _STOPS = 5
 _FEEDBACK_S = 0.1
+_RENEW_S = 1.0
 Result, Feedback = Plan.Result, Plan.Feedback
 _STATES = {State.DRIVING: Feedback.DRIVING, State.TURNING: Feedback.TURNING, State.REACHED: Feedback.TURNING}
 
@@ -87,6 +88,9 @@ class _Run:
         limit_s: When it is given up.
         waits_for: What to say where what is waited for does not come in time: outcome and message; None: nothing is.
         waiting: What its coroutine awaits at present.
+        wish: What is wanted, once that is known.
+        moves: How often memories had moved when the way was found.
+        found_s: When it was last found anew.
         located: Where it is, once that is known.
         pose: As far as it is recognised.
         memory_id: As in the result.
@@ -102,6 +106,9 @@ class _Run:
     end: tuple[int, str] = (Result.FAILED, "")
     waits_for: tuple[int, str] | None = None
     waiting: Future[Any] | None = None
+    wish: Wish | None = None
+    moves: int = 0
+    found_s: float = -math.inf
     located: Located | None = None
     pose: GoalPose | None = None
     memory_id: int = 0
@@ -317,32 +324,70 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             text = f"the latent is of encoder '{asked.encoder_id}', the memory of '{remembered.encoder_id}'"
             raise MessageError("goal", text)
         # On a large ground that takes its time, and nobody else's.
-        run.waits_for = None
-        pose_3 = self._pursuit.pose_3
+        run.waits_for, run.wish = None, wish
+        located = await self._locate(run)
+        self._show(run, located)
+        self._pursuit.drive_to(located.goal.pose_3, located.field)
+        # From now on, to where that memory is, wherever it is moved to.
+        if located.memory_id:
+            run.wish = replace(wish, pose=None, latent_D=None, memory_id=located.memory_id)
+        self._health.sample("goal_located_ms", (monotonic() - run.begin_s) * 1e3)
+
+    async def _locate(self, run: _Run) -> Located:
+        """Return where a goal's wish leads by what is remembered now.
+
+        Raises:
+            GoalError: It cannot be planned for.
+        """
+        wish, remembered, run.moves = run.wish, self._remembered(), self._moves()
+        pose_3, ground = self._pursuit.pose_3, self._params.ground
+        assert wish is not None
         if pose_3 is None:
             raise MessageError("goal", "the robot's pose is not known")
-        ground = self._params.ground
         located = await self._answer(
             run, self._work.later(lambda: locate(wish, remembered, pose_3, ground, self._same))
         )
         if isinstance(located, Exception):
             raise located
-        self._begin(run, located)
+        assert isinstance(located, Located)
+        return located
+
+    async def _renew(self, run: _Run) -> None:
+        """Find the way anew: what is remembered was moved, restored or taken away."""
+        try:
+            located = await self._locate(run)
+        except (GoalError, MessageError) as error:
+            self._end(run, outcome_of(error), str(error))
+            return
+        except _OverError:
+            return
+        self._show(run, located)
+        self._pursuit.lead(located.goal.pose_3, located.field)
+        self._health.count("ways_found_anew")
+
+    def _look_for_moves(self, run: _Run, now_s: float) -> None:
+        """Begin to find the way anew where memories moved; seldom, since a full memory loses some all the time."""
+        if self._held.window is None or self._moves() == run.moves or now_s - run.found_s < _RENEW_S:
+            return
+        run.moves, run.found_s = self._moves(), now_s
+        assert self.executor is not None
+        self.executor.create_task(self._renew, run)
+
+    def _moves(self) -> int:
+        return self._held.window.move_count if self._held.window is not None else 0
 
     def _remembered(self) -> Remembered:
         window = self._held.window
         assert window is not None
         return Remembered.of(window.rows(), window.encoder_id, window.frame_id)
 
-    def _begin(self, run: _Run, located: Located) -> None:
+    def _show(self, run: _Run, located: Located) -> None:
         run.located, run.memory_id = located, run.memory_id or located.memory_id
         run.pose = replace(located.goal, confidence=run.pose.confidence if run.pose else located.goal.confidence)
         header = self._header()
         self._field_publisher.publish(field_msg(header, located.field, self._z_m))
         self._route_publisher.publish(route_msg(header, located.way.point_R2, self._z_m))
-        self._pursuit.drive_to(located.goal.pose_3, located.field)
         self._stops_left = 0
-        self._health.sample("goal_located_ms", (monotonic() - run.begin_s) * 1e3)
 
     async def _seen(self, run: _Run, asked: Asked, remembered: Remembered) -> Wish:
         """Return where a picture was seen, or else its latent.
@@ -383,6 +428,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         if found.ambiguous:
             raise GoalError("ambiguous", f"places that look alike: {found.ambiguity}")
         check_confidence(pose.confidence, asked.wish.least_confidence or self._params.least_confidence)
+        if remembered.row(run.memory_id) >= 0:
+            return replace(asked.wish, memory_id=run.memory_id)
         return replace(asked.wish, pose=pose)
 
     async def _usual_difference(self, run: _Run, remembered: Remembered) -> float:
@@ -455,6 +502,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         if run.located is None:
             self._feed_back(run, Feedback.LOCATING, now_s)
             return
+        self._look_for_moves(run, now_s)
         decision, pose_3 = self._pursuit.step(self._watch.lag_s(now_s))
         self._health.sample("decide_ms", (monotonic() - now_s) * 1e3)
         run.left_m = decision.left_m

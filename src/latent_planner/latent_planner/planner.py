@@ -116,6 +116,10 @@ class Planner:
         self._best_cost = math.nan
         self._control.reset()
 
+    def lead(self, goal_3: np.ndarray, field: Field) -> None:
+        """Go on to the same goal by another field: the ground, or where the goal lies on it, is known better now."""
+        self._goal_3, self._field = np.asarray(goal_3, float), field
+
     def follow(self, action_A: np.ndarray) -> None:
         """Take note that the robot does, and has done for a while, what it was told elsewhere."""
         self._vehicle.settle(action_A)

@@ -139,6 +139,11 @@ class Pursuit:
         self._planner.follow(self._action_A)
         self._count = 0
 
+    def lead(self, goal_3: np.ndarray, field: Field) -> None:
+        """Go on to the same goal by another field."""
+        if self._planner is not None:
+            self._planner.lead(goal_3, field)
+
     def stop(self) -> None:
         """Have no goal any more; the robot is told to stand."""
         self._planner = self._vehicle = None

@@ -151,6 +151,29 @@ def test_places_that_look_alike_are_named(make_world):
     assert answer.result.name == "AMBIGUOUS", answer.result.message
 
 
+def test_a_goal_moves_with_its_memory_and_is_given_up_where_that_is_gone(make_world):
+    world = make_world(drive=True, window_period_s=0.1)
+    _, result = world.drive(memory_id=20)
+
+    def move():
+        for record in world.memory.records:
+            object.__setattr__(record, "x", record.x - 2.75)
+        world.memory.epoch += 1
+
+    world.on_executor(move)
+    answer = world.wait(result)
+    assert (answer.result.name, answer.result.pose.pose.position.x) == ("REACHED", 2.0), answer.result.message
+    _, result = world.drive(memory_id=30)
+
+    def forget():
+        world.memory.records = world.memory.records[:25]
+        world.memory.epoch += 1
+
+    world.on_executor(forget)
+    assert "30" in world.wait(result).result.message
+    assert stopped(world)
+
+
 def test_an_empty_memory_is_named(make_world):
     assert make_world(poses=[], drive=True).run(pose=pose_goal(3.0)).result.name == "EMPTY_MEMORY"
 

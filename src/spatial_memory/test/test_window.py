@@ -152,6 +152,27 @@ def test_what_changes_everything_is_told_anew_with_its_name(change, reason, tmp_
     memory.close()
 
 
+def test_what_only_came_has_moved_nothing():
+    memory, world = filled()
+    window = Window()
+    moves = []
+    for change in (
+        lambda: None,
+        lambda: memory.insert([world.record(x=0.5, y=0.5), world.record(x=5.0, y=5.0)]),
+        lambda: memory.link(int(window.rows().id_N[0]), Successor(1.0, 1.01, world.latent())),
+        lambda: memory.delete(Forget(ids=(int(window.rows().id_N[0]),))),
+        lambda: memory.transform(Rigid(0.1, 0.0, 0.0, 0.0)),
+    ):
+        change()
+        refresh(window, memory, AREA)
+        moves.append(window.move_count)
+    assert moves == [1, 1, 1, 2, 3]
+    inside = [each for each in memory.everything() if each.x**2 + each.y**2 <= 9.0]
+    rows = window.rows()
+    assert sorted(zip(rows.id_N.tolist(), rows.x_N.tolist())) == sorted((each.id, each.x) for each in inside)
+    memory.close()
+
+
 def test_another_area_or_another_run_of_the_memory_is_told_anew():
     memory, _ = filled()
     window = Window()

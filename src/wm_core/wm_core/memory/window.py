@@ -52,7 +52,10 @@ class Window:
         newest_ns: Stamp of the newest memory of all, held or not [ns].
         encoder_id: Whose latents it holds.
         frame_id: Frame of its places.
+        move_count: How often what was held was replaced, moved or removed; what only came is not counted.
     """
+
+    move_count = 0
 
     def __init__(self, cell_m: float = 0.5, *, compiled: bool = True) -> None:
         self._cell_m, self._compiled = cell_m, compiled
@@ -110,8 +113,9 @@ class Window:
             self.forget()
             return False
         if is_changed:
-            self._table.remove(update.removed_N)
-            self._table.put(update.records, self._numbers(update.records.sessions))
+            has_gone = self._table.remove(update.removed_N)
+            has_moved = self._table.put(update.records, self._numbers(update.records.sessions))
+            self.move_count += bool(update.is_whole or has_gone or has_moved)
             self._table.compact()
             self._rebuild()
         self._is_everything = self._is_everything and update.is_everything
@@ -280,20 +284,23 @@ class _Table:
         """Return the columns of some rows."""
         return replace(self._rows.take(row_N), rotation_N4=tilted(self._quaternion_N4[row_N]))
 
-    def remove(self, id_N: np.ndarray) -> None:
-        """Forget records; ids that are not held are passed over."""
+    def remove(self, id_N: np.ndarray) -> bool:
+        """Forget records, pass over ids that are not held; return whether any was."""
+        before = self._gone
         for record_id in id_N.tolist():
             row = self._row_of.pop(record_id, None)
             if row is not None:
                 self._is_live_N[row] = False
                 self._gone += 1
+        return self._gone > before
 
-    def put(self, records: Packed, numbers_S: np.ndarray) -> None:
-        """Take in records, each in place of the one of its id."""
+    def put(self, records: Packed, numbers_S: np.ndarray) -> bool:
+        """Take in records, each in place of the one of its id; return whether one of those lay elsewhere."""
         if not len(records):
-            return
+            return False
         ids = records.rows.id_N.tolist()
         row_N = np.empty(len(ids), np.int64)
+        known = self._count
         for at, record_id in enumerate(ids):
             row = self._row_of.get(record_id)
             if row is None:
@@ -303,11 +310,17 @@ class _Table:
         width = max(int(records.successors.count_N.max(initial=0)), self._dt_NM.shape[1])
         self._make_room(self._count, width)
         rows = replace(records.rows, session_N=numbers_S[records.rows.session_N])
+        old_N = row_N < known
+        was = self._rows.take(row_N[old_N])
+        has_moved = any(
+            not np.array_equal(getattr(was, name), getattr(rows, name)[old_N]) for name in ("x_N", "y_N", "yaw_N")
+        )
         for name in _COLUMNS:
             getattr(self._rows, name)[row_N] = getattr(rows, name)
         self._quaternion_N4[row_N] = records.quaternion_N4
         self._is_live_N[row_N] = True
         self._horizon_NM[row_N], self._dt_NM[row_N], self._latent_NMD[row_N] = records.successors.padded(width)
+        return has_moved
 
     def _make_room(self, count: int, width: int) -> None:
         room, held = len(self._is_live_N), self._dt_NM.shape[1]
