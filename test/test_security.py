@@ -41,7 +41,8 @@ def test_every_node_may_exactly_what_it_does(real):
 
 
 def test_the_nodes_are_all_there_and_their_topics_too(real):
-    assert real.keys() == {"latent_publisher", "spatial_memory", "transition_predictor", "world_action", "wm_sim"}
+    graph = {"latent_publisher", "spatial_memory", "transition_predictor", "world_action", "wm_sim"}
+    assert real.keys() == graph | {"latent_planner", "policy_runner"}
     assert "/latent" in real["latent_publisher"]["topics", "publish"]
     assert "/spatial_memory/undo" in real["spatial_memory"]["services", "reply"]
     assert "/rosout" in real["wm_sim"]["topics", "publish"]

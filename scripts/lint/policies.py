@@ -23,6 +23,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from policy_runner.node import PolicyRunner
 from transition_predictor.node import TransitionPredictor
 from wm_bringup.composed import make_nodes
 from wm_ros.domain import own_domain_id
@@ -72,7 +73,7 @@ def real_endpoints() -> dict[str, Endpoints]:
     Every node follows ``/clock``, which is the most that it asks for. ROS must be up, under ``use_sim_time``.
     """
     found: dict[str, Endpoints] = {}
-    for make in (lambda: [*make_nodes(), SimulatedRobot()], lambda: [TransitionPredictor(), _planner()]):
+    for make in (lambda: [*make_nodes(), SimulatedRobot()], lambda: [TransitionPredictor(), _planner(), _runner()]):
         nodes = make()
         for name, endpoints in _settled(nodes).items():
             mine = found.setdefault(name, {kind: set() for kind in _KINDS})
@@ -86,6 +87,11 @@ def real_endpoints() -> dict[str, Endpoints]:
 def _planner() -> Node:
     """Return a planner that has all that it may be told to have."""
     return LatentPlanner(parameter_overrides=[Parameter(name, value=True) for name in ("drive", "show_candidates")])
+
+
+def _runner() -> Node:
+    """Return a policy runner that acts."""
+    return PolicyRunner(parameter_overrides=[Parameter("shadow", value=False)])
 
 
 def measured(namespace: str = "") -> dict[str, Endpoints]:

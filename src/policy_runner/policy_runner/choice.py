@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from policy_runner.nearest_drive import NearestDrive, NearestDriveSettings
 from policy_runner.policies import HoldLastAction, Policy
@@ -22,7 +23,7 @@ class Wanted:
 
     Attributes:
         action_dim: Action size A.
-        drive: Of the built-in policies.
+        drive: Of the built-in policies, and what the robot's commands mean.
     """
 
     action_dim: int
@@ -40,4 +41,10 @@ def policy_maker(name: str, wanted: Wanted) -> Callable[[], Policy]:
         return partial(HoldLastAction, wanted.action_dim, drive.steps, drive.step_s)
     if name == NEAREST_DRIVE:
         return partial(NearestDrive, wanted.action_dim, drive)
-    raise UnknownPolicyError(f"policy is '{name}', expected {HOLD_LAST_ACTION} or {NEAREST_DRIVE}")
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise UnknownPolicyError(f"policy is '{name}', expected {HOLD_LAST_ACTION}, {NEAREST_DRIVE} or a folder")
+    # Brings torch or onnxruntime, which the built-in ones do not need.
+    from policy_runner.exported import ExportedPolicy
+
+    return partial(ExportedPolicy, folder, wanted.action_dim, drive)

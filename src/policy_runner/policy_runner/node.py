@@ -97,7 +97,10 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
     def prepare(self) -> None:
         """Make the policy once, so that one that cannot be made is refused by name."""
         self._make_policy = self._given or self._maker()
-        self._policy = self._make_policy()
+        try:
+            self._policy = self._make_policy()
+        except ValueError as error:
+            raise ConfigurationError(f"{self.get_name()}: {error}") from error
         size = len(self._params.low)
         if self._policy.action_dim != size:
             raise ConfigurationError(f"the policy gives {self._policy.action_dim} actions, the limits are of {size}")

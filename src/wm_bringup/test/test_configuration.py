@@ -61,7 +61,9 @@ def test_all_nodes_start_with_one_artifact():
     named = {}
     for node in (*NODES, *OPTIONAL_NODES):
         (entries,) = yaml.safe_load((config_directory() / f"{node}.yaml").read_text()).values()
-        named[node] = entries["ros__parameters"]["model_path"]
+        named[node] = entries["ros__parameters"].get("model_path")
+    # It reads no artifact.
+    assert named.pop("policy_runner") is None
     assert set(named.values()) == {"artifact://generic"}, named
 
 

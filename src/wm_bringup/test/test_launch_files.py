@@ -79,6 +79,22 @@ def test_the_planner_is_a_process_of_its_own_that_drives_only_where_it_is_told_t
         planners(drive="true")
 
 
+@pytest.mark.parametrize("path", GRAPH_FILES, ids=ids)
+def test_a_policy_is_a_process_of_its_own_that_acts_only_where_it_is_told_to(path: Path):
+    def runners(**given: str) -> list[Node]:
+        return [node for node in nodes_of(path, actions="cmd", **given) if node.package == "policy_runner"]
+
+    assert not runners()
+    (shown,), (acting,) = runners(policy="nearest_drive"), runners(policy="nearest_drive", drive="true")
+    assert (shown.executable, shown.name) == ("policy_runner_node", "policy_runner")
+    assert ("actions", "cmd") in shown.remappings
+    assert shown.parameters[-1]["policy"] == "nearest_drive"
+    assert "shadow" not in shown.parameters[-1]
+    assert acting.parameters[-1]["shadow"] is False
+    with pytest.raises(ConfigurationError, match="not both"):
+        runners(policy="nearest_drive", planner="true", drive="true")
+
+
 def test_the_simulated_robot_lets_the_planner_drive():
     def given_to_the_robot(**given: str) -> list:
         nodes = nodes_of(FOLDER / "simulate.launch.py", planner="true", **given)

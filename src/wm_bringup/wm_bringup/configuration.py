@@ -16,6 +16,7 @@ from ament_index_python.packages import get_package_share_directory
 from latent_planner.params import LatentPlannerParams
 
 from latent_publisher.params import LatentPublisherParams
+from policy_runner.params import PolicyRunnerParams
 from spatial_memory.params import SpatialMemoryParams
 from transition_predictor.params import TransitionPredictorParams
 from wm_ros import ConfigurationError, environment_overrides
@@ -28,7 +29,7 @@ NODES: dict[str, type] = {
     "world_action": WorldActionParams,
 }
 """{node = package name: its parameters}, in the order in which they start."""
-OPTIONAL_NODES: dict[str, type] = {"latent_planner": LatentPlannerParams}
+OPTIONAL_NODES: dict[str, type] = {"latent_planner": LatentPlannerParams, "policy_runner": PolicyRunnerParams}
 """The same of nodes that start only where they are asked for, each as a process of its own."""
 
 

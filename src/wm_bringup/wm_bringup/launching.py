@@ -77,7 +77,16 @@ def graph_arguments(
         ("composed", "true", "all nodes in one process; false: each a process of its own"),
         ("slow_branch", "true", "start world_action too"),
         ("planner", "false", "start latent_planner too, as a process of its own"),
-        ("drive", "", "true: latent_planner sends its commands to the robot; empty: as the parameter files say"),
+        (
+            "policy",
+            "",
+            "start policy_runner too, a process of its own, with nearest_drive, hold_last_action or a policy's folder",
+        ),
+        (
+            "drive",
+            "",
+            "true: latent_planner, or policy_runner, sends its commands to the robot; empty: as the parameter files say",
+        ),
         ("rviz", "false", "start rviz2 with config/world_model.rviz, as monitor.launch.py does"),
     ]
     plain = [DeclareLaunchArgument(n, default_value=value, description=text) for n, value, text in described]
@@ -215,10 +224,11 @@ def _wanted(context: LaunchContext) -> list[str]:
     Raises:
         ConfigurationError: Somebody is to drive, and nobody is there who could.
     """
-    planner, drive = is_true(context, "planner"), context.launch_configurations["drive"]
-    if drive and is_true(context, "drive") and not planner:
-        raise ConfigurationError("drive:=true needs planner:=true")
-    return ["latent_planner"] if planner else []
+    given = context.launch_configurations
+    planner, policy, drive = is_true(context, "planner"), bool(given["policy"]), given["drive"]
+    if drive and is_true(context, "drive") and planner == policy:
+        raise ConfigurationError(f"drive:=true needs planner:=true or policy:=NAME{', not both' if planner else ''}")
+    return [*(["latent_planner"] if planner else []), *(["policy_runner"] if policy else [])]
 
 
 def view_actions(context: LaunchContext) -> list[Action]:
@@ -288,7 +298,9 @@ def _options(context: LaunchContext) -> dict[str, Any]:
     given = context.launch_configurations
     named = {"model_path": "model_path", "device": "device", "db_path": "memory", "profile": "profile"}
     options: dict[str, Any] = {parameter: given[argument] for parameter, argument in named.items()}
-    return {**options, "drive": is_true(context, "drive") if given["drive"] else ""}
+    drives = is_true(context, "drive") if given["drive"] else None
+    shadow = None if drives is None else not drives
+    return {**options, "policy": given["policy"], "drive": drives, "shadow": shadow}
 
 
 def _composed(context: LaunchContext) -> Node:
