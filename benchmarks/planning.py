@@ -128,9 +128,14 @@ def make_robot(options: argparse.Namespace) -> Robot:
     return Robot(artifact, Eyes(encoder, looks), *learners)
 
 
-def evaluate(options: argparse.Namespace) -> Iterator[tuple[str, str, list[Drive]]]:
-    """Yield each task, method and its drives, building by building."""
+Found = dict[str, dict[str, list[Drive]]]
+"""Drives by task and method."""
+
+
+def evaluate(options: argparse.Namespace) -> Iterator[Found]:
+    """Yield what was found so far, building by building."""
     robot = make_robot(options)
+    found: Found = {}
     for seed in range(options.first, options.first + options.buildings):
         building = make_building(seed)
         for kind in options.kinds:
@@ -138,15 +143,12 @@ def evaluate(options: argparse.Namespace) -> Iterator[tuple[str, str, list[Drive
             for name in options.tasks:
                 tasks = [make_task(name, building, 1000 * seed + goal) for goal in range(options.goals)]
                 for method in options.methods:
-                    made = enumerate(tasks)
-                    yield (
-                        f"{name}, {kind}",
-                        method,
-                        [drive(robot, lap, seed, goal, task, method, KINDS[kind]) for goal, task in made],
-                    )
+                    done = [drive(robot, lap, seed, at, task, method, KINDS[kind]) for at, task in enumerate(tasks)]
+                    found.setdefault(f"{name}, {kind}", {}).setdefault(method, []).extend(done)
+        yield found
 
 
-def summarised(found: dict[str, dict[str, list[Drive]]]) -> dict[str, Any]:
+def summarised(found: Found) -> dict[str, Any]:
     """Return the figures of every task and method."""
     return {
         task: {method: summary(drives, next(iter(methods.values()))) for method, drives in methods.items()}
@@ -170,16 +172,15 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, help="every drive")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, dict[str, list[Drive]]] = {}
-    for task, method, done in evaluate(options):
-        found.setdefault(task, {}).setdefault(method, []).extend(done)
+    figures: dict[str, Any] = {}
+    for found in evaluate(options):
+        figures = summarised(found)
         if options.raw:
-            raw = {t: {m: [asdict(each) for each in all_] for m, all_ in ms.items()} for t, ms in found.items()}
+            raw = {task: {m: [asdict(each) for each in done] for m, done in ms.items()} for task, ms in found.items()}
             options.raw.write_text(json.dumps(raw) + "\n")
-    figures = summarised(found)
+        if options.json:
+            options.json.write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ class PlannerSettings:
         reached_rad: Difference in yaw at which it faces as asked [rad].
         stopped_m_s: Speed below which it stands [m/s].
         dock_m: Distance from which it stops and turns on the spot [m].
-        beside_weight: Cost of driving beside known ground, for each metre beside it.
+        beside_m: Distance from the robot's own track up to which that costs nothing. Less than ground counts as known:
+            where its side has been is free, and no more.
+        beside_weight: Cost of driving beside that, for each metre beside it.
         effort_weight: Cost of turning fast, for the square of a yaw rate.
         slow_weight: Cost of a metre not yet covered at the end of a plan.
     """
@@ -47,6 +49,7 @@ class PlannerSettings:
     reached_rad: float = math.radians(20.0)
     stopped_m_s: float = 0.03
     dock_m: float = 0.2
+    beside_m: float = 0.05
     beside_weight: float = 20.0
     effort_weight: float = 0.01
     slow_weight: float = 5.0
@@ -186,7 +189,7 @@ class Planner:
         settings, ground = self._settings, self._field.ground
         place_BS2 = pose_BS3[..., :2]
         cost_BS = self._field.at(place_BS2)
-        beside_BS = ground.beside_m_YX[ground.cells(place_BS2)] - ground.settings.half_width_m
+        beside_BS = ground.beside_m_YX[ground.cells(place_BS2)] - min(settings.beside_m, ground.settings.half_width_m)
         cost_BS = cost_BS + settings.beside_weight * np.maximum(beside_BS, 0.0)
         cost_BS += settings.effort_weight * plan_BSA[..., 1] ** 2
         cost_BS[:, -1] *= settings.slow_weight
