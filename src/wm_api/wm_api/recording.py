@@ -41,17 +41,26 @@ _STATS_EVERY = 20
 
 @dataclass(frozen=True)
 class Recorded:
-    """A recording and how it plays.
+    """What plays, and how.
 
     Attributes:
-        path: Of the recording.
+        path: Of the recording; None: a simulated robot drives.
         speed: 1 is as recorded.
         is_repeated: Over and over, or once.
+        seed: Of the simulated building and drive.
+        duration_s: Of the simulated drive [s].
     """
 
-    path: Path
+    path: Path | None
     speed: float = 1.0
     is_repeated: bool = True
+    seed: int = 0
+    duration_s: float = 120.0
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return f"simulator {self.seed}" if self.path is None else self.path.name
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -110,17 +119,10 @@ class Player:
         world: Where it plays.
         recorded: What plays.
         kept: The memory that it fills; None: the world's memory stays as it is.
-        episodes: What plays in the recording's place, for tests; None: it is read.
     """
 
-    def __init__(
-        self,
-        world: World,
-        recorded: Recorded,
-        kept: FileMemory | None = None,
-        episodes: Sequence[Episode] | None = None,
-    ) -> None:
-        self._world, self._recorded, self._kept, self._episodes = world, recorded, kept, episodes
+    def __init__(self, world: World, recorded: Recorded, kept: FileMemory | None = None) -> None:
+        self._world, self._recorded, self._kept = world, recorded, kept
         self.showing = Showing(world)
         self._predictor = Predictor(world.models.artifact)
         self._camera: CameraFrames | None = None
@@ -149,9 +151,9 @@ class Player:
         self._world.live.happened("source", {"state": state, "detail": detail}, "source")
 
     def _run(self) -> None:
-        self._say("reading", self._recorded.path.name)
+        self._say("reading", self._recorded.name)
         try:
-            episodes = self._read() if self._episodes is None else self._episodes
+            episodes = self._simulated() if self._recorded.path is None else self._read(self._recorded.path)
         except (DataError, BagError) as error:
             self._say("failed", str(error))
             return
@@ -164,14 +166,25 @@ class Player:
             is_first = False
         self._say("ended")
 
-    def _read(self) -> Sequence[Episode]:
+    def _simulated(self) -> Sequence[Episode]:
+        # Drawing a building is for those who ask for it.
+        from world_model.data.simulated import SimulatedRun, simulate_episode
+
+        manifest, recorded = self._world.models.manifest, self._recorded
+        run = SimulatedRun(
+            seed=recorded.seed, duration_s=recorded.duration_s, image_size=manifest.image_size, step_s=manifest.step_s,
+            depth="depth" in manifest.inputs, proprioception="proprioception" in manifest.inputs,
+        )  # fmt: skip
+        return [simulate_episode(run)]
+
+    def _read(self, path: Path) -> Sequence[Episode]:
         manifest = self._world.models.manifest
         options = BagOptions(image_size=manifest.image_size, rate_hz=1.0 / manifest.step_s)
-        recording: Recording = read_recording(self._recorded.path, options, progress=self._progress)
+        recording: Recording = read_recording(path, options, progress=self._progress)
         if not recording.episodes:
             raise DataError(unusable(recording.account))
         topic = recording.account.camera.topic
-        self._camera = CameraFrames(self._recorded.path, topic) if topic else None
+        self._camera = CameraFrames(path, topic) if topic else None
         return recording.episodes
 
     def _progress(self, done: int, total: int) -> None:

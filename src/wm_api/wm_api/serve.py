@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from wm_api.app import create_app
+from wm_api.errors import SettingsError
 from wm_api.models import Models
 from wm_api.server import Server
 from wm_api.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_VARIABLE, ApiSettings, read_token
@@ -37,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         help="memory file to answer from; nothing is written to it without --allow-writes",
     )
     add("--bag", type=Path, help="recording that plays as if it were live; without --memory it fills one in RAM")
+    add("--simulate", type=int, metavar="SEED", help="a simulated robot drives in the recording's place")
     add("--once", action="store_true", help="play the recording once instead of over and over")
     add("--speed", type=float, default=1.0, help="of playing; 1 is as recorded")
     add("--host", default=DEFAULT_HOST, help="address to listen on; beyond loopback only with a token")
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             allowed_hosts=tuple(given.name), tls_certificate=given.certificate, tls_key=given.key,
         )  # fmt: skip
         torch.set_num_threads(1)
-        recorded = Recorded(given.bag, given.speed, is_repeated=not given.once) if given.bag else None
+        recorded = _recorded(given)
         world, source = open_world(given.artifact, given.memory, recorded, given.snapshots)
     except (CoreError, SpatialMemoryError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201
@@ -75,6 +77,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if source is not None:
             source.stop()
     return 0 if server.started else 1
+
+
+def _recorded(given: argparse.Namespace) -> Recorded | None:
+    """Returns what is to play.
+
+    Raises:
+        SettingsError: A recording and the simulator.
+    """
+    if given.bag is not None and given.simulate is not None:
+        raise SettingsError("--bag and --simulate: only one can play")
+    if given.bag is None and given.simulate is None:
+        return None
+    if given.bag is not None and not given.bag.exists():
+        raise SettingsError(f"no recording at '{given.bag}'")
+    return Recorded(given.bag, given.speed, is_repeated=not given.once, seed=given.simulate or 0)
 
 
 def _say(settings: ApiSettings, port: int, models: Models) -> None:

@@ -1,0 +1,130 @@
+"""A recording, or the simulator, plays as if it were live: latents, errors, memories, pictures."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from wm_api.memories import FileMemory
+from wm_api.recording import Player, Recorded
+from wm_api.serve import EXIT_CONFIGURATION, main
+from wm_api.sources import open_world
+from wm_api.testing import running
+from wm_api.world import World
+from wm_core.images import prepare_image
+from wm_testing.episodes import circling_episode
+from world_model.errors import DataError
+
+CAR = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "donkeycar_laps" / "bag"
+_DEADLINE_S = 120.0
+
+
+def until(predicate) -> None:
+    end_s = time.monotonic() + _DEADLINE_S
+    while not predicate():
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+
+
+def states(world: World) -> list[str]:
+    return [event.data["state"] for event in world.live._events if event.kind == "source"]
+
+
+@pytest.mark.slow
+def test_a_robot_that_comes_back_is_seen_foreseen_and_remembered(models, monkeypatch):
+    circles = circling_episode(seconds=26.0, size=64)
+    monkeypatch.setattr("world_model.data.simulated.simulate_episode", lambda run: circles)
+    world = World(models, kept := FileMemory())
+    player = Player(world, Recorded(None, speed=100.0, is_repeated=False), kept)
+    with running(world) as service:
+        player.start()
+        until(lambda: "ended" in states(world))
+        assert states(world) == ["reading", "playing", "ended"]
+        frame = world.live.newest
+        assert frame["number"] == len(circles)
+        assert frame["latent"] == pytest.approx(models.encode(np.asarray(circles.image_TSSC[-1])).tolist())
+        assert frame["forecasts"][1]["memory_ids"], "the third lap passes places of the first"
+        assert 50 < frame["memory"]["count"] <= kept.stats().memory_count
+        expected, pose = frame["expected_pose"], frame["pose"]
+        assert np.hypot(expected["x"] - pose["x"], expected["y"] - pose["y"]) < 0.5
+        assert frame["errors"][-1]["horizon_s"] == 1.0
+        for name in ("camera", "imagined", "foreseen"):
+            assert service.http.get(f"/frames/{name}.jpg").status_code == 200
+        assert service.http.post("/predict", json={}).json()["memory_used"]
+        (match,) = service.http.post("/memory/query", json={"latent": "now", "k": 1}).json()["matches"]
+        # The picture of a memory is the one that its latent was made from.
+        row = int(np.searchsorted(circles.stamp_T, match["record"]["stamp_ns"]))
+        jpeg = service.http.get(f"/frames/remembered/{match['record']['id']}.jpg").content
+        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+        assert np.abs(picture.astype(int) - circles.image_TSSC[row]).mean() < 6
+        tag = service.http.get("/frames/camera.jpg").headers["etag"]
+        assert service.http.get("/frames/camera.jpg", headers={"if-none-match": tag}).status_code == 304
+    player.stop()
+    assert not player.refused
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CAR.is_dir(), reason="the recording of the RC car is not here: ../shared/data/donkeycar_laps")
+def test_the_recorded_car_is_served_from_its_bag_alone():
+    world, player = open_world("artifact://tiny", None, Recorded(CAR, speed=50.0))
+    with running(world) as service:
+        world.wanted("camera")
+        player.start()
+        until(lambda: world.live.frame_count > 100)
+        large = cv2.imdecode(np.frombuffer(service.http.get("/frames/camera.jpg").content, np.uint8), cv2.IMREAD_COLOR)
+        assert large.shape == (120, 160, 3), "in the camera's own size while somebody looks"
+        assert service.http.get("/memory/stats").json()["memory_count"] > 10
+        assert service.http.get("/memory/cells").json()["cell_count"] > 1
+        steps = service.http.post("/rollout", json={"horizon": 20, "images": "data"}).json()["steps"]
+        assert len(steps) == 20
+        assert world.live.newest["pose"] is not None
+        until(lambda: "restarted" in states(world))
+        until(lambda: world.live.newest["memory"].get("count", 0) > 0)
+    player.stop()
+    assert not player.refused
+
+
+def test_a_recording_that_is_none_is_told_and_ends_nothing(models, tmp_path):
+    broken = tmp_path / "broken.mcap"
+    broken.write_bytes(b"no recording")
+    world = World(models, FileMemory())
+    player = Player(world, Recorded(broken))
+    with running(world) as service:
+        player.start()
+        until(lambda: "failed" in states(world))
+        assert service.http.get("/status").json()["mode"] == "recording"
+        assert service.http.post("/predict", json={}).status_code == 409
+    player.stop()
+
+
+def test_a_speed_that_makes_no_sense_is_refused():
+    with pytest.raises(DataError):
+        Recorded(None, speed=0.0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--host", "0.0.0.0"],
+        ["--allow-writes"],
+        ["--artifact", "artifact://none"],
+        ["--artifact", "artifact://tiny", "--memory", "/nowhere/memory.sqlite3"],
+        ["--bag", "/nowhere"],
+        ["--bag", "/tmp", "--simulate", "1"],
+        ["--token-file", "/nowhere"],
+        ["--certificate", "/nowhere"],
+    ],
+)
+def test_what_cannot_be_served_ends_with_one_line(arguments, capsys, monkeypatch):
+    monkeypatch.delenv("WM_API_TOKEN", raising=False)
+    assert main(arguments) == EXIT_CONFIGURATION
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_pictures_are_prepared_as_everywhere(models):
+    image_HW3 = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    np.testing.assert_array_equal(models.prepared(image_HW3), prepare_image(image_HW3, 64))
