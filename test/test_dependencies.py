@@ -42,6 +42,7 @@ OUTSIDE = {
     "onnxruntime": Outside("python3-onnxruntime-pip", "onnxruntime"),
     "onnxscript": Outside("python3-onnxscript-pip", "onnxscript", "train"),
     "prometheus_client": Outside("python3-prometheus-client", "prometheus-client"),
+    "peft": Outside("python3-peft-pip", "peft", "policy"),
     "psutil": Outside("python3-psutil", "psutil"),
     "pyarrow": Outside("python3-pyarrow-pip", "pyarrow", "lerobot"),
     "pydantic": Outside("python3-pydantic", "pydantic"),

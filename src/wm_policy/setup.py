@@ -15,7 +15,7 @@ setup(
     extras_require={
         "test": ["pytest"],
         "extras": ["transformers"],
-        "policy": ["diffusers"],
+        "policy": ["diffusers", "peft"],
     },
     zip_safe=False,
     maintainer="World model maintainers",

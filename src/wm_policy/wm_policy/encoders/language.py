@@ -73,7 +73,7 @@ class LanguageBackbone(nn.Module):
         embedded_BLD = self.model.get_input_embeddings()(token_BL)
         if feature_BND is not None:
             embedded_BLD = self._placed(token_BL, embedded_BLD, feature_BND)
-        output = self.model.base_model(inputs_embeds=embedded_BLD, attention_mask=known_BL, use_cache=False)
+        output = self.model.get_decoder()(inputs_embeds=embedded_BLD, attention_mask=known_BL, use_cache=False)
         result: Tensor = output.last_hidden_state
         return result
 

@@ -1,0 +1,114 @@
+"""Models of vision, language and action, from tiny random weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wm_policy.errors import PolicyError
+from wm_policy.fusion import BevGrid
+from wm_policy.models.vla import MultiSensorVLA, VLAModel
+from wm_policy.registry import ENCODER_REGISTRY
+from wm_policy.sensors.imu import ImuEncoder
+from wm_policy.sensors.lidar import LidarEncoder
+from wm_policy.sensors.radar import RadarEncoder
+
+pytest.importorskip("transformers")
+from wm_policy.encoders.language import LanguageBackbone
+
+pytestmark = pytest.mark.training
+
+TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32}
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
+         "intermediate_size": 48, "vocab_size": 60}  # fmt: skip
+
+
+def vla(**changes) -> VLAModel:
+    torch.manual_seed(0)
+    tower = ENCODER_REGISTRY["siglip-base"](config=TINY)
+    return VLAModel(tower, LanguageBackbone(config=SMALL), 3, **changes)
+
+
+def inputs(batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    image_BHWC = torch.randint(0, 256, (batch, 32, 32, 3), dtype=torch.uint8)
+    return image_BHWC, torch.tensor([[59, 59, 59, 59, 7, 8]]).expand(batch, -1)
+
+
+@pytest.mark.parametrize("head", ["mlp", "gaussian", "flow", "transformer"])
+def test_a_picture_and_words_give_a_chunk(head):
+    model = vla(head=head).eval()
+    with torch.no_grad():
+        assert model(*inputs()).shape == (2, 16, 3)
+
+
+def test_the_instruction_and_the_picture_both_matter_and_padding_does_not():
+    model = vla().eval()
+    image_BHWC, token_BL = inputs()
+    with torch.no_grad():
+        plain = model(image_BHWC, token_BL)
+        other = token_BL.clone()
+        other[:, 4] = 9
+        assert not torch.allclose(plain, model(image_BHWC, other), atol=1e-6)
+        assert not torch.allclose(plain, model(255 - image_BHWC, token_BL), atol=1e-6)
+        padded = torch.cat([token_BL, torch.full((2, 2), 5)], dim=1)
+        known_BL = (torch.arange(8) < 6).long().expand(2, -1)
+        assert torch.allclose(plain, model(image_BHWC, padded, known_BL), atol=1e-5)
+
+
+def test_only_adapters_are_trained_and_fresh_they_change_no_bit():
+    pytest.importorskip("peft")
+    model, given = vla().eval(), inputs()
+    with torch.no_grad():
+        before = model(*given)
+        trained = model.enable_lora(r=2, alpha=4)
+        assert torch.equal(before, model.eval()(*given))
+    # Two layers, four projections of 32 x 32, of rank 2.
+    assert trained == 2 * 4 * (32 * 2 + 2 * 32)
+    names = [name for name, p in model.language.model.named_parameters() if p.requires_grad]
+    assert all("lora_" in name for name in names)
+    with pytest.raises(PolicyError, match="adapters already"):
+        model.enable_lora()
+    model.train().losses(*given, torch.ones(2, 16, 3))["action"].backward()
+    found = [p.grad for name, p in model.language.model.named_parameters() if "lora_B" in name]
+    assert all(grad is not None and grad.abs().sum() > 0 for grad in found)
+
+
+def test_checkpointing_gives_the_same_gradients():
+    given, gradients = inputs(), []
+    for checkpointed in (False, True):
+        model = vla().train()
+        if checkpointed:
+            model.enable_gradient_checkpointing()
+        model.losses(*given, torch.zeros(2, 16, 3))["action"].backward()
+        gradients.append([p.grad.clone() for p in model.language.model.parameters() if p.grad is not None])
+    assert gradients[0]
+    for one, other in zip(*gradients):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_half_the_bits_give_about_the_same():
+    model, given = vla().eval(), inputs()
+    with torch.no_grad():
+        whole = model(*given)
+        model.to_bf16()
+        half = model(*given)
+    assert half.dtype == torch.float32
+    assert torch.allclose(whole, half, atol=0.05)
+
+
+def test_many_sensors_give_a_trajectory_and_any_may_be_missing():
+    torch.manual_seed(0)
+    sensors = {"lidar": LidarEncoder(64, (32, 8)), "radar": RadarEncoder(32), "imu": ImuEncoder(32)}
+    tower = ENCODER_REGISTRY["dinov2-base"](config=TINY | {"patch_size": 16})
+    model = MultiSensorVLA(sensors, tower, cameras=3, grid=BevGrid(2, 16, 8), width=32).eval()
+    given = {
+        "cameras": torch.randint(0, 256, (2, 3, 32, 32, 3), dtype=torch.uint8), "lidar": torch.randn(2, 60, 4),
+        "radar": torch.randn(2, 5, 5), "imu": torch.randn(2, 10, 6),
+    }  # fmt: skip
+    with torch.no_grad():
+        path_B64_2 = model(given, speed_B=torch.ones(2))
+        assert path_B64_2.shape == (2, 64, 2)
+        absent = {"lidar": torch.tensor([True, False])}
+        changed = given | {"lidar": torch.cat([given["lidar"][:1], torch.zeros(1, 60, 4)])}
+        assert torch.allclose(model(given, absent), model(changed, absent), atol=1e-5)
+        assert model({"imu": given["imu"]}).shape == (2, 64, 2)
