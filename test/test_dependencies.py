@@ -37,6 +37,7 @@ OUTSIDE = {
     "hypothesis": Outside("python3-hypothesis", "hypothesis"),
     "lightning_fabric": Outside("python3-lightning-fabric-pip", "lightning-fabric", "train"),
     "matplotlib": Outside("python3-matplotlib", "matplotlib"),
+    "msgpack": Outside("python3-msgpack", "msgpack", "policy"),
     "numpy": Outside("python3-numpy", "numpy"),
     "onnx": Outside("python3-onnx-pip", "onnx", "train"),
     "onnxruntime": Outside("python3-onnxruntime-pip", "onnxruntime"),
@@ -67,8 +68,8 @@ OUTSIDE = {
 }
 """{module: where it comes from}; every other import is a package of ROS or of ours, named as the module."""
 IN_ROSDEP = {
-    "python3-matplotlib", "python3-numpy", "python3-opencv", "python3-psutil", "python3-pytest", "python3-scipy",
-    "python3-sklearn", "python3-yaml",
+    "python3-matplotlib", "python3-msgpack", "python3-numpy", "python3-opencv", "python3-psutil", "python3-pytest",
+    "python3-scipy", "python3-sklearn", "python3-yaml",
 }  # fmt: skip
 """Keys of rosdep's own lists; the rest are in rosdep.yaml."""
 UNSEEN = {

@@ -13,9 +13,9 @@ setup(
     ],
     install_requires=["setuptools", "numpy", "rich", "torch"],
     extras_require={
-        "test": ["pytest"],
+        "test": ["pytest", "hypothesis"],
         "extras": ["transformers"],
-        "policy": ["diffusers", "peft"],
+        "policy": ["diffusers", "msgpack", "peft"],
     },
     zip_safe=False,
     maintainer="World model maintainers",
