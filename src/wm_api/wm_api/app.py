@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from wm_api import pages
 from wm_api.errors import ApiError
 from wm_api.metrics import Counted
-from wm_api.routes import inference, live, login, memory, models
+from wm_api.routes import goals, inference, live, login, memory, models
 from wm_api.schemas import EncodeRequest
 from wm_api.security import Guard, refusal
 from wm_api.service import Service
@@ -62,6 +62,7 @@ def create_app(world: World, settings: ApiSettings, page_folders: Sequence[Path]
         memory.router,
         memory.writing,
         live.router,
+        goals.router,
         inference.router,
         login.router,
         pages.router,

@@ -16,6 +16,7 @@ from wm_api.memories import ServedMemory
 from wm_api.messages import diagnostics_entry, error_from_msg, forecast_from_msg, observation_from_msg
 from wm_api.models import Models
 from wm_api.params import WmApiParams
+from wm_api.planner import PlannerGoals
 from wm_api.server import Server
 from wm_api.showing import Showing
 from wm_api.world import World
@@ -77,6 +78,8 @@ class WmApi(ManagedNode[WmApiParams]):
         memory: ServedMemory = GraphMemory(self, self._params.memory_wait_s, self._where)
         self.world = World(self._models, memory, self._settings.longest_rollout_s)
         self.world.mode, self.world.on_wanted = "graph", self._on_wanted
+        self._goals = PlannerGoals(self, self.world.live) if self._settings.allow_goals else None
+        self.world.goals = self._goals
         app = create_app(self.world, self._settings)
         self._showing = Showing(self.world, app.state.service.metrics)
         self._states: OrderedDict[int, tuple[LatentState, Observation]] = OrderedDict()
@@ -118,6 +121,8 @@ class WmApi(ManagedNode[WmApiParams]):
         """Have the server end: its streams first."""
         self._server.should_exit = True
         self._serving.join(_LISTENS_WITHIN_S)
+        if self._goals is not None:
+            self._goals.close()
 
     def _why_silent(self) -> str:
         return why_silent(

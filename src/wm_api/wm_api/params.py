@@ -20,6 +20,7 @@ class WmApiParams(ModelParams):
         "", "File with the token, that its owner alone can read; empty: the environment's WM_API_TOKEN."
     )
     allow_writes: bool = param(False, "Whether who knows the token may change the memory.")
+    allow_goals: bool = param(False, "Whether callers may have the robot drive; where there is a token, who knows it.")
     tls_certificate: str = param("", "TLS certificate chain (PEM); empty: plain HTTP.")
     tls_key: str = param("", "TLS private key (PEM).")
     queue_size: int = param(16, "Computations that wait or run; more are refused with 503.", low=1, high=1000)
@@ -41,7 +42,8 @@ class WmApiParams(ModelParams):
         """
         return ApiSettings(
             host=self.host, port=self.port, token=read_token(Path(self.token_file) if self.token_file else None),
-            allow_writes=self.allow_writes, allowed_hosts=tuple(name for name in self.allowed_hosts if name),
+            allow_writes=self.allow_writes, allow_goals=self.allow_goals,
+            allowed_hosts=tuple(name for name in self.allowed_hosts if name),
             tls_certificate=Path(self.tls_certificate) if self.tls_certificate else None,
             tls_key=Path(self.tls_key) if self.tls_key else None, queue_size=self.queue_size,
             rate_per_s=self.rate_per_s, burst=max(int(2 * self.rate_per_s), 1), most_streams=self.most_streams,

@@ -25,6 +25,7 @@ class ApiSettings:
         port: TCP port; 0 lets the system choose.
         token: What callers must know; empty: none is asked for, and nothing can be written.
         allow_writes: Whether who knows the token may change the memory.
+        allow_goals: Whether callers may have the robot drive; where there is a token, those who know it.
         allowed_hosts: Further names by which the service may be called; its address and those of loopback always are.
         tls_certificate: Certificate chain (PEM); None serves plain HTTP.
         tls_key: Its private key (PEM).
@@ -44,6 +45,7 @@ class ApiSettings:
     port: int = DEFAULT_PORT
     token: str = field(default="", repr=False)
     allow_writes: bool = False
+    allow_goals: bool = False
     allowed_hosts: tuple[str, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None

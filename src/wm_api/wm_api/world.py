@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from wm_api.errors import ApiError, InvalidError, NotThereError
+from wm_api.goals import Goals
 from wm_api.imagining import Ask, Imagined
 from wm_api.live import Live
 from wm_api.memories import ServedMemory, memories_of, without_age
@@ -65,6 +66,7 @@ class World:
         gallery: Pictures by name.
         mode: Where the present comes from: ``graph``, ``recording`` or ``none``.
         longest_steps: Most steps of a rollout.
+        goals: Who drives; None: nobody.
         on_wanted: Told which of the newest pictures somebody asks for: a source need not bring what nobody looks at.
     """
 
@@ -74,6 +76,7 @@ class World:
         self.gallery = Gallery(models.decode if models.has_decoder else None)
         self.mode = "none"
         self.on_wanted: Callable[[str], None] | None = None
+        self.goals: Goals | None = None
         self.longest_steps = max(int(longest_rollout_s / models.manifest.step_s + 1e-6), 1)
         self._past: deque[Observation] = deque(maxlen=CONTEXT)
         self._lock = threading.Lock()

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from wm_api.errors import InvalidError, NotThereError
 from wm_api.schemas import REFUSALS
@@ -43,6 +43,7 @@ class StatusAnswer(BaseModel):
     latent_std: list[float]
     longest_rollout_steps: int
     writable: bool
+    can_drive: bool = Field(description="Whether goals are allowed, and somebody is there who drives.")
 
 
 @router.get("/status", response_model=StatusAnswer)
@@ -59,6 +60,7 @@ async def status(served: Served) -> Response:
         "has_memory": world.memory is not None,
         "longest_rollout_steps": world.longest_steps,
         "writable": served.settings.allow_writes,
+        "can_drive": served.settings.allow_goals and world.goals is not None and world.goals.is_ready(),
     })  # fmt: skip
 
 

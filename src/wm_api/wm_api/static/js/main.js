@@ -37,11 +37,21 @@ const rollout = new Rollout({
   onState: (level, why) => health.set("imagining", level, why),
 });
 const live = new Live("/stream-live", { onOpen: opened, onEvent: happened, onState: connection });
+const STATUS_EVERY_MS = 5000;
 let status = null, newest = null, toldAt = 0;
+/** Kept for as long as the page is open, and nowhere else. */
+let token = "";
 
 async function opened() {
   for (const picture of Object.values(pictures)) picture.restart();
   map.forget();
+  await readStatus();
+  if (status === null) return;
+  memory.configure(status.has_memory);
+  if (!status.has_memory) health.set("memory", "warn", "none is served");
+}
+
+async function readStatus() {
   try {
     const response = await fetch("/status");
     if (!response.ok) return;
@@ -51,10 +61,8 @@ async function opened() {
   }
   say(element("served"), `${status.artifact} · ${status.encoder_id} · ${status.mode}`);
   rollout.configure(status);
-  memory.configure(status.has_memory);
-  element("goal").disabled = !status.can_plan;
-  element("goal").title = status.can_plan ? "Then click on the map" : "No planner runs";
-  if (!status.has_memory) health.set("memory", "warn", "none is served");
+  element("goal").disabled = !status.can_drive;
+  element("goal").title = status.can_drive ? "Then click on the map" : "No planner runs, or goals are not allowed (allow_goals)";
 }
 
 function happened(event) {
@@ -64,7 +72,8 @@ function happened(event) {
     const level = { failed: "error", ended: "warn", silent: "stale" }[data.state] || "ok";
     health.set("source", level, data.detail, data.state);
     if (data.state === "restarted") beganAnew();
-  } else if (name === "memory") {
+  } else if (name === "goal") toldGoal(data);
+  else if (name === "memory") {
     memory.forget();
     memory.refresh();
   } else if (name === "gap") health.set("events", "warn", `${data.lost} events came too late to be kept`);
@@ -149,18 +158,38 @@ function connection(state, sinceMs, reason) {
 
 async function setGoal(goal) {
   try {
-    const response = await fetch("/plan", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ pose: goal }),
-    });
-    const said = response.ok ? {} : await response.json().catch(() => ({}));
-    health.set("planner", response.ok ? "ok" : "warn", response.ok ? `goal ${figure(goal.x)}, ${figure(goal.y)} m` : said.detail || `status ${response.status}`);
+    const response = await posted("/goal", goal);
+    if (response.ok) return;
+    map.set({ goal: null });
+    const said = await response.json().catch(() => ({}));
+    health.set("goal", "warn", said.detail || `status ${response.status}`);
+    if (response.status === 401) element("login").showModal();
   } catch (error) {
-    health.set("planner", "error", error.message);
+    health.set("goal", "error", error.message);
   }
+}
+
+async function cancelGoal() {
+  await posted("/goal/cancel", {}).catch(() => null);
+}
+
+/** Posts JSON; what moves a robot wants the token itself, where there is one. */
+function posted(url, body) {
+  const headers = { "Content-Type": "application/json", ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+  return fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
+}
+
+function toldGoal({ state, detail, x, y }) {
+  const isOn = ["sent", "locating", "driving", "turning"].includes(state);
+  element("goal-cancel").hidden = !isOn;
+  map.set({ goal: isOn || state === "reached" ? { x, y } : null });
+  const level = isOn || state === "reached" || state === "cancelled" ? "ok" : "warn";
+  health.set("goal", level, [`${figure(x)}, ${figure(y)} m`, detail].filter(Boolean).join(": "), state);
 }
 
 function listen() {
   const changeTheme = applyTheme(() => { map.draw(); errorPlot.draw(); timingPlot.draw(); });
+  element("goal-cancel").addEventListener("click", cancelGoal);
   element("theme").addEventListener("click", changeTheme);
   element("help-open").addEventListener("click", () => element("help").showModal());
   element("login").addEventListener("close", login);
@@ -184,12 +213,12 @@ function moveHorizon(by) {
 }
 
 async function login() {
-  const token = element("token").value;
+  const given = element("token").value;
   element("token").value = "";
-  const response = await fetch("/login", {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }),
-  }).catch(() => null);
+  if (!given) return;
+  const response = await posted("/login", { token: given }).catch(() => null);
   if (response && response.ok) {
+    token = given;
     say(element("login-text"), "");
     live.unlocked();
     return;
@@ -199,5 +228,6 @@ async function login() {
 }
 
 listen();
+setInterval(() => { if (live.isHeard && !document.hidden) readStatus(); }, STATUS_EVERY_MS);
 live.start();
 window.worldModel = { live, rollout, map };
