@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from wm_api.errors import ApiError, InvalidError, NotThereError
+from wm_api.errors import ApiError, InvalidError, NotThereError, UnavailableError
 from wm_api.goals import Goals
 from wm_api.imagining import Ask, Imagined
 from wm_api.live import Live
@@ -24,7 +24,7 @@ from wm_api.memories import ServedMemory, memories_of, without_age
 from wm_api.models import Models, vector
 from wm_api.pictures import Gallery, jpeg_of
 from wm_api.schemas import Start
-from wm_core.memory.errors import QueryError
+from wm_core.memory.errors import BackendAwayError, QueryError
 from wm_core.se2 import Pose2
 from world_model.errors import ObservationError
 from world_model.runtime.prediction import Forecast, Observation
@@ -160,6 +160,8 @@ class World:
                 answers = [memories_of(found) for found in memory.query_batch(queries)]
             except QueryError as error:
                 raise ApiError(409, f"the memory cannot be asked: {error}", "memory") from error
+            except BackendAwayError as error:
+                raise UnavailableError(f"the memory does not answer, ask without it: {error}") from error
             if is_timed:
                 return answers
             return [[replace(each, stamp_ns=_UNTIMED_NS - _UNTIMED_AGE_NS) for each in found] for found in answers]

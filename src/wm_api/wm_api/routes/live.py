@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BaseModel, Field
 
 from wm_api.errors import InvalidError, NotThereError
@@ -66,22 +66,26 @@ async def status(served: Served) -> Response:
 
 @router.get("/stream-live", response_class=Response, responses=_EVENTS)
 async def stream_live(
-    served: Served, last_event_id: Annotated[str, Header(max_length=40, description="Event that came last.")] = ""
+    served: Served,
+    last_event_id: Annotated[str, Header(max_length=40, description="Event that came last.")] = "",
+    camera: Annotated[bool, Query(description="Whether pictures of the camera are looked at meanwhile.")] = False,
 ) -> Response:
     """Stream what is live: `frame` events, of which a slow client gets the newest, and events that none misses."""
     served.streams.require_room()
     if last_event_id and not (last_event_id.isascii() and last_event_id.isdigit()):
         raise InvalidError("last-event-id", "expected the number of an event")
-    return EventStream(served.streams, _live(served, int(last_event_id) if last_event_id else None))
+    return EventStream(served.streams, _live(served, int(last_event_id) if last_event_id else None, camera))
 
 
-async def _live(served: Service, last_event_id: int | None) -> AsyncGenerator[bytes, None]:
+async def _live(served: Service, last_event_id: int | None, is_looking: bool) -> AsyncGenerator[bytes, None]:
     live, metrics = served.world.live, served.metrics
     cursor = live.cursor(last_event_id)
     yield retry()
     for each in live.standing(cursor) if last_event_id is None else ():
         yield event(each.data, name=each.kind, number=each.id)
     while True:
+        if is_looking:
+            served.world.wanted("camera")
         if not await live.changed(cursor, PING_S):
             yield comment("ping")
             continue

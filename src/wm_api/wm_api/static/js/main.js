@@ -36,7 +36,7 @@ const rollout = new Rollout({
   onChosen: (step) => map.set({ chosen: step && step.pose }),
   onState: (level, why) => health.set("imagining", level, why),
 });
-const live = new Live("/stream-live", { onOpen: opened, onEvent: happened, onState: connection });
+const live = new Live("/stream-live?camera=true", { onOpen: opened, onEvent: happened, onState: connection });
 const STATUS_EVERY_MS = 5000;
 let status = null, newest = null, toldAt = 0;
 /** Kept for as long as the page is open, and nowhere else. */

@@ -1,7 +1,7 @@
 /** Imagining, again and again while it runs: what is asked, and what comes back. */
 
 import { element, figure, numbers, say } from "./dom.js";
-import { eventsOf, LockedError, open } from "./events.js";
+import { eventsOf, open } from "./events.js";
 import { Film } from "./film.js";
 import { rowsOf, Sliders } from "./inputs.js";
 
@@ -154,8 +154,8 @@ export class Rollout {
         else await this.once(body);
       } catch (error) {
         if (error.name !== "AbortError") {
-          const isAway = error instanceof TypeError || error instanceof LockedError;
-          this.tell("warn", isAway ? "the service does not answer" : error.message);
+          const isAway = error instanceof TypeError;
+          this.tell("warn", isAway ? "the service does not answer, or broke off" : error.message);
           await this.pause(1000);
         }
       }
