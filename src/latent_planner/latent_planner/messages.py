@@ -11,9 +11,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, PoseStamped
+from geometry_msgs.msg import Point, Pose, PoseStamped, Twist, TwistStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from std_msgs.msg import Float32MultiArray, Header, MultiArrayDimension
 from visualization_msgs.msg import Marker, MarkerArray
@@ -21,13 +22,14 @@ from visualization_msgs.msg import Marker, MarkerArray
 from latent_planner.goals import GoalError, GoalPose
 from latent_planner.ground import CELL_M, Field
 from latent_planner.locate import Wish
+from latent_planner.params import ARRAY, TWIST, TWIST_STAMPED
 from latent_planner.remembered import Remembered
 from wm_core.bounds import LARGEST_POSITION_M
 from wm_core.se3 import quaternion_of, yaw_of
 from wm_interfaces.action import Plan
 from wm_interfaces.msg import MemoryMatches, MemoryQuery
 from wm_interfaces.srv import QueryMemoryBatch
-from wm_ros import MessageError, floats, pose_from_msg, pose_to_msg, vector_from_msg
+from wm_ros import MessageError, float_array_msg, floats, pose_from_msg, pose_to_msg, vector_from_msg
 
 Result = Plan.Result
 OUTCOMES = {
@@ -220,6 +222,19 @@ def actions_msg(plan_SA: np.ndarray) -> Float32MultiArray:
     ]
     msg.data = floats(plan_SA.reshape(-1))
     return msg
+
+
+COMMANDS = {ARRAY: Float32MultiArray, TWIST: Twist, TWIST_STAMPED: TwistStamped}
+"""{what the robot is commanded with: its message}."""
+
+
+def command_msg(output: str, header: Header, command_A: np.ndarray) -> Any:
+    """Returns a command (forward speed [m/s], yaw rate [rad/s]) as the message that the robot takes."""
+    if output == ARRAY:
+        return float_array_msg(command_A.astype(np.float32), "action")
+    twist = Twist()
+    twist.linear.x, twist.angular.z = map(float, command_A)
+    return twist if output == TWIST else TwistStamped(header=header, twist=twist)
 
 
 def field_msg(header: Header, field: Field, z_m: float) -> OccupancyGrid:

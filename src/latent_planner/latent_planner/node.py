@@ -18,11 +18,13 @@ from visualization_msgs.msg import MarkerArray
 from latent_planner.goals import GoalError, GoalPose
 from latent_planner.locate import Located, Wish, check_alike, check_confidence, locate, usual_difference
 from latent_planner.messages import (
+    COMMANDS,
     NAMES,
     Asked,
     actions_msg,
     asked_from_goal,
     candidates_msg,
+    command_msg,
     features_from_answers,
     field_msg,
     outcome_of,
@@ -49,7 +51,6 @@ from wm_ros import (
     MessageError,
     believable_stamp_ns,
     clipped,
-    float_array_msg,
     pose_from_msg,
     qos,
     run_node,
@@ -125,7 +126,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
     ``/latent_planner/plan`` (wm_interfaces/action/Plan). Publishes ``/planned_actions`` (std_msgs/Float32MultiArray,
     [step, action], the command for now first), ``/planned_path`` (nav_msgs/Path), ``/latent_planner/field``
     (nav_msgs/OccupancyGrid, latched) and ``/latent_planner/route`` (nav_msgs/Path, latched); where ``drive`` says so,
-    ``/actions`` (std_msgs/Float32MultiArray) too. Whatever ends a goal stops the robot.
+    ``/actions`` (std_msgs/Float32MultiArray, geometry_msgs/Twist or TwistStamped, as ``output`` says) too. Whatever
+    ends a goal stops the robot.
 
     Args:
         artifact: Whose motion model to begin with; None: as ``model_path`` says.
@@ -183,10 +185,9 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         self._path_publisher = self.create_publisher(Path, "planned_path", qos.STREAM)
         self._field_publisher = self.create_publisher(OccupancyGrid, "~/field", qos.LATCHED)
         self._route_publisher = self.create_publisher(Path, "~/route", qos.LATCHED)
-        self._command_publisher = (
-            self.create_publisher(Float32MultiArray, "actions", qos.STREAM) if params.drive else None
-        )
-        self._candidates_publisher = None
+        self._command_publisher = self._candidates_publisher = None
+        if params.drive:
+            self._command_publisher = self.create_publisher(COMMANDS[params.output], "actions", qos.STREAM)
         if params.show_candidates:
             self._candidates_publisher = self.create_publisher(MarkerArray, "~/candidates", qos.STREAM)
         settings = WindowSettings(params.window_radius_m, 0.0, params.window_max_count, params.window_period_s)
@@ -215,6 +216,12 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         """Wait for what is under way."""
         self._work.shutdown()
 
+    def fault(self, error: Exception) -> None:
+        """Take note of an error that nobody expected, and stop the robot."""
+        super().fault(error)
+        if self._run is not None:
+            self._end(self._run, Result.FAILED, f"unexpected {type(error).__name__}, see the node's log")
+
     # ---------------------------------------------------------------- inputs
 
     def _why_silent(self) -> str:
@@ -234,6 +241,9 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             return
         self._pursuit.observe(now_ns, pose, action_A)
         if pose is not None:
+            if self._run is not None and self._frame_id and msg.pose_frame_id != self._frame_id:
+                text = f"the robot's poses are in '{msg.pose_frame_id}' now, and were in '{self._frame_id}'"
+                self._end(self._run, Result.REFUSED, text)
             self._frame_id, self._z_m = msg.pose_frame_id, pose.z
             self._watch.take(now_ns, self.get_clock().now().nanoseconds, monotonic())
 
@@ -554,7 +564,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
 
     def _command(self, command_A: np.ndarray) -> None:
         if self._command_publisher is not None:
-            self._command_publisher.publish(float_array_msg(command_A.astype(np.float32), "action"))
+            header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._params.output_frame)
+            self._command_publisher.publish(command_msg(self._params.output, header, command_A))
 
     def _stop(self) -> None:
         """Tell the robot to stand, now and a few times more."""

@@ -11,12 +11,16 @@ from latent_planner.mppi import MppiSettings
 from latent_planner.planner import PlannerSettings
 from wm_ros import ModelParams, param
 
+ARRAY, TWIST, TWIST_STAMPED = OUTPUTS = "float32_multi_array", "twist", "twist_stamped"
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatentPlannerParams(ModelParams):
     """Everything that may differ between two deployments of this node."""
 
     drive: bool = param(False, "Whether commands go to the robot itself, on /actions; else on /planned_actions only.")
+    output: str = param(ARRAY, "What the robot is commanded with on /actions.", choices=OUTPUTS)
+    output_frame: str = param("base_link", "Frame of commands that have one.")
     rate: float = param(10.0, "Plans made anew in a second [Hz].", low=0.5, high=50.0)
     max_speed_m_s: float = param(1.0, "Greatest forward speed [m/s].", low=0.01, high=30.0)
     max_reverse_m_s: float = param(0.0, "Greatest speed backwards [m/s]; 0: never.", low=0.0, high=30.0)

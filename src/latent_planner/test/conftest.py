@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from latent_planner.messages import COMMANDS
 from latent_planner.node import LatentPlanner
+from latent_planner.params import ARRAY
 from rclpy.action import ActionClient
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -80,7 +82,7 @@ class World:
         self.changes = {}
         self.states = self.peer.create_publisher(LatentState, "/latent/state", qos.STREAM)
         self.memory = FakeMemory(self.peer, artifact.manifest.encoder_id, poses) if poses is not None else None
-        self.peer.create_subscription(Float32MultiArray, "/actions", self.obey, qos.INPUT)
+        self.peer.create_subscription(COMMANDS[given.get("output", ARRAY)], "/actions", self.obey, qos.INPUT)
         self.peer.create_subscription(Float32MultiArray, "/planned_actions", self.plans.append, qos.STREAM)
         self.client = ActionClient(self.peer, Plan, "/latent_planner/plan")
         self.peer.create_timer(STEP_S, self.move, clock=STEADY)
@@ -100,7 +102,9 @@ class World:
         return self.wait(self.executor.create_task(work))
 
     def obey(self, msg):
-        self.action = tuple(msg.data)
+        self.told = msg
+        twist = getattr(msg, "twist", msg)
+        self.action = tuple(msg.data) if isinstance(msg, Float32MultiArray) else (twist.linear.x, twist.angular.z)
         self.commands.append(self.action)
 
     def move(self):

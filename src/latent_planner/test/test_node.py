@@ -119,28 +119,28 @@ def test_goals_by_memory_latent_and_region(make_world):
     assert (by_region.result.name, by_region.result.pose.pose.position.x) == ("REACHED", 2.0)
 
 
-@pytest.mark.parametrize(
-    ("goal", "name", "why"),
-    [
-        ({}, "REFUSED", "nothing given"),
-        ({"memory_id": 3, "latent": floats(np.zeros(32))}, "REFUSED", "latent and memory_id given"),
-        ({"latent": floats(np.zeros(5))}, "REFUSED", "expected|memories"),
-        ({"latent": floats(np.full(32, np.nan))}, "REFUSED", "finite"),
-        ({"latent": floats(np.zeros(32)), "encoder_id": "other"}, "REFUSED", "encoder"),
-        ({"latent": floats(np.full(32, 50.0))}, "NOT_RECOGNISED", "nothing remembered"),
-        ({"pose": pose_goal(3.0, frame="odom")}, "REFUSED", "odom"),
-        ({"pose": pose_goal(3.0, 7.0)}, "UNREACHABLE", "7.0 m away"),
-        ({"memory_id": 4711}, "REFUSED", "4711"),
-        ({"pose": pose_goal(3.0), "time_limit_s": -1.0}, "REFUSED", "time_limit_s"),
-        ({"pose": pose_goal(9.0), "time_limit_s": 0.2}, "TIMED_OUT", "0.2 s"),
-    ],
-)
-def test_what_cannot_be_is_named(make_world, goal, name, why):
+IMPOSSIBLE = [
+    ({}, "REFUSED", "nothing given"),
+    ({"memory_id": 3, "latent": floats(np.zeros(32))}, "REFUSED", "latent and memory_id given"),
+    ({"latent": floats(np.zeros(5))}, "REFUSED", "expected|memories"),
+    ({"latent": floats(np.full(32, np.nan))}, "REFUSED", "finite"),
+    ({"latent": floats(np.zeros(32)), "encoder_id": "other"}, "REFUSED", "encoder"),
+    ({"latent": floats(np.full(32, 50.0))}, "NOT_RECOGNISED", "nothing remembered"),
+    ({"pose": pose_goal(3.0, frame="odom")}, "REFUSED", "odom"),
+    ({"pose": pose_goal(3.0, 7.0)}, "UNREACHABLE", "7.0 m away"),
+    ({"memory_id": 4711}, "REFUSED", "4711"),
+    ({"pose": pose_goal(3.0), "time_limit_s": -1.0}, "REFUSED", "time_limit_s"),
+    ({"pose": pose_goal(9.0), "time_limit_s": 0.2}, "TIMED_OUT", "0.2 s"),
+]
+
+
+def test_what_cannot_be_is_named(make_world):
     world = make_world(drive=True)
-    answer = world.run(**goal)
-    assert (answer.status, answer.result.name) == (GoalStatus.STATUS_ABORTED, name), answer.result.message
-    assert any(part in answer.result.message for part in why.split("|")), answer.result.message
-    assert stopped(world)
+    for goal, name, why in IMPOSSIBLE:
+        answer = world.run(**goal)
+        assert (answer.status, answer.result.name) == (GoalStatus.STATUS_ABORTED, name), (goal, answer.result.message)
+        assert any(part in answer.result.message for part in why.split("|")), answer.result.message
+        assert stopped(world)
 
 
 def test_places_that_look_alike_are_named(make_world):
@@ -203,6 +203,29 @@ def test_inputs_without_pose_or_with_the_same_stamp_are_stale(make_world, what):
     assert world.wait(result).result.name == "STALE_INPUTS"
 
 
+def test_poses_of_another_frame_stop_the_robot(make_world):
+    world = make_world(drive=True)
+    _, result = world.drive(pose=pose_goal(9.0))
+    world.changes = {"pose_frame_id": "odom"}
+    answer = world.wait(result)
+    assert (answer.result.name, "'odom' now" in answer.result.message) == ("REFUSED", True)
+    assert stopped(world)
+
+
+def test_an_error_that_nobody_expected_stops_the_robot(make_world, monkeypatch):
+    world = make_world(drive=True)
+    _, result = world.drive(pose=pose_goal(9.0))
+
+    def fail(lag_s):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(world.node._pursuit, "step", fail)
+    assert world.wait(result).result.name == "FAILED"
+    assert stopped(world)
+    monkeypatch.undo()
+    assert world.run(pose=pose_goal(world.x + 0.5)).result.name == "REACHED"
+
+
 def test_a_memory_that_is_gone_stops_the_robot_and_is_named(make_world):
     world = make_world(drive=True, memory_timeout_s=1.0, window_period_s=0.1)
     _, result = world.drive(pose=pose_goal(9.0))
@@ -232,6 +255,13 @@ def test_deactivated_the_robot_stands_and_the_goal_is_answered(make_world):
     assert not sent.result().accepted
     world.on_executor(world.node.trigger_activate)
     assert world.run(pose=pose_goal(world.x + 1.0)).result.name == "REACHED"
+
+
+@pytest.mark.parametrize("output", ["twist", "twist_stamped"])
+def test_a_base_that_takes_twists_is_given_them(make_world, output):
+    world = make_world(drive=True, output=output)
+    assert world.run(pose=pose_goal(0.8)).result.name == "REACHED"
+    assert output == "twist" or world.told.header.frame_id == "base_link"
 
 
 def test_the_parameter_file_sets_every_parameter():
