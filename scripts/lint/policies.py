@@ -86,7 +86,7 @@ def real_endpoints() -> dict[str, Endpoints]:
 
 def _planner() -> Node:
     """Return a planner that has all that it may be told to have."""
-    return LatentPlanner(parameter_overrides=[Parameter(name, value=True) for name in ("drive", "show_candidates")])
+    return LatentPlanner(parameter_overrides=[Parameter("drive", value=True)])
 
 
 def _runner() -> Node:

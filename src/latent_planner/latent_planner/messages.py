@@ -10,14 +10,12 @@ import array
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, PoseStamped, Twist, TwistStamped
+from geometry_msgs.msg import Pose, PoseStamped, Twist, TwistStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from std_msgs.msg import Float32MultiArray, Header, MultiArrayDimension
-from visualization_msgs.msg import Marker, MarkerArray
 
 from latent_planner.goals import GoalError, GoalPose
 from latent_planner.ground import CELL_M, Field
@@ -25,6 +23,7 @@ from latent_planner.locate import Wish
 from latent_planner.params import ARRAY, TWIST, TWIST_STAMPED
 from latent_planner.remembered import Remembered
 from wm_core.bounds import LARGEST_POSITION_M
+from wm_core.drawing import Shape
 from wm_core.se3 import quaternion_of, yaw_of
 from wm_interfaces.action import Plan
 from wm_interfaces.msg import MemoryMatches, MemoryQuery
@@ -55,7 +54,9 @@ _KINDS = {Plan.Goal.IMAGE: "image", Plan.Goal.LATENT: "latent", Plan.Goal.POSE: 
 _MOST_CORNERS = 1000
 _COMPARED = 64
 _HIGHEST_COST = 98
-_FREE_COLOUR = (0.3, 0.6, 1.0, 0.25)
+_GOAL_COLOR = (0.2, 0.85, 0.3, 0.9)
+_CANDIDATE_COLOR = (0.3, 0.6, 1.0, 0.25)
+_DRAWN_EVERY = 4
 
 
 @dataclass(frozen=True)
@@ -253,16 +254,25 @@ def field_msg(header: Header, field: Field, z_m: float) -> OccupancyGrid:
     return msg
 
 
-def candidates_msg(header: Header, pose_BS3: np.ndarray, z_m: float) -> MarkerArray:
-    """Returns sampled plans as one list of lines; none delete what was there."""
-    marker = Marker(header=header, ns="candidates", id=0, type=Marker.LINE_LIST)
-    marker.action = Marker.ADD if pose_BS3.size else Marker.DELETE
-    marker.scale.x, marker.pose.orientation.w = 0.01, 1.0
-    marker.color.r, marker.color.g, marker.color.b, marker.color.a = _FREE_COLOUR
-    for pose_S3 in pose_BS3[:, ::4]:
-        points = [Point(x=float(x), y=float(y), z=z_m) for x, y, _ in pose_S3]
-        marker.points += [each for pair in pairwise(points) for each in pair]
-    return MarkerArray(markers=[marker])
+def shapes_of(goal_3: np.ndarray, sample_BS3: np.ndarray, z_m: float) -> list[Shape]:
+    """Returns what a viewer is shown: the goal, with where it looks, and the best sampled plans faintly.
+
+    Args:
+        goal_3: x, y [m], yaw [rad], which is NaN where any will do.
+        sample_BS3: Poses along the plans; none keep the last ones out of sight.
+        z_m: Height of it all.
+    """
+    goal_13 = np.array([[goal_3[0], goal_3[1], z_m]])
+    drawn = [Shape("goal", 0, "spheres", goal_13, _GOAL_COLOR, 0.2)]
+    if math.isfinite(goal_3[2]):
+        ahead_13 = goal_13 + 0.5 * np.array([math.cos(goal_3[2]), math.sin(goal_3[2]), 0.0])
+        drawn.append(Shape("goal", 1, "lines", np.concatenate([goal_13, ahead_13]), _GOAL_COLOR, 0.05))
+    point_BS3 = np.array(sample_BS3[:, ::_DRAWN_EVERY], float)
+    if point_BS3.size:
+        point_BS3[..., 2] = z_m
+        line_N3 = np.stack([point_BS3[:, :-1], point_BS3[:, 1:]], axis=2).reshape(-1, 3)
+        drawn.append(Shape("candidates", 0, "lines", line_N3, _CANDIDATE_COLOR, 0.01))
+    return drawn
 
 
 def outcome_of(error: GoalError | MessageError) -> int:

@@ -13,7 +13,6 @@ from rclpy.action.server import CancelResponse, GoalResponse
 from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
 from std_msgs.msg import Float32MultiArray, Header
-from visualization_msgs.msg import MarkerArray
 
 from latent_planner.goals import GoalError, GoalPose
 from latent_planner.locate import Located, Wish, check_alike, check_confidence, locate, usual_difference
@@ -23,7 +22,6 @@ from latent_planner.messages import (
     Asked,
     actions_msg,
     asked_from_goal,
-    candidates_msg,
     command_msg,
     features_from_answers,
     field_msg,
@@ -32,6 +30,7 @@ from latent_planner.messages import (
     pose_stamped,
     route_msg,
     sample_queries,
+    shapes_of,
 )
 from latent_planner.params import LatentPlannerParams
 from latent_planner.planner import Decision, Judge, State
@@ -56,6 +55,7 @@ from wm_ros import (
     run_node,
     vector_from_msg,
 )
+from wm_ros.markers import MarkerSheet
 from wm_ros.memory_window import HeldMemories, WindowSettings
 from wm_ros.poseless import PoseWatch
 from wm_ros.silence import why_silent
@@ -125,7 +125,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
     pictures into poses by ``/latent_publisher/encode`` and ``/spatial_memory/recognise``. Serves the action
     ``/latent_planner/plan`` (wm_interfaces/action/Plan). Publishes ``/planned_actions`` (std_msgs/Float32MultiArray,
     [step, action], the command for now first), ``/planned_path`` (nav_msgs/Path), ``/latent_planner/field``
-    (nav_msgs/OccupancyGrid, latched) and ``/latent_planner/route`` (nav_msgs/Path, latched); where ``drive`` says so,
+    (nav_msgs/OccupancyGrid, latched), ``/latent_planner/route`` (nav_msgs/Path, latched) and, while somebody looks,
+    ``/latent_planner/markers`` (visualization_msgs/MarkerArray: goal, sampled plans); where ``drive`` says so,
     ``/actions`` (std_msgs/Float32MultiArray, geometry_msgs/Twist or TwistStamped, as ``output`` says) too. Whatever
     ends a goal stops the robot.
 
@@ -185,11 +186,10 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         self._path_publisher = self.create_publisher(Path, "planned_path", qos.STREAM)
         self._field_publisher = self.create_publisher(OccupancyGrid, "~/field", qos.LATCHED)
         self._route_publisher = self.create_publisher(Path, "~/route", qos.LATCHED)
-        self._command_publisher = self._candidates_publisher = None
+        self._command_publisher = None
         if params.drive:
             self._command_publisher = self.create_publisher(COMMANDS[params.output], "actions", qos.STREAM)
-        if params.show_candidates:
-            self._candidates_publisher = self.create_publisher(MarkerArray, "~/candidates", qos.STREAM)
+        self._sheet = MarkerSheet(self, "~/markers")
         settings = WindowSettings(params.window_radius_m, 0.0, params.window_max_count, params.window_period_s)
         self._held = HeldMemories(self, self._health, settings)
         self._encode = self.create_client(EncodeImage, "latent_publisher/encode")
@@ -519,7 +519,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         if decision.state is State.REACHED:
             self._end(run, Result.REACHED, "")
             return
-        self._publish(decision, pose_3)
+        self._publish(run, decision, pose_3)
         self._feed_back(run, _STATES[decision.state], now_s, decision.cost)
 
     def _why_end(self, run: _Run, now_s: float) -> tuple[int, str] | None:
@@ -552,14 +552,14 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         msg.input_age_s = self._watch.lag_s(now_s)
         run.handle.publish_feedback(msg)
 
-    def _publish(self, decision: Decision, pose_3: np.ndarray) -> None:
+    def _publish(self, run: _Run, decision: Decision, pose_3: np.ndarray) -> None:
         header = self._header()
         self._command(decision.command_A)
         plan_SA = np.concatenate([decision.command_A[None], decision.plan_SA[:-1]])
         self._plan_publisher.publish(actions_msg(plan_SA))
         self._path_publisher.publish(path_msg(header, np.concatenate([pose_3[None], decision.path_S3]), self._z_m))
-        if self._candidates_publisher is not None and len(decision.sample_BS3):
-            self._candidates_publisher.publish(candidates_msg(header, decision.sample_BS3, self._z_m))
+        if run.pose is not None and len(decision.sample_BS3) and self._sheet.is_watched:
+            self._sheet.show(shapes_of(run.pose.pose_3, decision.sample_BS3, self._z_m), header.frame_id)
         self._health.tick("commands")
 
     def _command(self, command_A: np.ndarray) -> None:
@@ -573,6 +573,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         self._stops_left = _STOPS
         self._send_stop()
         self._path_publisher.publish(Path(header=self._header()))
+        self._sheet.show([], self._frame_id or "map")
 
     def _send_stop(self) -> None:
         self._stops_left -= 1

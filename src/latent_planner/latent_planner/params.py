@@ -66,7 +66,6 @@ class LatentPlannerParams(ModelParams):
     time_limit_s: float = param(
         300.0, "Time after which a goal is given up, where the goal itself names none [s]; 0: never.", low=0.0, high=1e6
     )
-    show_candidates: bool = param(False, "Whether the best sampled plans go out as markers, for rviz.")
     profile: str = param(
         "",
         "Folder of this robot's profile, or the name of one in ~/.ros/world_model/NAMESPACE (or ROS_HOME), where "

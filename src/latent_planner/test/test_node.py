@@ -13,6 +13,7 @@ from latent_planner.params import LatentPlannerParams
 from nav_msgs.msg import OccupancyGrid, Path
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from visualization_msgs.msg import Marker, MarkerArray
 
 from wm_core.se3 import quaternion_of
 from wm_interfaces.action import Plan
@@ -38,13 +39,19 @@ def stopped(world):
 def test_the_robot_drives_to_a_pose_and_stops(make_world):
     world = make_world(drive=True)
     fields, routes = world.hear(OccupancyGrid, "/latent_planner/field"), world.hear(Path, "/latent_planner/route")
-    paths = world.hear(Path, "/planned_path", qos.STREAM)
+    paths, markers = (
+        world.hear(Path, "/planned_path", qos.STREAM),
+        world.hear(MarkerArray, "/latent_planner/markers", qos.DRAWN),
+    )
     answer = world.run(pose=pose_goal(2.0, 0.0, 0.5))
     assert (answer.status, answer.result.name) == (GoalStatus.STATUS_SUCCEEDED, "REACHED"), answer.result
     assert math.dist((world.x, world.y), (2.0, 0.0)) < 0.5
     assert abs(world.yaw - 0.5) < math.radians(30)
     assert stopped(world)
     world.until(lambda: fields and routes and paths)
+    drawn = {(marker.ns, marker.id) for msg in markers for marker in msg.markers if marker.action == marker.ADD}
+    assert drawn == {("goal", 0), ("goal", 1), ("candidates", 0)}
+    assert {marker.action for marker in markers[-1].markers} == {Marker.DELETE}
     grid = np.array(fields[0].data).reshape(fields[0].info.height, fields[0].info.width)
     row, column = (int((value - origin) / 0.05) for value, origin in zip(
         (0.0, 2.0), (fields[0].info.origin.position.y, fields[0].info.origin.position.x)))  # fmt: skip
