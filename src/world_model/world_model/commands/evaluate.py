@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from world_model.commands import recognise
+from world_model.commands import imagination, recognise
 from world_model.commands.common import described, guarded
 from world_model.errors import DataError
 from world_model.evaluation.ablation import ablation_table
@@ -26,11 +26,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["recognise"]:
         return recognise.main(given[1:], f"{prog} recognise")
+    if given[:1] == ["imagination"]:
+        return imagination.main(given[1:], f"{prog} imagination")
     defaults = EvaluationOptions(data="")
     parser = argparse.ArgumentParser(
         prog=prog,
         description=described(__doc__),
-        epilog=f"{prog} recognise MAP_BAG QUERY_BAG: is a place recognised by its look alone?",
+        epilog=f"{prog} recognise MAP_BAG QUERY_BAG: is a place recognised by its look alone? "
+        f"{prog} imagination DATA: how far ahead is what is imagined right?",
     )
     parser.add_argument("artifact", nargs="+", help="artifact folder, or artifact://NAME; several are set side by side")
     parser.add_argument("data", help="recording, converted set, or sim:SEEDS (sim:9000-9003,9010)")

@@ -12,10 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from wm_core.memory.errors import RecordError
+from wm_core.memory.held import HeldPlaces
 from wm_core.memory.query import Place
 from wm_core.memory.record import NO_FEATURE, no_action
 from wm_core.memory.recorder import Recorder, Spacing, State
 from wm_core.memory.reference_batch import RecordedStates, nearest_states
+from wm_core.memory.rows import Rows
 from wm_core.projection import Projection
 from wm_core.se2 import Pose2
 from world_model.runtime.artifacts import Manifest
@@ -80,6 +82,22 @@ class MemoryBank:
     def answer(self, requests: Sequence[MemoryRequest]) -> list[list[Memory]]:
         """Return the exact nearest states of each request, nearest first."""
         return [self._search(request) for request in requests]
+
+    def places(self) -> HeldPlaces:
+        """Return what is stored now, to be looked through at many places; the id of a state is its number, from 1."""
+        columns = self._states.columns()
+        count, unknown_N0 = len(columns.stamp_N), np.empty((len(columns.stamp_N), 0), np.float32)
+        x_N, y_N, z_N, yaw_N = np.ascontiguousarray(columns.pose_N4.T)
+        rows = Rows(
+            np.arange(1, count + 1), columns.stamp_N, x_N, y_N, z_N, yaw_N.astype(np.float32),
+            np.zeros(count, np.int32), np.full(count, np.nan, np.float32), unknown_N0, unknown_N0,
+            np.zeros(count, np.uint64), columns.latent_ND,
+        )  # fmt: skip
+        return HeldPlaces.of(rows)
+
+    def stamps(self) -> np.ndarray:
+        """Return when the states were seen, by their numbers less 1 [ns]."""
+        return self._states.columns().stamp_N
 
     def _search(self, request: MemoryRequest) -> list[Memory]:
         pose = request.pose

@@ -81,8 +81,8 @@ def plot_futures(artifact: Artifact, episode: Episode, forecasts: EpisodeForecas
     rows = rows[np.linspace(0, len(rows) - 1, min(200, len(rows))).astype(int)]
     decoder = artifact.decoder()
     truth_NSSC = np.array(episode.image_TSSC[forecasts.target_row_TH[rows, column]])
-    pictures = {"truth": truth_NSSC, "truth, decoded": _decode(decoder, forecasts.target_THD[rows, column])}
-    pictures |= {name: _decode(decoder, forecasts.forecast[name][rows, column]) for name in names}
+    pictures = {"truth": truth_NSSC, "truth, decoded": decoded(decoder, forecasts.target_THD[rows, column])}
+    pictures |= {name: decoded(decoder, forecasts.forecast[name][rows, column]) for name in names}
     shown = np.linspace(0, len(rows) - 1, _PICTURES).astype(int)
     figure, axes = plt.subplots(len(pictures), _PICTURES, figsize=(2 * _PICTURES, 2 * len(pictures)), squeeze=False)
     for line, (name, images) in zip(axes, pictures.items()):
@@ -133,7 +133,8 @@ def plot_map(artifact: Artifact, episode: Episode, path: Path) -> None:
     plt.close(figure)
 
 
-def _decode(decoder: torch.jit.ScriptModule, latent_ND: np.ndarray) -> np.ndarray:
+def decoded(decoder: torch.jit.ScriptModule, latent_ND: np.ndarray) -> np.ndarray:
+    """Return what a decoder makes of latents, [N, S, S, C] uint8."""
     with torch.inference_mode():
         picture: np.ndarray = decoder(torch.from_numpy(np.ascontiguousarray(latent_ND, np.float32))).numpy()
         return picture

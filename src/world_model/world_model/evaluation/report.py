@@ -129,7 +129,7 @@ def evaluate(
     latents = [run.latent_TD for run in recorded]
     result[model_path] = comparable({"known": recorded, "held": held}, seen, latents, horizons_s, variance_D)
     result["cost"] = cost(artifact, episodes[0])
-    result["about"] = _about(artifact, options, episodes, time.monotonic() - started)
+    result["about"] = about(artifact, options, episodes, time.monotonic() - started)
     result["about"]["not_scored"] = not_scored(seen, recorded, options.horizons, artifact.manifest.step_s)
     if not any(run.has_unit for run in recorded):
         text = f"latents are not scored: fewer than {FRAMES} frames in motion, so no projection of the robot's own"
@@ -329,9 +329,10 @@ def _details(scores: Scores, horizons: Sequence[int], without: Sequence[str]) ->
     return details
 
 
-def _about(
+def about(
     artifact: Artifact, options: EvaluationOptions, episodes: Sequence[Episode], seconds: float
 ) -> dict[str, Any]:
+    """Return what was run, on what, by which commit."""
     folder = Path(__file__).parent
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=False)
     return {

@@ -1,0 +1,60 @@
+"""``wm evaluate imagination``: how far ahead is what is imagined right? The actions that followed are known."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from world_model.commands.common import described, guarded
+from world_model.evaluation.imagination import draw, evaluate_imagination, table
+from world_model.evaluation.report import EvaluationOptions, write_json
+from world_model.runtime.artifacts import load_artifact
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "wm evaluate imagination") -> int:
+    """Run the command line and return its exit code: 0, or 2 when something asked for is wrong."""
+    defaults = EvaluationOptions(data="")
+    parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
+    parser.add_argument("data", help="recording, converted set, or sim:SEEDS (sim:9000-9003,9010)")
+    parser.add_argument("--artifact", default="artifact://tiny", help="whose imagination (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write all numbers here")
+    parser.add_argument("--report", type=Path, help="write figures, a film strip and numbers into this folder")
+    parser.add_argument("--still", action="store_true", help="simulated buildings do not change, poses are exact")
+    parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of each simulated episode")
+    parser.add_argument("--start-s", type=float, default=20.0, help="nothing is imagined before this [s]")
+    parser.add_argument(
+        "--every-s", type=float, default=0.5, help="time between two moments that are imagined from [s]"
+    )
+    parser.add_argument("--workers", type=int, default=1)
+    for topic in ("image", "pose", "action"):
+        parser.add_argument(f"--{topic}-topic", help="of a recording; by default chosen by what it holds")
+    options = parser.parse_args(arguments)
+    return guarded(prog, lambda: _evaluate(options))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    console = Console(highlight=False, width=240)
+    asked = EvaluationOptions(
+        data=options.data, still=options.still, seconds=options.seconds, start_s=options.start_s,
+        workers=options.workers, image_topic=options.image_topic, pose_topic=options.pose_topic,
+        action_topic=options.action_topic,
+    )  # fmt: skip
+    say = partial(console.print, markup=False)
+    result, episodes, found = evaluate_imagination(options.artifact, asked, options.every_s, say)
+    say("\nNMSE of the latent by time ahead, on revisits and first visits; the actions that followed are known:")
+    say(table(result))
+    for time, kinds in result["ratio"].items():
+        cells = [f"{k} {c['ratio']:.3f} ({c['low']:.3f} to {c['high']:.3f})" for k, c in kinds.items() if c]
+        say(f"with memory over the honest base, {time} s ahead: {', '.join(cells)}")
+    for time, by_kind in result["psnr_db"].items():
+        values = ", ".join(f"{name} {value:.1f}" for name, value in by_kind.items())
+        say(f"PSNR [dB] {time} s ahead, revisits: {values or 'none'}")
+    if options.report:
+        draw(options.report, result, load_artifact(options.artifact), episodes, found)
+        write_json(result, options.report / "numbers.json")
+    if options.json:
+        write_json(result, options.json)
