@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from wm_testing.artifacts import make_random_artifact
 from world_model.commands.evaluate import main
 from world_model.evaluation import imagination
 from world_model.evaluation.imagination import summarised
@@ -51,8 +52,22 @@ def test_where_no_frame_shows_it_nothing_is_judged():
 def test_the_command_evaluates_a_simulated_building(tmp_path, capsys, monkeypatch):
     """A short drive with revisits: memory helps there."""
     monkeypatch.setattr(imagination, "TIMES_S", (1.0, 2.0))
+    make_random_artifact(tmp_path / "artifact", step_s=0.2)
     path = tmp_path / "figures.json"
-    arguments = ["imagination", "sim:9306", "--seconds", "70", "--start-s", "50", "--every-s", "2", "--json", str(path)]
+    arguments = [
+        "imagination",
+        "sim:9306",
+        "--seconds",
+        "70",
+        "--start-s",
+        "50",
+        "--every-s",
+        "2",
+        "--json",
+        str(path),
+        "--artifact",
+        str(tmp_path / "artifact"),
+    ]
     assert main([*arguments, "--report", str(tmp_path / "report")], "wm evaluate") == 0
     result = json.loads(path.read_text())
     assert set(result["error"]) == set(METHODS)
