@@ -185,7 +185,7 @@ class WithMemory(_ByPose):
             self._drive_to(goal_3)
         self._count += 1
         replan = is_new or self._count % REPLAN_EVERY == 1
-        return self._planner.decide(sight.pose_3, sight.speed_m_s, replan=replan).command_A
+        return np.asarray(self._planner.decide(sight.pose_3, sight.speed_m_s, replan=replan).command_A)
 
 
 class Straight(_ByPose):
