@@ -85,7 +85,7 @@ def graph_arguments(
         (
             "drive",
             "",
-            "true: latent_planner, or policy_runner, sends its commands to the robot; empty: as the parameter files say",
+            "true: latent_planner, or policy_runner, drives the robot; empty: as the parameter files say",
         ),
         ("rviz", "false", "start rviz2 with config/world_model.rviz, as monitor.launch.py does"),
     ]

@@ -132,9 +132,7 @@ def forecast_episode(
         off_THD = ours.network_THD if part == EVIDENCE else run(episode, without=(part,)).latent_THD
         forecast[name_without(part)] = off_THD
     if ridge_HFD is not None and len(seen.stretches) == 1:
-        latent_TD = seen.stretches[0].latent_TD
-        feature_TF = ridge_features(latent_TD, np.asarray(episode.action_TA))
-        forecast["ridge regression"] = np.einsum("tf,hfd->thd", feature_TF, ridge_HFD).astype(np.float32)
+        forecast["ridge regression"] = _by_ridge(seen.stretches[0].latent_TD, episode, ridge_HFD)
     row_TH, part_TH = targets(np.asarray(episode.stamp_T), horizons, step_s)
     judged_T = ((episode.stamp_T - episode.stamp_T[0]) * 1e-9 >= start_s) & (np.arange(len(episode)) >= burn_in)
     revisit_TH = _revisits(episode, seen.stretches[0].latent_TD, np.where(part_TH > 0.5, row_TH + 1, row_TH))
@@ -142,6 +140,12 @@ def forecast_episode(
         episode.name, _as_it_came(seen), np.empty(0), row_TH, forecast, ours.gate_TH, revisit_TH, judged_T, part_TH
     )
     return [_within(whole, stretch) for stretch in seen.stretches]
+
+
+def _by_ridge(latent_TD: np.ndarray, episode: Episode, ridge_HFD: np.ndarray) -> np.ndarray:
+    """Return the forecasts of ridge regression, [T, H, D]."""
+    feature_TF = ridge_features(latent_TD, np.asarray(episode.action_TA))
+    return np.einsum("tf,hfd->thd", feature_TF, ridge_HFD).astype(np.float32)
 
 
 def _as_it_came(seen: SeenEpisode) -> np.ndarray:
