@@ -82,10 +82,22 @@ def test_the_recorded_car_is_served_from_its_bag_alone():
         steps = service.http.post("/rollout", json={"horizon": 20, "images": "data"}).json()["steps"]
         assert len(steps) == 20
         assert world.live.newest["pose"] is not None
-        until(lambda: "restarted" in states(world))
-        until(lambda: world.live.newest["memory"].get("count", 0) > 0)
     player.stop()
     assert not player.refused
+
+
+def test_each_time_it_plays_is_as_the_first(models, monkeypatch):
+    circles = circling_episode(seconds=2.0, size=64)
+    monkeypatch.setattr("world_model.data.simulated.simulate_episode", lambda run: circles)
+    world = World(models, kept := FileMemory())
+    player = Player(world, Recorded(None, speed=100.0), kept)
+    with running(world):
+        player.start()
+        until(lambda: states(world).count("restarted") >= 2)
+        # Stamps begin anew, and what was remembered the time before is gone.
+        assert kept.stats().memory_count <= len(circles)
+        assert world.live.newest["stamp_ns"] <= circles.stamp_T[-1]
+    player.stop()
 
 
 def test_a_recording_that_is_none_is_told_and_ends_nothing(models, tmp_path):
