@@ -46,3 +46,11 @@ def test_the_camera_is_wanted_by_who_watches_it_and_by_no_other(world):
             with service.http.stream("GET", path) as stream:
                 assert any("event: frame" in line for line in stream.iter_lines())
             assert wanted[:1] == expected
+
+
+def test_places_of_memories_come_at_once_and_those_that_are_gone_are_left_out(served):
+    found = served.http.get("/memory/places?ids=3,999,1").json()["places"]
+    assert sorted((each["id"], round(each["x"], 6), each["y"]) for each in found) == [(1, 0.1, 0.0), (3, 0.3, 0.0)]
+    for ids in ("", "one", "1,", "-1", ",".join(["1"] * 65), str(2**63)):
+        refused = served.http.get("/memory/places", params={"ids": ids})
+        assert (refused.status_code, refused.json()["field"]) == (422, "ids")

@@ -188,6 +188,18 @@ def test_keys_do_what_the_help_says(page):
     assert page.run("return window.worldModel.map.isFollowing") is False
 
 
+def test_ids_of_memories_keep_all_their_digits(page):
+    script = """
+        const done = arguments[0];
+        import("/static/js/events.js").then(({ withIds }) => done(withIds(
+            '{"memory_ids":[9223372036854775807,1],"places":[{"id":9007199254740993,"x":1.5}],"none":{"memory_ids":[]}}')));
+    """
+    found = page.driver.execute_async_script(script)
+    assert found["memory_ids"] == ["9223372036854775807", "1"]
+    assert found["places"] == [{"id": "9007199254740993", "x": 1.5}]
+    assert found["none"] == {"memory_ids": []}
+
+
 @pytest.mark.parametrize("size", [(1440, 900), (844, 390)])
 def test_nothing_is_cut_off_at_the_side(page, size):
     page.resize(*size)

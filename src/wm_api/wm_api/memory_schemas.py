@@ -216,6 +216,20 @@ class CellsAnswer(BaseModel):
     frame_id: str
 
 
+class PlaceAnswer(BaseModel):
+    """Where a memory was made, in the map frame [m]."""
+
+    id: int
+    x: float
+    y: float
+
+
+class PlacesAnswer(BaseModel):
+    """Where memories were made."""
+
+    places: list[PlaceAnswer]
+
+
 class InsertRequest(Request):
     """Memories to keep."""
 

@@ -20,6 +20,8 @@ from wm_api.memory_schemas import (
     InsertAnswer,
     InsertRequest,
     MatchesAnswer,
+    PlaceAnswer,
+    PlacesAnswer,
     QueryRequest,
     RecordAnswer,
     SnapshotRequest,
@@ -117,6 +119,19 @@ async def cells(served: Served, most: Annotated[int, Query(ge=1, le=20_000)] = 2
         }
 
     return Json(await _asked(served, work, "cells"))
+
+
+@router.get("/places", response_model=PlacesAnswer)
+async def places(
+    served: Served,
+    ids: Annotated[str, Query(pattern=r"^\d{1,19}(,\d{1,19}){0,63}$", description="Separated by commas.")],
+) -> PlacesAnswer:
+    """Tell where memories were made; those that are not held are left out."""
+    wanted = [int(each) for each in ids.split(",")]
+    if max(wanted) > MAX_ID:
+        raise InvalidError("ids", f"{max(wanted)} is no id")
+    found = await _asked(served, lambda memory: memory.get(wanted), "ids")
+    return PlacesAnswer(places=[PlaceAnswer(id=each.id, x=each.x, y=each.y) for each in found])
 
 
 @router.get("/records/{record_id}", response_model=RecordAnswer)

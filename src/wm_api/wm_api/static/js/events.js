@@ -1,5 +1,12 @@
 /** Server-sent events over fetch: unlike EventSource it tells refusals, posts bodies, and shows that pings come. */
 
+/** Returns what JSON says, ids of memories as text: they have up to 63 bits, numbers here 53. */
+export function withIds(text) {
+  return JSON.parse(text
+    .replace(/"memory_ids":\[([\d,]+)\]/g, (_, ids) => `"memory_ids":["${ids.replaceAll(",", '","')}"]`)
+    .replace(/"id":(\d+)/g, '"id":"$1"'));
+}
+
 /** Someone has to hand in the token first. */
 export class LockedError extends Error {}
 
@@ -46,6 +53,6 @@ function parsed(block) {
     else if (field === "id") id = value;
     else if (field === "data") data += (data ? "\n" : "") + value;
   }
-  if (data) return { name, id, data: JSON.parse(data) };
+  if (data) return { name, id, data: withIds(data) };
   return isComment ? { name: "ping", id, data: null } : null;
 }

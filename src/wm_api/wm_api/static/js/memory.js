@@ -1,9 +1,12 @@
 /** What the page knows of the memory: its cells, how it is doing, and where the memories used last lie. */
 
+import { withIds } from "./events.js";
+
 const MOST_KNOWN = 3000;
 const EVERY_MS = 3000;
 const LOOK_UP_MS = 500;
 const AT_ONCE = 8;
+const REST_MS = 5000;
 
 export class MemoryView {
   /** Takes whom to tell: onCells(cells), onStats(stats or null, why), onHits(places). */
@@ -19,6 +22,7 @@ export class MemoryView {
   /** Says whether a memory is served, and begins anew. */
   configure(isServed) {
     this.isServed = isServed;
+    this.restsUntil = 0;
     this.forget();
     this.refresh();
   }
@@ -34,7 +38,7 @@ export class MemoryView {
   }
 
   async refresh() {
-    if (!this.isServed || document.hidden || this.isBusy) return;
+    if (this.isResting || this.isBusy) return;
     this.isBusy = true;
     try {
       const stats = await this.get("/memory/stats");
@@ -46,36 +50,45 @@ export class MemoryView {
       }
     } catch (error) {
       this.handlers.onStats(null, error.message);
+      this.rest();
     } finally {
       this.isBusy = false;
     }
   }
 
   async lookUp() {
-    if (!this.isServed || document.hidden || this.isLooking) return;
+    if (this.isResting || this.isLooking) return;
     this.isLooking = true;
     try {
-      const ids = this.ids.slice(0, AT_ONCE);
-      await Promise.all(ids.filter((id) => !this.known.has(id)).map((id) => this.fetchPlace(id)));
+      const ids = this.ids.slice(0, AT_ONCE), unknown = ids.filter((id) => !this.known.has(id));
+      if (unknown.length) await this.fetchPlaces(unknown);
       while (this.known.size > MOST_KNOWN) this.known.delete(this.known.keys().next().value);
       this.handlers.onHits(ids.map((id) => this.known.get(id)).filter(Boolean));
     } catch {
-      // The connection says that the service is away.
+      this.rest(); // The connection, or the memory's own line, says that it is away.
     } finally {
       this.isLooking = false;
     }
   }
 
-  async fetchPlace(id) {
-    const record = await this.get(`/memory/records/${id}`, true);
-    const pose = record && (record.pose || record);
-    this.known.set(id, pose && Number.isFinite(pose.x) ? { x: pose.x, y: pose.y } : null);
+  async fetchPlaces(ids) {
+    const { places } = await this.get(`/memory/places?ids=${ids.join(",")}`);
+    const found = new Map(places.map(({ id, x, y }) => [id, { x, y }]));
+    for (const id of ids) this.known.set(id, found.get(id) || null);
   }
 
-  async get(url, isOptional = false) {
+  /** Asks nothing for a while: who is away is not there again at once. */
+  rest() {
+    this.restsUntil = performance.now() + REST_MS;
+  }
+
+  get isResting() {
+    return !this.isServed || document.hidden || performance.now() < (this.restsUntil || 0);
+  }
+
+  async get(url) {
     const response = await fetch(url);
-    if (response.ok) return response.json();
-    if (isOptional && response.status === 404) return null;
+    if (response.ok) return withIds(await response.text());
     throw new Error(`the memory answers with status ${response.status}`);
   }
 }

@@ -137,6 +137,7 @@ export class Rollout {
         Object.assign(body, { pose: this.frame.pose, stamp_ns: this.frame.stamp_ns });
       }
     }
+    if (!body.latent && !this.frame) return { wrong: "nothing is live yet" };
     const mode = element("action-mode").value;
     if (mode === "constant") body.action = this.action.values;
     if (mode === "sequence") {
