@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,9 @@ from wm_core.memory.record import MemoryRecord
 from wm_core.se2 import Pose2
 from wm_testing.artifacts import make_random_artifact
 from world_model.errors import ImaginationError, ObservationError
-from world_model.runtime.artifacts import load_artifact
+from world_model.models.config import ModelConfig
+from world_model.models.factory import make_transition
+from world_model.runtime.artifacts import add_part, load_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.experts import Experts, Said
 from world_model.runtime.imagination import Imagination
@@ -24,7 +27,7 @@ from world_model.runtime.motion_start import MotionStart, error_ahead
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.recalled import copies, recall
 from world_model.runtime.retrieved import Memory, gathered, plain_copies
-from world_model.runtime.switches import EVIDENCE
+from world_model.runtime.switches import CALIBRATION, EVIDENCE
 
 STEP_NS, STEP_S, DIM = 50_000_000, 0.05, 32
 NOW, BEGIN_NS = 90, 40_000_000_000
@@ -82,7 +85,7 @@ def answers(places, requests):
     return [*told, told[0][:3]]
 
 
-def predicted(artifact, places, plan_SA, without=(EVIDENCE,)):
+def predicted(artifact, places, plan_SA, without=(EVIDENCE, CALIBRATION)):
     """Return a predictor after its last forecast, and that."""
     predictor = Predictor(artifact, horizons_s=HORIZONS_S, without=without)
     for step in range(NOW):
@@ -295,3 +298,37 @@ def test_weights_are_those_that_forecasts_are_combined_with():
         np.testing.assert_allclose(weights.full_E @ full_ED, got.latent_D, atol=1e-5)
     assert weights.full_E[0] < 0.9
     assert weights.full_error > 0.0
+
+
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_rewards_are_told_where_the_head_was_trained(tmp_path, is_trained):
+    torch.manual_seed(1)
+    model = make_transition(
+        ModelConfig(latent_dim=8, hidden_dim=16, width=16, memory_width=16, context="rssm"), 2
+    ).eval()
+    make_random_artifact(tmp_path, z_dim=8)
+    losses = {"last_losses": {"reward": 0.1, "goes_on": 0.1}} if is_trained else {}
+    add_part(tmp_path, "transition", torch.jit.script(model), training=losses, history_dim=model.history_dim)
+    predictor = Predictor(load_artifact(tmp_path))
+    for step in range(5):
+        latent_D = np.random.default_rng(step).normal(size=8).astype(np.float32)
+        predictor.observe(Observation(step * STEP_NS, latent_D, Pose2(0.0, 0.0, 0.0, 0.0), np.zeros(2, np.float32)))
+    action_BSA = np.random.default_rng(9).normal(size=(2, 4, 2)).astype(np.float32) * 0.5
+    moment, plan = predictor.moment(), Plan.of_actions(action_BSA, 2, STEP_S)
+    imagination = Imagination(load_artifact(tmp_path))
+    got = imagination.imagine(moment, plan, None)
+    if not is_trained:
+        assert got.outcome_BS2 is None
+        return
+    assert got.outcome_BS2.shape == (2, 4, 2)
+    with torch.no_grad():
+        latent_BD = torch.from_numpy(np.repeat(moment.latent_D[None], 2, axis=0))
+        state_BC = model.observe(latent_BD, torch.from_numpy(action_BSA[:, 0]), moment.before_1C.expand(2, -1))
+        for step in range(4):
+            action_BA = torch.from_numpy(action_BSA[:, min(step + 1, 3)])
+            state_BC = model.observe(torch.from_numpy(got.latent_BSD[:, step]), action_BA, state_BC)
+            reward_B, logit_B = model.context.heads(state_BC[:, : model.context.state_dim])
+            expected_B2 = torch.stack([reward_B, torch.sigmoid(logit_B)], dim=1).numpy()
+            np.testing.assert_allclose(got.outcome_BS2[:, step], expected_B2, atol=1e-5)
+    parts = list(imagination.steps(moment, plan, None, 3))
+    np.testing.assert_allclose(np.concatenate([p.outcome_BS2 for p in parts], axis=1), got.outcome_BS2, atol=1e-6)

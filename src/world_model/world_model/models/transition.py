@@ -96,6 +96,21 @@ class Transition(nn.Module):
         return state_BC[:, -self.latent_dim - 1 : -1]
 
     @torch.jit.export
+    def outcomes(self, state_BC: Tensor) -> Tensor:
+        """Return the reward expected of the last frame and the probability that the episode goes on, [B, 2].
+
+        [B, 0] of a context without heads for them.
+
+        Args:
+            state_BC: After observing that frame.
+        """
+        # Scripting leaves out what is not there.
+        if hasattr(self.context, "heads"):
+            reward_B, goes_on_B = self.context.heads(state_BC[:, : self.context.state_dim])
+            return torch.stack([reward_B, torch.sigmoid(goes_on_B)], dim=1)
+        return state_BC[:, :0]
+
+    @torch.jit.export
     def rollout(
         self, latent_BD: Tensor, action_BSA: Tensor, motion_BSM: Tensor, state_BC: Tensor, step_s: float
     ) -> Tensor:

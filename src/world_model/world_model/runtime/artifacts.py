@@ -57,7 +57,7 @@ Encoder = torch.jit.ScriptModule | ProjectedEncoder
 # What freezing must keep callable beside ``forward``.
 _METHODS = {
     "encoder": [],
-    "transition": ["initial", "observe", "foresee_path", "forecast", "rollout"],
+    "transition": ["initial", "observe", "foresee_path", "forecast", "outcomes", "rollout"],
     "without_memory": ["initial", "observe", "foresee_path", "forecast"],
     "decoder": [],
     "world_action": ["embed", "foresee"],

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,6 +72,8 @@ class Imagination:
             np.array(manifest.latent_mean),
             variance_D if self._has_network else np.full_like(variance_D, np.inf),
         )
+        has_head = "reward" in _last_losses(manifest.training)
+        self._outcomes: Any = getattr(self._transition, "outcomes", None) if has_head else None
         self._reach_s = _learned_reach_s(manifest.training, manifest.step_s)
 
     @property
@@ -117,8 +120,12 @@ class Imagination:
             ImaginationError: As ``imagine``.
         """
         course = self._course(moment, plan, places)
+        state_BC = course.state_BC
         for first in range(0, plan.steps, at_once):
-            yield self._part(course, slice(first, min(first + at_once, plan.steps)))
+            part = self._part(course, slice(first, min(first + at_once, plan.steps)))
+            if self._outcomes is not None:
+                part, state_BC = self._with_outcomes(plan, first, part, state_BC)
+            yield part
 
     # ---------------------------------------------------------------- where it leads
 
@@ -157,6 +164,19 @@ class Imagination:
             before_BC = before_1C.expand(plan.count, -1).contiguous()
             state_BC: torch.Tensor = self._transition.observe(latent_BD, action_BA, before_BC)
         return state_BC
+
+    def _with_outcomes(
+        self, plan: Plan, first: int, part: Imagined, state_BC: torch.Tensor
+    ) -> tuple[Imagined, torch.Tensor]:
+        """Return steps with what the heads expect of them, and the state after the last, as if all had been seen."""
+        outcomes = []
+        with torch.inference_mode():
+            for at in range(len(part.time_S)):
+                action_BA = self._range.action(plan.action_BSA[:, min(first + at + 1, plan.steps - 1)])
+                latent_BD = self._tensor(self._range.latent(part.latent_BSD[:, at]))
+                state_BC = self._transition.observe(latent_BD, self._tensor(action_BA), state_BC)
+                outcomes.append(self._outcomes(state_BC).cpu().numpy())
+        return replace(part, outcome_BS2=np.stack(outcomes, axis=1)), state_BC
 
     # ---------------------------------------------------------------- what is seen there
 
@@ -234,7 +254,13 @@ class Imagination:
         return tensor if self._device == "cpu" else tensor.to(self._device)
 
 
-def _learned_reach_s(training: dict, step_s: float) -> float:
+def _last_losses(training: dict[str, Any]) -> dict[str, Any]:
+    """Return what the transition's training ended with, by name: a head without a loss was never trained."""
+    losses = training.get("last_losses")
+    return losses if isinstance(losses, dict) else {}
+
+
+def _learned_reach_s(training: dict[str, Any], step_s: float) -> float:
     """Return how far ahead the network learned to look [s]."""
     horizons = training.get("config", {}).get("horizons", []) if isinstance(training.get("config", {}), dict) else []
     is_known = isinstance(horizons, list) and horizons and all(type(step) is int and step > 0 for step in horizons)
