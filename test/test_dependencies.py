@@ -32,11 +32,14 @@ OUTSIDE = {
     "diffusers": Outside("python3-diffusers-pip", "diffusers", "policy"),
     "faiss": Outside("python3-faiss-cpu-pip", "faiss-cpu"),
     "fastapi": Outside("python3-fastapi-pip", "fastapi"),
+    "foxglove_schemas_protobuf": Outside("python3-foxglove-schemas-protobuf-pip", "foxglove-schemas-protobuf", "view"),
     "h3": Outside("python3-h3-pip", "h3"),
     "httpx": Outside("python3-httpx", "httpx"),
     "hypothesis": Outside("python3-hypothesis", "hypothesis"),
     "lightning_fabric": Outside("python3-lightning-fabric-pip", "lightning-fabric", "train"),
     "matplotlib": Outside("python3-matplotlib", "matplotlib"),
+    "mcap": Outside("python3-mcap-pip", "mcap", "view"),
+    "mcap_protobuf": Outside("python3-mcap-protobuf-support-pip", "mcap-protobuf-support", "view"),
     "msgpack": Outside("python3-msgpack", "msgpack", "policy"),
     "numpy": Outside("python3-numpy", "numpy"),
     "onnx": Outside("python3-onnx-pip", "onnx", "train"),
@@ -49,6 +52,7 @@ OUTSIDE = {
     "pydantic": Outside("python3-pydantic", "pydantic"),
     "pytest": Outside("python3-pytest", "pytest"),
     "qdrant_client": Outside("python3-qdrant-client-pip", "qdrant-client", "qdrant"),
+    "rerun": Outside("python3-rerun-sdk-pip", "rerun-sdk", "view"),
     "rich": Outside("python3-rich", "rich"),
     "rosbags": Outside("python3-rosbags-pip", "rosbags"),
     "scipy": Outside("python3-scipy", "scipy"),
@@ -94,7 +98,7 @@ TOOLS = {
 UNPINNED: set[str] = set()
 """Left to the user."""
 CONDITION = {
-    extra: f"$WM_{extra.upper()} == 1" for extra in ("train", "extras", "policy", "qdrant", "video", "lerobot")
+    extra: f"$WM_{extra.upper()} == 1" for extra in ("train", "extras", "policy", "qdrant", "video", "view", "lerobot")
 }
 
 
@@ -208,14 +212,16 @@ def test_rosdep_and_pip_name_the_same_distributions():
 
 def test_pip_installs_what_is_imported_and_nothing_else():
     always = requirements("common") | requirements("api") | requirements("numeric_wheels")
-    train, extras, policy, tests = (requirements(name) for name in ("train", "extras", "policy", "test"))
+    names = ("train", "extras", "policy", "view", "test")
+    train, extras, policy, view, tests = (requirements(name) for name in names)
     assert requirements("numeric_ros") == requirements("numeric_wheels")
-    assert {each.pip for each in OUTSIDE.values()} | TOOLS == always | train | extras | policy | tests | UNPINNED
+    assert {each.pip for each in OUTSIDE.values()} | TOOLS == always | train | extras | policy | view | tests | UNPINNED
     run = {module for name in PYTHON if name != "wm_testing" for module in imports_of(name)[0]} & set(OUTSIDE)
     assert {OUTSIDE[module].pip for module in run if not OUTSIDE[module].extra} == always
     assert {OUTSIDE[module].pip for module in run if OUTSIDE[module].extra == "train"} == train
     assert {OUTSIDE[module].pip for module in run if OUTSIDE[module].extra == "extras"} == extras
     assert {OUTSIDE[module].pip for module in run if OUTSIDE[module].extra == "policy"} == policy
+    assert {OUTSIDE[module].pip for module in run if OUTSIDE[module].extra == "view"} == view
 
 
 @pytest.mark.parametrize("package", [name for name in PYTHON if (SOURCE / name / "setup.py").is_file()])

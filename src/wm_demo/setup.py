@@ -11,7 +11,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "matplotlib", "numpy", "psutil", "rich"],
+    install_requires=["setuptools", "matplotlib", "numpy", "psutil", "rich", "torch"],
     extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="World model maintainers",

@@ -32,7 +32,7 @@ from wm_testing.system import listening, make_bag, play, wait_until
 SHIPPED = Path(__file__).parents[3] / "config"
 CONFIGURATION = yaml.safe_load((SHIPPED / "world_model.rviz").read_text())
 DISPLAYS = list(displays(CONFIGURATION))
-PLANNED = {"/latent_planner/field", "/latent_planner/markers", "/planned_path"}
+PLANNED = {"/latent_planner/candidates", "/latent_planner/field", "/latent_planner/route", "/planned_path"}
 IMAGINED = {"/imagination/image", "/imagination/path"}
 ON_REQUEST = IMAGINED | (set() if "latent_planner" in NODES else PLANNED)
 """What nobody publishes before it is asked for."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from wm_testing.system import listening, make_bag, wait_until
 pytestmark = pytest.mark.slow
 
 RECORDING = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "donkeycar_laps" / "bag"
-PICTURES = ("trajectory.png", "prediction_error.png", "rates.png")
+PICTURES = ("trajectory.png", "prediction_error.png", "rates.png", "ages.png")
 START_S = 120.0
 
 
@@ -66,10 +67,24 @@ def test_the_demo_accounts_for_every_frame_of_a_recording(
 
 
 def test_the_demo_on_the_simulated_robot(tmp_path: Path, artifact: Path):
-    ended, summary = run_demo(tmp_path / "out", artifact, "--seconds", 4)
+    recorded = all(find_spec(name) for name in ("mcap", "mcap_protobuf", "foxglove_schemas_protobuf"))
+    ended, summary = run_demo(tmp_path / "out", artifact, "--seconds", 4, *(["--view", "mcap"] if recorded else []))
 
     assert ended.returncode == 0, ended.stderr
     check_account(summary, 80)
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert report.count("data:image/png;base64,") > len(PICTURES) + 3
+    if not recorded:
+        return
+    assert summary["exit_codes"] == {"world_model": 0, "view_recorder": 0}
+    from mcap.reader import make_reader
+
+    with (tmp_path / "out" / "view.mcap").open("rb") as file:
+        found = make_reader(file).get_summary()
+    counts = {channel.topic: found.statistics.channel_message_counts[key] for key, channel in found.channels.items()}
+    assert {"/camera", "/error", "/memory", "/scene/expected", "/scene/memory", "/scene/robot", "/tf"} <= set(counts)
+    assert counts["/camera"] >= 10
+    assert (tmp_path / "out" / "view.layout.json").is_file()
 
 
 @pytest.mark.skipif(

@@ -21,19 +21,26 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from bag_player.node import add_playback_options, choose_topics, parse_remaps, positive
 from wm_bringup.configuration import NODES, config_directory, ros_arguments
 from wm_core.bags import Bag, BagError, find_bags
+from wm_demo.film import Film
+from wm_demo.film_ear import FilmEar
 from wm_demo.graph import Graph, executable
 from wm_demo.measurements import Measurements
 from wm_demo.monitor import Monitor, MonitorThread
 from wm_demo.pictures import draw
+from wm_demo.report import write_report
 from wm_demo.source import Source
+from wm_demo.strip import strip_of
 from wm_demo.summary import Run, conclusion, frame_account, summarise
 from wm_demo.table import Screen, state_line
 from wm_ros import ConfigurationError, own_domain_id
+from wm_view.recorder.opening import RecordingError, check_recording
 
 _START_S = 120.0
 _LISTENERS_S = 60.0
 _ACCOUNT_S = 5.0
 _FRAME_S = 0.5
+_STILLS = 10
+SUFFIX = ("rrd", "mcap")
 _DEFAULT_S = 60.0
 # Its ring is short: from 32 s on the robot is where it has been.
 _DEFAULT_SEED = 9506
@@ -63,6 +70,13 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--out", type=Path, default=Path("out/demo"), help="directory of the results (default out/demo)"
+    )
+    parser.add_argument(
+        "--view",
+        choices=SUFFIX,
+        nargs="?",
+        const="rrd",
+        help="record for rerun (rrd) or Foxglove (mcap), too",
     )
     parser.add_argument("--no-table", action="store_true", help="plain lines instead of the live table")
     return parser.parse_args(args)
@@ -119,10 +133,33 @@ def graph_commands(options: argparse.Namespace, scratch: Path) -> dict[str, list
     return commands
 
 
+def view_commands(options: argparse.Namespace) -> dict[str, list[str]]:
+    """Returns the command line of what records for a viewer; none where that is not wanted."""
+    if options.view is None:
+        return {}
+    path = ["-p", f"path:={_view_path(options)}"]
+    clock = ["-p", "use_sim_time:=true"] if options.bag else []
+    return {"view_recorder": [*executable("wm_view", "view_recorder_node"), "--ros-args", *path, *clock]}
+
+
+def view_files(options: argparse.Namespace) -> list[Path]:
+    """Returns the files that are for viewers."""
+    if options.view is None:
+        return []
+    path = _view_path(options)
+    return [each for each in (path, path.with_suffix(".layout.json")) if each.is_file()]
+
+
+def _view_path(options: argparse.Namespace) -> Path:
+    path: Path = options.out / f"view.{options.view}"
+    return path
+
+
 def source_command(options: argparse.Namespace) -> list[str]:
     """Returns the command line of what sends frames."""
-    # The slow branch and the encoder both read the camera.
-    waiting = ["--subscribers", "2", "--wait", str(_LISTENERS_S)]
+    # The slow branch, the encoder and the film all read the camera, and so does who records.
+    listeners = 3 + (options.view is not None)
+    waiting = ["--subscribers", str(listeners), "--wait", str(_LISTENERS_S)]
     endless = options.bag is None or not options.loop
     seconds = options.seconds or (_DEFAULT_S if endless else None)
     if options.bag is None:
@@ -146,7 +183,7 @@ class Demo:
         self._options = options
         self._scratch = scratch
         self._stopped = Event()
-        self._found = Measurements()
+        self._found, self._film = Measurements(), Film()
         self._run = Run(
             source=", ".join(map(str, options.bag)) if options.bag else "simulated robot",
             form="composed" if options.composed else "separate",
@@ -158,15 +195,16 @@ class Demo:
     def run(self) -> dict[str, Any]:
         """Runs to the end and returns the summary; whatever goes wrong is in its ``failures``."""
         graph = Graph(graph_commands(self._options, self._scratch), self._options.out)
-        monitor = MonitorThread(Monitor(self._found))
+        viewer = Graph(view_commands(self._options), self._options.out)
+        monitor = MonitorThread(Monitor(self._found), FilmEar(self._film, self._found.lock))
         try:
-            trouble = monitor.wait_for_graph(_START_S, lambda: self._why_not(graph))
+            trouble = monitor.wait_for_graph(_START_S, lambda: self._why_not(graph) or viewer.trouble())
             if trouble:
                 self._run.troubles.append(trouble)
             else:
                 self._watch(graph)
         finally:
-            self._run.exits = graph.stop()
+            self._run.exits = graph.stop() | viewer.stop()
             monitor.stop()
         with self._found.lock:
             return summarise(self._found, self._run)
@@ -221,8 +259,15 @@ class Demo:
             line = state_line(self._found, account, graph.cpu_percent(), graph.rss_mb())
             screen.show(self._found, source.progress or 0.0, line)
 
-    def pictures(self) -> list[Path]:
-        """Writes the pictures and returns their paths."""
+    def report(self, summary: dict[str, Any]) -> list[Path]:
+        """Writes the report, its pictures and what else there is to see, and returns their paths."""
+        out, pictures = self._options.out, self._pictures()
+        begin_ns = self._film.moments[0].stamp_ns if self._film.moments else 0
+        model_path = self._options.model_path or ("artifact://generic" if self._options.bag else "artifact://tiny")
+        strip = strip_of(self._film.chosen(_STILLS), model_path, begin_ns)
+        return [write_report(out / "report.html", summary, pictures, strip), *pictures, *view_files(self._options)]
+
+    def _pictures(self) -> list[Path]:
         receipts = {
             topic: self._found.rates[topic].times_ns for topic in ("/latent", "/latent_next", "/visual_history")
         }
@@ -234,12 +279,14 @@ def main(args: Sequence[str] | None = None) -> int:
     options = _parse(args)
     _isolate()
     try:
+        if options.view is not None:
+            check_recording(_view_path(options))
         if options.bag is not None:
             _check_bag(options)
         with TemporaryDirectory(prefix="wm_demo_") as scratch:
             options.out.mkdir(parents=True, exist_ok=True)
             return _run(options, Path(scratch))
-    except (BagError, ConfigurationError) as error:
+    except (BagError, ConfigurationError, RecordingError) as error:
         print(f"demo: {error}", file=sys.stderr)  # noqa: T201
         return 2
 
@@ -254,7 +301,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
     finally:
         rclpy.try_shutdown()
     (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    written = [options.out / "summary.json", *demo.pictures()]
+    written = [options.out / "summary.json", *demo.report(summary)]
     job = "the graph did NOT do its job" if summary["failures"] else "the graph did its job"
     for line in (f"wrote {', '.join(map(str, written))}", job, *conclusion(summary)):
         print(f"demo: {line}")  # noqa: T201

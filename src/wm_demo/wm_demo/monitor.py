@@ -120,16 +120,18 @@ class Monitor(Node):
 
 
 class MonitorThread:
-    """Spins a monitor on a thread of its own while the caller draws.
+    """Spins a monitor, and what else listens, on a thread of its own while the caller draws.
 
     Args:
         node: The monitor.
+        others: What else listens.
     """
 
-    def __init__(self, node: Monitor) -> None:
-        self.node = node
+    def __init__(self, node: Monitor, *others: Node) -> None:
+        self.node, self._others = node, others
         self._executor = SingleThreadedExecutor()
-        self._executor.add_node(node)
+        for each in (node, *others):
+            self._executor.add_node(each)
         self._thread = Thread(target=self._spin, daemon=True, name="demo_monitor")
         self._thread.start()
 
@@ -156,7 +158,8 @@ class MonitorThread:
         """Ends the thread and the node."""
         self._executor.shutdown()
         self._thread.join()
-        self.node.destroy_node()
+        for each in (self.node, *self._others):
+            each.destroy_node()
 
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):

@@ -17,7 +17,7 @@ _HORIZON_S = 1.0
 
 
 def draw(found: Measurements, receipts: dict[str, list[int]], directory: Path) -> list[Path]:
-    """Writes trajectory, error over time and rates as PNG and returns the paths.
+    """Writes trajectory, error over time, rates and ages as PNG and returns the paths.
 
     Args:
         found: The run.
@@ -28,6 +28,7 @@ def draw(found: Measurements, receipts: dict[str, list[int]], directory: Path) -
         _trajectory(found, directory / "trajectory.png"),
         _errors(found, directory / "prediction_error.png"),
         _rates(receipts, directory / "rates.png"),
+        _ages(found, directory / "ages.png"),
     ]
 
 
@@ -100,6 +101,19 @@ def _rates(receipts: dict[str, list[int]], path: Path) -> Path:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     axes.set(xlabel="time [s]", ylabel="messages per second", title="Rates", ylim=(0, None))
+    return _save(figure, path)
+
+
+def _ages(found: Measurements, path: Path) -> Path:
+    figure, axes = plt.subplots(figsize=(9, 4), constrained_layout=True)
+    for topic in ("/latent", "/latent_next"):
+        ages_ms = np.sort(found.ages.ages_ms(topic))
+        if len(ages_ms):
+            axes.plot(ages_ms, np.arange(1, len(ages_ms) + 1) / len(ages_ms), label=topic)
+    if axes.get_legend_handles_labels()[0]:
+        axes.set_xlim(0, None)
+        axes.legend(loc="lower right")
+    axes.set(xlabel="age [ms]", ylabel="share", title="Age since the frame was sent", ylim=(0, 1))
     return _save(figure, path)
 
 

@@ -29,13 +29,17 @@ class Frames:
         kind = message_class("tf2_msgs/msg/TFMessage", "the test")
         self.kind = kind
         self.moving: list[TransformStamped] = []
-        self.still: list[TransformStamped] = []
+        self.still: list[list[TransformStamped]] = []
         self.peer.create_subscription(kind, "/tf", lambda msg: self.moving.extend(msg.transforms), _HEARD)
-        self.peer.create_subscription(kind, "/tf_static", lambda msg: self.still.extend(msg.transforms), _STATIC)
+        self.peer.create_subscription(kind, "/tf_static", lambda msg: self.still.append(msg.transforms), _STATIC)
         self.poses = self.peer.create_publisher(PoseWithCovarianceStamped, "latent/pose", qos.STREAM)
         self.others = self.peer.create_publisher(kind, "/tf", _HEARD)
         self.until(lambda: self.poses.get_subscription_count() and self.others.get_subscription_count() == 2)
         self.until(lambda: self.node._moving.get_subscription_count() == 2)
+
+    def told(self) -> list[tuple[str, str]]:
+        """Returns (parent, child) of the last message of what does not move."""
+        return [(each.header.frame_id, each.child_frame_id) for each in self.still[-1]]
 
     def until(self, condition) -> None:
         spin_until(condition, self.node, self.peer)
@@ -79,29 +83,32 @@ def test_without_tf2_msgs_it_refuses_by_name(ros_context):
 @needs_tf
 def test_the_robot_has_a_frame_and_the_fixed_one_exists_from_the_start(make_frames):
     frames = make_frames()
-    frames.until(lambda: [(each.header.frame_id, each.child_frame_id) for each in frames.still])
-    assert (frames.still[0].header.frame_id, frames.still[0].child_frame_id) == ("map", "wm_robot_origin")
-    assert frames.still[0].transform.rotation.w == 1.0
+    frames.until(lambda: bool(frames.still))
+    assert frames.told() == [("map", "wm_robot_origin")]
+    assert frames.still[0][0].transform.rotation.w == 1.0
     assert frames.pose(1, "map", 1.5) == [("map", "wm_robot", 1.5)]
 
 
 @needs_tf
 def test_poses_in_odom_are_shown_as_if_it_were_the_map_until_somebody_says_better(make_frames):
     frames = make_frames(patience_s=0.0, robot_frame="r1/wm_robot")
-    assert frames.pose(1, "odom") == [("odom", "r1/wm_robot", 1.0), ("map", "odom", 0.0)]
-    assert frames.pose(2, "odom") == [("odom", "r1/wm_robot", 1.0), ("map", "odom", 0.0)]
+    assert frames.pose(1, "odom") == [("odom", "r1/wm_robot", 1.0)]
+    frames.until(lambda: frames.told() == [("map", "r1/wm_robot_origin"), ("map", "odom")])
+    assert frames.pose(2, "odom") == [("odom", "r1/wm_robot", 1.0)]
     told = TransformStamped(child_frame_id="odom")
     told.header.frame_id, told.transform.translation.x, told.transform.rotation.w = "map", 7.0, 1.0
     frames.others.publish(frames.kind(transforms=[told]))
     frames.until(lambda: any(each.transform.translation.x == 7.0 for each in frames.moving))
     frames.until(lambda: frames.node._links._parents.get("odom") == "map")
     assert frames.pose(3, "odom") == [("odom", "r1/wm_robot", 1.0)]
+    frames.until(lambda: frames.told() == [("map", "r1/wm_robot_origin")])
 
 
 @needs_tf
 def test_nothing_is_tied_where_that_is_not_wanted(make_frames):
     frames = make_frames(patience_s=0.0, tie=False)
     assert frames.pose(1, "odom") == [("odom", "wm_robot", 1.0)]
+    assert frames.told() == [("map", "wm_robot_origin")]
 
 
 @needs_tf

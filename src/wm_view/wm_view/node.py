@@ -27,6 +27,7 @@ _STATIC = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+_NEVER = Time()
 
 
 class FrameBroadcaster(ManagedNode[FrameBroadcasterParams]):
@@ -49,11 +50,10 @@ class FrameBroadcaster(ManagedNode[FrameBroadcasterParams]):
     def configure(self) -> None:
         """Open what is published, and let the fixed frame exist."""
         self._moving = self.create_publisher(self._message, "/tf", _HEARD)
-        self._still = self.create_publisher(self._message, "/tf_static", _STATIC)
-        here = Pose()
-        here.orientation.w = 1.0
-        origin = transform_of(here, self._params.fixed_frame, f"{self._params.robot_frame}_origin", Time())
-        self._send(self._still, origin)
+        # One message holds all of it, so that who comes late hears of no tie that was given up.
+        self._still = self.create_publisher(self._message, "/tf_static", qos.LATCHED)
+        self._tied_frame = ""
+        self._tell_fixed()
 
     def activate(self) -> None:
         """Open the inputs."""
@@ -76,16 +76,28 @@ class FrameBroadcaster(ManagedNode[FrameBroadcasterParams]):
         if not frame_id:
             self._health.drop("no-frame", "a pose whose header names no frame")
             return
-        sent = [transform_of(msg.pose.pose, frame_id, params.robot_frame, stamp)]
-        is_tied = params.tie and self._links.is_to_tie(frame_id, monotonic())
-        if is_tied:
-            here = Pose()
-            here.orientation.w = 1.0
-            sent.append(transform_of(here, params.fixed_frame, frame_id, stamp))
-        guess = f"poses are in {frame_id}, and nobody says where that lies in {params.fixed_frame}: shown as the same"
-        self._health.gauge("tied", guess if is_tied else "no")
+        self._tie(frame_id)
         self._health.degrade("frames", self._links.complaint(frame_id))
-        self._send(self._moving, *sent)
+        self._send(self._moving, transform_of(msg.pose.pose, frame_id, params.robot_frame, stamp))
+
+    def _tie(self, frame_id: str) -> None:
+        """Show a frame of poses as the fixed one where nobody says better."""
+        fixed = self._params.fixed_frame
+        is_tied = self._params.tie and frame_id != fixed and self._links.is_to_tie(frame_id, monotonic())
+        guess = f"poses are in {frame_id}, and nobody says where that lies in {fixed}: shown as the same"
+        self._health.gauge("tied", guess if is_tied else "no")
+        wanted = frame_id if is_tied else ""
+        if wanted != self._tied_frame:
+            self._tied_frame = wanted
+            self._tell_fixed()
+
+    def _tell_fixed(self) -> None:
+        """Tell what does not move: the fixed frame, and what is shown as the same."""
+        here = Pose()
+        here.orientation.w = 1.0
+        fixed = self._params.fixed_frame
+        names = [f"{self._params.robot_frame}_origin", *filter(None, [self._tied_frame])]
+        self._send(self._still, *(transform_of(here, fixed, name, _NEVER) for name in names))
 
     def _send(self, publisher: Any, *transforms: TransformStamped) -> None:
         for each in transforms:

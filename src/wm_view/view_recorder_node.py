@@ -1,0 +1,22 @@
+"""Where the executable starts; beside the package, since importing that takes seconds in which Ctrl-C may come."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+
+def main() -> None:
+    """Run the node; exit code 0 after a signal, also one that comes while modules are imported."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
+    from wm_view.recorder.node import main as run
+
+    try:
+        run()
+    except SystemExit as end:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # The node is down; taking the imported libraries apart would only keep Ctrl-C waiting.
+        os._exit(int(end.code or 0))
