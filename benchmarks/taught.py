@@ -1,6 +1,6 @@
 """A taught route in the simulator: what a first lap leaves in the memory, and how far off it a later drive is.
 
-Shape suffixes: N = memories, P = points of the way, 3 = x, y [m], yaw [rad].
+Shape suffixes: N = memories, P = points of the way, L = legs between them, 3 = x, y [m], yaw [rad].
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from policy_runner.policies import Memories
+from wm_core.memory.journal import Area, WindowAsk, WindowUpdate
 from wm_core.memory.keyframes import Spacing
+from wm_core.memory.packed import Packed
+from wm_core.memory.record import MemoryRecord
 from wm_core.se2 import Pose2
 from wm_sim import STILL, Driving, Simulation, make_building
 
-RATE_HZ, SMALLEST, LAP_OVERLAP = 20.0, (8, 8), 1.15
-NS = 1_000_000_000
+RATE_HZ, SMALLEST, LAP_OVERLAP, USUAL_PACE = 20.0, (8, 8), 1.15, 0.85
+NS, Z_DIM, ENCODER_ID = 1_000_000_000, 2, "none"
 # Taught and driven again the same way: the ring, without the short cut.
 TAUGHT = Driving(detour_probability=0.0)
 
@@ -52,10 +55,11 @@ class Route:
 
 
 def teach(seed: int, **options: Any) -> Route:
-    """Return what a lap through a building, driven by itself, leaves behind."""
-    ring_E2 = make_building(seed).ring_E2
+    """Return what a lap through a building, driven by itself, leaves behind; options as for ``Simulation``."""
+    world = {"world": options["world"]} if "world" in options else {}
+    ring_E2 = make_building(seed, *world.values()).ring_E2
     length_m = float(np.hypot(*(np.roll(ring_E2, -1, axis=0) - ring_E2).T).sum())
-    duration_s = LAP_OVERLAP * length_m / TAUGHT.speed_m_s / 0.85
+    duration_s = LAP_OVERLAP * length_m / TAUGHT.speed_m_s / USUAL_PACE
     run = Simulation(seed, image_size=SMALLEST, changes=STILL, driving=TAUGHT, **options)
     spacing, last = Spacing(), None
     kept: list[tuple[int, tuple[float, float, float], tuple[float, float]]] = []
@@ -79,3 +83,30 @@ def around(memories: Memories, pose_3: np.ndarray, radius_m: float) -> Memories:
     return Memories(
         memories.stamp_N[near_N], memories.session_N[near_N], memories.pose_N3[near_N], memories.action_NA[near_N]
     )
+
+
+class TaughtMemory:
+    """A route as a memory of the same process: what a node's window is filled from.
+
+    Args:
+        route: What was taught.
+    """
+
+    def __init__(self, route: Route) -> None:
+        memories = route.memories
+        rows = zip(memories.stamp_N.tolist(), memories.pose_N3.tolist(), memories.action_NA.astype(np.float32))
+        self._records = [
+            MemoryRecord(
+                stamp_ns, np.zeros(Z_DIM, np.float32), x, y, id=number, yaw=yaw, encoder_id=ENCODER_ID,
+                session="taught", action_A=action_A,
+            )
+            for number, (stamp_ns, (x, y, yaw), action_A) in enumerate(rows, 1)
+        ]  # fmt: skip
+
+    def window(self, ask: WindowAsk) -> WindowUpdate:
+        """Return all of it to who does not hold it yet."""
+        is_whole = ask.epoch != 1
+        packed = Packed.of(self._records if is_whole else [], ENCODER_ID, "map", Z_DIM, 2)
+        area = Area(ask.area.x, ask.area.y, ask.area.radius_m)
+        newest_ns = self._records[-1].stamp_ns
+        return WindowUpdate(1, 1, is_whole, "first", area, newest_ns, None, True, packed, np.empty(0, int))

@@ -86,7 +86,7 @@ class Combining:
     how: str = ENSEMBLE
     decay: float = 0.01
     new_share: float = 0.7
-    seam_s: float = 0.2
+    seam_s: float = 0.3
     most: int = 16
 
     def __post_init__(self) -> None:

@@ -37,6 +37,7 @@ class NearestDriveSettings:
         gain_yaw_hz: Yaw rate against facing off it, per radian [1/s].
         most_yaw_rate_rad_s: Most that it puts right [rad/s].
         lag_s: Time in which a robot comes up to the speed of the drive [s].
+        most_speed: Greatest first value of a command that the robot is given; where the drive was faster, it is slower.
         response_s: Time from a command to when the robot does it; what it puts right it puts right for then [s].
     """
 
@@ -49,6 +50,7 @@ class NearestDriveSettings:
     gain_yaw_hz: float = 2.0
     most_yaw_rate_rad_s: float = 1.0
     lag_s: float = 0.3
+    most_speed: float = math.inf
     response_s: float = 0.2
 
     def __post_init__(self) -> None:
@@ -151,6 +153,11 @@ class NearestDrive:
         off.left_m += speed * math.sin(off.yaw_rad) * self._settings.step_s
         off.yaw_rad = float(wrap_angle(off.yaw_rad + turned_more_rad_s * self._settings.step_s))
 
+    def _most_pace(self, drives: Drives, off: _Off) -> float:
+        """Return the share of the drive's speed that the robot may come up to."""
+        wanted = float(drives.action(off.place)[0])
+        return 1.0 if not self._steers or wanted <= self._settings.most_speed else self._settings.most_speed / wanted
+
     def _bend(self, speed: float, curve: float) -> float:
         if self._settings.steering == YAW_RATE:
             return speed * curve
@@ -192,5 +199,5 @@ class NearestDrive:
             return False
         off.place = place
         self._turn(off, speed, turned_more_rad_s)
-        off.pace += (1.0 - off.pace) * min(1.0, settings.step_s / settings.lag_s)
+        off.pace += (self._most_pace(drives, off) - off.pace) * min(1.0, settings.step_s / settings.lag_s)
         return True

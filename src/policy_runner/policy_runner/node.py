@@ -111,6 +111,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         drive = NearestDriveSettings(
             steps=params.chunk_steps, step_s=params.chunk_step_s, most_m=params.drive_within_m,
             steering=params.steering, wheelbase_m=params.wheelbase_m, response_s=params.response_s,
+            most_speed=params.high[0],
         )  # fmt: skip
         try:
             return policy_maker(params.policy, Wanted(len(params.low), drive))
@@ -193,6 +194,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
 
     def _on_state(self, msg: LatentState) -> None:
         self._health.tick("latents")
+        self._health.count("states")
         try:
             seen = seen_from_msg(msg, len(self._params.low))
         except MessageError as error:

@@ -26,8 +26,8 @@ class PolicyRunnerParams(ManagedParams):
     output_frame: str = param("", "Frame in the header of what has one.")
     joint_names: list[str] = param([""], "Joints of a joint_trajectory, one per action.")
     rate_hz: float = param(50.0, "Commands per second.", low=1.0, high=500.0)
-    low: list[float] = param([0.0, -2.0], "Least value of each action; their number is the action's size.")
-    high: list[float] = param([1.2, 2.0], "Greatest value of each action.")
+    low: list[float] = param([0.0, -2.2], "Least value of each action; their number is the action's size.")
+    high: list[float] = param([1.5, 2.2], "Greatest value of each action.")
     rate: list[float] = param([3.0, 12.0], "Greatest change of each action in a second.")
     jerk: list[float] = param([60.0, 240.0], "Greatest change of that change in a second.")
     third: list[float] = param(
@@ -38,8 +38,8 @@ class PolicyRunnerParams(ManagedParams):
     combine: str = param(PREFIX, "How chunks of the same time become one command; see the guide.", choices=COMBINATIONS)
     ensemble_decay: float = param(0.01, "Of ensemble: weight exp(-decay k), k = 0 the oldest.", low=0.0)
     blend_new: float = param(0.7, "Of blend: share of the newer chunk.", low=0.0, high=1.0)
-    seam_s: float = param(0.2, "Time over which the jump to a new chunk fades [s].", low=0.0, high=5.0)
-    chunk_steps: int = param(20, "Actions of a chunk of the built-in policies.", low=1, high=1000)
+    seam_s: float = param(0.3, "Time over which the jump to a new chunk fades [s].", low=0.0, high=5.0)
+    chunk_steps: int = param(40, "Actions of a chunk of the built-in policies.", low=1, high=1000)
     chunk_step_s: float = param(0.05, "Time between these [s].", low=0.005, high=1.0)
     replan_s: float = param(
         0.1, "A newer chunk is asked for this long after the last one; 0: only when it is needed [s].", low=0.0
@@ -47,7 +47,7 @@ class PolicyRunnerParams(ManagedParams):
     latency_guess_s: float = param(0.3, "Latency of inference until it is measured [s].", low=0.0, high=60.0)
     patience_s: float = param(3.0, "Inference that takes longer is given up, and made anew [s].", low=0.01)
     stale_s: float = param(0.5, "Age from which on an observation is not acted on [s].", low=0.01)
-    hold_s: float = param(0.3, "How long the last command is held with nothing to execute [s].", low=0.0)
+    hold_s: float = param(0.1, "How long the last command is held with nothing to execute [s].", low=0.0)
     give_up_s: float = param(10.0, "How long it waits for something to execute before it ends [s].", low=0.1)
     time_limit_s: float = param(600.0, "Time limit of a goal that names none [s].", low=0.1)
     reached_m: float = param(0.4, "Distance at which a goal is reached [m].", low=0.001)
