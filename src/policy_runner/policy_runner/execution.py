@@ -19,6 +19,7 @@ from wm_core.limits import Limiter
 _NS = 1_000_000_000
 _SET_BACK_NS = _NS // 2
 _AHEAD_NS = _NS
+_NEVER_NS = 2**62
 _REMEMBERED = 256
 _AT_REST = 1e-6
 
@@ -129,6 +130,7 @@ class Execution:
         self._asked_stamp_ns: int | None = None
         self._trouble_ns: int | None = None
         self._now_ns: int | None = None
+        self._left_ns = -_NEVER_NS
         self._why_not: str | None = None
         self._has_begun = False
         self._sent: deque[tuple[int, np.ndarray]] = deque(maxlen=_REMEMBERED)
@@ -140,7 +142,7 @@ class Execution:
         self._seen_ns = stamp_ns
 
     def offer(self, chunk: Chunk, latency_s: float, now_ns: int) -> bool:
-        """Take a chunk; return whether anything of it can still be executed.
+        """Take a chunk; return whether anything of it can still be executed: none of before a stop can.
 
         Args:
             chunk: What the policy gave.
@@ -155,7 +157,7 @@ class Execution:
             raise ChunkError(f"actions of {chunk.action_HA.shape[1]} values, expected {len(self._limiter.value)}")
         if chunk.stamp_ns > now_ns + _AHEAD_NS:
             raise ChunkError(f"a chunk of {(chunk.stamp_ns - now_ns) / _NS:.1f} s ahead of the clock")
-        is_taken = self._buffer.add(chunk, now_ns)
+        is_taken = chunk.stamp_ns >= self._left_ns and self._buffer.add(chunk, now_ns)
         self.counts.late += not is_taken
         return is_taken
 
@@ -233,6 +235,7 @@ class Execution:
         self._buffer.clear()
         self._sent.clear()
         self._seen_ns = self._asked_stamp_ns = self._trouble_ns = None
+        self._left_ns = -_NEVER_NS
 
     def _is_stale(self, now_ns: int) -> bool:
         return self._seen_ns is None or now_ns - self._seen_ns > round(self._settings.stale_s * _NS)
@@ -268,9 +271,14 @@ class Execution:
         if self.outcome is None and not self._why_not and since_s <= self._settings.hold_s:
             self._mode = Mode.HOLDING
             return held
-        if self._mode is not Mode.STOPPED:
-            self._mode = Mode.STOPPING
+        if self._mode not in (Mode.STOPPING, Mode.STOPPED):
+            self._leave_plan(now_ns)
         return held if self._safe_A is None else self._safe_A
+
+    def _leave_plan(self, now_ns: int) -> None:
+        """Stop: where the robot goes on from there is not where its plan would have it."""
+        self._mode, self._left_ns = Mode.STOPPING, now_ns
+        self._buffer.clear()
 
     def _why_given_up(self, now_ns: int) -> Outcome:
         if self._is_stale(now_ns):

@@ -125,6 +125,19 @@ def test_stale_input_holds_then_stops_and_goes_on_when_it_is_fresh_again():
     assert_limits_kept(steps)
 
 
+def test_after_a_stop_nothing_of_the_former_plan_is_executed():
+    world = World(execution(), lambda: 0.1, lambda stamp_ns: np.full((80, 1), 0.5 if stamp_ns < 2 * S else 0.8))
+    world._sees = lambda now_s: not 1.9 < now_s < 3.0
+    steps = world.go(3.0)
+    assert steps[-1].mode is Mode.STOPPING
+    world._latency = lambda: 0.5
+    steps = world.go(1.0)[-50:]
+    begins = next(at for at, step in enumerate(steps) if step.mode is Mode.RUNNING)
+    assert begins * PERIOD_S >= 0.5
+    assert commands(steps)[:begins] == pytest.approx(np.zeros(begins), abs=1e-9)
+    assert not world.run.offer(Chunk(round(1.9 * S), 0.05, np.zeros((200, 1))), 2.0, round(4.0 * S))
+
+
 def test_stale_input_for_too_long_ends_by_name():
     world = World(execution(), lambda: 0.1, sees=lambda now_s: now_s < 2.0)
     world.go(6.0)
