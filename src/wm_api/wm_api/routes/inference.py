@@ -17,7 +17,8 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=REF
 
 _LENGTH = "Inference-Header-Content-Length"
 _EXTENSIONS = ["binary_tensor_data"]
-ModelName = Annotated[str, Path(max_length=40, description="encoder, transition or decoder")]
+_NAMES = ["encoder", "transition", "decoder"]
+ModelName = Annotated[str, Path(max_length=40, json_schema_extra={"enum": _NAMES})]
 _INFER_BODY = {
     "requestBody": {
         "required": True,
