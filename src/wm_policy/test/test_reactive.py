@@ -127,6 +127,7 @@ def exported(folder, head: str, runtime: str):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["torchscript", "onnx"])
 @pytest.mark.parametrize("head", ["trajectory", "mlp", "gaussian", "diffusion", "flow", "transformer"])
 def test_exported_policies_say_the_same(tmp_path, head, runtime):

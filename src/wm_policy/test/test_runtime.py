@@ -24,7 +24,7 @@ from wm_policy.runtime import (
     write_policy,
 )
 from wm_policy.runtime.observer import EGO_NUMBERS, FORECAST_NUMBERS
-from wm_policy.runtime.trail import VisitLimits, followed, visits
+from wm_policy.runtime.trail import TrailBuffer, VisitLimits, followed, visits
 from world_model.runtime.motion import MotionModel
 
 STEP_NS = 50_000_000
@@ -131,6 +131,22 @@ def test_what_followed_never_leads_over_a_gap_or_into_another_drive():
     assert np.isnan(followed(cut, np.array([40]), np.array([5.0]))).all()
     other = Trail(trail.stamp_N, (trail.stamp_N > 5e9).astype(int), trail.pose_N3, trail.action_NA, trail.latent_ND)
     assert np.isnan(followed(other, np.array([40]), np.array([5.0]))).all()
+
+
+def test_a_trail_grows_and_what_it_was_stays():
+    buffer = TrailBuffer(1, 2)
+    for row in range(3000):
+        buffer.append(row, row // 1000, np.full(3, row), np.full(1, -row), np.full(2, row))
+        if row == 900:
+            before = buffer.trail()
+    trail = buffer.trail()
+    assert len(buffer) == len(trail) == 3000
+    assert np.array_equal(trail.stamp_N, np.arange(3000))
+    assert np.array_equal(trail.action_NA[:, 0], -np.arange(3000))
+    assert np.array_equal(trail.latent_ND[:, 1], np.arange(3000))
+    assert np.array_equal(before.pose_N3, trail.pose_N3[:901])
+    buffer.append(5, 3, np.zeros(3), np.zeros(1), np.zeros(2))
+    assert np.array_equal(buffer.trail().stamp_N, np.sort([*range(3000), 5]))
 
 
 def test_statistics_and_ranges_come_back():

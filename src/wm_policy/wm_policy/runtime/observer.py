@@ -18,7 +18,7 @@ import numpy as np
 from wm_core.memory.keyframes import SESSION_GAP_S, Spacing
 from wm_core.se2 import Pose2
 from wm_policy.errors import InputError, PolicyFileError
-from wm_policy.runtime.trail import Trail, VisitLimits, followed, visits
+from wm_policy.runtime.trail import Trail, TrailBuffer, VisitLimits, followed, visits
 from world_model.runtime.motion import MotionModel, MotionTracker, action_features
 
 EGO_NUMBERS, FORECAST_S = 9, (0.5, 1.0, 2.0, 3.0)
@@ -103,8 +103,7 @@ class Observer:
         self._motion, self._tracker = motion, MotionTracker(motion, settings.step_s, action_dim)
         self._weights_F3 = np.array(motion.weights, np.float64).T if motion.weights else None
         self._session = 0
-        self._rows: list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray]] = []
-        self._trail = Trail.none(action_dim, latent_dim)
+        self._trail = TrailBuffer(action_dim, latent_dim)
         self._way_m = self._time_s = 0.0
         self.reset()
 
@@ -173,16 +172,11 @@ class Observer:
         pose = self._tracker.pose
         if pose is not None and Spacing().is_due(self._kept, observation.stamp_ns, pose):
             self._kept = observation.stamp_ns, pose
-            self._rows.append((observation.stamp_ns, self._session, pose_3, action_A, observation.latent_D))
+            self._trail.append(observation.stamp_ns, self._session, pose_3, action_A, observation.latent_D)
 
     def trail(self) -> Trail:
         """Return what was observed so far, at the spacing of the memory."""
-        if len(self._rows) != len(self._trail):
-            stamps, sessions, poses, actions, latents = zip(*self._rows)
-            order_N = np.argsort(stamps, kind="stable")
-            columns = (np.array(stamps), np.array(sessions), np.stack(poses), np.stack(actions), np.stack(latents))
-            self._trail = Trail(*(column[order_N] for column in columns))
-        return self._trail
+        return self._trail.trail()
 
     def inputs(self, trail: Trail | None = None) -> dict[str, np.ndarray]:
         """Return the policy's inputs at the newest observation, by name and without a batch; NaN where not known.

@@ -7,12 +7,14 @@ Shape suffixes: N = memories, K = visits, H = times after a visit, D = latent si
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from wm_core.se2 import wrap_angle
 
 _LONGEST_GAP_S = 1.6
+_ROOM = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,46 @@ class Trail:
             np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros((0, action_dim)),
             np.zeros((0, latent_dim), np.float32),
         )  # fmt: skip
+
+
+class TrailBuffer:
+    """A trail that grows; what it was stays as it is.
+
+    Args:
+        action_dim: A.
+        latent_dim: D.
+    """
+
+    def __init__(self, action_dim: int, latent_dim: int) -> None:
+        self._columns: list[np.ndarray] = [
+            np.zeros(_ROOM, np.int64), np.zeros(_ROOM, np.int64), np.zeros((_ROOM, 3)), np.zeros((_ROOM, action_dim)),
+            np.zeros((_ROOM, latent_dim), np.float32),
+        ]  # fmt: skip
+        self._count = 0
+        self._is_sorted: bool = True
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(
+        self, stamp_ns: int, session: int, pose_3: np.ndarray, action_A: np.ndarray, latent_D: np.ndarray
+    ) -> None:
+        """Remember one more state."""
+        if self._count == len(self._columns[0]):
+            self._columns = [np.concatenate([column, np.zeros_like(column)]) for column in self._columns]
+        self._is_sorted &= self._count == 0 or stamp_ns >= int(self._columns[0][self._count - 1])
+        values: tuple[Any, ...] = (stamp_ns, session, pose_3, action_A, latent_D)
+        for column, value in zip(self._columns, values):
+            column[self._count] = value
+        self._count += 1
+
+    def trail(self) -> Trail:
+        """Return all states, ascending by stamp; a view, unless time went backwards."""
+        columns = [column[: self._count] for column in self._columns]
+        if not self._is_sorted:
+            order_N = np.argsort(columns[0], kind="stable")
+            columns = [column[order_N] for column in columns]
+        return Trail(*columns)
 
 
 @dataclass(frozen=True, kw_only=True)
