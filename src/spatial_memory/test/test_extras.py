@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from spatial_memory import CorruptStoreError, FrameMismatchError, MemoryRecord, Successor
 from spatial_memory.factory import make_grid, open_cell_memory
 from spatial_memory.store import files
-from spatial_memory.store.extras import Extra, pack_extra, unpack_extras
+from spatial_memory.store.extras import Extra, pack_alike, pack_extra, unpack_alike, unpack_extras
 from spatial_memory.store.recovery import recover
 
 from .conftest import World, assert_same_record
@@ -176,3 +176,29 @@ def test_a_migration_is_whole_or_has_not_begun(former, monkeypatch):
     memory = open_former(former)
     assert len(memory) == 297
     memory.close()
+
+
+def test_many_items_are_packed_and_read_as_each_by_itself():
+    rng = np.random.default_rng(4)
+    ids = [7, 2**40 + 3, 9, 11]
+    rotation_N4 = rng.normal(size=(4, 4)).astype(np.float32)
+    rotation_N4[1] = np.nan
+    own_NF, later_NF = rng.integers(-128, 128, (2, 4, 6)).astype(np.int8)
+    own = pack_alike(ids, np.zeros(4), rotation_N4, own_NF)
+    later = pack_alike(ids, np.full(4, 0.05), None, later_NF)
+    for at, key in enumerate(ids):
+        turn = None if at == 1 else tuple(rotation_N4[at].tolist())
+        assert own[at] == pack_extra(key, Extra(0.0, turn, own_NF[at]))
+        assert later[at] == pack_extra(key, Extra(0.05, None, later_NF[at]))
+    bare = pack_alike(ids[:1], np.zeros(1), rotation_N4[:1], np.empty((1, 0), np.int8))
+    rows = [(ids[0], own[0] + later[0]), (ids[1], own[1] + later[1]), (ids[2], own[2]), (ids[0], bare[0])]
+    groups = {tuple(alike.at_N.tolist()): alike.items for alike in unpack_alike(rows)}
+    assert set(groups) == {(0, 1), (2,), (3,)}
+    (first, turn_N4, feature_NF), (second, none, after_NF) = groups[0, 1]
+    assert (first, second, none) == (0.0, 0.05, None)
+    np.testing.assert_array_equal(turn_N4, rotation_N4[:2])
+    np.testing.assert_array_equal(feature_NF, own_NF[:2])
+    np.testing.assert_array_equal(after_NF, later_NF[:2])
+    for damaged in (own[0][:-1], own[0][:20] + b"x" + own[0][21:], b"", own[0] + b"y"):
+        with pytest.raises(CorruptStoreError, match="damaged"):
+            list(unpack_alike([(ids[0], damaged)]))

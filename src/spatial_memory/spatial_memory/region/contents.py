@@ -77,9 +77,15 @@ class Followers:
         """Whether every one has a feature."""
         return not len(self.dt_S) or (self.has_feature_S is not None and bool(self.has_feature_S.all()))
 
-    def take(self, which_N: np.ndarray) -> Followers:
-        """Return those of some records, given as a mask."""
-        kept_S = np.repeat(which_N, self.count_N)
+    def take(self, which_N: np.ndarray | slice) -> Followers:
+        """Return those of some records, given as a mask, or as a slice without steps, which copies nothing."""
+        kept_S: np.ndarray | slice
+        if isinstance(which_N, slice):
+            ends_N = np.concatenate([[0], np.cumsum(self.count_N, dtype=np.int64)])
+            begin, end, _ = which_N.indices(len(self.count_N))
+            kept_S = slice(int(ends_N[begin]), int(ends_N[end]))
+        else:
+            kept_S = np.repeat(which_N, self.count_N)
         columns = [self.horizon_S, self.dt_S, self.latent_SD, self.feature_SF, self.has_feature_S]
         taken: list[Any] = [None if each is None else each[kept_S] for each in columns]
         return Followers(self.count_N[which_N], *taken)
@@ -115,11 +121,10 @@ class Region:
         """Whether it holds latents, not only what they follow from."""
         return bool(self.rows.latent_ND.shape[1]) or not len(self)
 
-    def take(self, which_N: np.ndarray) -> Region:
-        """Return the part of some records, given as a mask."""
-        count = int(np.count_nonzero(which_N))
+    def take(self, which_N: np.ndarray | slice) -> Region:
+        """Return the part of some records, given as a mask, or as a slice without steps, which copies nothing."""
         rows, followers = self.rows.take(which_N), self.followers.take(which_N)
-        return Region(replace(self.manifest, count=count), rows, followers)
+        return Region(replace(self.manifest, count=len(rows)), rows, followers)
 
     def without_latents(self) -> Region:
         """Return the same without what follows from features."""

@@ -16,7 +16,7 @@ from spatial_memory.region.contents import Followers, Manifest, Region, abroad, 
 from spatial_memory.region.file import write_region
 from spatial_memory.store import files
 from spatial_memory.store.bases import BASIS, WRITTEN_IN, basis_of
-from spatial_memory.store.extras import GET_EXTRAS, unpack_extras
+from spatial_memory.store.extras import GET_EXTRAS, Alike, unpack_alike
 from spatial_memory.store.schema import (
     GET_META,
     GET_RECORDS,
@@ -157,42 +157,57 @@ class _Reading:
         """Fill in rotations and features."""
         if not self._read("SELECT 1 FROM sqlite_master WHERE name = 'extra'"):
             return
-        starts_N = np.concatenate([[0], np.cumsum(followers.count_N, dtype=np.int64)])
-        at_of = {key: at for at, key in enumerate(rows.id_N.tolist())}
-        horizons = followers.horizon_S.tolist()
-        filled = _Filled(len(rows), len(horizons), self._feature_dim)
+        filled = _Filled(rows, followers, self._feature_dim)
         for tuples in tallied(self._read, self._name, "extra", GET_EXTRAS, "record", _EXTRAS_CHUNK):
-            for key, body in tuples:
-                at = at_of.get(key)
-                if at is not None:
-                    filled.add(key, at, body, horizons, int(starts_N[at]), int(starts_N[at + 1]))
+            id_M = np.array([key for key, _ in tuples], np.int64)
+            for alike in unpack_alike(tuples):
+                filled.add(id_M[alike.at_N], alike)
         filled.into(rows, followers)
 
 
 class _Filled:
-    """What only some records have, side by side."""
+    """What only some records have, side by side.
 
-    def __init__(self, count: int, follower_count: int, size: int) -> None:
+    Args:
+        rows: The records.
+        followers: What followed them.
+        size: F of features that are taken.
+    """
+
+    def __init__(self, rows: Rows, followers: Followers, size: int) -> None:
+        count, follower_count = len(rows), len(followers.dt_S)
+        self._order_N = np.argsort(rows.id_N)
+        self._id_N = rows.id_N[self._order_N]
+        self._horizon_S = followers.horizon_S
+        self._first_N = np.concatenate([[0], np.cumsum(followers.count_N, dtype=np.int64)])
         self._rotation_N4 = np.full((count, 4), np.nan, np.float32)
         self._feature_NF = np.zeros((count, size), np.int8)
         self._feature_SF = np.zeros((follower_count, size), np.int8)
         self._has_N, self._has_S = np.zeros(count, bool), np.zeros(follower_count, bool)
         self._size = size
 
-    def add(self, key: int, at: int, body: bytes, horizons: list[float], first: int, last: int) -> None:
-        """Take the items of one record, whose followers lie from ``first`` to before ``last``."""
-        items, is_whole = unpack_extras(key, body) if isinstance(body, bytes) else ({}, False)
-        if not is_whole:
-            raise CorruptStoreError(f"the rotation or features of record {key} are damaged")
-        own = items.get(0.0)
-        if own is not None and own.orientation is not None:
-            self._rotation_N4[at] = own.orientation
-        if self._size and own is not None and own.feature_F.size == self._size:
-            self._feature_NF[at], self._has_N[at] = own.feature_F, True
-        for of in range(first, last if self._size else first):
-            item = items.get(horizons[of])
-            if item is not None and item.feature_F.size == self._size:
-                self._feature_SF[of], self._has_S[of] = item.feature_F, True
+    def add(self, id_M: np.ndarray, alike: Alike) -> None:
+        """Take the items of some records that lie alike; a later one of a horizon replaces an earlier one."""
+        at_M = np.minimum(np.searchsorted(self._id_N, id_M), len(self._id_N) - 1)
+        ours_M = self._id_N[at_M] == id_M
+        at_M = self._order_N[at_M]
+        for horizon_s, rotation_M4, feature_MF in alike.items:
+            fits = feature_MF.shape[1] == self._size > 0
+            if rotation_M4 is not None:
+                self._rotation_N4[at_M[ours_M]] = rotation_M4[ours_M]
+                self._has_N[at_M[ours_M]] = fits
+                if fits:
+                    self._feature_NF[at_M[ours_M]] = feature_MF[ours_M]
+            elif fits:
+                self._add_followers(at_M[ours_M], horizon_s, feature_MF[ours_M])
+
+    def _add_followers(self, at_M: np.ndarray, horizon_s: float, feature_MF: np.ndarray) -> None:
+        """Take the features of what followed some records at a horizon, where that is known."""
+        for offset in range(int((self._first_N[at_M + 1] - self._first_N[at_M]).max(initial=0))):
+            of_M = self._first_N[at_M] + offset
+            hit_M = of_M < self._first_N[at_M + 1]
+            hit_M[hit_M] = self._horizon_S[of_M[hit_M]] == horizon_s
+            self._feature_SF[of_M[hit_M]], self._has_S[of_M[hit_M]] = feature_MF[hit_M], True
 
     def into(self, rows: Rows, followers: Followers) -> None:
         """Put what there is where it belongs."""

@@ -23,7 +23,7 @@ from spatial_memory.geometry.maps import LocalMap, Wgs84Map
 from spatial_memory.region.contents import Manifest, Region, at_home, origin_of
 from spatial_memory.region.file import read_region
 from spatial_memory.store.bases import BASIS, WRITTEN_IN, basis_of
-from spatial_memory.store.extras import Extra, pack_extra
+from spatial_memory.store.extras import pack_alike
 from spatial_memory.store.schema import successor_layout
 from spatial_memory.store.store import Packed, Store
 from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, FrameMismatchError, StoreError
@@ -76,7 +76,9 @@ def merge(region: Region, store: Store, name: str) -> Merged:
     fitting = _fitting(region, mine, meta, name)
     own_id = meta.get("commit", "").rpartition(" ")[2]
     sessions = [at_home(each, origin_of(own_id)) for each in region.manifest.sessions]
-    region = region.take(_unknown(region, sessions, mine, store))
+    unknown_N = _unknown(region, sessions, mine, store)
+    if not unknown_N.all():
+        region = region.take(unknown_N)
     catalogue = _catalogue(region.manifest, mine, fitting)
     numbers = _numbers(sessions, catalogue, region)
     grid = _grid(meta.get("grid") or region.manifest.grid, name)
@@ -186,9 +188,7 @@ def _unknown(region: Region, sessions: list[str], mine: Catalogue, store: Store)
 def _parts(region: Region, cells_N: np.ndarray) -> Iterator[Region]:
     region.rows.cell_N = cells_N
     for at in range(0, len(region), _CHUNK):
-        which_N = np.zeros(len(region), bool)
-        which_N[at : at + _CHUNK] = True
-        yield region.take(which_N)
+        yield region.take(slice(at, at + _CHUNK))
 
 
 def _in_place(part: Region, fitting: Projection | None, catalogue: Catalogue, numbers: np.ndarray) -> Region:
@@ -236,19 +236,27 @@ def _extras(part: Region) -> Iterator[tuple[int, bytes]]:
     rows, followers = part.rows, part.followers
     if rows.rotation_N4 is None and rows.feature_NF is None:
         return
-    nothing = np.empty(0, np.int8)
-    turned_N = np.zeros(len(rows), bool) if rows.rotation_N4 is None else ~np.isnan(rows.rotation_N4[:, 0])
-    has_N = turned_N & False if rows.has_feature_N is None else rows.has_feature_N
-    has_S, at = followers.has_feature_S, 0
-    for n, (key, count) in enumerate(zip(rows.id_N.tolist(), followers.count_N.tolist())):
-        items = []
-        if turned_N[n] or has_N[n]:
-            rotation = tuple(rows.rotation_N4[n].tolist()) if turned_N[n] and rows.rotation_N4 is not None else None
-            feature_F = rows.feature_NF[n] if has_N[n] and rows.feature_NF is not None else nothing
-            items.append(pack_extra(key, Extra(0.0, rotation, feature_F)))
-        for of in range(at, at + count):
-            if has_S is not None and has_S[of] and followers.feature_SF is not None:
-                items.append(pack_extra(key, Extra(float(followers.horizon_S[of]), None, followers.feature_SF[of])))
-        at += count
-        if items:
-            yield key, b"".join(items)
+    count = len(rows)
+    unknown_N4 = np.full((count, 4), np.nan, np.float32)
+    rotation_N4 = unknown_N4 if rows.rotation_N4 is None else rows.rotation_N4
+    has_N = np.zeros(count, bool) if rows.has_feature_N is None else rows.has_feature_N
+    bodies: list[list[bytes]] = [[] for _ in range(count)]
+    nothing_NF = np.empty((count, 0), np.int8)
+    turned_N = ~np.isnan(rotation_N4[:, 0])
+    for which_N, feature_NF in ((has_N, rows.feature_NF), (turned_N & ~has_N, nothing_NF)):
+        at_M = np.flatnonzero(which_N)
+        if len(at_M) and feature_NF is not None:
+            ids = rows.id_N[at_M].tolist()
+            items = pack_alike(ids, np.zeros(len(at_M)), rotation_N4[at_M], feature_NF[at_M])
+            for at, item in zip(at_M.tolist(), items):
+                bodies[at].append(item)
+    if followers.has_feature_S is not None and followers.feature_SF is not None:
+        of_M = np.flatnonzero(followers.has_feature_S)
+        at_M = np.repeat(np.arange(count), followers.count_N)[of_M]
+        ids = rows.id_N[at_M].tolist()
+        items = pack_alike(ids, followers.horizon_S[of_M], None, followers.feature_SF[of_M])
+        for at, item in zip(at_M.tolist(), items):
+            bodies[at].append(item)
+    for key, parts in zip(rows.id_N.tolist(), bodies):
+        if parts:
+            yield key, b"".join(parts)

@@ -70,6 +70,79 @@ def pack_extra(record_id: int, extra: Extra) -> bytes:
     return body + zlib.crc32(body, record_id & 0xFFFFFFFF).to_bytes(_CHECKSUM_SIZE, "little")
 
 
+def pack_alike(
+    ids: Sequence[int], horizon_N: np.ndarray, rotation_N4: np.ndarray | None, feature_NF: np.ndarray
+) -> list[bytes]:
+    """Return one item each of many records, as ``pack_extra`` does one.
+
+    Args:
+        ids: The record of each.
+        horizon_N: Of the successor each belongs to [s]; of records themselves 0.
+        rotation_N4: Of records themselves, NaN where the yaw says it all; None: of successors.
+        feature_NF: int8; of size 0 where they are not known.
+    """
+    own = [] if rotation_N4 is None else [("rotation", "<f4", (4,))]
+    fields = [("horizon", "<f8"), ("size", "<u4"), *own, ("feature", "i1", (feature_NF.shape[1],)), ("checksum", "<u4")]
+    packed_N = np.empty(len(horizon_N), np.dtype(fields))
+    packed_N["horizon"], packed_N["feature"] = horizon_N, feature_NF
+    if rotation_N4 is not None:
+        packed_N["rotation"] = rotation_N4
+    width = packed_N.dtype.itemsize
+    packed_N["size"] = width - _HEAD.size - _CHECKSUM_SIZE
+    body, end = memoryview(packed_N.tobytes()), width - _CHECKSUM_SIZE
+    starts = range(0, len(body), width)
+    packed_N["checksum"] = [zlib.crc32(body[at : at + end], key & 0xFFFFFFFF) for at, key in zip(starts, ids)]
+    whole = packed_N.tobytes()
+    return [whole[at : at + width] for at in starts]
+
+
+class Alike(NamedTuple):
+    """Items of records whose bodies lie alike.
+
+    Attributes:
+        at_N: Which of the rows those are.
+        items: Horizon [s]; rotations [N, 4], NaN where the yaw says it all, of the record itself alone; features.
+    """
+
+    at_N: np.ndarray
+    items: list[tuple[float, np.ndarray | None, np.ndarray]]
+
+
+def unpack_alike(rows: Sequence[tuple[int, bytes]]) -> Iterator[Alike]:
+    """Yield all items of some records, those whose bodies lie alike at a time.
+
+    Raises:
+        CorruptStoreError: Names the first record of which one is damaged.
+    """
+    groups: dict[tuple[tuple[float, int, int], ...], list[int]] = defaultdict(list)
+    for at, (key, body) in enumerate(rows):
+        spans = tuple(_spans(body)) if isinstance(body, bytes) else ()
+        if not spans:
+            raise CorruptStoreError(f"the rotation or features of record {key} are damaged")
+        groups[spans].append(at)
+    for spans, at_N in groups.items():
+        body_NB = np.frombuffer(b"".join([rows[at][1] for at in at_N]), np.uint8).reshape(len(at_N), -1)
+        seeds = [rows[at][0] & 0xFFFFFFFF for at in at_N]
+        yield Alike(np.array(at_N), [_item_of_all(body_NB, span, seeds) for span in spans])
+
+
+def _item_of_all(
+    body_NB: np.ndarray, span: tuple[float, int, int], seeds: Sequence[int]
+) -> tuple[float, np.ndarray | None, np.ndarray]:
+    """Return one item of records whose bodies lie alike."""
+    horizon_s, start, end = span
+    part_NB = np.ascontiguousarray(body_NB[:, start:end])
+    whole, width = memoryview(part_NB.tobytes()), end - start
+    for n, seed in enumerate(seeds):
+        if zlib.crc32(whole[n * width : (n + 1) * width], seed) != _WHOLE:
+            raise CorruptStoreError(f"the rotation or features of record {seed} are damaged")
+    payload_NB = part_NB[:, _HEAD.size : -_CHECKSUM_SIZE]
+    if horizon_s != 0.0:
+        return horizon_s, None, payload_NB.view(np.int8)
+    rotation_N4 = np.ascontiguousarray(payload_NB[:, : _ROTATION.size]).view("<f4")
+    return horizon_s, rotation_N4, payload_NB[:, _ROTATION.size :].view(np.int8)
+
+
 def unpack_extras(record_id: int, body: bytes) -> tuple[dict[float, Extra], bool]:
     """Return a record's items by horizon, and whether all of them are whole; what follows a damaged one is left out."""
     found: dict[float, Extra] = {}

@@ -88,7 +88,7 @@ def check_successors(rows: Sequence[tuple[int, bytes]], dim: int) -> None:
     Raises:
         CorruptStoreError: Names the first record.
     """
-    damaged = unpack_successors(rows, dim)[1]
+    damaged = [key for key, body in rows if not _all_whole(key, body, successor_size(dim))][:1]
     if not damaged:
         packed_N = np.frombuffer(b"".join([body for _, body in rows]), successor_layout(dim))
         times_N2 = np.stack([packed_N["horizon"], packed_N["dt"]], axis=1)
@@ -98,6 +98,14 @@ def check_successors(rows: Sequence[tuple[int, bytes]], dim: int) -> None:
         counts_N = [len(body) // successor_size(dim) for _, body in rows]
         damaged = np.repeat([key for key, _ in rows], counts_N)[~good_N].tolist()
     raise CorruptStoreError(f"a successor of record {damaged[0]} is damaged")
+
+
+def _all_whole(record_id: int, body: bytes, size: int) -> bool:
+    """Return whether what followed a record is as it was written."""
+    if not isinstance(body, bytes) or len(body) % size:
+        return False
+    seed, whole = record_id & 0xFFFFFFFF, memoryview(body)
+    return all(zlib.crc32(whole[at : at + size], seed) == WHOLE for at in range(0, len(body), size))
 
 
 def horizons_of(body: bytes, dim: int) -> list[float]:
