@@ -191,7 +191,7 @@ class Imagination:
         feature = torch.from_numpy(near["appearance_feature"]).repeat(count, 1, 1)
         # Of these features the last alone is the plan's own: how its first action differs from the one taken there.
         action_KA = self._appearance.action_KA
-        if len(action_KA):
+        if len(action_KA) and action_KA.shape[1] == action_BA.shape[1]:
             difference_BK = np.linalg.norm(action_KA - self._range.action(action_BA)[:, None], axis=2)
             known_BK = np.where(np.isfinite(difference_BK), difference_BK, 1.0).astype(np.float32)
             feature[:, : len(action_KA), -1] = torch.from_numpy(np.tanh(known_BK))

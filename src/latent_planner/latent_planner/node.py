@@ -15,6 +15,7 @@ from rclpy.task import Future
 from std_msgs.msg import Float32MultiArray, Header
 
 from latent_planner.goals import GoalError, GoalPose
+from latent_planner.judging import SurpriseJudge
 from latent_planner.locate import Located, Wish, check_alike, check_confidence, locate, usual_difference
 from latent_planner.messages import (
     COMMANDS,
@@ -132,8 +133,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
 
     Args:
         artifact: Whose motion model to begin with; None: as ``model_path`` says.
-        judge: Which of the best plans of each time are no good, as ``latent_planner.planner.Judge``: where imagined
-            plans that surprise are to be refused. It is asked on the executor's thread, so it must not wait.
+        judge: Which of the best plans of each time are no good, in the place of ``SurpriseJudge``. It is asked on the
+            executor's thread, so it must not wait.
         **node_options: As for ``rclpy.node.Node``.
     """
 
@@ -148,7 +149,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
     def prepare(self) -> None:
         """Read what the artifact and the profile know of the robot's motion."""
         params = self._params
-        manifest = (self._given or params.load()).manifest
+        artifact = self._given or params.load()
+        manifest = artifact.manifest
         if manifest.action_dim != ACTIONS:
             text = f"{manifest.action_dim} actions, expected {ACTIONS}: forward speed and yaw rate"
             raise ConfigurationError(f"the artifact '{manifest.name}' is of a robot with {text}")
@@ -162,10 +164,14 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             planner=params.planner, mppi=params.mppi, is_obeyed=params.drive, seed=params.seed,
         )  # fmt: skip
         self._motion, self._step_s, self._same = motion, manifest.step_s, SamePlace(params.same_place_m)
-        self._pursuit = Pursuit(motion, settings, self._judge)
+        self._imagining = None
+        if params.imagine and self._judge is None:
+            self._imagining = SurpriseJudge(artifact, manifest.step_s, params.surprise_margin)
+        self._pursuit = Pursuit(motion, settings, self._judge or self._imagining)
         self._watch = InputWatch(params.input_timeout_s)
         self._poses = PoseWatch("nothing can be planned")
         self._frame_id, self._z_m, self._stops_left = "", 0.0, 0
+        self._seen_last: tuple[int, np.ndarray] | None = None
 
     def _read_profile(self, motion: OwnMotion) -> None:
         if not self._params.profile:
@@ -236,6 +242,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             now_ns = believable_stamp_ns(msg.header.stamp)
             action_A = vector_from_msg(msg.action, ACTIONS, "action") if msg.has_action else None
             pose = self._pose_of(msg) if msg.has_pose else None
+            latent_D = self._latent_of(msg) if self._imagining is not None else None
         except MessageError as error:
             self._health.drop(error.reason, error.detail)
             return
@@ -245,12 +252,20 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
                 text = f"the robot's poses are in '{msg.pose_frame_id}' now, and were in '{self._frame_id}'"
                 self._end(self._run, Result.REFUSED, text)
             self._frame_id, self._z_m = msg.pose_frame_id, pose.z
+            self._seen_last = (now_ns, latent_D) if latent_D is not None else None
             self._watch.take(now_ns, self.get_clock().now().nanoseconds, monotonic())
 
     def _pose_of(self, msg: LatentState) -> Pose2:
         position, quaternion = pose_from_msg(msg.pose)
         x_m, y_m, z_m = position.tolist()
         return Pose2(x_m, y_m, z_m, yaw_of(quaternion))
+
+    def _latent_of(self, msg: LatentState) -> np.ndarray | None:
+        """Return what is seen, where it is in the basis of the memories held."""
+        window = self._held.window
+        if window is None or msg.encoder_id != window.encoder_id:
+            return None
+        return vector_from_msg(msg.latent, len(msg.latent), "latent")
 
     # ---------------------------------------------------------------- goals
 
@@ -513,6 +528,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             self._feed_back(run, Feedback.LOCATING, now_s)
             return
         self._look_for_moves(run, now_s)
+        self._prepare_to_imagine()
         decision, pose_3 = self._pursuit.step(self._watch.lag_s(now_s))
         self._health.sample("decide_ms", (monotonic() - now_s) * 1e3)
         run.left_m = decision.left_m
@@ -521,6 +537,12 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             return
         self._publish(run, decision, pose_3)
         self._feed_back(run, _STATES[decision.state], now_s, decision.cost)
+
+    def _prepare_to_imagine(self) -> None:
+        pose_3, seen = self._pursuit.pose_3, self._seen_last
+        if self._imagining is not None and pose_3 is not None and seen is not None and self._pursuit.is_replanning:
+            self._imagining.begin(seen[0], pose_3, seen[1], self._held.window)
+            self._health.gauge("plans_refused", self._imagining.refused_count)
 
     def _why_end(self, run: _Run, now_s: float) -> tuple[int, str] | None:
         """Return why a goal cannot go on; None: it can."""

@@ -33,6 +33,13 @@ class LatentPlannerParams(ModelParams):
     max_yaw_jerk_rad_s3: float = param(240.0, "Greatest change of the yaw acceleration [rad/s^3].", low=0.01, high=1e5)
     plans: int = param(1000, "Plans sampled each time.", low=32, high=100_000)
     steps: int = param(56, "Steps that each plan reaches ahead.", low=2, high=1000)
+    imagine: bool = param(
+        True, "Whether the 16 best plans are imagined with memory, and refused where that has little to say."
+    )
+    surprise_margin: float = param(
+        0.2, "By how much less memories may say along a plan than along the best known, a share of the forecast.",
+        low=0.0, high=1.0,
+    )  # fmt: skip
     reached_m: float = param(0.4, "Distance from a goal at which it is reached [m].", low=0.02, high=10.0)
     reached_rad: float = param(
         0.35, "Difference in yaw from a goal at which it is reached [rad].", low=0.01, high=math.pi

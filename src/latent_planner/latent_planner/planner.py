@@ -175,13 +175,18 @@ class Planner:
         return sample_BS3[best_B], sample_BSA[best_B]
 
     def _judged(self, sample_BSA: np.ndarray, sample_BS3: np.ndarray, cost_B: np.ndarray) -> np.ndarray:
-        """Return costs, finite for those of the best samples that the judge lets pass, or for standing still."""
+        """Return the costs that count: not those of refused samples, nor of unseen ones where most are refused."""
         assert self._judge is not None
         best_B = _best(cost_B, self._shown)
-        good_B = best_B[self._judge(sample_BS3[0, 0], sample_BSA[best_B], sample_BS3[best_B])]
-        kept_B = good_B if len(good_B) else np.array([STANDING])
-        judged_B = np.full_like(cost_B, np.inf)
-        judged_B[kept_B] = cost_B[kept_B]
+        is_good_B = self._judge(sample_BS3[0, 0], sample_BSA[best_B], sample_BS3[best_B])
+        judged_B: np.ndarray = cost_B.copy()
+        if 2 * int(is_good_B.sum()) < len(best_B):
+            # What was not looked at is no better than what was.
+            judged_B[:] = np.inf
+            judged_B[best_B] = cost_B[best_B]
+        judged_B[best_B[~is_good_B]] = np.inf
+        if not is_good_B.any():
+            judged_B[STANDING] = cost_B[STANDING]
         return judged_B
 
     def _cost(self, pose_BS3: np.ndarray, plan_BSA: np.ndarray) -> np.ndarray:

@@ -82,6 +82,11 @@ class Pursuit:
         """Whether it has a goal."""
         return self._planner is not None
 
+    @property
+    def is_replanning(self) -> bool:
+        """Whether the next step samples plans anew."""
+        return not self._settings.is_obeyed or self._count % self._settings.replan_every == 0
+
     def observe(self, stamp_ns: int, pose: Pose2 | None, action_A: np.ndarray | None) -> None:
         """Take one observation; ``action_A`` is the one in force then.
 
@@ -163,7 +168,7 @@ class Pursuit:
         if not self._settings.is_obeyed:
             self._planner.follow(self._action_A)
         pose_3 = self._present(min(max(lag_s, 0.0), _MOST_LAG_S))
-        replans = not self._settings.is_obeyed or self._count % self._settings.replan_every == 0
+        replans = self.is_replanning
         self._count += 1
         speed_m_s = self.speed_m_s()
         # One that is not known yet is none that could be taken for standing.

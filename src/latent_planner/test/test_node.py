@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import Point32, PolygonStamped, PoseStamped
+from latent_planner.judging import SurpriseJudge
 from latent_planner.params import LatentPlannerParams
 from nav_msgs.msg import OccupancyGrid, Path
 from sensor_msgs.msg import Image
@@ -269,6 +270,17 @@ def test_a_base_that_takes_twists_is_given_them(make_world, output):
     world = make_world(drive=True, output=output)
     assert world.run(pose=pose_goal(0.8)).result.name == "REACHED"
     assert output == "twist" or world.told.header.frame_id == "base_link"
+
+
+def test_the_best_plans_are_imagined(make_world, monkeypatch):
+    asked = []
+    real = SurpriseJudge.__call__
+    monkeypatch.setattr(SurpriseJudge, "__call__", lambda *given: asked.append(given[2].shape) or real(*given))
+    world = make_world(drive=True)
+    world.changes = {"encoder_id": world.memory.encoder_id}
+    assert world.run(pose=pose_goal(0.8)).result.name == "REACHED"
+    assert set(asked) == {(16, 56, 2)}
+    assert world.node._imagining._is_begun
 
 
 def test_the_parameter_file_sets_every_parameter():
