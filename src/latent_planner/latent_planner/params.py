@@ -52,7 +52,7 @@ class LatentPlannerParams(ModelParams):
         1.0, "Two memories this near, and within 30 degrees, are of one place [m].", low=0.05, high=100.0
     )
     least_confidence: float = param(
-        0.3, "A picture recognised with less is no goal, where the goal itself asks for nothing.", low=0.0, high=1.0
+        0.5, "A picture recognised with less is no goal, where the goal itself asks for nothing.", low=0.0, high=1.0
     )
     window_radius_m: float = param(
         1000.0, "Memories within this distance of the robot are planned with [m].", low=1.0, high=1e6
