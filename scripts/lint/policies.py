@@ -22,8 +22,10 @@ from latent_planner.node import LatentPlanner
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
 
 from policy_runner.node import PolicyRunner
+from spatial_memory.node import SpatialMemory
 from transition_predictor.node import TransitionPredictor
 from wm_bringup.composed import make_nodes
 from wm_ros.domain import own_domain_id
@@ -73,7 +75,13 @@ def real_endpoints() -> dict[str, Endpoints]:
     Every node follows ``/clock``, which is the most that it asks for. ROS must be up, under ``use_sim_time``.
     """
     found: dict[str, Endpoints] = {}
-    for make in (lambda: [*make_nodes(), SimulatedRobot()], lambda: [TransitionPredictor(), _planner(), _runner()]):
+    # Pictures are made, and the camera is listened to for them, only while somebody looks.
+    viewer = Node("viewer")
+    viewer.create_subscription(Image, "imagination/image", lambda _: None, 1)
+    for make in (
+        lambda: [*make_nodes(), SimulatedRobot()],
+        lambda: [TransitionPredictor(), _memory(), _planner(), _runner()],
+    ):
         nodes = make()
         for name, endpoints in _settled(nodes).items():
             mine = found.setdefault(name, {kind: set() for kind in _KINDS})
@@ -81,7 +89,15 @@ def real_endpoints() -> dict[str, Endpoints]:
                 mine[kind] |= names
         for node in nodes:
             node.destroy_node()
+    viewer.destroy_node()
     return found
+
+
+def _memory() -> Node:
+    """Return a memory that keeps pictures."""
+    return SpatialMemory(
+        parameter_overrides=[Parameter("store_thumbnails", value=True), Parameter("db_path", value=":memory:")]
+    )
 
 
 def _planner() -> Node:
