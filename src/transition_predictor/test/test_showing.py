@@ -16,6 +16,7 @@ from transition_predictor.showing.strip import (
     Preference,
     read_jpeg,
     side_by_side,
+    similarity,
 )
 from wm_core.images import image_from_msg
 from wm_interfaces.msg import MemoryRecord
@@ -58,6 +59,15 @@ def test_the_kind_that_was_closer_to_what_was_seen_is_shown():
     always = Preference(REMEMBERED)
     always.learn(seen_SSC, {DECODED: near_SSC, REMEMBERED: far_SSC})
     assert always.order() == (REMEMBERED,)
+
+
+def test_pictures_are_alike_by_their_structure():
+    rng = np.random.default_rng(1)
+    seen_SSC = cv2.resize(rng.integers(0, 256, (12, 12, 3), np.uint8), (64, 64), interpolation=cv2.INTER_NEAREST)
+    moved_SSC, blurred_SSC = np.roll(seen_SSC, 1, axis=1), cv2.GaussianBlur(seen_SSC, (0, 0), 12.0)
+    assert similarity(seen_SSC, seen_SSC) == pytest.approx(1.0)
+    assert similarity(moved_SSC, seen_SSC) > 2 * similarity(blurred_SSC, seen_SSC)
+    assert similarity(255 - seen_SSC, seen_SSC) < 0.0
 
 
 def test_pictures_stand_in_a_row_with_captions():

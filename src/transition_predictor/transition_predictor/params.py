@@ -55,7 +55,7 @@ class TransitionPredictorParams(ModelParams):
     imagination_pictures: str = param(
         "auto",
         "What shows the foreseen: pictures that the artifact decodes, those that are remembered, or auto: whichever "
-        "was closer to what was then seen.",
+        "was more like what was then seen.",
         choices=KINDS,
     )
     image_transport: str = param("auto", "How the camera's pictures come, as in latent_publisher.", choices=TRANSPORTS)

@@ -117,8 +117,8 @@ class PictureTopic:
             ahead_s = (newest.target_ns - newest.made_ns) * 1e-9
             tiles = [
                 (seen_HW3, "seen"),
-                self._tile(due_by_kind, f"foreseen {ahead_s:.1f} s ago"),
-                self._tile(next_by_kind, f"in {ahead_s:.1f} s"),
+                self._tile(due_by_kind, f"{ahead_s:.0f} s ago"),
+                self._tile(next_by_kind, f"in {ahead_s:.0f} s"),
             ]
             strip_HW3 = side_by_side(tiles, _SIDE_PX)
         except (MessageError, FrameError) as error:

@@ -20,7 +20,9 @@ _CAPTION_PX, _SIZE, _GREY, _WHITE = 18, 0.42, 40, (255, 255, 255)
 _MOST_FORESEEN = 200
 # What came in one look counts this much less with each that follows.
 _KEEP = 0.8
-_COMPARED_PX = 32
+_COMPARED_PX = 64
+# Of structural similarity: width of its window [px], and what keeps it from dividing by nothing.
+_WINDOW, _C1, _C2 = 1.5, (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,8 @@ class Preference:
         """Compare pictures of one moment, by kind, with what was seen; of a single kind there is nothing to learn."""
         if len(shown) < 2:
             return
-        small_SSC = _small(seen_HW3)
         for kind, picture_HW3 in shown.items():
-            error = float(np.mean(np.square(_small(picture_HW3) - small_SSC)))
+            error = 1.0 - similarity(picture_HW3, seen_HW3)
             self._error[kind] = _KEEP * self._error.get(kind, error) + (1.0 - _KEEP) * error
 
     def order(self) -> tuple[str, ...]:
@@ -99,8 +100,29 @@ class Preference:
         return (REMEMBERED, DECODED) if is_better else (DECODED, REMEMBERED)
 
 
-def _small(picture_HW3: np.ndarray) -> np.ndarray:
-    return prepare_image(picture_HW3, _COMPARED_PX).astype(np.float32)
+def similarity(one_HW3: np.ndarray, other_HW3: np.ndarray) -> float:
+    """Return the structural similarity of two pictures, at most 1: a blur of the mean is like nothing.
+
+    Source: Wang, Bovik, Sheikh and Simoncelli, Image Quality Assessment: From Error Visibility to Structural Similarity
+        (2004).
+    """
+    one, other = (_grey(picture_HW3) for picture_HW3 in (one_HW3, other_HW3))
+    mean_one, mean_other = _around(one), _around(other)
+    variance_one = _around(one * one) - mean_one**2
+    variance_other = _around(other * other) - mean_other**2
+    shared = _around(one * other) - mean_one * mean_other
+    light = (2 * mean_one * mean_other + _C1) / (mean_one**2 + mean_other**2 + _C1)
+    structure = (2 * shared + _C2) / (variance_one + variance_other + _C2)
+    return float((light * structure).mean())
+
+
+def _grey(picture_HW3: np.ndarray) -> np.ndarray:
+    small_SSC = prepare_image(picture_HW3, _COMPARED_PX)
+    return np.asarray(cv2.cvtColor(small_SSC, cv2.COLOR_RGB2GRAY), np.float64)
+
+
+def _around(value_SS: np.ndarray) -> np.ndarray:
+    return np.asarray(cv2.GaussianBlur(value_SS, (0, 0), _WINDOW))
 
 
 def read_jpeg(jpeg: bytes) -> np.ndarray | None:
