@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Path
 
 from wm_core.memory.packed import Neighbours
 from wm_core.se2 import Pose2
-from wm_interfaces.msg import LatentForecast
+from wm_core.se3 import quaternion_of
+from wm_interfaces.msg import Imagined, LatentForecast
 from wm_ros import pose_to_msg, qos, stamp_msg
-from wm_ros.foresight import covariance_of, used_shapes
+from wm_ros.foresight import covariance_of, imagined_path, used_shapes
 from wm_testing.viewer import Viewer
 from world_model.runtime.retrieved import Memory
 
@@ -36,6 +38,23 @@ def test_the_expected_pose_and_the_memories_used_are_shown_in_the_frame_of_the_p
     assert drawn.frames == {"odom"}
     memory, expected, line = drawn.of("used")
     assert (line.points[0], line.points[1]) == (expected.points[0], memory.points[0])
+
+
+def test_the_path_that_is_foreseen_gives_way_to_one_that_was_imagined_for_somebody(make_world):
+    world = make_world()
+    paths: list[Path] = []
+    world.peer.create_subscription(Path, "/imagination/path", paths.append, qos.LATCHED)
+    world.until(lambda: world.node._foresight._paths.get_subscription_count())
+    prediction = world.predict(0, pose_frame_id="odom")
+    world.until(lambda: bool(paths))
+    ahead = [forecast.pose for forecast in prediction.forecasts if forecast.has_pose]
+    assert [each.pose for each in paths[-1].poses] == [pose_to_msg((0.0, 0.0, 0.0), quaternion_of(0.0)), *ahead]
+    assert paths[-1].header.frame_id == "odom"
+    imagined = Imagined(has_poses=True, times_s=[0.1, 0.2], pose_frame_id="odom", poses=[1.0, 2, 0, 3, 4, 0, 9, 9, 9])
+    world.node._foresight.imagined(imagined)
+    world.predict(1, pose_frame_id="odom")
+    world.until(lambda: [each.pose.position.x for each in paths[-1].poses] == [1.0, 3.0])
+    assert imagined_path(Imagined()).poses == []
 
 
 def test_nothing_is_made_while_nobody_looks(make_world):

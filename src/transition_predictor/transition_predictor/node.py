@@ -105,10 +105,10 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
     the memories around the robot by ``/spatial_memory/window`` and asks ``/spatial_memory/query_batch`` beyond them.
     Publishes ``/latent_next`` (std_msgs/Float32MultiArray, one step ahead), ``/latent_next/state``
     (wm_interfaces/LatentPrediction) and, when the predicted time has come, ``/prediction_error``
-    (wm_interfaces/PredictionError); for viewers ``/latent_next/pose`` (geometry_msgs/PoseWithCovarianceStamped) and
-    ``/transition_predictor/markers`` (visualization_msgs/MarkerArray). A memory that does not answer within
-    ``memory_deadline_s`` is not waited for. Serves
-    ``~/imagine`` and the action ``~/imagine_stream`` on a thread of its own.
+    (wm_interfaces/PredictionError); for viewers ``/latent_next/pose`` (geometry_msgs/PoseWithCovarianceStamped),
+    ``/imagination/path`` (nav_msgs/Path) and ``/transition_predictor/markers`` (visualization_msgs/MarkerArray). A
+    memory that does not answer within ``memory_deadline_s`` is not waited for. Serves ``~/imagine`` and the action
+    ``~/imagine_stream`` on a thread of its own.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._held = HeldMemories(self, self._health, settings, self._window_source)
         self.create_service(Trigger, "~/reload", self._on_reload)
         self._imagination = ImaginationServer(
-            self, self._artifact, params.top_k or None, self._window_source, self._scene
+            self, self._artifact, params.top_k or None, self._window_source, self._scene, self._foresight.imagined
         )
         self._pictures = PictureTopic(
             self, self._imagination, self._manifest.step_s, params.imagination_rate, params.imagination_pictures,
@@ -515,7 +515,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._state_publisher.publish(msg)
         furthest = msg.forecasts[-1]
         header = Header(stamp=state.header.stamp, frame_id=state.pose_frame_id or "map")
-        self._foresight.publish(furthest, answer.memories, header)
+        self._foresight.publish(state.pose if state.has_pose else None, msg.forecasts, answer.memories, header)
         if self._expected_frame is not None and furthest.has_pose:
             self._expected_frame.publish(furthest.pose, state.pose_frame_id or "map", state.header.stamp)
 

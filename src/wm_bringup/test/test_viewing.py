@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from ament_index_python.packages import get_package_prefix
+from latent_planner.node import LatentPlanner
 from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
@@ -27,15 +28,17 @@ from bag_player.sent_log import SentLog
 from wm_bringup.configuration import NODES
 from wm_bringup.viewing import Shown, adapted, displays, written
 from wm_ros import message_class
+from wm_testing.nodes import ros_context
 from wm_testing.system import listening, make_bag, play, wait_until
+
+__all__ = ["ros_context"]
 
 SHIPPED = Path(__file__).parents[3] / "config"
 CONFIGURATION = yaml.safe_load((SHIPPED / "world_model.rviz").read_text())
 DISPLAYS = list(displays(CONFIGURATION))
-PLANNED = {"/latent_planner/candidates", "/latent_planner/field", "/latent_planner/route", "/planned_path"}
-IMAGINED = {"/imagination/image", "/imagination/path"}
-ON_REQUEST = IMAGINED | (set() if "latent_planner" in NODES else PLANNED)
-"""What nobody publishes before it is asked for."""
+PLANNED = {"/latent_planner/field", "/latent_planner/markers", "/latent_planner/route", "/planned_path"}
+ON_REQUEST = set() if "latent_planner" in NODES else PLANNED
+"""What nobody publishes unless a node is started that the graph does not need."""
 IMAGES = {"/camera/image_raw", "/imagination/image"}
 """What has no place in the world, so that its frame need not be known."""
 PLUGINS = {"Grid", "Image", "Map", "MarkerArray", "Path", "PoseWithCovariance"}
@@ -71,6 +74,20 @@ def test_the_shipped_file_is_used_where_it_fits():
     assert written(SHIPPED, "map", "wm_robot", lambda topic: topic) == SHIPPED / "world_model.rviz"
     made = written(SHIPPED, "odom", "wm_robot", lambda topic: topic)
     assert yaml.safe_load(made.read_text())["Visualization Manager"]["Global Options"]["Fixed Frame"] == "odom"
+
+
+@pytest.mark.usefixtures("ros_context")
+def test_what_the_planner_publishes_is_of_that_type_and_to_be_heard(monkeypatch: pytest.MonkeyPatch, artifact: Path):
+    monkeypatch.setenv("WM_CHECKPOINT_PATH", str(artifact))
+    planner = LatentPlanner()
+    offered = {each.topic_name: each for each in planner.publishers}
+    for display in (each for each in DISPLAYS if each.topic in PLANNED):
+        publisher = offered[display.topic]
+        assert publisher.msg_type is message_class(display.type, display.name)
+        level, why = qos_check_compatible(publisher.qos_profile, profile_of(display))
+        assert level != QoSCompatibility.ERROR, f"{display}: {why}"
+    planner.destroy_node()
+    assert {each.topic for each in DISPLAYS} >= PLANNED
 
 
 @pytest.fixture

@@ -7,18 +7,23 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 
 import numpy as np
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import Pose, PoseStamped, PoseWithCovarianceStamped
+from nav_msgs.msg import Path
 from rclpy.node import Node
 from std_msgs.msg import Header
 
 from wm_core.drawing import Color, Shape, star
 from wm_core.memory.packed import Neighbours
-from wm_interfaces.msg import LatentForecast
+from wm_core.se3 import quaternion_of
+from wm_interfaces.msg import Imagined, LatentForecast
 from wm_ros import qos
 from wm_ros.markers import MarkerSheet
+from wm_ros.messages import pose_to_msg
 from world_model.runtime.retrieved import Memory
 
 _DRAW_EVERY_S = 0.2
+_HELD_S = 5.0
+"""So long what was imagined for somebody is shown, and not what the forecasts say."""
 _EXPECTED: Color = (0.20, 0.85, 0.95, 1.0)
 _USED: Color = (0.95, 0.85, 0.20, 1.0)
 _AXES = (0, 7, 14, 21, 28, 35)
@@ -52,8 +57,23 @@ def used_shapes(forecast: LatentForecast, memories: Iterable[Sequence[Memory] | 
     return star("used", place_K3, np.array((at.x, at.y, at.z)), _USED, _EXPECTED)
 
 
+def path_of(poses: Iterable[Pose], header: Header) -> Path:
+    """Returns a path through some poses."""
+    return Path(header=header, poses=[PoseStamped(header=header, pose=pose) for pose in poses])
+
+
+def imagined_path(imagined: Imagined) -> Path:
+    """Returns the path of the first candidate that was imagined; without poses, an empty one."""
+    count = len(imagined.times_s) if imagined.has_poses else 0
+    pose_H3 = np.array(imagined.poses[: 3 * count], np.float64).reshape(-1, 3)
+    poses = [pose_to_msg((x, y, 0.0), quaternion_of(yaw)) for x, y, yaw in pose_H3.tolist()]
+    return path_of(poses, Header(stamp=imagined.stamp, frame_id=imagined.pose_frame_id or "map"))
+
+
 class Foresight:
-    """Publishes ``latent_next/pose`` and ``~/markers`` for whoever looks; costs nothing while nobody does.
+    """Publishes ``latent_next/pose``, ``imagination/path`` and ``~/markers`` for whoever looks.
+
+    Costs nothing while nobody does.
 
     Args:
         node: Who publishes.
@@ -61,23 +81,38 @@ class Foresight:
 
     def __init__(self, node: Node) -> None:
         self._poses = node.create_publisher(PoseWithCovarianceStamped, "latent_next/pose", qos.STREAM)
+        self._paths = node.create_publisher(Path, "imagination/path", qos.LATCHED)
         self._sheet = MarkerSheet(node, "~/markers")
-        self._next_s = 0.0
+        self._next_s = self._path_next_s = 0.0
+
+    def imagined(self, imagined: Imagined) -> None:
+        """Shows the path of what was imagined for somebody."""
+        self._path_next_s = monotonic() + _HELD_S
+        self._paths.publish(imagined_path(imagined))
 
     def publish(
-        self, forecast: LatentForecast, memories: Iterable[Sequence[Memory] | Neighbours] | None, header: Header
+        self,
+        here: Pose | None,
+        forecasts: Sequence[LatentForecast],
+        memories: Iterable[Sequence[Memory] | Neighbours] | None,
+        header: Header,
     ) -> None:
-        """Publishes what one forecast expects.
+        """Publishes what forecasts expect, and which memories say so of the furthest.
 
         Args:
-            forecast: The furthest.
-            memories: Answers in which its memories are; None: there were none.
-            header: Stamp of what it was made from, and frame of its pose.
+            here: Where the robot is; None: not known.
+            forecasts: By their horizon.
+            memories: Answers in which their memories are; None: there were none.
+            header: Stamp of what they were made from, and frame of their poses.
         """
+        forecast = forecasts[-1]
         if forecast.has_pose and self._poses.get_subscription_count():
             msg = PoseWithCovarianceStamped(header=header)
             msg.pose.pose, msg.pose.covariance = forecast.pose, covariance_of(forecast.pose_std)
             self._poses.publish(msg)
+        if here is not None and monotonic() >= self._path_next_s and self._paths.get_subscription_count():
+            self._path_next_s = monotonic() + _DRAW_EVERY_S
+            self._paths.publish(path_of([here, *(each.pose for each in forecasts if each.has_pose)], header))
         if monotonic() < self._next_s or not self._sheet.is_watched:
             return
         self._next_s = monotonic() + _DRAW_EVERY_S

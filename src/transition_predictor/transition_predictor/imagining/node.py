@@ -114,6 +114,7 @@ class ImaginationServer:
         top_k: Memories at each place; None: as the artifact was trained.
         source: A memory in the same process; None: its services.
         scene: Returns what the predictor knows now; called by the executor.
+        show: Told of what was imagined, by the executor.
     """
 
     def __init__(
@@ -123,8 +124,9 @@ class ImaginationServer:
         top_k: int | None,
         source: WindowSource | None,
         scene: Callable[[], Scene],
+        show: Callable[[ImaginedMsg], None] = lambda _: None,
     ) -> None:
-        self._node, self._scene, self._is_closed = node, scene, False
+        self._node, self._scene, self._show, self._is_closed = node, scene, show, False
         memory = MemoryService(node, source)
         self.imaginer = Imaginer(artifact, top_k, memory, memory)
         self.work = LongWork("imagination", lambda: node.executor, CoreError)
@@ -193,6 +195,7 @@ class ImaginationServer:
             response.message = clipped(result, 500)
             return response
         response.success, response.imagined = True, result
+        self._show(result)
         health.sample("imagine_ms", response.compute_ms)
         return response
 

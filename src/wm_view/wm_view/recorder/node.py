@@ -29,13 +29,13 @@ _POSES: tuple[tuple[str, str, Color], ...] = (
 )
 _PATHS: tuple[tuple[str, str, QoSProfile, Color], ...] = (
     ("planned_path", "planned", _ANY, (0.24, 0.9, 0.24, 1.0)),
-    ("imagination/path", "imagined", _ANY, (0.9, 0.43, 0.9, 1.0)),
+    ("imagination/path", "imagined", qos.LATCHED, (0.9, 0.43, 0.9, 1.0)),
     ("latent_planner/route", "route", qos.LATCHED, (0.94, 0.94, 0.94, 0.6)),
 )
 _MARKERS: tuple[tuple[str, str, QoSProfile], ...] = (
     ("spatial_memory/markers", "memory", qos.DRAWN),
     ("transition_predictor/markers", "used", qos.DRAWN),
-    ("latent_planner/candidates", "candidates", _ANY),
+    ("latent_planner/markers", "planner", qos.DRAWN),
 )
 _FAR_S = 0.9
 
@@ -44,7 +44,7 @@ class ViewRecorder(ManagedNode[ViewRecorderParams]):
     """Write what the graph says into a file for a viewer, with its layout.
 
     Subscribes the camera, ``/imagination/image``, ``/latent/pose``, ``/latent_next/pose``, ``/latent_next/state``,
-    ``/prediction_error``, ``/planned_path``, ``/imagination/path``, ``/latent_planner/{route,candidates,field}``,
+    ``/prediction_error``, ``/planned_path``, ``/imagination/path``, ``/latent_planner/{route,markers,field}``,
     ``/spatial_memory/markers``, ``/transition_predictor/markers`` and ``/diagnostics``; publishes nothing. The file is
     whole once the node has ended.
     """
