@@ -170,6 +170,14 @@ class Drives:
         """Return how fast the way was driven there [m/s]."""
         return float(self.length_L[place.leg] / self.time_L[place.leg])
 
+    def speed_before(self, place: Place, time_s: float) -> float:
+        """Return how fast the way was driven over some time before a place [m/s], as far as the drive goes back."""
+        leg, length_m, spent_s = place.leg, place.share * self.length_L[place.leg], place.share * self.time_L[place.leg]
+        while spent_s < time_s and leg > 0 and self._next_L[leg - 1] == leg:
+            leg -= 1
+            length_m, spent_s = length_m + self.length_L[leg], spent_s + self.time_L[leg]
+        return float(length_m / spent_s) if spent_s > 0.0 else self.speed(place)
+
     def name(self, place: Place) -> tuple[int, int]:
         """Return session and stamp [ns] of a place, by which it is found again."""
         leg = place.leg

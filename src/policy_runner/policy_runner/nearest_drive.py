@@ -20,6 +20,7 @@ YAW_RATE, STEERING_ANGLE, NOTHING = "yaw_rate", "steering_angle", "nothing"
 STEERINGS = (YAW_RATE, STEERING_ANGLE, NOTHING)
 _LEAST_SPEED_M_S = 0.1
 _MOST_OFF_M = 0.5
+_SPEED_S = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,7 @@ class NearestDrive:
             turned_more_rad_s = self._yaw_rate(drives, off, action_A) - remembered_rad_s
             against.append((observation.stamp_ns + round(len(actions) * settings.step_s * 1e9), turned_more_rad_s))
             actions.append(action_A)
-            if not self._carry(drives, off, turned_more_rad_s):
+            if not self._carry(drives, off, turned_more_rad_s, action_A):
                 break
         if len(actions) <= len(decided_PA):
             raise PolicyError("the remembered drive ends here, and no other goes on")
@@ -134,7 +135,9 @@ class NearestDrive:
         way_3, speed = drives.pose(place), observation.speed_m_s
         dx, dy = pose_3[:2] - way_3[:2]
         left_m = math.cos(way_3[2]) * dy - math.sin(way_3[2]) * dx
-        pace = min(1.0, max(0.0, speed / drives.speed(place))) if math.isfinite(speed) else 1.0
+        # The robot's speed is a mean over the last moments, so the drive's has to be one, too.
+        usual = drives.speed_before(place, _SPEED_S)
+        pace = min(1.0, max(0.0, speed / usual)) if math.isfinite(speed) else 1.0
         off = _Off(place, float(left_m), float(wrap_angle(pose_3[2] - way_3[2])), pace)
         self._respond(drives, off, observation.stamp_ns)
         return drives, off
@@ -153,10 +156,12 @@ class NearestDrive:
         off.left_m += speed * math.sin(off.yaw_rad) * self._settings.step_s
         off.yaw_rad = float(wrap_angle(off.yaw_rad + turned_more_rad_s * self._settings.step_s))
 
-    def _most_pace(self, drives: Drives, off: _Off) -> float:
-        """Return the share of the drive's speed that the robot may come up to."""
+    def _pace_of(self, drives: Drives, off: _Off, action_A: np.ndarray) -> float:
+        """Return the share of the drive's speed that a command brings the robot up to."""
         wanted = float(drives.action(off.place)[0])
-        return 1.0 if not self._steers or wanted <= self._settings.most_speed else self._settings.most_speed / wanted
+        if not self._steers or wanted <= 0.0:
+            return 1.0
+        return min(1.0, max(0.0, min(float(action_A[0]), self._settings.most_speed) / wanted))
 
     def _bend(self, speed: float, curve: float) -> float:
         if self._settings.steering == YAW_RATE:
@@ -190,14 +195,14 @@ class NearestDrive:
         speed = max(off.pace * drives.speed(off.place), _LEAST_SPEED_M_S)
         return speed * math.tan(action_A[1]) / self._settings.wheelbase_m
 
-    def _carry(self, drives: Drives, off: _Off, turned_more_rad_s: float) -> bool:
+    def _carry(self, drives: Drives, off: _Off, turned_more_rad_s: float, action_A: np.ndarray) -> bool:
         """Go a step ahead; return whether the way goes on."""
         settings = self._settings
-        speed = off.pace * drives.speed(off.place)
+        pace, speed = self._pace_of(drives, off, action_A), off.pace * drives.speed(off.place)
         place = drives.after(off.place, off.pace * settings.step_s, settings.most_m)
         if place is None:
             return False
         off.place = place
         self._turn(off, speed, turned_more_rad_s)
-        off.pace += (self._most_pace(drives, off) - off.pace) * min(1.0, settings.step_s / settings.lag_s)
+        off.pace += (pace - off.pace) * min(1.0, settings.step_s / settings.lag_s)
         return True

@@ -68,7 +68,7 @@ class Observation:
         stamp_ns: When the robot saw it [ns]; the first action of the chunk is for this time.
         latent_D: What it saw.
         pose_3: Where it was; None: not known.
-        speed_m_s: How fast it was moving; NaN: not known.
+        speed_m_s: How fast it was moving, the mean over the last 0.4 s; NaN: not known.
         action_A: The command in force; None: not known.
         decided_PA: What is commanded from ``stamp_ns`` on, whatever the policy says, at its own step.
         memories: What is remembered around it; None: nothing can be told.
