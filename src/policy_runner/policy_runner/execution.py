@@ -198,7 +198,8 @@ class Execution:
 
     def decided(self, stamp_ns: int, step_s: float, now_ns: int) -> np.ndarray:
         """Return what is commanded whatever a chunk asked for now will say, from a stamp on at a step [s], [P, A]."""
-        end_ns = now_ns + round(self.latency.reckoned_s * _NS)
+        # As far as a usual answer takes: reckoning with a late one would put every correction off as long.
+        end_ns = now_ns + round(self.latency.usual_s * _NS)
         count = max(0, int((end_ns - stamp_ns) / (step_s * _NS)) + 1)
         times = [stamp_ns + round(number * step_s * _NS) for number in range(count)]
         decided = [self._decided_at(time_ns, now_ns) for time_ns in times]

@@ -32,6 +32,11 @@ class Latency:
         return self._measured[-1] if self._measured else math.nan
 
     @property
+    def usual_s(self) -> float:
+        """The median [s]; the guess, as long as none was measured."""
+        return float(np.median(self._measured)) if self._measured else self._guess_s
+
+    @property
     def reckoned_s(self) -> float:
         """What few exceed [s]; while few were measured, the guess counts as one of them."""
         measured = list(self._measured)

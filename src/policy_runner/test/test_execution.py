@@ -193,7 +193,7 @@ def test_what_is_decided_is_what_was_sent_and_what_is_planned():
     world.go(3.0)
     now_ns = round(world.now_s * S)
     decided = world.run.decided(now_ns - S // 10, 0.05, now_ns)
-    assert len(decided) >= (0.1 + world.run.latency.reckoned_s) / 0.05
+    assert len(decided) >= (0.1 + world.run.latency.usual_s) / 0.05
     assert decided == pytest.approx(np.full((len(decided), 1), 0.5))
 
 
