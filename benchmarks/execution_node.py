@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float32MultiArray
 
-from benchmarks.execution_runner import NS, Fault
+from benchmarks.execution_runner import NS, Fault, nearest_drive
 from benchmarks.taught import ENCODER_ID, Z_DIM, Route, TaughtMemory
 from policy_runner.chunks import Chunk
 from policy_runner.nearest_drive import NearestDrive
@@ -57,7 +57,7 @@ class _Late:
     takes = NearestDrive.takes
 
     def __init__(self, world: _World, latency_s: float, jitter: float, seed: int) -> None:
-        self._policy, self._world = NearestDrive(2), world
+        self._policy, self._world = nearest_drive(), world
         self._latency, self._rng = (latency_s, jitter), np.random.default_rng(seed)
         self.action_dim, self.step_s = self._policy.action_dim, self._policy.step_s
 

@@ -52,7 +52,8 @@ class Runner(Protocol):
         """End."""
 
 
-def _policy() -> NearestDrive:
+def nearest_drive() -> NearestDrive:
+    """Return the nearest drive as the node makes it."""
     params = PolicyRunnerParams()
     return NearestDrive(
         2, NearestDriveSettings(steps=params.chunk_steps, step_s=params.chunk_step_s, most_speed=params.high[0])
@@ -74,7 +75,7 @@ class CoreRunner:
         settings = ExecutionSettings(replan_s=params.replan_s, stale_s=params.stale_s, hold_s=params.hold_s)
         limiter = Limiter(params.limits, PERIOD_S)
         self._execution = Execution(settings, ChunkBuffer(Combining(PREFIX)), limiter, np.zeros(2))
-        self._memories, self._policy, self._track = route.memories, _policy(), Track()
+        self._memories, self._policy, self._track = route.memories, nearest_drive(), Track()
         self._latency, self._rng = (latency_s, jitter), np.random.default_rng(seed)
         self._due: tuple[float, float, Chunk | None] | None = None
 
@@ -93,7 +94,7 @@ class CoreRunner:
         now_s = now_ns / NS
         kind = fault.kind if fault is not None else ""
         if kind == "restarted" and self._due is not None:
-            self._due, self._policy = None, _policy()
+            self._due, self._policy = None, nearest_drive()
         if self._due is not None and self._due[0] <= now_s and kind != "killed":
             _, asked_s, chunk = self._due
             self._due = None
