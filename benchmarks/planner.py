@@ -15,7 +15,7 @@ import torch
 from latent_planner.costs import GoalLatent, Imagined, TotalCost
 from latent_planner.goals import look_up
 from latent_planner.ground import Ground, GroundSettings
-from latent_planner.imagination import Imagination, Standpoint
+from latent_planner.imagination import TOP_K, Imagination, Standpoint
 from latent_planner.limits import Limits
 from latent_planner.mppi import MppiSettings
 from latent_planner.optimisers import Cem, SearchSettings
@@ -33,7 +33,7 @@ from world_model.runtime.motion_model import MotionModel
 LAPS, MEMORIES, LOOKED_UP, LATENT = 10, 20_000, 100_000, 32
 LIMITS = Limits(high=(1.2, 2.0))
 SEARCH, DISCOUNT, AHEAD = SearchSettings(), 0.99, 40
-RUN, STANDPOINTS, TIMED_ROWS, JUDGED = 900, (60, 100, 150), 500, 64
+RUN, STANDPOINTS, TIMED_ROWS, ROUNDS, JUDGED = 900, (60, 100, 150), 500, 5, 64
 
 
 def spent_ms(work: Callable[[], object], times: int) -> float:
@@ -112,17 +112,40 @@ class Decision:
         return self.cost(Imagined(imagined.plan_BSA, imagined.pose_BS3, latent_BSD))
 
 
-def row_by_row(decision: Decision, artifact: Artifact, plan_BSA: np.ndarray) -> dict[str, Any]:
-    """Return the time of a row in each runtime [ms], and by how much the costs differ from the batch's."""
+def beside_rows(decision: Decision, artifact: Artifact, rounds: int) -> dict[str, Any]:
+    """Return the times of a decision and of a row in each runtime, in turns, and by how much their costs differ.
+
+    Args:
+        decision: The decision.
+        artifact: Whose forecaster.
+        rounds: How often they take turns; each runtime makes ``TIMED_ROWS`` rows in all.
+    """
+    plan_BSA = decision.plan()[0]
     rows = Rows(decision.imagination, plan_BSA)
     imagined = decision.imagination.imagine(plan_BSA)
-    count = TIMED_ROWS // plan_BSA.shape[1]
-    few = Imagined(plan_BSA[:count], imagined.pose_BS3[:count])
-    cost_B, row_ms, worst = decision.cost(imagined)[:count], {}, 0.0
-    for name, forecast in (("torchscript", torchscript(artifact)), ("onnx", onnx(artifact, *rows.inputs(0, 0)))):
-        latent_BSD, row_ms[name] = rows.run(forecast, TIMED_ROWS)
-        worst = max(worst, float(np.abs(decision.cost_of(few, latent_BSD) / cost_B - 1.0).max()))
-    return {"row_ms": row_ms, "cost_difference": worst}
+    steps = plan_BSA.shape[1]
+    count = TIMED_ROWS // rounds // steps * steps
+    few = Imagined(plan_BSA[: count // steps], imagined.pose_BS3[: count // steps])
+    cost_B = decision.cost(imagined)[: count // steps]
+    runtimes = {"torchscript": torchscript(artifact), "onnx": onnx(artifact, *rows.inputs(0, 0))}
+    row_ms: dict[str, list[float]] = {name: [] for name in runtimes}
+    planner_ms, worst = [], 0.0
+    for _ in range(rounds):
+        for name, forecast in runtimes.items():
+            latent_BSD, taken_ms = rows.run(forecast, count)
+            row_ms[name].append(taken_ms)
+            worst = max(worst, float(np.abs(decision.cost_of(few, latent_BSD) / cost_B - 1.0).max()))
+        planner_ms.append(spent_ms(decision.plan, 3))
+    medians = {name: float(np.median(values)) for name, values in row_ms.items()}
+    forecasts = SEARCH.plans * SEARCH.steps * SEARCH.iterations
+    loop_ms = min(medians.values()) * forecasts
+    middle_ms = float(np.median(planner_ms))
+    least_ms = min(min(values) for values in row_ms.values()) * forecasts
+    return {
+        "loop_ms": round(loop_ms, 1), "planner_ms": round(middle_ms, 1), "ratio": round(loop_ms / middle_ms, 1),
+        "row_ms": {name: round(value, 3) for name, value in medians.items()}, "cost_difference": worst,
+        "least": {"loop_ms": round(least_ms, 1), "planner_ms": min(planner_ms)},
+    }  # fmt: skip
 
 
 def agreement(decision: Decision, artifact: Artifact, seed: int, at: int, encoder: Encoder) -> dict[str, float]:
@@ -154,14 +177,7 @@ def latent_search(options: argparse.Namespace) -> dict[str, Any]:
     window = window_of(runs, artifact.manifest.encoder_id, step_s)
     now = drive(options.seed, RUN, encoder, 10.0)
     decision = Decision(artifact, now, STANDPOINTS[-1], window, options.threads)
-    planner_ms = spent_ms(decision.plan, max(3, options.repeat // 5))
-    loop = row_by_row(decision, artifact, decision.plan()[0])
-    forecasts = SEARCH.plans * SEARCH.steps * SEARCH.iterations
-    loop_ms = min(loop["row_ms"].values()) * forecasts
-    found: dict[str, Any] = {
-        "loop_ms": round(loop_ms, 1), "planner_ms": planner_ms, "ratio": round(loop_ms / planner_ms, 1), **loop,
-        "window": len(window),
-    }  # fmt: skip
+    found = beside_rows(decision, artifact, ROUNDS) | {"window": len(window)}
     if options.agreement:
         decisions = [(at, Decision(artifact, now, at, window, options.threads)) for at in STANDPOINTS]
         found["rank_correlation"] = {
@@ -184,7 +200,8 @@ def main() -> None:
     found["config"] = {
         "candidates": SEARCH.plans, "decisions": SEARCH.steps, "decision_s": SEARCH.step_s,
         "iterations": SEARCH.iterations, "elites": SEARCH.elites, "discount": DISCOUNT, "threads": options.threads,
-        "timed_rows": TIMED_ROWS, "mppi_plans": 1000, "mppi_steps": 56, "memories": MEMORIES, "looked_up": LOOKED_UP,
+        "timed_rows": TIMED_ROWS, "memories_each": TOP_K, "mppi_plans": 1000, "mppi_steps": 56,
+        "memories": MEMORIES, "looked_up": LOOKED_UP,
         "latent": LATENT, "seed": options.seed,
     }  # fmt: skip
     print(json.dumps(found, indent=2))

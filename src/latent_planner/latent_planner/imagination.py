@@ -9,6 +9,7 @@ Shape suffixes: B = plans, S = steps, A = action size, D = latent size, K = neig
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,9 @@ from world_model.runtime.motion_model import MotionModel, expected_error
 from world_model.runtime.ranges import TrainingRange
 from world_model.runtime.retrieved import MemoryRequest, Present, appearance_arrays
 from world_model.runtime.tensors import Observed, Retrieved
+
+TOP_K = 4
+"""Memories per step: for the price of half as many as one forecast asks for, plans cost and rank the same."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,8 @@ class Imagination:
         artifact: With or without a transition; without one, what is remembered at a place is what will be seen there.
         vehicle: The robot's motion; its step is the artifact's.
         decision_s: Time of one step of a plan [s], a multiple of the vehicle's step.
-        top_k: Memories per step; default: as trained.
-        threads: How many parts of the forecast run at a time.
+        top_k: Memories per step.
+        threads: How many parts of the plans are forecast at a time.
         use_memory: False imagines with the network that was trained without memory, for comparison.
 
     Attributes:
@@ -71,7 +75,7 @@ class Imagination:
     """
 
     def __init__(
-        self, artifact: Artifact, vehicle: Vehicle, *, decision_s: float = 0.2, top_k: int | None = None,
+        self, artifact: Artifact, vehicle: Vehicle, *, decision_s: float = 0.2, top_k: int = TOP_K,
         threads: int = 1, use_memory: bool = True,
     ) -> None:  # fmt: skip
         manifest = artifact.manifest
@@ -80,10 +84,11 @@ class Imagination:
             raise ValueError(f"decision_s is {decision_s} s, no multiple of the step {vehicle.step_s} s")
         self._manifest, self._vehicle, self._decision_s = manifest, vehicle, decision_s
         self.retrieval = Retrieval.from_manifest(manifest.memory)
-        self._k = top_k or manifest.top_k
+        self._k = top_k
         self._motion = MotionModel.from_manifest(manifest.motion)
         self.transition = artifact.transition() if use_memory else artifact.without_memory()
-        self._fused = _fused(artifact, threads) if use_memory else None
+        self._fused = _fused(artifact) if use_memory else None
+        self._threads, self._pool = threads, ThreadPoolExecutor(threads) if threads > 1 else None
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
         has_network = artifact.has("transition")
         unbounded_D = variance_D if has_network else np.full_like(variance_D, np.inf)
@@ -114,8 +119,15 @@ class Imagination:
         if self._begun is None:
             raise ValueError("nothing to imagine from: begin was not called")
         pose_BS3 = self.rolled_out(plan_BSA)
-        latent_BSD, said_BS = self.foresee(plan_BSA, pose_BS3, self.look_up(pose_BS3))
-        return Imagined(plan_BSA, pose_BS3, latent_BSD, 1.0 - said_BS)
+        size = -(-len(plan_BSA) // self._threads)
+        parts = [slice(start, start + size) for start in range(0, len(plan_BSA), size)]
+
+        def work(part: slice) -> tuple[np.ndarray, np.ndarray]:
+            return self.foresee(plan_BSA[part], pose_BS3[part], self.look_up(pose_BS3[part]))
+
+        found = map(work, parts) if self._pool is None else self._pool.map(work, parts)
+        latents, said = (np.concatenate(values) for values in zip(*found))
+        return Imagined(plan_BSA, pose_BS3, latents, 1.0 - said)
 
     def rolled_out(self, plan_BSA: np.ndarray) -> np.ndarray:
         """Return the pose after each step of plans, [B, S, 3]."""
@@ -259,12 +271,12 @@ class Imagination:
         return latent_BSD, np.where(is_any_BS, np.exp(-0.1 * np.where(is_any_BS, nearest_BS1[..., 0], 0.0)), 0.0)
 
 
-def _fused(artifact: Artifact, threads: int) -> FusedForecast | None:
+def _fused(artifact: Artifact) -> FusedForecast | None:
     """Return the forecast with shared parts; None where the transition is of another kind."""
     if not artifact.has("transition"):
         return None
     try:
-        return FusedForecast(artifact.weights("transition"), threads)
+        return FusedForecast(artifact.weights("transition"))
     except ArtifactError:
         return None
 

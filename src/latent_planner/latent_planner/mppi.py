@@ -84,6 +84,8 @@ class Mppi:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the samples' commands [B, S, A], poses [B, S, 3] and costs [B]; the plan becomes their weighted mean.
 
+        Where the best of them costs less than their mean, it becomes that one.
+
         Args:
             pose_3: Where the robot is: x, y [m], yaw [rad].
             cost: Of each step.
@@ -97,9 +99,18 @@ class Mppi:
         weighed_B = cost_B if judged is None else judged(plan_BSA, pose_BS3, cost_B)
         weight_B = weights(weighed_B, self._settings.temperature)
         mean_SA = np.einsum("b,bsa->sa", weight_B, plan_BSA)
-        bounded = self._limits.bounded(mean_SA[:, None], self._before_A, self._change_A, self._vehicle.step_s)
-        self._plan_SA = bounded[:, 0]
+        # Half of the good samples pass on the left, half on the right, or turn round either way: then their mean does
+        # neither, and costs more than the best of them.
+        both_2SA = self._within(np.stack([mean_SA, plan_BSA[weighed_B.argmin()]]))
+        cost_2 = cost(self._vehicle.roll_out(pose_3, both_2SA), both_2SA) @ self._discount_S
+        self._plan_SA = both_2SA[int(cost_2[1] < cost_2[0])]
         return plan_BSA, pose_BS3, cost_B
+
+    def _within(self, plan_BSA: np.ndarray) -> np.ndarray:
+        """Return plans as the limits let them follow the last command, [B, S, A]."""
+        plan_SBA = plan_BSA.transpose(1, 0, 2)
+        bounded_SBA = self._limits.bounded(plan_SBA, self._before_A, self._change_A, self._vehicle.step_s)
+        return np.ascontiguousarray(bounded_SBA.transpose(1, 0, 2))
 
     def bounded(self, command_A: np.ndarray) -> np.ndarray:
         """Return a command as the limits let it follow the last one."""

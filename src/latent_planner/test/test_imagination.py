@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from latent_planner.imagination import Imagination, Standpoint
+from latent_planner.imagination import TOP_K, Imagination, Standpoint
 from latent_planner.vehicle import Vehicle
 
 from wm_core.memory.journal import Area, WindowUpdate
@@ -61,12 +61,12 @@ def plainly(artifact, held, latent_D, action_A, pose, horizon_s):
     retrieval = imagination.retrieval
     here = Pose2(*POSE_3[:2], 0.0, POSE_3[2])
     row_K = held.nearest_poses(
-        np.array([[pose.x, pose.y, pose.yaw]]), manifest.top_k, radius_m=retrieval.radius_m,
+        np.array([[pose.x, pose.y, pose.yaw]]), TOP_K, radius_m=retrieval.radius_m,
         yaw_tolerance_rad=retrieval.yaw_tolerance_rad, yaw_weight_m=retrieval.yaw_weight_m,
     ).row_GK[0]  # fmt: skip
     found = held.neighbours(row_K[row_K >= 0])
     present = Present(NOW_NS, here, action_A)
-    arrays = anticipated_arrays([found], [pose], present, manifest.top_k, 32, retrieval)
+    arrays = anticipated_arrays([found], [pose], present, TOP_K, 32, retrieval)
     arrays |= appearance_arrays(imagination._appearance, present, retrieval.appearance_k, 32, retrieval)
     arrays |= {"successor_latent": np.zeros((1, 1, 4, 32), np.float32), "successor_valid": np.zeros((1, 1, 4), bool)}
     dx, dy = pose.x - here.x, pose.y - here.y

@@ -135,3 +135,19 @@ def test_foreign_looks_are_refused(wanted_D):
 def test_an_empty_memory_is_named():
     with pytest.raises(GoalError, match="empty"):
         look_up(np.zeros(16), np.zeros((0, 16)), np.zeros((0, 3)))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_robot_that_faces_away_turns_round(seed):
+    """Turning left and turning right cost the same; the mean of both would creep on straight away from the goal."""
+    track_N3 = np.column_stack([np.arange(0.0, 10.0, 0.2), np.zeros(50), np.zeros(50)])
+    field = Ground(track_N3, np.zeros(50, int), GroundSettings()).field(np.array([9.0, 0.0]))
+    planner = Planner(Vehicle(UNICYCLE, STEP_S, 2), Limits(high=(1.2, 2.0)), seed=seed)
+    planner.drive_to(np.array([9.0, 0.0, 0.0]), field)
+    x, y, yaw = 5.0, 0.0, math.pi
+    for step in range(60):
+        speed_m_s, turn_rad_s = planner.decide(np.array([x, y, yaw]), 0.0, replan=step % 2 == 0).command_A
+        yaw += turn_rad_s * STEP_S
+        x, y = x + speed_m_s * STEP_S * math.cos(yaw), y + speed_m_s * STEP_S * math.sin(yaw)
+    assert abs(math.remainder(yaw, 2 * math.pi)) < 1.0
+    assert x > 5.2
