@@ -145,7 +145,7 @@ def forecast_episode(
 def _by_ridge(latent_TD: np.ndarray, episode: Episode, ridge_HFD: np.ndarray) -> np.ndarray:
     """Return the forecasts of ridge regression, [T, H, D]."""
     feature_TF = ridge_features(latent_TD, np.asarray(episode.action_TA))
-    return np.einsum("tf,hfd->thd", feature_TF, ridge_HFD).astype(np.float32)
+    return np.asarray(np.einsum("tf,hfd->thd", feature_TF, ridge_HFD), np.float32)
 
 
 def _as_it_came(seen: SeenEpisode) -> np.ndarray:
