@@ -136,6 +136,13 @@ class Gallery:
         """Return how many pictures of that name there have been."""
         return self._newest[name][0] if name in self._newest else 0
 
+    def shown(self, name: str) -> int:
+        """Return the number of the newest picture of a name; 0 where there is nothing to show."""
+        with self._lock:
+            number, drawn = self._newest.get(name, (0, Drawn()))
+            is_seen = drawn.image_HW3 is not None or (self._decode is not None and drawn.latent_D is not None)
+            return number if is_seen or any(each in self._remembered for each in drawn.memory_ids) else 0
+
     def newest(self, name: str) -> tuple[int, bytes] | None:
         """Return the number and the JPEG of the newest picture of a name, or None."""
         with self._lock:

@@ -38,7 +38,7 @@ class Showing:
     metrics: Metrics | None = None
     _arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=_RATED))
     _errors: dict[float, dict[str, Any]] = field(default_factory=dict)
-    _foreseen: OrderedDict[int, np.ndarray] = field(default_factory=OrderedDict)
+    _foreseen: OrderedDict[int, tuple[np.ndarray, tuple[int, ...]]] = field(default_factory=OrderedDict)
     _expected: OrderedDict[int, Any] = field(default_factory=OrderedDict)
     memory: dict[str, Any] = field(default_factory=dict)
     ages: dict[str, float] = field(default_factory=dict)
@@ -103,22 +103,22 @@ class Showing:
         return None if found is None else dict(found)
 
     def _slack_ns(self) -> int:
-        return round(self.world.models.manifest.step_s * 1e9)
+        return round(self.world.models.manifest.step_s * 1e9 / 2)
 
     def _pictures(self, observation: Observation, forecasts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         """Keep what the furthest forecast says for its time, and show what had been said for now."""
         gallery = self.world.gallery
-        foreseen_D = _nearest(self._foreseen, observation.stamp_ns, self._slack_ns())
-        gallery.put_latent("foreseen", foreseen_D, ())
+        foreseen = _nearest(self._foreseen, observation.stamp_ns, self._slack_ns())
+        gallery.put_latent("foreseen", *(foreseen or (None, ())))
         if forecasts:
             furthest = forecasts[-1]
             latent_D = np.array(furthest["latent"], np.float32)
             due_ns = observation.stamp_ns + round(furthest["horizon_s"] * 1e9)
-            _keep(self._foreseen, due_ns, latent_D)
+            _keep(self._foreseen, due_ns, (latent_D, tuple(furthest["memory_ids"])))
             if furthest["pose"] is not None:
                 _keep(self._expected, due_ns, furthest["pose"])
             gallery.put_latent("imagined", latent_D, tuple(furthest["memory_ids"]))
-        return {name: gallery.number(name) for name in ("camera", "imagined", "foreseen")}
+        return {name: gallery.shown(name) for name in ("camera", "imagined", "foreseen")}
 
 
 def _keep(held: OrderedDict[int, Any], stamp_ns: int, value: Any) -> None:

@@ -1,5 +1,7 @@
 /** One of the service's newest pictures: the next is asked for when the last one came, so the newest wins. */
 
+const REST_MS = 2000;
+
 export class Picture {
   /** Takes the image element and its URL. */
   constructor(image, url) {
@@ -9,15 +11,20 @@ export class Picture {
     this.shown = 0;
     this.isLoading = false;
     image.addEventListener("load", () => {
-      image.hidden = false;
+      image.hidden = !this.wanted;
       this.done();
     });
-    image.addEventListener("error", () => this.done());
+    image.addEventListener("error", () => {
+      image.hidden = true;
+      setTimeout(() => this.done(), REST_MS);
+    });
   }
 
   /** Shows the picture of a number, which grows with each; 0: there is none. */
   show(number) {
     this.wanted = number;
+    // An old picture would pass for the present one.
+    if (!number) this.image.hidden = true;
     this.next();
   }
 
