@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
@@ -78,10 +78,11 @@ def real_endpoints() -> dict[str, Endpoints]:
     # Pictures are made, and the camera is listened to for them, only while somebody looks.
     viewer = Node("viewer")
     viewer.create_subscription(Image, "imagination/image", lambda _: None, 1)
-    for make in (
+    makers: list[Callable[[], list[Node]]] = [
         lambda: [*make_nodes(), SimulatedRobot()],
         lambda: [TransitionPredictor(), _memory(), _planner(), _runner()],
-    ):
+    ]
+    for make in makers:
         nodes = make()
         for name, endpoints in _settled(nodes).items():
             mine = found.setdefault(name, {kind: set() for kind in _KINDS})
