@@ -404,6 +404,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
     def _remembered(self) -> Remembered:
         window = self._held.window
         assert window is not None
+        part = f"only the {len(window)} memories nearest to the robot are planned with: raise window_max_count"
+        self._health.degrade("window", None if window.is_everything else part)
         return Remembered.of(window.rows(), window.encoder_id, window.frame_id)
 
     def _show(self, run: _Run, located: Located) -> None:

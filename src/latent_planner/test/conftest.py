@@ -51,7 +51,7 @@ class FakeMemory:
             MemoryRecord(at * 10**9, look_D, x, y, id=at + 1, yaw=yaw, encoder_id=encoder_id, session="one")
             for at, ((x, y, yaw), look_D) in enumerate(zip(poses, looks))
         ]
-        self.epoch, self.is_silent = 5, False
+        self.epoch, self.is_everything = 5, True
         self.service = node.create_service(MemoryWindow, "/spatial_memory/window", self.answer)
 
     def answer(self, request, response):
@@ -60,7 +60,9 @@ class FakeMemory:
         packed = Packed.of(self.records if is_whole else [], self.encoder_id, self.frame_id, Z_DIM, 0)
         area = Area(ask.area.x, ask.area.y, ask.area.radius_m)
         newest_ns = self.records[-1].stamp_ns if self.records else 0
-        update = WindowUpdate(self.epoch, 1, is_whole, "first", area, newest_ns, None, True, packed, np.empty(0, int))
+        update = WindowUpdate(
+            self.epoch, 1, is_whole, "first", area, newest_ns, None, self.is_everything, packed, np.empty(0, int)
+        )
         return update_to_response(update, response)
 
     def clear(self):

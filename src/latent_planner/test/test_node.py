@@ -182,6 +182,16 @@ def test_a_goal_moves_with_its_memory_and_is_given_up_where_that_is_gone(make_wo
     assert stopped(world)
 
 
+def test_it_says_when_it_plans_with_a_part_of_the_memory(make_world):
+    world = make_world()
+    world.memory.is_everything = False
+    handle, result = world.start(pose=pose_goal(3.0))
+    world.until(lambda: any(len(plan.data) > 2 for plan in world.plans))
+    assert "window_max_count" in world.on_executor(world.node._health.status).message
+    world.wait(handle.cancel_goal_async())
+    world.wait(result)
+
+
 def test_an_empty_memory_is_named(make_world):
     assert make_world(poses=[], drive=True).run(pose=pose_goal(3.0)).result.name == "EMPTY_MEMORY"
 

@@ -77,6 +77,11 @@ class Window:
     def __len__(self) -> int:
         return len(self._live_N)
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether it holds all that the memory does."""
+        return self._is_everything and self._oldest_ns is None
+
     def rows(self) -> Rows:
         """Return all that is held side by side, in no particular order; sessions are numbered by the window."""
         return self._table.rows(self._live_N)
