@@ -47,6 +47,8 @@ class Shape:
 
     def is_as(self, other: Shape | None) -> bool:
         """Return whether another looks the same."""
+        if other is self:
+            return True
         if other is None or (self.kind, self.color, self.size_m) != (other.kind, other.color, other.size_m):
             return False
         if (self.color_N4 is None) != (other.color_N4 is None):
@@ -96,7 +98,9 @@ class Board:
                 wanted[shape.key] = shape
         changed = [shape for key, shape in wanted.items() if not shape.is_as(self._shown.get(key))]
         gone = [key for key in self._shown if key not in wanted]
-        self._shown = wanted
+        # What looks the same stays the same object, so that whoever made something of it need not make it again.
+        self._shown = {**{key: self._shown.get(key, shape) for key, shape in wanted.items()},
+                       **{shape.key: shape for shape in changed}}  # fmt: skip
         return changed, gone
 
     def all(self) -> list[Shape]:

@@ -76,6 +76,7 @@ class MarkerSheet:
     def __init__(self, node: Node, topic: str) -> None:
         self._publisher = node.create_publisher(MarkerArray, topic, qos.DRAWN)
         self._board = Board()
+        self._made: dict[tuple[str, int], tuple[Shape, Marker]] = {}
         self._frame_id = ""
         self._viewers = self._since_whole = 0
         self._is_begun = False
@@ -101,6 +102,10 @@ class MarkerSheet:
         """
         changed, gone = self._board.replace(shapes)
         begins = not self._is_begun or frame_id != self._frame_id
+        if begins:
+            self._made.clear()
+        for key in gone:
+            self._made.pop(key, None)
         self._frame_id = frame_id
         is_whole = self._is_whole_due() or begins
         told = self._board.all() if is_whole else changed
@@ -124,7 +129,7 @@ class MarkerSheet:
 
     def _publish(self, erased: list[Marker], parts: Sequence[Sequence[Shape]]) -> None:
         for at, part in enumerate(parts or [()]):
-            markers = [*(erased if at == 0 else ()), *(marker_of(shape, self._frame_id) for shape in part)]
+            markers = [*(erased if at == 0 else ()), *map(self._marker, part)]
             if at:
                 sleep(_PAUSE_S)
             try:
@@ -132,6 +137,13 @@ class MarkerSheet:
             except rclpy_implementation.InvalidHandle:
                 return
             self._since_whole += 1
+
+    def _marker(self, shape: Shape) -> Marker:
+        """Returns a shape's marker; what is told again is not made again."""
+        made = self._made.get(shape.key)
+        if made is None or made[0] is not shape:
+            made = self._made[shape.key] = shape, marker_of(shape, self._frame_id)
+        return made[1]
 
 
 def _parts(shapes: Sequence[Shape]) -> Iterator[list[Shape]]:

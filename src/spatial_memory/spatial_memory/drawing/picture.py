@@ -59,6 +59,7 @@ class Picture:
         self._tiles: dict[int, int] = {}
         self._drawn: tuple[Sketch, str] | None = None
         self._cell_shapes: list[Shape] = []
+        self._parts: dict[tuple[int, int, bytes], Shape] = {}
 
     def shapes(self, sketch: Sketch, found: Retrieval, coloring: str = "count") -> list[Shape]:
         """Return everything that is to be seen of a memory.
@@ -93,16 +94,24 @@ class Picture:
         else:
             step_C, steps = np.minimum(np.log2(count_C).astype(np.int64), _BY_COUNT), _BY_COUNT
         tile_C = parents_of(cell_C, max(0, h3.get_resolution(int(cell_C[0])) - _TILE_LEVELS))
-        parts: dict[tuple[int, int], list[int]] = {}
-        for cell, tile, step in zip(cell_C.tolist(), tile_C.tolist(), step_C.tolist()):
-            number = self._tiles.setdefault(tile, len(self._tiles))
-            parts.setdefault((number, step), []).append(cell)
-        shapes = []
-        for (number, step), cells in parts.items():
-            corners_N3 = np.concatenate([self._triangles_of(cell) for cell in cells])
-            color = ramp_color(step / steps, 0.45)
-            shapes.append(Shape("cells", 16 * number + step, "triangles", corners_N3, color))
+        order_C = np.lexsort((cell_C, step_C, tile_C))
+        cell_C, step_C, tile_C = cell_C[order_C], step_C[order_C], tile_C[order_C]
+        starts = np.flatnonzero(np.append(True, (np.diff(step_C) != 0) | (tile_C[1:] != tile_C[:-1])))
+        kept, shapes = self._parts, []
+        self._parts = {}
+        for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(cell_C)]):
+            number = self._tiles.setdefault(int(tile_C[start]), len(self._tiles))
+            cells = cell_C[start:end]
+            key, step = cells.tobytes(), int(step_C[start])
+            shape = kept.get((number, step, key)) or self._part(16 * number + step, cells, step / steps)
+            self._parts[number, step, key] = shape
+            shapes.append(shape)
         return shapes
+
+    def _part(self, number: int, cell_C: np.ndarray, share: float) -> Shape:
+        """Return the cells of one colour of a tile."""
+        corners_N3 = np.concatenate([self._triangles_of(cell) for cell in cell_C.tolist()])
+        return Shape("cells", number, "triangles", corners_N3, ramp_color(share, 0.45))
 
     def _triangles_of(self, cell: int) -> np.ndarray:
         """Return the corners of triangles that fill a cell, but for a rim that sets it apart [N, 3]."""
