@@ -40,7 +40,8 @@ class _World:
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
-        self.now_s, self.slower, self.is_killed, self.thinking = 0.0, 1.0, False, 0
+        self.now_s, self.slower, self.is_killed = 0.0, 1.0, False
+        self.due_s: float | None = None
 
     def advance(self, now_s: float, fault: Fault | None) -> None:
         """Make it later, and let who waited long enough finish."""
@@ -49,6 +50,8 @@ class _World:
             self.slower = _DELAYED if fault is not None and fault.kind == "delayed" else 1.0
             self.is_killed = fault is not None and fault.kind in ("killed", "restarted")
             self.changed.notify_all()
+            # What is due by then is waited for, or a slow machine would make inference later still.
+            self.changed.wait_for(lambda: self.due_s is None or self.due_s > now_s, _PATIENCE_S)
 
 
 class _Late:
@@ -66,14 +69,26 @@ class _Late:
         latency_s, jitter = self._latency
         world = self._world
         with world.changed:
-            due_s = world.now_s + world.slower * latency_s * self._rng.uniform(1.0 - jitter, 1.0 + jitter)
-        chunk = self._policy.act(observation)
+            world.due_s = world.now_s + world.slower * latency_s * self._rng.uniform(1.0 - jitter, 1.0 + jitter)
+        try:
+            chunk = self._policy.act(observation)
+            self._wait()
+        finally:
+            with world.changed:
+                world.due_s = None
+                world.changed.notify_all()
+        return chunk
+
+    def _wait(self) -> None:
+        """Wait until the answer is due in the simulation's time."""
+        world = self._world
         with world.changed:
+            due_s = world.due_s
+            assert due_s is not None
             if not world.changed.wait_for(lambda: world.now_s >= due_s or world.is_killed, _PATIENCE_S):
                 raise KilledError("the simulation stands still")
             if world.is_killed:
                 raise KilledError("killed")
-        return chunk
 
 
 class NodeRunner:

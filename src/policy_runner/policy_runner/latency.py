@@ -7,7 +7,7 @@ from collections import deque
 
 import numpy as np
 
-_REMEMBERED = 64
+_REMEMBERED, _FEW = 64, 3
 
 
 class Latency:
@@ -33,8 +33,8 @@ class Latency:
 
     @property
     def usual_s(self) -> float:
-        """The median [s]; the guess, as long as none was measured."""
-        return float(np.median(self._measured)) if self._measured else self._guess_s
+        """The median of the last few [s]; the guess, as long as none was measured."""
+        return float(np.median(list(self._measured)[-_FEW:])) if self._measured else self._guess_s
 
     @property
     def reckoned_s(self) -> float:

@@ -39,7 +39,7 @@ class PolicyRunnerParams(ManagedParams):
     ensemble_decay: float = param(0.01, "Of ensemble: weight exp(-decay k), k = 0 the oldest.", low=0.0)
     blend_new: float = param(0.7, "Of blend: share of the newer chunk.", low=0.0, high=1.0)
     seam_s: float = param(0.3, "Time over which the jump to a new chunk fades [s].", low=0.0, high=5.0)
-    chunk_steps: int = param(40, "Actions of a chunk of the built-in policies.", low=1, high=1000)
+    chunk_steps: int = param(60, "Actions of a chunk of the built-in policies.", low=1, high=1000)
     chunk_step_s: float = param(0.05, "Time between these [s].", low=0.005, high=1.0)
     replan_s: float = param(
         0.1, "A newer chunk is asked for this long after the last one; 0: only when it is needed [s].", low=0.0
