@@ -276,7 +276,7 @@ class MemoryOff(_BySight):
         for _ in range(LOOK_EVERY):
             self._vehicle.told(command_A)
         self._told_A = command_A
-        return command_A
+        return np.asarray(command_A)
 
 
 class _Learned(_BySight):

@@ -24,6 +24,9 @@ Judged = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 STANDING = 1
 """Which of the samples stands still; the one before is the present plan."""
 
+_SPLIT = 0.05
+"""Share of the samples that cost less than their mean above which they are of two minds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MppiSettings:
@@ -84,7 +87,7 @@ class Mppi:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the samples' commands [B, S, A], poses [B, S, 3] and costs [B]; the plan becomes their weighted mean.
 
-        Where the best of them costs less than their mean, it becomes that one.
+        Where many of them cost less than their mean, it becomes the best of them.
 
         Args:
             pose_3: Where the robot is: x, y [m], yaw [rad].
@@ -100,10 +103,11 @@ class Mppi:
         weight_B = weights(weighed_B, self._settings.temperature)
         mean_SA = np.einsum("b,bsa->sa", weight_B, plan_BSA)
         # Half of the good samples pass on the left, half on the right, or turn round either way: then their mean does
-        # neither, and costs more than the best of them.
+        # neither, and costs more than many of them. Elsewhere it costs less than nearly all, and is smoother than any.
         both_2SA = self._within(np.stack([mean_SA, plan_BSA[weighed_B.argmin()]]))
         cost_2 = cost(self._vehicle.roll_out(pose_3, both_2SA), both_2SA) @ self._discount_S
-        self._plan_SA = both_2SA[int(cost_2[1] < cost_2[0])]
+        is_split = cost_2[1] < cost_2[0] and np.mean(cost_B < cost_2[0]) > _SPLIT
+        self._plan_SA = both_2SA[int(is_split)]
         return plan_BSA, pose_BS3, cost_B
 
     def _within(self, plan_BSA: np.ndarray) -> np.ndarray:

@@ -88,6 +88,7 @@ def plainly(artifact, held, latent_D, action_A, pose, horizon_s):
     return forecast[0, 0].numpy(), float(gate[0, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_every_step_of_every_plan_is_what_one_row_alone_gives(artifact, threads):
     held = window(artifact.manifest.encoder_id)
