@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import CancelResponse, GoalResponse
 from rclpy.task import Future
 
 from policy_runner.choice import UnknownPolicyError, Wanted, policy_maker
@@ -132,15 +132,13 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         self._recognise = self.create_client(RecognisePlace, "spatial_memory/recognise")
         self._worker = InferenceWorker(self._make_policy)
         # Lives on while nothing is executed, so that who waits for the end of a goal is told of it.
-        server: Any = ActionServer(
-            self,
+        self.create_action_server(
             ExecutePolicy,
             "~/execute",
             self._execute,
             goal_callback=lambda _: GoalResponse.ACCEPT if self.is_active else GoalResponse.REJECT,
             cancel_callback=self._on_cancel,
         )
-        self._noted(server, lambda each: each.destroy())
         self._health.expect("latents", 2.0, self._why_silent)
         self._health.gauge("policy", params.policy)
         self._health.gauge("shadow", params.shadow)

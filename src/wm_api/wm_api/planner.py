@@ -7,7 +7,7 @@ import threading
 from time import monotonic
 from typing import Any
 
-from rclpy.action import ActionClient
+from rclpy.action.client import ActionClient
 from rclpy.node import Node
 from rclpy.task import Future
 
