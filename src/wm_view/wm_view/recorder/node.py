@@ -9,7 +9,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import OccupancyGrid, Path
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
@@ -22,7 +22,7 @@ from wm_view.recorder.opening import open_recording
 from wm_view.recorder.params import ViewRecorderParams
 from wm_view.recorder.sink import Sink, Stamped
 
-_ANY = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+_ANY = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 _POSES: tuple[tuple[str, str, Color], ...] = (
     ("latent/pose", "robot", (1.0, 0.47, 0.0, 1.0)),
     ("latent_next/pose", "expected", (0.2, 0.85, 0.95, 1.0)),
