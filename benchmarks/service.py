@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 
 from benchmarks.figures import machine, summary
+from benchmarks.processes import module_command
 
 _STARTS_WITHIN_S = 120.0
 _CLIENTS = 20
@@ -264,7 +265,7 @@ class _Late:
 
 
 def _clients(port: int, seconds: float) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "benchmarks.service", "--be-clients", str(port), "--seconds", str(seconds)]
+    command = module_command("benchmarks.service", "--be-clients", str(port), "--seconds", str(seconds))
     return subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
 

@@ -51,7 +51,7 @@ class Graph:
         self.until(lambda: all(each.service_is_ready() for each in self.node.world.memory._clients.values()))
 
     def until(self, predicate) -> None:
-        spin_until(predicate, self.node, self.memory, self.peer)
+        spin_until(predicate, self.node, self.memory, self.peer, timeout_s=90.0)
 
     def ask(self, method: str, path: str, **given) -> httpx.Response:
         """Asks while the nodes spin: what is asked of the memory is answered by one of them."""
@@ -140,6 +140,13 @@ def test_the_memory_of_the_graph_answers(graph):
     assert graph.ask("GET", "/memory/cells").json()["memory_count"] == 20
     body = {"latent": [0.1] * Z_DIM, "pose": {"x": 0.0, "y": 0.0}, "action": [1.0, 0.0]}
     assert graph.ask("POST", "/predict", json=body).json()["memory_used"]
+    # Who looks ahead holds a window: the thread that serves the graph is not asked for a hundred records each time.
+    clients = graph.node.world.memory._clients
+    asked_for = clients.pop("query_batch")
+    rollout = graph.ask("POST", "/rollout", json={**body, "horizon": 20}).json()
+    assert rollout["memory_used"]
+    assert set(rollout["steps"][-1]["memory_ids"]) <= set(range(1, 21))
+    clients["query_batch"] = asked_for
     wrong = graph.ask("POST", "/memory/query", json={"latent": [0.0]})
     assert (wrong.status_code, wrong.json()["field"]) == (422, "query")
     graph.memory.destroy_node()

@@ -17,11 +17,12 @@ from rclpy.node import Node
 from spatial_memory.factory import make_grid
 from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
 from spatial_memory.messages import record_to_msg
-from wm_api.memories import Cell
+from wm_api.memories import Cell, memories_of
 from wm_api.messages import corners, ids_of, matches_from_msg, query_to_msg, stats_from_response
 from wm_core.errors import MessageError
 from wm_core.memory.errors import BackendAwayError, QueryError, StoreError
 from wm_core.memory.journal import Area
+from wm_core.memory.packed import Neighbours
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Place, Query
 from wm_core.memory.record import MemoryRecord
@@ -40,6 +41,7 @@ from wm_interfaces.srv import (
     TransformMemory,
 )
 from wm_ros.memory_arrays import ask_to_request, update_from_response
+from world_model.runtime.retrieved import Memory
 
 _SERVICES: Mapping[str, Any] = {
     "query_batch": QueryMemoryBatch, "stats": MemoryStats, "window": MemoryWindow, "insert": InsertMemory,
@@ -74,7 +76,7 @@ class GraphMemory:
         self._area: Area | None = None
         self._lock = threading.Lock()
         self._seen: OrderedDict[int, MemoryRecord] = OrderedDict()
-        self._window, self._window_lock, self._held_s = Window(compiled=False), threading.Lock(), -_HELD_S
+        self._window, self._window_lock, self._held_s = Window(), threading.Lock(), -_HELD_S
         self._grid = make_grid("local", DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG, _USUAL_RADIUS_M, -1)
 
     def _call(self, name: str, request: Any, refused: type[ValueError] = StoreError) -> Any:
@@ -153,18 +155,34 @@ class GraphMemory:
         fullest = [Cell(cell, count, self._grid.outline(cell)) for cell, count in held.most_common(most)]
         return fullest, len(held)
 
-    def _rows(self) -> Rows:
-        """Returns the newest memories; of what is held already only what changed is asked for."""
+    def neighbours(self, queries: Sequence[Query]) -> list[Sequence[Memory] | Neighbours]:
+        """Answer queries of whoever looks ahead, from the window where it reaches as far; see ``ServedMemory``.
+
+        The memory's own thread has the graph to serve: a rollout asks it for a hundred records and more.
+        """
         with self._window_lock:
-            if monotonic() - self._held_s > _HELD_S:
-                area = self._area or self._area_here() or Area(0.0, 0.0, _WIDE_M, max_count=_MOST_HELD)
-                answer = self._call("window", ask_to_request(self._window.ask(area)), QueryError)
-                try:
-                    is_taken = self._window.apply(update_from_response(answer, area), area)
-                except MessageError as error:
-                    raise BackendAwayError(f"the memory's answer cannot be used: {error}") from error
-                self._held_s = monotonic() if is_taken else -_HELD_S
+            self._refresh()
+            if all(self._window.covers(query) for query in queries):
+                return [self._window.neighbours(found.row_K) for found in self._window.query_batch(queries)]
+        return [memories_of(found) for found in self.query_batch(queries)]
+
+    def _rows(self) -> Rows:
+        """Returns the newest memories."""
+        with self._window_lock:
+            self._refresh()
             return self._window.rows()
+
+    def _refresh(self) -> None:
+        """Asks for what changed since the window was last looked at."""
+        if monotonic() - self._held_s <= _HELD_S:
+            return
+        area = self._area or self._area_here() or Area(0.0, 0.0, _WIDE_M, max_count=_MOST_HELD)
+        answer = self._call("window", ask_to_request(self._window.ask(area)), QueryError)
+        try:
+            is_taken = self._window.apply(update_from_response(answer, area), area)
+        except MessageError as error:
+            raise BackendAwayError(f"the memory's answer cannot be used: {error}") from error
+        self._held_s = monotonic() if is_taken else -_HELD_S
 
     def _area_here(self) -> Area | None:
         """Returns the area around the robot; None while nobody knows where that is."""

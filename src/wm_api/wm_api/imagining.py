@@ -13,13 +13,16 @@ from typing import Protocol
 
 import numpy as np
 
+from wm_core.memory.packed import Neighbours
 from wm_core.se2 import Pose2
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.prediction import Forecast, Observation
 from world_model.runtime.predictor import Predictor
 from world_model.runtime.retrieved import Memory, MemoryRequest
 
-Ask = Callable[[Sequence[MemoryRequest]], Sequence[Sequence[Memory]]]
+Found = Sequence[Memory] | Neighbours
+"""What answers one request."""
+Ask = Callable[[Sequence[MemoryRequest]], Sequence[Found]]
 """Answers what the imagination wants to know of the memory, one list per request."""
 _SIZES = (20, 50, 100, 200, 400)
 """Steps that predictors are made for: one of these serves all rollouts up to its length."""
@@ -103,11 +106,11 @@ class Forecaster:
         """Return what follows; see ``Imaginer``."""
         predictor = self._of(next(size for size in _SIZES if size >= steps))
         requests = self._observe(predictor, past, plan_SA)
-        memories: list[Sequence[Memory]] | None = None
+        memories: list[Found] | None = None
         if ask is not None and requests:
             # Of the horizons beyond the last step nothing is shown, so nothing is asked.
             found = ask([*requests[:steps], requests[-1]])
-            unasked: list[Sequence[Memory]] = [()] * (len(requests) - 1 - steps)
+            unasked: list[Found] = [()] * (len(requests) - 1 - steps)
             memories = [*found[:-1], *unasked, found[-1]]
         forecasts = predictor.predict(memories).forecasts[:steps]
         return [_imagined(step, forecast) for step, forecast in enumerate(forecasts, start=1)]

@@ -19,6 +19,7 @@ from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
 from spatial_memory.store.files import IN_MEMORY
 from spatial_memory.store.names import SnapshotFolder
 from wm_core.memory.errors import StoreError
+from wm_core.memory.packed import Neighbours
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query
 from wm_core.memory.record import MemoryRecord
@@ -50,6 +51,9 @@ class ServedMemory(Protocol):
 
     def query_batch(self, queries: Sequence[Query]) -> list[Matches]:
         """Answer queries; ``QueryError`` names the first that cannot be answered."""
+
+    def neighbours(self, queries: Sequence[Query]) -> list[Sequence[Memory] | Neighbours]:
+        """Answer queries of whoever looks ahead: the same, as the predictor reads it."""
 
     def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
         """Return records by id; those that are not held are left out."""
@@ -108,6 +112,10 @@ class FileMemory:
     def query_batch(self, queries: Sequence[Query]) -> list[Matches]:
         """Answer queries; see ``ServedMemory``."""
         return self.memory.query_batch(queries)
+
+    def neighbours(self, queries: Sequence[Query]) -> list[Sequence[Memory] | Neighbours]:
+        """Answer queries of whoever looks ahead; see ``ServedMemory``."""
+        return [memories_of(found) for found in self.query_batch(queries)]
 
     def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
         """Return records by id; see ``ServedMemory``."""

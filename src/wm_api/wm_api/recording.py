@@ -15,7 +15,8 @@ from time import monotonic
 import cv2
 import numpy as np
 
-from wm_api.memories import FileMemory, memories_of
+from wm_api.imagining import Found
+from wm_api.memories import FileMemory
 from wm_api.showing import Showing, error_entry, forecast_entries
 from wm_api.world import World
 from wm_core.bags import Bag, BagError, BagMessage, header_stamp_ns
@@ -32,7 +33,7 @@ from world_model.errors import DataError
 from world_model.runtime.metrics import ErrorTracker
 from world_model.runtime.prediction import Observation
 from world_model.runtime.predictor import Predictor
-from world_model.runtime.retrieved import Memory, MemoryRequest
+from world_model.runtime.retrieved import MemoryRequest
 
 _WIDEST_PX = 640
 _WANTED_S = 5.0
@@ -250,13 +251,13 @@ class Player:
         large = self._camera.at(stamp_ns) if self._camera is not None and is_wanted else None
         self._world.gallery.put("camera", image_HW3 if large is None else large)
 
-    def _ask(self, requests: Sequence[MemoryRequest]) -> list[list[Memory]] | None:
+    def _ask(self, requests: Sequence[MemoryRequest]) -> Sequence[Found] | None:
         memory = self._world.memory
         if memory is None or not requests:
             return None
         encoder_id = self._world.models.manifest.encoder_id
         try:
-            return [memories_of(each) for each in memory.query_batch([one.to_query(encoder_id) for one in requests])]
+            return memory.neighbours([one.to_query(encoder_id) for one in requests])
         except QueryError as error:
             self.refused[str(error)] += 1
             return None

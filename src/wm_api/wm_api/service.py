@@ -37,6 +37,7 @@ class Service:
         self.files = Worker("memory", settings.queue_size, _FILE_THREADS)
         self.streams = Streams(settings.most_streams)
         self.rollouts = Rollouts()
+        self.last_frame: tuple[Any, int, bytes] = (None, 0, b"")
         self.metrics = Metrics()
         self.metrics.watch("wm_inference_queue", "Computations that wait or run.", lambda: self.inference.held_count)
         self.metrics.watch("wm_inference_refused", "Computations refused so far.", lambda: self.inference.refused_count)

@@ -18,17 +18,18 @@ import numpy as np
 
 from wm_api.errors import ApiError, InvalidError, NotThereError, UnavailableError
 from wm_api.goals import Goals
-from wm_api.imagining import Ask, Imagined
+from wm_api.imagining import Ask, Found, Imagined
 from wm_api.live import Live
-from wm_api.memories import ServedMemory, memories_of, without_age
+from wm_api.memories import ServedMemory, without_age
 from wm_api.models import Models, vector
 from wm_api.pictures import Gallery, jpeg_of
 from wm_api.schemas import Start
 from wm_core.memory.errors import BackendAwayError, QueryError
+from wm_core.memory.packed import Neighbours
 from wm_core.se2 import Pose2
 from world_model.errors import ObservationError
 from world_model.runtime.prediction import Forecast, Observation
-from world_model.runtime.retrieved import Memory, MemoryRequest
+from world_model.runtime.retrieved import MemoryRequest
 
 T = TypeVar("T")
 CONTEXT = 8
@@ -152,19 +153,19 @@ class World:
         memory, encoder_id = self.memory, self.models.manifest.encoder_id
         assert memory is not None
 
-        def ask(requests: Sequence[MemoryRequest]) -> list[list[Memory]]:
+        def ask(requests: Sequence[MemoryRequest]) -> list[Found]:
             queries = [request.to_query(encoder_id) for request in requests]
             if not is_timed:
                 queries = [without_age(query) for query in queries]
             try:
-                answers = [memories_of(found) for found in memory.query_batch(queries)]
+                answers = memory.neighbours(queries)
             except QueryError as error:
                 raise ApiError(409, f"the memory cannot be asked: {error}", "memory") from error
             except BackendAwayError as error:
                 raise UnavailableError(f"the memory does not answer, ask without it: {error}") from error
             if is_timed:
                 return answers
-            return [[replace(each, stamp_ns=_UNTIMED_NS - _UNTIMED_AGE_NS) for each in found] for found in answers]
+            return [_a_minute_old(found) for found in answers]
 
         return ask
 
@@ -290,6 +291,13 @@ def forecast_entry(each: Forecast | Imagined) -> dict[str, Any]:
 def pose_entry(pose: Pose2) -> dict[str, float]:
     """Return a pose as JSON says it."""
     return {"x": float(pose.x), "y": float(pose.y), "z": float(pose.z), "yaw": float(pose.yaw)}
+
+
+def _a_minute_old(found: Found) -> Found:
+    stamp_ns = _UNTIMED_NS - _UNTIMED_AGE_NS
+    if isinstance(found, Neighbours):
+        return replace(found, stamp_K=np.full_like(found.stamp_K, stamp_ns))
+    return [replace(each, stamp_ns=stamp_ns) for each in found]
 
 
 def _refusing(function: Callable[[], T]) -> T:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BaseModel, Field
 
 from wm_api.errors import InvalidError, NotThereError
+from wm_api.live import News
 from wm_api.schemas import REFUSALS
 from wm_api.service import Json, Served, Service
 from wm_api.streams import PING_S, EventStream, comment, event, retry
@@ -97,7 +98,17 @@ async def _live(served: Service, last_event_id: int | None, is_looking: bool) ->
             yield event(each.data, name=each.kind, number=each.id)
         if news.frame is not None:
             metrics.skipped.inc(news.skipped_count)
-            yield event({**news.frame, "skipped": news.skipped_count}, name="frame")
+            yield _frame_event(served, news)
+
+
+def _frame_event(served: Service, news: News) -> bytes:
+    """Return a frame as it is sent; those who keep up get the same bytes, made once."""
+    frame, skipped, made = served.last_frame
+    if frame is not news.frame or skipped != news.skipped_count:
+        assert news.frame is not None
+        made = event({**news.frame, "skipped": news.skipped_count}, name="frame")
+        served.last_frame = news.frame, news.skipped_count, made
+    return made
 
 
 @router.get("/frames/{name}.jpg", response_class=Response, responses=_JPEG)
