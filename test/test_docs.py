@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 _NOT_OURS = {"build", "install", "log", "out", "shared", "node_modules"}
 # Of machines, not of systems: a distribution's ``/opt/ros`` is where it says it is.
 _MACHINE_PATH = re.compile(r"(?<![\w.$}/:])/(?:home|root|Users|work|mnt|media|tmp)/\w")
-_LINK = re.compile(r"\]\(([^)\s]+)\)")
+# Not what a program looks up and calls: TABLE["name"](argument).
+_LINK = re.compile(r"(?<!\w)\[[^]\[]*\]\(([^)\s]+)\)")
 _SCRIPT = re.compile(r"(?<![\w/.])scripts/([\w/]+(?:\.\w+)?)(?: ([a-z][\w]*)\b)?")
 _WM = re.compile(r"(?<![\w/.-])wm ([a-z]+)\b((?:[^`|\n]|\|(?=\S))*)")
 _ALIAS = re.compile(r"(?<![\w/.-])wm-[a-z]+\b")
