@@ -29,6 +29,8 @@ from wm_testing.nodes import ros_context, spin_until
 
 __all__ = ["ros_context"]
 
+_PACE_S = 0.1
+
 
 class Graph:
     """The node under test with a memory beside it, and a peer that says what the other nodes would."""
@@ -37,6 +39,7 @@ class Graph:
         overrides = {"port": 0, "rate_per_s": 0.0, "silent_after_s": 0.3, "memory_wait_s": 20.0}
         given = [Parameter(name, value=value) for name, value in overrides.items()]
         self.encoder_id = artifact.manifest.encoder_id
+        self._said_s, self._said_count = -_PACE_S, 0
         self.node = WmApi(artifact, parameter_overrides=given)
         self.memory = SpatialMemory(parameter_overrides=[Parameter("db_path", value=":memory:")])
         self.peer = Node("peer")
@@ -61,6 +64,13 @@ class Graph:
         self.until(lambda: bool(answers))
         thread.join()
         return answers[0]
+
+    def talk(self) -> None:
+        """Says the next latent, as often as a slow robot: faster than it is heard, halves of frames would be lost."""
+        if time.monotonic() - self._said_s > _PACE_S:
+            self._said_s = time.monotonic()
+            self.say(self._said_count)
+            self._said_count += 1
 
     def say(self, at: int) -> None:
         """Says a latent, its forecasts and an error."""
@@ -98,12 +108,9 @@ def test_latents_forecasts_and_errors_become_frames(graph):
     assert graph.http.get("/status").json()["mode"] == "graph"
     assert graph.http.post("/predict", json={}).status_code == 409
     live = graph.node.world.live
-    number = 0
 
     def seen() -> bool:
-        nonlocal number
-        graph.say(number)
-        number += 1
+        graph.talk()
         newest = live.newest
         return newest is not None and bool(newest["forecasts"]) and bool(newest["errors"])
 
@@ -173,12 +180,8 @@ def test_silence_and_health_are_events(graph):
     def said(name: str, **data) -> bool:
         return any(each.name == name and data.items() <= each.data.items() for each in list(events))
 
-    number = 0
-
     def talk() -> bool:
-        nonlocal number
-        graph.say(number)
-        number += 1
+        graph.talk()
         graph.diagnostics.publish(DiagnosticArray(status=[status]))
         is_told = said("diagnostics", node="camera_driver", level=1, message="too warm")
         return is_told and said("source", state="live") and said("frame")
@@ -207,7 +210,7 @@ def test_the_camera_is_listened_to_while_somebody_looks(graph):
 
 def test_a_latent_of_another_encoder_is_dropped_by_name(graph):
     graph.encoder_id = "another"
-    graph.until(lambda: graph.say(0) or graph.node._health.counted("dropped/encoder-mismatch") > 0)
+    graph.until(lambda: graph.talk() or graph.node._health.counted("dropped/encoder-mismatch") > 0)
     assert graph.node.world.live.newest is None
 
 
