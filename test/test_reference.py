@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from rclpy.action.graph import get_action_server_names_and_types_by_node
 
 from scripts.lint import reference
 from wm_bringup.composed import make_nodes
@@ -62,12 +63,18 @@ def test_every_topic_and_service_of_the_nodes_is_in_the_tables_with_its_type(gra
             assert any(kind.__name__ in row for row in rows_of(name)), f"{name} ({type_name(kind)}) has no row"
 
 
+def actions(graph):
+    """Returns the actions that nodes serve."""
+    found = (get_action_server_names_and_types_by_node(node, node.get_name(), node.get_namespace()) for node in graph)
+    return {name for each in found for name, _ in each}
+
+
 def test_no_topic_or_service_is_promised_that_no_node_has(graph):
     published = {p.topic_name for node in graph for p in node.publishers}
     served = {node.resolve_service_name(s.srv_name) for node in graph for s in node.services}
 
     assert table_names("Out") <= published
-    assert table_names("Services") <= served
+    assert table_names("Services") <= served | actions(graph)
 
 
 def test_a_wrong_table_would_show():
