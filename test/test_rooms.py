@@ -18,8 +18,8 @@ ROOMS = {
         ["embedded"],
         ["region"],
         ["qdrant"],
-        ["factory", "params", "messages", "work"],
-        ["album"],
+        ["factory", "params", "messages"],
+        ["album", "answering"],
         ["node"],
     ],
     "wm_core": [

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future as ConcurrentFuture
 from dataclasses import replace
 from datetime import datetime, timezone
-from pathlib import Path
 from time import monotonic, monotonic_ns, perf_counter
 from typing import Any
 
-import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
@@ -22,6 +20,10 @@ from std_srvs.srv import Trigger
 
 from spatial_memory import messages
 from spatial_memory.album.node import Album, recall
+from spatial_memory.answering.node import MOST_ANSWERED, Answering, Usual
+from spatial_memory.answering.work import (
+    check_records,
+)
 from spatial_memory.drawing.picture import MOST_MEMORIES, TRAIL_MEMORIES, Picture, retrieval_of
 from spatial_memory.embedded.changes import Allowed, Changes, artifact_source
 from spatial_memory.embedded.undo import Undo
@@ -31,29 +33,18 @@ from spatial_memory.index.pacing import giving_way
 from spatial_memory.model import USUAL_TOP_K, SuccessorFit, fit_of
 from spatial_memory.params import SpatialMemoryParams
 from spatial_memory.store.files import IN_MEMORY
-from spatial_memory.store.names import SnapshotFolder, checked_name
+from spatial_memory.store.names import SnapshotFolder
 from spatial_memory.store.scales import is_news, read_scale, write_scale
-from spatial_memory.work import (
-    MOST_QUERIES,
-    MOST_TOLD,
-    answers_in_parts,
-    answers_in_slices,
-    check_arrays,
-    check_batch,
-    check_records,
-    is_quick,
-)
 from wm_core.bounds import LONGEST_NAME
 from wm_core.bounds import checked_name as checked_id
-from wm_core.memory.errors import FrameMismatchError, QueryError, RecordError, SpatialMemoryError, StoreError
+from wm_core.memory.errors import FrameMismatchError, RecordError, SpatialMemoryError, StoreError
 from wm_core.memory.joining import PoseJoin
-from wm_core.memory.journal import LateSource, WindowAsk, WindowSource
+from wm_core.memory.journal import LateSource, WindowSource
 from wm_core.memory.place_search import recognise_in
 from wm_core.memory.protocol import Memory
-from wm_core.memory.query import Matches, Place, Query, no_matches
 from wm_core.memory.recorder import Recorder, State
 from wm_core.memory.scale import Scale, ScaleMeter
-from wm_interfaces.msg import LatentState, MemoryMatches, MemoryQuery, MemoryRecord, PredictionError, Projection
+from wm_interfaces.msg import LatentState, PredictionError, Projection
 from wm_interfaces.srv import (
     DeleteMemory,
     InsertMemory,
@@ -81,16 +72,12 @@ from wm_ros import (
     stamp_ns,
 )
 from wm_ros.markers import MarkerSheet
-from wm_ros.memory_arrays import ask_from_request, update_to_response
 from wm_ros.poseless import PoseWatch
-from wm_ros.query_arrays import answers_to_arrays, queries_from_arrays
 from world_model.errors import ArtifactError, ProfileError
 from world_model.runtime.profile import Profile, profile_folder
 
-_QUERY_TIMES = 1000
 _NEVER_NS = 2**63 - 1
 _SOURCES = {"wm_sim": "simulated", "bag_player": "replay"}
-_MOST_ANSWERED = 500
 _MOST_HELD_BACK = 6000
 _DRAINED_AT_ONCE = 20
 _AWAIT_BASIS_S = 5.0
@@ -135,7 +122,6 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             self._changes = self._open_changes(params)
         except (SpatialMemoryError, ArtifactError, OSError) as error:
             raise ConfigurationError(f"{self.get_name()}: {error}") from error
-        self._is_remote = bool(getattr(self._memory, "is_remote", False))
         self._model = params.model_settings()
         self._recorder = Recorder(
             self._memory,
@@ -153,19 +139,17 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._frame_id = self._memory.stats().frame_id or "map"
         self._drawing: Future[Any] | None = None
         self._picture = Picture(self._grid.outline)
-        self._last_answer: tuple[Place | None, Matches] = (None, no_matches())
         self._newest: State | None = None
         self._bases: deque[str] = deque(maxlen=_MOST_BASES)
         self._await_until_s = 0.0
         self._poses = PoseWatch("they are not remembered")
         self._meter = ScaleMeter(self._grid.map, known_scale)
         self._include_held_places()
-        self._query_ms: deque[float] = deque(maxlen=_QUERY_TIMES)
-        self._query_count = 0
         self._held, self._changing = self._memory.stats().memory_count, 0
         self._held_back: deque[LatentState | PredictionError] = deque(maxlen=_MOST_HELD_BACK)
         self._worker = LongWork("memory-worker", lambda: self.executor, SpatialMemoryError, MessageError)
         self._searcher = LongWork("memory-searcher", lambda: self.executor, SpatialMemoryError)
+        self._answering = Answering(self._health, self._memory, self.window_source, self._searcher, self._usual)
 
     def _open_album(self, params: SpatialMemoryParams) -> Album | None:
         if not params.store_thumbnails:
@@ -208,10 +192,10 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         if self._album is not None:
             self._album.listen(self, self._params.image_transport)
         services: tuple[tuple[type, str, Callable], ...] = (
-            (QueryMemory, "query", self._on_query),
-            (QueryMemoryBatch, "query_batch", self._on_query_batch),
-            (QueryMemoryArrays, "query_arrays", self._on_query_arrays),
-            (MemoryWindow, "window", self._on_window),
+            (QueryMemory, "query", self._answering.query),
+            (QueryMemoryBatch, "query_batch", self._answering.query_batch),
+            (QueryMemoryArrays, "query_arrays", self._answering.query_arrays),
+            (MemoryWindow, "window", self._answering.window),
             (InsertMemory, "insert", self._on_insert),
             (DeleteMemory, "delete", self._on_delete),
             (TransformMemory, "transform", self._on_transform),
@@ -412,119 +396,14 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
     # ---------------------------------------------------------------- queries
 
-    async def _on_query(self, request: QueryMemory.Request, response: QueryMemory.Response) -> QueryMemory.Response:
-        response.success, response.message, found, response.search_ms = await self._answer([request.query])
-        if response.success:
-            response.matches = found[0]
-        return response
-
-    async def _on_query_batch(
-        self, request: QueryMemoryBatch.Request, response: QueryMemoryBatch.Response
-    ) -> QueryMemoryBatch.Response:
-        response.success, response.message, response.matches, response.search_ms = await self._answer(request.queries)
-        return response
-
-    async def _answer(self, msgs: Sequence[MemoryQuery]) -> tuple[bool, str, list[MemoryMatches], float]:
-        """Return success, what was wrong, the answers, and how long the search took [ms]."""
-        try:
-            if len(msgs) > MOST_QUERIES:
-                raise QueryError(f"{len(msgs)} queries in one request, at most {MOST_QUERIES}: ask in parts")
-            queries = [self._query_from(msg, at) for at, msg in enumerate(msgs)]
-            check_batch(queries)
-            if self._changing == 0 and not self._is_remote and is_quick(queries, self._held):
-                return self._told(queries, *self._found(self._memory.query_batch, queries, iter))
-        except SpatialMemoryError as error:
-            return self._refused(error, len(msgs))
-        result: Any = await self._searcher.later(lambda: self._found(self._in_slices, queries, giving_way))
-        if isinstance(result, Exception):
-            return self._refused(result, len(msgs))
-        return self._told(queries, *result)
-
-    def _in_slices(self, queries: Sequence[Query]) -> list[Matches]:
-        return answers_in_slices(self._memory.query_batch, queries)
-
-    def _found(
-        self, search: Callable[[Sequence[Query]], list[Matches]], queries: Sequence[Query], pace: Callable[..., Any]
-    ) -> tuple[list[Matches], list[MemoryMatches], float]:
-        """Return the answers, also as messages, and how long the search took [ms]."""
-        begin_s = perf_counter()
-        answers = search(queries)
-        search_ms = (perf_counter() - begin_s) * 1e3
-        made: dict[int, MemoryRecord] = {}
-        return answers, [messages.matches_to_msg(answer, pace, made) for answer in answers], search_ms
-
-    def _refused(self, error: Exception, count: int) -> tuple[bool, str, list[MemoryMatches], float]:
-        self._health.count("queries_refused", count)
-        return False, clipped(error, _MOST_ANSWERED), [], 0.0
-
-    def _told(
-        self, queries: Sequence[Query], answers: list[Matches], found: list[MemoryMatches], search_ms: float
-    ) -> tuple[bool, str, list[MemoryMatches], float]:
-        self._count_told(queries, answers, search_ms)
-        return True, "", found, search_ms
-
-    def _count_told(self, queries: Sequence[Query], answers: Sequence[Matches], search_ms: float) -> None:
-        """Count what was answered, and remember the first answer for the markers."""
-        self._query_count += len(queries)
-        self._query_ms.append(search_ms)
-        self._health.count("queries", len(queries))
-        self._health.sample("query_ms", search_ms)
-        if answers:
-            self._last_answer = queries[0].place, answers[0]
-
-    async def _on_query_arrays(
-        self, request: QueryMemoryArrays.Request, response: QueryMemoryArrays.Response
-    ) -> QueryMemoryArrays.Response:
-        try:
-            check_arrays(request.count, request.query.k or self._top_k)
-            queries = queries_from_arrays(request, self._query_from(request.query, 0))
-        except SpatialMemoryError as error:
-            response.success, response.message, _, _ = self._refused(error, request.count)
-            return response
-        result: Any = await self._searcher.later(lambda: self._fill(queries, response))
-        if isinstance(result, Exception):
-            response.success, response.message, _, _ = self._refused(result, len(queries))
-            return response
-        self._count_told(queries, result, response.search_ms)
-        return response
-
-    def _fill(self, queries: Sequence[Query], response: QueryMemoryArrays.Response) -> list[Matches]:
-        """Answer lookups in a response, and return the answers."""
-        begin_s = perf_counter()
-        answers = answers_in_parts(self._memory.query_batch, queries)
-        response.search_ms = (perf_counter() - begin_s) * 1e3
-        stats = self._memory.stats()
-        answers_to_arrays(answers, stats.encoder_id, stats.frame_id, response)
-        return answers
-
-    async def _on_window(self, request: MemoryWindow.Request, response: MemoryWindow.Response) -> MemoryWindow.Response:
-        request.max_count = min(request.max_count or MOST_TOLD, MOST_TOLD)
-        ask = ask_from_request(request)
-        result: Any = await self._searcher.later(lambda: self._tell(ask, response))
-        if isinstance(result, Exception):
-            response.message = clipped(result, _MOST_ANSWERED)
-        self._health.count("windows_told", int(response.success))
-        return response
-
-    def _tell(self, ask: WindowAsk, response: MemoryWindow.Response) -> None:
-        """Fill a response with what a window is to be told."""
-        update = self.window_source.window(ask)
-        if update is None:
-            response.message = "busy"
-        else:
-            update_to_response(update, response)
-
     @property
     def window_source(self) -> WindowSource:
         """The memory, for a window in the same process: whichever this node has by the time that it is asked."""
         return LateSource(lambda: self._memory if self.is_active else None)
 
-    def _query_from(self, msg: MemoryQuery, at: int) -> Query:
+    def _usual(self) -> Usual:
         params = self._params
-        try:
-            return messages.query_from_msg(msg, self._top_k, params.yaw_weight_m, params.pose_weight)
-        except MessageError as error:
-            raise RecordError(error.reason, f"query {at}: {error}") from error
+        return Usual(self._top_k, params.yaw_weight_m, params.pose_weight, self._held, self._changing > 0)
 
     async def _on_recognise(
         self, request: RecognisePlace.Request, response: RecognisePlace.Response
@@ -542,7 +421,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             )
         if isinstance(answer, Exception):
             self._health.count("recognitions_refused")
-            response.message = clipped(answer, _MOST_ANSWERED)
+            response.message = clipped(answer, MOST_ANSWERED)
             return response
         response.success, response.frame_id = True, self._frame_id
         response.places = messages.places_to_msgs(answer)
@@ -556,7 +435,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     async def _on_recall(self, request: RecallMemory.Request, response: RecallMemory.Response) -> RecallMemory.Response:
         answer: Any = await self._searcher.later(lambda: recall(self._memory, request, response))
         if isinstance(answer, Exception):
-            response.message = clipped(answer, _MOST_ANSWERED)
+            response.message = clipped(answer, MOST_ANSWERED)
         return response
 
     # ---------------------------------------------------------------- changes
@@ -571,7 +450,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         if response.success:
             response.ids = result
         else:
-            response.message = clipped(result, _MOST_ANSWERED)
+            response.message = clipped(result, MOST_ANSWERED)
         return response
 
     def _insert(self, request: InsertMemory.Request) -> list[int]:
@@ -617,7 +496,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     async def _on_undo(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         result = await self._later(lambda: self._whole(self._changes.undo))
         response.success = not isinstance(result, Exception)
-        response.message = clipped(result, _MOST_ANSWERED)
+        response.message = clipped(result, MOST_ANSWERED)
         return response
 
     def _whole(self, change: Callable[..., Any], *arguments: Any) -> Any:
@@ -627,7 +506,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
             result = change(*arguments)
         finally:
             self._changing -= 1
-        self._last_answer = (None, no_matches())
+        self._answering.forget_last()
         return result
 
     # ---------------------------------------------------------------- state
@@ -650,10 +529,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         response.durable_until = stamp_msg(max(stats.durable_until_ns, 0))
         response.pending_writes, response.ram_bytes, response.disk_bytes = (
             stats.pending_writes, stats.ram_bytes, stats.disk_bytes)  # fmt: skip
-        if self._query_ms:
-            response.query_ms_p50, response.query_ms_p99 = (
-                float(value) for value in np.percentile(np.array(self._query_ms), [50, 99]))  # fmt: skip
-        response.query_count = self._query_count
+        self._answering.state(response)
         response.degraded = list(stats.degraded)
         return response
 
@@ -711,7 +587,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
     def _draw(self) -> None:
         """Show what the memory holds now, whatever run it comes from."""
-        asked, matches = self._last_answer
+        asked, matches = self._answering.last
         sketch = self._memory.sketch(MOST_MEMORIES, TRAIL_MEMORIES)
         shapes = self._picture.shapes(sketch, retrieval_of(asked, matches.records), self._params.marker_color)
         self._sheet.show(shapes, sketch.frame_id or self._frame_id)
@@ -720,12 +596,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 def _outcome(result: Any) -> tuple[bool, str, int]:
     """Return success, what went wrong, and how many records it was about."""
     if isinstance(result, Exception):
-        return False, clipped(result, _MOST_ANSWERED), 0
+        return False, clipped(result, MOST_ANSWERED), 0
     return True, "", int(result or 0)
-
-
-def _path(text: str) -> Path:
-    return Path(checked_name(text))
 
 
 def _session_name(robot_id: str) -> str:

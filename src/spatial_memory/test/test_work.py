@@ -7,10 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from spatial_memory import CellGrid, CellMemory, LocalMap, Store, work
+from spatial_memory import CellGrid, CellMemory, LocalMap, Store
+from spatial_memory.answering import work
+from spatial_memory.answering.work import answers_in_slices, check_batch, check_records, is_quick
 from spatial_memory.index import pacing
 from spatial_memory.index.pacing import giving_way
-from spatial_memory.work import answers_in_slices, check_batch, check_records, is_quick
 from wm_core.memory.errors import QueryError, RecordError
 from wm_core.memory.query import Place, Query
 from wm_core.memory.record import MemoryRecord

@@ -1,0 +1,1 @@
+"""What the node answers, and work that would hold it up."""
