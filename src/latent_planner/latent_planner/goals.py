@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wm_core.memory.recognition import Ranked, Recognition, SamePlace, recognise
+from wm_core.memory.recognition import Ranked, SamePlace, recognise
 
 _REFINING = 64
 """So many memories of a place, nearest in look, say where exactly something looks as wanted."""
@@ -73,21 +73,25 @@ def look_up(wanted_D: np.ndarray, look_ND: np.ndarray, pose_N3: np.ndarray, same
 
     order: list[np.ndarray] = []
     found = recognise(nearest, same=same or SamePlace())
-    if found.ambiguity and not is_agreed(found):
+    if found.ambiguity and not is_agreed(found.agreement, found.second_ratio):
         raise GoalError("ambiguous", f"the goal is not sure: {found.ambiguity}")
     best = int(order[-1][found.places[0].at])
     pose_3 = refined(wanted_D, look_ND, pose_N3, best, same or SamePlace())
     return GoalPose(pose_3, found.places[0].confidence, best)
 
 
-def is_agreed(found: Recognition) -> bool:
+def is_agreed(agreement: float, second_ratio: float) -> bool:
     """Return whether the five memories nearest in look agree so well that a place that looks alike does not count.
 
     A change of light or a person in the picture takes it away from every memory, and so brings the second place nearer
     to the best; the five nearest then still lie at one place. Where two places are alike, they do not, or the second
     looks as much like it as the first.
+
+    Args:
+        agreement: Share of the five that lie at the best place.
+        second_ratio: Distance of the best place over that of the second.
     """
-    return found.agreement >= _AGREED and found.second_ratio <= _ALIKE_RATIO
+    return agreement >= _AGREED and second_ratio <= _ALIKE_RATIO
 
 
 def refined(wanted_D: np.ndarray, look_ND: np.ndarray, pose_N3: np.ndarray, best: int, same: SamePlace) -> np.ndarray:

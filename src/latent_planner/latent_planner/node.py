@@ -14,7 +14,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
 from std_msgs.msg import Float32MultiArray, Header
 
-from latent_planner.goals import GoalError, GoalPose
+from latent_planner.goals import GoalError, GoalPose, is_agreed
 from latent_planner.judging import SurpriseJudge
 from latent_planner.locate import Located, Wish, check_alike, check_confidence, locate, usual_difference
 from latent_planner.messages import (
@@ -452,9 +452,10 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         pose = GoalPose(np.array([position[0], position[1], yaw_of(quaternion)]), float(best.confidence))
         check_alike(float(best.distance), await self._usual_difference(run, remembered))
         run.pose, run.memory_id = pose, int(best.id)
-        if found.ambiguous:
+        if found.ambiguous and not is_agreed(found.agreement, found.second_ratio):
             raise GoalError("ambiguous", f"places that look alike: {found.ambiguity}")
-        check_confidence(pose.confidence, asked.wish.least_confidence or self._params.least_confidence)
+        least = 0.0 if found.ambiguous else self._params.least_confidence
+        check_confidence(pose.confidence, asked.wish.least_confidence or least)
         if remembered.row(run.memory_id) >= 0:
             return replace(asked.wish, memory_id=run.memory_id)
         return replace(asked.wish, pose=pose)

@@ -18,6 +18,8 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from wm_core.se3 import quaternion_of
 from wm_interfaces.action import Plan
+from wm_interfaces.msg import RecognisedPlace
+from wm_interfaces.srv import EncodeImage, QueryMemoryBatch, RecognisePlace
 from wm_ros import floats, pose_to_msg, qos
 from wm_testing.nodes import assert_file_sets_every_parameter
 
@@ -157,6 +159,51 @@ def test_places_that_look_alike_are_named(make_world):
         record.latent_D[:] = world.memory.records[record.id - 21].latent_D
     answer = world.run(latent=floats(world.memory.records[3].latent_D))
     assert answer.result.name == "AMBIGUOUS", answer.result.message
+
+
+def recognising(world, **said):
+    """A peer that encodes any picture and says where it was seen."""
+
+    def encode(_request, response):
+        response.success, response.feature, response.feature_id = True, [1, 2, 3], "any"
+        return response
+
+    def recognise(_request, response):
+        record = world.memory.records[4]
+        pose = pose_to_msg((record.x, record.y, 0.0), quaternion_of(record.yaw))
+        response.success, response.places = (
+            True,
+            [RecognisedPlace(id=record.id, pose=pose, confidence=0.4, distance=0.1)],
+        )
+        for name, value in said.items():
+            setattr(response, name, value)
+        return response
+
+    served = [
+        (EncodeImage, "/latent_publisher/encode", encode),
+        (RecognisePlace, "/spatial_memory/recognise", recognise),
+        (QueryMemoryBatch, "/spatial_memory/query_batch", lambda _, empty: empty),
+    ]
+    world.on_executor(lambda: [world.peer.create_service(*each) for each in served])
+
+
+@pytest.mark.parametrize(
+    ("agreement", "second_ratio", "name"),
+    [(1.0, 0.9, "REACHED"), (0.4, 0.9, "AMBIGUOUS"), (1.0, 0.97, "AMBIGUOUS")],
+)
+def test_five_memories_that_agree_outweigh_a_place_that_looks_nearly_alike(make_world, agreement, second_ratio, name):
+    world = make_world(drive=True)
+    recognising(world, ambiguous=True, ambiguity="why", agreement=agreement, second_ratio=second_ratio)
+    answer = world.run(image=Image(height=1, width=1, encoding="mono8", step=1, data=b"\x00"))
+    assert answer.result.name == name, answer.result.message
+    assert answer.result.memory_id == 5
+
+
+def test_a_place_that_is_not_sure_is_no_goal(make_world):
+    world = make_world()
+    recognising(world)
+    answer = world.run(image=Image(height=1, width=1, encoding="mono8", step=1, data=b"\x00"))
+    assert answer.result.name == "NOT_RECOGNISED", answer.result.message
 
 
 def test_a_goal_moves_with_its_memory_and_is_given_up_where_that_is_gone(make_world):
