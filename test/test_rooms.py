@@ -23,7 +23,7 @@ ROOMS = {
         ["node"],
     ],
     "wm_core": [
-        ["drawing", "errors", "moved", "se2", "se3"],
+        ["databases", "drawing", "errors", "moved", "se2", "se3"],
         ["projection", "bounds", "limits"],
         ["timeline", "images", "sources", "memory"],
         ["alignment", "bags"],

@@ -19,6 +19,7 @@ from spatial_memory.store.bases import basis_of
 from spatial_memory.store.schema import check_successors
 from spatial_memory.store.snapshots import check_snapshot
 from spatial_memory.store.store import Store
+from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, FrameMismatchError, StoreError
 from wm_core.projection import Projection
 
@@ -100,11 +101,11 @@ def _copy(path: Path, copy: Path) -> None:
         if not path.is_file():
             raise StoreError(f"there is no snapshot {path}")
         uri = f"{path.resolve().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as source:
+        with contextlib.closing(open_database(uri, uri=True)) as source:
             source.execute("BEGIN")
             # Takes the read lock or fails in time; without it copying would wait for as long as another one writes.
             source.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            with contextlib.closing(sqlite3.connect(copy)) as target:
+            with contextlib.closing(open_database(copy)) as target:
                 source.backup(target)
     except (sqlite3.OperationalError, OSError) as error:
         raise StoreError(f"snapshot {path} cannot be copied: {error}") from error

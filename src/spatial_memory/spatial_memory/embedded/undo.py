@@ -18,6 +18,7 @@ from spatial_memory.embedded.memory import CellMemory
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.store.files import IN_MEMORY
 from spatial_memory.store.store import Store
+from wm_core.databases import open_database
 from wm_core.memory.errors import StoreError
 from wm_core.memory.protocol import Rigid
 from wm_core.memory.record import MemoryRecord
@@ -178,7 +179,7 @@ def _opened(path: Path, grid: CellGrid) -> contextlib.closing[CellMemory]:
 def _ids_in(path: Path) -> list[int]:
     """Return the ids of all records of a snapshot; none where it cannot be read, which restoring it will say."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(open_database(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             return [row[0] for row in connection.execute("SELECT id FROM record")]
     except sqlite3.Error:
         return []

@@ -14,6 +14,7 @@ from spatial_memory.region.merge import import_region
 from spatial_memory.store.recovery import recover, replace_by, start_anew
 from spatial_memory.store.snapshots import copy_to
 from spatial_memory.store.verify import verified
+from wm_core.databases import open_database
 from wm_core.memory.errors import SpatialMemoryError, StoreError
 
 EXIT_REFUSED = 2
@@ -30,7 +31,7 @@ def backup(path: Path, target: Path) -> int:
     path = path.expanduser().resolve()
     verified(path)
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source:
+        with contextlib.closing(open_database(f"{path.as_uri()}?mode=ro", uri=True)) as source:
             copy_to(source, target.expanduser())
     except sqlite3.Error as error:
         raise StoreError(f"{path} cannot be read: {error}") from error

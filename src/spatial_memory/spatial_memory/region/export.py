@@ -29,6 +29,7 @@ from spatial_memory.store.schema import (
 )
 from spatial_memory.store.seal import check_start, mark_in
 from spatial_memory.store.verify import CHUNK, Read, tallied
+from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreError
 from wm_core.memory.rows import Rows
 
@@ -64,7 +65,7 @@ def read_memory(path: Path, area: Sequence[float] = (), session: str = "") -> Re
         raise StoreError(f"there is no file {path}")
     check_start(path)
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(open_database(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             files.check(connection, str(path))
             connection.execute("BEGIN")
             return _Reading(connection, str(path)).region(tuple(map(float, area)), session)

@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 from typing import IO
 
+from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreLockedError
 
 IN_MEMORY = ":memory:"
@@ -95,7 +96,7 @@ def create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".new")
     temporary.unlink(missing_ok=True)
-    connection = sqlite3.connect(temporary)
+    connection = open_database(temporary)
     try:
         connection.executescript(CREATE)
     finally:
@@ -150,7 +151,7 @@ def _tables(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
 
 @functools.cache
 def _expected_tables(version: int) -> frozenset[tuple[str, str, str]]:
-    with contextlib.closing(sqlite3.connect(IN_MEMORY)) as connection:
+    with contextlib.closing(open_database(IN_MEMORY)) as connection:
         connection.executescript({1: CREATE_1, 2: CREATE_2}.get(version, CREATE))
         return frozenset(_tables(connection))
 
@@ -186,6 +187,6 @@ def mend_text(path: object) -> str:
 
 def connect(path: str, *, timeout_s: float = 5.0) -> sqlite3.Connection:
     """Open a store for one thread at a time, in explicit transactions."""
-    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+    connection = open_database(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA cache_size = -16384")
     return connection

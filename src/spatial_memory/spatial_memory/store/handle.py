@@ -16,6 +16,7 @@ from spatial_memory.store.identity import Identity
 from spatial_memory.store.schema import GET_TALLY
 from spatial_memory.store.seal import Mark, Seal, check_start, put_aside
 from spatial_memory.store.snapshots import copy_to
+from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreError
 
 _LOG = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class Handle:
         log = Path(f"{self.path}-wal")
         if log.exists() and log.stat().st_size:
             raise StoreError(f"{self.path} cannot be opened ({reason}), and its log {log.name} needs that to be read")
-        connection = sqlite3.connect(
+        connection = open_database(
             f"{Path(self.path).as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None, check_same_thread=False
         )
         files.check(connection, self.path)

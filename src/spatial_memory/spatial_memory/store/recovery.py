@@ -32,6 +32,7 @@ from spatial_memory.store.seal import Ledger
 from spatial_memory.store.snapshots import copy_to
 from spatial_memory.store.thumbnails import GET_THUMBNAILS, PUT_THUMBNAIL, unpack_thumbnail
 from spatial_memory.store.verify import verified
+from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError
 
 _LOG = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ def _held(path: Path) -> Iterator[None]:
 
 
 def _source(path: Path, how: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.as_uri()}?{how}", uri=True)
+    return open_database(f"{path.as_uri()}?{how}", uri=True)
 
 
 def _rebuild(path: Path, rebuilt: Path) -> int:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from spatial_memory.store import files
 from spatial_memory.store.schema import GET_META, checksummed
+from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, LostRecordsError
 
 _LOG = logging.getLogger(__name__)
@@ -223,7 +224,7 @@ def _lost_text(path: Path, mark: Mark, what: str) -> str:
 def _peeked(path: Path, how: str) -> Mark | None:
     """Return the mark of a store, without writing to it; None where it cannot be read."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?{how}", uri=True)) as connection:
+        with contextlib.closing(open_database(f"{path.as_uri()}?{how}", uri=True)) as connection:
             return mark_in(connection)
     except (sqlite3.Error, CorruptStoreError, ValueError):
         return None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from spatial_memory.store import files
 from spatial_memory.store.schema import GET_META, GET_TALLY, opened
+from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, StoreError
 
 _SQLITE = b"SQLite format 3\0"
@@ -27,7 +28,7 @@ def copy_to(source: sqlite3.Connection, path: Path) -> int:
         check_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
-        with contextlib.closing(sqlite3.connect(temporary)) as target:
+        with contextlib.closing(open_database(temporary)) as target:
             source.backup(target)
             target.execute("PRAGMA journal_mode = DELETE").fetchone()
             count = target.execute(GET_TALLY, ("record",)).fetchone()[0]
@@ -75,7 +76,7 @@ def check_snapshot(path: Path, encoder_id: str, name: str = "") -> None:
     name = name or f"snapshot {path}"
     if not path.is_file():
         raise StoreError(f"there is no snapshot {path}")
-    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+    with contextlib.closing(open_database(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         files.check(connection, name)
         try:
             verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from spatial_memory.store import files
+from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreError
 
 # Only of a record that is still there, and after it: what is written keeps its order.
@@ -124,7 +125,7 @@ def read_thumbnail(path: Path, record_id: int) -> bytes | None:
     if not path.is_file():
         raise StoreError(f"there is no file {path}")
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(open_database(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             files.check(connection, str(path))
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'thumbnail'").fetchone():
                 return None

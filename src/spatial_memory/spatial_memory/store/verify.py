@@ -22,6 +22,7 @@ from spatial_memory.store.schema import (
 )
 from spatial_memory.store.seal import Mark, check_start, mark_in
 from spatial_memory.store.thumbnails import GET_THUMBNAILS, check_thumbnails
+from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreError
 
 CHUNK = 250_000
@@ -88,7 +89,7 @@ def verified(path: Path) -> Contents:
     if not path.is_file():
         raise StoreError(f"there is no file {path}")
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(open_database(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             files.check(connection, str(path))
             return check_rows(connection, str(path))
     except sqlite3.OperationalError as error:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from wm_core.bags.errors import BagError, Damage
 from wm_core.bags.storage import Channel, Stored, Unwrapped
+from wm_core.databases import open_database
 
 _REPAIR = "sqlite3 {0} .recover | sqlite3 recovered.db3"
 _ORDERED = "SELECT timestamp, id, topic_id FROM messages ORDER BY timestamp, id"
@@ -162,7 +163,7 @@ def _open(path: Path) -> sqlite3.Connection:
     # A recorder that was killed leaves a write-ahead log, which only a connection that may write beside it reads.
     writable = os.access(path.parent, os.W_OK)
     # The player reads on a thread of its own, and nobody else meanwhile.
-    return sqlite3.connect(
+    return open_database(
         f"file:{quote(str(path.resolve()))}?mode=ro{'' if writable else '&immutable=1'}",
         uri=True,
         check_same_thread=False,
