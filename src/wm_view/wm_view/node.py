@@ -5,7 +5,6 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseWithCovarianceStamped, TransformStamped
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
@@ -27,7 +26,6 @@ _STATIC = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
-_NEVER = Time()
 
 
 class FrameBroadcaster(ManagedNode[FrameBroadcasterParams]):
@@ -97,7 +95,9 @@ class FrameBroadcaster(ManagedNode[FrameBroadcasterParams]):
         here.orientation.w = 1.0
         fixed = self._params.fixed_frame
         names = [f"{self._params.robot_frame}_origin", *filter(None, [self._tied_frame])]
-        self._send(self._still, *(transform_of(here, fixed, name, _NEVER) for name in names))
+        # A time of its own tells it from what others say of the same frames, which may have none.
+        now = self.get_clock().now().to_msg()
+        self._send(self._still, *(transform_of(here, fixed, name, now) for name in names))
 
     def _send(self, publisher: Any, *transforms: TransformStamped) -> None:
         for each in transforms:
