@@ -9,8 +9,9 @@ from time import monotonic, process_time
 import pytest
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.event_handler import EventHandler, PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
@@ -335,4 +336,24 @@ def test_behind_the_dispatcher_every_error_is_told_to_its_node_and_ends_nothing(
     expected = {f"in {where}" for where in ("a timer", "a subscription", "what follows an answer", "a coroutine")}
     spin_until(dispatching, node, lambda: len(node.faults) >= len(expected))
     assert sorted(node.faults) == sorted(expected)
+    node.destroy_node()
+
+
+def test_what_another_thread_destroys_while_it_is_waited_on_ends_nobody(ros_context, monkeypatch):  # noqa: F811
+    """Of a pool one thread may wait while another destroys."""
+    executor, node, ticks = dispatching_executor(2), Node("tested"), []
+    executor.add_node(node)
+    node.create_timer(0.01, lambda: ticks.append(1), clock=STEADY)
+    node.create_publisher(Float32MultiArray, "x", 10)
+    gone = iter([rclpy_implementation.InvalidHandle("gone")])
+
+    def add(self, wait_set):
+        for error in gone:
+            raise error
+        return was(self, wait_set)
+
+    was = EventHandler.add_to_wait_set
+    monkeypatch.setattr(EventHandler, "add_to_wait_set", add)
+    spin_until(executor, node, lambda: len(ticks) > 3)
+    assert next(gone, None) is None
     node.destroy_node()

@@ -74,7 +74,13 @@ class _Dispatching(Executor):
 
     def wait_for_ready_callbacks(self, *args: Any, **kwargs: Any) -> Any:
         """Returns what is ready to run, behind the dispatcher."""
-        task, entity, node = super().wait_for_ready_callbacks(*args, **kwargs)
+        while True:
+            try:
+                task, entity, node = super().wait_for_ready_callbacks(*args, **kwargs)
+            except rclpy_implementation.InvalidHandle:
+                # Destroyed by another thread while it was being waited on: it is no longer listed the next time.
+                continue
+            break
         return _Outcome(task, entity, node or _owner(task), self.context), entity, node
 
 
