@@ -160,6 +160,7 @@ def needed_by(package: str) -> set[str]:
 PYTHON = [name for name in OURS if name != "wm_interfaces"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PYTHON)
 def test_a_manifest_names_what_the_package_imports_and_nothing_else(package: str):
     run, _ = imports_of(package)

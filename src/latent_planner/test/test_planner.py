@@ -137,6 +137,7 @@ def test_an_empty_memory_is_named():
         look_up(np.zeros(16), np.zeros((0, 16)), np.zeros((0, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_robot_that_faces_away_turns_round(seed):
     """Turning left and turning right cost the same; the mean of both would creep on straight away from the goal."""

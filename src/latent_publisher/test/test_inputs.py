@@ -25,6 +25,7 @@ POSES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["auto", "named"])
 @pytest.mark.parametrize(("name", "kind"), POSES)
 def test_a_pose_of_any_type_is_taken_and_said(make_robot, source, name, kind):
@@ -59,6 +60,7 @@ ACTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), ACTIONS)
 def test_an_action_of_any_type_is_taken_by_its_stamp(make_robot, name, kind):
     robot = make_robot()
@@ -97,6 +99,7 @@ def test_two_types_on_one_topic_are_refused_until_one_is_named(make_robot):
     rclpy.shutdown(context=context)
 
 
+@pytest.mark.slow
 def test_another_type_than_configured_is_named(make_robot):
     robot = make_robot(pose_source="transform")
     robot.peer.create_publisher(Odometry, "/pose", 10)

@@ -129,6 +129,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ros_context")
 @pytest.mark.parametrize("case", CASES)
 def test_live_and_conversion_agree_frame_by_frame(tmp_path, monkeypatch, case):

@@ -86,6 +86,7 @@ def test_late_inference_starves_nothing_and_seams_are_small(how):
     assert np.abs(np.diff(running)).max() <= 0.5 * PERIOD_S + 0.02 * 2.0
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**31))
 def test_no_limit_is_broken_whatever_inference_does(seed):

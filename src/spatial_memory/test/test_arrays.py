@@ -166,6 +166,7 @@ def test_packed_arrays_of_another_layout_or_length_are_refused(graph):
     assert len(packed_from_msg(packed_to_msg(empty.records))) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
 @pytest.mark.parametrize("field", ["poses", "yaws", "latents", "successor_times_s", "successor_latents"])
 def test_packed_arrays_of_impossible_numbers_are_refused(graph, field, value):

@@ -108,6 +108,7 @@ HOW: dict[str, Callable[[bytes], bytes | None]] = {
 FAULTS = {f"{suffix or 'file'} {name}": part(suffix, how) for suffix in PARTS for name, how in HOW.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_behind", [False, True], ids=["sealed", "log kept"])
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_after_a_kill_loses_nothing_or_is_refused_by_name(tmp_path, name, is_behind):
@@ -231,6 +232,7 @@ def take_away(*suffixes: str) -> Fault:
     return fault
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [take_away(""), take_away("-wal"), take_away("-shm"), take_away(".lock"), take_away(*PARTS),

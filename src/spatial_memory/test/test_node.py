@@ -228,6 +228,7 @@ def test_the_largest_id_ends_nothing(ros_context, tmp_path):
         graph.close()
 
 
+@pytest.mark.slow
 def test_markers_show_cells_memories_trail_and_the_last_retrieval(graph):
     drawn = Viewer(graph.talker, "/spatial_memory/markers")
     graph.drive(3)
@@ -382,6 +383,7 @@ def test_step_horizons_and_top_k_come_with_the_states(graph):
     assert stats.successors_unusable == 0
 
 
+@pytest.mark.slow
 def test_successors_of_another_model_are_counted_and_named(ros_context, tmp_path):
     graph = Graph(db_path=str(tmp_path / "memory.sqlite3"))
     graph.drive(25)
@@ -419,6 +421,7 @@ def drawn_places(graph: Graph, drawn: Viewer, count: int, frame_id: str = "map")
     return sorted(point.x for point in drawn.points("memories"))
 
 
+@pytest.mark.slow
 def test_markers_show_the_memory_after_restart_transform_clear_and_restore(ros_context, tmp_path):
     settings = {"db_path": str(tmp_path / "m.sqlite3"), "marker_rate": 20.0}
     graph = Graph(**settings)
@@ -448,6 +451,7 @@ def test_markers_show_the_memory_after_restart_transform_clear_and_restore(ros_c
     graph.close()
 
 
+@pytest.mark.slow
 def test_the_trail_is_coloured_by_error_and_unknown_is_grey(graph):
     drawn = Viewer(graph.talker, "/spatial_memory/markers")
     graph.drive(3)
@@ -498,6 +502,7 @@ def test_a_predicted_pose_waits_for_the_measured_one_and_is_kept_with_it(graph):
     assert [record.latent[0] for record in answer.matches.records] == [0.0, 1.0, 2.0]
 
 
+@pytest.mark.slow
 def test_a_state_whose_measured_pose_stays_away_is_not_kept(ros_context):
     graph = Graph(pose_join_s=0.02)
     try:
@@ -531,6 +536,7 @@ NO_NAMES = ["", ".", "..", "../up", "/etc/passwd", "~/x", "~nobody_here/x", "a/b
             "na me", "n" * 101, "n" * 5000, "n\u00e4me", "memory.sqlite3/", "\\x"]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NO_NAMES)
 def test_peers_name_snapshots_and_no_paths(graph, tmp_path, name):
     graph.drive(2)
@@ -625,6 +631,7 @@ def test_undo_takes_back_the_last_change_and_keeps_what_came_since(ros_context, 
     graph.close()
 
 
+@pytest.mark.slow
 def test_undo_of_a_move_to_another_frame_moves_back_what_came_since(ros_context, tmp_path):
     graph = Graph(db_path=str(tmp_path / "m.sqlite3"))
     graph.drive(2)

@@ -196,6 +196,7 @@ def test_the_scale_is_stated_and_what_the_user_set_wins(graph):
     assert (stats(graph).store_distance_m, stats(graph).revisit_radius_m) == (0.5, 3.0)
 
 
+@pytest.mark.slow
 def test_the_scale_is_kept_in_the_profile_and_known_at_the_next_start(ros_context, tmp_path):
     folder = tmp_path / "profile"
     graph = Graph(profile=f"{folder}/", revisit_radius_m=0.3)

@@ -196,6 +196,7 @@ def test_damage_anywhere_is_refused_before_the_first_change(grid, tmp_path):
     assert not (tmp_path / "b-wal").exists() or not (tmp_path / "b-wal").stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "error"),
     [

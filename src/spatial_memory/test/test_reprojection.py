@@ -93,6 +93,7 @@ def backend(request):
     return EMBEDDED if request.param == "compiled" else PORTABLE
 
 
+@pytest.mark.slow
 def test_everything_changes_and_survives_a_restart_a_move_and_a_snapshot(open_memory, backend, tmp_path):
     memory = open_memory(backend=backend)
     memory.insert(records(200))

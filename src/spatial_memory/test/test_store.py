@@ -362,6 +362,7 @@ def test_a_torn_log_leaves_whole_transactions(grid, tmp_path):
     memory.close()
 
 
+@pytest.mark.slow
 def test_recovery_keeps_what_can_be_read(open_memory, tmp_path, grid):
     memory = open_memory()
     memory.insert(World(12).records(1000))

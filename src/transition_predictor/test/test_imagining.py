@@ -238,6 +238,7 @@ def test_forecasts_go_on_while_something_is_imagined(asking):
     assert future.result().success
 
 
+@pytest.mark.slow
 def test_memories_out_of_reach_are_asked_of_the_memory(make_asking, artifact):
     """The window holds nothing: a memory's record and what lies around it come from the services."""
     asking, source, asked = make_asking(window_radius_m=0.0), Source(artifact.manifest.encoder_id), []

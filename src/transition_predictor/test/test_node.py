@@ -149,6 +149,7 @@ def _no_id(answer):
     answer.matches[0].records[0].id = 2**64 - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil",
     [_cut, _too_many, _other_size, _other_action, _not_finite, _nowhere, _huge, _far, _wild_action, _no_id],
@@ -184,6 +185,7 @@ def test_nothing_that_is_not_finite_is_kept_back_in_a_usual_run(make_world):
     world.until(lambda: len(world.errors) >= 30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1e6, 1e5, 1e3])
 def test_what_is_large_but_possible_is_used_with_limited_influence(make_world, size):
     world = make_world(use_memory=False)
@@ -241,6 +243,7 @@ def test_errors_come_when_the_predicted_time_does(make_world):
     assert first.error == pytest.approx(float(np.mean((forecast - 2.0) ** 2)), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reason", "changes"),
     [
@@ -291,6 +294,7 @@ def test_a_camera_that_shows_no_horizon_degrades(make_world):
     assert "no forecast can be scored: camera too slow, a latent each 1.600 s" in world.node._health.status().message
 
 
+@pytest.mark.slow
 def test_history_is_used_when_wanted_and_fresh(make_world):
     world = make_world(use_memory=False, use_history=True)
     assert world.predict(0).history_reason == "absent"
@@ -328,6 +332,7 @@ def test_the_memory_is_switched_off_and_on_while_running(make_world):
     assert len(world.queries) > asked
 
 
+@pytest.mark.slow
 def test_the_deadline_is_followed_while_running(make_world):
     world = make_world(memory_deadline_s=0.5)
     assert world.node.set_parameters([Parameter("memory_deadline_s", value=0.002)])[0].successful

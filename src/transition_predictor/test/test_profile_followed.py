@@ -7,6 +7,7 @@ import math
 import shutil
 
 import numpy as np
+import pytest
 from std_srvs.srv import Trigger
 
 from wm_core.se2 import Pose2
@@ -75,6 +76,7 @@ def adapted_from(artifact, folder, profile, scale=1.5, **changes):
     keep_adapted(Profile(profile), folder, artifact)
 
 
+@pytest.mark.slow
 def test_a_running_node_takes_up_an_adapted_artifact_at_one_stamp(make_world, artifact, tmp_path):
     world = make_world(profile=str(tmp_path / "robot"), use_memory=False)
     values = [0.1 * math.sin(0.3 * row) for row in range(60)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from wm_interfaces.msg import LatentPrediction
 from wm_interfaces.srv import MemoryWindow
 from wm_ros.memory_arrays import ask_from_request, update_to_response
@@ -57,6 +59,7 @@ def test_the_window_is_filled_by_the_service_and_outlives_it(make_world, artifac
     assert ages[-1] > ages[0]
 
 
+@pytest.mark.slow
 def test_the_memory_is_asked_beyond_the_window(make_world, artifact):
     world = make_world(window_source=Source(artifact.manifest.encoder_id, spare_m=0.5), window_period_s=0.02)
     world.serve(world.remember)
@@ -76,6 +79,7 @@ def test_a_source_that_refuses_leaves_the_memory_itself(make_world, artifact):
     assert world.node._health._gauges["window"] == "not kept current: no"
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_asked_for_while_the_robot_stays_near(make_world, artifact):
     source = Source(artifact.manifest.encoder_id)
     world = make_world(window_source=source, window_period_s=0.02)

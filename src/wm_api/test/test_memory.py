@@ -124,6 +124,7 @@ def test_writing_changes_the_memory_and_snapshots_bring_it_back(models, artifact
         assert service.http.get("/memory/stats").json()["memory_count"] == 3
 
 
+@pytest.mark.slow
 def test_a_file_is_served_and_left_as_it_is(artifact, tmp_path):
     file = tmp_path / "memory.sqlite3"
     assert not file.exists()

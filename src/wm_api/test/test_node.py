@@ -164,6 +164,7 @@ def test_the_memory_of_the_graph_answers(graph):
     assert "retry-after" in away.headers
 
 
+@pytest.mark.slow
 def test_silence_and_health_are_events(graph):
     events: list = []
 
@@ -193,6 +194,7 @@ def test_silence_and_health_are_events(graph):
     assert "latent/state" in events[-1].data["detail"]
 
 
+@pytest.mark.slow
 def test_the_camera_is_listened_to_while_somebody_looks(graph):
     assert graph.camera.get_subscription_count() == 0
     assert graph.http.get("/frames/camera.jpg").status_code == 404

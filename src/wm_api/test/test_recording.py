@@ -86,6 +86,7 @@ def test_the_recorded_car_is_served_from_its_bag_alone():
     assert not player.refused
 
 
+@pytest.mark.slow
 def test_each_time_it_plays_is_as_the_first(models, monkeypatch):
     circles = circling_episode(seconds=2.0, size=64)
     monkeypatch.setattr("world_model.data.simulated.simulate_episode", lambda run: circles)

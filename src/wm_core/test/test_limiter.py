@@ -40,6 +40,7 @@ def test_speeds_keep_range_acceleration_and_jerk(seed, step_s):
     assert_kept(sent_by(Limiter(SPEEDS, step_s), wanted_by(seed)), SPEEDS, step_s)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([0.01, 0.02, 0.05]))
 def test_positions_keep_range_speed_acceleration_and_jerk(seed, step_s):

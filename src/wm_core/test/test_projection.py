@@ -77,6 +77,7 @@ def test_its_id_names_features_mean_and_components():
     assert len(fitted.encoder_id) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken",
     [

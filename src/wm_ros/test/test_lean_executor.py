@@ -178,6 +178,7 @@ def test_a_node_that_is_added_from_another_thread_is_served(executor, node):
     spin_until(executor, node, lambda: len(ticks) > 3)
 
 
+@pytest.mark.slow
 def test_a_guard_condition_calls_once_per_trigger_from_another_thread(executor, node):
     called = []
     guard = node.create_guard_condition(lambda: called.append(1))
@@ -208,6 +209,7 @@ def test_a_group_of_its_own_kind_holds_messages_back_until_it_opens(executor, no
     assert all(heard)
 
 
+@pytest.mark.slow
 def test_a_message_that_a_closed_group_leaves_unread_wakes_nobody(executor, node):
     node.create_subscription(Float32MultiArray, "x", lambda _: None, 1, callback_group=_Gate())
     publisher = node.create_publisher(Float32MultiArray, "x", 1)
@@ -216,6 +218,7 @@ def test_a_message_that_a_closed_group_leaves_unread_wakes_nobody(executor, node
     assert busy_share(executor) < 0.5
 
 
+@pytest.mark.slow
 def test_a_timer_cancelled_by_another_that_is_due_as_well_does_not_fire(executor, node):
     fired = []
     group = MutuallyExclusiveCallbackGroup()
@@ -289,6 +292,7 @@ def test_a_context_that_ends_from_outside_ends_spinning(executor, node):
         executor.spin()
 
 
+@pytest.mark.slow
 def test_idle_costs_nothing(executor, node):
     node.create_service(Trigger, "ask", lambda _request, response: response)
     node.create_timer(1.0, executor.shutdown, clock=STEADY)

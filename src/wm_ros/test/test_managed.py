@@ -150,6 +150,7 @@ def test_after_so_many_errors_the_core_is_made_anew_off_the_executor(peer):
     echo.destroy_node()
 
 
+@pytest.mark.slow
 def test_a_core_that_cannot_be_made_anew_is_tried_again(peer, monkeypatch):
     echo = made(faults_per_minute=1)
     monkeypatch.setattr(echo._faults, "next_wait_s", lambda: 0.0)

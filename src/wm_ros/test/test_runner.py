@@ -41,6 +41,7 @@ def start(*words: str) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("pool",)])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_it_cleanly_however_often(words, number):
@@ -53,6 +54,7 @@ def test_signals_end_it_cleanly_however_often(words, number):
     assert (process.returncode, output, errors) == (0, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "line"),
     [

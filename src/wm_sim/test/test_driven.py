@@ -36,6 +36,7 @@ def test_robot_that_drives_by_itself_takes_no_actions():
         Simulation(0).step((0.5, 0.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", [(math.nan, 0.0), (0.0, math.inf), (1.0,), (1.0, 2.0, 3.0)])
 def test_actions_that_are_none_are_refused(action):
     with pytest.raises(ValueError, match="action"):

@@ -113,6 +113,7 @@ def test_nobody_is_seen_through_a_wall(empty_building):
         assert not changed[31:33].any()
 
 
+@pytest.mark.slow
 def test_small_picture_is_the_large_one_resized(empty_building):
     small, large = renderer_of(empty_building, (64, 64)), renderer_of(empty_building, (240, 320))
     for pose in poses_in(empty_building, 6):
@@ -146,6 +147,7 @@ def test_impossible_picture_size_is_refused(empty_building, size):
         renderer_of(empty_building, size)
 
 
+@pytest.mark.slow
 def test_random_textures_change_colours_and_not_geometry(empty_building):
     things = make_things(empty_building, EMPTY, 0)
     plain, *textured = (Renderer(empty_building, things, (64, 64), seed) for seed in (None, 1, 1, 2))

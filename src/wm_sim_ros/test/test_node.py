@@ -150,6 +150,7 @@ def test_robot_driven_by_actions_obeys_them_and_publishes_none_itself():
         listener.node.destroy_node()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", [[float("nan"), 0.0], [1.0]])
 def test_unusable_actions_are_dropped_by_name(action):
     listener = Listener()

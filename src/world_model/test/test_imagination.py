@@ -300,6 +300,7 @@ def test_weights_are_those_that_forecasts_are_combined_with():
     assert weights.full_error > 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_trained", [True, False])
 def test_rewards_are_told_where_the_head_was_trained(tmp_path, is_trained):
     torch.manual_seed(1)

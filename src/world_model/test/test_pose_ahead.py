@@ -61,6 +61,7 @@ class Robot:
         return told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late_s", [0.0, 0.03, 0.1])
 @pytest.mark.parametrize("rate_hz", [7.0, 50.0, 200.0])
 def test_a_pose_is_told_at_once_and_is_near_the_truth(rate_hz, late_s):

@@ -22,6 +22,7 @@ VALUES = st.recursive(
 ENTRIES = st.dictionaries(st.text(string.ascii_letters, min_size=1, max_size=8), VALUES, max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(entries=ENTRIES, table=arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 3))), seed=st.integers(0))
 def test_what_is_written_is_read(tmp_path, entries, table, seed):
