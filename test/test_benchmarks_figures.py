@@ -83,6 +83,7 @@ def test_nothing_to_summarise_is_said():
         interval([])
 
 
+@pytest.mark.slow
 def test_processor_time_and_memory_are_those_of_the_processes(tmp_path):
     block = READY.format("block = bytearray(64_000_000)")
     with Processes({"busy": [sys.executable, "-c", BUSY]}, tmp_path) as busy:

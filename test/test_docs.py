@@ -86,6 +86,7 @@ def wm_source() -> str:
     return "\n".join(path.read_text() for path in files)
 
 
+@pytest.mark.slow
 def test_links_lead_somewhere():
     links = [(where, page, match[1]) for where, page, match in matches(_LINK, dated=True)]
     assert len(links) > 50
@@ -141,6 +142,7 @@ def benchmark(name: str) -> bool:
     return (ROOT / f"benchmarks/{name}.py").is_file()
 
 
+@pytest.mark.slow
 def test_commands_and_their_options_are_there():
     named = [(where, match[1], match[2]) for where, _, match in matches(_WM)]
     assert {name for _, name, _ in named} >= {"data", "train", "evaluate", "export", "slow"}

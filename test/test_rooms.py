@@ -82,6 +82,7 @@ def test_every_module_has_its_room(package):
     assert {room for room, _ in files(package)} == known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", sorted(ROOMS))
 def test_rooms_import_only_from_rooms_before_them(package):
     height = {room: number for number, floor in enumerate(ROOMS[package]) for room in floor}

@@ -112,6 +112,7 @@ def test_one_frame_is_the_first_in_the_other_basis(make_world, tmp_path):
     assert second.variance == pytest.approx(own.variance)
 
 
+@pytest.mark.slow
 def test_the_next_start_begins_where_this_one_ended(make_world, tmp_path):
     make_world(projection_frames=20, profile=str(tmp_path)).send(pictures(22))
     again = make_world(projection_frames=20, profile=str(tmp_path))
@@ -155,6 +156,7 @@ def test_without_frames_to_fit_on_it_stays(make_world):
     assert {state.encoder_id for state in world.states} == {FIXED.encoder_id}
 
 
+@pytest.mark.slow
 def test_any_picture_is_encoded_and_leaves_no_trace(make_world):
     world, (image,) = make_world(projection_frames=20), pictures(1, seed=3)
     client = world.peer.create_client(EncodeImage, "/latent_publisher/encode")

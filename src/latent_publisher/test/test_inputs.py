@@ -79,6 +79,7 @@ def test_an_action_of_any_type_is_taken_by_its_stamp(make_robot, name, kind):
     assert f"{kind.__name__} on /actions, found" in robot.status()["action_source"]
 
 
+@pytest.mark.slow
 def test_two_types_on_one_topic_are_refused_until_one_is_named(make_robot):
     robot = make_robot()
     context = rclpy.Context()
@@ -119,6 +120,7 @@ def test_what_carries_no_pose_is_named(make_robot):
     )
 
 
+@pytest.mark.slow
 def test_poses_of_another_frame_never_mix(make_robot):
     robot = make_robot()
     poses = robot.publisher(PoseStamped, "/pose")

@@ -305,6 +305,7 @@ def test_frames_of_another_clock_show(make_world):
     world.until(warned)
 
 
+@pytest.mark.slow
 def test_a_real_artifact_is_loaded_and_run(ros_context, tmp_path):  # noqa: F811
     manifest = make_random_artifact(tmp_path / "artifact")
     overrides = [Parameter("model_path", value=str(tmp_path / "artifact"))]
@@ -322,6 +323,7 @@ def test_a_real_artifact_is_loaded_and_run(ros_context, tmp_path):  # noqa: F811
     peer.destroy_node()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "error", "text"),
     [

@@ -39,6 +39,7 @@ def reference(known, now_ns, how):
     return said[-1]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 200), chunks), max_size=8), st.sampled_from([ENSEMBLE, BLEND, NEWEST, PREFIX]))
 def test_what_is_said_is_what_the_plain_way_says_and_never_of_the_past(arrivals, how):

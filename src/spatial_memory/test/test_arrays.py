@@ -95,6 +95,7 @@ def test_lookups_as_arrays_find_what_the_record_form_finds(graph):
         np.testing.assert_array_equal(np.array(getattr(mine, name)), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -150,6 +151,7 @@ def test_a_window_that_cannot_be_is_refused_in_words(graph):
     assert not answer.success
 
 
+@pytest.mark.slow
 def test_packed_arrays_of_another_layout_or_length_are_refused(graph):
     graph.drive(4)
     update = graph.memory.window_source.window(Window().ask(AREA))
@@ -189,6 +191,7 @@ def test_an_area_that_is_none_is_refused(area):
     assert refused.value.reason == "arrays-value"
 
 
+@pytest.mark.slow
 def test_ids_that_are_none_are_refused(graph):
     graph.drive(4)
     msg = packed_to_msg(graph.memory.window_source.window(Window().ask(AREA)).records)

@@ -107,6 +107,7 @@ def fill(memory: Memory, twin: BruteMemory, world: World, count: int = 150) -> l
     return [record.id for record in records]
 
 
+@pytest.mark.slow
 def test_answers_agree(memory, twin):
     world = World(1)
     fill(memory, twin, world)
@@ -215,6 +216,7 @@ def test_moving(memory, twin, session):
     assert_agree(memory, twin, [world.query() for _ in range(5)])
 
 
+@pytest.mark.slow
 def test_snapshot_and_restore(memory, twin, tmp_path):
     world = World(7)
     fill(memory, twin, world, 60)
@@ -505,6 +507,7 @@ def test_a_transform_that_is_interrupted_happens_once(grid, twin, tmp_path):
     again.close()
 
 
+@pytest.mark.slow
 def test_a_restore_that_the_outbox_does_not_take_changes_nothing(grid, twin, tmp_path):
     from spatial_memory.qdrant.memory import QdrantMemory
 
@@ -710,6 +713,7 @@ def test_the_backend_faiss_asks_faiss(grid, fields):
     assert memory.query(query).records[0].id != best.id
 
 
+@pytest.mark.slow
 def test_faiss_is_loaded_only_where_it_is_chosen():
     """It takes 66 MB."""
     script = """

@@ -246,6 +246,7 @@ def test_markers_show_cells_memories_trail_and_the_last_retrieval(graph):
     assert drawn.frames == {"map"}
 
 
+@pytest.mark.slow
 def test_a_message_holds_what_changed_and_a_late_viewer_gets_everything(ros_context):
     graph = Graph(marker_rate=20.0)
     drawn = Viewer(graph.talker, "/spatial_memory/markers")
@@ -286,6 +287,7 @@ def test_default_path_is_durable(monkeypatch, tmp_path):
     assert SpatialMemoryParams(db_path="mine").path("", is_simulated=True).endswith("mine.sqlite3")
 
 
+@pytest.mark.slow
 def test_a_simulator_that_fills_the_robots_file_is_named(ros_context, monkeypatch, tmp_path):
     monkeypatch.setenv("ROS_HOME", str(tmp_path))
     other = Node("wm_sim")
@@ -687,6 +689,7 @@ def test_the_same_key_stores_nothing_twice(ros_context, tmp_path):
     graph.close()
 
 
+@pytest.mark.slow
 def test_one_record_stamped_in_the_future_makes_nothing_old(graph):
     now = graph.memory.get_clock().now().nanoseconds
     records = []

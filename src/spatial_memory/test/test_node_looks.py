@@ -96,6 +96,7 @@ def test_a_basis_of_other_features_is_refused_by_name(graph):
     graph.talker.destroy_publisher(held)
 
 
+@pytest.mark.slow
 def test_a_place_is_recognised_by_its_look(graph):
     records = [remembered(number, 3.0 * number, stamp=stamp_msg((number + 1) * 10**9)) for number in range(6)]
     records[2].successors = [MemorySuccessor(horizon_s=1.0, dt_s=1.0, latent=floats(np.ones(4)), feature=[1] * 8)]
@@ -134,6 +135,7 @@ def test_two_places_that_look_alike_are_said_to_be_ambiguous(graph):
     assert [place.confidence for place in answer.places[:2]] == pytest.approx([0.5, 0.5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("request_fields", "word"),
     [

@@ -394,6 +394,7 @@ def test_what_cannot_be_recovered_is_left_alone(tmp_path):
     assert path.read_bytes() == b"rubbish" * 1000
 
 
+@pytest.mark.slow
 def test_a_wgs84_memory_is_kept_too(open_memory):
     world = CellGrid(Wgs84Map(), 12)
     memory = open_memory(grid=world)

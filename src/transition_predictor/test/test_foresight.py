@@ -57,6 +57,7 @@ def test_the_path_that_is_foreseen_gives_way_to_one_that_was_imagined_for_somebo
     assert imagined_path(Imagined()).poses == []
 
 
+@pytest.mark.slow
 def test_nothing_is_made_while_nobody_looks(make_world):
     world = make_world()
     world.predict(0)

@@ -23,7 +23,7 @@ from world_model.runtime.imagination import Imagination
 from world_model.runtime.imagined import Plan
 
 Z_DIM = 32
-LONGEST_S = 20.0
+LONGEST_S = 60.0
 
 
 class Asking:
@@ -101,6 +101,7 @@ def asking(make_asking, artifact):
     return asking
 
 
+@pytest.mark.slow
 def test_what_is_imagined_is_what_the_library_imagines(asking, artifact):
     node = asking.world.node
     action_BSA = np.random.default_rng(0).uniform(-1, 1, size=(3, 24, 2)).astype(np.float32)
@@ -177,6 +178,7 @@ def test_what_cannot_be_imagined_is_refused_by_name(asking):
     assert asking.ask(actions=(0.0, 0.0)).success
 
 
+@pytest.mark.slow
 def test_before_anything_was_seen_the_present_is_refused(make_asking):
     asking = make_asking()
     answer = asking.ask(actions=(0.0, 0.0))
@@ -197,6 +199,7 @@ def test_each_step_is_told_and_all_of_them_at_the_end(asking):
     np.testing.assert_allclose(told, wrapped.result.imagined.latents, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_cancelled_one_ends_with_what_came_of_it(asking):
     node = asking.world.node
     server, steps = node._imagination, []

@@ -73,6 +73,7 @@ def test_without_a_memory_it_predicts_and_says_so(make_world):
     assert [forecast.gate for forecast in prediction.forecasts] == [0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_a_late_memory_is_not_waited_for(make_world):
     world = make_world(memory_deadline_s=0.001)
     slow = []
@@ -97,6 +98,7 @@ def test_a_latent_that_comes_before_the_answer_ends_the_waiting(make_world):
     assert [stamp_ns(p.header.stamp) for p in world.predictions] == [START_NS, START_NS + STEP_NS]
 
 
+@pytest.mark.slow
 def test_a_refusing_memory_is_named(make_world):
     world = make_world(memory_deadline_s=1.0)
 
@@ -218,6 +220,7 @@ def test_memory_switched_off_is_not_degraded(make_world):
     assert world.queries == []
 
 
+@pytest.mark.slow
 def test_without_a_pose_nothing_is_asked(make_world):
     world = make_world()
     world.serve(world.remember)
@@ -226,6 +229,7 @@ def test_without_a_pose_nothing_is_asked(make_world):
     assert not prediction.forecasts[0].has_pose
 
 
+@pytest.mark.slow
 def test_errors_come_when_the_predicted_time_does(make_world):
     world = make_world(use_memory=False)
     for index in range(22):
@@ -287,6 +291,7 @@ def test_a_camera_too_slow_for_one_step_is_said_and_one_second_is_judged_by_the_
     assert ahead_ns == {21 * STEP_NS}
 
 
+@pytest.mark.slow
 def test_a_camera_that_shows_no_horizon_degrades(make_world):
     world = make_world(use_memory=False)
     for index in range(0, 13 * 32, 32):

@@ -28,6 +28,7 @@ def learned_state() -> dict:
     return {**calibration.state(), "fits": 1, "names": names, "models": models}
 
 
+@pytest.mark.slow
 def test_the_profile_is_read_on_request(make_world, tmp_path):
     world = make_world(profile=str(tmp_path / "robot"), use_memory=False)
     client = world.peer.create_client(Trigger, "/transition_predictor/reload")

@@ -23,6 +23,7 @@ def held(world, index: int = 0) -> int:
     raise AssertionError(f"no window after {index + 400} latents: {world.node._health._gauges}")
 
 
+@pytest.mark.slow
 def test_the_window_of_a_memory_in_the_same_process_conditions_forecasts(make_world, artifact):
     world = make_world(window_source=Source(artifact.manifest.encoder_id), window_period_s=0.02)
     first = world.predict(0)
@@ -98,6 +99,7 @@ def test_without_a_window_nothing_is_held(make_world, artifact):
     assert not source.asked
 
 
+@pytest.mark.slow
 def test_a_window_in_another_frame_is_refused_as_by_the_memory(make_world, artifact):
     source = Source(artifact.manifest.encoder_id)
     world = make_world(window_source=source, window_period_s=0.02)

@@ -109,6 +109,7 @@ def check(answer) -> None:
         assert set(answer.json()) == {"detail", "field"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(BODIES))
 @settings(max_examples=EXAMPLES // 2, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())

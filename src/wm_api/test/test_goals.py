@@ -120,6 +120,7 @@ def planner(ros_context) -> Iterator[Planner]:
     made.close()
 
 
+@pytest.mark.slow
 def test_nobody_drives_where_no_planner_runs(planner):
     assert not planner.goals.is_ready()
     with pytest.raises(UnavailableError, match="no planner runs"):

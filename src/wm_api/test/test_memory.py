@@ -16,6 +16,7 @@ from wm_core.memory.query import Place, Query
 AUTHORISED = {"authorization": f"Bearer {TOKEN}"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "query"),
     [

@@ -104,6 +104,7 @@ def graph(ros_context, artifact):
     made.close()
 
 
+@pytest.mark.slow
 def test_latents_forecasts_and_errors_become_frames(graph):
     assert graph.http.get("/status").json()["mode"] == "graph"
     assert graph.http.post("/predict", json={}).status_code == 409
@@ -129,6 +130,7 @@ def test_latents_forecasts_and_errors_become_frames(graph):
     assert graph.http.get("/frames/imagined.jpg").status_code == 200
 
 
+@pytest.mark.slow
 def test_the_memory_of_the_graph_answers(graph):
     records = [line_record(at, graph.encoder_id) for at in range(1, 21)]
     memory: CellMemory = graph.memory._memory
@@ -210,6 +212,7 @@ def test_the_camera_is_listened_to_while_somebody_looks(graph):
     graph.until(lambda: graph.camera.get_subscription_count() == 0)
 
 
+@pytest.mark.slow
 def test_a_latent_of_another_encoder_is_dropped_by_name(graph):
     graph.encoder_id = "another"
     graph.until(lambda: graph.talk() or graph.node._health.counted("dropped/encoder-mismatch") > 0)

@@ -62,6 +62,7 @@ def test_a_token_comes_from_a_file_that_only_its_owner_reads_or_from_the_environ
         read_token(tmp_path / "absent")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "", "0.0.0.0"])
 def test_another_name_is_refused(served, host):
     assert served.http.get("/status", headers={"host": host}).status_code == 421
@@ -151,6 +152,7 @@ def test_too_large_bodies_are_refused_before_they_are_read_whole(world):
         never.close()
 
 
+@pytest.mark.slow
 def test_more_than_waits_is_refused_with_a_time_to_come_back(world):
     with running(world, queue_size=2) as service:
         held = threading.Event()

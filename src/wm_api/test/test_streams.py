@@ -93,6 +93,7 @@ def test_live_frames_and_events_come_and_new_watchers_learn_how_things_stand(ser
         assert [next(found).name, next(found).data] == ["memory", {"state": "ended"}]
 
 
+@pytest.mark.slow
 def test_a_client_that_goes_ends_its_stream(served):
     until(lambda: served.service.streams.open_count == 0)
     for _ in range(20):

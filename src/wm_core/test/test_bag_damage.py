@@ -307,6 +307,7 @@ def test_a_common_type_without_definition_is_still_read(tmp_path: Path):
     assert [bag.decode(message).header.frame_id for message in bag.messages(["/pose"])] == ["map"] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", [None, "lz4", "bz2"])
 def test_a_ros_1_recording_reads_as_one_of_ros_2(tmp_path: Path, compression: str | None):
     store = get_typestore(Stores.ROS1_NOETIC)

@@ -106,6 +106,7 @@ def test_frames_that_a_peer_makes_up_do_not_fill_the_memory():
     assert len(TransformBuffer("nowhere").why_not()) < 200
 
 
+@pytest.mark.slow
 def test_a_clock_that_stands_still_does_not_fill_the_memory():
     buffer = TransformBuffer()
     for _ in range(30):

@@ -34,6 +34,7 @@ def assert_kept(sent, limits, step_s, third=None):
         assert (np.abs(change) <= np.array(bound) * step_s**number + 1e-7).all(), number
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([0.01, 0.02, 0.05]))
 def test_speeds_keep_range_acceleration_and_jerk(seed, step_s):

@@ -24,6 +24,7 @@ def head_of(name: str, **sizes: int) -> torch.nn.Module:
     return ACTION_HEAD_REGISTRY[name](**sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*DRAWS, *ANSWERS])
 def test_chunk_in_and_chunk_out(name):
     head = head_of(name, condition_dim=5, action_dim=3)

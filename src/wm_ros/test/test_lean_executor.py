@@ -23,7 +23,7 @@ from wm_ros.dispatcher import dispatching_executor
 from wm_ros.lean_executor import LeanExecutor
 from wm_testing.nodes import ros_context  # noqa: F401
 
-LONGEST_S = 20.0
+LONGEST_S = 60.0
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 

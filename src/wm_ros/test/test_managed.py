@@ -203,6 +203,7 @@ def test_what_is_not_finite_is_not_published(peer):
     echo.destroy_node()
 
 
+@pytest.mark.slow
 def test_a_lifecycle_manager_drives_it(peer):
     echo = made(autostart=False)
     assert echo.history == []

@@ -70,6 +70,7 @@ def test_what_cannot_be_configured_is_one_line_and_code_2(words, line):
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_a_bug_is_not_hidden():
     with start("bug") as process:
         _, errors = process.communicate(timeout=60)

@@ -31,6 +31,7 @@ def test_robot_that_drives_by_itself_goes_where_it_always_went():
             assert (*step.true_pose, *step.action_A) == pytest.approx(UNSTEERED[frame], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_robot_that_drives_by_itself_takes_no_actions():
     with pytest.raises(ValueError, match="driven_by=actions"):
         Simulation(0).step((0.5, 0.0))

@@ -39,6 +39,7 @@ def marched(building, x, y, angle, step_m=0.002):
     return distance
 
 
+@pytest.mark.slow
 def test_rays_end_where_marching_through_the_grid_ends(empty_building):
     renderer = renderer_of(empty_building)
     for x, y, yaw in poses_in(empty_building):
@@ -51,6 +52,7 @@ def test_rays_end_where_marching_through_the_grid_ends(empty_building):
         assert ((share >= 0) & (share <= 1)).all()
 
 
+@pytest.mark.slow
 def test_depth_of_wall_floor_and_ceiling_by_hand(empty_building):
     renderer = renderer_of(empty_building)
     ways = np.diff(empty_building.edges_E22, axis=1)[:, 0]
@@ -65,6 +67,7 @@ def test_depth_of_wall_floor_and_ceiling_by_hand(empty_building):
     assert depth[31:33, 32] == pytest.approx([wall, wall], abs=0.05)
 
 
+@pytest.mark.slow
 def test_wall_that_faces_the_camera_is_equally_deep_all_over(empty_building):
     renderer = renderer_of(empty_building)
     start, end = empty_building.edges_E22[3]
@@ -79,6 +82,7 @@ def test_wall_that_faces_the_camera_is_equally_deep_all_over(empty_building):
 SLOPES = (np.arange(64) + 0.5 - 32) / 32 * math.tan(math.radians(40))
 
 
+@pytest.mark.slow
 def test_a_person_stands_where_they_should(empty_building):
     things = make_things(empty_building, EMPTY, 1)
     renderer = Renderer(empty_building, things, (120, 160))
@@ -100,6 +104,7 @@ def test_a_person_stands_where_they_should(empty_building):
     assert np.allclose(depth[rows, columns], 2.0)
 
 
+@pytest.mark.slow
 def test_nobody_is_seen_through_a_wall(empty_building):
     things = make_things(empty_building, EMPTY, 1)
     renderer = Renderer(empty_building, things, (64, 64))

@@ -56,6 +56,7 @@ def test_skipped_frames_are_counted_and_the_rest_stays_on_schedule():
     assert frame.stamp_s == pytest.approx(0.6)
 
 
+@pytest.mark.slow
 def test_impossible_rates_are_refused():
     with pytest.raises(ValueError, match=r"0\.0 Hz"):
         Timeline(Simulation(1, image_size=(16, 16)), 10.0, 0.0)

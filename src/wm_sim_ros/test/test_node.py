@@ -104,6 +104,7 @@ def test_counts_appear_in_diagnostics():
         node.destroy_node()
 
 
+@pytest.mark.slow
 def test_destroying_the_node_stops_the_robot():
     node, sent, _ = robot(width=16, height=16)
     spin_until(lambda: len(sent) > 5, node)

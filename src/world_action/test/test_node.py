@@ -138,6 +138,7 @@ def test_frames_are_left_unread_while_the_gate_is_closed_and_the_newest_is_read_
     assert list(b.states[-1].history)[-2] == 120
 
 
+@pytest.mark.slow
 def test_the_gate_closes_after_a_tick_and_opens_again_by_itself(bench: Any) -> None:
     b = bench()
     b.node._gate.closed_for_s = lambda stamp_ns, steady_s: 0.5
@@ -154,6 +155,7 @@ def test_a_recording_that_loops_begins_a_new_history(bench: Any) -> None:
     assert b.node._health.counted("history_resets/backward-jump") == 1
 
 
+@pytest.mark.slow
 def test_a_missing_view_is_masked_and_named(bench: Any) -> None:
     b = bench(("/front", "/rear"))
     b.show(0, 10, "/front")
@@ -191,6 +193,7 @@ def test_an_artifact_without_a_slow_branch_is_refused(ros_context: None, tmp_pat
         WorldAction(parameter_overrides=overrides)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.1, 6.0])
 def test_a_rate_out_of_range_is_refused(ros_context: None, rate: float) -> None:  # noqa: F811
     with pytest.raises(ParameterError, match="tick_rate"):

@@ -138,6 +138,7 @@ def test_a_robot_that_changes_is_learned_again():
     assert np.degrees(np.mean(np.abs(missed[-1000:-20, 2]))) < 2.0
 
 
+@pytest.mark.slow
 def test_a_pose_that_jumps_and_a_gap_do_not_spoil_what_is_learned():
     seen = drive(unicycle(0.5, 2.0), 2, seed=11, seconds=80)
     jumped_T4 = seen.pose_T4.copy()
@@ -162,6 +163,7 @@ def test_cameras_of_other_rates(rate_hz):
     assert mine.position_m < 0.25 * theirs.position_m
 
 
+@pytest.mark.slow
 def test_what_was_learned_is_taken_up_again():
     seen = drive(unicycle(0.6, -1.8), 2, seed=3, delay_s=0.2)
     own, _ = run(SHIPPED_MODEL, seen)

@@ -123,6 +123,7 @@ def test_what_came_true_counts_as_in_the_predictor(artifact, imagination, places
     assert wrong < 0.25 * np.abs(forecast.network_D - forecast.latent_D).mean()
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(count=st.integers(1, 5), steps=st.integers(1, 9), at_once=st.integers(1, 9), seed=st.integers(0, 1000))
 def test_many_candidates_are_as_one_by_one_and_parts_as_the_whole(

@@ -257,6 +257,7 @@ def test_the_command_fills_a_set(data_set, tmp_path, capsys):
     assert EpisodeSet(only).names() == ["drives-000001", "drives-000002"]
 
 
+@pytest.mark.slow
 def test_exit_codes(tmp_path, capsys):
     folder = write_v2(tmp_path / "drives")
     (folder / ALL_V2.format(episode_chunk=0, episode_index=1)).unlink()

@@ -54,6 +54,7 @@ def test_weights_from_disk_give_latents(make, tmp_path):
     assert encoder.project.weight.requires_grad
 
 
+@pytest.mark.slow
 def test_what_is_not_a_backbone_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match=r"config\.json cannot be read"):
         load_pretrained(tmp_path, 12)
