@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
@@ -24,8 +23,6 @@ def ros_context(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     rclpy.init(args=[], domain_id=own_domain_id())
     yield
     rclpy.try_shutdown()
-    # Nodes lie in circles of references; until those are found they stay in the graph, and the next test sees them.
-    gc.collect()
 
 
 def spin_until(predicate: Callable[[], bool], *nodes: Node, timeout_s: float = 60.0) -> None:
