@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, Joy
 from std_msgs.msg import Float32MultiArray
 
@@ -32,6 +32,7 @@ from wm_ros import (
     float_array_msg,
     message_class,
     pose_to_msg,
+    qos,
     stamp_msg,
 )
 from wm_ros.video import VideoPictures
@@ -46,7 +47,6 @@ TAKES: dict[str, tuple[str, ...]] = {
 _UNSTAMPED = ("std_msgs/msg/Float32MultiArray", "geometry_msgs/msg/Twist", "trajectory_msgs/msg/JointTrajectoryPoint")
 _CAMERA_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 _QOS = QoSProfile(depth=50)
-_STATIC_QOS = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Sender(Protocol):
@@ -200,13 +200,13 @@ def make_sender(node: Node, kind: str, target: str, as_graph_type: bool = False)
         return Converted(node.create_publisher(Image, name, _CAMERA_QOS), target, _Pictures())
     found = None if as_graph_type else installed(kind)
     if found is not None and kind == TF_TYPE:
-        static: Publisher[Any] = node.create_publisher(found, TF_STATIC, _STATIC_QOS)
+        static: Publisher[Any] = node.create_publisher(found, TF_STATIC, qos.TF_STATIC)
         return AsRecorded(node.create_publisher(found, TF, _QOS), target, kind, static)
     if found is not None:
         name += "/compressed" if kind == IMAGE_TYPES[1] and not name.endswith("/compressed") else ""
         # Reliable towards poses and actions; a camera stays best effort, as drivers are.
-        qos = _CAMERA_QOS if kind in IMAGE_TYPES else _QOS
-        return AsRecorded(node.create_publisher(found, name, qos), target, kind)
+        profile = _CAMERA_QOS if kind in IMAGE_TYPES else _QOS
+        return AsRecorded(node.create_publisher(found, name, profile), target, kind)
     if target == POSE and kind in TAKES[POSE]:
         return Converted(node.create_publisher(PoseStamped, name, _QOS), target, _Poses(kind))
     if target == ACTIONS and kind in ACTION_TYPES:

@@ -1,8 +1,5 @@
 """An exported policy in the runner: fed with all frames, its answer as the robot's commands."""
 
-import hashlib
-import io
-
 import numpy as np
 import pytest
 import torch
@@ -11,12 +8,9 @@ from policy_runner.choice import UnknownPolicyError, Wanted, policy_maker
 from policy_runner.nearest_drive import NOTHING, STEERING_ANGLE, NearestDriveSettings
 from policy_runner.policies import Frame, Memories, Observation, PolicyError
 from wm_policy.errors import PolicyFileError
-from wm_policy.runtime import ObserverSettings, PolicyManifest, write_policy
-from wm_policy.runtime.observer import FORECAST_NUMBERS
-from world_model.runtime.motion_model import MotionModel
+from wm_testing.policies import export_made_up_policy
 
 STEP_NS = 50_000_000
-FORWARD = MotionModel(weights=((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0)))
 
 
 class Steady(torch.nn.Module):
@@ -35,17 +29,7 @@ class Bend(torch.nn.Module):
 
 
 def exported(folder, network=Steady, **changes):
-    buffer = io.BytesIO()
-    torch.jit.save(torch.jit.script(network()), buffer)
-    entries = {
-        "name": "test", "encoder_id": "e", "latent_dim": 3, "file": "policy.pt",
-        "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(), "output": "actions", "action_dim": 2, "chunk": 4,
-        "step_s": 0.05, "takes_noise": False, "inputs": {"forecast": [FORECAST_NUMBERS]}, "flags": [],
-        "statistics": {}, "observer": ObserverSettings().to_json(), "motion": FORWARD.to_manifest(),
-        "action_least": [0.0, -1.0], "action_most": [2.0, 1.0],
-    }  # fmt: skip
-    write_policy(folder, PolicyManifest(**(entries | changes)), buffer.getvalue())
-    return folder
+    return export_made_up_policy(folder, network(), **changes)
 
 
 def observation(encoder_id="e", memories=None):

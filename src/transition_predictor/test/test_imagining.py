@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import math
-from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -17,42 +14,26 @@ from wm_interfaces.action import ImagineStream
 from wm_interfaces.msg import ImagineAsk, LatentPrediction, MemoryRecord
 from wm_interfaces.srv import Imagine, MemoryWindow, RecallMemory
 from wm_ros import floats, pose_to_msg
-from wm_ros.dispatcher import dispatching_executor
 from wm_ros.memory_arrays import ask_from_request, update_to_response
+from wm_testing.spinning import Spinning
 from wm_testing.windows import Source
 from world_model.runtime.imagination import Imagination
 from world_model.runtime.imagined import Plan
 
 Z_DIM = 32
-LONGEST_S = 60.0
 
 
 class Asking:
     """A world on the executor that nodes run on, whose node is asked to imagine."""
 
     def __init__(self, world) -> None:
-        # Nodes of former tests lie in circles of references; until those are found they stay in the graph.
-        gc.collect()
-        self.world, self.executor, self.pool = world, dispatching_executor(), ThreadPoolExecutor(1)
+        self.world, self.spinning = world, Spinning()
+        self.wait, world.until = self.spinning.wait, self.spinning.until
         self.client = world.peer.create_client(Imagine, "/transition_predictor/imagine")
         self.streams = ActionClient(world.peer, ImagineStream, "/transition_predictor/imagine_stream")
         self.feedback: list[ImagineStream.Feedback] = []
-        for node in (world.node, world.peer):
-            self.executor.add_node(node)
-        self.spinning = self.pool.submit(self.executor.spin)
-        world.until = self.until
-        self.until(lambda: self.client.service_is_ready() and self.streams.server_is_ready())
-
-    def until(self, condition) -> None:
-        deadline = monotonic() + LONGEST_S
-        while not condition():
-            assert monotonic() < deadline
-            assert not self.spinning.done(), self.spinning.result()
-            sleep(0.002)
-
-    def wait(self, future):
-        self.until(future.done)
-        return future.result()
+        self.spinning.start((world.node, world.peer))
+        world.until(lambda: self.client.service_is_ready() and self.streams.server_is_ready())
 
     def ask(self, **fields):
         return self.wait(self.client.call_async(Imagine.Request(ask=ask_msg(**fields))))
@@ -67,8 +48,7 @@ class Asking:
         return self.wait(handle.get_result_async())
 
     def close(self) -> None:
-        self.executor.shutdown()
-        self.pool.shutdown()
+        self.spinning.close()
         self.streams.destroy()
 
 

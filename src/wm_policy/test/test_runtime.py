@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 
 import numpy as np
@@ -17,19 +15,15 @@ from wm_policy.runtime import (
     Observation,
     Observer,
     ObserverSettings,
-    PolicyManifest,
     Statistics,
     Trail,
     load_policy,
-    write_policy,
 )
 from wm_policy.runtime.observer import EGO_NUMBERS, FORECAST_NUMBERS
 from wm_policy.runtime.trail import TrailBuffer, VisitLimits, followed, visits
-from world_model.runtime.motion import MotionModel
+from wm_testing.policies import FORWARD, export_made_up_policy
 
 STEP_NS = 50_000_000
-FORWARD = MotionModel(weights=((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0)))
-"""Actions are forward speed and yaw rate."""
 
 
 def straight(count: int, *, speed: float = 2.0, start_ns: int = 0) -> list[Observation]:
@@ -168,17 +162,7 @@ class _Doubled(torch.nn.Module):
 
 
 def exported(folder, **changes):
-    buffer = io.BytesIO()
-    torch.jit.save(torch.jit.script(_Doubled()), buffer)
-    entries = {
-        "name": "test", "encoder_id": "e", "latent_dim": 3, "file": "policy.pt",
-        "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(), "output": "actions", "action_dim": 2, "chunk": 4,
-        "step_s": 0.05, "takes_noise": False, "inputs": {"forecast": [FORECAST_NUMBERS]}, "flags": [],
-        "statistics": {}, "observer": ObserverSettings().to_json(), "motion": FORWARD.to_manifest(),
-        "action_least": [0.0, -1.0], "action_most": [2.0, 1.0],
-    }  # fmt: skip
-    write_policy(folder, PolicyManifest(**(entries | changes)), buffer.getvalue())
-    return folder
+    return export_made_up_policy(folder, _Doubled(), **changes)
 
 
 def test_a_policy_is_fed_and_asked(tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import PoseStamped
@@ -14,13 +12,11 @@ from std_msgs.msg import String
 
 from wm_interfaces.action import Plan
 from wm_ros import LongWork, ManagedNode, ManagedParams, qos
-from wm_ros.dispatcher import dispatching_executor
 from wm_ros.lean_executor import LeanExecutor
 from wm_testing.nodes import ros_context  # noqa: F401
-from wm_testing.system import wait_until
+from wm_testing.spinning import Spinning
 
 pytestmark = pytest.mark.usefixtures("ros_context")
-LONGEST_S = 60.0
 
 
 class Driver(ManagedNode[ManagedParams]):
@@ -74,21 +70,11 @@ class Asker:
         self.driver, self.peer = Driver(), Node("peer")
         self.client, self.heard = ActionClient(self.peer, Plan, "driver/plan"), []
         self.text = self.peer.create_publisher(String, "text", qos.STREAM)
-        self.executor = dispatching_executor(threads)
+        self.spinning = Spinning(threads)
+        self.executor, self.wait, self.until = self.spinning.executor, self.spinning.wait, self.spinning.until
         assert isinstance(self.executor, LeanExecutor) == (threads == 1)
-        for node in (self.driver, self.peer):
-            self.executor.add_node(node)
-        self.pool = ThreadPoolExecutor(1)
-        self.spinning = self.pool.submit(self.executor.spin)
-        assert self.client.wait_for_server(LONGEST_S)
-
-    def wait(self, future):
-        self.until(future.done)
-        return future.result()
-
-    def until(self, condition):
-        wait_until(lambda: condition() or self.spinning.done(), LONGEST_S)
-        assert not self.spinning.done(), self.spinning.result()
+        self.spinning.start((self.driver, self.peer))
+        self.until(self.client.server_is_ready)
 
     def send(self, memory_id):
         goal = Plan.Goal(memory_id=memory_id, pose=PoseStamped())
@@ -96,8 +82,7 @@ class Asker:
         return self.wait(sent)
 
     def close(self):
-        self.executor.shutdown()
-        self.pool.shutdown()
+        self.spinning.close()
         self.client.destroy()
         self.driver.destroy_node()
         self.peer.destroy_node()

@@ -11,7 +11,6 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from wm_core.sources import (
     TF_TYPE,
@@ -49,7 +48,6 @@ ACTION_SOURCES: Mapping[str, str] = {
 _LOOK_AGAIN_S = 0.2
 _LOOKS_BEFORE_TF = 5
 _HEARD_S = 2.0
-_STATIC = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def message_class(kind: str, asker: str) -> type:
@@ -223,7 +221,7 @@ class PoseInput(TypedInput):
         super()._listen(kind)
         if kind == TF_TYPE:
             found, topic = message_class(kind, "pose_source"), self._node.resolve_topic_name("/tf_static")
-            self._subscriptions.append(self._node.create_subscription(found, topic, self._on_static, _STATIC))
+            self._subscriptions.append(self._node.create_subscription(found, topic, self._on_static, qos.TF_STATIC))
 
     def _settle(self, kind: str) -> bool:
         # In tf a message says nothing yet: it may be about the wheels alone.

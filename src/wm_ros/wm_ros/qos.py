@@ -45,6 +45,22 @@ DRAWN = QoSProfile(
 )
 """Markers, of which a message holds what changed: who comes late gets enough of them to see everything."""
 
+TF = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=100,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""Transforms that change, as tf2 hears and sends them."""
+
+TF_STATIC = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=100,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+"""Transforms that stay, as tf2's listener hears them."""
+
 HEARTBEAT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ from rclpy.node import Node
 from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import LatentState
 from wm_ros import floats, pose_to_msg, qos, stamp_msg
-from wm_ros.dispatcher import dispatching_executor
-from wm_testing.system import wait_until
+from wm_testing.spinning import Spinning
 
 STEP_S = 0.05
 _STEADY = Clock(clock_type=ClockType.STEADY_TIME)
@@ -44,15 +42,13 @@ class ServedRobot:
         self.is_sending = True
         self.states = self.peer.create_publisher(LatentState, "/latent/state", qos.STREAM)
         self.client: Any = ActionClient(self.peer, action, name)
-        self.executor = dispatching_executor()
-        self._pool = ThreadPoolExecutor(1)
+        self._spinning = Spinning(longest_s=40.0)
+        self.until, self.wait = self._spinning.until, self._spinning.wait
 
     def spin(self) -> None:
         """Begin; returns when the node serves and hears."""
         self.peer.create_timer(STEP_S, self._move, clock=_STEADY)
-        for node in (self.node, self.peer):
-            self.executor.add_node(node)
-        self.spinning = self._pool.submit(self.executor.spin)
+        self._spinning.start((self.node, self.peer))
         self.until(lambda: bool(self.client.server_is_ready() and self.states.get_subscription_count()))
 
     def advance(self) -> None:
@@ -74,23 +70,9 @@ class ServedRobot:
             setattr(msg, name, value)
         self.states.publish(msg)
 
-    def until(self, predicate: Callable[[], Any], timeout_s: float = 40.0) -> None:
-        """Wait for something, as long as the nodes go on.
-
-        Raises:
-            AssertionError: It did not come true in time, or the nodes ended.
-        """
-        wait_until(lambda: bool(predicate()) or self.spinning.done(), timeout_s)
-        assert not self.spinning.done(), self.spinning.result()
-
     def on_executor(self, work: Callable[[], Any]) -> Any:
         """Return what something returns that only the nodes' own thread may do."""
-        return self.wait(self.executor.create_task(work))
-
-    def wait(self, future: Any) -> Any:
-        """Return a future's result."""
-        self.until(future.done)
-        return future.result()
+        return self.wait(self._spinning.executor.create_task(work))
 
     def start(self, **goal: Any) -> tuple[Any, Any]:
         """Return the handle of a goal that was accepted, and the future of its result."""
@@ -113,8 +95,7 @@ class ServedRobot:
 
     def close(self) -> None:
         """Stop spinning and end both nodes."""
-        self.executor.shutdown()
-        self._pool.shutdown()
+        self._spinning.close()
         self.client.destroy()
         self.node.destroy_node()
         self.peer.destroy_node()

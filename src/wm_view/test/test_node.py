@@ -12,7 +12,7 @@ from rclpy.parameter import Parameter
 from wm_core.se3 import quaternion_of
 from wm_ros import ConfigurationError, message_class, pose_to_msg, qos, stamp_msg
 from wm_testing.nodes import ros_context, spin_until
-from wm_view.node import _HEARD, _STATIC, FrameBroadcaster
+from wm_view.node import FrameBroadcaster
 
 __all__ = ["ros_context"]
 
@@ -30,10 +30,10 @@ class Frames:
         self.kind = kind
         self.moving: list[TransformStamped] = []
         self.still: list[list[TransformStamped]] = []
-        self.peer.create_subscription(kind, "/tf", lambda msg: self.moving.extend(msg.transforms), _HEARD)
-        self.peer.create_subscription(kind, "/tf_static", lambda msg: self.still.append(msg.transforms), _STATIC)
+        self.peer.create_subscription(kind, "/tf", lambda msg: self.moving.extend(msg.transforms), qos.TF)
+        self.peer.create_subscription(kind, "/tf_static", lambda msg: self.still.append(msg.transforms), qos.TF_STATIC)
         self.poses = self.peer.create_publisher(PoseWithCovarianceStamped, "latent/pose", qos.STREAM)
-        self.others = self.peer.create_publisher(kind, "/tf", _HEARD)
+        self.others = self.peer.create_publisher(kind, "/tf", qos.TF)
         self.until(lambda: self.poses.get_subscription_count() and self.others.get_subscription_count() == 2)
         self.until(lambda: self.node._moving.get_subscription_count() == 2)
 

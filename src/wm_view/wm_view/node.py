@@ -6,7 +6,6 @@ from time import monotonic
 from typing import Any
 
 from geometry_msgs.msg import Pose, PoseWithCovarianceStamped, TransformStamped
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from wm_ros import ManagedNode, MessageError, message_class, pose_from_msg, qos, run_node, stamp_ns
 from wm_ros.expected_frame import transform_of
@@ -14,18 +13,6 @@ from wm_view.links import Links
 from wm_view.params import FrameBroadcasterParams
 
 _TYPE = "tf2_msgs/msg/TFMessage"
-_HEARD = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=100,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.VOLATILE,
-)
-_STATIC = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=100,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
 
 
 class FrameBroadcaster(ManagedNode[FrameBroadcasterParams]):
@@ -47,7 +34,7 @@ class FrameBroadcaster(ManagedNode[FrameBroadcasterParams]):
 
     def configure(self) -> None:
         """Open what is published, and let the fixed frame exist."""
-        self._moving = self.create_publisher(self._message, "/tf", _HEARD)
+        self._moving = self.create_publisher(self._message, "/tf", qos.TF)
         # One message holds all of it, so that who comes late hears of no tie that was given up.
         self._still = self.create_publisher(self._message, "/tf_static", qos.LATCHED)
         self._tied_frame = ""
@@ -55,8 +42,8 @@ class FrameBroadcaster(ManagedNode[FrameBroadcasterParams]):
 
     def activate(self) -> None:
         """Open the inputs."""
-        self.create_subscription(self._message, "/tf", self._on_transforms, _HEARD)
-        self.create_subscription(self._message, "/tf_static", self._on_transforms, _STATIC)
+        self.create_subscription(self._message, "/tf", self._on_transforms, qos.TF)
+        self.create_subscription(self._message, "/tf_static", self._on_transforms, qos.TF_STATIC)
         self.create_subscription(PoseWithCovarianceStamped, "latent/pose", self._on_pose, qos.STREAM)
 
     def _on_transforms(self, msg: Any) -> None:
