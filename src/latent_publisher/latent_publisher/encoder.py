@@ -37,7 +37,6 @@ class Encoder:
         self._size = manifest.image_size
         self._mean_D = np.array(manifest.latent_mean)
         self._precision_D = 1.0 / np.sqrt(np.array(manifest.latent_variance))
-        self._device = torch.device(artifact.device)
         self.fixed: Projection | None = artifact.projection
         """From features to latents, where the artifact makes features; then ``look`` sees a frame."""
         self._features = None if self.fixed is None else artifact.features()
@@ -68,9 +67,9 @@ class Encoder:
             raise FrameError("the artifact wants depth, and no depth image belongs to this frame")
         if self.proprioception_dim and proprioception_P is None:
             raise FrameError("the artifact wants proprioception, and none belongs to this frame")
-        image = self._tensor(prepare_image(image_HW3, self._size))
-        depth = self._tensor(prepare_depth(depth_HW, self._size)) if self.wants_depth and depth_HW is not None else None
-        proprioception = self._tensor(proprioception_P) if proprioception_P is not None else None
+        image = _row(prepare_image(image_HW3, self._size))
+        depth = _row(prepare_depth(depth_HW, self._size)) if self.wants_depth and depth_HW is not None else None
+        proprioception = _row(proprioception_P) if proprioception_P is not None else None
         with torch.inference_mode():
             latent_D: np.ndarray = self._module(image, depth, proprioception)[0].cpu().numpy()
         if not np.isfinite(latent_D).all():
@@ -89,5 +88,7 @@ class Encoder:
         feature_F: np.ndarray = self._features.encode(prepare_image(image_HW3, self._size)[None])[0]
         return feature_F
 
-    def _tensor(self, values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(values)[None].to(self._device)
+
+def _row(values: np.ndarray) -> torch.Tensor:
+    # Whatever runs on a GPU fetches it from here.
+    return torch.from_numpy(values)[None]

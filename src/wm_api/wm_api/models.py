@@ -102,7 +102,7 @@ class Models:
         for at in range(0, len(latent_BD), _MOST_DECODED):
             rows = torch.from_numpy(np.ascontiguousarray(latent_BD[at : at + _MOST_DECODED], np.float32))
             with torch.inference_mode():
-                parts.append(self._decoder(rows.to(self.artifact.device)).cpu().numpy())
+                parts.append(self._decoder(rows).cpu().numpy())
         side = self.manifest.image_size
         return np.concatenate(parts) if parts else np.zeros((0, side, side, 3), np.uint8)
 

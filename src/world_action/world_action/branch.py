@@ -62,7 +62,6 @@ class SlowBranch:
         sizes: The manifest's ``world_action`` entry: ``image_size, embedding_dim, history, future, tick_s``.
         tick_s: Time between ticks, the model's own by default [s].
         gap_ticks: See ``VisualHistory``.
-        device: Where the model lies.
 
     Raises:
         ArtifactError: A size is missing.
@@ -75,13 +74,11 @@ class SlowBranch:
         *,
         tick_s: float | None = None,
         gap_ticks: float = 1.5,
-        device: str = "cpu",
     ) -> None:
         missing = [name for name in ("image_size", "embedding_dim", "history", "tick_s") if name not in sizes]
         if missing:
             raise ArtifactError(f"the manifest's world_action entry lacks {', '.join(missing)}")
         self._model = model
-        self._device = torch.device(device)
         self._image_size = int(sizes["image_size"])
         self._history = VisualHistory(
             int(sizes["history"]), int(sizes["embedding_dim"]), tick_s or float(sizes["tick_s"]), gap_ticks
@@ -103,8 +100,8 @@ class SlowBranch:
         """Run the model a few times on nothing: its first calls compile it, and take tens of milliseconds."""
         size = self._image_size
         for _ in range(3):
-            blank = torch.zeros(1, view_count, size, size, 3, dtype=torch.uint8, device=self._device)
-            self._model.embed(blank, torch.ones(1, view_count, dtype=torch.bool, device=self._device))
+            blank = torch.zeros(1, view_count, size, size, 3, dtype=torch.uint8)
+            self._model.embed(blank, torch.ones(1, view_count, dtype=torch.bool))
             self._foresee(self._history.array())
         self._foreseen_E = None
 
@@ -124,8 +121,8 @@ class SlowBranch:
         for view, image in enumerate(images):
             if image is not None:
                 batch_1VSS3[0, view] = torch.from_numpy(prepare_image(image, size))
-        valid_1V = torch.tensor([[image is not None for image in images]], device=self._device)
-        embedding_E = self._model.embed(batch_1VSS3.to(self._device), valid_1V)[0].cpu().numpy()
+        valid_1V = torch.tensor([[image is not None for image in images]])
+        embedding_E = self._model.embed(batch_1VSS3, valid_1V)[0].cpu().numpy()
         embed_ms = (perf_counter() - started) * 1e3
         broken = self._history.push(stamp_ns, embedding_E)
         surprise = self._compare(embedding_E, broken)
@@ -139,8 +136,8 @@ class SlowBranch:
         return float(np.mean((self._foreseen_E - embedding_E) ** 2))
 
     def _foresee(self, history_NE: np.ndarray) -> np.ndarray:
-        count_1 = torch.tensor([self._history.count], dtype=torch.int64, device=self._device)
-        history_1NE = torch.from_numpy(history_NE)[None].to(self._device)
+        count_1 = torch.tensor([self._history.count], dtype=torch.int64)
+        history_1NE = torch.from_numpy(history_NE)[None]
         predicted_FE = self._model.foresee(history_1NE, count_1)[0].cpu().numpy()
         self._foreseen_E = predicted_FE[0].copy()
         return predicted_FE

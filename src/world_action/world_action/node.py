@@ -110,8 +110,8 @@ class WorldAction(ManagedNode[WorldActionParams]):
         if sizes is None or not artifact.has("world_action"):
             raise ArtifactError(f"artifact '{artifact.manifest.name}' at {artifact.path} has no world_action.pt")
         tick_s = 1.0 / self._params.tick_rate
-        gap_ticks, device = self._params.gap_ticks, artifact.device
-        branch = SlowBranch(artifact.world_action(), sizes, tick_s=tick_s, gap_ticks=gap_ticks, device=device)
+        gap_ticks = self._params.gap_ticks
+        branch = SlowBranch(artifact.world_action(), sizes, tick_s=tick_s, gap_ticks=gap_ticks)
         if not math.isclose(tick_s, float(sizes["tick_s"]), rel_tol=0.05):
             self._health.degrade("tick_rate", f"ticks are {tick_s:g} s apart, trained were {sizes['tick_s']} s")
         return branch, artifact.manifest.files["world_action.pt"][:16]

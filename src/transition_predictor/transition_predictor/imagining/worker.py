@@ -153,7 +153,7 @@ class Imaginer:
         """Return pictures that a decoder makes of latents, [N, S, S, 3] uint8."""
         if self._decoder is None:
             self._decoder = self._artifact.decoder()
-        tensor_ND = torch.from_numpy(np.ascontiguousarray(latent_ND, np.float32)).to(self._artifact.device)
+        tensor_ND = torch.from_numpy(np.ascontiguousarray(latent_ND, np.float32))
         with torch.inference_mode():
             picture_NSSC: np.ndarray = self._decoder(tensor_ND).cpu().numpy()
         return picture_NSSC

@@ -25,6 +25,7 @@ from world_model.runtime.features import FeatureNetwork, ProjectedEncoder, open_
 from world_model.runtime.former import FormerTransition, is_former
 from world_model.runtime.manifest import FORMAT_VERSION, RUNTIMES, Expectations, Manifest
 from world_model.runtime.no_network import NoNetwork
+from world_model.runtime.on_device import CapturedModule, on_device
 from world_model.runtime.places import MANIFEST_NAME, SHIPPED_PATH, made_path, resolve_model_path
 from world_model.runtime.torchscript import script_bytes
 
@@ -51,8 +52,8 @@ REFERENCE_NAME = "reference.npz"
 PROJECTION_NAME = "projection.npz"
 
 # A scripted transition, one of format 2 behind the same methods, or none.
-TransitionModule = torch.jit.ScriptModule | FormerTransition | NoNetwork
-Encoder = torch.jit.ScriptModule | ProjectedEncoder
+TransitionModule = torch.jit.ScriptModule | FormerTransition | NoNetwork | CapturedModule
+Encoder = torch.jit.ScriptModule | ProjectedEncoder | CapturedModule
 
 # What freezing must keep callable beside ``forward``.
 _METHODS = {
@@ -70,22 +71,26 @@ _MOST_MANIFEST_BYTES, _MOST_PART_BYTES = 64 * 2**20, 8 * 2**30
 class Artifact:
     """A verified artifact folder; each part is loaded when it is asked for.
 
+    On a GPU parts run as CUDA graphs and take tensors from the host as well; see ``world_model.runtime.captured``.
+
     Attributes:
         path: The folder.
         manifest: What it says of itself, with ``encoder_id`` and units of ``projection``.
         device: Where its parts run.
         projection: From features to latents, where its encoder makes features.
+        captures: Whether parts run as CUDA graphs on a GPU; else they take what lies there, for comparison.
     """
 
     path: Path
     manifest: Manifest
     device: str
     projection: Projection | None = None
+    captures: bool = True
 
     def encoder(self) -> Encoder:
         """Return the encoder: ``(image_BHWC uint8, depth_B1HW | None, proprio_BP | None) -> latent_BD``."""
         if self.projection is None:
-            return self._load("encoder")
+            return self.running("encoder", self._load("encoder"))
         return ProjectedEncoder(self.features(), self.projection)
 
     def features(self) -> FeatureNetwork:
@@ -151,11 +156,19 @@ class Artifact:
 
     def decoder(self) -> torch.jit.ScriptModule:
         """Return the decoder: ``latent_BD -> image_BHWC uint8``."""
-        return self._load("decoder")
+        decoder: torch.jit.ScriptModule = self.running("decoder", self._load("decoder"))
+        return decoder
 
     def world_action(self) -> torch.jit.ScriptModule:
         """Return the slow branch with ``embed`` and ``foresee``."""
-        return self._load("world_action")
+        branch: torch.jit.ScriptModule = self.running("world_action", self._load("world_action"))
+        return branch
+
+    def running(self, part: str, module: Any) -> Any:
+        """Return a part that was loaded as it runs on the device."""
+        if not self.captures:
+            return module
+        return on_device(module, part, ("forward", *_METHODS[part]), self.device)
 
     def has(self, part: str) -> bool:
         """Return whether the artifact contains ``part``."""
@@ -163,7 +176,8 @@ class Artifact:
 
     def _transition(self, part: str, frozen: bool = True) -> TransitionModule:
         module = self._load(part) if frozen else self._loaded(part)
-        return FormerTransition(module) if is_former(module) else module
+        transition = FormerTransition(module) if is_former(module) else module
+        return self.running(part, transition) if frozen else transition
 
     def _load(self, part: str) -> torch.jit.ScriptModule:
         module = self._loaded(part)

@@ -2,7 +2,8 @@
 
 It gives what ``Transition.forecast`` gives, to single precision. What depends on the candidate alone (context, present,
 what its appearance neighbours say) is computed once for all horizons; what reads the same input is folded into one
-layer; each layer and its activation run as one kernel where the processor's library has one.
+layer; each layer and its activation run as one kernel where the processor's library has one. On a GPU all candidates
+are one batch, recorded as a CUDA graph.
 
 Shape suffixes: B = candidates, H = horizons, K = neighbours, D = latent size, A = action size, F = features, W = width.
 """
@@ -18,7 +19,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from world_model.errors import ArtifactError
+from world_model.runtime.captured import Captured
 from world_model.runtime.conditioning import ANTICIPATED_FEATURES, MOTION_FEATURES
+from world_model.runtime.cuda_graphs import CudaGraphs
 from world_model.runtime.tensors import Observed, Retrieved
 
 _CHUNK_ROWS = 160
@@ -69,8 +72,8 @@ class FusedForecast:
     """``Transition.forecast`` for many candidates from one artifact's weights.
 
     Args:
-        weights: Of the transition, by name.
-        threads: How many chunks run at a time.
+        weights: Of the transition, by name; it runs where they lie.
+        threads: How many chunks run at a time on the processor.
 
     Raises:
         ArtifactError: The transition is of another kind: its own ``forecast`` has to do.
@@ -87,9 +90,11 @@ class FusedForecast:
         self._gate_scale = torch.tanh(self._w["memory.alpha"])
         self._sharp = functional.softplus(self._w["memory.sharpness"]).square()
         self._blur = functional.softplus(self._w["memory.blur"])
-        self._near_3 = torch.full((3,), 25.0)
+        self._near_3 = torch.full((3,), 25.0, device=self._w["latent_mean"].device)
         self._ridge = functional.softplus(self._w["memory.ridge"])
         self._make_layers()
+        device = self._w["latent_mean"].device
+        self._captured = Captured("fused forecast", self.at_once, CudaGraphs(device)) if device.type == "cuda" else None
 
     def _make_layers(self) -> None:
         """Cut and fold the weights into layers that each read what is at hand."""
@@ -145,13 +150,31 @@ class FusedForecast:
                 the visual history is not read.
             retrieved: What the memory answered, latents in the encoder's own scale.
         """
+        if self._captured is not None:
+            found: tuple[Tensor, Tensor, Tensor] = self._captured(*_read(observed, retrieved))
+            return found
         with torch.inference_mode():
             return self._forecast(observed, retrieved)
 
+    def at_once(self, observed: Observed, retrieved: Retrieved) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what ``forecast`` does in one piece, looking at no value: as it may be recorded.
+
+        Args:
+            observed: As above.
+            retrieved: As above; successors of no memory at all where nothing is known of them.
+        """
+        mean, std = self._w["latent_mean"], self._w["latent_std"]
+        followed = retrieved.successor_valid
+        latent, base, gate = self._chunk(
+            self._share(observed, retrieved), observed.motion, _code(observed.horizon_s[0]),
+            retrieved.anticipated_feature, (retrieved.anticipated_latent - mean) / std, retrieved.anticipated_valid,
+            ((retrieved.successor_latent - mean) / std, followed) if followed.size(2) else None,
+        )  # fmt: skip
+        return latent * std + mean, base * std + mean, gate
+
     def _forecast(self, observed: Observed, retrieved: Retrieved) -> tuple[Tensor, Tensor, Tensor]:
         mean, std = self._w["latent_mean"], self._w["latent_std"]
-        horizon_H = observed.horizon_s[0]
-        code_HC = torch.stack([horizon_H, torch.sqrt(horizon_H), torch.log(horizon_H / 0.05) / 3.7], dim=-1)
+        code_HC = _code(observed.horizon_s[0])
         shared = self._share(observed, retrieved)
         followed = retrieved.successor_valid
         # Where nothing is known of what followed, nothing need be computed of it.
@@ -221,7 +244,8 @@ class FusedForecast:
         if after is not None:
             real, score, tokens = self._with_successors(own, base, code, after, (real, score, tokens))
         weight = torch.softmax(score.masked_fill(~real, -1e4), 2) * real
-        copied = _mixed(_plane(weight[..., :count], offset, self._ridge), value).add_(own.change[:, None])
+        plane = _plane if value.device.type == "cpu" else _plane_in_few
+        copied = _mixed(plane(weight[..., :count], offset, self._ridge), value).add_(own.change[:, None])
         if after is not None:
             copied.add_(_mixed(weight[..., count:], after[0] + own.carried[:, None]))
         near = torch.where(valid, nearness, 100.0).amin(2, keepdim=True).add_(1e-6).sqrt_()
@@ -286,6 +310,21 @@ class FusedForecast:
         return self._leave(code).mul_(far).add_(latent)
 
 
+def _code(horizon_H: Tensor) -> Tensor:
+    """Return the code of the times ahead, as trained, [H, 3]."""
+    return torch.stack([horizon_H, torch.sqrt(horizon_H), torch.log(horizon_H / 0.05) / 3.7], dim=-1)
+
+
+def _read(observed: Observed, retrieved: Retrieved) -> tuple[Observed, Retrieved]:
+    """Return what is read of both; on a GPU nobody looks whether any successor is known, which would wait for it."""
+    observed = observed._replace(history=observed.history[:, :0])
+    followed = retrieved.successor_valid
+    if not followed.is_cuda and not bool(followed.any()):
+        latent = retrieved.successor_latent[:, :, :0]
+        retrieved = retrieved._replace(successor_latent=latent, successor_valid=followed[:, :, :0])
+    return observed, retrieved
+
+
 def _mixed(weight: Tensor, value: Tensor) -> Tensor:
     """Return weighted sums over the neighbours, [B, H, D]."""
     return torch.matmul(weight.unsqueeze(2), value).squeeze(2)
@@ -309,3 +348,16 @@ def _plane(weight_K: Tensor, offset_K3: Tensor, ridge_3: Tensor) -> Tensor:
     )
     slope_3 = torch.stack(slopes, -1) / determinant.unsqueeze(-1)
     return weight_K * (1.0 - torch.matmul(centred_K3, slope_3.unsqueeze(-1)).squeeze(-1))
+
+
+def _plane_in_few(weight_K: Tensor, offset_K3: Tensor, ridge_3: Tensor) -> Tensor:
+    """Return what ``_plane`` does, in few kernels: the rows of a symmetric matrix's adjugate are their products."""
+    share_K1 = (weight_K / weight_K.sum(-1, keepdim=True).clamp(min=1e-6)).unsqueeze(-1)
+    mean_3 = (share_K1 * offset_K3).sum(-2)
+    centred_K3 = offset_K3 - mean_3.unsqueeze(-2)
+    matrix_33 = torch.matmul((share_K1 * centred_K3).transpose(-1, -2), centred_K3) + torch.diag_embed(ridge_3)
+    next_33, last_33 = matrix_33.roll(-1, -2), matrix_33.roll(1, -2)
+    adjugate_33 = torch.linalg.cross(next_33, last_33, dim=-1)
+    determinant_1 = (matrix_33[..., 0, :] * adjugate_33[..., 0, :]).sum(-1, keepdim=True)
+    slope_31 = torch.matmul(adjugate_33, mean_3.unsqueeze(-1)) / determinant_1.unsqueeze(-1)
+    return weight_K * (1.0 - torch.matmul(centred_K3, slope_31).squeeze(-1))

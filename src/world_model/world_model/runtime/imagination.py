@@ -61,7 +61,6 @@ class Imagination:
     def __init__(self, artifact: Artifact, top_k: int | None = None) -> None:
         manifest = artifact.manifest
         self.manifest = manifest
-        self._device = artifact.device
         self._transition = artifact.transition()
         self._has_network = artifact.has("transition")
         self._retrieval = Retrieval.from_manifest(manifest.memory)
@@ -222,7 +221,7 @@ class Imagination:
         moved_BS3, std_BS3 = course.moved_BS3[rows, steps], course.std_BS3[rows, steps]
         count, length = moved_BS3.shape[:2]
         time_S = np.minimum(course.time_S[steps], self._reach_s)
-        history_B = torch.zeros(count, dtype=torch.int64, device=self._device)
+        history_B = torch.zeros(count, dtype=torch.int64)
         action_BA = self._range.action(course.plan.action_BSA[rows, 0])
         observed = Observed(
             course.state_BC[rows],
@@ -230,7 +229,7 @@ class Imagination:
             self._tensor(action_BA),
             self._tensor(motion_features(moved_BS3, std_BS3, self._retrieval)),
             self._tensor(np.broadcast_to(time_S, (count, length))),
-            torch.zeros(count, self.manifest.history_dim, device=self._device),
+            torch.zeros(count, self.manifest.history_dim),
             history_B,
         )
         arrays = {
@@ -250,8 +249,8 @@ class Imagination:
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         kind = array.dtype if array.dtype == np.bool_ else np.float32
-        tensor = torch.from_numpy(np.ascontiguousarray(array, kind))
-        return tensor if self._device == "cpu" else tensor.to(self._device)
+        # Whatever runs on a GPU fetches it from here.
+        return torch.from_numpy(np.ascontiguousarray(array, kind))
 
 
 def _last_losses(training: dict[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,6 @@ class Predictor:
         # Without a network nothing foresees paths better than the motion model does.
         self._off = switched_off(without) | (frozenset() if artifact.has("transition") else {PATH_FORESIGHT})
         self._manifest = manifest
-        self._device = artifact.device
         self._transition = transition_without(artifact, self._off) if use_memory else artifact.without_memory()
         self._retrieval = Retrieval.from_manifest(manifest.memory)
         self._anticipated_k = top_k or manifest.top_k
@@ -476,8 +475,8 @@ class Predictor:
         return self._row(unknown_A if observation.action_A is None else observation.action_A)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        return tensor if self._device == "cpu" else tensor.to(self._device)
+        # Whatever runs on a GPU fetches it from here.
+        return torch.from_numpy(array)
 
     def _warm_up(self) -> None:
         """Run a few dummy steps, so that the first real one is not slowed down by compilation."""

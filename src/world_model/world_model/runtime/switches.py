@@ -60,7 +60,8 @@ def transition_without(artifact: Artifact, off: Collection[str]) -> TransitionMo
     if not leaving:
         raise ArtifactError(f"the transition of artifact '{artifact.manifest.name}' has no view warp to switch off")
     _set_to_zero(leaving)
-    return transition
+    running: TransitionModule = artifact.running("transition", transition)
+    return running
 
 
 def motion_without(model: MotionModel, off: Collection[str]) -> MotionModel:
