@@ -1,1 +1,1 @@
-"""Plays a recording into the graph and counts every message that was sent."""
+"""Plays a recording into the graph, and records what feeds it; counts every message."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from wm_core.projection import FeatureSpace, Projection
 from wm_testing.artifacts import make_random_artifact
 from wm_testing.robots import Drive, drive, unicycle
 from world_model.cli import main
-from world_model.commands import adapt
+from world_model.commands import adapt, live
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter
 from world_model.errors import ArtifactError, ProfileError
 from world_model.evaluation import report
@@ -231,3 +232,80 @@ def test_the_share_of_variance_that_a_projection_leaves_out():
     assert verdict.before == pytest.approx(variance_F[:2].sum() / variance_F.sum(), abs=1e-3)
     assert verdict.after == pytest.approx(variance_F[2:].sum() / variance_F.sum(), abs=2e-3)
     assert verdict.is_better
+
+
+class Recorders:
+    """What a package above offers as a recorder: it copies a recording to the new folder, or fails."""
+
+    name = "live"
+
+    def __init__(self, code: str) -> None:
+        self.code, self.asked = code, []
+
+    def load(self):
+        def command(folder, seconds, namespace, topics):
+            self.asked.append((folder, seconds, namespace, topics))
+            return [sys.executable, "-c", self.code, str(folder)]
+
+        return command
+
+
+def offering(monkeypatch, *recorders):
+    monkeypatch.setattr(live, "entry_points", lambda group: recorders if group == "wm.recorders" else [])
+    monkeypatch.setattr(live.os, "nice", lambda by: by)
+    monkeypatch.setattr(adapt.torch, "set_num_threads", lambda count: None)
+
+
+def test_a_live_graph_is_recorded_and_learned_from_as_a_recording(artifact, foreign, tmp_path, monkeypatch, capfd):
+    copies = Recorders(f"import shutil, sys; shutil.copytree({str(foreign)!r}, sys.argv[1]); print('recorded')")
+    offering(monkeypatch, copies)
+    profile = tmp_path / "robot"
+    asked = ["adapt", "--live", "--seconds", "60", "--namespace", "r1", "--pose-topic", "odom", "--motion-only"]
+    assert main([*asked, "--artifact", str(artifact), "--profile", str(profile)]) == 0
+    ((folder, *rest),) = copies.asked
+    assert rest == [60.0, "r1", {"pose": "odom"}]
+    assert not folder.exists()  # nobody asked to keep it
+    assert Profile(profile).names() == [MOTION]
+    assert not list(profile.glob(".recording-*"))
+    assert (
+        main(["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "b"), *asked[-1:]]) == 0
+    )
+    live_entries, entries = (Profile(p).read(MOTION, STATE_VERSION).entries for p in (profile, tmp_path / "b"))
+    assert live_entries == entries
+    kept = tmp_path / "kept"
+    again = [*asked, "--artifact", str(artifact), "--profile", str(profile), "--keep", str(kept)]
+    assert main(again) == adapt.NOTHING_BETTER
+    assert kept.is_dir()
+    assert main(again) == 2  # it is there now
+    assert "never overwritten" in capfd.readouterr().err
+
+
+def test_a_live_graph_that_cannot_be_recorded_is_refused_by_name(artifact, tmp_path, monkeypatch, capfd):
+    asked = ["adapt", "--live", "--artifact", str(artifact), "--profile", str(tmp_path / "robot")]
+    offering(monkeypatch)
+    assert main(asked) == 2
+    assert "rclpy" in capfd.readouterr().err
+    offering(monkeypatch, Recorders("raise SystemExit(2)"))
+    assert main(asked) == 2
+    assert "exit code 2" in capfd.readouterr().err
+    assert main([*asked, "--seconds", "-1"]) == 2
+    for wrong in (["adapt", "bag", *asked[1:]], ["adapt"]):
+        with pytest.raises(SystemExit):
+            main(wrong)
+
+
+def test_ctrl_c_ends_the_recording_and_not_what_follows(monkeypatch, tmp_path):
+    code = """
+import os, pathlib, signal, sys, time
+def stop(*_):
+    pathlib.Path(sys.argv[1]).write_text("complete")
+    sys.exit(0)
+signal.signal(signal.SIGINT, stop)
+os.kill(os.getppid(), signal.SIGINT)
+while True:
+    time.sleep(1)
+"""
+    said = []
+    live._record([sys.executable, "-c", code, str(tmp_path / "bag")], None, said.append)
+    assert (tmp_path / "bag").read_text() == "complete"
+    assert "Ctrl-C" in said[0]

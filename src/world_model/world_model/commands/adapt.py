@@ -12,16 +12,19 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from wm_core.errors import ProjectionError
 from world_model.commands.common import add_set, config_path, described, guarded, reporting
+from world_model.commands.live import add_live, live_recording
 from world_model.data.bag_options import BagOptions
 from world_model.data.bags import read_recording, unusable
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter
@@ -76,7 +79,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-adapt") -> int:
 def parse(arguments: Sequence[str] | None = None, prog: str = "wm-adapt") -> argparse.Namespace:
     """Return what a command line asks for."""
     parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
-    parser.add_argument("recording", nargs="+", type=Path, help="recordings of one robot, or converted sets")
+    parser.add_argument("recording", nargs="*", type=Path, help="recordings of one robot, or converted sets")
+    add_live(parser)
     parser.add_argument(
         "--artifact", default="artifact://generic", help="what to start from (default: artifact://generic)"
     )
@@ -91,12 +95,17 @@ def parse(arguments: Sequence[str] | None = None, prog: str = "wm-adapt") -> arg
     add_set(parser)
     parser.add_argument("--json", type=Path, help="write all verdicts here")
     for topic in ("image", "pose", "action"):
-        parser.add_argument(f"--{topic}-topic", help="of a recording; by default chosen by what it holds")
-    return parser.parse_args(arguments)
+        parser.add_argument(
+            f"--{topic}-topic", help="of a recording, by default chosen by what it holds; with --live of the graph"
+        )
+    options = parser.parse_args(arguments)
+    if bool(options.recording) == options.live:
+        parser.error("give recordings, or --live, and not both")
+    return options
 
 
 def _adapt(options: argparse.Namespace) -> Outcome:
-    started, console = time.monotonic(), Console(highlight=False, width=160)
+    console = Console(highlight=False, width=160)
 
     def say(text: str) -> None:
         console.print(text, markup=False)
@@ -105,7 +114,33 @@ def _adapt(options: argparse.Namespace) -> Outcome:
         raise ConfigError(f"--held-out is {options.held_out}, expected 0.05 to 0.9")
     artifact = load_artifact(options.artifact)
     profile = Profile(profile_folder(options.profile, options.namespace))
-    episodes = _episodes(options, artifact, say)
+    with _recordings(options, profile, say) as paths:
+        return _adapt_to(paths, options, artifact, profile, say)
+
+
+@contextmanager
+def _recordings(options: argparse.Namespace, profile: Profile, say: Callable[[str], None]) -> Iterator[list[Path]]:
+    """Give the recordings to learn from: those that are there, or what is recorded now."""
+    if not options.live:
+        yield options.recording
+        return
+    with live_recording(options, profile.folder, say) as place:
+        # It holds one topic for each input, under the name that was found.
+        options.image_topic = options.pose_topic = options.action_topic = None
+        torch.set_num_threads(1)
+        yield [place]
+
+
+def _adapt_to(
+    paths: Sequence[Path],
+    options: argparse.Namespace,
+    artifact: Artifact,
+    profile: Profile,
+    say: Callable[[str], None],
+) -> Outcome:
+    """Learn from recordings, judge, keep what is better, and say so."""
+    started = time.monotonic()
+    episodes = _episodes(paths, options, artifact, say)
     outcome = Outcome({}, {})
     state = _adapt_motion(options, artifact, episodes, profile, outcome)
     if artifact.projection is not None and not options.motion_only:
@@ -123,7 +158,9 @@ def _adapt(options: argparse.Namespace) -> Outcome:
     return outcome
 
 
-def _episodes(options: argparse.Namespace, artifact: Artifact, say: Callable[[str], None]) -> list[Episode]:
+def _episodes(
+    paths: Sequence[Path], options: argparse.Namespace, artifact: Artifact, say: Callable[[str], None]
+) -> list[Episode]:
     manifest, episodes = artifact.manifest, list[Episode]()
     asked = BagOptions(
         image_topic=options.image_topic,
@@ -133,7 +170,7 @@ def _episodes(options: argparse.Namespace, artifact: Artifact, say: Callable[[st
         image_size=manifest.image_size,
         action_dim=manifest.action_dim,
     )
-    for path in options.recording:
+    for path in paths:
         if (path / "manifest.json").is_file():
             episodes += _fitting(EpisodeSet(path), artifact)
             continue
