@@ -21,7 +21,7 @@ setup(
             [f"{package_name}/memory/_kernels.c"],
             # No fused multiply-add: comparisons must fall out as NumPy's do.
             # Raise it with every change of the source, here and in kernels.py: a changed setup.py is built anew.
-            define_macros=[("WM_VERSION", "5")],
+            define_macros=[("WM_VERSION", "6")],
             extra_compile_args=["-O3", "-ffp-contract=off", "-fno-math-errno"],
             optional=True,
         )

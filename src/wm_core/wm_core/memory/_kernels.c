@@ -14,6 +14,7 @@
 #define DIMS 64 /* decoded at a time */
 #define CHAINS 64 /* followed at a time */
 #define AHEAD 8 /* pages fetched ahead */
+#define BLOCK 128 /* records judged at a time */
 
 /* One version per generation of processors, chosen when the library is loaded. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
@@ -430,34 +431,59 @@ static inline double latent_distance2(const float *latent, const double *wanted,
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-/* The nearest among some records that lie side by side. Returns how many pass every filter. */
-static int64_t scan(const table *t, const ask *q, const bounds *b, const double *wanted, const uint8_t *mask,
-                    int64_t begin, int64_t end, entry *heap, int64_t k) {
-    /* The roots of two different squares may be equal: those are told apart by id. */
-    double limit2 = heap[0].distance * heap[0].distance * (1 + 1e-15);
-    int64_t passed = 0;
-    for (int64_t n = begin; n < end; n++) {
-        double dx = t->x[n] - q->x, dy = t->y[n] - q->y, planar2 = dx * dx + dy * dy;
-        if (q->radius2 > 0 && !(planar2 <= q->radius2)) continue;
-        double turn = fabs((double)t->yaw[n] - q->yaw);
+/* Up to what square a distance may not be farther: the roots of two different squares may be equal, told apart by id. */
+static inline double limit_of(const entry *heap) { return heap[0].distance * heap[0].distance * (1 + 1e-15); }
+
+/* Write each record's squared pose distance, and whether it passes every filter; so that all lanes do the same. */
+static inline __attribute__((always_inline)) void judge(const table *t, const ask *q, const bounds *b,
+                                                           const uint8_t *mask, int64_t begin, int64_t count,
+                                                           double *pose2, int64_t *passes) {
+    const double x = q->x, y = q->y, yaw = q->yaw, weight = q->yaw_weight, radius2 = q->radius2, most = b->yaw_tolerance;
+    const int64_t any_place = !(radius2 > 0), any_yaw = !(most > 0), oldest = b->oldest, newest = b->newest;
+    const double *x_N = t->x + begin, *y_N = t->y + begin;
+    const float *yaw_N = t->yaw + begin;
+    const int64_t *stamp_N = t->stamp + begin;
+    for (int64_t i = 0; i < count; i++) {
+        double dx = x_N[i] - x, dy = y_N[i] - y, planar2 = dx * dx + dy * dy;
+        double turn = fabs((double)yaw_N[i] - yaw);
         turn = smaller(turn, TAU - turn);
-        if (b->yaw_tolerance > 0 && !(turn <= b->yaw_tolerance)) continue;
-        if (t->stamp[n] < b->oldest || t->stamp[n] > b->newest) continue;
-        if (b->session >= 0 && t->session[n] != b->session) continue;
-        if (mask && !mask[n]) continue;
-        passed++;
-        turn *= q->yaw_weight;
-        double pose2 = turn * turn + planar2;
-        entry found = {0, t->id[n], n};
-        if (q->latent_weight > 0) {
-            found.distance = latent_distance2(t->latent + t->dim * n, wanted, t->dim) + q->pose_weight * pose2;
-        } else {
-            if (pose2 > limit2) continue;
-            found.distance = sqrt(pose2);
+        double weighted = turn * weight;
+        pose2[i] = weighted * weighted + planar2;
+        passes[i] = ((planar2 <= radius2) | any_place) & ((turn <= most) | any_yaw) & (stamp_N[i] >= oldest) &
+                    (stamp_N[i] <= newest);
+    }
+    if (b->session >= 0)
+        for (int64_t i = 0; i < count; i++) passes[i] &= t->session[begin + i] == b->session;
+    if (mask)
+        for (int64_t i = 0; i < count; i++) passes[i] &= mask[begin + i] != 0;
+}
+
+/* The nearest among some records that lie side by side. Returns how many pass every filter. */
+static inline __attribute__((always_inline)) int64_t scan(const table *t, const ask *q, const bounds *b,
+                                                             const double *wanted, const uint8_t *mask, int64_t begin,
+                                                             int64_t end, entry *heap, int64_t k) {
+    double pose2[BLOCK];
+    int64_t passes[BLOCK], passed = 0;
+    int32_t kept[BLOCK];
+    for (int64_t count; begin < end; begin += count) {
+        count = end - begin < BLOCK ? end - begin : BLOCK;
+        judge(t, q, b, mask, begin, count, pose2, passes);
+        const double limit2 = q->latent_weight > 0 ? INFINITY : limit_of(heap);
+        int64_t size = 0;
+        for (int64_t i = 0; i < count; i++) {
+            kept[size] = (int32_t)i;
+            size += passes[i] & !(pose2[i] > limit2);
+            passed += passes[i];
         }
-        if (!is_farther(heap, &found)) continue;
-        replace_farthest(heap, k, found);
-        limit2 = heap[0].distance * heap[0].distance * (1 + 1e-15);
+        for (int64_t j = 0; j < size; j++) {
+            const int64_t n = begin + kept[j];
+            entry found = {0, t->id[n], n};
+            if (q->latent_weight > 0)
+                found.distance = latent_distance2(t->latent + t->dim * n, wanted, t->dim) + q->pose_weight * pose2[kept[j]];
+            else
+                found.distance = sqrt(pose2[kept[j]]);
+            if (is_farther(heap, &found)) replace_farthest(heap, k, found);
+        }
     }
     return passed;
 }
@@ -468,6 +494,7 @@ static int64_t scan(const table *t, const ask *q, const bounds *b, const double 
  * mask: [N] what else records have to pass, or null. row, distance: [queries, most], -1 and infinity where there are
  * fewer. heap: [most].
  */
+EACH_CPU
 void wm_table_nearest(const table *t, int64_t queries, const ask *asked, const bounds *bounded, const double *wanted,
                       const uint8_t *mask, entry *heap, int64_t *row, double *distance, int64_t most,
                       int64_t *passed) {
@@ -480,7 +507,13 @@ void wm_table_nearest(const table *t, int64_t queries, const ask *asked, const b
                       high = line_of(q.y + reach - t->min_y, t->cell_m, t->rows);
         for (int64_t j = 0; j < k; j++) heap[j] = (entry){INFINITY, INT64_MAX, -1};
         passed[g] = 0;
-        for (int64_t line = low < 0 ? 0 : low; line <= high && line < t->rows; line++) {
+        const int64_t least = low < 0 ? 0 : low, last = high < t->rows ? high : t->rows - 1;
+        int64_t middle = line_of(q.y - t->min_y, t->cell_m, t->rows);
+        middle = middle < least ? least : middle > last ? last : middle;
+        /* From the middle outwards: what lies near bounds what lies farther away. */
+        for (int64_t left_over = last - least + 1, above = middle, below = middle - 1; left_over > 0; left_over--) {
+            const int is_above = below < least || (above <= last && above - middle <= middle - below);
+            const int64_t line = is_above ? above++ : below--;
             double bottom = t->min_y + (double)line * t->cell_m, top = bottom + t->cell_m;
             double off = larger(larger(bottom - q.y, q.y - top) - slack, 0.0);
             double half = isinf(reach) ? reach : sqrt(larger(reach * reach - off * off, 0.0)) + slack;

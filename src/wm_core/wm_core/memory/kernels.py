@@ -13,7 +13,7 @@ import numpy as np
 from wm_core.memory.query import Query
 from wm_core.se2 import wrap_angle
 
-VERSION = 5
+VERSION = 6
 """Of ``_kernels.c``; setup.py says the same."""
 _LOG = logging.getLogger(__name__)
 _READ = ("table_cell", "table_list", "table_places", "table_shift", "list_box", "first", "size", "next", "live", "box",
