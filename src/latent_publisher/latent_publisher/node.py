@@ -12,12 +12,12 @@ from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray, Header
 
-from latent_publisher.alignment import Aligned, ArrivalClock, MeasuredLater, NearestInTime, StateAligner
 from latent_publisher.basis import Basis
 from latent_publisher.diagnosis import InputDoctor
 from latent_publisher.encoder import Encoder
 from latent_publisher.params import LatentPublisherParams
-from wm_core.alignment import ActionStatus, ActionTrack, ExpectedPoses, PoseStatus, PoseTrack
+from latent_publisher.side_inputs import NearestInTime
+from wm_core.alignment import ActionStatus, Aligned, ArrivalClock, FrameAligner, PoseStatus
 from wm_core.errors import FrameError
 from wm_core.sources import ActionSample, PoseSample
 from wm_core.timeline import Pacer, Passage, Timeline
@@ -95,19 +95,14 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         params = self._params
         self._health.gauge("encoder_id", self._encoder.encoder_id)
         self._pacer, self._timeline, self._clock_of_frames = Pacer(params.publish_rate), Timeline(), ArrivalClock()
-        half_step_s = self._encoder.step_s / 2
-        self._poses = PoseTrack(max_age_s=params.pose_max_age_s)
-        self._actions = ActionTrack(self._encoder.action_dim, params.action_max_age_s, tolerance_s=half_step_s)
+        encoder = self._encoder
+        self._aligner: FrameAligner[_Encoded] = FrameAligner(
+            encoder.action_dim, encoder.step_s, encoder.motion, params.waits()
+        )
         self._doctor = InputDoctor(params.pose_max_age_s, params.action_max_age_s)
         self._clocks_differ_since_ns: int | None = None
-        self._pose_frame_id = ""
         self._depth: NearestInTime[np.ndarray] = NearestInTime(_SIDE_INPUT_TOLERANCE_S)
         self._proprioception: NearestInTime[np.ndarray] = NearestInTime(_SIDE_INPUT_TOLERANCE_S)
-        self._expected = ExpectedPoses(self._poses, self._actions, self._encoder.motion, self._encoder.step_s)
-        self._measured_later = MeasuredLater(self._poses)
-        self._aligner: StateAligner[_Encoded] = StateAligner(
-            self._poses, self._actions, self._expected, params.pose_wait_s, params.action_wait_s, half_step_s
-        )
         self._latent_publisher = self.create_publisher(Float32MultiArray, "latent", qos.STREAM)
         self._state_publisher = self.create_publisher(LatentState, "latent/state", qos.STREAM)
         self._pose_publisher = self.create_publisher(PoseWithCovarianceStamped, "latent/pose", qos.STREAM)
@@ -171,7 +166,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._health.sample("encode_ms", (perf_counter() - begin) * 1e3)
         self._health.count("frames_encoded")
         self._health.tick("latent")
-        self._aligner.push(encoded, frame_ns, steady_ns)
+        self._aligner.frame(encoded, frame_ns, steady_ns)
         self._publish_ready()
 
     def _encoded(self, msg: FrameMsg, depth_HW: np.ndarray | None, proprioception_P: np.ndarray | None) -> _Encoded:
@@ -226,8 +221,10 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             self._health.count(f"time_{passage.value}")
             text = f"the frames' time {passage.value} to {frame_ns * 1e-9:.3f} s: starting anew"
             self._health.warn(f"time_{passage.value}", text)
-            for gathered in (self._expected, self._measured_later, self._actions, self._depth, self._proprioception):
-                gathered.clear()
+            for aligned in self._aligner.restart():
+                self._publish_state(aligned)
+            self._depth.clear()
+            self._proprioception.clear()
             self._doctor.restart()
         elif passage is Passage.REPEATED:
             self._doctor.frame(frame_ns, usable=False)
@@ -265,23 +262,20 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             self._health.degrade(key, text)
 
     def _on_pose(self, sample: PoseSample) -> None:
-        if self._pose_frame_id not in ("", sample.frame_id):
-            names = f"'{clipped(sample.frame_id)}' now, before in '{clipped(self._pose_frame_id)}'"
+        if self._aligner.frame_id not in ("", sample.frame_id):
+            names = f"'{clipped(sample.frame_id)}' now, before in '{clipped(self._aligner.frame_id)}'"
             self._health.warn("pose-frame", f"poses are told in {names}")
-            self._expected.clear()
         errors = (sample.position_se_m, sample.yaw_se_rad)
-        self._expected.insert(sample.stamp_ns, sample.position, sample.quaternion, errors)
+        self._aligner.pose(sample.stamp_ns, sample.position, sample.quaternion, errors, sample.frame_id)
         self._doctor.pose(sample.stamp_ns, monotonic_ns(), sample.frame_id)
-        self._pose_frame_id = sample.frame_id
         self._health.count("poses_received")
         self._health.tick("pose")
         self._publish_ready()
-        self._publish_measured()
 
     def _on_action(self, sample: ActionSample) -> None:
         arrival_ns = self._clock_of_frames.arrival_ns(monotonic_ns(), self.get_clock().now().nanoseconds)
         action_ns = sample.stamp_ns or arrival_ns
-        self._actions.insert(action_ns, sample.values)
+        self._aligner.action(action_ns, sample.values)
         self._doctor.action(action_ns, monotonic_ns())
         self._health.count("actions_received")
         self._health.tick("action")
@@ -307,19 +301,18 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._publish_ready()
 
     def _publish_ready(self) -> None:
-        for aligned in self._aligner.pop_ready(monotonic_ns()):
+        for aligned in self._aligner.ready(monotonic_ns()):
             self._publish_state(aligned)
-            self._measured_later.push(aligned.stamp_ns)
-            self._publish_measured()
+        self._publish_measured()
         if self._aligner.next_deadline_ns() is not None and self._deadline.is_canceled():
             self._deadline.reset()
 
     def _publish_measured(self) -> None:
         """Publishes the measured pose of each frame that lies between two poses by now."""
-        for at_ns, pose in self._measured_later.pop_known():
+        for at_ns, pose in self._aligner.measured():
             assert pose.position is not None
             assert pose.quaternion is not None
-            msg = PoseWithCovarianceStamped(header=Header(stamp=stamp_msg(at_ns), frame_id=self._pose_frame_id))
+            msg = PoseWithCovarianceStamped(header=Header(stamp=stamp_msg(at_ns), frame_id=self._aligner.frame_id))
             msg.pose.pose = pose_to_msg(pose.position, pose.quaternion)
             msg.pose.covariance = covariance_values(*pose.errors)
             self._pose_publisher.publish(msg)
@@ -337,7 +330,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         pose, action = aligned.pose, aligned.action
         msg.pose_status, msg.action_status = int(pose.status), int(action.status)
         if pose.position is not None and pose.quaternion is not None:
-            msg.has_pose, msg.pose_frame_id = True, self._pose_frame_id
+            msg.has_pose, msg.pose_frame_id = True, self._aligner.frame_id
             msg.pose = pose_to_msg(pose.position, pose.quaternion)
             msg.pose_std = pose_std_values(pose.errors[0], *pose.errors)
         if action.values is not None:

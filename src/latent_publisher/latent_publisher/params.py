@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wm_core.alignment import Waits
 from wm_ros import ACTION_SOURCES, AUTO, POSE_SOURCES, TRANSPORTS, ModelParams, param
+
+_WAITS = Waits()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +34,23 @@ class LatentPublisherParams(ModelParams):
     tf_map_frame: str = param("", "Frame that tf gives the pose in; empty: the first of map, odom, world it connects.")
     tf_body_frame: str = param("", "Frame whose pose tf gives; empty: base_link, base_footprint or an optical one.")
     pose_wait_s: float = param(
-        0.0,
+        _WAITS.pose_wait_s,
         "Longest that /latent/state waits for a measured pose after the frame [s]; 0: the expected one does.",
         low=0.0,
         high=1.0,
     )
     action_wait_s: float = param(
-        0.005, "Longest that /latent/state waits for an action given with the frame [s].", low=0.0, high=1.0
+        _WAITS.action_wait_s,
+        "Longest that /latent/state waits for an action given with the frame [s].",
+        low=0.0,
+        high=1.0,
     )
-    pose_max_age_s: float = param(0.25, "Furthest that a pose is extrapolated [s].", low=0.001, high=10.0)
-    action_max_age_s: float = param(0.5, "Longest that an action holds without another [s].", low=0.001, high=60.0)
+    pose_max_age_s: float = param(
+        _WAITS.pose_max_age_s, "Furthest that a pose is extrapolated [s].", low=0.001, high=10.0
+    )
+    action_max_age_s: float = param(
+        _WAITS.action_max_age_s, "Longest that an action holds without another [s].", low=0.001, high=60.0
+    )
     profile: str = param(
         "",
         "Folder of this robot's profile, or the name of one in ~/.ros/world_model/NAMESPACE (or ROS_HOME): its own "
@@ -54,3 +64,12 @@ class LatentPublisherParams(ModelParams):
         high=100_000,
     )
     image_timeout_s: float = param(2.0, "Silence of an input that is a fault [s].", low=0.1, high=3600.0)
+
+    def waits(self) -> Waits:
+        """How long is waited for what belongs to a frame, and how old it may be."""
+        return Waits(
+            pose_wait_s=self.pose_wait_s,
+            action_wait_s=self.action_wait_s,
+            pose_max_age_s=self.pose_max_age_s,
+            action_max_age_s=self.action_max_age_s,
+        )

@@ -35,6 +35,7 @@ from spatial_memory.params import SpatialMemoryParams
 from spatial_memory.store.files import IN_MEMORY
 from spatial_memory.store.names import SnapshotFolder
 from spatial_memory.store.scales import is_news, read_scale, write_scale
+from wm_core.alignment import AWAITS_MEASURED
 from wm_core.bounds import LONGEST_NAME
 from wm_core.bounds import checked_name as checked_id
 from wm_core.memory.errors import FrameMismatchError, RecordError, SpatialMemoryError, StoreError
@@ -253,7 +254,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
     def _on_state(self, msg: LatentState) -> None:
         self._health.count("states_received")
-        waits = msg.has_pose and msg.pose_status == LatentState.POSE_PREDICTED
+        waits = msg.has_pose and msg.pose_status in AWAITS_MEASURED
         self._join.push(stamp_ns(msg.header.stamp), msg, waits=waits, steady_ns=monotonic_ns())
         self._take_joined(monotonic_ns())
 

@@ -5,7 +5,7 @@ Shape suffixes: T = frames, S = image side, A = action size, P = proprioception 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from wm_core.bags import Bag, BagError
 from wm_core.bags.survey import ACTIONS, CAMERA, POSE, Wishes, choose_sources
 from world_model.data.account import Account, Fate, StreamAccount
+from world_model.data.arrivals import Arrivals
 from world_model.data.bag_options import BagOptions
 from world_model.data.episodes import Episode
 from world_model.data.events import read_events
@@ -24,6 +25,8 @@ from world_model.errors import DataError
 from world_model.runtime.stepping import measured_step_s
 
 __all__ = ["BagOptions", "Recording", "read_bag", "read_recording", "recording_of", "unusable"]
+
+_NEVER_NS = 2**62
 
 
 @dataclass
@@ -207,12 +210,24 @@ def _episodes(events: Events, aligned: Aligned, name: str, place: str, account: 
             _side([frame.depth for frame in frames]),
             _side([frame.proprioception for frame in frames]),
             pose_std_T2=None if aligned.pose_std_T2 is None else aligned.pose_std_T2[row_N],
+            arrivals=_arrivals(aligned.arrivals, row_N, events.restarts_ns),
         )
     if gaps:
         gap_N = np.concatenate(gaps) * 1e-9
         account.largest_gap_s = float(gap_N.max())
         # Of the longest part: a jump of time is no step.
         account.step_s = measured_step_s(max(stamps, key=len))
+
+
+def _arrivals(whole: Arrivals | None, row_N: np.ndarray, restarts_ns: Sequence[int]) -> Arrivals | None:
+    """Returns what arrived in one part of the time."""
+    if whole is None:
+        return None
+    own = Arrivals(whole.frame_T2[row_N], whole.pose_N, whole.action_M)
+    first_ns, last_ns = int(own.frame_T2[0, 0]), int(own.frame_T2[-1, 0])
+    begin_ns = max((ns for ns in restarts_ns if ns <= first_ns), default=-_NEVER_NS)
+    end_ns = min((ns for ns in restarts_ns if ns > last_ns), default=_NEVER_NS)
+    return own.within(begin_ns, end_ns)
 
 
 def _side(values: list[Any]) -> np.ndarray | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from world_model.data.arrivals import Arrivals
 from world_model.errors import DataError
 from world_model.runtime.stepping import measured_step_s
 
@@ -25,6 +26,7 @@ _FORMER = "world-model-drives-1"
 """Its folder, and its entry of the manifest, are named ``drives``."""
 _ARRAYS = ("image", "stamp", "pose", "action")
 _OPTIONAL = ("depth", "proprio", "reward", "goes_on", "pose_std", "views", "views_known")
+_ARRIVALS = ("frame_arrival", "pose_event", "action_event")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Episode:
         pose_std_T2: Standard errors of the poses, x and y [m] and yaw [rad]; NaN where not told, or None.
         views_TVSSC: What further cameras of the robot showed then, uint8 [T, V, S, S, 3], or None.
         views_known_TV: Whether they showed anything then, bool, or None.
+        arrivals: When frames, poses and actions were there, or None where nobody knows.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Episode:
     pose_std_T2: np.ndarray | None = None
     views_TVSSC: np.ndarray | None = None
     views_known_TV: np.ndarray | None = None
+    arrivals: Arrivals | None = None
 
     def __len__(self) -> int:
         return len(self.stamp_T)
@@ -95,6 +99,7 @@ class Episode:
             self.pose_T4[rows],
             self.action_TA[rows],
             *(None if array is None else array[rows] for array in extra),
+            arrivals=None if self.arrivals is None else self.arrivals.rows(rows),
         )
 
 
@@ -149,11 +154,12 @@ class EpisodeSet:
                 key: np.load(folder / f"{key}.npy", mmap_mode="r") if (folder / f"{key}.npy").is_file() else None
                 for key in _OPTIONAL
             }
+            arrivals = _stored_arrivals(folder)
         except (OSError, ValueError) as error:
             raise DataError(f"episode '{name}' in {self.path} is damaged: {error}") from error
         place = self.manifest.episodes[name]["place"]
         required = (arrays[key] for key in _ARRAYS)
-        return Episode(name, place, *required, *(extra[key] for key in _OPTIONAL))
+        return Episode(name, place, *required, *(extra[key] for key in _OPTIONAL), arrivals=arrivals)
 
     def episodes(self, split: str | None = None) -> Iterator[Episode]:
         """Yield the episodes of one split."""
@@ -227,12 +233,21 @@ def store_episode(path: Path, episode: Episode) -> None:
     arrays |= {"depth": episode.depth_T1SS, "proprio": episode.proprio_TP}
     arrays |= {"reward": episode.reward_T, "goes_on": episode.goes_on_T, "pose_std": episode.pose_std_T2}
     arrays |= {"views": episode.views_TVSSC, "views_known": episode.views_known_TV}
+    if episode.arrivals is not None:
+        told = episode.arrivals
+        arrays |= dict(zip(_ARRIVALS, (told.frame_T2, told.pose_N, told.action_M)))
     for key, array in arrays.items():
         if array is not None:
             np.save(partial / f"{key}.npy", array)
     final = path / "episodes" / episode.name
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
+
+
+def _stored_arrivals(folder: Path) -> Arrivals | None:
+    """Return when everything of an episode was there, None for a set that does not know."""
+    files = [folder / f"{key}.npy" for key in _ARRIVALS]
+    return Arrivals(*(np.load(file, mmap_mode="r") for file in files)) if all(map(Path.is_file, files)) else None
 
 
 def split_places(places: Sequence[str], valid_share: float, test_share: float) -> dict[str, str]:

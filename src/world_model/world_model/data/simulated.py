@@ -92,6 +92,7 @@ def simulate_episode(run: SimulatedRun) -> Episode:
         np.array([step.motion_2 for step in steps], np.float32) if run.proprioception else None,
         reward_T,
         goes_on_T,
+        arrivals=aligned.arrivals,
     )
 
 

@@ -1,0 +1,40 @@
+"""Poses, actions and frames brought to one time: the same code in the live node and for recordings.
+
+Times are integer nanoseconds of the data's own clock; quaternions are x, y, z, w. Nothing here reads a clock.
+"""
+
+from wm_core.alignment.expected import ExpectedPoses, Motion
+from wm_core.alignment.replay import ActionEvent, FrameEvent, Kept, PoseEvent, Replay, Told
+from wm_core.alignment.states import AWAITS_MEASURED, Aligned, ArrivalClock, FrameAligner, Waits
+from wm_core.alignment.tracks import (
+    NOT_TOLD,
+    ActionStatus,
+    ActionTrack,
+    AlignedAction,
+    AlignedPose,
+    PoseStatus,
+    PoseTrack,
+)
+
+__all__ = [
+    "AWAITS_MEASURED",
+    "NOT_TOLD",
+    "ActionEvent",
+    "ActionStatus",
+    "ActionTrack",
+    "Aligned",
+    "AlignedAction",
+    "AlignedPose",
+    "ArrivalClock",
+    "ExpectedPoses",
+    "FrameAligner",
+    "FrameEvent",
+    "Kept",
+    "Motion",
+    "PoseEvent",
+    "PoseStatus",
+    "PoseTrack",
+    "Replay",
+    "Told",
+    "Waits",
+]
