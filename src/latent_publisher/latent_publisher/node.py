@@ -105,7 +105,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._proprioception: NearestInTime[np.ndarray] = NearestInTime(_SIDE_INPUT_TOLERANCE_S)
         self._latent_publisher = self.create_publisher(Float32MultiArray, "latent", qos.STREAM)
         self._state_publisher = self.create_publisher(LatentState, "latent/state", qos.STREAM)
-        self._pose_publisher = self.create_publisher(PoseWithCovarianceStamped, "latent/pose", qos.STREAM)
+        self._pose_publisher = self.create_publisher(PoseWithCovarianceStamped, "latent/pose", qos.EVERY)
         if self._basis is not None:
             self._projection_publisher = self.create_publisher(Projection, "latent/projection", qos.LATCHED)
 

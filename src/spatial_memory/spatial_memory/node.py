@@ -187,7 +187,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     def activate(self) -> None:
         """Open topics and services: nothing is served before the memory is ready."""
         self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
-        self.create_subscription(PoseWithCovarianceStamped, "latent/pose", self._on_pose, qos.STREAM)
+        self.create_subscription(PoseWithCovarianceStamped, "latent/pose", self._on_pose, qos.EVERY)
         self.create_subscription(PredictionError, "prediction_error", self._on_error, qos.STREAM)
         self.create_subscription(Projection, "latent/projection", self._on_projection, qos.LATCHED)
         if self._album is not None:

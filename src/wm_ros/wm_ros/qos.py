@@ -29,6 +29,14 @@ STREAM = QoSProfile(
 )
 """What the nodes say to each other and to the user."""
 
+EVERY = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=100,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""What comes in bursts and is looked for one by one: measured poses of all frames since the pose before."""
+
 LATCHED = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,

@@ -119,7 +119,8 @@ class Replay:
     ) -> None:
         self._aligner = aligner
         events: list[tuple[Event, int]] = [(Restart(arrival_ns), -1) for arrival_ns in restarts_ns]
-        events += [(event, -1) for event in (*poses, *actions)]
+        events += [(pose, -1) for pose in poses]
+        events += [(action, -1) for action in actions]
         events += [(event, row) for row, event in enumerate(frames)]
         self._events = sorted(events, key=lambda pair: pair[0].arrival_ns)
         self._join: PoseJoin[int, AlignedPose] = PoseJoin(join_s)

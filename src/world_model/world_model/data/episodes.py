@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,17 @@ from world_model.runtime.stepping import measured_step_s
 FORMAT = "world-model-episodes-1"
 _FORMER = "world-model-drives-1"
 """Its folder, and its entry of the manifest, are named ``drives``."""
-_ARRAYS = ("image", "stamp", "pose", "action")
-_OPTIONAL = ("depth", "proprio", "reward", "goes_on", "pose_std", "views", "views_known")
+_ARRAYS = {"image": "image_TSSC", "stamp": "stamp_T", "pose": "pose_T4", "action": "action_TA"}
+_OPTIONAL = {
+    "depth": "depth_T1SS",
+    "proprio": "proprio_TP",
+    "reward": "reward_T",
+    "goes_on": "goes_on_T",
+    "pose_std": "pose_std_T2",
+    "views": "views_TVSSC",
+    "views_known": "views_known_TV",
+}
+"""File -> attribute of an episode."""
 _ARRIVALS = ("frame_arrival", "pose_event", "action_event")
 
 
@@ -89,18 +98,10 @@ class Episode:
         """Return the part whose stamps lie in [start_s, end_s) after the first frame."""
         second_T = (self.stamp_T - self.stamp_T[0]) * 1e-9
         rows = slice(int(np.searchsorted(second_T, start_s)), int(np.searchsorted(second_T, end_s)))
-        told = (self.depth_T1SS, self.proprio_TP, self.reward_T, self.goes_on_T, self.pose_std_T2)
-        extra = (*told, self.views_TVSSC, self.views_known_TV)
-        return Episode(
-            name or self.name,
-            self.place,
-            self.image_TSSC[rows],
-            self.stamp_T[rows],
-            self.pose_T4[rows],
-            self.action_TA[rows],
-            *(None if array is None else array[rows] for array in extra),
-            arrivals=None if self.arrivals is None else self.arrivals.rows(rows),
-        )
+        arrays = {key: getattr(self, key) for key in (*_ARRAYS.values(), *_OPTIONAL.values())}
+        parts: dict[str, Any] = {key: None if array is None else array[rows] for key, array in arrays.items()}
+        arrivals = None if self.arrivals is None else self.arrivals.rows(rows)
+        return replace(self, name=name or self.name, arrivals=arrivals, **parts)
 
 
 @dataclass(kw_only=True)
@@ -149,17 +150,13 @@ class EpisodeSet:
             raise DataError(f"no episode '{name}' in {self.path}")
         folder = next((f for kind in ("episodes", "drives") if (f := self.path / kind / name).is_dir()), self.path)
         try:
-            arrays = {key: np.load(folder / f"{key}.npy", mmap_mode="r") for key in _ARRAYS}
-            extra = {
-                key: np.load(folder / f"{key}.npy", mmap_mode="r") if (folder / f"{key}.npy").is_file() else None
-                for key in _OPTIONAL
-            }
+            arrays = {of: np.load(folder / f"{key}.npy", mmap_mode="r") for key, of in _ARRAYS.items()}
+            there = {key: of for key, of in _OPTIONAL.items() if (folder / f"{key}.npy").is_file()}
+            arrays |= {of: np.load(folder / f"{key}.npy", mmap_mode="r") for key, of in there.items()}
             arrivals = _stored_arrivals(folder)
         except (OSError, ValueError) as error:
             raise DataError(f"episode '{name}' in {self.path} is damaged: {error}") from error
-        place = self.manifest.episodes[name]["place"]
-        required = (arrays[key] for key in _ARRAYS)
-        return Episode(name, place, *required, *(extra[key] for key in _OPTIONAL), arrivals=arrivals)
+        return Episode(name, self.manifest.episodes[name]["place"], **arrays, arrivals=arrivals)
 
     def episodes(self, split: str | None = None) -> Iterator[Episode]:
         """Yield the episodes of one split."""
@@ -224,15 +221,7 @@ def store_episode(path: Path, episode: Episode) -> None:
     partial = path / "episodes" / f".{episode.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    arrays: dict[str, np.ndarray | None] = {
-        "image": episode.image_TSSC,
-        "stamp": episode.stamp_T,
-        "pose": episode.pose_T4,
-        "action": episode.action_TA,
-    }
-    arrays |= {"depth": episode.depth_T1SS, "proprio": episode.proprio_TP}
-    arrays |= {"reward": episode.reward_T, "goes_on": episode.goes_on_T, "pose_std": episode.pose_std_T2}
-    arrays |= {"views": episode.views_TVSSC, "views_known": episode.views_known_TV}
+    arrays = {key: getattr(episode, of) for key, of in (_ARRAYS | _OPTIONAL).items()}
     if episode.arrivals is not None:
         told = episode.arrivals
         arrays |= dict(zip(_ARRIVALS, (told.frame_T2, told.pose_N, told.action_M)))
