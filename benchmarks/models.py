@@ -1,4 +1,4 @@
-"""Parameters, latency, throughput and memory of every configuration, float and 8-bit; --out writes a table."""
+"""Parameters, latency, throughput and memory of every configuration, float and 8-bit; on a GPU, with CUDA graphs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import psutil
 import torch
 
 from wm_testing.episodes import circling_set
-from world_model.commands.train import CONFIGS
+from world_model.commands.common import CONFIGS
 from world_model.errors import ArtifactError
 from world_model.export.quantise import quantise_artifact
 from world_model.export.torchscript import example_inputs, export_artifact
@@ -36,16 +36,13 @@ PARTS = ("encoder", "transition", "decoder")
 
 
 def median_ms(call: Callable[[], Any], repeats: int, warm_up: int = 3) -> float:
-    """Return the median time of a call in milliseconds, after some to warm up; waits for a GPU where there is one."""
-    wait: Callable[[], object] = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    """Return the median time of a call in milliseconds, after some to warm up."""
     for _ in range(warm_up):
         call()
     times: list[float] = []
     for _ in range(repeats):
-        wait()
         start = time.perf_counter()
         call()
-        wait()
         times.append((time.perf_counter() - start) * 1e3)
     return sorted(times)[len(times) // 2]
 
@@ -79,10 +76,10 @@ class Frame:
 
     def __init__(self, artifact: Artifact, inputs: Inputs, batch: int = 1) -> None:
         self._encoder, self._transition, self._decoder = artifact.encoder(), artifact.transition(), artifact.decoder()
-        device, size = artifact.device, artifact.manifest.image_size
-        tensors = [[v.expand(batch, *v.shape[1:]).contiguous().to(device) for v in given] for given in inputs]
+        size = artifact.manifest.image_size
+        tensors = [[v.expand(batch, *v.shape[1:]).contiguous() for v in given] for given in inputs]
         self._observed, self._retrieved = Observed(*tensors[0]), Retrieved(*tensors[1])
-        self._image = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8).to(device)
+        self._image = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8)
 
     def encode(self) -> None:
         """Encode one frame per sequence."""
@@ -110,9 +107,9 @@ class Frame:
 
 
 @torch.inference_mode()
-def measure(path: Path, inputs: Inputs, longest_s: float, repeats: int, device: str = "cpu") -> dict[str, Any]:
+def measure(path: Path, inputs: Inputs, longest_s: float, repeats: int) -> dict[str, Any]:
     """Return one artifact's row; batches that would take more than ``longest_s`` are left out."""
-    artifact = load_artifact(path, device)
+    artifact = load_artifact(path)
     one = Frame(artifact, inputs)
     row: dict[str, Any] = {
         "encode_ms": round(median_ms(one.encode, 10 * repeats), 2),
@@ -171,18 +168,13 @@ def bfloat16_ms(name: str, repeats: int) -> dict[str, float]:
 
 
 def rows_of(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Return a configuration's rows, float and 8-bit; on a GPU float only."""
+    """Return a configuration's rows, float and 8-bit."""
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore")
     config, (image_size, action_dim) = load_config(CONFIGS / f"{name}.yaml"), SIZES[name]
     with tempfile.TemporaryDirectory() as folder:
         path, int8 = Path(folder, "float"), Path(folder, "int8")
         inputs = write_random(config, image_size, action_dim, path)
-        if options.device != "cpu":
-            # Eight bits are the CPU's business.
-            row = measure(path, inputs, options.longest_s, options.repeats, options.device)
-            on = torch.cuda.get_device_name(options.device) if options.device.startswith("cuda") else options.device
-            return {f"{name}, {on}": with_sizes(row, path)}
         data = circling_set(Path(folder, "set"), ("a",), seconds=8.0, size=image_size)
         # Random weights: what the rounding costs is asked of trained ones.
         quantise_artifact(str(path), data, int8, largest_nmse=float("inf"))
@@ -223,17 +215,25 @@ def encode_side_by_side(repeats: int, threads: int) -> dict[str, float]:
 def main() -> None:
     """Measure and print, and write JSON and Markdown where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--configs", nargs="*", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--configs", nargs="*", choices=list(SIZES), help="default: all; on a GPU tiny and base")
     parser.add_argument("--longest-s", type=float, default=60.0, help="leave out batches that take longer")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu", help="as torch names it; on a GPU float only")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="as torch names it; on a GPU: a frame and a planner's rows, with CUDA graphs",
+    )
+    parser.add_argument("--times", type=int, default=200, help="each of them, on a GPU")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--out", type=Path, help="Markdown table")
     options = parser.parse_args()
+    if options.device != "cpu":
+        on_a_gpu(options)
+        return
     context = multiprocessing.get_context("spawn")
     rows: dict[str, Any] = {}
-    for name in options.configs:
+    for name in options.configs or SIZES:
         # A process per configuration; what goes wrong in it is raised here.
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             rows |= pool.submit(rows_of, name, options).result()
@@ -244,6 +244,16 @@ def main() -> None:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     if options.out:
         options.out.write_text(markdown(rows))
+
+
+def on_a_gpu(options: argparse.Namespace) -> None:
+    """Measure a frame and a planner's rows on a GPU, and print and write them."""
+    from benchmarks.models_gpu import measured, said
+
+    result = measured(options.configs or ["tiny", "base"], options.device, options.times)
+    print("\n".join(said(result)))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def markdown(rows: dict[str, dict[str, Any]]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -61,7 +61,7 @@ class Recorder(Protocol):
         """Return what waits until all that is on the queue so far is done."""
 
     def exact(self) -> AbstractContextManager[None]:
-        """Return a context in which single precision is single precision."""
+        """Return a context in which single precision is what the device is to make of it."""
 
 
 @dataclass(frozen=True)
@@ -95,22 +95,47 @@ class _Graph:
     """One recording.
 
     Attributes:
-        given: Where each argument goes on the host, and on the device.
+        filled: What is copied where on the host, then on the device: views, and which arguments; one kind each.
         upload: What is copied of the one from the other, to and from.
         places: Of the results.
         made: Their bytes on the host and on the device.
         is_one: Whether the result is one tensor, no tuple.
+        goes_back: Whether results go to the host.
         replay: Does it again.
         is_read: Waits until the last upload has been read.
     """
 
-    given: list[tuple[Tensor, Tensor]]
+    filled: tuple[list[_Fill], list[_Fill]]
     upload: tuple[Tensor, Tensor]
     places: _Places
     made: tuple[Tensor, Tensor]
     is_one: bool
+    goes_back: bool
     replay: Callable[[], None]
     is_read: Callable[[], None] = lambda: None
+
+
+class _Fill(NamedTuple):
+    """Buffers of one kind, and which arguments go there."""
+
+    views: list[Tensor]
+    arguments: list[int]
+
+    def __call__(self, tensors: Sequence[Tensor]) -> None:
+        """Copy them all in one go."""
+        torch._foreach_copy_(self.views, [tensors[at] for at in self.arguments])
+
+
+def _fills(views: Sequence[Tensor], arguments: Sequence[int]) -> list[_Fill]:
+    """Return what fills buffers: those of one kind are one kernel."""
+    by_kind: dict[torch.dtype, _Fill] = {}
+    for at in arguments:
+        # Nothing is copied to where there is no room, and kernels do not like it.
+        if views[at].numel():
+            fill = by_kind.setdefault(views[at].dtype, _Fill([], []))
+            fill.views.append(views[at])
+            fill.arguments.append(at)
+    return list(by_kind.values())
 
 
 class Captured:
@@ -190,16 +215,17 @@ class Captured:
         return graph
 
     def _record(self, arguments: tuple[Any, ...], tensors: list[Tensor]) -> _Graph:
-        recorder = self._recorder
+        recorder, count = self._recorder, len(tensors)
+        own = [at for at in range(count) if recorder.holds(tensors[at])]
+        comes = [at for at in range(count) if at not in own]
         # What comes from the host lies at the front, so that one copy takes it all.
-        order = sorted(range(len(tensors)), key=lambda at: recorder.holds(tensors[at]))
-        places = _Places.of([tensors[at] for at in order])
+        places = _Places.of([tensors[at] for at in (*comes, *own)])
         host, on_device = recorder.buffers(places.size)
-        views = dict(zip(order, zip(places.views(host), places.views(on_device))))
-        given = [views[at] for at in range(len(tensors))]
-        for (_, view), tensor in zip(given, tensors):
+        view_of = dict(zip((*comes, *own), zip(places.views(host), places.views(on_device))))
+        on_host, inside = ([view_of[at][side] for at in range(count)] for side in (0, 1))
+        for view, tensor in zip(inside, tensors):
             view.copy_(tensor)
-        inputs = _rebuilt(arguments, iter([view for _, view in given]))
+        inputs = _rebuilt(arguments, iter(inside))
         recorder.enter(joins=True)
         try:
             with recorder.exact(), _compiling(self._fuses):
@@ -207,8 +233,8 @@ class Captured:
                 for _ in range(_RUNS_FUSED if self._fuses else _RUNS):
                     found = self._function(*inputs)
                 made = _Places.of(_several(found))
-                made_host, made_device = recorder.buffers(made.size)
-                out = made.views(made_device)
+                buffers = recorder.buffers(made.size)
+                out = made.views(buffers[1])
 
                 def work() -> None:
                     for view, result in zip(out, _several(self._function(*inputs))):
@@ -217,38 +243,34 @@ class Captured:
                 replay = recorder.record(work)
         finally:
             recorder.leave(())
-        count = sum(not recorder.holds(tensor) for tensor in tensors)
-        end = places.size if count == len(tensors) else places.starts[count]
-        upload = (on_device[:end], host[:end])
-        return _Graph(given, upload, made, (made_host, made_device), isinstance(found, Tensor), replay)
+        end = places.starts[len(comes)] if own else places.size
+        filled = _fills(on_host, comes), _fills(inside, own)
+        upload, goes_back = (on_device[:end], host[:end]), bool(comes) and not self._stays
+        return _Graph(filled, upload, made, buffers, isinstance(found, Tensor), goes_back, replay)
 
     def _replayed(self, graph: _Graph, leaves: list[Any]) -> Any:
-        recorder = self._recorder
+        recorder, (from_host, from_device) = self._recorder, graph.filled
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        is_own = [recorder.holds(tensor) for tensor in tensors]
-        comes, stays = not all(is_own), self._stays or all(is_own)
         # The last upload may not have been read yet.
         graph.is_read()
-        for (view, _), tensor, own in zip(graph.given, tensors, is_own):
-            if not own:
-                view.copy_(tensor)
-        recorder.enter(joins=any(is_own))
+        for fill in from_host:
+            fill(tensors)
+        recorder.enter(joins=bool(from_device))
         results: list[Tensor] = []
         try:
-            if comes:
+            if from_host:
                 graph.upload[0].copy_(graph.upload[1], non_blocking=True)
-                graph.is_read = recorder.mark() if stays else _nothing
-            for (_, view), tensor, own in zip(graph.given, tensors, is_own):
-                if own:
-                    view.copy_(tensor)
+                graph.is_read = _nothing if graph.goes_back else recorder.mark()
+            for fill in from_device:
+                fill(tensors)
             graph.replay()
-            if stays:
-                whole = graph.made[1].clone()
-                results.append(whole)
-            else:
+            if graph.goes_back:
                 graph.made[0].copy_(graph.made[1], non_blocking=True)
                 recorder.mark()()
                 whole = graph.made[0].clone()
+            else:
+                whole = graph.made[1].clone()
+                results.append(whole)
         finally:
             recorder.leave(results)
         views = graph.places.views(whole)

@@ -16,9 +16,11 @@ class CudaGraphs:
 
     Args:
         device: As torch names it.
+        rounds: Whether convolutions and products of matrices may be rounded to TF32.
     """
 
-    def __init__(self, device: str | torch.device) -> None:
+    def __init__(self, device: str | torch.device, *, rounds: bool = False) -> None:
+        self._rounds = rounds
         named = torch.device(device)
         index = torch.cuda.current_device() if named.index is None else named.index
         self.device = torch.device("cuda", index)
@@ -92,13 +94,13 @@ class CudaGraphs:
 
     @contextmanager
     def exact(self) -> Iterator[None]:
-        """Keep convolutions and products of matrices from being rounded to TF32."""
+        """Say whether convolutions and products of matrices are rounded to TF32, whatever torch is set to."""
         with warnings.catch_warnings():
             # The settings that replace these are not in every torch that this runs with.
             warnings.simplefilter("ignore")
             products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
             were = products.allow_tf32, convolutions.allow_tf32
-            products.allow_tf32 = convolutions.allow_tf32 = False
+            products.allow_tf32 = convolutions.allow_tf32 = self._rounds
             try:
                 yield
             finally:
