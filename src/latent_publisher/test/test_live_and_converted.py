@@ -17,8 +17,8 @@ from wm_core.bags import Bag
 from wm_interfaces.msg import LatentState
 from wm_ros import image_to_msg, stamp_msg, stamp_ns
 from wm_testing.inputs import COVARIANCE, START_NS, STEP_NS, acted, posed
-from world_model.data.arrivals import replayed
 from world_model.data.bags import BagOptions, read_recording
+from world_model.data.known import replayed
 
 COUNT = 40
 CAMERA = "/camera/image_raw"

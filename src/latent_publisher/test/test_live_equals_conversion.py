@@ -26,8 +26,8 @@ from wm_core.se3 import yaw_of
 from wm_ros import stamp_ns
 from wm_testing.nodes import ros_context  # noqa: F401
 from world_model.data.account import Fate
-from world_model.data.arrivals import replayed
 from world_model.data.bags import BagOptions, read_recording
+from world_model.data.known import replayed
 from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.pose_ahead import PoseAhead
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from wm_core.errors import CoreError
+from world_model.data.bag_options import check_pose_delay
 from world_model.errors import ConfigError
 from world_model.training.report import Report
 
@@ -39,6 +40,27 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any entry, VALUE as YAML: optimiser.steps=100"
     )
+
+
+def add_pose_delay(parser: argparse.ArgumentParser) -> None:
+    """Add ``--pose-delay-ms``, which says when poses arrived; read it with ``pose_delay_s``."""
+    parser.add_argument(
+        "--pose-delay-ms",
+        type=float,
+        metavar="MS",
+        help="each pose arrives so long after its stamp (default: when it was recorded, or as late as simulated)",
+    )
+
+
+def pose_delay_s(options: argparse.Namespace) -> float | None:
+    """Return how late poses are to arrive [s]; ``None``: as they did.
+
+    Raises:
+        DataError: It is negative or not finite.
+    """
+    delay_s = None if options.pose_delay_ms is None else options.pose_delay_ms * 1e-3
+    check_pose_delay(delay_s)
+    return delay_s
 
 
 def config_path(name: str) -> Path:

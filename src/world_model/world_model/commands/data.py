@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from wm_core.bags import Bag, find_bags
 from wm_core.bags.survey import NONE, Wishes
 from wm_core.errors import CoreError
-from world_model.commands.common import described
+from world_model.commands.common import add_pose_delay, described, pose_delay_s
 from world_model.commands.formats import Filler, add_parsers, add_sampling, convert_lerobot, convert_video
 from world_model.data.account import Account, exit_code
 from world_model.data.bags import BagOptions, Recording, read_recording
@@ -74,6 +74,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     sim.add_argument("--workers", type=int, default=2)
     sim.add_argument("--valid-share", type=float, default=0.0, help="share of the buildings held out for validation")
     sim.add_argument("--test-share", type=float, default=0.0, help="share of the buildings held out for test")
+    add_pose_delay(sim)
     bag = sources.add_parser("bag", help="recordings: rosbag2 (sqlite3, mcap), ROS 1, or folders of them")
     bag.add_argument("bags", type=Path, nargs="+")
     bag.add_argument("out", type=Path)
@@ -107,6 +108,7 @@ def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
 
 
 def _simulate(options: argparse.Namespace, bar: Progress) -> None:
+    delay_s = pose_delay_s(options)
     runs = [
         SimulatedRun(
             seed=seed,
@@ -117,6 +119,7 @@ def _simulate(options: argparse.Namespace, bar: Progress) -> None:
             depth=options.depth,
             proprioception=options.proprioception,
             tasks=options.tasks,
+            pose_delay_s=delay_s,
         )
         for seed in parse_seeds(options.seeds)
     ]
@@ -135,6 +138,7 @@ def _convert(options: argparse.Namespace, bar: Progress) -> list[Account]:
     names = ("image_topic", "pose_topic", "action_topic", "depth_topic", "proprioception_topic", "rate_hz", "every")
     bag_options = BagOptions(
         **{name: getattr(options, name) for name in (*names, "image_size", "from_s", "to_s")},
+        pose_delay_s=pose_delay_s(options),
     )
     filler = Filler(options, {"kind": "bag", "from_s": options.from_s, "to_s": min(options.to_s, 1e9)})
     for path, name in named_bags(options.bags).items():

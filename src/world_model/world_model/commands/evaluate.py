@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from world_model.commands import imagination, recognise
-from world_model.commands.common import described, guarded
+from world_model.commands.common import add_pose_delay, described, guarded, pose_delay_s
 from world_model.errors import DataError
 from world_model.evaluation.ablation import ablation_table
 from world_model.evaluation.figures import write_report
@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
     )
     for topic in ("image", "pose", "action"):
         parser.add_argument(f"--{topic}-topic", help="of a recording; by default chosen by what it holds")
+    add_pose_delay(parser)
     options = parser.parse_args(given)
     return guarded(prog, lambda: _evaluate(options))
 
@@ -81,6 +82,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         pose_topic=options.pose_topic,
         action_topic=options.action_topic,
         profile=profile_folder(options.profile, options.namespace) if options.profile else None,
+        pose_delay_s=pose_delay_s(options),
     )
     if len(options.artifact) > 1 and options.report:
         raise DataError("--report shows one artifact, --json several")

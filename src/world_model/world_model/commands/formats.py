@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.progress import Progress
 
+from world_model.commands.common import add_pose_delay, pose_delay_s
 from world_model.data.account import Account
 from world_model.data.bag_options import BagOptions
 from world_model.data.bags import Recording
@@ -18,6 +19,7 @@ from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
 from world_model.data.formats.lerobot import LeRobotOptions, choose_features, read_lerobot
 from world_model.data.formats.lerobot_layout import LeRobotSet
 from world_model.data.formats.video import VideoOptions, read_video
+from world_model.data.known import with_pose_delay
 from world_model.data.simulated import parse_seeds
 from world_model.data.streams import Stream
 from world_model.data.views import ALL, with_views
@@ -66,6 +68,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take one frame in N")
     parser.add_argument("--image-size", type=int, default=defaults.image_size)
+    add_pose_delay(parser)
     parser.add_argument("--split", choices=("train", "valid", "test"), default="train")
     parser.add_argument(
         "--allow-partial", action="store_true", help="exit code 0 however many frames were lost to faults"
@@ -85,6 +88,9 @@ class Filler:
         self._stream = None if options.streams is None else Stream.of_rate(options.rate_hz)
         if self._stream is not None:
             self._source["stream"] = self._stream.entries()
+        self._pose_delay_s = pose_delay_s(options)
+        if self._pose_delay_s is not None:
+            self._source["pose_delay_s"] = self._pose_delay_s
         if options.views:
             self._source["views"] = list(map(str, options.views))
         self._writer: EpisodeWriter | None = None
@@ -103,8 +109,10 @@ class Filler:
             manifest = self._manifest(recording.episodes[0], recording.account)
             self._writer = EpisodeWriter(self._options.out, manifest)
         if self._writer is not None:
+            delay_s = self._pose_delay_s
             for episode in recording.episodes:
-                self._writer.write(episode, self._options.split)
+                told = episode if delay_s is None else with_pose_delay(episode, delay_s)
+                self._writer.write(told, self._options.split)
             self._writer.note(name, recording.account.entries())
 
     def _manifest(self, episode: Episode, account: Account) -> DatasetManifest:

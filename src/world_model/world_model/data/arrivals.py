@@ -1,6 +1,6 @@
-"""When frames, poses and actions of an episode arrived, and so what the graph knew of each frame at once.
+"""When frames, poses and actions of an episode arrived.
 
-Shape suffixes: T = frames, N = poses, M = actions, A = action size, 4 = (x, y, z, yaw), 2 = (position, yaw).
+Shape suffixes: T = frames, N = poses, M = actions, A = action size, 4 = (x, y, z, yaw).
 """
 
 from __future__ import annotations
@@ -10,19 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wm_core.alignment import (
-    ActionEvent,
-    AlignedPose,
-    FrameAligner,
-    FrameEvent,
-    Kept,
-    Motion,
-    PoseEvent,
-    PoseStatus,
-    Replay,
-    Told,
-)
-from wm_core.se3 import yaw_of
+from wm_core.alignment import ActionEvent, FrameEvent, PoseEvent
+from wm_core.se3 import quaternion_of
 
 _POSE = [("arrival", "i8"), ("stamp", "i8"), ("position", "f8", 3), ("quaternion", "f8", 4), ("errors", "f8", 2)]
 _BEFORE_NS, _AFTER_NS = 5_000_000_000, 2_000_000_000
@@ -111,10 +100,15 @@ class Arrivals:
             stamp_T: Of the frames.
             delay_s: By how much a pose arrives later than a frame of the same stamp would [s].
         """
-        usual_ns = int(np.median(self.frame_T2[:, 0] - np.asarray(stamp_T))) if len(self.frame_T2) else 0
+        usual_ns = usual_offset_ns(np.asarray(stamp_T), self.frame_T2[:, 0])
         pose_N = self.pose_N.copy()
         pose_N["arrival"] = pose_N["stamp"] + usual_ns + round(delay_s * 1e9)
         return replace(self, pose_N=pose_N)
+
+
+def usual_offset_ns(stamp_T: np.ndarray, arrival_T: np.ndarray) -> int:
+    """Return by how much frames usually arrive after their stamps [ns]; clocks may differ."""
+    return int(np.median(arrival_T - stamp_T)) if len(stamp_T) else 0
 
 
 def at_frames(stamp_T: np.ndarray, pose_T4: np.ndarray, action_TA: np.ndarray, std_T2: np.ndarray | None) -> Arrivals:
@@ -132,95 +126,7 @@ def at_frames(stamp_T: np.ndarray, pose_T4: np.ndarray, action_TA: np.ndarray, s
         x, y, z, yaw = (float(value) for value in pose_T4[row])
         if np.isfinite(pose_T4[row]).all():
             errors = (np.nan, np.nan) if std_T2 is None else (float(std_T2[row, 0]), float(std_T2[row, 1]))
-            turn = (0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2)))
-            poses.append(PoseEvent(ns, ns, (x, y, z), turn, errors=errors))
+            poses.append(PoseEvent(ns, ns, (x, y, z), quaternion_of(yaw), errors=errors))
         if np.isfinite(action_TA[row]).all():
             actions.append(ActionEvent(ns, np.asarray(action_TA[row]), ns))
     return Arrivals.of([FrameEvent(ns, ns) for ns in stamps], poses, actions, action_TA.shape[1])
-
-
-@dataclass(frozen=True)
-class Known:
-    """What the graph knew of each frame when its state went out, and what its memory kept. NaN: nothing.
-
-    Attributes:
-        pose_T4: Poses that were known: expected ones until they are measured.
-        std_T2: Their standard errors, of x and y [m] and of the yaw [rad]; NaN: not told.
-        status_T: How they came about, ``PoseStatus``.
-        kept_T4: Poses that the memory keeps states with: measured ones.
-        kept_std_T2: Their standard errors.
-        late: How many states were to have a measured pose that did not come in time.
-        order: Frames in the order of events: ``row`` when it is told, ``~row`` when the memory takes it.
-    """
-
-    pose_T4: np.ndarray
-    std_T2: np.ndarray
-    status_T: np.ndarray
-    kept_T4: np.ndarray
-    kept_std_T2: np.ndarray
-    late: int
-    order: tuple[int, ...]
-
-    @classmethod
-    def at_once(cls, pose_T4: np.ndarray, std_T2: np.ndarray | None) -> Known:
-        """Return poses that were there with their frames."""
-        count = len(pose_T4)
-        pose_T4 = np.asarray(pose_T4, float)
-        std_T2 = np.full((count, 2), np.nan) if std_T2 is None else np.asarray(std_T2, float)
-        is_known_T = np.isfinite(pose_T4).all(axis=1)
-        status_T = np.where(is_known_T, PoseStatus.INTERPOLATED, PoseStatus.ABSENT)
-        order = tuple(each for row in range(count) for each in (row, ~row))
-        return cls(pose_T4, std_T2, status_T, pose_T4, std_T2, 0, order)
-
-    def with_noise(self, noise_T4: np.ndarray) -> Known:
-        """Return the same with errors added to all poses, [T, 4]."""
-        return replace(self, pose_T4=self.pose_T4 + noise_T4, kept_T4=self.kept_T4 + noise_T4)
-
-
-def replayed(
-    arrivals: Arrivals, stamp_T: np.ndarray, action_dim: int, step_s: float, motion: Motion | None
-) -> tuple[Known, np.ndarray]:
-    """Return what the graph knew while an episode arrived, and the actions of the frames [T, A], NaN: none.
-
-    Args:
-        arrivals: Of the episode.
-        stamp_T: Of its frames.
-        action_dim: A.
-        step_s: Step of the model [s].
-        motion: Fresh; says where the robot is expected to be before a pose is measured.
-    """
-    aligner: FrameAligner[int] = FrameAligner(action_dim, step_s, motion)
-    return gathered(
-        Replay(arrivals.frames(stamp_T), arrivals.poses(), arrivals.actions(), aligner), len(stamp_T), action_dim
-    )
-
-
-def gathered(replay: Replay, count: int, action_dim: int) -> tuple[Known, np.ndarray]:
-    """Return what a replay of so many frames tells, as arrays, and the actions [T, A]."""
-    pose_T4, kept_T4 = np.full((count, 4), np.nan), np.full((count, 4), np.nan)
-    std_T2, kept_std_T2 = np.full((count, 2), np.nan), np.full((count, 2), np.nan)
-    status_T, action_TA = np.zeros(count, np.int64), np.full((count, action_dim), np.nan, np.float32)
-    order: list[int] = []
-    late = 0
-    for each in replay:
-        if isinstance(each, Told):
-            order.append(each.row)
-            status_T[each.row] = each.pose.status
-            pose_T4[each.row], std_T2[each.row] = _row(each.pose)
-            if each.action.values is not None:
-                action_TA[each.row] = each.action.values
-        else:
-            order.append(~each.row)
-            late += each.is_late
-            if each.pose is not None:
-                kept_T4[each.row], kept_std_T2[each.row] = _row(each.pose)
-    return Known(pose_T4, std_T2, status_T, kept_T4, kept_std_T2, late, tuple(order)), action_TA
-
-
-def _row(pose: AlignedPose) -> tuple[np.ndarray, np.ndarray]:
-    if pose.position is None or pose.quaternion is None:
-        return np.full(4, np.nan), np.full(2, np.nan)
-    return np.array((*pose.position, yaw_of(pose.quaternion))), np.array(pose.errors)
-
-
-__all__ = ["Arrivals", "Kept", "Known", "at_frames", "gathered", "replayed"]

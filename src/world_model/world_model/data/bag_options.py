@@ -26,6 +26,7 @@ class BagOptions:
         action_dim: Expected action size; ``None`` takes the first message's.
         from_s: Leave out what comes before, from the first frame on [s].
         to_s: Leave out what comes after [s].
+        pose_delay_s: Poses arrived so long after their stamp [s]; ``None``: when they were recorded.
     """
 
     image_topic: str | None = None
@@ -39,8 +40,20 @@ class BagOptions:
     action_dim: int | None = None
     from_s: float = 0.0
     to_s: float = float("inf")
+    pose_delay_s: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         if self.every < 1:
             raise DataError(f"every {self.every} frames, expected at least 1")
+        check_pose_delay(self.pose_delay_s)
+
+
+def check_pose_delay(delay_s: float | None) -> None:
+    """Refuse a delay of poses that cannot be.
+
+    Raises:
+        DataError: It is negative or not finite.
+    """
+    if delay_s is not None and not 0.0 <= delay_s < float("inf"):
+        raise DataError(f"poses {delay_s} s after their stamp, expected 0 s or more")

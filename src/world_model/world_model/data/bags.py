@@ -20,7 +20,7 @@ from world_model.data.bag_options import BagOptions
 from world_model.data.episodes import Episode
 from world_model.data.events import read_events
 from world_model.data.frames import Events
-from world_model.data.stream import Aligned, align
+from world_model.data.stream import Aligned, align, delayed
 from world_model.errors import DataError
 from world_model.runtime.stepping import measured_step_s
 
@@ -107,6 +107,8 @@ def read_recording(
     action_dim = options.action_dim or (len(events.actions[0].values) if events.actions else 1)
     stamp_T = np.array([frame.stamp_ns for frame in events.frames], np.int64)
     arrival_T = np.array([frame.arrival_ns for frame in events.frames], np.int64)
+    if options.pose_delay_s is not None:
+        events.poses = delayed(events.poses, stamp_T, arrival_T, options.pose_delay_s)
     aligned = align(
         stamp_T,
         arrival_T,

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter, split_places, store_episode
-from world_model.data.stream import ActionEvent, PoseEvent, align
+from world_model.data.stream import ActionEvent, PoseEvent, align, delayed
 from world_model.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class SimulatedRun:
         proprioception: Store measured forward speed and yaw rate too.
         tasks: Do one task after the other instead of driving round; rewards and ends are stored too.
         wander: Share of random command added while doing tasks, so that contact happens.
+        pose_delay_s: Poses arrive so long after their stamp [s]; ``None``: as late as the simulator has them.
     """
 
     seed: int
@@ -52,6 +53,7 @@ class SimulatedRun:
     proprioception: bool = False
     tasks: bool = False
     wander: float = 0.4
+    pose_delay_s: float | None = None
 
     @property
     def name(self) -> str:
@@ -79,6 +81,8 @@ def simulate_episode(run: SimulatedRun) -> Episode:
     commands = [step.action_A for step in (steps[1:] if run.tasks else steps)]
     actions = [ActionEvent(int(stamp), action_A) for stamp, action_A in zip(stamp_T, commands)]
     poses = [_pose_event(step) for step in steps]
+    if run.pose_delay_s is not None:
+        poses = delayed(poses, stamp_T, stamp_T, run.pose_delay_s)
     aligned = align(stamp_T, stamp_T, poses, actions, ACTION_DIM)
     reward_T, goes_on_T = _outcomes(steps) if run.tasks else (None, None)
     return Episode(
@@ -177,8 +181,10 @@ def generate(
     """
     if len({(run.image_size, run.step_s) for run in runs}) != 1:
         raise DataError("simulated runs of one set must have one image size and one step")
+    delay_s = runs[0].pose_delay_s
+    source = {"kind": "wm_sim"} | ({} if delay_s is None else {"pose_delay_s": delay_s})
     manifest = DatasetManifest(
-        image_size=runs[0].image_size, step_s=runs[0].step_s, action_dim=ACTION_DIM, source={"kind": "wm_sim"}
+        image_size=runs[0].image_size, step_s=runs[0].step_s, action_dim=ACTION_DIM, source=source
     )
     writer = EpisodeWriter(path, manifest)
     splits = split_places([f"building-{run.seed:05d}" for run in runs], valid_share, test_share)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from wm_core.alignment import ActionEvent, FrameAligner, FrameEvent, PoseEvent, Replay
-from world_model.data.arrivals import Arrivals, gathered
+from world_model.data.arrivals import Arrivals, usual_offset_ns
+from world_model.data.known import gathered
 
-__all__ = ["ActionEvent", "Aligned", "PoseEvent", "align"]
+__all__ = ["ActionEvent", "Aligned", "PoseEvent", "align", "delayed"]
 
 # Half of it is what an action may come after its frame; poses and actions are not the model's business here.
 _STEP_S = 0.05
@@ -66,3 +67,18 @@ def align(
     told = known.kept_std_T2 if np.isfinite(known.kept_std_T2).any() else None
     arrivals = Arrivals.of(frames, poses, actions, action_dim) if poses else None
     return Aligned(known.kept_T4, action_TA, replay.pose_faults, replay.action_faults, told, arrivals)
+
+
+def delayed(
+    poses: Iterable[PoseEvent], frame_stamp_T: np.ndarray, frame_arrival_T: np.ndarray, delay_s: float
+) -> list[PoseEvent]:
+    """Return poses that arrived so long after their stamps, whenever they did.
+
+    Args:
+        poses: In any order.
+        frame_stamp_T: Stamps of the frames, int64 ns.
+        frame_arrival_T: When they were there, int64 ns: a frame and a pose of one stamp are of one moment.
+        delay_s: By how much a pose arrives later than a frame of the same stamp would [s].
+    """
+    usual_ns = usual_offset_ns(frame_stamp_T, frame_arrival_T) + round(delay_s * 1e9)
+    return [replace(pose, arrival_ns=pose.stamp_ns + usual_ns) for pose in poses]

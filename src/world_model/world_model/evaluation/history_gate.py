@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from world_model.data.encoding import embed_frames, encode_episode
 from world_model.data.episodes import Episode
+from world_model.data.known import known_of
 from world_model.data.ticks import tick_rows
 from world_model.errors import DataError
 from world_model.evaluation.world_action import ForecastErrors, ratio_with_interval
@@ -34,7 +35,7 @@ from world_model.training.loop import Draw, Loop, run_stage
 from world_model.training.losses import prediction_loss
 from world_model.training.report import QUIET, Report
 from world_model.training.sampler import answers_at
-from world_model.training.sequences import build_sequence, state_table
+from world_model.training.sequences import build_sequence, kept_poses, state_table
 
 HORIZONS_S = (1.0, 2.0, 4.0)
 _JUDGED_EVERY_S = 0.25
@@ -120,9 +121,12 @@ def judged_frames(artifact: Artifact, transition: Any, episode: Episode, horizon
     episode = replace(episode, action_TA=np.array(episode.action_TA))  # torch wants what it may write to
     latent_TD = encode_episode(artifact.encoder(), episode)
     motion, retrieval = MotionModel.from_manifest(manifest.motion), Retrieval.from_manifest(manifest.memory)
-    table = state_table(episode, latent_TD, step_s=manifest.step_s, horizons_s=(manifest.step_s, manifest.horizon_s))
+    known = known_of(episode, motion, manifest.step_s)
+    table = state_table(
+        kept_poses(episode, known), latent_TD, step_s=manifest.step_s, horizons_s=(manifest.step_s, manifest.horizon_s)
+    )
     training_sequence = build_sequence(
-        episode, latent_TD, motion, retrieval, steps, manifest.step_s, path=transition, table=table
+        episode, latent_TD, motion, retrieval, steps, manifest.step_s, known=known, path=transition, table=table
     )
     if len(training_sequence.stamp_T) != len(episode):
         raise DataError(f"episode {episode.name} does not keep the step of {manifest.step_s:.3f} s: frames are missing")

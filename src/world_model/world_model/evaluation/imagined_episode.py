@@ -16,13 +16,19 @@ from world_model.data.episodes import Episode
 from world_model.errors import DataError
 from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.bases import SeenEpisode, see
-from world_model.evaluation.runner import between_rows, plan_ahead, pose_std_of, targets
+from world_model.evaluation.runner import (
+    between_rows,
+    kept_observation,
+    known_to,
+    plan_ahead,
+    targets,
+    told_observation,
+)
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.imagination import Imagination
 from world_model.runtime.imagined import Imagined, Plan
 from world_model.runtime.metrics import nmse
-from world_model.runtime.predictor import Observation, Predictor
-from world_model.training.displacement import pose_or_none
+from world_model.runtime.predictor import Predictor
 
 WITH_MEMORY, WITHOUT_MEMORY, COPY, NOTHING, HONEST_BASE = (
     "imagined with memory", "imagined without memory", "plain copy", "nothing changes", "honest base",
@@ -94,14 +100,16 @@ def imagine_episode(
     run = _Run(episode, seen, artifact, steps, motion_state)
     stamp_T, found = np.asarray(episode.stamp_T), _Lists()
     next_ns = int(stamp_T[0]) + round(start_s * 1e9)
-    for t in range(len(episode)):
-        observation = run.observe(t)
+    for t in run.known.order:
+        if t < 0:
+            run.keep(~t)
+            continue
+        run.observe(t)
         action_SA = run.future(t)
         if stamp_T[t] >= next_ns and action_SA is not None and run.unit is not None:
             next_ns = int(stamp_T[t]) + round(every_s * 1e9)
             found.rows.append(t)
             found.parts.append(run.imagine(t, action_SA))
-        run.bank.observe(observation)
     if not found.rows:
         raise DataError(f"episode {episode.name}: no moment with known actions for {max(steps) * manifest.step_s:g} s")
     arrays = {name: np.stack([part[name] for part in found.parts]) for name in found.parts[0]}
@@ -123,7 +131,7 @@ class _Run:
         motion_state: Mapping[str, Any] | None,
     ) -> None:
         self._episode, self._seen, self._steps = episode, seen, np.array(steps)
-        manifest = artifact.manifest
+        manifest, self.known = artifact.manifest, known_to(artifact, episode)
         self._step_s, self._action_dim = manifest.step_s, manifest.action_dim
         self._base = Predictor(artifact, horizons_s=[step * manifest.step_s for step in steps])
         self._live = Predictor(artifact)
@@ -141,26 +149,25 @@ class _Run:
         """The unit of errors at present, [D]; None: there is none yet."""
         return self._stretch.variance_D
 
-    def observe(self, t: int) -> Observation:
-        """Let all of them see a frame and forecast from it; the memory takes it in afterwards."""
+    def keep(self, t: int) -> None:
+        """Let the memory take in a frame, with its measured pose."""
+        self.bank.observe(kept_observation(self._episode, self.known, self._seen, self._stretch.latent_TD, t))
+
+    def observe(self, t: int) -> None:
+        """Let the predictors see a frame and forecast from it."""
         for stretch in self._seen.stretches[1:]:
             if stretch.first == t and stretch.projection is not None:
                 self._stretch = stretch
                 for predictor in (self._base, self._live):
                     predictor.rebase(stretch.projection)
                 self.bank.reproject(stretch.projection)
-        action_A = self._action_TA[t] if np.isfinite(self._action_TA[t]).all() else None
-        code_F = None if self._seen.code_TF is None else self._seen.code_TF[t]
-        pose = pose_or_none(self._episode.pose_T4[t])
-        observation = Observation(int(self._stamp_T[t]), self._stretch.latent_TD[t], pose, action_A,
-                                  pose_std_of(self._episode, t), code_F)  # fmt: skip
+        observation = told_observation(self._episode, self.known, self._seen, self._stretch.latent_TD, t)
         follow_SA = plan_ahead(self._action_TA, self._stamp_T, t, int(self._steps.max()), self._step_s)
         for predictor, plan_SA in ((self._base, follow_SA), (self._live, None)):
             requests = predictor.observe(observation, plan_SA)
             prediction = predictor.predict(self.bank.answer(requests) if requests else None)
             if predictor is self._base:
                 self._forecasts = prediction.forecasts
-        return observation
 
     def future(self, t: int) -> np.ndarray | None:
         """Return the actions taken now and afterwards, [S, A]; None where they are not known so far ahead."""

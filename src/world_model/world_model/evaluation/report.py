@@ -22,6 +22,7 @@ import torch
 from world_model.data.bags import BagOptions, read_recording, unusable
 from world_model.data.encoding import encode_episode, frames_of
 from world_model.data.episodes import Episode, EpisodeSet
+from world_model.data.known import with_pose_delay
 from world_model.data.pixel_space import PixelSpace
 from world_model.data.rates import measured_step_s
 from world_model.data.simulated import SimulatedRun, parse_seeds, simulate_episode
@@ -66,6 +67,7 @@ class EvaluationOptions:
         without: Parts of the predictor (``world_model.runtime.switches.SWITCHES``); ours is run once more without each.
         only_ours: No pose noise and no network without memory, which take runs of their own.
         profile: Folder of the robot's profile; ``None`` starts without.
+        pose_delay_s: Poses arrive so long after their stamp [s]; ``None``: as recorded, or as simulated.
     """
 
     data: str
@@ -80,6 +82,7 @@ class EvaluationOptions:
     pose_topic: str | None = None
     action_topic: str | None = None
     profile: Path | None = None
+    pose_delay_s: float | None = None
 
 
 def evaluate(
@@ -165,6 +168,11 @@ def load_episodes(
     Raises:
         DataError: Nothing there that can be evaluated.
     """
+    episodes, delay_s = _loaded(options, artifact, say), options.pose_delay_s
+    return episodes if delay_s is None else [with_pose_delay(episode, delay_s) for episode in episodes]
+
+
+def _loaded(options: EvaluationOptions, artifact: Artifact, say: Callable[[str], None]) -> list[Episode]:
     manifest = artifact.manifest
     if options.data.startswith("sim:"):
         runs = [
@@ -177,6 +185,7 @@ def load_episodes(
                 step_s=manifest.step_s,
                 depth="depth" in manifest.inputs,
                 proprioception="proprioception" in manifest.inputs,
+                pose_delay_s=options.pose_delay_s,
             )
             for seed in parse_seeds(options.data.removeprefix("sim:"))
         ]
@@ -209,6 +218,7 @@ def _converted(path: Path, options: EvaluationOptions, artifact: Artifact, say: 
         rate_hz=1.0 / manifest.step_s,
         image_size=manifest.image_size,
         action_dim=manifest.action_dim,
+        pose_delay_s=options.pose_delay_s,
     )
     recording = read_recording(path, bag_options)
     for line in recording.account.lines():

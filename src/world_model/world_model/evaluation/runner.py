@@ -17,9 +17,11 @@ from wm_core.memory.reference_batch import StateColumns
 from wm_core.projection import Projection
 from world_model.data.encoding import ridge_features
 from world_model.data.episodes import Episode
+from world_model.data.known import Known, known_of
 from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.bases import SeenEpisode, Stretch, see
 from world_model.runtime.artifacts import Artifact
+from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.retrieved import Memory
 from world_model.runtime.stepping import judging_tolerance_s, may_judge_between
@@ -97,6 +99,9 @@ def forecast_episode(
 ) -> list[EpisodeForecasts]:
     """Return every predictor's forecasts of one episode, one entry for each basis that its latents are in.
 
+    The predictor is told the poses that the graph would have known at that moment, expected ones where they were not
+    measured yet, and the memory keeps the measured ones that followed: what had arrived by then decides.
+
     Rows of another basis than an entry's are not judged in it, nor forecasts whose time comes in another.
 
     Args:
@@ -118,24 +123,24 @@ def forecast_episode(
         DataError: The episode lacks something the encoder takes.
     """
     step_s = artifact.manifest.step_s
-    seen = see(artifact, episode, own=projection)
-    run = partial(run_online, seen=seen, artifact=artifact, horizons=horizons, known_future=known_future)
+    seen, known = see(artifact, episode, own=projection), known_to(artifact, episode)
+    run = partial(run_online, episode, seen=seen, artifact=artifact, horizons=horizons, known_future=known_future)
     run = partial(run, motion_state=motion_state)
-    ours = run(episode)
+    ours = run(known=known)
     forecast = _of_one_run(ours, _as_it_came(seen))
     if not only_ours:
-        forecast["ours, pose noise"] = run(with_noise(episode, noise_seed)).latent_THD
+        forecast["ours, pose noise"] = run(known=with_noise(known, noise_seed)).latent_THD
     if artifact.has("without_memory") and not only_ours:
-        forecast["without memory"] = run(episode, use_memory=False).latent_THD
+        forecast["without memory"] = run(known=known, use_memory=False).latent_THD
     for part in without:
         # Evidence comes after the network, which knows nothing of it: no run of its own is needed.
-        off_THD = ours.network_THD if part == EVIDENCE else run(episode, without=(part,)).latent_THD
+        off_THD = ours.network_THD if part == EVIDENCE else run(known=known, without=(part,)).latent_THD
         forecast[name_without(part)] = off_THD
     if ridge_HFD is not None and len(seen.stretches) == 1:
         forecast["ridge regression"] = _by_ridge(seen.stretches[0].latent_TD, episode, ridge_HFD)
     row_TH, part_TH = targets(np.asarray(episode.stamp_T), horizons, step_s)
     judged_T = ((episode.stamp_T - episode.stamp_T[0]) * 1e-9 >= start_s) & (np.arange(len(episode)) >= burn_in)
-    revisit_TH = _revisits(episode, seen.stretches[0].latent_TD, np.where(part_TH > 0.5, row_TH + 1, row_TH))
+    revisit_TH = _revisits(episode, known, seen.stretches[0].latent_TD, np.where(part_TH > 0.5, row_TH + 1, row_TH))
     whole = EpisodeForecasts(
         episode.name, _as_it_came(seen), np.empty(0), row_TH, forecast, ours.gate_TH, revisit_TH, judged_T, part_TH
     )
@@ -198,8 +203,15 @@ class OnlineRun:
     gate_TH: np.ndarray
 
 
+def known_to(artifact: Artifact, episode: Episode) -> Known:
+    """Return what the graph of an artifact would have known of an episode's poses, and kept."""
+    manifest = artifact.manifest
+    return known_of(episode, MotionModel.from_manifest(manifest.motion), manifest.step_s)
+
+
 def run_online(
     episode: Episode,
+    known: Known,
     seen: SeenEpisode,
     artifact: Artifact,
     horizons: Sequence[int],
@@ -211,7 +223,7 @@ def run_online(
     """Return one pass of the online predictor and a plain exact memory along an episode.
 
     Without ``use_memory`` it is the network that was trained without, and nothing is asked; ``without`` switches parts
-    of the predictor off.
+    of the predictor off. ``known`` tells the poses, and in which order frames are seen and kept.
     """
     step_s = artifact.manifest.step_s
     times_s = [step * step_s for step in horizons]
@@ -227,18 +239,17 @@ def run_online(
     gate_TH = np.zeros(shape[:2], np.float32)
     action_TA, stamp_T = np.asarray(episode.action_TA), np.asarray(episode.stamp_T)
     row_of = {int(stamp): row for row, stamp in enumerate(episode.stamp_T)}
-    for t in range(len(episode)):
+    for t in known.order:
+        if t < 0:
+            bank.observe(kept_observation(episode, known, seen, latent_TD, ~t))
+            continue
         if t in changes:
             latent_TD = _change_basis(changes[t], predictor, bank)
-        action_A = action_TA[t] if np.isfinite(action_TA[t]).all() else None
-        now = int(episode.stamp_T[t]), latent_TD[t], pose_or_none(episode.pose_T4[t]), action_A
-        code_F = None if seen.code_TF is None else seen.code_TF[t]
-        observation = Observation(*now, pose_std_of(episode, t), code_F)
+        observation = told_observation(episode, known, seen, latent_TD, t)
         plan_SA = plan_ahead(action_TA, stamp_T, t, max(horizons), step_s) if known_future else None
         requests = predictor.observe(observation, plan_SA)
         answers = bank.answer(requests) if use_memory and requests else None
         prediction = predictor.predict(answers)
-        bank.observe(observation)
         for h, forecast in enumerate(prediction.forecasts):
             latent[t, h], base[t, h], gate_TH[t, h] = forecast.latent_D, forecast.without_memory_D, forecast.gate
             network[t, h], alone[t, h] = forecast.network_D, forecast.network_without_D
@@ -259,19 +270,40 @@ def _change_basis(stretch: Stretch, predictor: Predictor, bank: MemoryBank) -> n
     return stretch.latent_TD
 
 
-def pose_std_of(episode: Episode, row: int) -> np.ndarray | None:
-    """Return the standard errors (x, y, yaw) of the pose of a frame; ``None`` where the episode tells none."""
-    if episode.pose_std_T2 is None:
-        return None
-    position_m, yaw_rad = np.asarray(episode.pose_std_T2[row])
-    return np.array([position_m, position_m, yaw_rad])
+def told_observation(episode: Episode, known: Known, seen: SeenEpisode, latent_TD: np.ndarray, row: int) -> Observation:
+    """Return a frame as its state tells it: with the pose known then.
+
+    Args:
+        episode: Whose frame.
+        known: What was known of it.
+        seen: Its features.
+        latent_TD: Latents in the present basis.
+        row: Which frame.
+    """
+    position_m, yaw_rad = known.std_T2[row]
+    std_3 = np.array([position_m, position_m, yaw_rad])
+    told = std_3 if np.isfinite(std_3).any() else None
+    return _observation(episode, known.pose_T4[row], told, seen, latent_TD, row)
 
 
-def with_noise(episode: Episode, seed: int) -> Episode:
-    """Return the episode with white noise added to every pose (0.1 m, 0.05 rad)."""
+def kept_observation(episode: Episode, known: Known, seen: SeenEpisode, latent_TD: np.ndarray, row: int) -> Observation:
+    """Return a frame as the memory takes it, with its measured pose; arguments as ``told_observation``."""
+    return _observation(episode, known.kept_T4[row], None, seen, latent_TD, row)
+
+
+def _observation(
+    episode: Episode, pose_4: np.ndarray, std_3: np.ndarray | None, seen: SeenEpisode, latent_TD: np.ndarray, row: int
+) -> Observation:
+    action_A = np.asarray(episode.action_TA[row])
+    code_F = None if seen.code_TF is None else seen.code_TF[row]
+    action = action_A if np.isfinite(action_A).all() else None
+    return Observation(int(episode.stamp_T[row]), latent_TD[row], pose_or_none(pose_4), action, std_3, code_F)
+
+
+def with_noise(known: Known, seed: int) -> Known:
+    """Return what was known with white noise added to every pose (0.1 m, 0.05 rad)."""
     rng = np.random.default_rng(seed)
-    noise_T4 = rng.normal(size=(len(episode), 4)) * np.array([NOISE_M, NOISE_M, 0.0, NOISE_RAD])
-    return replace(episode, pose_T4=np.asarray(episode.pose_T4) + noise_T4)
+    return known.with_noise(rng.normal(size=known.pose_T4.shape) * np.array([NOISE_M, NOISE_M, 0.0, NOISE_RAD]))
 
 
 def target_rows(stamp_T: np.ndarray, horizons: Sequence[int], step_s: float) -> np.ndarray:
@@ -371,10 +403,13 @@ def _successors(
     return latent_TD[np.minimum(np.where(nearer_H, after_H - 1, after_H), now)]
 
 
-def _revisits(episode: Episode, latent_TD: np.ndarray, row_TH: np.ndarray) -> np.ndarray:
-    kept_N = select_states(np.asarray(episode.stamp_T), np.asarray(episode.pose_T4))
-    table = StateColumns(episode.stamp_T[kept_N], episode.pose_T4[kept_N], latent_TD[kept_N])
-    pose_T3 = np.asarray(episode.pose_T4)[:, [0, 1, 3]]
+def _revisits(episode: Episode, known: Known, latent_TD: np.ndarray, row_TH: np.ndarray) -> np.ndarray:
+    """Return whether the place of each target had been seen before, by the poses that were measured, bool [T, H]."""
+    pose_T4 = np.asarray(episode.pose_T4)
+    pose_T4 = np.where(np.isfinite(pose_T4), pose_T4, known.pose_T4)
+    kept_N = select_states(np.asarray(episode.stamp_T), pose_T4)
+    table = StateColumns(episode.stamp_T[kept_N], pose_T4[kept_N], latent_TD[kept_N])
+    pose_T3 = pose_T4[:, [0, 1, 3]]
     columns = []
     for column in range(row_TH.shape[1]):
         rows = row_TH[:, column]

@@ -183,6 +183,8 @@ class TrainConfig:
         validate_every: Steps between validations.
         patience: Validations of the transition without a better one after which it has the weights of the best; 0
             trains to the end and keeps the last. Without held-out episodes it has no meaning.
+        poses_as_known: The robot's pose is told as the graph knew it at the frame (expected until it is measured),
+            where a set tells when poses arrived; else the measured one is.
         extra_error_m: Largest standard error added to the expected position of every second episode, so that the
             network learns what to do when it is told that the pose is bad [m].
         extra_error_rad: The same of the yaw [rad].
@@ -206,6 +208,7 @@ class TrainConfig:
     view_steps: int = 0
     validate_every: int = 1000
     patience: int = 0
+    poses_as_known: bool = True
     extra_error_m: float = 0.0
     extra_error_rad: float = 0.0
     freeze_memory: bool = False

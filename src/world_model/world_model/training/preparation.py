@@ -13,6 +13,7 @@ import torch
 
 from world_model.data.encoding import ridge_features
 from world_model.data.episodes import EpisodeSet
+from world_model.data.known import known_of
 from world_model.data.pixel_space import fit_pixel_space
 from world_model.models.transition import Transition
 from world_model.runtime.artifacts import REFERENCE_NAME
@@ -81,13 +82,15 @@ def _make_sequence(
     torch.set_num_threads(1)
     name, known_future, latent_TD = job
     episodes = EpisodeSet(data)
+    episode, step_s = episodes.episode(name), model_step_s(config, episodes)
     return build_sequence(
-        episodes.episode(name),
+        episode,
         latent_TD,
         motion,
         config.retrieval,
         config.horizons,
-        model_step_s(config, episodes),
+        step_s,
+        known=known_of(episode, motion, step_s) if config.poses_as_known else None,
         path=transition,
         known_future=known_future,
         extra=extra_errors(config, name) if known_future else None,

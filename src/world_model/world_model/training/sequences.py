@@ -18,6 +18,7 @@ from wm_core.memory.keyframes import REVISIT_RADIUS_M, REVISIT_YAW_RAD, Spacing
 from wm_core.memory.reference_batch import StateColumns, StateTable, nearest_states, remember
 from wm_core.memory.successors import STEP_S, nearest_usable
 from world_model.data.episodes import Episode
+from world_model.data.known import Known
 from world_model.data.rates import on_step
 from world_model.models.transition import Transition
 from world_model.runtime.conditioning import (
@@ -27,8 +28,8 @@ from world_model.runtime.conditioning import (
     motion_features,
     offsets_in_frame,
 )
-from world_model.runtime.motion import MotionModel, expected_error
-from world_model.training.displacement import expected_motion
+from world_model.runtime.motion import MotionModel, expected_error, pose_error
+from world_model.training.displacement import expected_motion, pose_or_none
 from world_model.training.path_stage import path_corrections
 
 
@@ -128,6 +129,7 @@ def build_sequence(
     steps: Sequence[int],
     step_s: float,
     *,
+    known: Known | None = None,
     path: Transition | None = None,
     known_future: bool = False,
     extra: ExtraErrors | None = None,
@@ -144,19 +146,24 @@ def build_sequence(
         retrieval: Which memories are asked for.
         steps: Horizons in steps.
         step_s: Step of the model [s].
+        known: What the graph knew of the poses when each frame came, and what its memory kept; default: the measured
+            poses.
         path: Network whose path foresight corrects the expected motion where the future is not known.
         known_future: See ``expected_motion``.
         extra: Errors added to the expected pose.
         table: What the memory has kept; default: of steps and 1 s ahead.
     """
-    table = state_table(episode, latent_TD, step_s=step_s) if table is None else table
-    stepped = on_step(episode, latent_TD, step_s)
+    if table is None:
+        table = state_table(kept_poses(episode, known), latent_TD, step_s=step_s)
+    stepped = on_step(told_poses(episode, known), latent_TD, step_s)
     episode, latent_TD = stepped.episode, stepped.latent_TD
     moved_TH3, smooth_T3, known_T = expected_motion(episode, motion, steps, step_s, known_future)
     horizons_s = [step * step_s for step in steps]
+    own_TH3 = _pose_errors(moved_TH3, episode)
     std_TH3 = np.broadcast_to(expected_error(motion, horizons_s), moved_TH3.shape)
     if path is not None and not known_future:
         moved_TH3, std_TH3 = _foreseen(path, episode, latent_TD, moved_TH3, horizons_s, retrieval)
+    std_TH3 = std_TH3 if own_TH3 is None else np.hypot(std_TH3, own_TH3)
     if extra is not None:
         moved_TH3, std_TH3 = extra.added(moved_TH3, std_TH3, steps, step_s)
     stamp_T = np.array(episode.stamp_T)
@@ -180,6 +187,32 @@ def build_sequence(
         revisits(table, pose_T3, stamp_T, retrieval.exclude_recent_s),
         stepped.measured_T,
     )
+
+
+def told_poses(episode: Episode, known: Known | None) -> Episode:
+    """Return an episode with the poses that were known at its frames; without that, the measured ones it has."""
+    if known is None:
+        return episode
+    std_T2 = known.std_T2 if np.isfinite(known.std_T2).any() else None
+    return replace(episode, pose_T4=known.pose_T4, pose_std_T2=std_T2, arrivals=None)
+
+
+def kept_poses(episode: Episode, known: Known | None) -> Episode:
+    """Return an episode with the poses that its states were kept with; without that, the measured ones it has."""
+    if known is None:
+        return episode
+    return replace(episode, pose_T4=known.kept_T4, pose_std_T2=None, arrivals=None)
+
+
+def _pose_errors(moved_TH3: np.ndarray, episode: Episode) -> np.ndarray | None:
+    """Return the standard errors of expected poses that come of those of the present ones, [T, H, 3]; None: not told.
+
+    As the predictor has them (``pose_error``), of all frames.
+    """
+    if episode.pose_std_T2 is None:
+        return None
+    rows = zip(moved_TH3, np.asarray(episode.pose_T4), np.asarray(episode.pose_std_T2)[:, [0, 0, 1]])
+    return np.stack([pose_error(moved_H3, pose_or_none(pose_4), std_3) for moved_H3, pose_4, std_3 in rows])
 
 
 def _foreseen(

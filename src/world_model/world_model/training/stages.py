@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from world_model.data.episodes import Episode, EpisodeSet
+from world_model.data.known import known_of
 from world_model.data.rates import check_rates, on_step
 from world_model.errors import ConfigError
 from world_model.models.encoders import ConvEncoder, LinearDecoder, LinearEncoder
@@ -29,6 +30,7 @@ from world_model.training.motion_fit import fit_motion, with_measured_errors
 from world_model.training.path_stage import PathData, fit_caution, last_part, train_path
 from world_model.training.picture_stage import Pictures
 from world_model.training.report import Report
+from world_model.training.sequences import told_poses
 from world_model.training.view_stage import train_views, view_pairs
 
 _SAMPLE_IMAGES = 6000
@@ -238,9 +240,12 @@ def path_data(
     step_s, steps, scale_3 = model_step_s(config, episodes), config.horizons, config.retrieval.scale_3
     data = []
     for name, latent_TD in latents.items():
-        stepped = on_step(episodes.episode(name), latent_TD, step_s)
+        whole = episodes.episode(name)
+        stepped = on_step(whole, latent_TD, step_s)
+        told = told_poses(whole, known_of(whole, motion, step_s) if config.poses_as_known else None)
+        told = on_step(told, latent_TD, step_s).episode
         episode, latent_TD = stepped.episode, stepped.latent_TD
-        moved_TH3, smooth_T3, known_T = expected_motion(episode, motion, steps, step_s)
+        moved_TH3, smooth_T3, known_T = expected_motion(told, motion, steps, step_s)
         missed_TH3 = missed_displacement(np.asarray(episode.pose_T4), smooth_T3, moved_TH3, steps)
         # A row between two frames has an action of the next one, which was not known then.
         missed_TH3[~(known_T & stepped.measured_T)] = np.nan
