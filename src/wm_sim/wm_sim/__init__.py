@@ -2,12 +2,14 @@
 
 from wm_core.moved import moved
 from wm_sim.building import Building, make_building
+from wm_sim.randomised import RANGES, ActionMeaning, RandomWorld, draw_world
 from wm_sim.render import CAMERA_HEIGHT_M, FIELD_OF_VIEW_DEG
 from wm_sim.settings import (
     DEFAULT_CHANGES,
     DEFAULT_POSE_NOISE,
     EXACT,
     STILL,
+    Camera,
     Changes,
     Driving,
     PoseNoise,
@@ -22,17 +24,22 @@ __all__ = [
     "DEFAULT_POSE_NOISE",
     "EXACT",
     "FIELD_OF_VIEW_DEG",
+    "RANGES",
     "STILL",
     "TASKS",
+    "ActionMeaning",
     "Building",
+    "Camera",
     "Changes",
     "Driving",
     "Outcome",
     "PoseNoise",
+    "RandomWorld",
     "SimStep",
     "Simulation",
     "Task",
     "WorldConfig",
+    "draw_world",
     "make_building",
     "make_task",
     "simulate",

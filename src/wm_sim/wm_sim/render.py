@@ -1,8 +1,8 @@
 """First-person pictures: rays against wall segments, floor and ceiling by depth, round bodies on top.
 
 One texture look-up per frame: every pixel gets a place in the atlas and a place in the light grid, and OpenCV samples
-both bilinearly. The picture covers the same field of view whatever its size, so a small picture is a large one
-resized.
+both bilinearly. The picture covers the camera's field of view whatever its size, so a small picture is a large one
+resized. The camera looks level here; ``eye`` tilts it.
 
 Shape suffixes: H W = picture rows and columns, S = wall segments, N = bodies, 2 = x, y in metres.
 """
@@ -18,12 +18,18 @@ from wm_sim.building import Building
 from wm_sim.changes import LIGHT_CELLS_PER_M, LIGHT_UNIT
 from wm_sim.decor import PIXELS_PER_M
 from wm_sim.paint import SCALES, paint_atlas
+from wm_sim.settings import DEFAULT_CAMERA
 from wm_sim.things import SKIN_SIZE, Things
 
-FIELD_OF_VIEW_DEG = (80.0, 64.4)
-CAMERA_HEIGHT_M = 0.7
+FIELD_OF_VIEW_DEG = (DEFAULT_CAMERA.width_deg, DEFAULT_CAMERA.height_deg)
+CAMERA_HEIGHT_M = DEFAULT_CAMERA.height_m
 NEAR_M, FAR_M = 0.15, 40.0
 _LIGHT_GRID_PIXELS = 160
+
+
+def tangents_of(width_deg: float, height_deg: float) -> tuple[float, float]:
+    """Return the tangents of half the fields of view."""
+    return math.tan(math.radians(width_deg / 2)), math.tan(math.radians(height_deg / 2))
 
 
 class Renderer:
@@ -34,18 +40,22 @@ class Renderer:
         things: Its bodies.
         image_size: Height and width [pixels].
         texture_seed: Random textures over everything; none without one.
-
-    Raises:
-        ValueError: The size is not 8 to 2160 pixels each way.
+        tangents: Of half the fields of view, across and down.
+        eye_m: Height of the camera [m].
     """
 
     def __init__(
-        self, building: Building, things: Things, image_size: tuple[int, int], texture_seed: int | None = None
+        self,
+        building: Building,
+        things: Things,
+        image_size: tuple[int, int],
+        texture_seed: int | None = None,
+        *,
+        tangents: tuple[float, float] = tangents_of(*FIELD_OF_VIEW_DEG),
+        eye_m: float = CAMERA_HEIGHT_M,
     ) -> None:
-        if not all(8 <= side <= 2160 for side in image_size):
-            raise ValueError(f"image_size is {tuple(image_size)}, expected (height, width) of 8 to 2160 pixels each")
         self._height, self._width = (int(side) for side in image_size)
-        tangents = [math.tan(math.radians(angle / 2)) for angle in FIELD_OF_VIEW_DEG]
+        self._eye_m = eye_m
         self._focal = (self._width / 2 / tangents[0], self._height / 2 / tangents[1])
         self._slope_W = (np.arange(self._width) + 0.5 - self._width / 2) / self._focal[0]
         self._drop_H = (np.arange(self._height) + 0.5 - self._height / 2) / self._focal[1]
@@ -58,7 +68,7 @@ class Renderer:
 
     def _prepare_atlas(self, building: Building, texture_seed: int | None) -> None:
         self._atlas = paint_atlas(building, texture_seed)
-        overhead_m = np.where(self._drop_H > 0, CAMERA_HEIGHT_M, building.ceiling_m - CAMERA_HEIGHT_M)
+        overhead_m = np.where(self._drop_H > 0, self._eye_m, building.ceiling_m - self._eye_m)
         with np.errstate(divide="ignore"):
             depth_H = np.minimum(overhead_m / np.abs(self._drop_H), FAR_M)
         self._plane_depth_H1 = depth_H.astype(np.float32)[:, None]
@@ -147,7 +157,7 @@ class Renderer:
         column_W = (
             self._atlas.wall_column_S[wall_W] + share_W * self._length_S[wall_W] * PIXELS_PER_M
         ) * shrink_W - 0.5
-        eye_row_W = self._atlas.wall_row_S[wall_W] + (self._ceiling_m - CAMERA_HEIGHT_M) * PIXELS_PER_M
+        eye_row_W = self._atlas.wall_row_S[wall_W] + (self._ceiling_m - self._eye_m) * PIXELS_PER_M
         row_W = (self._atlas.row_of_level[level_W] + eye_row_W * shrink_W - 0.5).astype(np.float32)
         rise_W = (depth_W * PIXELS_PER_M * shrink_W).astype(np.float32)
         is_wall_HW = depth_W.astype(np.float32) < self._plane_depth_H1
@@ -213,7 +223,7 @@ class Renderer:
         """Draw one upright body of revolution; ``bearing`` is the camera's direction seen from its front [rad]."""
         ahead, aside, index = body
         radius, tall = self._things.radius_N[index], self._things.height_N[index]
-        rows = [(CAMERA_HEIGHT_M - height) / ahead * self._focal[1] + self._height / 2 - 0.5 for height in (tall, 0.0)]
+        rows = [(self._eye_m - height) / ahead * self._focal[1] + self._height / 2 - 0.5 for height in (tall, 0.0)]
         top, bottom = max(math.ceil(rows[0]), 0), min(math.floor(rows[1]), self._height - 1)
         if top > bottom:
             return
@@ -221,7 +231,7 @@ class Renderer:
         size = skin_KK4.shape[0]
         window = (slice(top, bottom + 1), slice(columns[0], columns[1] + 1))
         offset_W = ((self._slope_W[window[1]] * ahead - aside) / radius).astype(np.float32)
-        down_H = (self._drop_H[window[0]] * ahead - (CAMERA_HEIGHT_M - tall)) / tall
+        down_H = (self._drop_H[window[0]] * ahead - (self._eye_m - tall)) / tall
         row_H = np.clip((down_H * size).astype(np.int64), 0, size - 1)
         outline_H1 = skin_KK4[row_H, 0, 3].astype(np.float32)[:, None] / np.float32(255.0)
         sine_HW = offset_W / outline_H1

@@ -1,4 +1,4 @@
-"""What may be chosen about a simulated run: the building, the driving, what changes over time, how poses err."""
+"""What may be chosen about a simulated run: building, camera, driving, what changes over time, how poses err."""
 
 from __future__ import annotations
 
@@ -38,6 +38,37 @@ class WorldConfig:
             {"corridor_m": "m", "ceiling_m": "m"},
             low={"corridor_m": 1.2, "ceiling_m": 2.0},
             high={"corridor_m": 1.8, "ceiling_m": 4.0, "furniture_count": 60, "movable_count": 60},
+        )
+
+
+@dataclass(frozen=True)
+class Camera:
+    """The robot's eye, in the middle of the robot and looking ahead.
+
+    ``width_deg`` and ``height_deg`` are the fields of view, ``tilt_deg`` is how far it looks down (up where negative).
+    ``exposure`` multiplies every colour before it is cut off at white, ``red`` and ``blue`` one more each, as a white
+    balance does.
+
+    Raises:
+        ValueError: A value is outside its range.
+    """
+
+    width_deg: float = 80.0
+    height_deg: float = 64.4
+    height_m: float = 0.7
+    tilt_deg: float = 0.0
+    exposure: float = 1.0
+    red: float = 1.0
+    blue: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            {"width_deg": "deg", "height_deg": "deg", "height_m": "m", "tilt_deg": "deg"},
+            low={"width_deg": 20.0, "height_deg": 20.0, "height_m": 0.05, "tilt_deg": -30.0}
+            | dict.fromkeys(("exposure", "red", "blue"), 0.1),
+            high={"width_deg": 120.0, "height_deg": 100.0, "height_m": 1.9, "tilt_deg": 30.0}
+            | dict.fromkeys(("exposure", "red", "blue"), 10.0),
         )
 
 
@@ -150,6 +181,7 @@ class PoseNoise:
         )
 
 
+DEFAULT_CAMERA = Camera()
 DEFAULT_CHANGES = Changes()
 STILL = Changes(
     daylight_swing=0.0,

@@ -13,9 +13,18 @@ from wm_sim.building import make_building
 from wm_sim.changes import LivingWorld
 from wm_sim.contact import Surroundings
 from wm_sim.driving import CONTROL_PERIOD_S, PathFollower, Robot, SteeredRobot
+from wm_sim.eye import Eye
 from wm_sim.poses import PoseSensor
-from wm_sim.render import Renderer
-from wm_sim.settings import DEFAULT_CHANGES, DEFAULT_POSE_NOISE, Changes, Driving, PoseNoise, WorldConfig
+from wm_sim.settings import (
+    DEFAULT_CAMERA,
+    DEFAULT_CHANGES,
+    DEFAULT_POSE_NOISE,
+    Camera,
+    Changes,
+    Driving,
+    PoseNoise,
+    WorldConfig,
+)
 from wm_sim.tasks import Judge, Outcome, Pose, Task
 from wm_sim.things import make_things
 
@@ -67,6 +76,7 @@ class Simulation:
         task: What the driven robot is to do. It starts at the task's start; without a task, where a robot that drives
             by itself does.
         texture_seed: Random textures over every surface; none without one.
+        camera: How the robot's camera is mounted and set.
 
     Raises:
         ValueError: A seed is negative, the rate is not 0.1 to 100 Hz, the image is too small or too large, or a task
@@ -88,6 +98,7 @@ class Simulation:
         driven_by: str = PATH,
         task: Task | None = None,
         texture_seed: int | None = None,
+        camera: Camera = DEFAULT_CAMERA,
     ) -> None:
         if driven_by not in (PATH, ACTIONS) or (task and driven_by == PATH):
             raise ValueError(f"driven_by is '{driven_by}', expected {'' if task else f'{PATH} or '}{ACTIONS}")
@@ -108,7 +119,7 @@ class Simulation:
             self._world.advance(0.0, start[:2])
         self._judge = Judge(task, self.building) if task else None
         self._radius_N = things.radius_N
-        self._renderer = Renderer(self.building, things, image_size, texture_seed)
+        self._renderer = Eye(self.building, things, image_size, texture_seed, camera)
         self._sensor = PoseSensor(pose_noise, seed)
         self._noise = _ImageNoise(changes.image_noise_std, image_size, seed)
         self._rate_hz = rate_hz
@@ -227,6 +238,7 @@ def simulate(
     world: WorldConfig | None = None,
     driving: Driving | None = None,
     texture_seed: int | None = None,
+    camera: Camera = DEFAULT_CAMERA,
 ) -> Iterator[SimStep]:
     """Return an iterator over the frames of ``duration_s`` seconds; the rest is as for ``Simulation``.
 
@@ -246,6 +258,7 @@ def simulate(
         world=world,
         driving=driving,
         texture_seed=texture_seed,
+        camera=camera,
     )
     frame_count = math.ceil(round(duration_s * rate_hz, 6))
     return (simulation.step() for _ in range(frame_count))

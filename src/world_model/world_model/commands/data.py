@@ -67,6 +67,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     sim.add_argument("--seeds", required=True, help="buildings, e.g. 1000-1031,1048")
     sim.add_argument("--seconds", type=float, default=120.0, help="length of each episode")
     sim.add_argument("--still", action="store_true", help="nothing changes in the buildings, poses are exact")
+    sim.add_argument(
+        "--randomise",
+        action="store_true",
+        help="another robot in each building: textures, camera, speeds, delays, meaning of actions, rates, pose errors",
+    )
+    sim.add_argument("--rate-hz", type=float, help="frames per second of random worlds; by default drawn too")
     sim.add_argument("--image-size", type=int, default=64)
     sim.add_argument("--depth", action="store_true")
     sim.add_argument("--proprioception", action="store_true")
@@ -120,6 +126,8 @@ def _simulate(options: argparse.Namespace, bar: Progress) -> None:
             proprioception=options.proprioception,
             tasks=options.tasks,
             pose_delay_s=delay_s,
+            randomise=options.randomise,
+            rate_hz=options.rate_hz,
         )
         for seed in parse_seeds(options.seeds)
     ]

@@ -26,9 +26,7 @@ def add_live(parser: argparse.ArgumentParser) -> None:
     """Add the options of a recording that is made now."""
     parser.add_argument("--live", action="store_true", help="record the running graph's inputs first, beside it")
     parser.add_argument("--seconds", type=float, help="with --live: so long; default: until Ctrl-C")
-    parser.add_argument(
-        "--keep", type=Path, help="with --live: new folder that keeps the recording"
-    )
+    parser.add_argument("--keep", type=Path, help="with --live: new folder that keeps the recording")
 
 
 @contextmanager

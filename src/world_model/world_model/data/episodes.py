@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -108,8 +108,9 @@ class Episode:
 class DatasetManifest:
     """What a converted set is.
 
-    ``episodes``: name -> {place, frames, split, and of recordings step_s: the measured time between frames
-    [s]}; ``accounts``: recording -> what was read, kept and left out of it.
+    ``episodes``: name -> {place, frames, split, of recordings and random worlds step_s: the time between frames
+    [s], and of random worlds world: all that was drawn}; ``accounts``: recording -> what was read, kept and left out
+    of it.
     """
 
     format: str = FORMAT
@@ -200,9 +201,19 @@ class EpisodeWriter:
         self._manifest.episodes[episode.name]["step_s"] = round(measured_step_s(episode.stamp_T), 4)
         self._save()
 
-    def register(self, name: str, place: str, frames: int, split: str) -> None:
-        """Name an episode whose arrays ``store_episode`` has written (possibly in another process)."""
-        self._manifest.episodes[name] = {"place": place, "frames": frames, "split": split}
+    def register(
+        self, name: str, place: str, frames: int, split: str, further: Mapping[str, Any] | None = None
+    ) -> None:
+        """Name an episode whose arrays ``store_episode`` has written (possibly in another process).
+
+        Args:
+            name: Of the episode.
+            place: Where it was.
+            frames: How many it has.
+            split: Which it belongs to.
+            further: More to say of it.
+        """
+        self._manifest.episodes[name] = {"place": place, "frames": frames, "split": split, **(further or {})}
         self._save()
 
     def note(self, recording: str, account: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter, split_places, store_episode
+from world_model.data.randomised import described, record, world_of
 from world_model.data.stream import ActionEvent, PoseEvent, align, delayed
 from world_model.errors import DataError
 
@@ -41,6 +42,8 @@ class SimulatedRun:
         tasks: Do one task after the other instead of driving round; rewards and ends are stored too.
         wander: Share of random command added while doing tasks, so that contact happens.
         pose_delay_s: Poses arrive so long after their stamp [s]; ``None``: as late as the simulator has them.
+        randomise: Everything about robot, camera, building and rates is drawn from the seed.
+        rate_hz: Frames per second of a random world; None: drawn too.
     """
 
     seed: int
@@ -54,6 +57,15 @@ class SimulatedRun:
     tasks: bool = False
     wander: float = 0.4
     pose_delay_s: float | None = None
+    randomise: bool = False
+    rate_hz: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what does not go together."""
+        if self.randomise and (self.still or self.exact_pose or self.tasks):
+            raise DataError("random worlds draw what changes and how poses err; they are neither still nor have tasks")
+        if self.rate_hz is not None and not (self.randomise and 1.0 <= self.rate_hz <= 100.0):
+            raise DataError(f"rate_hz is {self.rate_hz} Hz, expected 1 to 100 Hz, of random worlds")
 
     @property
     def name(self) -> str:
@@ -63,6 +75,7 @@ class SimulatedRun:
             + ("-still" if self.still else "")
             + ("-exact" if self.exact_pose else "")
             + ("-tasks" if self.tasks else "")
+            + ("-random" if self.randomise else "")
         )
 
 
@@ -75,6 +88,8 @@ def simulate_episode(run: SimulatedRun) -> Episode:
     if run.duration_s < SHORTEST_S:
         raise DataError(f"a simulated episode of {run.duration_s} s has no revisits, expected at least {SHORTEST_S} s")
     cv2.setNumThreads(1)
+    if run.randomise:
+        return _random_episode(run)
     steps = list(_task_steps(run) if run.tasks else _path_steps(run))
     stamp_T = np.array([round(step.stamp_s * 1e9) for step in steps], np.int64)
     # A command given to a driven robot at a frame is in force at the next.
@@ -96,6 +111,27 @@ def simulate_episode(run: SimulatedRun) -> Episode:
         np.array([step.motion_2 for step in steps], np.float32) if run.proprioception else None,
         reward_T,
         goes_on_T,
+        arrivals=aligned.arrivals,
+    )
+
+
+def _random_episode(run: SimulatedRun) -> Episode:
+    world = world_of(run.seed, run.rate_hz)
+    recorded = record(world, run.seed, run.duration_s, run.image_size, run.depth)
+    stamp_T = np.array(recorded.stamps, np.int64)
+    poses = recorded.poses
+    if run.pose_delay_s is not None:
+        poses = delayed(poses, stamp_T, stamp_T, run.pose_delay_s)
+    aligned = align(stamp_T, stamp_T, poses, recorded.actions, ACTION_DIM)
+    return Episode(
+        run.name,
+        f"building-{run.seed:05d}",
+        np.stack(recorded.images),
+        stamp_T,
+        aligned.pose_T4,
+        aligned.action_TA,
+        np.array(recorded.depths, np.float16)[:, None] if run.depth else None,
+        np.array(recorded.motions, np.float32) if run.proprioception else None,
         arrivals=aligned.arrivals,
     )
 
@@ -177,12 +213,13 @@ def generate(
         progress: Called with (done, total) episodes.
 
     Raises:
-        DataError: No runs, or runs of different sizes.
+        DataError: No runs, or runs of different sizes, or some random and some not.
     """
-    if len({(run.image_size, run.step_s) for run in runs}) != 1:
-        raise DataError("simulated runs of one set must have one image size and one step")
+    if len({(run.image_size, run.step_s, run.randomise) for run in runs}) != 1:
+        raise DataError("simulated runs of one set must have one image size and one step, and all be random or none")
     delay_s = runs[0].pose_delay_s
-    source = {"kind": "wm_sim"} | ({} if delay_s is None else {"pose_delay_s": delay_s})
+    source: dict[str, Any] = {"kind": "wm_sim"} | ({"randomised": True} if runs[0].randomise else {})
+    source |= {} if delay_s is None else {"pose_delay_s": delay_s}
     manifest = DatasetManifest(
         image_size=runs[0].image_size, step_s=runs[0].step_s, action_dim=ACTION_DIM, source=source
     )
@@ -190,14 +227,31 @@ def generate(
     splits = split_places([f"building-{run.seed:05d}" for run in runs], valid_share, test_share)
     missing = [run for run in runs if not writer.has(run.name)]
     progress(len(runs) - len(missing), len(runs))
-    with ProcessPoolExecutor(workers) as pool:
-        futures = {pool.submit(partial(_generate_one, path), run): run for run in missing}
-        for done, future in enumerate(as_completed(futures), start=len(runs) - len(missing) + 1):
-            run, frames = futures[future], future.result()
-            place = f"building-{run.seed:05d}"
-            writer.register(run.name, place, frames, splits[place])
-            progress(done, len(runs))
+    for done, (run, frames) in enumerate(_generated(path, missing, workers), start=len(runs) - len(missing) + 1):
+        place = f"building-{run.seed:05d}"
+        writer.register(run.name, place, frames, splits[place], _drawn(run))
+        progress(done, len(runs))
     return EpisodeSet(path)
+
+
+def _generated(path: Path, runs: list[SimulatedRun], workers: int) -> Iterator[tuple[SimulatedRun, int]]:
+    """Yield each run that is stored and how many frames it has."""
+    if workers <= 1:
+        yield from ((run, _generate_one(path, run)) for run in runs)
+        return
+    # A forked process would wait for ever for the threads of this one's OpenCV.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(_generate_one, path, run): run for run in runs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _drawn(run: SimulatedRun) -> dict[str, Any]:
+    """Return what a set's manifest says of a run beside its place and length: of a random world all that was drawn."""
+    if not run.randomise:
+        return {}
+    world = described(run.seed, run.rate_hz)
+    return {"step_s": round(1.0 / world["frame_rate_hz"], 4), "world": world}
 
 
 def _generate_one(path: Path, run: SimulatedRun) -> int:
