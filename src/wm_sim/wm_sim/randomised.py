@@ -94,7 +94,8 @@ class ActionMeaning:
             turn_T = yaw_rate_T * self.wheelbase_m / 2
             told_T2 = np.stack([speed_T - turn_T, speed_T + turn_T], axis=1)
         told_T2 = told_T2 * np.array(self.scale) + np.array(self.offset)
-        return (told_T2[:, ::-1] if self.swapped else told_T2).astype(np.float32)
+        told_T2 = told_T2[:, ::-1] if self.swapped else told_T2
+        return np.asarray(told_T2, np.float32)
 
 
 def _steered(speed_T: np.ndarray, yaw_rate_T: np.ndarray, wheelbase_m: float) -> np.ndarray:
