@@ -13,7 +13,7 @@ from spatial_memory.embedded.undo import Undo, Undoable
 from spatial_memory.store.names import SnapshotFolder
 from spatial_memory.store.snapshots import check_snapshot
 from wm_core.memory.errors import BackendAwayError, EncoderMismatchError, RecordError, StoreError
-from wm_core.memory.protocol import Forget, Rigid, Stats
+from wm_core.memory.protocol import Forget, Rigid
 from wm_core.memory.record import LAST_FOLLOWED_ID, MemoryRecord
 from world_model.errors import ArtifactError
 from world_model.runtime.manifest import Manifest
@@ -37,9 +37,6 @@ class Changeable(Undoable, Protocol):
 
     def clear(self) -> None:
         """Forget everything, the encoder included."""
-
-    def stats(self) -> Stats:
-        """Return how the memory is doing."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,8 @@ class Changes:
         """
         self._check(self._allowed.destructive, "delete", "allow_destructive")
         what.check(self._memory.stats().frame_id)
-        return int(self._undo.kept("delete", lambda: self._durably(self._memory.delete(what))))
+        ids = self._memory.matching_ids(what) if hasattr(self._memory, "matching_ids") else None
+        return int(self._undo.kept("delete", lambda: self._durably(self._memory.delete(what)), ids=ids))
 
     def clear(self) -> None:
         """Forget everything.
@@ -165,7 +163,9 @@ class Changes:
 
     def transform(self, move: Rigid, session: str) -> int:
         """Move the records of a session, or all, and return how many."""
-        return int(self._undo.kept("transform", lambda: self._memory.transform(move, session), move=move))
+        return int(
+            self._undo.kept("transform", lambda: self._memory.transform(move, session), move=move, session=session)
+        )
 
     def snapshot(self, name: str) -> int:
         """Write everything to the snapshot of a name and return how many records it holds.

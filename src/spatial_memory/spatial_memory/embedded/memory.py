@@ -17,6 +17,7 @@ import numpy as np
 
 from spatial_memory.embedded.answers import answer, complete, limits_of
 from spatial_memory.embedded.loading import load, new_search
+from spatial_memory.embedded.places import Places
 from spatial_memory.embedded.reprojection import (
     all_in_basis,
     check_complete,
@@ -36,7 +37,7 @@ from spatial_memory.index.looks import LookInParts
 from spatial_memory.index.rebasing import project_all, put_in_place
 from spatial_memory.index.successors import held_times
 from spatial_memory.store.bases import BASIS, WRITTEN_IN, basis_of, basis_word, projected
-from spatial_memory.store.extras import extras_of, extras_of_successor
+from spatial_memory.store.extras import Extra, extras_of, extras_of_successor
 from spatial_memory.store.schema import pack_successor
 from spatial_memory.store.store import Store
 from spatial_memory.store.thumbnails import Thumbnails
@@ -342,14 +343,22 @@ class CellMemory:
         Raises:
             ForgetError: Criteria that make no sense.
         """
+        ids = self.matching_ids(what)
+        # A part at a time, so that queries get their turn in between.
+        return sum(self._remove_held(ids[start : start + _CHUNK]) for start in range(0, len(ids), _CHUNK))
+
+    def matching_ids(self, what: Forget) -> list[int]:
+        """Return the ids of what ``delete`` would forget.
+
+        Raises:
+            ForgetError: Criteria that make no sense.
+        """
         with self._lock:
             what.check(self._catalogue.frame_id)
             if self._index is None:
-                return 0
-            slots_N = matching_slots(what, self._index, self._catalogue)
-            ids = self._index.columns.flat("id")[slots_N].tolist()
-        # A part at a time, so that queries get their turn in between.
-        return sum(self._remove_held(ids[start : start + _CHUNK]) for start in range(0, len(ids), _CHUNK))
+                return []
+            ids: list[int] = self._index.columns.flat("id")[matching_slots(what, self._index, self._catalogue)].tolist()
+            return ids
 
     def _remove_held(self, ids: Sequence[int]) -> int:
         """Forget records, those of them that are still held, and return how many that were."""
@@ -405,26 +414,63 @@ class CellMemory:
             if self._search is None or self._index is None:
                 return 0
             rigid.check(session, self._catalogue.frame_id)
-            what = Forget(session=session)
-            slots_N = matching_slots(what, self._index, self._catalogue)
-            parts = [self._index.rows(slots_N[at : at + _CHUNK]) for at in range(0, len(slots_N), _CHUNK)]
-            moved = [moved_rows(part, rigid, self._grid) for part in parts]
-            turned = turned_extras(self._store.extras([key for part in parts for key in part.id_N.tolist()]), rigid)
-            if len(slots_N) == len(self._index):
-                self._search = self._new_search(self._catalogue)
-            else:
-                for part in moved:
-                    for record_id in part.id_N.tolist():
-                        self._index.remove(record_id)
-            for part in moved:
-                self._search.index.add(part)
-            self._forgetting = Forgetting(self._search.index, self._surprise_weight)
-            self._catalogue = replace(self._catalogue, frame_id=rigid.frame_id or self._catalogue.frame_id)
-            self._tell_moved(moved, is_all=len(slots_N) == len(self._index))
-            if moved:
-                self._store.replace(moved, turned, frame_id=self._catalogue.frame_id)
+            slots_N = matching_slots(Forget(session=session), self._index, self._catalogue)
+            moved = [moved_rows(part, rigid, self._grid) for part in self._parts(slots_N)]
+            turned = turned_extras(self._store.extras([key for part in moved for key in part.id_N.tolist()]), rigid)
+            self._put_moved(moved, turned, rigid.frame_id or self._catalogue.frame_id)
         self.flush()
         return len(slots_N)
+
+    def places_of(self, session: str = "") -> Places:
+        """Return where the records of a session, or all, lie."""
+        with self._lock:
+            if self._index is None:
+                return Places.none()
+            slots_N = matching_slots(Forget(session=session), self._index, self._catalogue)
+            return Places.of(self._index.rows(slots_N), self._catalogue.frame_id)
+
+    def put_places(self, places: Places, back: Rigid | None = None) -> int:
+        """Put records where they lay, and return how many those are; durable when it returns.
+
+        Args:
+            places: Where; of records that are not held any more nothing comes of it.
+            back: Where it moves all others, into the frame of ``places``; None: they stay.
+
+        Raises:
+            PlaceError: One of those others would lie nowhere; then none moved.
+            StoreError: The disk does not take it at present; they moved in RAM and will on disk.
+        """
+        with self._restoring, self._lock:
+            if self._index is None:
+                return 0
+            parts = self._parts(self._index.slots())
+            moved, turned = places.put_back(parts, back, self._store, self._grid)
+            self._put_moved(moved, turned, self._catalogue.frame_id if back is None else places.frame_id)
+        self.flush()
+        return int(np.isin(places.id_N, [key for part in moved for key in part.id_N.tolist()]).sum())
+
+    def _parts(self, slots_N: np.ndarray) -> list[Rows]:
+        assert self._index is not None
+        return [self._index.rows(slots_N[at : at + _CHUNK]) for at in range(0, len(slots_N), _CHUNK)]
+
+    def _put_moved(self, moved: Sequence[Rows], turned: Sequence[tuple[int, Extra]], frame_id: str) -> None:
+        """Put records, held already, at other places."""
+        assert self._search is not None
+        assert self._index is not None
+        is_all = sum(map(len, moved)) == len(self._index)
+        if is_all:
+            self._search = self._new_search(self._catalogue)
+        else:
+            for part in moved:
+                for record_id in part.id_N.tolist():
+                    self._index.remove(record_id)
+        for part in moved:
+            self._search.index.add(part)
+        self._forgetting = Forgetting(self._search.index, self._surprise_weight)
+        self._catalogue = replace(self._catalogue, frame_id=frame_id)
+        self._tell_moved(moved, is_all=is_all)
+        if moved:
+            self._store.replace(moved, turned, frame_id=self._catalogue.frame_id)
 
     def _tell_moved(self, moved: Sequence[Rows], *, is_all: bool) -> None:
         if is_all:

@@ -15,16 +15,21 @@ from typing import Any, Protocol
 import numpy as np
 
 from spatial_memory.embedded.memory import CellMemory
+from spatial_memory.embedded.places import Places
 from spatial_memory.geometry.cells import CellGrid
+from spatial_memory.index.pacing import giving_way
 from spatial_memory.store.files import IN_MEMORY
 from spatial_memory.store.store import Store
 from wm_core.databases import open_database
 from wm_core.memory.errors import StoreError
-from wm_core.memory.protocol import Rigid
+from wm_core.memory.protocol import Rigid, Stats
 from wm_core.memory.record import MemoryRecord
 
 _CHUNK = 1000
 _ANY = 10**9
+_PLACES = "places.npz"
+_FEW, _SHARE = 2000, 0.03
+"""Up to so many records, or such a share of all, are kept one by one: beyond, a copy of the whole file is faster."""
 
 
 class Undoable(Protocol):
@@ -39,6 +44,9 @@ class Undoable(Protocol):
     def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
         """Keep records."""
 
+    def stats(self) -> Stats:
+        """Return how the memory is doing."""
+
     def snapshot(self, path: Path) -> int:
         """Write everything to one file."""
 
@@ -51,6 +59,9 @@ class Undoable(Protocol):
 
 class Undo:
     """Keeps what a memory held before its last change that forgets or moves, beside its file.
+
+    Kept is no more than undoing needs: the records that go, where there are few, and of what moves the places alone, in
+    a memory that can put records back to places (``places_of``, ``put_places``); else a copy of everything.
 
     Args:
         memory: The memory.
@@ -74,7 +85,14 @@ class Undo:
             self._temporary.cleanup()
 
     def kept(
-        self, kind: str, change: Callable[[], Any], *, replaced_by: Path | None = None, move: Rigid | None = None
+        self,
+        kind: str,
+        change: Callable[[], Any],
+        *,
+        replaced_by: Path | None = None,
+        move: Rigid | None = None,
+        session: str = "",
+        ids: Sequence[int] | None = None,
     ) -> Any:
         """Return what a change returns, after which it can be taken back; one that met nothing is no change.
 
@@ -83,6 +101,8 @@ class Undo:
             change: The change; returns how many records it met.
             replaced_by: The snapshot that is to be restored.
             move: Where it moves the records to.
+            session: Of which records ``move`` is; empty: of all.
+            ids: The only records that it concerns; None: any.
 
         Raises:
             StoreError: There is no room to keep what undoing needs; then nothing changed.
@@ -90,14 +110,13 @@ class Undo:
         try:
             shutil.rmtree(self._next, ignore_errors=True)
             self._next.mkdir(parents=True)
-            self._memory.snapshot(self._next / "before")
+            if move is not None and hasattr(self._memory, "places_of"):
+                self._memory.places_of(session).save(self._next / _PLACES)
+            else:
+                self._keep(ids)
             if replaced_by is not None:
                 np.save(self._next / "after.npy", np.array(_ids_in(replaced_by), np.int64))
-            note = {"kind": kind, "move": None if move is None else vars(move)}
-            with open(self._next / "change.json", "w", encoding="utf-8") as file:
-                json.dump(note, file)
-                file.flush()
-                os.fsync(file.fileno())
+            self._note(kind, move)
         except OSError as error:
             raise StoreError(f"what undo needs cannot be kept, so nothing changed: {error}") from error
         try:
@@ -110,6 +129,29 @@ class Undo:
         else:
             self._promote()
         return result
+
+    def _keep(self, ids: Sequence[int] | None) -> None:
+        """Write the records that a change concerns, or all where those are many, beside the memory."""
+        before = self._next / "before"
+        if ids is None or len(ids) > max(_FEW, _SHARE * self._memory.stats().memory_count):
+            self._memory.snapshot(before)
+            return
+        with _opened(before, self._grid) as kept:
+            for at in giving_way(range(0, len(ids), _CHUNK)):
+                kept.insert(self._memory.get(ids[at : at + _CHUNK]))
+                _carry(self._memory, kept, ids[at : at + _CHUNK])
+            kept.flush()
+
+    def _note(self, kind: str, move: Rigid | None) -> None:
+        """Write what is about to change; from then on it can be taken back."""
+        for part in self._next.iterdir():
+            _synced(part)
+        note = {"kind": kind, "move": None if move is None else vars(move)}
+        with open(self._next / "change.json", "w", encoding="utf-8") as file:
+            json.dump(note, file)
+            file.flush()
+            os.fsync(file.fileno())
+        _synced(self._next)
 
     def _promote(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -127,10 +169,31 @@ class Undo:
         except (OSError, ValueError) as error:
             raise StoreError("there is nothing to undo") from error
         kind, move = note["kind"], note["move"] and Rigid(**note["move"])
-        count = self._put_back() if kind in ("delete", "clear") else self._go_back(move)
+        if (self._folder / _PLACES).exists():
+            count = self._move_back(move)
+        elif kind == "delete" or (kind == "clear" and not self._has_room()):
+            count = self._put_back()
+        elif kind == "clear":
+            count = len(_ids_in(self._folder / "before"))
+            self._go_back(None)
+        else:
+            count = self._go_back(move)
         self._memory.flush()
         shutil.rmtree(self._folder, ignore_errors=True)
         return kind, count
+
+    def _has_room(self) -> bool:
+        """Return whether what was and what came since fit into the memory together."""
+        stats = self._memory.stats()
+        return stats.memory_count + len(_ids_in(self._folder / "before")) <= stats.capacity
+
+    def _move_back(self, move: Rigid) -> int:
+        """Put what moved where it lay; what came since moves with its frame."""
+        places = Places.load(self._folder / _PLACES)
+        # Ended between the move and its note, or between taking it back and forgetting it: it is in its frame already.
+        has_moved = bool(move.frame_id) and self._memory.stats().frame_id != places.frame_id
+        memory: Any = self._memory
+        return int(memory.put_places(places, _opposite(move, places.frame_id) if has_moved else None))
 
     def _put_back(self) -> int:
         """Put back what is not held any more; what is held stays as it is."""
@@ -144,15 +207,17 @@ class Undo:
 
     def _go_back(self, move: Rigid | None) -> int:
         """Replace everything by what was, and what came since, in one step."""
-        merged = self._folder / "merged"
-        shutil.copy(self._folder / "before", merged)
         known = set(_ids_in(self._folder / "before"))
         after = self._folder / "after.npy"
         if after.exists():
             known |= set(np.load(after).tolist())
         newer = self._memory.get([key for key in self._memory.held_ids() if key not in known])
-        if move is not None and move.frame_id and newer:
+        if not newer:
+            return self._memory.restore(self._folder / "before", any_frame=True)
+        if move is not None and move.frame_id:
             newer = _moved_back(newer, move, self._frame_before(), self._grid)
+        merged = self._folder / "merged"
+        shutil.copy(self._folder / "before", merged)
         with _opened(merged, self._grid) as memory:
             for at in range(0, len(newer), _CHUNK):
                 memory.insert(newer[at : at + _CHUNK])
@@ -187,9 +252,23 @@ def _ids_in(path: Path) -> list[int]:
 
 def _moved_back(records: Sequence[MemoryRecord], move: Rigid, frame_id: str, grid: CellGrid) -> list[MemoryRecord]:
     """Return records where the opposite of a transform moves them."""
-    back = Rigid(0.0, 0.0, 0.0, -move.yaw)
-    x, y, z, _ = back.apply_one(-move.x, -move.y, -move.z, 0.0)
     with contextlib.closing(CellMemory(Store(), grid, capacity=_ANY)) as memory:
         memory.insert(records)
-        memory.transform(Rigid(x, y, z, -move.yaw, frame_id))
+        memory.transform(_opposite(move, frame_id))
         return memory.everything()
+
+
+def _opposite(move: Rigid, frame_id: str) -> Rigid:
+    """Return what takes a transform back, into the frame that was."""
+    back = Rigid(0.0, 0.0, 0.0, -move.yaw)
+    x, y, z, _ = back.apply_one(-move.x, -move.y, -move.z, 0.0)
+    return Rigid(x, y, z, -move.yaw, frame_id)
+
+
+def _synced(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk before anything that rests on it."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
