@@ -139,6 +139,10 @@ class Peer(Node):
             self._inserting.remove_pending_request(future)
             self._insert(key, numbers)
         self._count.asked_again += len(waiting)
+        self.doubt()
+
+    def doubt(self) -> None:
+        """Expect nothing of the records of a deletion that nobody answered: it may have been or not."""
         if self._gone is not None:
             self._doubtful.update(self._gone[0])
             self._deleting.remove_pending_request(self._gone[1])
@@ -217,6 +221,7 @@ def run(kills: int, seed: int) -> dict[str, Any]:
                 peer.begin_again()
                 _life(peer, node, monotonic() + rng.uniform(*FROM_TO_S))
                 node.kill("memory")
+                peer.doubt()
                 count.kills += 1
         peer.destroy_node()
     return vars(count)

@@ -17,6 +17,11 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
 CELL_M = 0.05
+"""Cell of a ground that is not large [m]."""
+MOST_CELLS = 2**24
+"""Cells of a ground; a larger one has larger cells."""
+LONGEST_SIDE = 30_000
+"""Cells of its longer side: what OpenCV looks values up in has fewer than 32768."""
 _SIDEWAYS = ((1, 0), (0, 1), (1, 1), (1, -1), (2, 1), (1, 2), (2, -1), (1, -2))
 _MARGIN_M = 1.0
 
@@ -38,8 +43,12 @@ class GroundSettings:
     off_track_cost: float = 0.5
 
 
+class TooLargeError(ValueError):
+    """A ground whose cells would be wider than a track: it is not kept as a grid."""
+
+
 class Ground:
-    """Known ground as a grid of ``CELL_M``.
+    """Known ground as a grid, of ``CELL_M`` unless it is large.
 
     Args:
         pose_N3: Poses of the memories, in the order in which they were made.
@@ -48,16 +57,21 @@ class Ground:
 
     Raises:
         ValueError: No memories.
+        TooLargeError: They lie too far apart.
+
+    Attributes:
+        cell_m: Side of a cell [m].
     """
 
     def __init__(self, pose_N3: np.ndarray, session_N: np.ndarray, settings: GroundSettings) -> None:
         if not len(pose_N3):
             raise ValueError("no memories, so no ground is known")
         self.settings = settings
-        self._origin_2 = np.floor((pose_N3[:, :2].min(0) - _MARGIN_M) / CELL_M) * CELL_M
-        size_2 = np.ceil((pose_N3[:, :2].max(0) + _MARGIN_M - self._origin_2) / CELL_M).astype(int)
+        self.cell_m = cell_for(pose_N3[:, :2], settings)
+        self._origin_2 = np.floor((pose_N3[:, :2].min(0) - _MARGIN_M) / self.cell_m) * self.cell_m
+        size_2 = np.ceil((pose_N3[:, :2].max(0) + _MARGIN_M - self._origin_2) / self.cell_m).astype(int)
         track_YX = self._draw(pose_N3, session_N, (int(size_2[1]), int(size_2[0])))
-        self.beside_m_YX = cv2.distanceTransform(1 - track_YX, cv2.DIST_L2, 5) * CELL_M
+        self.beside_m_YX = cv2.distanceTransform(1 - track_YX, cv2.DIST_L2, 5) * self.cell_m
         self.known_YX = self.beside_m_YX <= settings.half_width_m
 
     @property
@@ -67,7 +81,7 @@ class Ground:
 
     def cells(self, place_P2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return row and column of places, those outside moved to the rim."""
-        cell_P2 = ((place_P2 - self._origin_2) * (1.0 / CELL_M)).astype(np.int32)
+        cell_P2 = ((place_P2 - self._origin_2) * (1.0 / self.cell_m)).astype(np.int32)
         rows, columns = self.known_YX.shape
         return np.clip(cell_P2[..., 1], 0, rows - 1), np.clip(cell_P2[..., 0], 0, columns - 1)
 
@@ -78,14 +92,14 @@ class Ground:
             ValueError: The goal is further from known ground than ``gap_m``.
         """
         row, column = (int(values[0]) for values in self.cells(np.asarray(goal_2, float)[None]))
-        outside = self._origin_2 + np.array(self.known_YX.shape[::-1]) * CELL_M < goal_2
+        outside = self._origin_2 + np.array(self.known_YX.shape[::-1]) * self.cell_m < goal_2
         if (goal_2 < self._origin_2).any() or outside.any() or self.beside_m_YX[row, column] > self.settings.gap_m:
             raise ValueError(f"goal {np.round(goal_2, 2).tolist()} m lies where the robot has never been")
         return Field(self, self._costs(row, column))
 
     def _draw(self, pose_N3: np.ndarray, session_N: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         track_YX = np.zeros(shape, np.uint8)
-        point_N2 = np.floor((pose_N3[:, :2] - self._origin_2) / CELL_M).astype(np.int32)
+        point_N2 = np.floor((pose_N3[:, :2] - self._origin_2) / self.cell_m).astype(np.int32)
         track_YX[point_N2[:, 1], point_N2[:, 0]] = 1
         step_m = np.hypot(*np.diff(pose_N3[:, :2], axis=0).T)
         joined = (step_m <= self.settings.gap_m) & (session_N[1:] == session_N[:-1])
@@ -108,7 +122,7 @@ class Ground:
         )
         of_label = np.zeros(label_YX.max() + 1, np.float32)
         of_label[label_YX[reached_YX]] = cost_YX[reached_YX]
-        beyond_YX: np.ndarray = of_label[label_YX] + self.settings.unknown_cost * CELL_M * off_m_YX
+        beyond_YX: np.ndarray = of_label[label_YX] + self.settings.unknown_cost * self.cell_m * off_m_YX
         return beyond_YX
 
     def _joined(self, known_YX: np.ndarray, index_YX: np.ndarray, row: int, column: int) -> int:
@@ -128,11 +142,24 @@ class Ground:
             both = known_YX[here] & known_YX[there]
             starts.append(index_YX[here][both])
             ends.append(index_YX[there][both])
-            length_m = CELL_M * math.hypot(down, right)
+            length_m = self.cell_m * math.hypot(down, right)
             costs.append(length_m * 0.5 * (weight_YX[here][both] + weight_YX[there][both]))
         count = int(known_YX.sum())
         pair = (np.concatenate(starts), np.concatenate(ends))
         return csr_array((np.concatenate(costs), pair), shape=(count, count))
+
+
+def cell_for(place_P2: np.ndarray, settings: GroundSettings) -> float:
+    """Return the side of the cells of a ground over places [m].
+
+    Raises:
+        TooLargeError: They would be wider than known ground is to either side of a track.
+    """
+    side_2 = np.ptp(place_P2, axis=0) + 3.0 * _MARGIN_M
+    cell_m = float(max(CELL_M, math.sqrt(side_2.prod() / MOST_CELLS), side_2.max() / LONGEST_SIDE))
+    if cell_m > max(CELL_M, settings.half_width_m):
+        raise TooLargeError(f"{side_2[0]:.0f} x {side_2[1]:.0f} m of ground are too large to be planned over")
+    return cell_m
 
 
 class Field:
@@ -149,7 +176,7 @@ class Field:
     def at(self, place_P2: np.ndarray) -> np.ndarray:
         """Return the cost [m] at places, bilinear between the cells' centres, [...]."""
         ground = self.ground
-        grid_P2 = (place_P2 - (np.array(ground.origin) + CELL_M / 2)) * (1.0 / CELL_M)
+        grid_P2 = (place_P2 - (np.array(ground.origin) + ground.cell_m / 2)) * (1.0 / ground.cell_m)
         rows, columns = self.cost_YX.shape
         x = np.clip(grid_P2[..., 0], 0.0, columns - 1.001).astype(np.float32)
         y = np.clip(grid_P2[..., 1], 0.0, rows - 1.001).astype(np.float32)

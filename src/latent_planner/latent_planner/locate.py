@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from latent_planner.goals import GoalError, GoalPose, look_up
-from latent_planner.ground import Field, Ground, GroundSettings
+from latent_planner.ground import Field, Ground, GroundSettings, TooLargeError, cell_for
 from latent_planner.remembered import Remembered, inside
 from latent_planner.route import RouteGraph, Way, densified
 from wm_core.memory.recognition import SamePlace
 
 _COMPARED = 64
+# Ground further from the way than a plan leads away from it does not count; what lies beyond may be anywhere.
+_AROUND_M = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,9 +191,20 @@ def _why_not(remembered: Remembered, from_3: np.ndarray, goal_G3: np.ndarray, se
 
 
 def _ground(remembered: Remembered, way: Way, settings: GroundSettings) -> Ground:
-    """Return the known ground, and the way as one more drive: its ends may lie beside what was driven."""
+    """Return the known ground around a way, and the way as one more drive: its ends may lie beside what was driven.
+
+    Raises:
+        GoalError: ``unreachable``: it spans more than can be planned over.
+    """
+    least_2, most_2 = way.point_R2.min(axis=0) - _AROUND_M, way.point_R2.max(axis=0) + _AROUND_M
+    try:
+        cell_for(np.stack([least_2, most_2]), settings)
+    except TooLargeError as error:
+        raise GoalError("unreachable", f"the goal is too far away: {error}") from error
+    place_N2 = remembered.pose_N3[:, :2]
+    near_N = ((place_N2 >= least_2) & (place_N2 <= most_2)).all(axis=1)
     point_R2 = densified(way.point_R2)
     drive_R3 = np.column_stack([point_R2, np.zeros(len(point_R2))])
     session_R = np.full(len(drive_R3), remembered.session_N.max() + 1)
-    pose_N3 = np.concatenate([remembered.pose_N3, drive_R3])
-    return Ground(pose_N3, np.concatenate([remembered.session_N, session_R]), settings)
+    pose_N3 = np.concatenate([remembered.pose_N3[near_N], drive_R3])
+    return Ground(pose_N3, np.concatenate([remembered.session_N[near_N], session_R]), settings)

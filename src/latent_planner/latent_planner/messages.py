@@ -18,7 +18,7 @@ from nav_msgs.msg import OccupancyGrid, Path
 from std_msgs.msg import Float32MultiArray, Header, MultiArrayDimension
 
 from latent_planner.goals import GoalError, GoalPose
-from latent_planner.ground import CELL_M, Field
+from latent_planner.ground import Field
 from latent_planner.locate import Wish
 from latent_planner.params import ARRAY, TWIST, TWIST_STAMPED
 from latent_planner.remembered import Remembered
@@ -151,9 +151,12 @@ def _pose(goal: Plan.Goal) -> Asked:
 
 def _region(goal: Plan.Goal) -> Asked:
     points = goal.region.polygon.points
+    text = f"region of {len(points)} corners: expected 3 to {_MOST_CORNERS}, finite [m]"
+    if not 3 <= len(points) <= _MOST_CORNERS:
+        raise MessageError("goal", text)
     corner_C2 = np.array([(point.x, point.y) for point in points], float)
-    if not 3 <= len(points) <= _MOST_CORNERS or not (np.abs(corner_C2) <= LARGEST_POSITION_M).all():
-        raise MessageError("goal", f"region of {len(points)} corners: expected 3 to {_MOST_CORNERS}, finite [m]")
+    if not (np.abs(corner_C2) <= LARGEST_POSITION_M).all():
+        raise MessageError("goal", text)
     return Asked(_wish(goal, corner_C2=corner_C2), frame_id=goal.region.header.frame_id)
 
 
@@ -245,7 +248,7 @@ def field_msg(header: Header, field: Field, z_m: float) -> OccupancyGrid:
     share_YX = cost_YX / max(float(cost_YX.max()), 1e-6)
     value_YX = np.where(known_YX, np.rint(share_YX * _HIGHEST_COST), -1).astype(np.int8)
     msg = OccupancyGrid(header=header)
-    msg.info.map_load_time, msg.info.resolution = header.stamp, CELL_M
+    msg.info.map_load_time, msg.info.resolution = header.stamp, field.ground.cell_m
     msg.info.height, msg.info.width = value_YX.shape
     msg.info.origin.position.x, msg.info.origin.position.y = field.ground.origin
     msg.info.origin.position.z = z_m

@@ -9,6 +9,7 @@ from latent_planner.ground import GroundSettings
 from latent_planner.locate import Wish, check_alike, locate, usual_difference
 from latent_planner.remembered import Remembered
 
+from latent_planner import ground
 from wm_core.memory.recognition import SamePlace
 from wm_core.memory.rows import Rows
 
@@ -103,3 +104,33 @@ def test_memories_are_put_in_the_order_in_which_they_were_made():
     assert memories.id_N.tolist() == [5, 7, 6, 8]
     assert memories.pose_N3[:, 0].tolist() == [0.1, 0.3, 1.2, 1.9]
     assert (memories.row(6), memories.row(4711)) == (2, -1)
+
+
+@pytest.mark.parametrize("far_m", [1e3, 1e5, 9e6])
+def test_one_memory_far_away_costs_nothing(far_m):
+    """Somebody's record a thousand kilometres off would be a grid of terabytes."""
+    pose_N3 = np.concatenate([lane(), [[far_m, -far_m, 0.0]]])
+    goal = Wish(pose=GoalPose(np.array([5.0, 0.0, 0.0]), 1.0))
+    found = locate(goal, remembered(pose_N3), AT_START, GroundSettings())
+    assert found.field.ground.known_YX.size < 1e6
+    alone = locate(goal, remembered(lane()), AT_START, GroundSettings())
+    places = np.array([[[0.0, 0.0], [2.5, 0.2], [5.0, 0.1]]])
+    assert found.field.at(places) == pytest.approx(alone.field.at(places), abs=0.1)
+
+
+@pytest.mark.parametrize("far_m", [2e3, 9e6])
+def test_a_goal_that_is_too_far_away_is_refused_before_anything_is_made(far_m):
+    pose = GoalPose(np.array([far_m, far_m, 0.0]), 1.0)
+    assert refused(Wish(pose=pose, may_leave=True)) == "unreachable"
+    both = remembered(np.concatenate([lane(), [[far_m, far_m, 0.0]]]))
+    corner_C2 = far_m + np.array([[-1.0, -1.0], [1.0, -1.0], [0.0, 1.0]])
+    assert refused(Wish(corner_C2=corner_C2, may_leave=True), remembered=both) == "unreachable"
+
+
+def test_a_long_way_has_larger_cells(monkeypatch):
+    monkeypatch.setattr(ground, "MOST_CELLS", 2**17)
+    goal = Wish(pose=GoalPose(np.array([25.0, 20.0, 0.0]), 1.0), may_leave=True)
+    field = locate(goal, remembered(lane()), AT_START, GroundSettings()).field
+    assert 0.05 < field.ground.cell_m <= 0.25
+    assert field.ground.known_YX.size < 1.1 * 2**17
+    assert field.at(np.array([[[25.0, 20.0]]])) == pytest.approx(0.0, abs=1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform
@@ -46,7 +46,10 @@ _RANKS = {
 }
 MOST_PLACES = 2000
 """Most that are looked at, to learn how far they extend."""
+MOST_FORGOTTEN = 65_536
+"""Ids of one request to delete."""
 _METRICS = {MemoryQuery.METRIC_L2: "l2", MemoryQuery.METRIC_COSINE: "cosine"}
+_Named: TypeAlias = LatentState | MemoryQuery | MemoryRecord | DeleteMemory.Request | RecognisePlace.Request
 
 
 def place_from_msg(pose: Pose) -> Place:
@@ -66,7 +69,7 @@ def _feature(values: Sequence[int]) -> np.ndarray:
     return np.array(values, np.int8)
 
 
-def _check_names(msg: LatentState | MemoryQuery | MemoryRecord | DeleteMemory.Request, *names: str) -> None:
+def _check_names(msg: _Named, *names: str) -> None:
     for name in names:
         checked_name(getattr(msg, name), name)
 
@@ -150,6 +153,18 @@ def query_from_msg(msg: MemoryQuery, top_k: int, yaw_weight_m: float, pose_weigh
         orientation=rotation_from_msg(msg.pose.orientation) if msg.has_pose else None,
         rotation_tolerance_rad=msg.rotation_tolerance_rad,
     )
+
+
+def asked_of(msgs: Sequence[MemoryQuery], top_k: int) -> tuple[int, int]:
+    """Return how many records queries ask for together, and how many numbers they hold, by their lengths alone."""
+    values = sum(len(msg.latent) + len(msg.feature) + len(msg.action) for msg in msgs)
+    return sum(msg.k or top_k for msg in msgs), values
+
+
+def values_of(msgs: Sequence[MemoryRecord]) -> int:
+    """Return how many numbers records hold, by their lengths alone."""
+    own = sum(len(msg.latent) + len(msg.feature) + len(msg.action) + len(msg.previous_action) for msg in msgs)
+    return own + sum(len(item.latent) + len(item.feature) for msg in msgs for item in msg.successors)
 
 
 def box_from_msg(low: Point, high: Point) -> Box:
@@ -263,11 +278,12 @@ def sought_from_msg(msg: RecognisePlace.Request) -> Sought:
     """Return what is to be recognised.
 
     Raises:
-        MessageError: ``exclude_recent_s`` is no time.
+        MessageError: ``exclude_recent_s`` is no time, the feature is too long, or a name is.
     """
+    _check_names(msg, "session", "feature_id")
     if not (math.isfinite(msg.exclude_recent_s) and msg.exclude_recent_s >= 0):
         raise MessageError("not-finite", f"exclude_recent_s is {msg.exclude_recent_s}, expected a finite number >= 0")
-    return Sought(np.array(msg.feature, np.int8), msg.feature_id, msg.most, msg.session, msg.exclude_recent_s)
+    return Sought(_feature(msg.feature), msg.feature_id, msg.most, msg.session, msg.exclude_recent_s)
 
 
 def places_to_msgs(answer: Answer) -> list[RecognisedPlace]:
@@ -290,8 +306,14 @@ def places_to_msgs(answer: Answer) -> list[RecognisedPlace]:
 
 
 def forget_from_msg(msg: DeleteMemory.Request) -> Forget:
-    """Return delete criteria."""
+    """Return delete criteria.
+
+    Raises:
+        MessageError: A name is too long, or too many ids are given.
+    """
     _check_names(msg, "session", "frame_id")
+    if len(msg.ids) > MOST_FORGOTTEN:
+        raise MessageError("too-many", f"{len(msg.ids)} ids, at most {MOST_FORGOTTEN} in one request: delete in parts")
     return Forget(
         ids=tuple(msg.ids),
         box=box_from_msg(msg.box_min, msg.box_max) if msg.has_box else None,

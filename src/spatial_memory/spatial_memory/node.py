@@ -457,11 +457,17 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     def _insert(self, request: InsertMemory.Request) -> list[int]:
         """Keep records for good or not at all: what is acknowledged is durable."""
         check_records(len(request.records))
+        check_records(len(request.records), messages.values_of(request.records))
         return self._changes.insert(messages.records_from_msgs(request.records, giving_way), request.idempotence_key)
 
     async def _on_delete(self, request: DeleteMemory.Request, response: DeleteMemory.Response) -> DeleteMemory.Response:
-        what = replace(messages.forget_from_msg(request), now_ns=self.get_clock().now().nanoseconds)
-        result = await self._later(lambda: self._whole(self._changes.delete, what))
+        now_ns = self.get_clock().now().nanoseconds
+
+        def work() -> int:
+            what = replace(messages.forget_from_msg(request), now_ns=now_ns)
+            return int(self._whole(self._changes.delete, what))
+
+        result = await self._later(work)
         response.success, response.message, response.deleted_count = _outcome(result)
         return response
 

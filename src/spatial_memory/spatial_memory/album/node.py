@@ -85,9 +85,9 @@ def recall(memory: Any, request: RecallMemory.Request, response: RecallMemory.Re
         QueryError: Too many are asked for.
         SpatialMemoryError: It cannot be read.
     """
+    if len(request.ids) > MOST_IDS:
+        raise QueryError(f"{len(request.ids)} ids in one request, at most {MOST_IDS}: ask in parts")
     ids = list(dict.fromkeys(request.ids))
-    if len(ids) > MOST_IDS:
-        raise QueryError(f"{len(ids)} ids in one request, at most {MOST_IDS}: ask in parts")
     held = {record.id: record for record in memory.get(ids)}
     response.frame_id = memory.stats().frame_id
     response.records = [record_to_msg(held[each]) for each in ids if each in held]

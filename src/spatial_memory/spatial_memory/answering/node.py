@@ -12,16 +12,15 @@ import numpy as np
 
 from spatial_memory import messages
 from spatial_memory.answering.work import (
-    MOST_QUERIES,
     MOST_TOLD,
     answers_in_parts,
     answers_in_slices,
     check_arrays,
-    check_batch,
+    check_asked,
     is_quick,
 )
 from spatial_memory.index.pacing import giving_way
-from wm_core.memory.errors import QueryError, RecordError, SpatialMemoryError
+from wm_core.memory.errors import RecordError, SpatialMemoryError
 from wm_core.memory.journal import WindowAsk, WindowSource
 from wm_core.memory.protocol import Memory
 from wm_core.memory.query import Matches, Place, Query, no_matches
@@ -94,11 +93,9 @@ class Answering:
     async def _answer(self, msgs: Sequence[MemoryQuery]) -> tuple[bool, str, list[MemoryMatches], float]:
         """Return success, what was wrong, the answers, and how long the search took [ms]."""
         try:
-            if len(msgs) > MOST_QUERIES:
-                raise QueryError(f"{len(msgs)} queries in one request, at most {MOST_QUERIES}: ask in parts")
-            queries = [self._query_from(msg, at) for at, msg in enumerate(msgs)]
-            check_batch(queries)
             usual = self._usual()
+            check_asked(len(msgs), *messages.asked_of(msgs, usual.top_k))
+            queries = [self._query_from(msg, at) for at, msg in enumerate(msgs)]
             if not (usual.is_whole_changing or self._is_remote) and is_quick(queries, usual.held):
                 return self._told(queries, *self._found(self._memory.query_batch, queries, iter))
         except SpatialMemoryError as error:

@@ -17,8 +17,12 @@ MOST_QUERIES = 1024
 """Queries of one request."""
 MOST_ANSWERS = 4096
 """Records that the queries of one request may ask for together."""
+MOST_QUERY_VALUES = 2**20
+"""Numbers of latents, features and actions in one request."""
 MOST_RECORDS = 1000
 """Records of one insertion."""
+MOST_RECORD_VALUES = 2**23
+"""Numbers of latents, features and actions of one insertion."""
 MOST_ARRAY_QUERIES = 4096
 """Lookups of one request whose answer is packed."""
 MOST_ARRAY_ANSWERS = 65_536
@@ -39,13 +43,28 @@ def check_batch(queries: Sequence[Query]) -> None:
     Raises:
         QueryError: Names what was asked, and the limit.
     """
-    if len(queries) > MOST_QUERIES:
-        raise QueryError(f"{len(queries)} queries in one request, at most {MOST_QUERIES}: ask in parts")
-    asked = sum(query.k for query in queries)
+    check_asked(len(queries), sum(query.k for query in queries))
+
+
+def check_asked(count: int, asked: int, values: int = 0) -> None:
+    """Refuses a request by what its lengths say, before anything of it is converted.
+
+    Args:
+        count: Queries.
+        asked: Records that they ask for together.
+        values: Numbers of latents, features and actions in it.
+
+    Raises:
+        QueryError: Names what was asked, and the limit.
+    """
+    if count > MOST_QUERIES:
+        raise QueryError(f"{count} queries in one request, at most {MOST_QUERIES}: ask in parts")
     if asked > MOST_ANSWERS:
         raise QueryError(
-            f"{len(queries)} queries ask for up to {asked} records, at most {MOST_ANSWERS} in one request: ask in parts"
+            f"{count} queries ask for up to {asked} records, at most {MOST_ANSWERS} in one request: ask in parts"
         )
+    if values > MOST_QUERY_VALUES:
+        raise QueryError(f"{values} numbers in one request, at most {MOST_QUERY_VALUES}: ask in parts")
 
 
 def check_arrays(count: int, k: int) -> None:
@@ -61,12 +80,19 @@ def check_arrays(count: int, k: int) -> None:
         )
 
 
-def check_records(count: int) -> None:
-    """Refuses an insertion of too many records.
+def check_records(count: int, values: int = 0) -> None:
+    """Refuses an insertion of too many records, or of too much in them.
+
+    Args:
+        count: Records.
+        values: Numbers of latents, features and actions in all of them, what followed included.
 
     Raises:
         RecordError: ``too-many``.
     """
+    if values > MOST_RECORD_VALUES:
+        text = f"{values} numbers in one request, at most {MOST_RECORD_VALUES}: send them in parts"
+        raise RecordError("too-many", text)
     if count > MOST_RECORDS:
         raise RecordError("too-many", f"{count} records in one request, at most {MOST_RECORDS}: send them in parts")
 
