@@ -22,6 +22,7 @@ from wm_interfaces.msg import LatentState
 from wm_ros import (
     MessageError,
     believable_stamp_ns,
+    clipped,
     float_array_msg,
     message_class,
     pose_from_msg,
@@ -36,6 +37,10 @@ _KINDS = {
     ACKERMANN: "ackermann_msgs/msg/AckermannDriveStamped",
     TRAJECTORY: "trajectory_msgs/msg/JointTrajectory",
 }
+MOST_SUB_GOALS = 1000
+"""Sub-goals of one goal."""
+LONGEST_INSTRUCTION = 2000
+"""Characters of what a policy is told in words."""
 _TWIST_PARTS = {2: "xa", 3: "xya", 6: "xyzrpa"}
 _OF_TWIST = {
     "x": ("linear", "x"), "y": ("linear", "y"), "z": ("linear", "z"),
@@ -138,12 +143,15 @@ def places_from_msg(goal: Any, frame_id: str) -> list[np.ndarray]:
         frame_id: Frame of the robot's poses; empty: not known yet.
 
     Raises:
-        MessageError: A pose cannot be, or is of another frame.
+        MessageError: A pose cannot be, or is of another frame, or there are too many.
     """
+    if len(goal.sub_goals) > MOST_SUB_GOALS:
+        raise MessageError("goal", f"{len(goal.sub_goals)} sub-goals, at most {MOST_SUB_GOALS}")
     places = []
     for each in goal.sub_goals:
         if each.header.frame_id and frame_id and each.header.frame_id != frame_id:
-            raise MessageError("goal-frame", f"a sub-goal in frame {each.header.frame_id}, the robot's is {frame_id}")
+            text = f"a sub-goal in frame {clipped(each.header.frame_id)}, the robot's is {clipped(frame_id)}"
+            raise MessageError("goal-frame", text)
         position, turn = pose_from_msg(each.pose)
         places.append(np.array([position[0], position[1], yaw_of(turn)]))
     return places

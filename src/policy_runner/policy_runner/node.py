@@ -11,13 +11,23 @@ from typing import Any
 
 import numpy as np
 from rclpy.action.server import CancelResponse, GoalResponse
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
 from rclpy.task import Future
 
 from policy_runner.choice import UnknownPolicyError, Wanted, policy_maker
 from policy_runner.chunks import ChunkBuffer, ChunkError, Combining
 from policy_runner.execution import Execution, ExecutionSettings, Mode, Outcome, Step
 from policy_runner.goals import Fence, Goal, Track
-from policy_runner.messages import Output, Seen, feedback_msg, places_from_msg, result_msg, seen_from_msg
+from policy_runner.messages import (
+    LONGEST_INSTRUCTION,
+    Output,
+    Seen,
+    feedback_msg,
+    places_from_msg,
+    result_msg,
+    seen_from_msg,
+)
 from policy_runner.nearest_drive import NearestDriveSettings
 from policy_runner.params import PolicyRunnerParams
 from policy_runner.policies import INSTRUCTION, MEMORIES, PICTURE, Frame, Memories, Observation, Policy
@@ -31,7 +41,7 @@ from wm_core.se3 import yaw_of
 from wm_interfaces.action import ExecutePolicy
 from wm_interfaces.msg import LatentState
 from wm_interfaces.srv import EncodeImage, RecognisePlace
-from wm_ros import ConfigurationError, ManagedNode, MessageError, pose_from_msg, qos, run_node
+from wm_ros import ConfigurationError, ManagedNode, MessageError, clipped, pose_from_msg, qos, run_node, vector_from_msg
 from wm_ros.memory_window import HeldMemories, WindowSettings
 from wm_ros.silence import why_silent
 
@@ -40,6 +50,7 @@ _WINDOW_PERIOD_S = 0.5
 _MOST_FRAMES = 64
 _LONGEST_BRAKING_S = 3.0
 _LEAST_CONFIDENCE = 0.5
+_ANSWER_S = 10.0
 
 
 @dataclass
@@ -403,6 +414,9 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
             for each in (request.reached_m, request.reached_rad, request.time_limit_s)
         ):
             raise _RefusedError(Outcome.REFUSED, "distances and times of a goal are finite and not negative")
+        if len(request.instruction) > LONGEST_INSTRUCTION:
+            text = f"an instruction of {len(request.instruction)} characters, at most {LONGEST_INSTRUCTION}"
+            raise _RefusedError(Outcome.REFUSED, text)
         if request.instruction and INSTRUCTION not in self._policy.takes:
             raise _RefusedError(Outcome.REFUSED, f"the policy {params.policy} takes no instruction")
         try:
@@ -428,22 +442,49 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         Raises:
             _RefusedError: It cannot be told.
         """
-        if not self._encode.service_is_ready():
-            raise _RefusedError(Outcome.NOT_RECOGNISED, "nobody encodes pictures: is latent_publisher running?")
-        encoded = await self._encode.call_async(EncodeImage.Request(image=image))
+        encoded = await self._answer(self._encode, EncodeImage.Request(image=image), "encodes pictures")
         if not encoded.success:
-            raise _RefusedError(Outcome.NOT_RECOGNISED, encoded.message)
-        latent_D = np.array(encoded.latent, np.float32)
-        if PICTURE in self._policy.takes:
-            return latent_D, None
-        if not self._recognise.service_is_ready():
-            raise _RefusedError(Outcome.NOT_RECOGNISED, "nobody recognises places: is spatial_memory running?")
-        request = RecognisePlace.Request(feature=encoded.feature, feature_id=encoded.feature_id)
-        found = await self._recognise.call_async(request)
-        if not found.success or not found.places or found.places[0].confidence < _LEAST_CONFIDENCE:
-            raise _RefusedError(Outcome.NOT_RECOGNISED, found.message or "the picture is of no place remembered")
-        position, turn = pose_from_msg(found.places[0].pose)
+            raise _RefusedError(Outcome.NOT_RECOGNISED, clipped(encoded.message))
+        try:
+            latent_D = vector_from_msg(encoded.latent, len(encoded.latent), "latent")
+            if PICTURE in self._policy.takes:
+                return latent_D, None
+            request = RecognisePlace.Request(feature=encoded.feature, feature_id=encoded.feature_id)
+            found = await self._answer(self._recognise, request, "recognises places")
+            if not found.success or not found.places or not found.places[0].confidence >= _LEAST_CONFIDENCE:
+                text = clipped(found.message) or "the picture is of no place remembered"
+                raise _RefusedError(Outcome.NOT_RECOGNISED, text)
+            position, turn = pose_from_msg(found.places[0].pose)
+        except MessageError as error:
+            raise _RefusedError(Outcome.NOT_RECOGNISED, f"an answer cannot be used: {error}") from error
         return latent_D, np.array([position[0], position[1], yaw_of(turn)])
+
+    async def _answer(self, client: Any, request: Any, does: str) -> Any:
+        """Return what a service answers.
+
+        Raises:
+            _RefusedError: Nobody serves it, or nobody answers in time.
+        """
+        if not client.service_is_ready():
+            raise _RefusedError(Outcome.NOT_RECOGNISED, f"nobody {does}: nobody serves {client.srv_name}")
+        waiting: Future[Any] = Future(executor=self.executor)
+        future = client.call_async(request)
+
+        def tell(answer: Any) -> None:
+            if not waiting.done():
+                waiting.set_result(answer)
+
+        future.add_done_callback(lambda done: tell(done.result()))
+        timer = Node.create_timer(self, _ANSWER_S, lambda: tell(None), clock=Clock(clock_type=ClockType.STEADY_TIME))
+        try:
+            answer = await waiting
+        finally:
+            self.destroy_timer(timer)
+            if not future.done():
+                client.remove_pending_request(future)
+        if answer is None:
+            raise _RefusedError(Outcome.NOT_RECOGNISED, f"no answer of {client.srv_name} within {_ANSWER_S:g} s")
+        return answer
 
     def _finish(self, job: _Job, outcome: Outcome, message: str) -> None:
         if job is self._job:

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Mapping
 from typing import Any
 
+from wm_interfaces.msg import LatentState
 from wm_ros import message_class
 
 FLOATS = (math.nan, math.inf, -math.inf, 1e20, -1e20, 3e38, 1e-30, -1.0, 0.0, 1.0, 0.5, 1e7, -9e6)
@@ -20,7 +21,7 @@ _CODES = {"float": "f", "double": "d", "float32": "f", "float64": "d", "int8": "
           "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q"}  # fmt: skip
 
 
-def hostile(kind: type, rng: random.Random, usual: Mapping[str, Any] | None = None, wildness: float = 0.5) -> Any:
+def hostile(kind: Any, rng: random.Random, usual: Mapping[str, Any] | None = None, wildness: float = 0.5) -> Any:
     """Return a message of a kind with random fields.
 
     Args:
@@ -74,3 +75,32 @@ def _values(found: re.Match[str], rng: random.Random, usual: Mapping[str, Any], 
         values = [_value(text, rng, usual, wildness) for _ in range(count)]
         return values if found[4] else array(_CODES[text], values)
     return [_value(text, rng, usual, wildness) for _ in range(min(count, 40))]
+
+
+def assault(world: Any, usual: Mapping[str, Any], goals: int, seed: int = 0) -> None:
+    """Send a served robot goals and states that nobody should: each goal is answered, none is an unexpected error.
+
+    Args:
+        world: A ``ServedRobot``.
+        usual: As for ``hostile``.
+        goals: How many.
+        seed: Decides.
+
+    Raises:
+        AssertionError: A goal was not answered, or the node counted an error that it did not expect.
+    """
+    rng, results = random.Random(seed), []
+    kind = world.client._action_type
+    for _ in range(goals):
+        goal = hostile(kind.Goal, rng, usual, rng.choice([0.1, 0.3, 0.6]))
+        handle = world.wait(world.client.send_goal_async(goal))
+        if handle.accepted:
+            results.append(handle.get_result_async())
+        world.states.publish(hostile(LatentState, rng, usual, rng.choice([0.05, 0.3])))
+        assert world.node._health.counted("faults") == 0, goal
+    if goals:
+        last = world.wait(world.client.send_goal_async(kind.Goal(time_limit_s=0.2)))
+        results.append(last.get_result_async())
+    for result in results:
+        assert world.wait(result).result.name
+    assert world.node._health.counted("faults") == 0
