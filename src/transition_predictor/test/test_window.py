@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
+from rclpy.node import Node
 
 from wm_interfaces.msg import LatentPrediction
 from wm_interfaces.srv import MemoryWindow
 from wm_ros.memory_arrays import ask_from_request, update_to_response
+from wm_ros.twins import servers_of, twins_of
+from wm_testing.nodes import spin_until
 from wm_testing.windows import Source
 
 START_NS = 1_000_000_000_000_000_000
@@ -51,8 +54,10 @@ def test_the_window_is_filled_by_the_service_and_outlives_it(make_world, artifac
     index = held(world)
     world.peer.destroy_service(service)
     world.until(lambda: not world.node._held._client.service_is_ready())
-    # An answer may still have been on its way.
+    # An answer may still have been on its way, and is taken in after the next prediction.
     world.until(lambda: world.node._held.age_s > 0.3)
+    world.predict(index)
+    index += 1
     ages = []
     for at in range(index, index + 5):
         prediction = world.predict(at)
@@ -109,3 +114,39 @@ def test_a_window_in_another_frame_is_refused_as_by_the_memory(make_world, artif
     world.node._held._window.frame_id = "odom"
     prediction = world.predict(90, pose_frame_id="map")
     assert prediction.degraded_reason.startswith("memory refused")
+
+
+@pytest.mark.slow
+def test_of_two_memories_one_is_kept_to_and_both_are_named(make_world, artifact):
+    world = make_world(window_period_s=0.02)
+    encoder_id = artifact.manifest.encoder_id
+    nodes = {epoch: Node(name) for epoch, name in ((5, "one_memory"), (6, "other_memory"))}
+    sources = {epoch: Source(encoder_id, epoch=epoch) for epoch in nodes}
+
+    def serve(epoch):
+        def answer(request, response):
+            return update_to_response(sources[epoch].window(ask_from_request(request)), response)
+
+        nodes[epoch].create_service(MemoryWindow, "/spatial_memory/window", answer)
+
+    world.until = lambda predicate: spin_until(predicate, world.node, world.peer, *nodes.values())
+    held_ = world.node._held
+    serve(5)
+    world.until(held_._client.service_is_ready)
+    index = held(world)
+    serve(6)
+    world.until(lambda: len(servers_of(world.node, "/spatial_memory/window")) == 2)
+    while not world.node._health.counted("windows_of_another_memory"):
+        index += 1
+        world.predict(index)
+        assert held_.window.epoch == 5
+    text = world.node._health._degraded["memories"]
+    assert "2 memories answer (/one_memory, /other_memory)" in text
+    assert "2 nodes answer /spatial_memory/window: /one_memory, /other_memory" in twins_of(world.node)
+    # Its restart, and another one where it is gone, are taken at once.
+    nodes.pop(5).destroy_node()
+    world.until(lambda: len(servers_of(world.node, "/spatial_memory/window")) == 1)
+    while held_.window is None or held_.window.epoch == 5:
+        index += 1
+        world.predict(index)
+    nodes.pop(6).destroy_node()

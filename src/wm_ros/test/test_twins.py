@@ -7,6 +7,7 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from wm_interfaces.msg import LatentState
+from wm_interfaces.srv import MemoryWindow
 from wm_ros import Health, qos
 from wm_ros.twins import twins_of
 from wm_testing.nodes import ros_context, spin_until
@@ -37,7 +38,7 @@ def test_two_of_each_are_named_by_who_publishes_and_by_who_hears(ros_context):
     spin_until(lambda: "answer" in (twins_of(first) or ""), first, second, hears)
     said = twins_of(first)
     assert "/latent/state has 2 publishers: /a, /b" in said
-    assert "2 nodes answer /spatial_memory/clear" in said
+    assert "2 nodes answer /spatial_memory/clear: /a, /b" in said
     spin_until(lambda: twins_of(hears) == "/latent/state has 2 publishers: /a, /b", first, second, hears)
 
 
@@ -49,3 +50,17 @@ def test_two_graphs_are_named_in_diagnostics_and_forgotten_when_one_goes(ros_con
     second.destroy_node()
     spin_until(lambda: "nodes are called" not in health.status().message, first)
     first.destroy_node()
+
+
+def test_who_asks_is_told_of_two_that_answer(ros_context):
+    first, second, asks = Node("same"), Node("same", start_parameter_services=False), Node("asks")
+    for each in (first, second):
+        each.create_service(MemoryWindow, "/spatial_memory/window", lambda _, response: response)
+    asks.create_client(MemoryWindow, "/spatial_memory/window")
+    asks.create_client(Trigger, "/somebody/elses")
+    said = "2 nodes answer /spatial_memory/window: /same, /same; whose answer comes is chance"
+    spin_until(lambda: twins_of(asks) == said, first, second, asks)
+    second.destroy_node()
+    spin_until(lambda: twins_of(asks) is None, first, asks)
+    first.destroy_node()
+    asks.destroy_node()

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from time import monotonic
 
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 
 _SHARED = {"/diagnostics", "/rosout", "/parameter_events", "/clock", "/tf", "/tf_static"}
 _OURS = "wm_interfaces"
@@ -42,14 +42,41 @@ def _topics(node: Node) -> Iterable[str]:
 
 
 def _services(node: Node) -> Iterable[str]:
-    count = getattr(node, "count_services", None)  # not in Humble
-    if count is None:
-        return
+    """Yield what several nodes answer of what this one serves, or asks of our own."""
     prefix = f"{node.get_fully_qualified_name()}/"
-    for service in node.services:
-        name = node.resolve_service_name(service.srv_name)
-        if count(name) > 1 and (not name.startswith(prefix) or _OURS in service.srv_type.__module__):
-            yield f"{count(name)} nodes answer {name}: whose answer comes is chance"
+    served = [(node.resolve_service_name(each.srv_name), each.srv_type) for each in node.services]
+    asked = [(node.resolve_service_name(each.srv_name), each.srv_type) for each in node.clients]
+    names = {name for name, kind in served if not name.startswith(prefix) or _is_ours(kind)}
+    for name in sorted(names | {name for name, kind in asked if _is_ours(kind)}):
+        servers = servers_of(node, name)
+        if len(servers) > 1:
+            text = ", ".join(servers[:_MOST_NAMED])
+            yield f"{len(servers)} nodes answer {name}: {text}; whose answer comes is chance"
+
+
+def _is_ours(kind: type) -> bool:
+    return _OURS in kind.__module__
+
+
+def servers_of(node: Node, service: str) -> list[str]:
+    """Return which nodes serve a service, one of a name as often as there are such.
+
+    Args:
+        node: Who looks around.
+        service: Full name.
+    """
+    count = getattr(node, "count_services", None)  # not in Humble
+    if count is not None and count(service) < 2:
+        return [service] * count(service)
+    found = []
+    for name, space in node.get_node_names_and_namespaces():
+        try:
+            served = node.get_service_names_and_types_by_node(name, space)
+        except NodeNameNonExistentError:  # has just gone
+            continue
+        if any(each == service for each, _ in served):
+            found.append(f"{space.rstrip('/')}/{name}")
+    return sorted(found)
 
 
 class TwinWatch:
