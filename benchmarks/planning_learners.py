@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latent_publisher.encoder import Encoder
 from wm_sim import DEFAULT_CHANGES, simulate
 from world_model.training.config import StageConfig, TrainConfig
 from world_model.training.loop import Loop, run_stage
@@ -75,14 +74,16 @@ Drive = tuple[np.ndarray, np.ndarray]
 """Latents [T, D] and actions [T, A] of one drive, a step apart."""
 
 
-def drives(encoder: Encoder, count: int) -> list[Drive]:
-    """Return drives round buildings of their own."""
-    found = []
-    for seed in range(FIRST_SEED, FIRST_SEED + count):
-        steps = simulate(seed, DRIVE_S, image_size=(64, 64), changes=DEFAULT_CHANGES)
-        pairs = [(encoder.encode(step.image_HWC), step.action_A) for step in steps]
-        found.append((np.stack([latent for latent, _ in pairs]), np.stack([action for _, action in pairs])))
-    return found
+def recorded(encode: Callable[[np.ndarray], np.ndarray], seed: int) -> Drive:
+    """Return a drive round the building of a seed, frame by frame.
+
+    Args:
+        encode: From a picture to a latent [D].
+        seed: From ``FIRST_SEED`` on.
+    """
+    steps = simulate(seed, DRIVE_S, image_size=(64, 64), changes=DEFAULT_CHANGES)
+    pairs = [(encode(step.image_HWC), step.action_A) for step in steps]
+    return np.stack([latent for latent, _ in pairs]), np.stack([action for _, action in pairs])
 
 
 def drawn(data: Sequence[Drive], step_s: float, seed: int) -> Callable[[], list[Tensor]]:
