@@ -14,10 +14,11 @@ import torch
 from world_model.data.episodes import Episode
 from world_model.errors import DataError
 from world_model.runtime.features import ProjectedEncoder
+from world_model.runtime.on_device import CapturedModule
 
 
 def encode_episode(
-    encoder: torch.nn.Module | ProjectedEncoder,
+    encoder: torch.nn.Module | ProjectedEncoder | CapturedModule,
     episode: Episode,
     inputs: Mapping[str, int] | None = None,
     batch: int = 256,
