@@ -248,7 +248,7 @@ class FusedForecast:
         copied = _mixed(plane(weight[..., :count], offset, self._ridge), value).add_(own.change[:, None])
         if after is not None:
             copied.add_(_mixed(weight[..., count:], after[0] + own.carried[:, None]))
-        near = torch.where(valid, nearness, 100.0).amin(2, keepdim=True).add_(1e-6).sqrt_()
+        near = nearness.masked_fill(~valid, 100.0).amin(2, keepdim=True).add_(1e-6).sqrt_()
         less = value - copied.unsqueeze(2)
         spread = _mixed(weight[..., :count], less.mul_(less)).mean(2, keepdim=True).add_(1e-6).sqrt_()
         share = weight[..., :count].sum(2, keepdim=True)
