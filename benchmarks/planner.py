@@ -18,6 +18,7 @@ from latent_planner.ground import Ground, GroundSettings
 from latent_planner.imagination import TOP_K, Imagination, Standpoint
 from latent_planner.limits import Limits
 from latent_planner.mppi import MppiSettings
+from latent_planner.on_gpu import Ahead, OnGpu
 from latent_planner.optimisers import Cem, SearchSettings
 from latent_planner.planner import Planner
 from latent_planner.vehicle import Vehicle
@@ -29,8 +30,9 @@ from wm_core.memory.window import Window
 from wm_sim import Simulation, simulate
 from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.motion_model import MotionModel
+from world_model.runtime.pose_search import PoseSearch
 
-LAPS, MEMORIES, LOOKED_UP, LATENT = 10, 20_000, 100_000, 32
+LAPS, MEMORIES, LOOKED_UP, LATENT, MANY = 10, 20_000, 100_000, 32, 10_000
 LIMITS = Limits(high=(1.2, 2.0))
 SEARCH, DISCOUNT, AHEAD = SearchSettings(), 0.99, 40
 RUN, STANDPOINTS, TIMED_ROWS, ROUNDS, JUDGED = 900, (60, 100, 150), 500, 5, 64
@@ -45,6 +47,11 @@ def spent_ms(work: Callable[[], object], times: int) -> float:
         work()
         taken.append((time.perf_counter() - begin_s) * 1e3)
     return round(float(np.median(taken)), 3)
+
+
+def device_name(device: str) -> str:
+    """Return what a device calls itself."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
 def memories(seed: int) -> np.ndarray:
@@ -93,7 +100,7 @@ class Decision:
         self.imagination.begin(self.begun, window)
         variance_D = np.array(artifact.manifest.latent_variance)
         self.cost = TotalCost([(1.0, GoalLatent(now.latent_TD[at + AHEAD], variance_D))], DISCOUNT)
-        self._before_A = now.action_TA[at - 1]
+        self.before_A = now.action_TA[at - 1]
 
     def plan(self, seed: int = 0) -> list[np.ndarray]:
         """Return the plans of each iteration, all forecast."""
@@ -104,7 +111,7 @@ class Decision:
             return self.cost(self.imagination.imagine(plan_BSA))
 
         self.imagination.begin(self.begun, self.window)
-        Cem(LIMITS, SEARCH, seed).plan(evaluate, self.begun.pose_3, self._before_A)
+        Cem(LIMITS, SEARCH, seed).plan(evaluate, self.begun.pose_3, self.before_A)
         return evaluated
 
     def cost_of(self, imagined: Imagined, latent_BSD: np.ndarray) -> np.ndarray:
@@ -112,16 +119,17 @@ class Decision:
         return self.cost(Imagined(imagined.plan_BSA, imagined.pose_BS3, latent_BSD))
 
 
-def beside_rows(decision: Decision, artifact: Artifact, rounds: int) -> dict[str, Any]:
+def beside_rows(decision: Decision, loop: Decision, artifact: Artifact, rounds: int) -> dict[str, Any]:
     """Return the times of a decision and of a row in each runtime, in turns, and by how much their costs differ.
 
     Args:
         decision: The decision.
-        artifact: Whose forecaster.
+        loop: The same on the processor, where rows are forecast.
+        artifact: Whose forecaster, on the processor.
         rounds: How often they take turns; each runtime makes ``TIMED_ROWS`` rows in all.
     """
     plan_BSA = decision.plan()[0]
-    rows = Rows(decision.imagination, plan_BSA)
+    rows = Rows(loop.imagination, plan_BSA)
     imagined = decision.imagination.imagine(plan_BSA)
     steps = plan_BSA.shape[1]
     count = TIMED_ROWS // rounds // steps * steps
@@ -148,6 +156,72 @@ def beside_rows(decision: Decision, artifact: Artifact, rounds: int) -> dict[str
     }  # fmt: skip
 
 
+def split_ms(decision: Decision, times: int) -> dict[str, float]:
+    """Return what each piece of one iteration of a decision takes, by itself [ms].
+
+    Args:
+        decision: The decision.
+        times: How often each is repeated.
+    """
+    imagination, plan_BSA = decision.imagination, decision.plan()[-1]
+    pose_BS3, rng = imagination.rolled_out(plan_BSA), np.random.default_rng(0)
+    search = Cem(LIMITS, SEARCH, 0)
+    imagined = imagination.imagine(plan_BSA)
+
+    def sampled() -> None:
+        search.plan(lambda plans: rng.random(len(plans)), decision.begun.pose_3, decision.before_A)
+
+    pieces: dict[str, Callable[[], object]] = {
+        "begin": lambda: imagination.begin(decision.begun, decision.window),
+        "roll_out": lambda: imagination.rolled_out(plan_BSA),
+        "imagine": lambda: imagination.imagine(plan_BSA),
+        "costs": lambda: decision.cost(imagined),
+    }
+    gpu = imagination.on_gpu
+    if gpu is None:
+        at_BSK = imagination.look_up(pose_BS3)
+        pieces["lookup"] = lambda: imagination.look_up(pose_BS3)
+        pieces["forecast"] = lambda: imagination.foresee(plan_BSA, pose_BS3, at_BSK)
+    else:
+        pieces |= pieces_on(gpu, imagination.ahead(plan_BSA, pose_BS3))
+    found = {name: spent_ms(piece, times) for name, piece in pieces.items()}
+    return {"sampling": round(spent_ms(sampled, times) / SEARCH.iterations, 3), **found}
+
+
+def pieces_on(gpu: OnGpu, ahead: Ahead) -> dict[str, Callable[[], object]]:
+    """Return the pieces of what is done on a GPU, each until it is done; as one they take less."""
+    at_hand, memories, begun = gpu.at_hand(ahead.pose_BS3.numpy()), gpu.memories, gpu.begun
+    at = gpu.look_up(ahead.pose_BS3, at_hand)
+    device = at.device
+
+    def waited(piece: Callable[[], object]) -> Callable[[], object]:
+        def work() -> None:
+            piece()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+
+        # Recorded at the second call.
+        work()
+        return work
+
+    return {
+        "upload": waited(lambda: [value.to(device) for value in ahead]),
+        "lookup": waited(lambda: gpu.look_up(ahead.pose_BS3, at_hand)),
+        "forecast": waited(lambda: gpu.foresee(ahead, at, memories, begun)),
+        "lookup_and_forecast": waited(lambda: gpu.imagine(ahead)),
+        **lookup_in_many(gpu, ahead, waited),
+    }
+
+
+def lookup_in_many(gpu: OnGpu, ahead: Ahead, waited: Callable[..., Callable[[], object]]) -> dict[str, Any]:
+    """Return the lookup among ``MANY`` memories that all lie within reach of each plan."""
+    rng, here_3 = np.random.default_rng(0), ahead.pose_BS3[0, 0].numpy()
+    pose_N3 = np.column_stack([here_3[:2] + rng.uniform(-2.0, 2.0, (MANY, 2)), rng.uniform(-3.0, 3.0, MANY)])
+    search = PoseSearch(pose_N3, np.zeros(MANY, np.int64), np.arange(MANY), gpu.begun.pose_3.device)
+    at_hand = search.around(here_3[:2], np.inf, 0)
+    return {f"lookup_in_{MANY}": waited(lambda: gpu.look_up(ahead.pose_BS3, at_hand))}
+
+
 def agreement(decision: Decision, artifact: Artifact, seed: int, at: int, encoder: Encoder) -> dict[str, float]:
     """Return rank correlations of plans' costs: all steps in one call, step by step, and what is really seen there."""
     plans = np.concatenate(decision.plan())
@@ -172,12 +246,19 @@ def agreement(decision: Decision, artifact: Artifact, seed: int, at: int, encode
 def latent_search(options: argparse.Namespace) -> dict[str, Any]:
     """Return what CEM over the forecaster costs beside the same row by row, and how far both agree."""
     artifact = load_artifact("artifact://tiny")
+    there = load_artifact("artifact://tiny", options.device)
     encoder, step_s = Encoder(artifact), artifact.manifest.step_s
     runs = [drive(options.seed, number * 500, encoder, 50.0) for number in range(2)]
     window = window_of(runs, artifact.manifest.encoder_id, step_s)
     now = drive(options.seed, RUN, encoder, 10.0)
-    decision = Decision(artifact, now, STANDPOINTS[-1], window, options.threads)
-    found = beside_rows(decision, artifact, ROUNDS) | {"window": len(window)}
+    decision = Decision(there, now, STANDPOINTS[-1], window, options.threads)
+    found: dict[str, Any] = {"window": len(window), "device": device_name(options.device)}
+    if options.planner_only:
+        found["planner_ms"] = spent_ms(decision.plan, options.repeat)
+    else:
+        loop = Decision(artifact, now, STANDPOINTS[-1], window, options.threads)
+        found |= beside_rows(decision, loop, artifact, ROUNDS)
+    found["split_ms"] = split_ms(decision, options.repeat)
     if options.agreement:
         decisions = [(at, Decision(artifact, now, at, window, options.threads)) for at in STANDPOINTS]
         found["rank_correlation"] = {
@@ -193,10 +274,12 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=50)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of the forecaster")
     parser.add_argument("--agreement", action="store_true", help="how costs rank step by step, and in truth")
+    parser.add_argument("--device", default="cpu", help="of the forecaster, as torch names it")
+    parser.add_argument("--planner-only", action="store_true", help="neither row by row, nor MPPI, field and goals")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = latent_search(options) | robot_rate(options.seed, options.repeat)
+    found = latent_search(options) | ({} if options.planner_only else robot_rate(options.seed, options.repeat))
     found["config"] = {
         "candidates": SEARCH.plans, "decisions": SEARCH.steps, "decision_s": SEARCH.step_s,
         "iterations": SEARCH.iterations, "elites": SEARCH.elites, "discount": DISCOUNT, "threads": options.threads,

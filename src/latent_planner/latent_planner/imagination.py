@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from latent_planner.costs import Imagined
+from latent_planner.on_gpu import Ahead, Begun, OnGpu, Table
 from latent_planner.vehicle import Vehicle
+from wm_core.memory.errors import QueryError
 from wm_core.memory.packed import Neighbours
 from wm_core.memory.window import Window
 from wm_core.se2 import Pose2
@@ -25,10 +27,12 @@ from world_model.errors import ArtifactError
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import (
     Retrieval,
+    age_feature,
     anticipated_features,
     motion_features,
     offsets_in_frame,
 )
+from world_model.runtime.cuda_graphs import CudaGraphs
 from world_model.runtime.fused import FusedForecast
 from world_model.runtime.motion_model import MotionModel, expected_error
 from world_model.runtime.ranges import TrainingRange
@@ -69,6 +73,7 @@ class Imagination:
 
     Attributes:
         transition: Whose context a ``Standpoint`` may carry.
+        on_gpu: What imagines plans where the artifact lies on a GPU; None: they are imagined on the processor.
 
     Raises:
         ValueError: ``decision_s`` is no multiple of the vehicle's step.
@@ -88,6 +93,7 @@ class Imagination:
         self._motion = MotionModel.from_manifest(manifest.motion)
         self.transition = artifact.transition() if use_memory else artifact.without_memory()
         self._fused = _fused(artifact) if use_memory else None
+        self.on_gpu = self._gpu(artifact)
         self._threads, self._pool = threads, ThreadPoolExecutor(threads) if threads > 1 else None
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
         has_network = artifact.has("transition")
@@ -109,6 +115,9 @@ class Imagination:
         self._begun = standpoint
         self._age_s_N = (standpoint.stamp_ns - self._stamp_N) * 1e-9
         self._appearance = self._resembling(standpoint)
+        if self.on_gpu is not None:
+            age_N = age_feature(self._age_s_N)
+            self.on_gpu.begin(self._begun_there(standpoint), standpoint.pose_3, age_N, self._newest_ns(standpoint))
 
     def imagine(self, plan_BSA: np.ndarray) -> Imagined:
         """Return what would come of plans whose steps each last ``decision_s``.
@@ -119,6 +128,10 @@ class Imagination:
         if self._begun is None:
             raise ValueError("nothing to imagine from: begin was not called")
         pose_BS3 = self.rolled_out(plan_BSA)
+        if self.on_gpu is not None:
+            self._check_covered(pose_BS3)
+            latent_BSD, said_BS = self.on_gpu.imagine(self.ahead(plan_BSA, pose_BS3))
+            return Imagined(plan_BSA, pose_BS3, latent_BSD, 1.0 - said_BS)
         size = -(-len(plan_BSA) // self._threads)
         parts = [slice(start, start + size) for start in range(0, len(plan_BSA), size)]
 
@@ -128,6 +141,11 @@ class Imagination:
         found = map(work, parts) if self._pool is None else self._pool.map(work, parts)
         latents, said = (np.concatenate(values) for values in zip(*found))
         return Imagined(plan_BSA, pose_BS3, latents, 1.0 - said)
+
+    def ahead(self, plan_BSA: np.ndarray, pose_BS3: np.ndarray) -> Ahead:
+        """Return what plans bring with them to a GPU."""
+        steps = plan_BSA.shape[1]
+        return Ahead.of(self._range.action(plan_BSA[:, 0]), pose_BS3, self._std(steps), self.horizons_s(steps))
 
     def rolled_out(self, plan_BSA: np.ndarray) -> np.ndarray:
         """Return the pose after each step of plans, [B, S, 3]."""
@@ -145,7 +163,7 @@ class Imagination:
         if self._window is None or not len(self._window):
             return np.full((*pose_BS3.shape[:2], self._k), -1)
         asked, retrieval = pose_BS3.reshape(-1, 3), self.retrieval
-        newest = self._begun.stamp_ns - int(retrieval.exclude_recent_s * 1e9)
+        newest = self._newest_ns(self._begun)
         found = self._window.nearest_poses(
             asked, self._k, radius_m=retrieval.radius_m, yaw_tolerance_rad=retrieval.yaw_tolerance_rad,
             yaw_weight_m=retrieval.yaw_weight_m, newest_G=np.full(len(asked), newest),
@@ -241,6 +259,38 @@ class Imagination:
         self._latent = torch.from_numpy(latent_ND.astype(np.float32))
         self._pose_N3 = np.concatenate([table.pose_K4[:, [0, 1, 3]], np.zeros((1, 3))])
         self._stamp_N = np.append(table.stamp_K, 0)
+        if self.on_gpu is not None:
+            self.on_gpu.take(Table(self._latent.numpy(), self._pose_N3, self._stamp_N, table.id_K))
+
+    def _newest_ns(self, standpoint: Standpoint) -> int:
+        """Return until when memories may have been seen [ns]."""
+        return standpoint.stamp_ns - int(self.retrieval.exclude_recent_s * 1e9)
+
+    def _check_covered(self, pose_BS3: np.ndarray) -> None:
+        window, radius_m = self._window, self.retrieval.radius_m
+        if window is not None and len(window) and not window.covers_poses(pose_BS3.reshape(-1, 3), radius_m):
+            raise QueryError("some of the discs leave the window's area: ask the memory")
+
+    def _gpu(self, artifact: Artifact) -> OnGpu | None:
+        """Return what imagines plans on the artifact's GPU; None where there is none, or no forecast for it."""
+        if self._fused is None or torch.device(artifact.device).type != "cuda":
+            return None
+        return OnGpu(artifact, self.retrieval, self._k, CudaGraphs(artifact.device))
+
+    def _begun_there(self, begun: Standpoint) -> Begun:
+        """Return where plans begin, for the GPU."""
+        here, settings = Present(begun.stamp_ns, _pose2(begun.pose_3), None), self.retrieval
+        near = appearance_arrays(self._appearance, here, settings.appearance_k, self._manifest.z_dim, settings)
+        state_1C = self.transition.initial(1) if begun.state_1C is None else begun.state_1C
+        arrays = (
+            self._range.latent(near["appearance_latent"]).astype(np.float32), near["appearance_feature"],
+            near["appearance_valid"], self._appearance.action_KA.astype(np.float32),
+        )  # fmt: skip
+        return Begun(
+            torch.from_numpy(np.array(begun.pose_3, np.float64)),
+            torch.from_numpy(self._range.latent(begun.latent_D)[None].astype(np.float32)),
+            state_1C, *map(torch.from_numpy, arrays),
+        )  # fmt: skip
 
     def _resembling(self, standpoint: Standpoint) -> Neighbours:
         """Return the memories around the robot that resemble what it sees."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from latent_planner.imagination import TOP_K, Imagination, Standpoint
+from latent_planner.on_gpu import OnGpu
 from latent_planner.vehicle import Vehicle
 
 from wm_core.memory.journal import Area, WindowUpdate
@@ -13,6 +14,7 @@ from wm_core.memory.packed import Packed
 from wm_core.memory.record import MemoryRecord
 from wm_core.memory.window import Window
 from wm_core.se2 import Pose2
+from wm_testing.repeated import Repeated
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.conditioning import motion_features
 from world_model.runtime.motion_model import MotionModel, expected_error
@@ -126,3 +128,45 @@ def test_it_is_refused_where_it_makes_no_sense(artifact):
         Imagination(artifact, vehicle, decision_s=0.07)
     with pytest.raises(ValueError, match="begin"):
         Imagination(artifact, vehicle).imagine(np.zeros((1, 1, 2)))
+
+
+@pytest.mark.parametrize("count", [120, 3, 0])
+def test_what_a_gpu_does_is_what_the_processor_does(artifact, count, monkeypatch):
+    """With a stand-in for the graphs of the GPU; the state before is handed on, and begun anew from another place."""
+    held = window(artifact.manifest.encoder_id, count)
+    plain, latent_D = begun(artifact, held)
+    monkeypatch.setattr(
+        Imagination, "_gpu", lambda self, artifact: OnGpu(artifact, self.retrieval, self._k, Repeated())
+    )
+    ours, _ = begun(artifact, held)
+    rng = np.random.default_rng(5)
+    with torch.inference_mode():
+        state_1C = plain.transition.observe(torch.zeros(1, 32), torch.ones(1, 2), plain.transition.initial(1))
+    for turn in range(4):
+        plan_BSA = rng.normal(size=(9, 6, 2)).astype(np.float32)
+        for each in (plain, ours):
+            away_3 = np.array([0.4, 0.2, 3.0]) * turn
+            each.begin(
+                Standpoint(NOW_NS + turn * 10**9, POSE_3 + away_3, latent_D, state_1C if turn % 2 else None), held
+            )
+        mine, theirs = ours.imagine(plan_BSA), plain.imagine(plan_BSA)
+        np.testing.assert_allclose(mine.latent_BSD, theirs.latent_BSD, atol=2e-5)
+        np.testing.assert_allclose(mine.surprise_BS, theirs.surprise_BS, atol=2e-5)
+        at_hand = ours.on_gpu.at_hand(theirs.pose_BS3)
+        found = ours.on_gpu.look_up(torch.from_numpy(theirs.pose_BS3), at_hand).numpy()
+        np.testing.assert_array_equal(found, plain.look_up(theirs.pose_BS3))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_plans_on_a_gpu_are_those_on_the_processor(artifact):
+    held = window(artifact.manifest.encoder_id)
+    plain, _ = begun(artifact, held)
+    ours, _ = begun(load_artifact("artifact://tiny", "cuda"), held)
+    rng = np.random.default_rng(6)
+    for _ in range(4):
+        plan_BSA = rng.normal(size=(256, 10, 2)).astype(np.float32)
+        mine, theirs = ours.imagine(plan_BSA), plain.imagine(plan_BSA)
+        np.testing.assert_allclose(mine.latent_BSD, theirs.latent_BSD, atol=1e-4)
+        found = ours.on_gpu.look_up(torch.from_numpy(theirs.pose_BS3), ours.on_gpu.at_hand(theirs.pose_BS3))
+        np.testing.assert_array_equal(found.cpu().numpy(), plain.look_up(theirs.pose_BS3))
+    assert ours.on_gpu.refused == ""

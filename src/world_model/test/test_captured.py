@@ -2,13 +2,13 @@
 
 import logging
 import threading
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 
 from wm_core.se2 import Pose2
+from wm_testing.repeated import Repeated
 from world_model.export.torchscript import example_inputs
 from world_model.models.transition import Transition
 from world_model.runtime import artifacts
@@ -19,43 +19,6 @@ from world_model.runtime.imagined import Plan
 from world_model.runtime.on_device import CapturedModule
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.retrieved import Memory
-
-
-class Repeated:
-    """A queue on the processor. Doubles, where ``device_doubles``, stand for what lies on the device."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, device_doubles=False, refusal=""):
-        self.lock, self._doubles, self._refusal = threading.Lock(), device_doubles, refusal
-        self.said, self.depth, self.recorded = [], 0, 0
-
-    def holds(self, tensor):
-        return self._doubles and tensor.dtype == torch.float64
-
-    def buffers(self, size):
-        return torch.zeros(size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8)
-
-    def enter(self, *, joins):
-        self.depth += 1
-        self.said.append("joined" if joins else "alone")
-
-    def leave(self, given):
-        self.depth -= 1
-        self.said.append(f"gave {len(given)}")
-
-    def record(self, work):
-        assert self.depth == 1
-        if self._refusal:
-            raise RuntimeError(self._refusal)
-        self.recorded += 1
-        return work
-
-    def mark(self):
-        return lambda: self.said.append("waited")
-
-    def exact(self):
-        return nullcontext()
 
 
 def both(one, other):

@@ -115,7 +115,7 @@ def anticipated_features(offset_K3: np.ndarray, age_s_K: np.ndarray, retrieval: 
     scaled_K3 = offset_K3 * np.array([1 / retrieval.length_scale_m, 1 / retrieval.length_scale_m, 1.0])
     distance_K = np.hypot(scaled_K3[..., 0], scaled_K3[..., 1])
     return np.stack(
-        [*np.moveaxis(scaled_K3, -1, 0), np.sqrt(distance_K), np.abs(scaled_K3[..., 2]), _log_age(age_s_K)], axis=-1
+        [*np.moveaxis(scaled_K3, -1, 0), np.sqrt(distance_K), np.abs(scaled_K3[..., 2]), age_feature(age_s_K)], axis=-1
     ).astype(np.float32)
 
 
@@ -136,5 +136,7 @@ def appearance_features(
     return np.concatenate([place_KF, np.tanh(difference_K)[..., None]], axis=-1).astype(np.float32)
 
 
-def _log_age(age_s_K: np.ndarray) -> np.ndarray:
-    return np.log1p(np.maximum(age_s_K, 0.0) / _AGE_UNIT_S) / _AGE_LOG_SPAN
+def age_feature(age_s_K: np.ndarray) -> np.ndarray:
+    """Return what the network reads of ages [s], [..., K]."""
+    feature_K: np.ndarray = np.log1p(np.maximum(age_s_K, 0.0) / _AGE_UNIT_S) / _AGE_LOG_SPAN
+    return feature_K
