@@ -16,6 +16,7 @@ COMMANDS = {
     "data": "recordings or simulated runs into a converted set",
     "adapt": "a robot's recordings into its profile: motion, and a fine-tuned transition where it pays",
     "train": "a converted set into an artifact",
+    "family": "a larger model on simulated worlds, within so many minutes, and what it is worth",
     "evaluate": "errors of an artifact and of every baseline on the same episodes",
     "export": "an artifact as ONNX, TensorRT or in 8 bits",
     "slow": "the slow branch: train, adapt, evaluate, compare",

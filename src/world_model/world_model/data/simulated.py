@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -201,6 +202,8 @@ def generate(
     valid_share: float = 0.1,
     test_share: float = 0.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    split: str | None = None,
+    limit_s: float = math.inf,
 ) -> EpisodeSet:
     """Generate episodes into a converted set; those already there are kept, so a killed run goes on where it was.
 
@@ -211,6 +214,8 @@ def generate(
         valid_share: Share of the buildings held out for validation.
         test_share: Share of the buildings held out for test.
         progress: Called with (done, total) episodes.
+        split: Which split all of them belong to, whatever the shares.
+        limit_s: No episode is begun after this time [s]; those that were not begun are left out.
 
     Raises:
         DataError: No runs, or runs of different sizes, or some random and some not.
@@ -225,23 +230,27 @@ def generate(
     )
     writer = EpisodeWriter(path, manifest)
     splits = split_places([f"building-{run.seed:05d}" for run in runs], valid_share, test_share)
+    latest_s = time.monotonic() + limit_s
     missing = [run for run in runs if not writer.has(run.name)]
     progress(len(runs) - len(missing), len(runs))
-    for done, (run, frames) in enumerate(_generated(path, missing, workers), start=len(runs) - len(missing) + 1):
+    for done, (run, frames) in enumerate(_generated(path, missing, workers, latest_s), len(runs) - len(missing) + 1):
         place = f"building-{run.seed:05d}"
-        writer.register(run.name, place, frames, splits[place], _drawn(run))
+        if frames:
+            writer.register(run.name, place, frames, split or splits[place], _drawn(run))
         progress(done, len(runs))
     return EpisodeSet(path)
 
 
-def _generated(path: Path, runs: list[SimulatedRun], workers: int) -> Iterator[tuple[SimulatedRun, int]]:
-    """Yield each run that is stored and how many frames it has."""
+def _generated(
+    path: Path, runs: list[SimulatedRun], workers: int, latest_s: float
+) -> Iterator[tuple[SimulatedRun, int]]:
+    """Yield each run that is stored and how many frames it has; 0 where it was too late to begin."""
     if workers <= 1:
-        yield from ((run, _generate_one(path, run)) for run in runs)
+        yield from ((run, _generate_one(path, run, latest_s)) for run in runs)
         return
     # A forked process would wait for ever for the threads of this one's OpenCV.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_generate_one, path, run): run for run in runs}
+        futures = {pool.submit(_generate_one, path, run, latest_s): run for run in runs}
         for future in as_completed(futures):
             yield futures[future], future.result()
 
@@ -254,7 +263,10 @@ def _drawn(run: SimulatedRun) -> dict[str, Any]:
     return {"step_s": round(1.0 / world["frame_rate_hz"], 4), "world": world}
 
 
-def _generate_one(path: Path, run: SimulatedRun) -> int:
+def _generate_one(path: Path, run: SimulatedRun, latest_s: float) -> int:
+    """Return the frames of an episode that is now on disk; 0 where it was too late to begin."""
+    if time.monotonic() > latest_s:
+        return 0
     episode = simulate_episode(run)
     store_episode(path, episode)
     return len(episode)

@@ -96,6 +96,7 @@ def forecast_episode(
     only_ours: bool = False,
     motion_state: Mapping[str, Any] | None = None,
     projection: Projection | None = None,
+    seen: SeenEpisode | None = None,
 ) -> list[EpisodeForecasts]:
     """Return every predictor's forecasts of one episode, one entry for each basis that its latents are in.
 
@@ -117,13 +118,15 @@ def forecast_episode(
         only_ours: Leave out what takes a run of its own: pose noise, and the network trained without memory.
         motion_state: What a profile knows of the robot's motion.
         projection: The robot's own, where its profile holds one: it is in use from the first frame.
+        seen: The episode as the artifact sees it, where that is known already.
 
     Raises:
         ConfigError: ``without`` names no part.
         DataError: The episode lacks something the encoder takes.
     """
     step_s = artifact.manifest.step_s
-    seen, known = see(artifact, episode, own=projection), known_to(artifact, episode)
+    seen = see(artifact, episode, own=projection) if seen is None else seen
+    known = known_to(artifact, episode)
     run = partial(run_online, episode, seen=seen, artifact=artifact, horizons=horizons, known_future=known_future)
     run = partial(run, motion_state=motion_state)
     ours = run(known=known)

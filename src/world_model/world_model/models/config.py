@@ -22,6 +22,7 @@ class ModelConfig:
         decoder: Which decoder, by name.
         decoder_width: Channels of a convolutional decoder's first map.
         encoder_widths: Channels of a residual encoder's stages.
+        place_channels: Channels that a residual encoder keeps of each position of its last map; 0 takes their mean.
         use_depth: The residual encoder takes a depth image too.
         proprio_dim: Size of the proprioception the residual encoder takes; 0 takes none.
     """
@@ -36,6 +37,7 @@ class ModelConfig:
     decoder: str = "linear"
     decoder_width: int = 128
     encoder_widths: tuple[int, ...] = (64, 128, 256, 512)
+    place_channels: int = 0
     use_depth: bool = False
     proprio_dim: int = 0
 

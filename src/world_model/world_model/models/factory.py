@@ -27,9 +27,14 @@ ENCODERS: dict[str, Callable[[ModelConfig, int], nn.Module]] = {
     "linear": lambda c, size: LinearEncoder(size, c.latent_dim),
     "conv": lambda c, size: ConvEncoder(size, c.latent_dim),
     "resnet": lambda c, size: ResNetEncoder(
-        size, c.latent_dim, c.encoder_widths, use_depth=c.use_depth, proprio_dim=c.proprio_dim
+        size,
+        c.latent_dim,
+        c.encoder_widths,
+        use_depth=c.use_depth,
+        proprio_dim=c.proprio_dim,
+        place_channels=c.place_channels,
     ),
-    "driving": lambda c, size: DrivingEncoder(size, c.latent_dim, c.encoder_widths),
+    "driving": lambda c, size: DrivingEncoder(size, c.latent_dim, c.encoder_widths, place_channels=c.place_channels),
 }
 DECODERS: dict[str, Callable[[ModelConfig, int], nn.Module]] = {
     "linear": lambda c, size: LinearDecoder(size, c.latent_dim),

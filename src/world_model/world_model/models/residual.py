@@ -1,6 +1,7 @@
 """Residual encoders: ResNet-18 with optional depth and proprioception, and one for driving with spatial attention.
 
-Shape suffixes: B = batch, S = image side, C = channels, D = latent size, P = proprioception size, X = positions.
+Shape suffixes: B = batch, S = image side, C = channels, D = latent size, P = proprioception size, X = positions,
+G = channels kept of each position.
 """
 
 import torch
@@ -57,8 +58,33 @@ class ResidualTrunk(nn.Module):
         return result
 
 
+class MapSummary(nn.Module):
+    """A feature map as one vector: its mean over all positions, or a few channels of every position side by side.
+
+    The mean forgets where something was seen. A picture can hardly be told from it again; from the other it can.
+
+    Args:
+        width: Channels of the map C.
+        places: Positions of the map X.
+        kept: Channels kept of each position G; 0 takes the mean.
+    """
+
+    def __init__(self, width: int, places: int, kept: int) -> None:
+        super().__init__()
+        self.kept = kept
+        self.size = kept * places if kept else width
+        self.squeeze: nn.Module = nn.Linear(width, kept) if kept else nn.Identity()
+
+    def forward(self, map_BXC: Tensor) -> Tensor:
+        """Return the vectors, [B, ``size``]."""
+        if self.kept == 0:
+            return map_BXC.mean(dim=1)
+        result: Tensor = self.squeeze(map_BXC).flatten(1)
+        return result
+
+
 class ResNetEncoder(nn.Module):
-    """ResNet-18 with a projection to the latent; depth is a fourth channel, proprioception joins the pooled map.
+    """ResNet-18 with a projection to the latent; depth is a fourth channel, proprioception joins what the map says.
 
     Args:
         image_size: Side of the square input [px]; a multiple of 32.
@@ -66,6 +92,7 @@ class ResNetEncoder(nn.Module):
         widths: Channels of the four stages.
         use_depth: Take a depth image [B, 1, S, S] in metres too.
         proprio_dim: Size of the proprioception P; 0 takes none.
+        place_channels: Channels kept of each position of the map; 0 takes the mean over all of them.
     """
 
     def __init__(
@@ -75,6 +102,7 @@ class ResNetEncoder(nn.Module):
         widths: tuple[int, ...] = (64, 128, 256, 512),
         use_depth: bool = False,
         proprio_dim: int = 0,
+        place_channels: int = 0,
     ) -> None:
         super().__init__()
         if image_size % 32:
@@ -82,7 +110,8 @@ class ResNetEncoder(nn.Module):
         self.use_depth = use_depth
         self.proprio_dim = proprio_dim
         self.trunk = ResidualTrunk(4 if use_depth else 3, widths)
-        self.project = nn.Linear(widths[-1] + proprio_dim, latent_dim)
+        self.summary = MapSummary(widths[-1], (image_size // 32) ** 2, place_channels)
+        self.project = nn.Linear(self.summary.size + proprio_dim, latent_dim)
 
     @torch.jit.export
     def feature_map(self, image_BSSC: Tensor, depth_B1SS: Tensor | None = None) -> Tensor:
@@ -98,7 +127,7 @@ class ResNetEncoder(nn.Module):
 
     def forward(self, image_BSSC: Tensor, depth_B1SS: Tensor | None = None, proprio_BP: Tensor | None = None) -> Tensor:
         """Return latents [B, D] of uint8 RGB images [B, S, S, 3]."""
-        pooled_BC = self.feature_map(image_BSSC, depth_B1SS).mean(dim=(2, 3))
+        pooled_BC = self.summary(self.feature_map(image_BSSC, depth_B1SS).flatten(2).transpose(1, 2))
         if self.proprio_dim > 0:
             if proprio_BP is None:
                 proprio_BP = torch.zeros(pooled_BC.size(0), self.proprio_dim, device=pooled_BC.device)
@@ -115,6 +144,7 @@ class DrivingEncoder(nn.Module):
         latent_dim: D.
         widths: Channels of the four stages.
         head_count: Attention heads.
+        place_channels: Channels kept of each position of the map; 0 takes the mean over all of them.
     """
 
     def __init__(
@@ -123,6 +153,7 @@ class DrivingEncoder(nn.Module):
         latent_dim: int,
         widths: tuple[int, ...] = (64, 128, 256, 512),
         head_count: int = 4,
+        place_channels: int = 0,
     ) -> None:
         super().__init__()
         if image_size % 32:
@@ -133,7 +164,8 @@ class DrivingEncoder(nn.Module):
         self.norm = nn.LayerNorm(widths[-1])
         self.mix = nn.Linear(widths[-1], 3 * widths[-1])
         self.out = nn.Linear(widths[-1], widths[-1])
-        self.project = nn.Linear(widths[-1], latent_dim)
+        self.summary = MapSummary(widths[-1], (image_size // 32) ** 2, place_channels)
+        self.project = nn.Linear(self.summary.size, latent_dim)
 
     def forward(self, image_BSSC: Tensor, depth_B1SS: Tensor | None = None, proprio_BP: Tensor | None = None) -> Tensor:
         """Return latents [B, D] of uint8 RGB images [B, S, S, 3]; depth and proprioception are not used."""
@@ -146,5 +178,5 @@ class DrivingEncoder(nn.Module):
         )
         gathered = nn.functional.scaled_dot_product_attention(query, key, value)
         map_BXC = map_BXC + self.out(gathered.transpose(1, 2).reshape(batch, places, width))
-        result: Tensor = self.project(map_BXC.mean(dim=1))
+        result: Tensor = self.project(self.summary(map_BXC))
         return result

@@ -7,6 +7,7 @@ P = proprioception size.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -18,44 +19,96 @@ from world_model.errors import DataError
 from world_model.models.config import ModelConfig
 
 PICTURE_ENCODERS = ("resnet", "driving")
+_RESIDENT_SHARE = 0.6
+"""Of a GPU's free memory that pictures may take; networks and activations need the rest."""
+_READERS = 8
 
 
 class ClipSampler:
     """Draws short clips uniformly from all episodes.
+
+    On a GPU with room for them the pictures are copied there once and cut there; else they are read where they lie.
 
     Args:
         episodes: Each longer than ``sequence``.
         model: Whether depth and proprioception are wanted.
         sequence: Frames per clip L.
         seed: Same seed, same clips.
+        device: Where the pictures are wanted; None: on the processor.
 
     Raises:
         DataError: An episode is too short.
     """
 
-    def __init__(self, episodes: Sequence[Episode], model: ModelConfig, sequence: int, seed: int) -> None:
+    def __init__(
+        self,
+        episodes: Sequence[Episode],
+        model: ModelConfig,
+        sequence: int,
+        seed: int | Sequence[int],
+        device: torch.device | None = None,
+    ) -> None:
         for episode in episodes:
             if len(episode) < sequence:
                 raise DataError(f"episode {episode.name} has {len(episode)} frames, expected at least {sequence}")
         self._episodes, self._model, self._sequence = list(episodes), model, sequence
-        self._rng = np.random.default_rng(seed)
         starts = np.array([len(episode) - sequence + 1 for episode in episodes], float)
         self._share = starts / starts.sum()
+        self._first = np.cumsum([0, *map(len, episodes)])
+        self._resident = _resident(self._episodes, device)
+        self.reseed(seed)
 
-    def columns(self, batch: int) -> list[Tensor]:
+    def reseed(self, seed: int | Sequence[int]) -> None:
+        """Go on with the clips of another seed."""
+        self._rng = np.random.default_rng(seed)
+
+    def columns(self, batch: int, stills: int = 0) -> list[Tensor]:
         """Return images uint8 [B, L, S, S, 3] and actions [B, L, A], then what else the model takes.
 
-        That is depth [B, L, 1, S, S] and proprioception [B, L, P], in this order.
+        That is depth [B, L, 1, S, S] and proprioception [B, L, P], in this order; with ``stills`` further single
+        pictures [stills, S, S, 3] come last, each mirrored at random.
         """
-        parts = []
+        parts, frames = [], []
         for index in self._rng.choice(len(self._episodes), size=batch, p=self._share):
             episode = self._episodes[index]
             start = int(self._rng.integers(len(episode) - self._sequence + 1))
             window = slice(start, start + self._sequence)
-            arrays = [episode.image_TSSC[window], np.asarray(episode.action_TA[window], np.float32)]
+            arrays = [np.asarray(episode.action_TA[window], np.float32)]
             arrays += [np.asarray(array[window], np.float32) for array in _extra(episode, self._model)]
             parts.append(arrays)
-        return [torch.from_numpy(np.stack(column)) for column in zip(*parts)]
+            frames.append(self._first[index] + np.arange(start, start + self._sequence))
+        rest = [torch.from_numpy(np.stack(column)) for column in zip(*parts)]
+        columns = [self._images(np.concatenate(frames)).unflatten(0, (batch, self._sequence)), *rest]
+        return [*columns, self._stills(stills)] if stills else columns
+
+    def _stills(self, count: int) -> Tensor:
+        image_NSSC = self._images(self._rng.integers(self._first[-1], size=count))
+        mirror_N = torch.from_numpy(self._rng.random(count) < 0.5).to(image_NSSC.device)
+        return torch.where(mirror_N.view(-1, 1, 1, 1), image_NSSC.flip(2), image_NSSC)
+
+    def _images(self, frame_N: np.ndarray) -> Tensor:
+        """Return frames by their number in all episodes together."""
+        index_N = np.searchsorted(self._first, frame_N, side="right") - 1
+        places = list(zip(index_N.tolist(), (frame_N - self._first[index_N]).tolist()))
+        if self._resident:
+            return torch.stack([self._resident[index][row] for index, row in places])
+        return torch.from_numpy(np.stack([self._episodes[index].image_TSSC[row] for index, row in places]))
+
+
+def _resident(episodes: Sequence[Episode], device: torch.device | None) -> list[Tensor]:
+    """Return the pictures of each episode on a GPU, [T, S, S, 3]; none without a GPU, or with too small a one."""
+    if device is None or device.type != "cuda":
+        return []
+    free, _ = torch.cuda.mem_get_info(device)
+    if sum(episode.image_TSSC.nbytes for episode in episodes) > _RESIDENT_SHARE * free:
+        return []
+    images: list[Tensor] = []
+    with ThreadPoolExecutor(_READERS) as pool:
+        for first in range(0, len(episodes), _READERS):
+            # Copied: torch wants arrays that could be written to.
+            read = pool.map(lambda episode: np.array(episode.image_TSSC), episodes[first : first + _READERS])
+            images += [torch.from_numpy(image_TSSC).to(device) for image_TSSC in read]
+    return images
 
 
 def check_inputs(episodes: EpisodeSet, names: Sequence[str], model: ModelConfig) -> None:
@@ -86,7 +139,8 @@ def encoder_inputs(model: ModelConfig) -> dict[str, int]:
 
 def latents_of(encoder: nn.Module, episode: Episode, model: ModelConfig) -> np.ndarray:
     """Return the latents of an episode's frames, float32 [T, D], from all that the encoder takes."""
-    return encode_episode(encoder, episode, encoder_inputs(model), 32 if model.encoder in PICTURE_ENCODERS else 256)
+    is_small = model.encoder in PICTURE_ENCODERS and not next(encoder.parameters(), torch.empty(0)).is_cuda
+    return encode_episode(encoder, episode, encoder_inputs(model), 32 if is_small else 256)
 
 
 def optional_inputs(extra: Sequence[Tensor], model: ModelConfig) -> tuple[Tensor | None, Tensor | None]:

@@ -10,14 +10,17 @@ from typing import Any, ClassVar
 from world_model.errors import ConfigError
 from world_model.models.config import ModelConfig
 from world_model.runtime.conditioning import Retrieval
+from world_model.training.family_config import FamilyConfig, TimeShares
 from world_model.typed_config import config_from, read_config
 
 __all__ = [
+    "FamilyConfig",
     "LossConfig",
     "ModelConfig",
     "OptimiserConfig",
     "PictureConfig",
     "StageConfig",
+    "TimeShares",
     "TrainConfig",
     "config_from",
     "load_config",
@@ -101,6 +104,8 @@ class PictureConfig(OptimiserConfig):
 
     Attributes:
         horizon_weight: Weight of the last imagined frame relative to the first, geometric in between.
+        stills: Further single pictures per step, of which only the picture is asked back, each mirrored at random:
+            frames of a film are nearly alike.
     """
 
     steps: int = 20000
@@ -111,6 +116,7 @@ class PictureConfig(OptimiserConfig):
     learning_rate: float = 3e-4
     warm_up: int = 500
     horizon_weight: float = 2.0
+    stills: int = 0
 
     _where: ClassVar[str] = "pictures"
 
@@ -127,6 +133,7 @@ class LossConfig:
 
     Attributes:
         reconstruction: Of the mean absolute error of decoded pictures.
+        squared: Of their mean squared error, which is what PSNR judges; 0 leaves it out.
         perceptual: Of the difference between features of decoded and real pictures (LPIPS).
         prediction: Of the squared error of imagined latents.
         kl: Of the divergence between what an RSSM expects and what it sees.
@@ -136,6 +143,7 @@ class LossConfig:
     """
 
     reconstruction: float = 1.0
+    squared: float = 0.0
     perceptual: float = 0.0
     prediction: float = 1.0
     kl: float = 0.1
@@ -152,6 +160,7 @@ class LossConfig:
         """Return the weight of each term by its name."""
         return {
             "reconstruction": self.reconstruction,
+            "squared": self.squared,
             "perceptual": self.perceptual,
             "prediction": self.prediction,
             "prediction_memory": self.prediction,
@@ -191,6 +200,10 @@ class TrainConfig:
         freeze_memory: Leave the memory branch as the source trained it.
         memory_shrink: Factor on the corrections that the source's memory branch makes to what it copies.
         start_from: Artifact or checkpoint folder to fine-tune from; empty: from scratch.
+        minutes: Time for the whole run [min]: pictures, path foresight and transitions take their ``time`` of it, their
+            ``steps`` do not count. 0: by steps.
+        time: Shares of it.
+        family: What ``wm family`` simulates.
     """
 
     name: str = "tiny"
@@ -214,6 +227,9 @@ class TrainConfig:
     freeze_memory: bool = False
     memory_shrink: float = 1.0
     start_from: str = ""
+    minutes: float = 0.0
+    time: TimeShares = field(default_factory=TimeShares)
+    family: FamilyConfig = field(default_factory=FamilyConfig)
 
     def __post_init__(self) -> None:
         """Refuse horizons that are not ascending and positive, and too short a schedule."""
@@ -223,6 +239,10 @@ class TrainConfig:
             raise ConfigError(f"path_steps is {self.path_steps}, expected more than 10")
         if self.patience < 0:
             raise ConfigError(f"patience is {self.patience}, expected 0 or more")
+        if self.minutes < 0.0:
+            raise ConfigError(f"minutes are {self.minutes}, expected 0 or more")
+        if self.pictures.stills and (self.model.use_depth or self.model.proprio_dim):
+            raise ConfigError(f"pictures.stills is {self.pictures.stills}, but stills have no depth or proprioception")
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready entries."""
@@ -231,6 +251,10 @@ class TrainConfig:
     def weights(self) -> dict[str, float]:
         """Return the weight of each loss by its name."""
         return self.losses.weights()
+
+    def seconds_of(self, part: str) -> float:
+        """Return how long a part of ``time`` may take [s]; 0 where the run goes by steps."""
+        return 60.0 * self.minutes * float(getattr(self.time, part))
 
 
 def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:

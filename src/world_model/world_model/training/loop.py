@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,14 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
+from world_model.training.budget import Budget, set_rates
 from world_model.training.checkpoints import RunConfig, check_same_run, load_checkpoint, save_checkpoint
 from world_model.training.config import StageConfig
 from world_model.training.early_stop import BestWeights
 from world_model.training.losses import total
 from world_model.training.report import Report
 
-Terms = dict[str, float]
+Terms = Mapping[str, float]
 Schedule = Callable[[torch.optim.Optimizer, int, StageConfig], None]
 """Sets the rates of an optimiser for a step."""
 Draw = Callable[[], Sequence[Tensor]]
@@ -32,6 +33,24 @@ Draw = Callable[[], Sequence[Tensor]]
 _GATES = ("alpha", "sharpness", "ridge", "relocate")
 _LOG_EVERY = 100
 _SAY_EVERY = 500
+_CHECKPOINTS = 10
+"""Of a stage with a budget of time: checkpoints and validations, evenly spread."""
+
+
+class LazyTerms(Mapping[str, float]):
+    """Losses that are fetched from the device when they are looked at: it need not be waited for at every step."""
+
+    def __init__(self, terms: Mapping[str, Tensor]) -> None:
+        self._terms = terms
+
+    def __getitem__(self, name: str) -> float:
+        return float(self._terms[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._terms)
+
+    def __len__(self) -> int:
+        return len(self._terms)
 
 
 @dataclass
@@ -70,7 +89,8 @@ def make_optimiser(model: nn.Module, config: StageConfig) -> torch.optim.AdamW:
         {"params": rest, "weight_decay": config.weight_decay, "factor": 1.0},
         {"params": fast, "weight_decay": 0.0, "factor": config.gate_rate},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    is_on_gpu = next(model.parameters()).is_cuda
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True if is_on_gpu else None)
 
 
 def rate_at(step: int, config: StageConfig) -> float:
@@ -114,7 +134,8 @@ class Loop:
         folder: Where checkpoint and log go; None keeps neither.
         fabric: Devices and precision; default: as configured.
         weights: Of the named losses; default: as configured.
-        schedule: Rates of each step.
+        schedule: Rates of each step; by ``set_rates`` where there is a budget.
+        budget: Time instead of steps: the stage ends with it, and the rates follow the share of it that is gone.
     """
 
     def __init__(
@@ -128,16 +149,18 @@ class Loop:
         *,
         weights: Mapping[str, float] | None = None,
         schedule: Schedule = warm_cosine,
+        budget: Budget | None = None,
     ) -> None:
-        self._config, self._settings, self._schedule = config, settings, schedule
+        self._config, self._settings, self._schedule, self._budget = config, settings, schedule, budget
         self._weights = config.weights() if weights is None else weights
         self._folder = None if folder is None else Path(folder)
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
         self.fabric = fabric or make_fabric(settings)
         self._model = model
+        losses.to(self.fabric.device)
         self._losses, self._optimiser = self.fabric.setup(losses, make_optimiser(model, settings))
-        self.step = 0
+        self.step, self._checkpoints = 0, 0
 
     @property
     def parts_count(self) -> int:
@@ -145,12 +168,14 @@ class Loop:
         return self._settings.accumulate * self.fabric.world_size
 
     def resume(self) -> None:
-        """Take up the last checkpoint, if there is one.
+        """Take up the last checkpoint, if there is one; a budget counts from here, or goes on from what it used.
 
         Raises:
             ArtifactError: It cannot be read.
             ConfigError: It was made with another configuration.
         """
+        if self._budget is not None:
+            self._budget.start()
         path = None if self._folder is None else self._folder / "last.pt"
         if path is not None and path.is_file():
             checkpoint = load_checkpoint(path)
@@ -158,6 +183,9 @@ class Loop:
             self._model.load_state_dict(checkpoint["model"])
             self._optimiser.load_state_dict(checkpoint["optimiser"])
             self.step = int(checkpoint["step"])
+            if self._budget is not None:
+                self._budget.start(float(checkpoint["used_s"]))
+                self._checkpoints = int(self._budget.share * _CHECKPOINTS)
 
     def run(
         self,
@@ -176,19 +204,20 @@ class Loop:
                 returns its losses. 0 trains to the end and keeps the last.
         """
         terms: Terms = {}
-        steps = self._settings.steps
         best = BestWeights(self._model, patience) if patience and validate is not None else None
         if best is not None and validate is not None:
             self._is_over(best, self._validated(validate))
         self._model.train()
-        while self.step < steps:
+        is_last = self._is_done()
+        while not is_last:
             terms = take()
             self.step += 1
-            is_last = self.step == steps
+            progress(Progress(self.step, self._expected_steps(), terms))
+            # Asked once: a step that is the last by this clock must be logged and kept as such.
+            is_last = self._is_done()
             if self.step % _LOG_EVERY == 0 or is_last:
                 self._log("train", terms)
-            progress(Progress(self.step, steps, terms))
-            if self.step % self._config.validate_every == 0 or is_last:
+            if self._is_due() or is_last:
                 self.save()
                 if validate is not None:
                     terms = self._validated(validate)
@@ -196,10 +225,27 @@ class Loop:
                     break
         self._model.eval()
         if best is None:
-            return terms
+            return dict(terms)
         best.restore()
         self.save()
         return dict(best.terms)
+
+    def _is_done(self) -> bool:
+        if self._budget is None:
+            return self.step >= self._settings.steps
+        return self._budget.share >= 1.0
+
+    def _is_due(self) -> bool:
+        """Return whether a checkpoint is due."""
+        if self._budget is None:
+            return self.step % self._config.validate_every == 0
+        before, self._checkpoints = self._checkpoints, int(self._budget.share * _CHECKPOINTS)
+        return self._checkpoints > before
+
+    def _expected_steps(self) -> int:
+        if self._budget is None:
+            return self._settings.steps
+        return round(self.step / max(self._budget.share, 1e-6))
 
     def _validated(self, validate: Callable[[], Terms]) -> Terms:
         self._model.eval()
@@ -219,24 +265,28 @@ class Loop:
             parts: The step's batch, divided into ``parts_count`` equal parts of the tensors that the losses take.
         """
         settings = self._settings
-        self._schedule(self._optimiser, self.step, settings)
-        sums: Terms = {}
+        if self._budget is None:
+            self._schedule(self._optimiser, self.step, settings)
+        else:
+            set_rates(self._optimiser, self.step, self._budget.share, settings)
+        sums: dict[str, Tensor] = {}
         mine = parts[self.fabric.global_rank :: self.fabric.world_size]
         for index, part in enumerate(mine):
             with self._local_until(index == len(mine) - 1):
                 terms = self._losses(*self.fabric.to_device(list(part)))
                 self.fabric.backward(total(terms, self._weights) / settings.accumulate)
             for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) / settings.accumulate
+                share = value.detach() / settings.accumulate
+                sums[name] = sums[name] + share if name in sums else share
         self.fabric.clip_gradients(self._losses, self._optimiser, max_norm=settings.clip_norm)
         self._optimiser.step()
         self._optimiser.zero_grad()
-        return sums
+        return LazyTerms(sums)
 
     @torch.no_grad()
     def mean_terms(self, parts: Sequence[Sequence[Tensor]]) -> Terms:
         """Return the mean losses over parts of equal size, without changing anything."""
-        sums: Terms = {}
+        sums: dict[str, float] = {}
         for part in parts:
             # The plain module: validation takes no part in what the processes exchange.
             for name, value in self._losses.module(*self.fabric.to_device(list(part))).items():
@@ -247,6 +297,7 @@ class Loop:
         """Write the checkpoint, complete or not at all."""
         if self.fabric.global_rank == 0 and self._folder is not None:
             entries = {"config": self._config.to_json(), "step": self.step, "model": self._model.state_dict()}
+            entries |= {} if self._budget is None else {"used_s": self._budget.used_s}
             save_checkpoint(self._folder / "last.pt", {**entries, "optimiser": self._optimiser.state_dict()})
 
     def _local_until(self, is_last: bool) -> AbstractContextManager[None]:
@@ -263,7 +314,8 @@ class Loop:
             writer = csv.writer(file)
             if is_new:
                 writer.writerow(["step", "kind", "term", "value"])
-            writer.writerows([self.step, kind, name, f"{value:.6f}"] for name, value in terms.items())
+            seconds = {} if self._budget is None else {"seconds": self._budget.used_s}
+            writer.writerows([self.step, kind, name, f"{value:.6f}"] for name, value in {**terms, **seconds}.items())
 
 
 def run_stage(

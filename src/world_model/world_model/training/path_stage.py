@@ -20,6 +20,7 @@ from world_model.models.forecaster import horizon_features
 from world_model.models.path import ERROR_SCALE
 from world_model.models.transition import Transition
 from world_model.runtime.conditioning import MOTION_FEATURES
+from world_model.training.budget import budget_of
 from world_model.training.config import StageConfig, TrainConfig
 from world_model.training.loop import Loop, one_cycle, run_stage
 from world_model.training.report import QUIET, Report
@@ -60,7 +61,8 @@ def train_path(
         report: Told after each step.
     """
     settings = StageConfig(steps=config.path_steps, batch=_BATCH, learning_rate=2e-3, weight_decay=1e-2)
-    loop = Loop(config, settings, model.path, PathLosses(model, horizons_s), folder, schedule=one_cycle)
+    losses, budget = PathLosses(model, horizons_s), budget_of(config, "path")
+    loop = Loop(config, settings, model.path, losses, folder, schedule=one_cycle, budget=budget)
     run_stage(loop, lambda seed: partial(_draw, data, _BATCH, np.random.default_rng(seed)), config.seed, "path", report)
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ from world_model.models.factory import make_decoder, make_encoder, make_transiti
 from world_model.models.residual import ResidualBlock
 from world_model.optional import extra
 from world_model.runtime.conditioning import MOTION_FEATURES
+from world_model.runtime.pictures import psnr_per_picture
+from world_model.training.budget import Budget, budget_of
 from world_model.training.clips import ClipSampler, optional_inputs
 from world_model.training.config import TrainConfig
 from world_model.training.loop import Loop, Progress, Terms, divide
@@ -65,8 +68,8 @@ class Pictures(nn.Module):
 class PictureLosses(nn.Module):
     """The networks of this stage with their losses around them: tensors of clips in, named terms out.
 
-    Terms: ``reconstruction``, ``prediction``, ``magnitude``, ``variance``, ``covariance``; ``perceptual`` where it
-    has a weight, and what the context brings of its own.
+    Terms: ``reconstruction``, ``prediction``, ``magnitude``, ``variance``, ``covariance``; ``squared`` and
+    ``perceptual`` where they have a weight, and what the context brings of its own.
 
     Args:
         pictures: The networks.
@@ -81,6 +84,7 @@ class PictureLosses(nn.Module):
         super().__init__()
         self.pictures, self.perceptual = pictures, perceptual
         self._model, self._settings, self._step_s = config.model, config.pictures, step_s
+        self._squared = config.losses.squared > 0
         imagined = config.pictures.sequence - config.pictures.burn_in
         self.register_buffer("weight_N", horizon_weights(imagined, config.pictures.horizon_weight))
 
@@ -88,20 +92,27 @@ class PictureLosses(nn.Module):
         """Return the named losses of clips, see ``ClipSampler.columns``."""
         render: Any = self.pictures.decoder.render
         layers = self.pictures.layers() if self._settings.checkpoint_activations and self.training else ()
+        stills, extra = (extra[-1:], extra[:-1]) if self._settings.stills else ((), extra)
         with recomputed(layers):
-            image_XSSC = image_BLSSC.flatten(0, 1)
+            image_XSSC = torch.cat([image_BLSSC.flatten(0, 1), *stills])
             given = optional_inputs([tensor.flatten(0, 1) for tensor in extra], self._model)
             latent_XD = self.pictures.encoder(image_XSSC, *given)
             rendered_X3SS = render(latent_XD)
         # Sums over many values; half precision would lose what they are about.
         with torch.autocast(image_BLSSC.device.type, enabled=False):
+            latent_XD = latent_XD.float()
             terms = self._picture_terms(rendered_X3SS.float(), image_XSSC)
-            terms |= latent_terms(latent_XD.float())
-        return terms | self._imagination_terms(latent_XD.unflatten(0, image_BLSSC.shape[:2]), action_BLA)
+            terms |= latent_terms(latent_XD)
+            in_clips = image_BLSSC.size(0) * image_BLSSC.size(1)
+            clip_BLD = latent_XD[:in_clips].unflatten(0, image_BLSSC.shape[:2])
+            return terms | self._imagination_terms(clip_BLD, action_BLA)
 
     def _picture_terms(self, rendered_X3SS: Tensor, image_XSSC: Tensor) -> dict[str, Tensor]:
         truth_X3SS = image_XSSC.permute(0, 3, 1, 2).float() / 255.0
-        terms = {"reconstruction": reconstruction_loss((rendered_X3SS + 1.0) / 2.0, truth_X3SS)}
+        decoded_X3SS = (rendered_X3SS + 1.0) / 2.0
+        terms = {"reconstruction": reconstruction_loss(decoded_X3SS, truth_X3SS)}
+        if self._squared:
+            terms["squared"] = (decoded_X3SS - truth_X3SS).square().mean()
         if self.perceptual is not None:
             terms["perceptual"] = self.perceptual(rendered_X3SS, 2.0 * truth_X3SS - 1.0)
         return terms
@@ -140,19 +151,27 @@ class PictureTrainer:
         folder: Where checkpoints and logs go.
         step_s: Time between frames [s].
         fabric: Devices and precision; default: as configured.
+        budget: Time instead of steps; default: as configured.
 
     Raises:
         ArtifactError: The perceptual loss is wanted, and its weights cannot be read.
     """
 
     def __init__(
-        self, config: TrainConfig, pictures: Pictures, folder: Path, step_s: float, fabric: Fabric | None = None
+        self,
+        config: TrainConfig,
+        pictures: Pictures,
+        folder: Path,
+        step_s: float,
+        fabric: Fabric | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        self._config = config
+        self._config, self._pictures = config, pictures
         wanted = config.losses.perceptual > 0
         perceptual = extra("perceptual").load_perceptual(Path(config.losses.perceptual_path)) if wanted else None
         losses = PictureLosses(pictures, config, perceptual, step_s)
-        self._loop = Loop(config, config.pictures, pictures, losses, folder, fabric)
+        self._budget = budget or budget_of(config, "pictures")
+        self._loop = Loop(config, config.pictures, pictures, losses, folder, fabric, budget=self._budget)
 
     def fit(
         self,
@@ -160,27 +179,51 @@ class PictureTrainer:
         valid: Sequence[Episode] = (),
         progress: Callable[[Progress], None] = lambda _: None,
     ) -> Terms:
-        """Train to the configured number of steps and return the last validation's (or last step's) losses.
+        """Train to the configured number of steps, or for the budget, and return the last losses.
+
+        They are those of the last validation where there are held-out episodes, else of the last step.
 
         Raises:
             DataError: A episode is shorter than a clip.
         """
-        loop = self._loop
+        loop, seed = self._loop, self._config.seed
+        sampler = self._sampler(train, seed, loop.fabric.device)
+        # Afterwards: what is copied to the device takes no time from learning.
         loop.resume()
-        sampler = self._sampler(train, self._config.seed * 1000 + loop.step)
+        sampler.reseed(seed * 1000 + loop.step)
         check = partial(self.validate, valid) if len(valid) else None
         return loop.run(lambda: self.one_step(sampler), check, progress)
 
     def one_step(self, sampler: ClipSampler) -> Terms:
         """Take one optimiser step on fresh clips and return its losses."""
-        count = self._loop.parts_count
-        return self._loop.take_step(divide(sampler.columns(self._config.pictures.batch * count), count))
+        count, settings = self._loop.parts_count, self._config.pictures
+        if self._budget is not None:
+            # A run that goes on draws what one that was not interrupted would have drawn.
+            sampler.reseed([self._config.seed, self._loop.step])
+        columns = sampler.columns(settings.batch * count, settings.stills * count)
+        return self._loop.take_step(divide(columns, count))
 
     def validate(self, episodes: Sequence[Episode]) -> Terms:
-        """Return the mean losses over fixed clips of held-out episodes."""
+        """Return the mean losses over fixed clips of held-out episodes, and with a budget the PSNR [dB] of pictures."""
+        settings = self._config.pictures
         sampler = self._sampler(episodes, 12345)
-        batch = self._config.pictures.batch
-        return self._loop.mean_terms([sampler.columns(batch) for _ in range(_VALIDATION_BATCHES)])
+        drawn = [sampler.columns(settings.batch, settings.stills) for _ in range(_VALIDATION_BATCHES)]
+        terms = self._loop.mean_terms(drawn)
+        if self._budget is None:
+            return terms
+        return {**terms, "psnr_db": held_out_psnr(self._pictures, episodes, self._loop.fabric.device)}
 
-    def _sampler(self, episodes: Sequence[Episode], seed: int) -> ClipSampler:
-        return ClipSampler(episodes, self._config.model, self._config.pictures.sequence, seed)
+    def _sampler(self, episodes: Sequence[Episode], seed: int, device: torch.device | None = None) -> ClipSampler:
+        return ClipSampler(episodes, self._config.model, self._config.pictures.sequence, seed, device)
+
+
+def held_out_psnr(pictures: Pictures, episodes: Sequence[Episode], device: torch.device, count: int = 256) -> float:
+    """Return the mean PSNR of pictures that were encoded and decoded, some spread over all episodes [dB]."""
+    each = max(count // len(episodes), 1)
+    scores = []
+    with torch.inference_mode():
+        for episode in episodes:
+            rows = np.linspace(0, len(episode) - 1, min(each, len(episode))).astype(int)
+            image_NSSC = torch.from_numpy(np.asarray(episode.image_TSSC)[rows]).to(device)
+            scores.append(psnr_per_picture(pictures.decoder(pictures.encoder(image_NSSC)), image_NSSC))
+    return float(torch.cat(scores).mean())

@@ -28,6 +28,7 @@ from world_model.runtime.artifacts import Manifest
 from world_model.training.clips import encoder_inputs
 from world_model.training.config import TrainConfig
 from world_model.training.distributed import TransitionRun, fit_transition
+from world_model.training.loop import Terms
 from world_model.training.preparation import make_sequences, write_reference
 from world_model.training.report import Report
 from world_model.training.sequences import TrainingSequence
@@ -112,7 +113,7 @@ def train_transitions(
     valid: Sequence[TrainingSequence],
     out: Path,
     report: Report,
-) -> dict[str, float]:
+) -> Terms:
     """Train both transitions in place; return the last losses of the first.
 
     Path foresight and a view warp that had a stage of its own stay as they are.
@@ -160,7 +161,7 @@ def manifest_entries(
 
 
 def _account(
-    config: TrainConfig, episodes: EpisodeSet, names: Sequence[str], losses: dict[str, float], seconds: float
+    config: TrainConfig, episodes: EpisodeSet, names: Sequence[str], losses: Terms, seconds: float
 ) -> dict[str, Any]:
     frames = sum(episodes.manifest.episodes[name]["frames"] for name in names)
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -31,18 +31,19 @@ def make_sequences(
     config: TrainConfig, episodes: EpisodeSet, names: Sequence[str], stages: Stages, workers: int
 ) -> list[TrainingSequence]:
     """Return two sequences per episode: with the recorded future actions, and with the last action held."""
+    known = {**stages.latents, **stages.held_out}
     latents = {
-        name: stages.latents[name]
-        if name in stages.latents
-        else latents_of(stages.encoder, episodes.episode(name), config.model)
+        name: known[name] if name in known else latents_of(stages.encoder, episodes.episode(name), config.model)
         for name in names
     }
     jobs = [(name, known, latents[name]) for name in names for known in (True, False)]
     work = partial(_make_sequence, config, episodes.path, stages.motion, stages.transition)
     if workers <= 1:
         return [work(job) for job in jobs]
-    with ProcessPoolExecutor(workers, mp_context=torch.multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(work, jobs))
+    # Handed over once per process: a large network for each of hundreds of jobs would take longer than they do.
+    spawn = torch.multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, initializer=_take_work, initargs=(work,)) as pool:
+        return list(pool.map(_do_work, jobs))
 
 
 def fit_ridge(sequences: Sequence[TrainingSequence], steps: Sequence[int]) -> np.ndarray:
@@ -74,6 +75,17 @@ def write_reference(
     space.save(
         path / REFERENCE_NAME, ridge=fit_ridge(sequences, config.horizons), ridge_steps=np.array(config.horizons)
     )
+
+
+_work: list[Callable[[_Job], TrainingSequence]] = []
+
+
+def _take_work(work: Callable[[_Job], TrainingSequence]) -> None:
+    _work[:] = [work]
+
+
+def _do_work(job: _Job) -> TrainingSequence:
+    return _work[0](job)
 
 
 def _make_sequence(

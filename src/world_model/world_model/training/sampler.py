@@ -68,7 +68,7 @@ class Sampler:
         self._sequences = list(sequences)
         self._steps = np.array(steps)
         self._sequence, self._burn_in, self._positions = sequence, burn_in, positions
-        self._rng = np.random.default_rng(seed)
+        self.reseed(seed)
         lengths = np.array([len(e.stamp_T) - sequence - max(steps) for e in self._sequences], float)
         self._judged = [judged_rows(e.measured_T, self._steps) for e in self._sequences]
         lengths = np.array([max(n, 0) if judged_T.any() else 0 for n, judged_T in zip(lengths, self._judged)], float)
@@ -79,6 +79,10 @@ class Sampler:
                 "some of which lie a horizon apart"
             )
         self._share = lengths / lengths.sum()
+
+    def reseed(self, seed: int | Sequence[int]) -> None:
+        """Go on with the batches of another seed."""
+        self._rng = np.random.default_rng(seed)
 
     def columns(self, batch: int, memory_dropout: float = 0.0) -> list[Tensor]:
         """Return the tensors of a batch as ``Batch.columns``; arguments as ``draw``."""

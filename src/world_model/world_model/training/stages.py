@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,8 @@ from world_model.training.report import Report
 from world_model.training.sequences import told_poses
 from world_model.training.view_stage import train_views, view_pairs
 
-_SAMPLE_IMAGES = 6000
+# Of 64 px; of larger ones fewer fit into memory, yet enough for a read-out from the largest latent.
+_SAMPLE_IMAGES, _LEAST_SAMPLE_IMAGES = 6000, 2000
 _SAMPLE_TRACKS = 12
 # From so many episodes on one in so many can be spared to measure on.
 _MANY_DRIVES = 10
@@ -41,13 +42,14 @@ _MANY_DRIVES = 10
 
 @dataclass
 class Stages:
-    """What the stages before the transition produced."""
+    """What the stages before the transition produced; latents of the episodes to learn from, and of those held out."""
 
     encoder: nn.Module
     decoder: nn.Module
     motion: MotionModel
     transition: Transition
     latents: dict[str, np.ndarray]
+    held_out: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def prepare(
@@ -59,11 +61,13 @@ def prepare(
         ConfigError: Encoder and decoder do not go together.
         DataError: Episodes lack what the encoder takes, or the motion model cannot be fitted.
     """
-    report = report or Report()
+    report, held_out = report or Report(), {}
     check_parts(config)
     if config.model.encoder in PICTURE_ENCODERS:
         encoder, decoder = train_pictures(config, episodes, names, out, report)
-        latents = encode_all(config, encoder, episodes, names, report)
+        every = encode_all(config, encoder, episodes, [*names, *episodes.names("valid")], report)
+        latents = {name: every[name] for name in names}
+        held_out = {name: latent_TD for name, latent_TD in every.items() if name not in latents}
     else:
         encoder = find_encoder(config, episodes, names, out, report)
         latents = encode_all(config, encoder, episodes, names, report)
@@ -81,7 +85,7 @@ def prepare(
         shrink_corrections(transition, config.memory_shrink)
     train_view_stage(config, transition, episodes, latents, out, report)
     train_path_stage(config, transition, episodes, latents, motion, out, report)
-    return Stages(encoder, decoder, motion, transition, latents)
+    return Stages(encoder, decoder, motion, transition, latents, held_out)
 
 
 def check_parts(config: TrainConfig) -> None:
@@ -291,7 +295,9 @@ def sample_images(episodes: EpisodeSet, names: Sequence[str]) -> np.ndarray:
 
 def sample_rows(episode: Episode, episode_count: int) -> slice:
     """Return which frames of an episode ``sample_images`` takes."""
-    return slice(0, None, max(len(episode) * episode_count // _SAMPLE_IMAGES, 1))
+    side = episode.image_TSSC.shape[1]
+    most = min(_SAMPLE_IMAGES, max(_SAMPLE_IMAGES * 64**2 // side**2, _LEAST_SAMPLE_IMAGES))
+    return slice(0, None, max(len(episode) * episode_count // most, 1))
 
 
 def source_state(config: TrainConfig, part: str) -> dict[str, torch.Tensor]:

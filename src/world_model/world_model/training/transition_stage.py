@@ -19,11 +19,13 @@ from torch.utils.checkpoint import checkpoint
 from world_model.models.transition import Transition
 from world_model.optional import extra
 from world_model.runtime.tensors import Observed, Retrieved
+from world_model.training.budget import Budget, budget_of
 from world_model.training.config import TrainConfig
 from world_model.training.loop import Loop, Progress, Terms, divide
 from world_model.training.losses import horizon_weights, prediction_loss
 from world_model.training.sampler import Batch, Sampler
 from world_model.training.sequences import TrainingSequence
+from world_model.training.table_sampler import TableSampler
 
 # A share of the judged frames hears nothing from the memory, as when it is late.
 MEMORY_DROPOUT = 0.05
@@ -154,6 +156,7 @@ class Trainer:
         variance_D: Variance of the latents, the unit of errors; default: what the network normalises with.
         outcomes: Episode -> reward and whether it goes on [T, 2], for an RSSM; NaN where not known.
         fabric: Devices and precision; default: as configured.
+        budget: Time instead of steps; default: as configured.
     """
 
     def __init__(
@@ -165,6 +168,7 @@ class Trainer:
         variance_D: Tensor | None = None,
         outcomes: Mapping[str, np.ndarray] | None = None,
         fabric: Fabric | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._config = config
         self._outcomes = outcomes or {}
@@ -175,7 +179,9 @@ class Trainer:
             model.latent_std.square() if variance_D is None else variance_D,
             config.optimiser.checkpoint_activations,
         )
-        self._loop = Loop(config, config.optimiser, model, losses, folder, fabric)
+        part = "memory" if model.use_memory else "without_memory"
+        self._budget = budget or budget_of(config, part)
+        self._loop = Loop(config, config.optimiser, model, losses, folder, fabric, budget=self._budget)
 
     def fit(
         self,
@@ -185,14 +191,18 @@ class Trainer:
     ) -> Terms:
         """Train as configured and return the last (or, with patience, the best) validation's losses, or last step's."""
         loop, config = self._loop, self._config
+        sampler = self._sampler(train, config.seed)
         loop.resume()
-        sampler = self._sampler(train, config.seed * 1000 + loop.step)
+        sampler.reseed(config.seed * 1000 + loop.step)
         validate = partial(self.validate, valid) if len(valid) else None
         return loop.run(lambda: self.one_step(sampler), validate, progress, config.patience)
 
-    def one_step(self, sampler: Sampler) -> Terms:
+    def one_step(self, sampler: Sampler | TableSampler) -> Terms:
         """Take one optimiser step on a fresh batch and return its losses."""
         count = self._loop.parts_count
+        if self._budget is not None:
+            # A run that goes on draws what one that was not interrupted would have drawn.
+            sampler.reseed([self._config.seed, self._loop.step])
         columns = sampler.columns(self._config.optimiser.batch * count, MEMORY_DROPOUT)
         return self._loop.take_step(parts_of(columns, count))
 
@@ -202,9 +212,11 @@ class Trainer:
         batch = self._config.optimiser.batch
         return self._loop.mean_terms([sampler.columns(batch) for _ in range(_VALIDATION_BATCHES)])
 
-    def _sampler(self, sequences: Sequence[TrainingSequence], seed: int) -> Sampler:
+    def _sampler(self, sequences: Sequence[TrainingSequence], seed: int) -> Sampler | TableSampler:
         o = self._config.optimiser
         shape = (self._config.horizons, o.sequence, o.burn_in, o.positions, seed)
+        if self._budget is not None and not self._outcomes:
+            return TableSampler(sequences, *shape, self._loop.fabric.device)
         if not self._outcomes:
             return Sampler(sequences, *shape)
         made: Sampler = extra("outcomes").OutcomeSampler(sequences, *shape, self._outcomes)

@@ -1,0 +1,256 @@
+"""One of the larger models from nothing to its figures within a given time: worlds, training, evaluation, report.
+
+Each part is skipped when an earlier call has left its result in the run's folder, so a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from world_model.data.bags import BagOptions, read_recording, unusable
+from world_model.data.episodes import EpisodeSet, EpisodeWriter
+from world_model.data.simulated import ACTION_DIM, SimulatedRun, generate
+from world_model.errors import ConfigError, DataError
+from world_model.evaluation.decoded import Codec, judge
+from world_model.evaluation.film_strip import film_strip, write_strip
+from world_model.runtime.artifacts import load_artifact
+from world_model.training.config import TrainConfig
+from world_model.training.pipeline import run_training
+from world_model.training.report import Report
+
+REPORT_NAME, STRIP_NAME = "report.json", "strip.png"
+_WORLDS_NAME = "worlds.json"
+_HELD_OUT_SHARE = 0.25
+_STAGES = ("pictures", "path", "memory", "without_memory")
+
+
+class Phases:
+    """How long each part of a run took [s].
+
+    Args:
+        report: Told when one begins.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, report: Report, clock: Callable[[], float] = time.monotonic) -> None:
+        self._report, self._clock = report, clock
+        self._started = self._since = clock()
+        self._name = ""
+        self.seconds: dict[str, float] = {}
+
+    def begin(self, name: str) -> None:
+        """End the part before, and begin another."""
+        now = self._clock()
+        if self._name:
+            self.seconds[self._name] = round(now - self._since, 1)
+        self._name, self._since = name, now
+        self._report.say(f"[{now - self._started:.0f} s] {name}")
+
+    def end(self) -> None:
+        """End the last part."""
+        self.begin("done")
+        self.seconds["all"] = round(self._clock() - self._started, 1)
+
+
+def on_device(config: TrainConfig, device: str) -> TrainConfig:
+    """Return a run on ``cuda``, ``cpu``, or what there is (``auto``).
+
+    Raises:
+        ConfigError: A GPU is wanted, and there is none.
+    """
+    if device not in ("auto", "cuda", "cpu"):
+        raise ConfigError(f"device is '{device}', expected auto, cuda or cpu")
+    has_gpu = torch.cuda.is_available()
+    if not has_gpu and (device == "cuda" or (device == "auto" and config.family.needs_gpu)):
+        raise ConfigError(f"'{config.name}' not run: no GPU (torch sees no CUDA device; --device cpu takes hours)")
+    if device == "cpu" or not has_gpu:
+        pictures = replace(config.pictures, accelerator="cpu")
+        return replace(config, pictures=pictures, optimiser=replace(config.optimiser, accelerator="cpu"))
+    # The convolutions are most of the work. The transition is small, and its forecasts are compared with numbers.
+    pictures = replace(config.pictures, accelerator="cuda", precision="bf16-mixed")
+    return replace(config, pictures=pictures, optimiser=replace(config.optimiser, accelerator="cuda"))
+
+
+def train_family(
+    config: TrainConfig, out: Path, *, recordings: Sequence[Path] = (), workers: int = 2, report: Report | None = None
+) -> dict[str, Any]:
+    """Make worlds, train, judge and write ``report.json`` and ``strip.png`` into a folder; return the report.
+
+    Args:
+        config: The run, with minutes, on its device.
+        out: Folder of the run; what is there already is used.
+        recordings: Recordings to learn from beside the worlds; the last quarter of each is held out.
+        workers: Processes and threads.
+        report: Told what happens.
+
+    Raises:
+        ConfigError: No minutes, or parts that do not go together.
+        DataError: A recording cannot be used.
+    """
+    if not config.minutes:
+        raise ConfigError("minutes is 0, expected how long the run may take")
+    report = report or Report()
+    phases, config = Phases(report), replace(config, threads=workers)
+    uses_gpu = config.pictures.accelerator == "cuda"
+    if uses_gpu:
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    out.mkdir(parents=True, exist_ok=True)
+    phases.begin("worlds")
+    episodes = make_worlds(config, out, recordings, workers, report)
+    phases.begin("training")
+    run_training(config, episodes.path, out, workers=workers, report=report)
+    phases.begin("evaluation")
+    judged, strip = _judged(config, out, episodes, "cuda" if uses_gpu else "cpu", workers)
+    phases.end()
+    result = {
+        "name": config.name,
+        "minutes": config.minutes,
+        "machine": machine(uses_gpu, workers),
+        "seconds": phases.seconds,
+        "stages": {name: stage_account(out / name) for name in _STAGES},
+        "data": _data_account(episodes),
+        "parameters": parameters_of(out / "artifact"),
+        "curve": psnr_curve(out / "pictures" / "log.csv"),
+        **judged,
+        "config": config.to_json(),
+    }
+    stage = result["stages"]["pictures"]
+    stage["pictures_per_s"] = _pictures_per_s(config, stage["steps"], stage["seconds"])
+    write_strip(out / STRIP_NAME, strip)
+    (out / REPORT_NAME).write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def make_worlds(config: TrainConfig, out: Path, recordings: Sequence[Path], workers: int, report: Report) -> EpisodeSet:
+    """Return the set to learn from and to be judged on; once it was complete, it stays as it is."""
+    family, path, done = config.family, out / "data", out / _WORLDS_NAME
+    if done.is_file():
+        return EpisodeSet(path)
+
+    def run(number: int) -> SimulatedRun:
+        return SimulatedRun(seed=family.seed + number, duration_s=family.seconds, image_size=family.image_size)
+
+    limit_s = config.seconds_of("data")
+    started = time.monotonic()
+    held_out = [run(number) for number in range(family.held_out)]
+    generate(path, held_out, workers=workers, valid_share=0.0, split="valid")
+    learned = [run(family.held_out + number) for number in range(family.drives)]
+
+    def tell(finished: int, total: int) -> None:
+        report.advance("worlds", finished, total)
+
+    # However short the time, there is something to learn from.
+    generate(path, learned[:workers], workers=workers, valid_share=0.0, split="train")
+    left_s = limit_s - (time.monotonic() - started)
+    episodes = generate(path, learned, workers=workers, split="train", limit_s=left_s, progress=tell)
+    if recordings:
+        add_recordings(path, recordings, family.image_size)
+        episodes = EpisodeSet(path)
+    done.write_text(json.dumps({"episodes": episodes.names()}) + "\n")
+    return episodes
+
+
+def add_recordings(path: Path, recordings: Sequence[Path], image_size: int) -> None:
+    """Add recordings to a set of simulated worlds: three quarters of each to learn from, the last one held out.
+
+    Raises:
+        DataError: Nothing usable in one, or other actions than the worlds'.
+    """
+    writer = EpisodeWriter(path, EpisodeSet(path).manifest)
+    for recording in recordings:
+        name = f"recording-{recording.name}"
+        found = read_recording(recording, BagOptions(image_size=image_size, action_dim=ACTION_DIM), name=name)
+        if not found.episodes:
+            raise DataError(unusable(found.account))
+        writer.note(name, found.account.entries())
+        for episode in found.episodes:
+            end_s = float(episode.stamp_T[-1] - episode.stamp_T[0]) * 1e-9
+            cut_s = (1.0 - _HELD_OUT_SHARE) * end_s
+            writer.write(episode.cut(0.0, cut_s, f"{episode.name}-learned"), "train")
+            writer.write(episode.cut(cut_s, end_s + 1.0, f"{episode.name}-held"), "valid")
+
+
+def machine(uses_gpu: bool, workers: int) -> str:
+    """Return in words where a run ran."""
+    where = f"{torch.cuda.get_device_name()}, " if uses_gpu else "no GPU used, "
+    return f"{where}{platform.machine()}, {workers} process(es) and threads, torch {torch.__version__}"
+
+
+def parameters_of(artifact: Path) -> dict[str, int]:
+    """Return how many weights each part of an artifact has."""
+    loaded = load_artifact(artifact)
+    parts = ("encoder", "decoder", "transition", "without_memory")
+    return {part: sum(value.numel() for value in loaded.weights(part).values()) for part in parts}
+
+
+def psnr_curve(log: Path) -> list[dict[str, float]]:
+    """Return the held-out PSNR of pictures over the time of their stage, from its log: minutes, step, PSNR [dB]."""
+    rows = _logged(log)
+    return [
+        {"minutes": round(terms["seconds"] / 60.0, 3), "step": step, "psnr_db": round(terms["psnr_db"], 2)}
+        for step, terms in rows.items()
+        if "psnr_db" in terms
+    ]
+
+
+def stage_account(folder: Path) -> dict[str, Any]:
+    """Return how many steps a stage took, in how many seconds, and its last held-out losses."""
+    rows = _logged(folder / "log.csv")
+    if not rows:
+        return {"steps": 0, "seconds": 0.0}
+    last = max(rows)
+    return {"steps": last, "seconds": round(rows[last]["seconds"], 1), "last": rows[last]}
+
+
+def _logged(log: Path) -> dict[int, dict[str, float]]:
+    """Return the terms of each step in a log; where it was validated, what came of that counts."""
+    rows: dict[int, dict[str, float]] = {}
+    if log.is_file():
+        with log.open(newline="") as file:
+            for row in csv.DictReader(file):
+                rows.setdefault(int(row["step"]), {})[row["term"]] = float(row["value"])
+    return rows
+
+
+def _pictures_per_s(config: TrainConfig, steps: int, seconds: float) -> float:
+    per_step = config.pictures.batch * config.pictures.sequence + config.pictures.stills
+    return round(steps * per_step / max(seconds, 1e-9), 1)
+
+
+def _data_account(episodes: EpisodeSet) -> dict[str, Any]:
+    def frames(split: str) -> int:
+        return sum(int(episodes.manifest.episodes[name]["frames"]) for name in episodes.names(split))
+
+    return {
+        "image_size": episodes.manifest.image_size,
+        "learned": {"episodes": len(episodes.names("train")), "frames": frames("train")},
+        "held_out": {"episodes": len(episodes.names("valid")), "frames": frames("valid")},
+    }
+
+
+def _judged(
+    config: TrainConfig, out: Path, episodes: EpisodeSet, device: str, workers: int
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what the artifact is worth in worlds and on recordings, and the film strip of the worlds."""
+    names = episodes.names("valid")
+    simulated = [name for name in names if name.startswith("sim-")]
+    recorded = [name for name in names if name not in simulated]
+    path = out / "artifact"
+    result, seen = judge(path, episodes, simulated, config.family.forecast, device=device, workers=workers)
+    with torch.inference_mode():
+        strip = film_strip(Codec(load_artifact(path), device), seen)
+    groups = {"worlds": result}
+    if recorded:
+        groups["recordings"], _ = judge(path, episodes, recorded, len(recorded), device=device, workers=workers)
+    return groups, strip

@@ -1,0 +1,66 @@
+"""What the larger models are trained on, and how the minutes of a run are shared out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from world_model.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeShares:
+    """Which share of a run's minutes each part may take; what is left is for encoding, export and evaluation.
+
+    Attributes:
+        data: Simulating the worlds.
+        pictures: Encoder and decoder.
+        path: Path foresight.
+        memory: The transition.
+        without_memory: The same without memory.
+    """
+
+    data: float = 0.13
+    pictures: float = 0.42
+    path: float = 0.04
+    memory: float = 0.12
+    without_memory: float = 0.07
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are nothing, or that leave no time for what has no share."""
+        shares = asdict(self)
+        for name, share in shares.items():
+            if not share > 0.0:
+                raise ConfigError(f"time.{name} is {share}, expected more than 0")
+        if sum(shares.values()) >= 1.0:
+            raise ConfigError(f"the shares of time add up to {sum(shares.values()):.2f}, expected less than 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyConfig:
+    """What a larger model learns from and is judged on: simulated worlds.
+
+    Attributes:
+        image_size: Side of the pictures [px].
+        drives: Buildings to learn from, one drive in each; fewer where their share of the time is over.
+        held_out: Buildings that are only for judging.
+        forecast: So many of them, with a forecast at every frame; of the others pictures alone are judged.
+        seconds: Length of a drive [s].
+        seed: Of the first building; the held-out ones come first.
+        needs_gpu: Without a GPU it is not run, unless the processor is asked for by name.
+    """
+
+    image_size: int = 128
+    drives: int = 48
+    held_out: int = 8
+    forecast: int = 4
+    seconds: float = 70.0
+    seed: int = 20000
+    needs_gpu: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse counts that are not positive, and more forecasts than there are buildings."""
+        for name in ("drives", "held_out", "forecast"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"family.{name} is {getattr(self, name)}, expected 1 or more")
+        if self.forecast > self.held_out:
+            raise ConfigError(f"family.forecast is {self.forecast}, but only {self.held_out} buildings are held out")
