@@ -14,6 +14,7 @@ from world_model.models.encoders import ConvEncoder, LinearDecoder, LinearEncode
 from world_model.models.residual import DrivingEncoder, ResNetEncoder
 from world_model.models.transition import Transition
 from world_model.optional import extra
+from world_model.runtime.manifest import DEFAULT_HISTORY_DIM
 
 CONTEXTS: dict[str, Callable[[ModelConfig, int], nn.Module]] = {
     "gru": lambda c, actions: GruContext(c.latent_dim + actions, c.hidden_dim, c.layer_count),
@@ -43,7 +44,9 @@ DECODERS: dict[str, Callable[[ModelConfig, int], nn.Module]] = {
 }
 
 
-def make_transition(config: ModelConfig, action_dim: int, use_memory: bool = True) -> Transition:
+def make_transition(
+    config: ModelConfig, action_dim: int, use_memory: bool = True, history_dim: int = DEFAULT_HISTORY_DIM
+) -> Transition:
     """Return an untrained transition.
 
     Raises:
@@ -55,6 +58,7 @@ def make_transition(config: ModelConfig, action_dim: int, use_memory: bool = Tru
         _of(CONTEXTS, "context", config.context)(config, action_dim),
         width=config.width,
         memory_width=config.memory_width,
+        history_dim=history_dim,
         use_memory=use_memory,
     )
 

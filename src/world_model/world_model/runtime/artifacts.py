@@ -27,6 +27,7 @@ from world_model.runtime.manifest import FORMAT_VERSION, RUNTIMES, Expectations,
 from world_model.runtime.no_network import NoNetwork
 from world_model.runtime.on_device import CapturedModule, on_device
 from world_model.runtime.places import MANIFEST_NAME, SHIPPED_PATH, made_path, resolve_model_path
+from world_model.runtime.prior import Prior
 from world_model.runtime.torchscript import script_bytes
 
 __all__ = [
@@ -45,7 +46,7 @@ __all__ = [
     "write_artifact",
 ]
 
-PARTS = ("encoder", "transition", "decoder", "world_action", "without_memory")
+PARTS = ("encoder", "transition", "decoder", "world_action", "without_memory", "prior")
 # Pixel space and regression weights, which evaluation compares with.
 REFERENCE_NAME = "reference.npz"
 # What an encoder of features is used with until a robot has fitted its own.
@@ -62,6 +63,7 @@ _METHODS = {
     "without_memory": ["initial", "observe", "foresee_path", "forecast"],
     "decoder": [],
     "world_action": ["embed", "foresee"],
+    "prior": ["initial", "observe", "forecast"],
 }
 
 _MOST_MANIFEST_BYTES, _MOST_PART_BYTES = 64 * 2**20, 8 * 2**30
@@ -153,6 +155,18 @@ class Artifact:
         if not {"action_mean", "action_std"} <= set(buffers):
             return None
         return buffers["action_mean"].cpu().numpy(), buffers["action_std"].cpu().numpy()
+
+    def prior(self) -> Prior | None:
+        """Return what was learned from many robots, for the present projection; ``None`` where there is none.
+
+        Raises:
+            ArtifactError: It knows directions of other features.
+        """
+        if self.projection is None or not self.has("prior"):
+            return None
+        # Frozen, it has no buffers left.
+        buffers = dict(self._loaded("prior").named_buffers())
+        return Prior(self._load("prior"), buffers, self.projection, self.manifest.latent_variance[0])
 
     def decoder(self) -> torch.jit.ScriptModule:
         """Return the decoder: ``latent_BD -> image_BHWC uint8``."""

@@ -1,8 +1,8 @@
 """The forecasts of one horizon, combined by how each came true lately: everywhere, with memories and without.
 
 Without memories: the network, persistence, the robot's own running mean and a ridge regression learned online. With
-them: the network's forecast from memories, carried over to that better base, and plain copies of the memories. Shares
-come from least squares; a mixture with a guarantee stands behind it.
+them: the network's forecast from memories, carried over to that better base, and plain copies of the memories. A prior
+is one more of each kind, where there is one. Shares come from least squares; a mixture with a guarantee stands behind.
 
 Shape suffixes: D = latent size, F = features, E = experts.
 """
@@ -45,6 +45,7 @@ class Said:
         feature_F: What the regression sees.
         copies_MD: Weighed copy, mean of the four nearest and nearest memory; ``None`` without memories.
         revisit: The place was seen before.
+        prior_2D: What a prior says without memories and with them; ``None`` of experts without one.
     """
 
     stamp_ns: int
@@ -56,6 +57,7 @@ class Said:
     feature_F: np.ndarray
     copies_MD: np.ndarray | None
     revisit: bool
+    prior_2D: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Weights(NamedTuple):
     """How forecasts of one horizon are combined at present; weights sum to 1.
 
     Attributes:
-        base_E: Weight of each of ``WITHOUT_MEMORY``.
-        full_E: Weight of each of ``WITH_MEMORY``.
+        base_E: Weight of each of ``WITHOUT_MEMORY``; a prior's is shared out among them.
+        full_E: Weight of each of ``WITH_MEMORY``, likewise.
         base_error: Error of the combination without memories lately (NMSE); NaN: not known.
         full_error: Error of the one with them.
     """
@@ -102,18 +104,23 @@ class Experts:
         step_s: Time between observations [s].
         variance_D: Variance of the latents, the unit of errors.
         feature_count: F.
+        has_prior: Whether a prior speaks too.
     """
 
-    def __init__(self, horizon_s: float, step_s: float, variance_D: np.ndarray, feature_count: int) -> None:
+    def __init__(
+        self, horizon_s: float, step_s: float, variance_D: np.ndarray, feature_count: int, has_prior: bool = False
+    ) -> None:
+        self._base_count, self._full_count = len(WITHOUT_MEMORY) + has_prior, len(WITH_MEMORY) + has_prior
+        self._has_prior = has_prior
         self._horizon_ns = round(horizon_s * 1e9)
         self._early_ns, self._late_ns = 0.5e9 * step_s, 1e9 * max(0.5 * step_s, _LATE * horizon_s)
         self._waiting: deque[_Waiting] = deque()
         self._feature_count, self._step_s = feature_count, step_s
         self._ridge = OnlineRidge(feature_count, variance_D, step_s)
-        self._base_evidence = Evidence(len(WITHOUT_MEMORY) - 1, variance_D, step_s, _SOLVE_EVERY)
+        self._base_evidence = Evidence(self._base_count - 1, variance_D, step_s, _SOLVE_EVERY)
         # What memories are worth where the place was seen before says nothing of where it was only near.
         self._evidence = {
-            kind: Evidence(len(WITH_MEMORY) - 1, variance_D, step_s, _SOLVE_EVERY) for kind in (False, True)
+            kind: Evidence(self._full_count - 1, variance_D, step_s, _SOLVE_EVERY) for kind in (False, True)
         }
 
         self._guard(variance_D)
@@ -121,12 +128,12 @@ class Experts:
     def _guard(self, variance_D: np.ndarray) -> None:
         """Put mixtures that know nothing yet behind both combinations."""
 
-        def mixture(experts: tuple[str, ...]) -> DelayedMixture:
-            rest = np.full(len(experts), (1.0 - TRUST) / len(experts))
+        def mixture(experts: int) -> DelayedMixture:
+            rest = np.full(experts, (1.0 - TRUST) / experts)
             return DelayedMixture(np.append(TRUST, rest), variance_D)
 
-        self.base_guard = {kind: mixture(WITHOUT_MEMORY) for kind in (False, True)}
-        self.guard = {kind: mixture(WITH_MEMORY) for kind in (False, True)}
+        self.base_guard = {kind: mixture(self._base_count) for kind in (False, True)}
+        self.guard = {kind: mixture(self._full_count) for kind in (False, True)}
 
     def combine(self, said: Said) -> Combined:
         """Return the combined forecasts, and keep what was said until its time comes.
@@ -136,8 +143,10 @@ class Experts:
         while self._waiting and self._waiting[-1].due_ns >= said.stamp_ns + self._horizon_ns:
             self._drop(self._waiting.pop())
         ridge_D = said.latent_D + self._ridge.forecast(said.feature_F)
-        base_ED = np.empty((len(WITHOUT_MEMORY) + 1, len(ridge_D)))
+        base_ED = np.empty((self._base_count + 1, len(ridge_D)))
         base_ED[1], base_ED[2], base_ED[3], base_ED[4] = said.network_D, said.latent_D, said.mean_D, ridge_D
+        if said.prior_2D is not None:
+            base_ED[5] = said.prior_2D[0]
         base_ED[0] = self._base_evidence.combine(base_ED[1], base_ED[2:])
         base_guard = self.base_guard[said.revisit]
         ticket = base_guard.take()
@@ -149,9 +158,11 @@ class Experts:
             return Combined(base_D, base_D, ridge_D, 0.0)
         # The network's forecast stands on its own one without memories; as far as it does, the better one replaces it.
         memories = len(said.copies_MD)
-        full_ED = np.empty((len(WITH_MEMORY) + 1, len(ridge_D)))
+        full_ED = np.empty((self._full_count + 1, len(ridge_D)))
         full_ED[1] = said.with_memory_D + (1.0 - said.gate) * (base_D - said.network_D)
         full_ED[2 : 2 + memories], full_ED[2 + memories], full_ED[3 + memories :] = said.copies_MD, base_D, base_ED[2:]
+        if said.prior_2D is not None:
+            full_ED[-1] = said.prior_2D[1]
         evidence, guard = self._evidence[said.revisit], self.guard[said.revisit]
         full_ED[0] = evidence.combine(full_ED[1], full_ED[2:])
         ticket = guard.take()
@@ -168,9 +179,11 @@ class Experts:
         Args:
             revisit: The place was seen before.
         """
+        base_E = _effective(self._base_evidence.share_C, self.base_guard[revisit].weights())
+        full_E = _effective(self._evidence[revisit].share_C, self.guard[revisit].weights())
         return Weights(
-            _effective(self._base_evidence.share_C, self.base_guard[revisit].weights()),
-            _effective(self._evidence[revisit].share_C, self.guard[revisit].weights()),
+            _shared_out(base_E, len(WITHOUT_MEMORY)),
+            _shared_out(full_E, len(WITH_MEMORY)),
             self._base_evidence.error,
             self._evidence[revisit].error,
         )
@@ -216,14 +229,15 @@ class Experts:
         """
         self.forget_waiting()
         self._ridge = OnlineRidge(self._feature_count, variance_D, self._step_s)
-        self._base_evidence = Evidence(len(WITHOUT_MEMORY) - 1, variance_D, self._step_s, _SOLVE_EVERY)
+        self._base_evidence = Evidence(self._base_count - 1, variance_D, self._step_s, _SOLVE_EVERY)
         for number, (regressor_R, latent_D, change_D) in enumerate(
             zip(example.regressor_NR, example.latent_ND, example.change_ND)
         ):
             # Each is forecast before it is learned from, as it was when it came.
             if number % _REPLAY_EVERY == 0:
-                others = np.stack([latent_D, mean_D, latent_D + self._ridge.forecast(regressor_R)])
-                self._base_evidence.learn(latent_D, others, latent_D + change_D)
+                # What a prior would have said is not known: it stands for the present latent.
+                others = [latent_D, mean_D, latent_D + self._ridge.forecast(regressor_R), latent_D]
+                self._base_evidence.learn(latent_D, np.stack(others[: self._base_count - 1]), latent_D + change_D)
             self._ridge.learn(regressor_R, change_D)
         for evidence in self._evidence.values():
             evidence.rescale(variance_D)
@@ -237,6 +251,12 @@ class Experts:
     def _drop(self, waiting: _Waiting) -> None:
         for guard, ticket in filter(None, (waiting.base_learner, waiting.full_learner)):
             guard.release(ticket)
+
+
+def _shared_out(weight_E: np.ndarray, count: int) -> np.ndarray:
+    """Return the weights of the first experts, which those of the others go to in proportion."""
+    first_E = weight_E[:count]
+    return first_E / first_E.sum() if len(weight_E) > count else first_E
 
 
 def _effective(share_C: np.ndarray, weight_E: np.ndarray) -> np.ndarray:

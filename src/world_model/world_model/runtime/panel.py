@@ -19,11 +19,15 @@ WIDEST = 32
 
 @dataclass(frozen=True)
 class Networks:
-    """What the network says of one horizon: without memories, with them, and how much those had to say (0..1)."""
+    """What the network says of one horizon: without memories, with them, and how much those had to say (0..1).
+
+    ``prior_2D`` is what a prior says without memories and with them; ``None`` without one.
+    """
 
     without_D: np.ndarray
     with_D: np.ndarray
     gate: float
+    prior_2D: np.ndarray | None = None
 
 
 class Panel:
@@ -35,10 +39,17 @@ class Panel:
         mean_D: Mean of the latents over the training set: what is usual before anything was seen.
         variance_D: Their variance, the unit of errors.
         action_dim: A.
+        has_prior: Whether a prior speaks too.
     """
 
     def __init__(
-        self, horizons_s: Sequence[float], step_s: float, mean_D: np.ndarray, variance_D: np.ndarray, action_dim: int
+        self,
+        horizons_s: Sequence[float],
+        step_s: float,
+        mean_D: np.ndarray,
+        variance_D: np.ndarray,
+        action_dim: int,
+        has_prior: bool = False,
     ) -> None:
         size = len(variance_D)
         self._mean, self._horizons_s = RunningMean(mean_D, step_s), tuple(horizons_s)
@@ -46,7 +57,7 @@ class Panel:
         self._action_dim, self._latent_D = action_dim, np.zeros(size)
         # Latent and its change, action, displacement and whether that is known.
         feature_count = 2 * min(size, WIDEST) + action_dim + 4
-        self.experts = [Experts(horizon_s, step_s, variance_D, feature_count) for horizon_s in horizons_s]
+        self.experts = [Experts(each_s, step_s, variance_D, feature_count, has_prior) for each_s in horizons_s]
         self._is_unlearned = False
         self._earlier: tuple[int, np.ndarray] | None = None
         self.restart()
@@ -141,6 +152,7 @@ class Panel:
                 feature_F=np.concatenate([self._feature_F, motion_4]),
                 copies_MD=copies_MD,
                 revisit=revisit,
+                prior_2D=networks.prior_2D,
             )
         )
 

@@ -31,6 +31,7 @@ from world_model.runtime.own_motion import OwnMotion
 from world_model.runtime.panel import Networks, Panel
 from world_model.runtime.past import Past, Seen
 from world_model.runtime.prediction import Forecast, Observation, Prediction, is_revisit
+from world_model.runtime.prior import PriorStream
 from world_model.runtime.ranges import TrainingRange
 from world_model.runtime.retrieved import (
     Memory,
@@ -49,6 +50,7 @@ from world_model.runtime.switches import (
     CALIBRATION,
     EVIDENCE,
     PATH_FORESIGHT,
+    PRIOR,
     motion_without,
     switched_off,
     transition_without,
@@ -103,6 +105,8 @@ class Predictor:
         self._counter = StepCounter(manifest.step_s)
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
         self._has_network = artifact.has("transition")
+        prior = artifact.prior() if use_memory and PRIOR not in self._off else None
+        self._prior = None if prior is None else PriorStream(prior)
         # No network, no range that it was trained on.
         self._range = TrainingRange(
             artifact.action_statistics(), mean_D, variance_D if self._has_network else np.full_like(variance_D, np.inf)
@@ -118,7 +122,7 @@ class Predictor:
         """Forget the context and what recent forecasts taught; the next observation starts anew."""
         manifest = self._manifest
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
-        self._panel = Panel(self.horizons_s, manifest.step_s, mean_D, variance_D, manifest.action_dim)
+        self._panel = self._new_panel(mean_D, variance_D)
         self._past = Past(manifest.step_s)
         model = self._range.limiting(motion_without(MotionModel.from_manifest(manifest.motion), self._off))
         self.motion = OwnMotion(
@@ -133,9 +137,15 @@ class Predictor:
         self._gap_s = 0.0
         self._restart()
 
+    def _new_panel(self, mean_D: np.ndarray, variance_D: np.ndarray) -> Panel:
+        manifest, has_prior = self._manifest, self._prior is not None
+        return Panel(self.horizons_s, manifest.step_s, mean_D, variance_D, manifest.action_dim, has_prior)
+
     def _restart(self) -> None:
         """Forget the context: what comes next does not follow from what came before."""
         self._panel.restart()
+        if self._prior is not None:
+            self._prior.restart()
         with torch.inference_mode():
             self._present = self._nothing._replace(state=self._transition.initial(1))
         self._before_1C = self._present.state
@@ -201,12 +211,15 @@ class Predictor:
             self._manifest, encoder_id=projection.encoder_id, latent_mean=[0.0] * projection.z_dim, latent_variance=unit
         )
         if self._last is None or not len(self._past):
-            mean_D = np.zeros(projection.z_dim)
-            manifest = self._manifest
-            self._panel = Panel(self.horizons_s, manifest.step_s, mean_D, np.array(unit), manifest.action_dim)
+            self._panel = self._new_panel(np.zeros(projection.z_dim), np.array(unit))
+            if self._prior is not None:
+                self._prior.rebase(projection, unit[0], np.zeros((0, projection.z_dim)))
             return
         self._panel.rebase(projection, self._past, np.array(unit), self._longest_gap_s())
-        latent_D = self._past.latents(projection)[-1]
+        latent_ND = self._past.latents(projection)
+        if self._prior is not None:
+            self._prior.rebase(projection, unit[0], latent_ND)
+        latent_D = latent_ND[-1]
         self._last = replace(self._last, latent_D=latent_D)
         self._present = self._present._replace(latent=self._row(latent_D))
 
@@ -266,6 +279,8 @@ class Predictor:
         steps = self._counter.advance(observation.stamp_ns)
         latent_1D, action_1A = self._row(self._range.latent(observation.latent_D)), self._action_row(observation)
         last = self._present
+        if self._prior is not None:
+            self._prior.advance(steps, latent_1D)
         with torch.inference_mode():
             state_1C = self._before_1C if steps == 0 else last.state
             for step in range(1, steps):
@@ -312,8 +327,11 @@ class Predictor:
         self.successor_counts["used"] += used
         self.successor_counts["outside"] += outside
         latent_HD, base_HD, gate_H = self._forward(anticipated, appearance, history_N, history_count)
+        copies = [self._copies(index, found) for index, found in enumerate(anticipated)]
+        prior_H2D = self._said_by_prior(anticipated, appearance, copies)
         forecasts = tuple(
-            self._forecast(i, latent_HD[i], base_HD[i], float(gate_H[i]), found) for i, found in enumerate(anticipated)
+            self._forecast(i, Networks(base_HD[i], latent_HD[i], float(gate_H[i]), prior_H2D[i]), found, copies[i])
+            for i, found in enumerate(anticipated)
         )
         return Prediction(self._last.stamp_ns, forecasts, self._outside)
 
@@ -428,21 +446,36 @@ class Predictor:
             arrays[name] = self._range.latent(arrays[name])
         return Retrieved(**{name: self._tensor(array) for name, array in arrays.items()})
 
-    def _forecast(
-        self, index: int, latent_D: np.ndarray, base_D: np.ndarray, gate: float, found: Neighbours
-    ) -> Forecast:
+    def _copies(self, index: int, found: Neighbours) -> np.ndarray | None:
+        """Return the plain copies of the memories of one horizon, [M, D]; ``None`` without any."""
+        pose = self._expected_pose(index)
+        if not len(found) or pose is None or EVIDENCE in self._off:
+            return None
+        return plain_copies(found, pose, self._std_H3[index], self._retrieval)
+
+    def _said_by_prior(
+        self, anticipated: list[Neighbours], appearance: Neighbours, copies: Sequence[np.ndarray | None]
+    ) -> Sequence[np.ndarray | None]:
+        """Return what the prior says of each horizon, without memories and with them, [2, D]; ``None`` without one."""
+        if self._prior is None or self._last is None:
+            return [None] * len(copies)
+        observed = self._present._replace(motion=self._motion_features(self._moved_H3, self._std_H3))
+        held_D = self._last.latent_D
+        copied_HD = np.stack([held_D if copies_MD is None else copies_MD[0] for copies_MD in copies])
+        with_HD, without_HD, _ = self._prior.forecast(observed, self._retrieved(anticipated, appearance), copied_HD)
+        return list(np.stack([without_HD, with_HD], axis=1))
+
+    def _forecast(self, index: int, networks: Networks, found: Neighbours, copies_MD: np.ndarray | None) -> Forecast:
         last = self._last
         assert last is not None
         pose = self._expected_pose(index)
         poses = tuple(Pose2(*pose_4) for pose_4 in found.pose_K4.tolist())
         revisit = pose is not None and is_revisit(pose, poses)
-        copies_MD = None
-        if len(found) and pose is not None and EVIDENCE not in self._off:
-            copies_MD = plain_copies(found, pose, self._std_H3[index], self._retrieval)
-        networks = Networks(base_D, latent_D, gate if len(found) else 0.0)
+        latent_D, base_D = networks.with_D, networks.without_D
+        networks = replace(networks, gate=networks.gate if len(found) else 0.0)
         if not self._has_network and revisit and copies_MD is not None:
             # Where the robot was before, the first guess is what it saw there.
-            networks = Networks(base_D, copies_MD[0], 1.0)
+            networks = replace(networks, with_D=copies_MD[0], gate=1.0)
         if EVIDENCE in self._off:
             combined = Combined(latent_D, base_D, last.latent_D, networks.gate)
         else:
@@ -451,10 +484,10 @@ class Predictor:
         return Forecast(
             horizon_s=self.horizons_s[index],
             latent_D=combined.latent_D,
-            network_D=latent_D,
+            network_D=latent_D if networks.prior_2D is None else networks.prior_2D[1],
             copied_D=None if copies_MD is None else copies_MD[0],
             without_memory_D=combined.without_memory_D,
-            network_without_D=base_D,
+            network_without_D=base_D if networks.prior_2D is None else networks.prior_2D[0],
             mean_D=self._panel.usual,
             ridge_D=combined.ridge_D,
             persistence_D=last.latent_D,

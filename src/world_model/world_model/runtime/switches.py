@@ -19,6 +19,7 @@ EVIDENCE = "evidence"
 POSE_SMOOTHING = "pose_smoothing"
 PATH_FORESIGHT = "path_foresight"
 CALIBRATION = "motion_calibration"
+PRIOR = "prior"
 
 SWITCHES = {
     VIEW_WARP: "remembered latents are copied as they were seen, not as they look from where the robot will be",
@@ -26,6 +27,7 @@ SWITCHES = {
     EVIDENCE: "the network's forecast stands as it is, whatever came true lately",
     POSE_SMOOTHING: "poses are taken as they are measured",
     PATH_FORESIGHT: "a held action leads where the motion model says, with the error it has when actions are known",
+    PRIOR: "what was learned from many robots does not speak",
     CALIBRATION: "the artifact's motion model and path foresight are followed as they are, whatever came true",
 }
 """Part -> what is true without it."""

@@ -43,7 +43,7 @@ def fit_motion(tracks: Sequence[Track], step_s: float, horizon_s: float = 1.0) -
         raise DataError(f"no episode has poses for {4 * horizon_s} s: the motion model cannot be fitted")
     candidates = [MotionModel()]
     if all(np.isfinite(track.action_TA).all(axis=1).mean() > 0.5 for track in usable):
-        candidates.append(_fit_driven(usable, step_s, horizon_s))
+        candidates.append(fit_driven(usable, step_s, horizon_s))
     tries = [
         replace(candidate, residual_share=(linear, linear, turning), window_s=window_s)
         for candidate in candidates
@@ -129,7 +129,14 @@ def _missed(track: Track, model: MotionModel, step_s: float, steps: Sequence[int
     return missed_TH3
 
 
-def _fit_driven(tracks: Sequence[Track], step_s: float, horizon_s: float) -> MotionModel:
+def fit_driven(tracks: Sequence[Track], step_s: float, horizon_s: float = 1.0) -> MotionModel:
+    """Return delay, lag and gains of actions alone: ``fit_motion`` without momentum, in a tenth of its time.
+
+    Args:
+        tracks: Episodes with poses and actions.
+        step_s: Time between frames [s].
+        horizon_s: Time ahead to be good at [s].
+    """
     twist_N3 = np.concatenate([_centred_twist(track, step_s) for track in tracks])
     fits = [_with_gains(tracks, twist_N3, delay, lag) for delay, lag in itertools.product(_DELAYS, _LAGS)]
     return _refined(tracks, twist_N3, min(fits, key=lambda fit: fit[0])[1], step_s, horizon_s)

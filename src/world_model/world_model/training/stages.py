@@ -178,7 +178,7 @@ def find_motion(config: TrainConfig, episodes: EpisodeSet, names: Sequence[str])
     # A dozen episodes determine a dozen numbers.
     sample = names[:: max(len(names) // _SAMPLE_TRACKS, 1)][:_SAMPLE_TRACKS]
     step_s = model_step_s(config, episodes)
-    tracks = [_track(episodes.episode(name), step_s) for name in sample]
+    tracks = [track_of(episodes.episode(name), step_s) for name in sample]
     motion = fit_motion(tracks, step_s)
     return with_measured_errors(motion, tracks, step_s, [step * step_s for step in config.horizons])
 
@@ -312,6 +312,7 @@ def model_step_s(config: TrainConfig, episodes: EpisodeSet) -> float:
     return load_artifact(config.start_from).manifest.step_s if config.start_from else episodes.manifest.step_s
 
 
-def _track(episode: Episode, step_s: float) -> Track:
+def track_of(episode: Episode, step_s: float) -> Track:
+    """Return the poses and actions of an episode, on steps of this length [s]."""
     episode = on_step(episode, np.zeros((len(episode), 0), np.float32), step_s).episode
     return Track(np.asarray(episode.stamp_T), np.asarray(episode.pose_T4), np.asarray(episode.action_TA))
