@@ -229,3 +229,13 @@ def test_recording_without_rosbag2_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(packages, "get_package_prefix", missing)
     with pytest.raises(ConfigurationError, match="package ros2bag is not installed"):
         actions_of(FOLDER / "record.launch.py")
+
+
+@pytest.mark.parametrize("composed", ["true", "false"])
+def test_what_ends_is_started_again_where_that_is_wanted(composed: str):
+    path = FOLDER / "world_model.launch.py"
+    ended = {node.package: node for node in nodes_of(path, composed=composed)}
+    again = {node.package: node for node in nodes_of(path, composed=composed, respawn="true")}
+    assert not any(node.respawn for node in ended.values())
+    assert ended["wm_bringup" if composed == "true" else "latent_publisher"].on_exit
+    assert all(node.respawn and node.respawn_delay < 1.0 and not node.on_exit for node in again.values())

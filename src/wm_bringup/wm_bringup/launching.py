@@ -35,6 +35,7 @@ TOPICS = {
 """{launch argument: (topic of the graph, what it carries)}."""
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+_RESPAWN_S = 0.5
 
 
 def topic_arguments() -> list[DeclareLaunchArgument]:
@@ -75,6 +76,7 @@ def graph_arguments(
         ("params_file", "", "ROS parameter file, read after the shipped ones"),
         ("use_sim_time", use_sim_time, "follow /clock"),
         ("composed", "true", "all nodes in one process; false: each a process of its own"),
+        ("respawn", "false", "start again, after half a second, whatever ends by anything but the launch's own end"),
         ("slow_branch", "true", "start world_action too"),
         ("planner", "false", "start latent_planner too, as a process of its own"),
         (
@@ -320,8 +322,15 @@ def _composed(context: LaunchContext) -> Node:
         arguments=arguments,
         remappings=remappings(context),
         output="screen",
-        on_exit=[Shutdown(reason="the world model has ended")],
+        **_ending(context, "the world model has ended"),
     )
+
+
+def _ending(context: LaunchContext, reason: str) -> dict[str, Any]:
+    """Returns what becomes of a node that ends: it is started again, or it ends everything where there is a reason."""
+    if is_true(context, "respawn"):
+        return {"respawn": True, "respawn_delay": _RESPAWN_S}
+    return {"on_exit": [Shutdown(reason=reason)]} if reason else {}
 
 
 def _separate(context: LaunchContext, node: str) -> Node:
@@ -334,7 +343,7 @@ def _separate(context: LaunchContext, node: str) -> Node:
         {**option_values(node, _options(context)), "use_sim_time": is_true(context, "use_sim_time")},
     ]
     # Without latents there is nothing to do; the others can be missed for a while.
-    on_exit = [Shutdown(reason="latent_publisher has ended")] if node == "latent_publisher" else None
+    reason = "latent_publisher has ended" if node == "latent_publisher" else ""
     return Node(
         package=node,
         executable=f"{node}_node",
@@ -343,5 +352,5 @@ def _separate(context: LaunchContext, node: str) -> Node:
         parameters=[each for each in parameters if each],
         remappings=remappings(context),
         output="screen",
-        on_exit=on_exit,
+        **_ending(context, reason),
     )

@@ -88,7 +88,10 @@ class Node(Action):
         arguments: list[str] | None = None,
         output: str = "log",
         on_exit: Any = None,
+        respawn: bool = False,
+        respawn_delay: float | None = None,
     ) -> None:
+        self.on_exit, self.respawn, self.respawn_delay = on_exit, respawn, respawn_delay
         self.package, self.executable, self.name, self.namespace = package, executable, name, namespace or ""
         self.parameters, self.remappings, self.arguments = parameters or [], remappings or [], arguments or []
 
