@@ -229,9 +229,7 @@ class Captured:
         recorder.enter(joins=True)
         try:
             with recorder.exact(), _compiling(self._fuses):
-                # TorchScript looks at the first runs before it settles; libraries set themselves up in them.
-                for _ in range(_RUNS_FUSED if self._fuses else _RUNS):
-                    found = self._function(*inputs)
+                found = self._function(*inputs)
                 made = _Places.of(_several(found))
                 buffers = recorder.buffers(made.size)
                 out = made.views(buffers[1])
@@ -240,6 +238,9 @@ class Captured:
                     for view, result in zip(out, _several(self._function(*inputs))):
                         view.copy_(result)
 
+                # TorchScript looks at the first runs before it settles; libraries set themselves up in them.
+                for _ in range(_RUNS_FUSED if self._fuses else _RUNS):
+                    work()
                 replay = recorder.record(work)
         finally:
             recorder.leave(())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -66,14 +67,21 @@ class CudaGraphs:
         """
         self._stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        # Other threads may go on using the GPU.
-        graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+        collects = gc.isenabled()
+        # What is collected meanwhile may be on this GPU, and letting go of that may not be recorded.
+        gc.disable()
         try:
-            work()
-        except BaseException:
-            self._give_up(graph)
-            raise
-        graph.capture_end()
+            # Other threads may go on using the GPU.
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            try:
+                work()
+            except BaseException:
+                self._give_up(graph)
+                raise
+            graph.capture_end()
+        finally:
+            if collects:
+                gc.enable()
         return graph.replay
 
     def _give_up(self, graph: torch.cuda.CUDAGraph) -> None:
