@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from benchmarks.models import SIZES, write_random
 from world_model.commands.common import CONFIGS
+from world_model.errors import ArtifactError
 from world_model.export.torchscript import example_inputs
 from world_model.models.factory import make_transition
 from world_model.runtime.artifacts import Artifact, load_artifact
@@ -112,13 +114,27 @@ def frames(artifact: Artifact, inputs: Inputs) -> dict[str, Frame]:
         recorder = CudaGraphs(device)
         return captured(plain, "encoder", recorder), captured(plain, "transition", recorder, fuses=fuses)
 
-    return {
+    made = {
         "eager": Frame(plain.encoder(), plain.transition(), image.to(device), there),
         "captured": Frame(*parts(fuses=False), image.to(device), there),
         "captured_compiled": Frame(*parts(fuses=True), image.to(device), there),
         "captured_from_host": Frame(*parts(fuses=False), image, kept),
         "captured_compiled_from_host": Frame(*parts(fuses=True), image, kept),
     }
+    try:
+        fused = FusedForecast(plain.weights("transition"))
+    except ArtifactError:
+        return made
+    encoder, transition = parts(fuses=False)
+    both = SimpleNamespace(observe=transition.observe, forecast=fused.forecast)
+    made["captured_fused"] = Frame(encoder, both, image.to(device), there)
+    made["captured_fused_from_host"] = Frame(encoder, both, image, kept)
+    return made
+
+
+def without_history(inputs: Inputs) -> Inputs:
+    """Return inputs without a visual history, which the fused forecast does not read."""
+    return inputs[0]._replace(history_count=torch.zeros_like(inputs[0].history_count)), inputs[1]
 
 
 def apart(one: Any, other: Any) -> float:
@@ -267,7 +283,7 @@ def measured(configs: list[str], device: str, times: int) -> dict[str, Any]:
         config, (image_size, action_dim) = load_config(CONFIGS / f"{name}.yaml"), SIZES[name]
         if name == "tiny":
             inputs = example_inputs(make_transition(config.model, action_dim), action_dim, batch=1)
-            results["configurations"][name] = frame_times(tiny, inputs, times)
+            results["configurations"][name] = frame_times(tiny, without_history(inputs), times)
             continue
         with tempfile.TemporaryDirectory() as folder:
             inputs = write_random(config, image_size, action_dim, Path(folder))
