@@ -223,6 +223,12 @@ def test_stills_are_frames_or_their_mirror_images():
     assert {(True, False), (False, True)} == set(kinds)
     for clip in image:
         assert all(frame.numpy().tobytes() in plain for frame in clip)
+    # Half of them from further episodes, too short for films, and no film from there.
+    other = circling_episode("c", 0.15, 16, 2)
+    image, _, stills = ClipSampler(episodes, ModelConfig(), 4, 0, sights=[other]).columns(30, 40)
+    of_other = {a.tobytes() for a in (*other.image_TSSC, *other.image_TSSC[:, :, ::-1])}
+    assert sum(still.numpy().tobytes() in of_other for still in stills) == 20
+    assert not any(frame.numpy().tobytes() in of_other for frame in image.flatten(0, 1))
 
 
 def test_stills_are_judged_as_pictures_and_no_more():
@@ -268,7 +274,8 @@ def test_a_strip_keeps_its_limit(tmp_path):
 def test_worlds_that_were_not_begun_in_time_are_left_out(tmp_path):
     runs = [SimulatedRun(seed=7000, duration_s=70.0, image_size=16, step_s=0.5)]
     assert generate(tmp_path, runs, workers=1, limit_s=-1.0).names() == []
-    assert generate(tmp_path, runs, workers=1, split="valid").names("valid") == ["sim-07000"]
+    made = generate(tmp_path, runs, workers=1, split="valid", step_s=0.5)
+    assert made.names("valid") == ["sim-07000"]
 
 
 def test_without_a_gpu_it_is_not_run_and_says_so(monkeypatch, capsys, tmp_path):

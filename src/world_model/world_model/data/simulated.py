@@ -204,6 +204,7 @@ def generate(
     progress: Callable[[int, int], None] = lambda done, total: None,
     split: str | None = None,
     limit_s: float = math.inf,
+    step_s: float | None = None,
 ) -> EpisodeSet:
     """Generate episodes into a converted set; those already there are kept, so a killed run goes on where it was.
 
@@ -216,6 +217,7 @@ def generate(
         progress: Called with (done, total) episodes.
         split: Which split all of them belong to, whatever the shares.
         limit_s: No episode is begun after this time [s]; those that were not begun are left out.
+        step_s: Time between frames of the set [s], where these runs are pictures and no films; default: theirs.
 
     Raises:
         DataError: No runs, or runs of different sizes, or some random and some not.
@@ -226,7 +228,10 @@ def generate(
     source: dict[str, Any] = {"kind": "wm_sim"} | ({"randomised": True} if runs[0].randomise else {})
     source |= {} if delay_s is None else {"pose_delay_s": delay_s}
     manifest = DatasetManifest(
-        image_size=runs[0].image_size, step_s=runs[0].step_s, action_dim=ACTION_DIM, source=source
+        image_size=runs[0].image_size,
+        step_s=runs[0].step_s if step_s is None else step_s,
+        action_dim=ACTION_DIM,
+        source=source,
     )
     writer = EpisodeWriter(path, manifest)
     splits = split_places([f"building-{run.seed:05d}" for run in runs], valid_share, test_share)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wm_core.memory.successors import STEP_S
 from world_model.data.bags import BagOptions, read_recording, unusable
 from world_model.data.episodes import EpisodeSet, EpisodeWriter
 from world_model.data.simulated import ACTION_DIM, SimulatedRun, generate
@@ -31,6 +32,8 @@ from world_model.training.report import Report
 REPORT_NAME, STRIP_NAME = "report.json", "strip.png"
 _WORLDS_NAME = "worlds.json"
 _HELD_OUT_SHARE = 0.25
+_SIGHTS_S, _SIGHTS_SHARE = 1.0, 0.5
+"""Time between pictures of a building that gives no films [s]; share of the time for worlds that they may take."""
 _STAGES = ("pictures", "path", "memory", "without_memory")
 
 
@@ -138,20 +141,27 @@ def make_worlds(config: TrainConfig, out: Path, recordings: Sequence[Path], work
     if done.is_file():
         return EpisodeSet(path)
 
-    def run(number: int) -> SimulatedRun:
-        return SimulatedRun(seed=family.seed + number, duration_s=family.seconds, image_size=family.image_size)
+    def run(number: int, step_s: float = STEP_S) -> SimulatedRun:
+        return SimulatedRun(
+            seed=family.seed + number, duration_s=family.seconds, image_size=family.image_size, step_s=step_s
+        )
 
     limit_s = config.seconds_of("data")
     started = time.monotonic()
     held_out = [run(number) for number in range(family.held_out)]
     generate(path, held_out, workers=workers, valid_share=0.0, split="valid")
-    learned = [run(family.held_out + number) for number in range(family.drives)]
+    first = family.held_out + family.drives
+    learned = [run(number) for number in range(family.held_out, first)]
+    sights = [run(first + number, _SIGHTS_S) for number in range(family.sights)]
 
     def tell(finished: int, total: int) -> None:
         report.advance("worlds", finished, total)
 
     # However short the time, there is something to learn from.
     generate(path, learned[:workers], workers=workers, valid_share=0.0, split="train")
+    if sights:
+        left_s = _SIGHTS_SHARE * (limit_s - (time.monotonic() - started))
+        generate(path, sights, workers=workers, split="sights", limit_s=left_s, step_s=STEP_S)
     left_s = limit_s - (time.monotonic() - started)
     episodes = generate(path, learned, workers=workers, split="train", limit_s=left_s, progress=tell)
     if recordings:
@@ -235,6 +245,7 @@ def _data_account(episodes: EpisodeSet) -> dict[str, Any]:
     return {
         "image_size": episodes.manifest.image_size,
         "learned": {"episodes": len(episodes.names("train")), "frames": frames("train")},
+        "sights": {"episodes": len(episodes.names("sights")), "frames": frames("sights")},
         "held_out": {"episodes": len(episodes.names("valid")), "frames": frames("valid")},
     }
 

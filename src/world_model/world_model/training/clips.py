@@ -35,6 +35,7 @@ class ClipSampler:
         sequence: Frames per clip L.
         seed: Same seed, same clips.
         device: Where the pictures are wanted; None: on the processor.
+        sights: Further episodes, of any rate, that half of the stills come from.
 
     Raises:
         DataError: An episode is too short.
@@ -47,14 +48,16 @@ class ClipSampler:
         sequence: int,
         seed: int | Sequence[int],
         device: torch.device | None = None,
+        sights: Sequence[Episode] = (),
     ) -> None:
         for episode in episodes:
             if len(episode) < sequence:
                 raise DataError(f"episode {episode.name} has {len(episode)} frames, expected at least {sequence}")
-        self._episodes, self._model, self._sequence = list(episodes), model, sequence
+        self._episodes, self._model, self._sequence = [*episodes, *sights], model, sequence
         starts = np.array([len(episode) - sequence + 1 for episode in episodes], float)
         self._share = starts / starts.sum()
-        self._first = np.cumsum([0, *map(len, episodes)])
+        self._first = np.cumsum([0, *map(len, self._episodes)])
+        self._film_frames = int(self._first[len(episodes)])
         self._resident = _resident(self._episodes, device)
         self.reseed(seed)
 
@@ -69,7 +72,7 @@ class ClipSampler:
         pictures [stills, S, S, 3] come last, each mirrored at random.
         """
         parts, frames = [], []
-        for index in self._rng.choice(len(self._episodes), size=batch, p=self._share):
+        for index in self._rng.choice(len(self._share), size=batch, p=self._share):
             episode = self._episodes[index]
             start = int(self._rng.integers(len(episode) - self._sequence + 1))
             window = slice(start, start + self._sequence)
@@ -82,7 +85,11 @@ class ClipSampler:
         return [*columns, self._stills(stills)] if stills else columns
 
     def _stills(self, count: int) -> Tensor:
-        image_NSSC = self._images(self._rng.integers(self._first[-1], size=count))
+        last, films = int(self._first[-1]), self._film_frames
+        of_sights = count // 2 if last > films else 0
+        frame_N = self._rng.integers(films, size=count)
+        frame_N[:of_sights] = self._rng.integers(films, last, size=of_sights) if of_sights else 0
+        image_NSSC = self._images(frame_N)
         mirror_N = torch.from_numpy(self._rng.random(count) < 0.5).to(image_NSSC.device)
         return torch.where(mirror_N.view(-1, 1, 1, 1), image_NSSC.flip(2), image_NSSC)
 

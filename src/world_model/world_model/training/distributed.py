@@ -91,8 +91,8 @@ def _pictures(
     torch.set_num_threads(config.threads)
     episodes = EpisodeSet(data)
     trainer = PictureTrainer(config, _own(pictures, config.seed, fabric), folder, episodes.manifest.step_s, fabric)
-    train, valid = (list(episodes.episodes(split)) for split in ("train", "valid"))
-    return trainer.fit(train, valid, partial(_tell, report, folder.name))
+    train, valid, sights = (list(episodes.episodes(split)) for split in ("train", "valid", "sights"))
+    return trainer.fit(train, valid, partial(_tell, report, folder.name), sights)
 
 
 def _own(model: _Model, seed: int, fabric: Fabric | None) -> _Model:

@@ -42,6 +42,8 @@ class FamilyConfig:
     Attributes:
         image_size: Side of the pictures [px].
         drives: Buildings to learn from, one drive in each; fewer where their share of the time is over.
+        sights: Further buildings of which pictures a second apart are learned, and no films: what is new to a decoder
+            is another building.
         held_out: Buildings that are only for judging.
         forecast: So many of them, with a forecast at every frame; of the others pictures alone are judged.
         seconds: Length of a drive [s].
@@ -51,6 +53,7 @@ class FamilyConfig:
 
     image_size: int = 128
     drives: int = 48
+    sights: int = 0
     held_out: int = 8
     forecast: int = 4
     seconds: float = 70.0

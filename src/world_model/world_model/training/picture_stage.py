@@ -178,16 +178,23 @@ class PictureTrainer:
         train: Sequence[Episode],
         valid: Sequence[Episode] = (),
         progress: Callable[[Progress], None] = lambda _: None,
+        sights: Sequence[Episode] = (),
     ) -> Terms:
         """Train to the configured number of steps, or for the budget, and return the last losses.
 
         They are those of the last validation where there are held-out episodes, else of the last step.
 
+        Args:
+            train: Films to learn from.
+            valid: Held-out films.
+            progress: Told after each step.
+            sights: Further pictures, see ``ClipSampler``.
+
         Raises:
             DataError: A episode is shorter than a clip.
         """
         loop, seed = self._loop, self._config.seed
-        sampler = self._sampler(train, seed, loop.fabric.device)
+        sampler = self._sampler(train, seed, loop.fabric.device, sights)
         # Afterwards: what is copied to the device takes no time from learning.
         loop.resume()
         sampler.reseed(seed * 1000 + loop.step)
@@ -213,8 +220,14 @@ class PictureTrainer:
             return terms
         return {**terms, "psnr_db": held_out_psnr(self._pictures, episodes, self._loop.fabric.device)}
 
-    def _sampler(self, episodes: Sequence[Episode], seed: int, device: torch.device | None = None) -> ClipSampler:
-        return ClipSampler(episodes, self._config.model, self._config.pictures.sequence, seed, device)
+    def _sampler(
+        self,
+        episodes: Sequence[Episode],
+        seed: int,
+        device: torch.device | None = None,
+        sights: Sequence[Episode] = (),
+    ) -> ClipSampler:
+        return ClipSampler(episodes, self._config.model, self._config.pictures.sequence, seed, device, sights)
 
 
 def held_out_psnr(pictures: Pictures, episodes: Sequence[Episode], device: torch.device, count: int = 256) -> float:
