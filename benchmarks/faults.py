@@ -38,7 +38,20 @@ from benchmarks.fault_relay import Relay
 from benchmarks.figures import machine
 from wm_demo.graph import Graph, executable
 from wm_interfaces.msg import LatentState, MemoryQuery, MemoryRecord
-from wm_interfaces.srv import InsertMemory, QueryMemory, QueryMemoryBatch, SnapshotMemory
+from wm_interfaces.srv import (
+    DeleteMemory,
+    EncodeImage,
+    Imagine,
+    InsertMemory,
+    MemoryWindow,
+    QueryMemory,
+    QueryMemoryArrays,
+    QueryMemoryBatch,
+    RecallMemory,
+    RecognisePlace,
+    SnapshotMemory,
+)
+from wm_testing.hostile import hostile
 from wm_testing.nodes import spin_until
 from world_model.runtime.artifacts import load_artifact
 
@@ -47,6 +60,13 @@ PAUSE_S = (2.0, 5.0)
 START_S = 90.0
 SESSION = "faults"
 ARTIFACT = "artifact://tiny"
+OTHERS = {
+    DeleteMemory: "/spatial_memory/delete", MemoryWindow: "/spatial_memory/window",
+    QueryMemoryArrays: "/spatial_memory/query_arrays", RecallMemory: "/spatial_memory/recall",
+    RecognisePlace: "/spatial_memory/recognise", Imagine: "/transition_predictor/imagine",
+    EncodeImage: "/latent_publisher/encode",
+}  # fmt: skip
+"""What is asked anything; what would move or replace what was acknowledged is not among it."""
 FROM_CAMERA, FROM_POSE = "/bench/camera", "/bench/pose"
 OFFSETS_S = (-86400.0, -30.0, -0.5, 0.0, 0.5, 30.0, 86400.0)
 
@@ -76,6 +96,9 @@ class Peer(Node):
         self._batch: Client[Any, Any] = self.create_client(QueryMemoryBatch, "/spatial_memory/query_batch")
         self._snapshot: Client[Any, Any] = self.create_client(SnapshotMemory, "/spatial_memory/snapshot")
         self._clear: Client[Any, Any] = self.create_client(Trigger, "/spatial_memory/clear")
+        self._others: dict[Any, Client[Any, Any]] = {
+            kind: self.create_client(kind, name) for kind, name in OTHERS.items()
+        }
         self._actions = self.create_publisher(Float32MultiArray, "/actions", 10)
         self._states = self.create_publisher(LatentState, "/latent/state", STREAM)
         self._images = self.create_publisher(Image, "/camera/image_raw", SENSOR)
@@ -130,8 +153,16 @@ class Peer(Node):
             lambda: self._batch.call_async(QueryMemoryBatch.Request(queries=[MemoryQuery(k=4096)] * 40)),
             lambda: self._snapshot.call_async(SnapshotMemory.Request(path="../" * rng.randrange(1, 300))),
             lambda: self._clear.call_async(Trigger.Request()),
+            lambda: self._states.publish(hostile(LatentState, rng, wildness=0.3)),
+            *[lambda: self._ask_anything(rng.choice(list(self._others)))] * 3,
         ]
         rng.choice(sends)()
+
+    def _ask_anything(self, kind: Any) -> None:
+        client = self._others[kind]
+        if client.service_is_ready():
+            usual = {"encoder_id": self._encoder_id, "frame_id": "map", "w": 1.0, "k": 3}
+            client.call_async(hostile(kind.Request, self.rng, usual, self.rng.choice([0.1, 0.3, 0.6])))
 
 
 class Run:

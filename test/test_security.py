@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,16 +38,32 @@ def test_every_node_may_exactly_what_it_does(real):
     assert enclaves.keys() == {policies.ALL, *(f"/{name}" for name in real)}
     for name, endpoints in real.items():
         assert enclaves[f"/{name}"] == {name: endpoints}
-    assert enclaves[policies.ALL] == {name: each for name, each in real.items() if name != "wm_sim"}
+    assert enclaves[policies.ALL] == {name: each for name, each in real.items() if name not in policies.APART}
 
 
 def test_the_nodes_are_all_there_and_their_topics_too(real):
     graph = {"latent_publisher", "spatial_memory", "transition_predictor", "world_action", "wm_sim"}
-    assert real.keys() == graph | {"latent_planner", "policy_runner"}
+    assert real.keys() == graph | {"latent_planner", "policy_runner", "wm_api", "frame_broadcaster", "view_recorder"}
+    for action in ("latent_planner/plan", "policy_runner/execute", "transition_predictor/imagine_stream"):
+        assert {f"/{action}/_action/{part}" for part in ("send_goal", "cancel_goal", "get_result")} <= real[
+            action.split("/", maxsplit=1)[0]
+        ]["services", "reply"]
+    assert "/latent_planner/plan/_action/send_goal" in real["wm_api"]["services", "request"]
+    assert any("camera" in name for name in real["wm_api"]["topics", "subscribe"])
     assert "/latent" in real["latent_publisher"]["topics", "publish"]
     assert "/spatial_memory/undo" in real["spatial_memory"]["services", "reply"]
     assert "/rosout" in real["wm_sim"]["topics", "publish"]
     assert any("/spatial_memory/" in name for name in real["transition_predictor"]["services", "request"])
+
+
+def test_no_node_of_the_workspace_is_without_a_policy(real):
+    """What plays or records a bag, and the demo, stand in for sensors and users: they run where nothing is enforced."""
+    elsewhere = {"bag_player", "bag_recorder", "demo_monitor", "demo_film"}
+    named = re.compile(r'super\(\).__init__\("([a-z_]+)"(?:,|\))')
+    files = [each for each in (ROOT / "src").glob("*/*/**/*.py") if "wm_testing" not in each.parts]
+    texts = [each.read_text() for each in files if "/test/" not in str(each)]
+    nodes = {name for text in texts if "Node" in text for name in named.findall(text)}
+    assert nodes - elsewhere == set(real)
 
 
 def test_a_right_more_or_less_would_show(real):

@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 import rclpy
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from latent_planner.node import LatentPlanner
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -27,13 +28,18 @@ from sensor_msgs.msg import Image
 from policy_runner.node import PolicyRunner
 from spatial_memory.node import SpatialMemory
 from transition_predictor.node import TransitionPredictor
+from wm_api.node import WmApi
 from wm_bringup.composed import make_nodes
 from wm_ros.domain import own_domain_id
 from wm_sim_ros.node import SimulatedRobot
+from wm_view.node import FrameBroadcaster
+from wm_view.recorder.node import ViewRecorder
 
 PATH = Path(__file__).resolve().parents[2] / "config" / "security" / "world_model.policy.xml"
 ALL = "/world_model"
 """The enclave of the process that holds all nodes of the graph; each node has one of its own name, too."""
+APART = frozenset({"wm_sim", "wm_api", "frame_broadcaster", "view_recorder"})
+"""Nodes that never run in that process."""
 _WRITTEN = (
     "Written by python -m scripts.lint.policies, which a test repeats: an enclave for each node, and one for all."
 )
@@ -81,6 +87,8 @@ def real_endpoints() -> dict[str, Endpoints]:
     makers: list[Callable[[], list[Node]]] = [
         lambda: [*make_nodes(), SimulatedRobot()],
         lambda: [TransitionPredictor(), _memory(), _planner(), _runner()],
+        lambda: [SimulatedRobot(), _service()],
+        lambda: [_Frames(), _Recorder()],
     ]
     for make in makers:
         nodes = make()
@@ -111,6 +119,36 @@ def _runner() -> Node:
     return PolicyRunner(parameter_overrides=[Parameter("shadow", value=False)])
 
 
+def _service() -> Node:
+    """Return an HTTP service that may have the robot drive, and whose camera somebody looks at."""
+    given = {"allow_goals": True, "port": 0}
+    node = WmApi(parameter_overrides=[Parameter(name, value=value) for name, value in given.items()])
+    node._on_wanted("camera")
+    node._on_watch()
+    return node
+
+
+class _Frames(FrameBroadcaster):
+    """A broadcaster of frames that needs no message of tf's: names alone count."""
+
+    def prepare(self) -> None:
+        """Take any message in its place."""
+        self._message = PoseWithCovarianceStamped
+
+    def _tell_fixed(self) -> None:
+        """Publish nothing."""
+
+
+class _Recorder(ViewRecorder):
+    """A recorder for viewers that writes nothing."""
+
+    def prepare(self) -> None:
+        """Open no file."""
+
+    def release(self) -> None:
+        """Close none."""
+
+
 def measured(namespace: str = "") -> dict[str, Endpoints]:
     """Return ``real_endpoints`` of a graph that is started for it, in a domain of its own."""
     with tempfile.TemporaryDirectory() as home:
@@ -128,7 +166,7 @@ def policy_xml(found: Mapping[str, Endpoints], namespace: str = "") -> str:
     where = f"/{namespace.strip('/')}" if namespace.strip("/") else ""
     profiles = {name: _profile(name, where or "/", endpoints) for name, endpoints in sorted(found.items())}
     enclaves = [(f"{where}/{name}", profile) for name, profile in profiles.items()]
-    together = "".join(profile for name, profile in profiles.items() if name != "wm_sim")
+    together = "".join(profile for name, profile in profiles.items() if name not in APART)
     enclaves.insert(0, (f"{where}{ALL}", together))
     body = "".join(
         f"    <enclave path={quoteattr(path)}>\n      <profiles>\n{profile}      </profiles>\n    </enclave>\n"

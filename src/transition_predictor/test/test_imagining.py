@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from threading import Event
 
 import numpy as np
@@ -11,10 +12,11 @@ from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
 
 from wm_interfaces.action import ImagineStream
-from wm_interfaces.msg import ImagineAsk, LatentPrediction, MemoryRecord
+from wm_interfaces.msg import ImagineAsk, LatentPrediction, LatentState, MemoryRecord
 from wm_interfaces.srv import Imagine, MemoryWindow, RecallMemory
 from wm_ros import floats, pose_to_msg
 from wm_ros.memory_arrays import ask_from_request, update_to_response
+from wm_testing.hostile import hostile
 from wm_testing.spinning import Spinning
 from wm_testing.windows import Source
 from world_model.runtime.imagination import Imagination
@@ -253,5 +255,22 @@ def test_memories_out_of_reach_are_asked_of_the_memory(make_asking, artifact):
     assert answer.success, answer.message
     assert answer.imagined.poses[-3:] == pytest.approx([3.0, 0.0, 0.0], abs=1e-6)
     assert asked == [[3]]
+    # A path may lead anywhere, and a memory hold any number.
+    assert source.asked[-1].area.max_count == 50_000
     unknown = asking.ask(start=ImagineAsk.FROM_MEMORY, memory_id=77, actions=(1.0, 0.0), horizon_s=1.0)
     assert (unknown.success, unknown.reason) == (False, "unknown-memory")
+
+
+@pytest.mark.slow
+def test_whatever_is_asked_is_answered(asking):
+    rng, world = random.Random(3), asking.world
+    usual = {"latent": floats(np.zeros(Z_DIM)), "encoder_id": world.encoder_id, "w": 1.0, "actions": floats([1.0, 0.0]),
+             "horizon_s": 0.5, "frame_id": "map", "pose_frame_id": "map"}  # fmt: skip
+    world.predict(0)
+    for index in range(20):
+        request = hostile(Imagine.Request, rng, usual, rng.choice([0.1, 0.3, 0.6]))
+        answer = asking.wait(asking.client.call_async(request))
+        assert answer.success or answer.reason
+        world.latents.publish(hostile(LatentState, rng, usual, rng.choice([0.05, 0.3])))
+        assert world.node._health.counted("faults") == 0, (index, request)
+    assert asking.ask(actions=(1.0, 0.0), horizon_s=0.5).success

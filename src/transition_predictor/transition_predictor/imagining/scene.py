@@ -24,6 +24,8 @@ from world_model.runtime.motion_start import MotionStart
 
 NOW, LATENT, MEMORY = "now", "latent", "memory"
 _ROOM_M = 0.5
+# A path may lead anywhere: beyond so many memories those nearest to its middle count.
+_MOST_AROUND = 50_000
 
 
 @dataclass(frozen=True)
@@ -205,5 +207,6 @@ def places_for(pose_BS3: np.ndarray, radius_m: float, scene: Scene, beyond: Beyo
     least_2, most_2 = pose_G3[:, :2].min(axis=0), pose_G3[:, :2].max(axis=0)
     x, y = ((least_2 + most_2) / 2.0).tolist()
     far_m = float(np.hypot(pose_G3[:, 0] - x, pose_G3[:, 1] - y).max())
-    around = beyond.around(Area(x, y, far_m + radius_m + _ROOM_M, frame_id=scene.frame_id))
+    area = Area(x, y, far_m + radius_m + _ROOM_M, max_count=_MOST_AROUND, frame_id=scene.frame_id)
+    around = beyond.around(area)
     return scene.places if around is None else around
