@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import struct
 from pathlib import Path
 from types import SimpleNamespace as Made
@@ -18,9 +19,12 @@ import pytest
 from geometry_msgs.msg import Pose
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from latent_planner.messages import asked_from_goal
 
+from policy_runner.messages import places_from_msg, seen_from_msg
 from spatial_memory import CellGrid, CellMemory, LocalMap, Place, Query, Store
 from spatial_memory.messages import query_from_msg, records_from_msgs, state_from_msg
+from transition_predictor.imagining.messages import ask_from_msg
 from wm_core.bags import Bag
 from wm_core.bags.errors import BagError
 from wm_core.errors import CoreError, MessageError
@@ -29,9 +33,14 @@ from wm_core.memory.errors import SpatialMemoryError
 from wm_core.memory.record import MemoryRecord
 from wm_core.sources import TransformBuffer, action_from_msg, pose_sample_from_msg
 from wm_interfaces import msg as messages
+from wm_interfaces.action import ExecutePolicy, Plan
 from wm_ros.messages import floats, pose_from_msg
+from wm_testing.hostile import hostile
 from wm_testing.system import make_bag
+from world_model.errors import ImaginationError
 from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.imagined import MOST_CELLS
+from world_model.runtime.imagined import Plan as ImaginedPlan
 from world_model.runtime.manifest import Manifest
 from world_model.runtime.motion import MotionModel, MotionTracker
 
@@ -300,3 +309,35 @@ def test_recordings(recordings, tmp_path_factory, data):
             bag.decode(message)
     except (BagError, CoreError):
         return
+
+
+@fuzzed
+@given(seed=st.integers(0, 2**32), wildness=st.sampled_from([0.1, 0.3, 0.7]))
+def test_goals_of_planner_and_policies(seed, wildness):
+    rng = random.Random(seed)
+    usual = {"frame_id": "map", "w": 1.0, "latent": floats([0.0] * 4)}
+    for make in (
+        lambda: asked_from_goal(hostile(Plan.Goal, rng, usual, wildness)),
+        lambda: places_from_msg(hostile(ExecutePolicy.Goal, rng, usual, wildness), "map"),
+        lambda: seen_from_msg(hostile(messages.LatentState, rng, usual, wildness), 2),
+    ):
+        try:
+            make()
+        except MessageError:
+            continue
+
+
+@fuzzed
+@given(seed=st.integers(0, 2**32), wildness=st.sampled_from([0.1, 0.3, 0.7]))
+def test_what_is_to_be_imagined(seed, wildness):
+    usual = {"actions": floats([1.0, 0.0] * 4), "w": 1.0, "horizon_s": 0.5}
+    try:
+        ask = ask_from_msg(hostile(messages.ImagineAsk, random.Random(seed), usual, wildness), 2)
+        if ask.action_BSA is not None:
+            plan = ImaginedPlan.of_actions(ask.action_BSA, 2, 0.05, ask.horizon_s)
+        else:
+            plan = ImaginedPlan.of_path(ask.path_P3, ask.spacing_s, 2, 0.05, np.zeros(3))
+    except (ImaginationError, MessageError):
+        return
+    assert plan.count * plan.steps <= MOST_CELLS
+    assert np.isfinite(plan.action_BSA).all() or np.isfinite(plan.pose_BS3).all()

@@ -16,6 +16,8 @@ from wm_policy.adapters.websocket import WebSocket
 from wm_policy.adapters.wire import WireError, pack, receive, send, unpack
 from wm_policy.errors import RemotePolicyError
 
+_MOST_SAID, _MOST_ACTIONS = 500, 2**20
+
 
 class Channel(Protocol):
     """Messages to a server and back."""
@@ -51,7 +53,7 @@ class RemotePolicy:
         metadata = self._guarded(lambda: self._channel.ask(None))
         if not isinstance(metadata, dict):
             self.close()
-            raise RemotePolicyError(f"{self._where} says {metadata!r} of itself, expected entries")
+            raise RemotePolicyError(f"{self._where} says a {type(metadata).__name__} of itself, expected entries")
         self.metadata: dict[str, Any] = metadata
 
     def act(self, observation: Mapping[str, Any]) -> np.ndarray:
@@ -65,14 +67,15 @@ class RemotePolicy:
         """
         answer = self._guarded(lambda: self._channel.ask(dict(observation)))
         if isinstance(answer, str):
-            raise RemotePolicyError(
-                f"{self._where} failed: {answer.strip().splitlines()[-1] if answer.strip() else ''}"
-            )
+            last = answer[-_MOST_SAID:].strip().splitlines()
+            raise RemotePolicyError(f"{self._where} failed: {last[-1] if last else ''}")
         if not isinstance(answer, dict) or "actions" not in answer:
             raise RemotePolicyError(f"{self._where} answers without actions")
         action_KA = answer["actions"]
         if not isinstance(action_KA, np.ndarray) or action_KA.ndim != 2 or not action_KA.size:
             raise RemotePolicyError(f"{self._where} answers actions that are no chunk [K, A]")
+        if action_KA.size > _MOST_ACTIONS:
+            raise RemotePolicyError(f"{self._where} answers {len(action_KA)} actions at once")
         action_KA = action_KA.astype(np.float64)
         if not np.isfinite(action_KA).all():
             raise RemotePolicyError(f"{self._where} answers actions that are not finite")

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 
-from wm_policy.adapters.wire import MOST_BYTES, WireError, read
+from wm_policy.adapters.wire import MOST_BYTES, WireError, deadline, read
 
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CONTINUED, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -47,15 +47,15 @@ class WebSocket:
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
         self._connection.sendall(request.encode())
-        header = b""
+        header, end_s = b"", deadline(self._connection)
         while not header.endswith(b"\r\n\r\n"):
             if len(header) > _LONGEST_HEADER:
                 raise WireError("the answer to a web socket's greeting has no end")
-            header += read(self._connection, 1)
+            header += read(self._connection, 1, end_s)
         lines = header.decode("latin-1").split("\r\n")
         fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
         if " 101 " not in f"{lines[0]} " or fields.get("sec-websocket-accept") != accept_of(key):
-            raise WireError(f"no web socket answers, but '{lines[0]}'")
+            raise WireError(f"no web socket answers, but '{lines[0][:200]}'")
 
     def send(self, content: bytes) -> None:
         """Write a message of bytes."""
@@ -67,9 +67,9 @@ class WebSocket:
         Raises:
             WireError: The server closed it, or broke the protocol.
         """
-        kind, parts = -1, b""
+        kind, parts, end_s = -1, b"", deadline(self._connection)
         while True:
-            is_last, code, content = self._frame()
+            is_last, code, content = self._frame(end_s)
             if code == _CLOSE:
                 raise WireError("the server closed the web socket")
             if code == _PING:
@@ -88,18 +88,18 @@ class WebSocket:
         """End the connection."""
         self._connection.close()
 
-    def _frame(self) -> tuple[bool, int, bytes]:
-        first, second = read(self._connection, 2)
+    def _frame(self, end_s: float) -> tuple[bool, int, bytes]:
+        first, second = read(self._connection, 2, end_s)
         if second & 0x80 or first & 0x70:
             raise WireError("a server's frame is masked, or of an extension that was not agreed on")
         length = second & 0x7F
         if length == 126:
-            (length,) = struct.unpack(">H", read(self._connection, 2))
+            (length,) = struct.unpack(">H", read(self._connection, 2, end_s))
         elif length == 127:
-            (length,) = struct.unpack(">Q", read(self._connection, 8))
+            (length,) = struct.unpack(">Q", read(self._connection, 8, end_s))
         if length > MOST_BYTES:
             raise WireError(f"a frame has {length} bytes, at most {MOST_BYTES}")
-        return bool(first & 0x80), first & 0x0F, read(self._connection, length)
+        return bool(first & 0x80), first & 0x0F, read(self._connection, length, end_s)
 
     def _write(self, code: int, content: bytes) -> None:
         length, mask = len(content), os.urandom(4)

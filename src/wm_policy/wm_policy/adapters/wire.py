@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import socket
 import struct
+from time import monotonic
 from typing import Any
 
 import msgpack
@@ -67,20 +68,35 @@ def receive(connection: socket.socket) -> Any:
     Raises:
         WireError: It ended, or what came is no message.
     """
-    (length,) = _LENGTH.unpack(read(connection, _LENGTH.size))
+    end_s = deadline(connection)
+    (length,) = _LENGTH.unpack(read(connection, _LENGTH.size, end_s))
     if length > MOST_BYTES:
         raise WireError(f"message has {length} bytes, at most {MOST_BYTES}")
-    return unpack(read(connection, length))
+    return unpack(read(connection, length, end_s))
 
 
-def read(connection: socket.socket, count: int) -> bytes:
+def deadline(connection: socket.socket) -> float:
+    """Return when a whole message must have come, by the connection's timeout [s on the steady clock]."""
+    timeout_s = connection.gettimeout()
+    return math.inf if timeout_s is None else monotonic() + timeout_s
+
+
+def read(connection: socket.socket, count: int, end_s: float = math.inf) -> bytes:
     """Return so many bytes.
 
+    Args:
+        connection: Where they come from.
+        count: How many.
+        end_s: When they must have come, on the steady clock [s]; who sends one now and then is not waited for.
+
     Raises:
-        WireError: The connection ended before.
+        WireError: The connection ended before, or the time.
+        OSError: Nothing comes.
     """
     parts, left = [], count
     while left:
+        if monotonic() > end_s:
+            raise WireError(f"{left} bytes did not come in time")
         part = connection.recv(min(left, 2**20))
         if not part:
             raise WireError(f"connection ended {left} bytes early")
