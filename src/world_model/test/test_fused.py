@@ -73,3 +73,22 @@ def test_another_kind_of_transition_is_refused_by_name(artifact):
     two_layers = artifact.weights("transition") | {"context.cells.1.weight_ih": torch.zeros(288, 96)}
     with pytest.raises(ArtifactError, match="one layer"):
         FusedForecast(two_layers)
+
+
+@pytest.mark.parametrize("lacks", ["all of it", "one kernel"])
+def test_without_onednn_it_forecasts_the_same(artifact, monkeypatch, lacks):
+    """As on a processor for which torch was built without it, or with another set of kernels."""
+    if lacks == "all of it":
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    else:
+
+        def lacking(*_: object) -> None:
+            raise NotImplementedError("could not run 'mkldnn::_linear_pointwise'")
+
+        monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", lacking)
+    transition = artifact.transition()
+    given = inputs(transition, 20, 5, seed=4)
+    with torch.inference_mode():
+        expected = transition.forecast(*given)
+    for ours, theirs in zip(FusedForecast(artifact.weights("transition")).forecast(*given), expected):
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=2e-5)

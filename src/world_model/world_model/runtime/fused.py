@@ -40,9 +40,7 @@ class _Layer:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, is_bent: bool = False) -> None:
         self._weight, self._bias, self._is_bent = weight.contiguous(), bias, is_bent
-        self._packed = None
-        if weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight, 8 * _CHUNK_ROWS)
+        self._packed = _packed(self._weight)
 
     def __call__(self, value: Tensor) -> Tensor:
         if self._packed is not None:
@@ -52,6 +50,18 @@ class _Layer:
             return found.unflatten(0, value.shape[:-1]) if value.dim() != 2 else found
         found = functional.linear(value, self._weight, self._bias)
         return functional.silu(found, inplace=True) if self._is_bent else found
+
+
+def _packed(weight: Tensor) -> Tensor | None:
+    """Return a weight as oneDNN's kernel takes it; None: it is not on a CPU, or the kernel does not run on this one."""
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return None
+    try:
+        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, 8 * _CHUNK_ROWS)
+        torch.ops.mkldnn._linear_pointwise(weight.new_zeros(1, weight.size(1)), packed, None, "swish", [], "")
+    except (AttributeError, RuntimeError):  # private to torch: builds for other processors may lack it
+        return None
+    return packed
 
 
 class _Shared(NamedTuple):
