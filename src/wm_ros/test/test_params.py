@@ -69,6 +69,12 @@ def test_integers_are_read_as_doubles(node_with):
         ({"publish_rate": "fast"}, "'publish_rate' = 'fast' is string, expected double"),
         ({"backend": "redis"}, "'backend' = 'redis', expected one of"),
         ({"k": 101}, "tested: k = 101 needs tiny = false"),
+        ({"publish_rate": float("nan")}, "'publish_rate' = nan"),
+        ({"yaw_weight_m": float("inf")}, "'yaw_weight_m' = inf, expected finite numbers"),
+        ({"weights": [1.0, float("nan")]}, r"'weights' = .*nan.*, expected finite numbers"),
+        ({"weights": [0.0] * 5000}, "'weights' has 5000 values"),
+        ({"model_path": "x" * 5000}, "'model_path' has 5000 characters"),
+        ({"topics": ["x" * 5000]}, "'topics' holds a text of 5000 characters"),
         ({"heading_weight_m": -1.0}, r"'yaw_weight_m' = -1.0 is out of range \[0.0, inf\]"),
         (
             {"heading_weight_m": 2.0, "yaw_weight_m": 3.0},
@@ -127,6 +133,7 @@ class LiveParams:
     rate: float = param(1.0, "Rate [Hz].", low=0.0, high=20.0, runtime=True)
     mode: str = param("a", "Mode.", choices=("a", "b"), runtime=True)
     fixed: int = param(3, "Fixed.", low=1)
+    share: float = param(0.5, "Share.", runtime=True)
 
     def __post_init__(self) -> None:
         if self.mode == "b" and self.rate > 10.0:
@@ -137,6 +144,8 @@ class LiveParams:
     ("name", "value", "reason"),
     [
         ("rate", 21.0, "range"),
+        ("rate", float("nan"), "range"),
+        ("share", float("inf"), "finite"),
         ("rate", "fast", "type"),
         ("mode", "c", "expected one of"),
         ("mode", "b", "not for more than 10 hz"),

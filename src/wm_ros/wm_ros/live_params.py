@@ -10,6 +10,8 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from wm_ros.params import why_refused
+
 ParamsT = TypeVar("ParamsT")
 
 
@@ -31,9 +33,8 @@ def follow_params(node: Node, params: ParamsT, apply: Callable[[ParamsT], None])
         nonlocal current
         values = {each.name: each.value for each in changed if each.name in fields}
         for name, value in values.items():
-            choices = fields[name].metadata["choices"]
-            if choices and value not in choices:
-                return SetParametersResult(successful=False, reason=f"{name} = {value!r}, expected one of {choices}")
+            if why := why_refused(fields[name], value):
+                return SetParametersResult(successful=False, reason=f"{name}{why}")
         try:
             new = dataclasses.replace(current, **values)  # type: ignore[type-var]
         except ValueError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 from typing import Any, TypeVar, get_type_hints
 
@@ -30,6 +31,8 @@ _TYPES: dict[Any, Parameter.Type] = {
     list[int]: Parameter.Type.INTEGER_ARRAY,
 }
 _ARRAYS_OF = {Parameter.Type.DOUBLE_ARRAY: Parameter.Type.INTEGER_ARRAY, Parameter.Type.DOUBLE: Parameter.Type.INTEGER}
+# Characters of a text, values of a list.
+_LONGEST = 4096
 _FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
 
@@ -174,11 +177,27 @@ def _declare(node: Node, field: dataclasses.Field[Any], kind: Parameter.Type) ->
             f"{node.get_name()}: parameter '{field.name}' = {wrong.value if wrong else default!r} is out of range "
             f"[{'-inf' if low is None else low}, {'inf' if high is None else high}]"
         ) from None
-    if choices and value not in choices:
-        raise ParameterError(
-            f"{node.get_name()}: parameter '{field.name}' = {value!r}, expected one of {list(choices)}"
-        )
+    if why := why_refused(field, value):
+        raise ParameterError(f"{node.get_name()}: parameter '{field.name}'{why}")
     return list(value) if kind.name.endswith("ARRAY") else value
+
+
+def why_refused(field: dataclasses.Field[Any], value: Any) -> str:
+    """Returns what is wrong with a value of a parameter beyond its type and range; "" for nothing."""
+    choices = field.metadata["choices"]
+    if isinstance(value, str):
+        if len(value) > _LONGEST:
+            return f" has {len(value)} characters, expected at most {_LONGEST}"
+        return f" = {value!r}, expected one of {list(choices)}" if choices and value not in choices else ""
+    parts = [value] if isinstance(value, bool | int | float) else list(value)
+    if len(parts) > _LONGEST:
+        return f" has {len(parts)} values, expected at most {_LONGEST}"
+    for each in parts:
+        if isinstance(each, float) and not math.isfinite(each):
+            return f" = {value!r}, expected finite numbers"
+        if isinstance(each, str) and len(each) > _LONGEST:
+            return f" holds a text of {len(each)} characters, expected at most {_LONGEST}"
+    return ""
 
 
 def value_range(field: dataclasses.Field[Any]) -> str:
