@@ -212,6 +212,23 @@ def test_what_was_only_about_to_change_is_not_taken_back(tmp_path, kind):
         assert opened.held() == held
 
 
+def test_what_the_disk_does_not_take_yet_can_be_taken_back_all_the_same(tmp_path, monkeypatch):
+    with closing(Opened(tmp_path)) as opened:
+        opened.changes.insert([record(number) for number in range(10)])
+        held, flush = opened.held(), opened.memory.flush
+
+        def refused(_timeout_s: float = 30.0) -> None:
+            raise StoreError("not durable: the disk is full")
+
+        monkeypatch.setattr(opened.memory, "flush", refused)
+        with pytest.raises(StoreError, match="full"):
+            opened.changes.transform(MOVE, "")
+        monkeypatch.setattr(opened.memory, "flush", flush)
+        assert opened.held() != held
+        opened.changes.undo()
+        assert_alike(opened.held(), held)
+
+
 CHILD = """
 import sys
 from pathlib import Path

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from spatial_memory.embedded.undo import Undo, Undoable
+from spatial_memory.embedded.undo import LONGEST_S, Undo, Undoable
 from spatial_memory.store.names import SnapshotFolder
 from spatial_memory.store.snapshots import check_snapshot
 from wm_core.memory.errors import BackendAwayError, EncoderMismatchError, RecordError, StoreError
@@ -210,7 +210,7 @@ class Changes:
         self._undo.close()
 
     def _durably(self, result: int) -> int:
-        self._memory.flush()
+        self._memory.flush(LONGEST_S)
         return result
 
     @staticmethod

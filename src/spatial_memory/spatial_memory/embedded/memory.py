@@ -54,6 +54,8 @@ _CHUNK = 1_000
 _MANY = 50_000
 _TRIES = 3
 _PATIENCE_S = 0.005
+# All rows are written anew, in one transaction.
+_WHOLE_S = 600.0
 
 
 class CellMemory:
@@ -418,7 +420,7 @@ class CellMemory:
             moved = [moved_rows(part, rigid, self._grid) for part in self._parts(slots_N)]
             turned = turned_extras(self._store.extras([key for part in moved for key in part.id_N.tolist()]), rigid)
             self._put_moved(moved, turned, rigid.frame_id or self._catalogue.frame_id)
-        self.flush()
+        self.flush(_WHOLE_S)
         return len(slots_N)
 
     def places_of(self, session: str = "") -> Places:
@@ -446,7 +448,7 @@ class CellMemory:
             parts = self._parts(self._index.slots())
             moved, turned = places.put_back(parts, back, self._store, self._grid)
             self._put_moved(moved, turned, self._catalogue.frame_id if back is None else places.frame_id)
-        self.flush()
+        self.flush(_WHOLE_S)
         return int(np.isin(places.id_N, [key for part in moved for key in part.id_N.tolist()]).sum())
 
     def _parts(self, slots_N: np.ndarray) -> list[Rows]:

@@ -28,6 +28,8 @@ from wm_core.memory.record import MemoryRecord
 _CHUNK = 1000
 _ANY = 10**9
 _PLACES = "places.npz"
+LONGEST_S = 600.0
+"""Longest that a change of a whole memory may take to become durable [s]."""
 _FEW, _SHARE = 2000, 0.03
 """Up to so many records, or such a share of all, are kept one by one: beyond, a copy of the whole file is faster."""
 
@@ -121,6 +123,13 @@ class Undo:
             raise StoreError(f"what undo needs cannot be kept, so nothing changed: {error}") from error
         try:
             result = change()
+        except StoreError:
+            # It is made in RAM and will be on disk once that takes it; but for a restore, which is all or nothing.
+            if kind == "restore":
+                shutil.rmtree(self._next, ignore_errors=True)
+            else:
+                self._promote()
+            raise
         except BaseException:
             shutil.rmtree(self._next, ignore_errors=True)
             raise
@@ -178,7 +187,7 @@ class Undo:
             self._go_back(None)
         else:
             count = self._go_back(move)
-        self._memory.flush()
+        self._memory.flush(LONGEST_S)
         shutil.rmtree(self._folder, ignore_errors=True)
         return kind, count
 

@@ -13,10 +13,19 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
+from wm_core.bounds import checked_name
 from wm_core.drawing import Color
 from wm_core.errors import CoreError
 from wm_interfaces.msg import LatentPrediction, PredictionError
-from wm_ros import CameraSubscription, ManagedNode, MessageError, picture_from_msg, qos, run_node, stamp_ns
+from wm_ros import (
+    CameraSubscription,
+    ManagedNode,
+    MessageError,
+    believable_stamp_ns,
+    picture_from_msg,
+    qos,
+    run_node,
+)
 from wm_view.recorder import messages
 from wm_view.recorder.opening import open_recording
 from wm_view.recorder.params import ViewRecorderParams
@@ -83,18 +92,25 @@ class ViewRecorder(ManagedNode[ViewRecorderParams]):
         self._hear(DiagnosticArray, "/diagnostics", QoSProfile(depth=20), self._on_diagnostics)
 
     def _hear(self, kind: type, topic: str, profile: QoSProfile, take: Callable[[Any], None]) -> None:
-        self.create_subscription(kind, topic, take, profile)
+        def heard(msg: Any) -> None:
+            try:
+                take(msg)
+            except MessageError as error:
+                self._health.drop(error.reason, error.detail)
+
+        self.create_subscription(kind, topic, heard, profile)
 
     def _at(self, msg: Any) -> Stamped:
         """Return when and where something was; what has no stamp is of now."""
-        self._newest_ns = stamp_ns(msg.header.stamp) or self._newest_ns
-        return Stamped(self._newest_ns, msg.header.frame_id or self._frame_id)
+        self._newest_ns = _stamp_of(msg) or self._newest_ns
+        return Stamped(self._newest_ns, checked_name(msg.header.frame_id, "frame_id") or self._frame_id)
 
     def _on_picture(self, name: str, msg: Image | CompressedImage) -> None:
-        ns, params = stamp_ns(msg.header.stamp), self._params
-        if not self._paces[name].lets(ns):
-            return
+        params = self._params
         try:
+            ns = _stamp_of(msg)
+            if not self._paces[name].lets(ns):
+                return
             jpeg = messages.jpeg_of(picture_from_msg(msg), params.picture_width, params.picture_quality)
         except MessageError as error:
             self._health.drop(error.reason, error.detail)
@@ -106,9 +122,9 @@ class ViewRecorder(ManagedNode[ViewRecorderParams]):
         self._health.count(f"pictures_{name}")
 
     def _on_pose(self, name: str, color: Color, msg: PoseWithCovarianceStamped) -> None:
-        at = self._at(msg)
+        placed, at = messages.placed_from_msg(msg), self._at(msg)
         self._frame_id = at.frame_id
-        self._sink.pose(name, at, messages.placed_from_msg(msg), color)
+        self._sink.pose(name, at, placed, color)
         self._health.count("poses")
 
     def _on_path(self, name: str, color: Color, msg: Path) -> None:
@@ -131,11 +147,11 @@ class ViewRecorder(ManagedNode[ViewRecorderParams]):
             "without_memory": float(msg.error_without_memory),
             "nothing_changes": float(msg.error_persistence),
         }
-        self._sink.numbers("error", stamp_ns(msg.header.stamp), values)
+        self._sink.numbers("error", _stamp_of(msg), values)
         self._health.count("errors")
 
     def _on_prediction(self, msg: LatentPrediction) -> None:
-        self._newest_ns = stamp_ns(msg.header.stamp)
+        self._newest_ns = _stamp_of(msg)
         if msg.forecasts:
             far = msg.forecasts[-1]
             values = {"used": float(len(far.memory_ids)), "gate": float(far.gate)}
@@ -146,6 +162,18 @@ class ViewRecorder(ManagedNode[ViewRecorderParams]):
             held = next((item.value for item in status.values if item.key == "memory_count"), None)
             if held is not None and self._newest_ns:
                 self._sink.numbers("memory", self._newest_ns, {"held": float(held)})
+
+
+def _stamp_of(msg: Any) -> int:
+    """Return the stamp of a message [ns].
+
+    Raises:
+        MessageError: ``impossible-stamp``: no file of a viewer has such a time.
+    """
+    ns = believable_stamp_ns(msg.header.stamp)
+    if ns < 0:
+        raise MessageError("impossible-stamp", f"stamp of {msg.header.stamp.sec} s, expected 0 or more")
+    return ns
 
 
 def main() -> None:
