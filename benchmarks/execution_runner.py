@@ -56,7 +56,10 @@ def nearest_drive() -> NearestDrive:
     """Return the nearest drive as the node makes it."""
     params = PolicyRunnerParams()
     return NearestDrive(
-        2, NearestDriveSettings(steps=params.chunk_steps, step_s=params.chunk_step_s, most_speed=params.high[0])
+        2,
+        NearestDriveSettings(
+            steps=params.chunk_steps, step_s=params.chunk_step_s, most_speed=params.high[0], most_rate=params.rate[0]
+        ),  # fmt: skip
     )
 
 

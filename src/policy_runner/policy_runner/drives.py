@@ -183,6 +183,14 @@ class Drives:
         leg = place.leg
         return int(self.session_L[leg]), int(self.stamp_L[leg] + round(place.share * self.time_L[leg] * 1e9))
 
+    def before(self, place: Place, time_s: float) -> Place:
+        """Return the place that the drive was at some time earlier; at most the first."""
+        leg, left_s = place.leg, place.share * float(self.time_L[place.leg]) - time_s
+        while left_s < 0.0 and leg > 0 and self._next_L[leg - 1] == leg:
+            leg -= 1
+            left_s += float(self.time_L[leg])
+        return Place(leg, max(left_s, 0.0) / float(self.time_L[leg]))
+
     def after(self, place: Place, time_s: float, most_m: float) -> Place | None:
         """Return the place that the drive came to some time later; None: no way goes on so far.
 

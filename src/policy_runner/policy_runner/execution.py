@@ -274,7 +274,7 @@ class Execution:
             return held
         if self._mode not in (Mode.STOPPING, Mode.STOPPED):
             self._leave_plan(now_ns)
-        return held if self._safe_A is None else self._safe_A
+        return held if self._safe_A is None else self._limiter.together(self._safe_A)
 
     def _leave_plan(self, now_ns: int) -> None:
         """Stop: where the robot goes on from there is not where its plan would have it."""

@@ -39,6 +39,7 @@ class NearestDriveSettings:
         most_yaw_rate_rad_s: Most that it puts right [rad/s].
         lag_s: Time in which a robot comes up to the speed of the drive [s].
         most_speed: Greatest first value of a command that the robot is given; where the drive was faster, it is slower.
+        most_rate: Greatest change of that in a second: a robot that was stopped is as fast as the drive only later.
         response_s: Time from a command to when the robot does it; what it puts right it puts right for then [s].
     """
 
@@ -50,8 +51,9 @@ class NearestDriveSettings:
     gain_off: float = 1.0
     gain_yaw_hz: float = 2.0
     most_yaw_rate_rad_s: float = 1.0
-    lag_s: float = 0.3
+    lag_s: float = 0.2
     most_speed: float = math.inf
+    most_rate: float = math.inf
     response_s: float = 0.2
 
     def __post_init__(self) -> None:
@@ -64,12 +66,17 @@ class NearestDriveSettings:
 
 @dataclass
 class _Off:
-    """Place on the way and pace 0..1 at a command; distance to its left [m] and yaw against it [rad] at its effect."""
+    """Place on the way, pace 0..1 and pace told at a command; distance to its left [m] and yaw [rad] at its effect."""
 
     place: Place
     left_m: float
     yaw_rad: float
     pace: float
+    told: float
+
+    def pace_after(self, share: float) -> float:
+        """Return the pace once this share of what it lacks is made up for."""
+        return self.pace + share * (self.told - self.pace)
 
 
 class NearestDrive:
@@ -138,13 +145,16 @@ class NearestDrive:
         # The robot's speed is a mean over the last moments, so the drive's has to be one, too.
         usual = drives.speed_before(place, _SPEED_S)
         pace = min(1.0, max(0.0, speed / usual)) if math.isfinite(speed) else 1.0
-        off = _Off(place, float(left_m), float(wrap_angle(pose_3[2] - way_3[2])), pace)
+        told = self._told(drives, place, observation.decided_PA[0]) if len(observation.decided_PA) else pace
+        # The speed measured is that of some time ago, the command in force that of as long ahead.
+        pace = 0.5 * (pace + told)
+        off = _Off(place, float(left_m), float(wrap_angle(pose_3[2] - way_3[2])), pace, told)
         self._respond(drives, off, observation.stamp_ns)
         return drives, off
 
     def _respond(self, drives: Drives, off: _Off, stamp_ns: int) -> None:
         """Carry the error ahead by what was put right before, and is not done yet."""
-        settings, speed = self._settings, off.pace * drives.speed(off.place)
+        settings, speed = self._settings, self._soon(off) * drives.speed(off.place)
         response_ns = round(settings.response_s * 1e9)
         self._against = [each for each in self._against if each[0] >= stamp_ns - 2 * response_ns]
         for number in range(round(settings.response_s / settings.step_s)):
@@ -156,12 +166,25 @@ class NearestDrive:
         off.left_m += speed * math.sin(off.yaw_rad) * self._settings.step_s
         off.yaw_rad = float(wrap_angle(off.yaw_rad + turned_more_rad_s * self._settings.step_s))
 
-    def _pace_of(self, drives: Drives, off: _Off, action_A: np.ndarray) -> float:
+    def _soon(self, off: _Off) -> float:
+        """Return the pace at the effect of a command that is given now."""
+        return off.pace_after(1.0 - math.exp(-self._settings.response_s / self._settings.lag_s))
+
+    def _told(self, drives: Drives, place: Place, action_A: np.ndarray) -> float:
         """Return the share of the drive's speed that a command brings the robot up to."""
-        wanted = float(drives.action(off.place)[0])
+        wanted = float(drives.action(place)[0])
         if not self._steers or wanted <= 0.0:
             return 1.0
         return min(1.0, max(0.0, min(float(action_A[0]), self._settings.most_speed) / wanted))
+
+    def _at_effect(self, drives: Drives, off: _Off) -> np.ndarray:
+        """Return what was commanded to do at a place what the robot shall do where it is when this command acts.
+
+        A drive gave its commands before the place that they were for. A robot that is slower than it comes less far
+        until they act, and would turn too early.
+        """
+        late_s = self._settings.response_s * (1.0 - 0.5 * (off.pace + self._soon(off)))
+        return drives.action(drives.before(off.place, late_s) if self._steers else off.place)
 
     def _bend(self, speed: float, curve: float) -> float:
         if self._settings.steering == YAW_RATE:
@@ -170,18 +193,19 @@ class NearestDrive:
 
     def _command(self, drives: Drives, off: _Off) -> tuple[np.ndarray, float]:
         """Return the command at a place off the way, and the yaw rate that was commanded there [rad/s]."""
-        action_A = drives.action(off.place)
+        action_A = self._at_effect(drives, off)
         remembered_rad_s = self._yaw_rate(drives, off, action_A)
         if not self._steers:
             return action_A, remembered_rad_s
-        settings, speed = self._settings, max(off.pace * drives.speed(off.place), _LEAST_SPEED_M_S)
+        settings, soon = self._settings, self._soon(off)
+        speed = max(soon * drives.speed(off.place), _LEAST_SPEED_M_S)
         left_m = min(max(off.left_m, -_MOST_OFF_M), _MOST_OFF_M)
         against = -settings.gain_off * speed * left_m - settings.gain_yaw_hz * off.yaw_rad
         against = min(max(against, -settings.most_yaw_rate_rad_s), settings.most_yaw_rate_rad_s)
         action_A = action_A.copy()
         if settings.steering == YAW_RATE:
             # Slower than the drive was, the same bend takes a smaller yaw rate.
-            remembered_rad_s *= off.pace
+            remembered_rad_s *= soon
             action_A[1] = remembered_rad_s + against
         else:
             action_A[1] = math.atan(math.tan(action_A[1]) + settings.wheelbase_m * against / speed)
@@ -192,17 +216,19 @@ class NearestDrive:
             return 0.0
         if self._settings.steering == YAW_RATE:
             return float(action_A[1])
-        speed = max(off.pace * drives.speed(off.place), _LEAST_SPEED_M_S)
+        speed = max(self._soon(off) * drives.speed(off.place), _LEAST_SPEED_M_S)
         return speed * math.tan(action_A[1]) / self._settings.wheelbase_m
 
     def _carry(self, drives: Drives, off: _Off, turned_more_rad_s: float, action_A: np.ndarray) -> bool:
         """Go a step ahead; return whether the way goes on."""
         settings = self._settings
-        pace, speed = self._pace_of(drives, off, action_A), off.pace * drives.speed(off.place)
+        told, speed = self._told(drives, off.place, action_A), self._soon(off) * drives.speed(off.place)
+        most = settings.most_rate * settings.step_s / max(float(drives.action(off.place)[0]), _LEAST_SPEED_M_S)
+        off.told = min(max(told, off.told - most), off.told + most)
         place = drives.after(off.place, off.pace * settings.step_s, settings.most_m)
         if place is None:
             return False
         off.place = place
         self._turn(off, speed, turned_more_rad_s)
-        off.pace += (pace - off.pace) * min(1.0, settings.step_s / settings.lag_s)
+        off.pace = off.pace_after(min(1.0, settings.step_s / settings.lag_s))
         return True

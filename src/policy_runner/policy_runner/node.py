@@ -122,7 +122,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         drive = NearestDriveSettings(
             steps=params.chunk_steps, step_s=params.chunk_step_s, most_m=params.drive_within_m,
             steering=params.steering, wheelbase_m=params.wheelbase_m, response_s=params.response_s,
-            most_speed=params.high[0],
+            most_speed=params.high[0], most_rate=params.rate[0],
         )  # fmt: skip
         try:
             return policy_maker(params.policy, Wanted(len(params.low), drive))

@@ -51,6 +51,58 @@ def driven(policy, memories, pose, seconds, every_s=0.2):
     return np.array(track)
 
 
+class LateRobot:
+    """A unicycle that obeys 0.08 s late, with a lag of 0.12 s, told within an acceleration of 3 m/s^2."""
+
+    def __init__(self, pose):
+        self.pose, self.told = np.array(pose, float), [np.zeros(2)] * 9
+        self.motion = np.zeros(2)
+
+    def step(self, command, step_s=0.01):
+        most = np.array([3.0, 12.0]) * step_s
+        self.told.append(np.clip(command, self.told[-1] - most, self.told[-1] + most))
+        self.motion = self.motion + (1.0 - math.exp(-step_s / 0.12)) * (self.told[-9] - self.motion)
+        way_m, turn = self.motion * step_s
+        middle = self.pose[2] + 0.5 * turn
+        self.pose = self.pose + np.array([way_m * math.cos(middle), way_m * math.sin(middle), turn])
+
+
+def a_corner():
+    """What a drive straight on, round a narrow corner to the left and on again leaves: poses and commands in force."""
+    robot, kept = LateRobot((0.0, 0.0, 0.0)), []
+    for number in range(600):
+        at_s = number / 100
+        command = np.array([0.65, 1.8 if 2.5 <= at_s < 2.5 + 0.5 * math.pi / 1.8 else 0.0])
+        robot.step(command)
+        if number % 15 == 0 and number > 60:
+            kept.append((number * S // 100, robot.pose, command))
+    stamp, pose, action = (np.array(column) for column in zip(*kept))
+    return Memories(stamp, np.zeros(len(stamp), int), pose, action)
+
+
+@pytest.mark.parametrize("begin", [6, 8, 10, 12])
+def test_from_a_stand_it_turns_where_the_drive_turned(begin):
+    """The drive gave its commands before the places that they were for, as far before as it was fast."""
+    memories = a_corner()
+    policy, robot, track, sent = NearestDrive(2, NearestDriveSettings(most_rate=3.0)), None, [], [np.zeros(2)]
+    robot = LateRobot(memories.pose_N3[begin])
+    before = [robot.pose] * 41
+    for number in range(250):
+        if number % 10 == 0:
+            speed = math.dist(before[-1][:2], before[-41][:2]) / 0.4
+            chunk = policy.act(asked(memories, robot.pose, speed, number * S // 100, np.array(sent[-1:])))
+        robot.step(chunk.at(number * S // 100))
+        sent.append(robot.told[-1])
+        before.append(robot.pose)
+        track.append(robot.pose)
+    fine_P2 = np.concatenate(
+        [np.linspace(a, b, 20) for a, b in zip(memories.pose_N3[:-1, :2], memories.pose_N3[1:, :2])]
+    )
+    off_S = np.hypot(*(np.array(track)[:, None, :2] - fine_P2).transpose(2, 0, 1)).min(axis=1)
+    assert off_S.max() < 0.1
+    assert np.abs(track[-1][2] - 0.5 * math.pi) < 0.3
+
+
 def test_on_the_way_it_gives_the_commands_of_the_way():
     chunk = NearestDrive(2).act(asked(circle(), (0.0, 0.0, 0.0)))
     assert chunk.action_HA == pytest.approx(np.tile([1.0, 0.5], (20, 1)), abs=0.03)

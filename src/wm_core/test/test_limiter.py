@@ -75,3 +75,15 @@ def test_it_begins_where_it_is_told_to():
 def test_what_makes_no_sense_is_refused(step_s, third):
     with pytest.raises(ValueError, match=r"limiter|third"):
         Limiter(SPEEDS, step_s, third)
+
+
+def test_what_comes_to_a_stand_together_stays_in_its_bend():
+    """1.2 m/s take 0.4 s at 3 m/s^2; 1.8 rad/s alone would take 0.15 s, and the robot would leave the bend."""
+    limiter = Limiter(Limits(low=(0.0, -2.0), high=(1.5, 2.0), rate=(3.0, 12.0), jerk=(1e6, 1e6)), 0.02)
+    limiter.start(np.array([1.2, 1.8]))
+    sent = [limiter.step(limiter.together(np.zeros(2))) for _ in range(21)]
+    assert sent[0] == pytest.approx([1.14, 1.71])
+    moving = [each for each in sent if each[0] > 1e-6]
+    assert len(moving) == 19
+    assert [each[1] / each[0] for each in moving] == pytest.approx([1.5] * 19)
+    assert sent[-1] == pytest.approx([0.0, 0.0])

@@ -130,6 +130,15 @@ class Limiter:
         self._value_A, self._bend_A, self._change_A = value_A, change_A - self._change_A, change_A
         return np.array(value_A)
 
+    def together(self, wanted_A: np.ndarray) -> np.ndarray:
+        """Return what to want now so that all commands come to what is wanted at one time, each at most at its rate.
+
+        A robot that brakes in a bend so stays in it: its speed and its yaw rate keep their ratio.
+        """
+        gap_A = np.asarray(wanted_A, float) - self._value_A
+        steps = float((np.abs(gap_A) / (np.asarray(self._limits.rate) * self._step_s)).max())
+        return np.asarray(self._value_A + gap_A / max(steps, 1.0))
+
     def _bounded(self, wanted_A: np.ndarray) -> np.ndarray:
         jerk_A = np.asarray(self._limits.jerk) * self._step_s**2
         gap_A = wanted_A - self._value_A
