@@ -90,7 +90,7 @@ class CoreRunner:
     def see(self, stamp_ns: int, pose_3: np.ndarray) -> None:
         """Take a measured pose."""
         self._track.add(stamp_ns, pose_3)
-        self._execution.see(stamp_ns)
+        self._execution.see(stamp_ns, pose_3)
 
     def command(self, now_ns: int, fault: Fault | None) -> np.ndarray:
         """Return the command for now [A]."""

@@ -29,14 +29,16 @@ class Chunk:
         stamp_ns: Stamp of the observation [ns].
         step_s: Time between actions [s].
         action_HA: The actions.
+        path_H3: Where the robot is expected at each of their times: x, y [m], yaw [rad]; None: that is not said.
 
     Raises:
-        ChunkError: There is no action, one is not finite, or the step is not positive.
+        ChunkError: There is no action, one is not finite, the step is not positive, or the path has another length.
     """
 
     stamp_ns: int
     step_s: float
     action_HA: np.ndarray
+    path_H3: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be executed."""
@@ -46,6 +48,8 @@ class Chunk:
             raise ChunkError("a chunk with values that are not finite")
         if not 0.0 < self.step_s < math.inf:
             raise ChunkError(f"a chunk with a step of {self.step_s} s")
+        if self.path_H3 is not None and self.path_H3.shape != (len(self.action_HA), 3):
+            raise ChunkError(f"a path of shape {list(self.path_H3.shape)} beside {len(self.action_HA)} actions")
 
     @property
     def end_ns(self) -> int:
@@ -152,8 +156,13 @@ class ChunkBuffer:
         del self._chunks[: -self._combining.most]
         return any(each is chunk for each in self._chunks)
 
-    def at(self, now_ns: int) -> np.ndarray | None:
-        """Return the command for now [A], and drop what is past; None: no chunk covers this time."""
+    def at(self, now_ns: int, shift_ns: int = 0) -> np.ndarray | None:
+        """Return the command for now [A], and drop what is past; None: no chunk covers this time.
+
+        Args:
+            now_ns: The present [ns].
+            shift_ns: By how much the robot is ahead of the time of the chunks [ns].
+        """
         self._chunks = [chunk for chunk in self._chunks if chunk.end_ns > now_ns]
         voices = tuple(chunk for chunk in self._chunks if chunk.covers(now_ns))
         if not voices:
@@ -161,8 +170,8 @@ class ChunkBuffer:
             return None
         if self._last is not None and not _are_same(voices, self._voices):
             time_ns, said_A = self._last
-            self._seam = time_ns, said_A - self._combined(voices, time_ns)
-        said_A = self._combined(voices, now_ns) + self._fading(now_ns)
+            self._seam = time_ns, said_A - self._combined(voices, time_ns + shift_ns)
+        said_A = self._combined(voices, now_ns + shift_ns) + self._fading(now_ns)
         self._voices, self._last = voices, (now_ns, said_A)
         return said_A
 

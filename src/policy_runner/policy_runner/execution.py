@@ -13,6 +13,7 @@ from enum import Enum
 import numpy as np
 
 from policy_runner.chunks import Chunk, ChunkBuffer, ChunkError
+from policy_runner.following import Following
 from policy_runner.latency import Latency
 from wm_core.limits import Limiter
 
@@ -124,6 +125,7 @@ class Execution:
         self._safe_A, self._may_be = safe_A, may_be
         self.latency = Latency(settings.latency_guess_s)
         self.counts = Counts()
+        self._following = Following()
         self.outcome: Outcome | None = None
         self._mode = Mode.WAITING
         self._seen_ns: int | None = None
@@ -137,9 +139,11 @@ class Execution:
 
     # ---------------------------------------------------------------- what comes in
 
-    def see(self, stamp_ns: int) -> None:
-        """Take note of a new observation."""
+    def see(self, stamp_ns: int, pose_3: np.ndarray | None = None) -> None:
+        """Take note of a new observation, and of where the robot was then, where that is known."""
         self._seen_ns = stamp_ns
+        if pose_3 is not None:
+            self._following.see(self._buffer.newest, stamp_ns, pose_3)
 
     def offer(self, chunk: Chunk, latency_s: float, now_ns: int) -> bool:
         """Take a chunk; return whether anything of it can still be executed: none of before a stop can.
@@ -217,7 +221,7 @@ class Execution:
         if self._now_ns is not None and now_ns < self._now_ns - _SET_BACK_NS:
             self._start_anew()
         self._now_ns = now_ns
-        planned_A = self._buffer.at(now_ns)
+        planned_A = self._planned(now_ns)
         reason = self._trouble(now_ns, planned_A)
         wanted_A = self._wanted(now_ns, planned_A, reason)
         command_A = self._limiter.step(wanted_A)
@@ -230,6 +234,17 @@ class Execution:
         if self._mode is Mode.STOPPING and self.outcome and self._limiter.is_steady and not is_limited:
             self._mode = Mode.STOPPED
         return Step(command_A, self._mode, reason, is_starved, is_limited)
+
+    def _planned(self, now_ns: int) -> np.ndarray | None:
+        """Return what chunks say for now; of one with a path, for the place that the robot has reached on it."""
+        newest = self._buffer.newest
+        if newest is None or newest.path_H3 is None:
+            return self._buffer.at(now_ns)
+        planned_A = self._buffer.at(now_ns, self._following.shift_ns(newest))
+        if planned_A is not None and len(planned_A) > 1:
+            planned_A = planned_A.copy()
+            planned_A[1] += self._following.against(newest)
+        return planned_A
 
     def _start_anew(self) -> None:
         """Forget what belongs to a time that has not been yet: the clock was set back."""

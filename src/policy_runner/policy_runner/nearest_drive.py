@@ -108,6 +108,7 @@ class NearestDrive:
         drives, off = self._begin(observation)
         settings, decided_PA = self._settings, observation.decided_PA
         actions: list[np.ndarray] = []
+        path: list[np.ndarray | None] = []
         against: list[tuple[int, float]] = []
         while len(actions) < settings.steps:
             action_A, remembered_rad_s = self._command(drives, off)
@@ -116,12 +117,14 @@ class NearestDrive:
             turned_more_rad_s = self._yaw_rate(drives, off, action_A) - remembered_rad_s
             against.append((observation.stamp_ns + round(len(actions) * settings.step_s * 1e9), turned_more_rad_s))
             actions.append(action_A)
+            path.append(self._expected(drives, off))
             if not self._carry(drives, off, turned_more_rad_s, action_A):
                 break
         if len(actions) <= len(decided_PA):
             raise PolicyError("the remembered drive ends here, and no other goes on")
         self._against = [each for each in self._against if each[0] < observation.stamp_ns] + against
-        return Chunk(observation.stamp_ns, settings.step_s, np.array(actions))
+        assert observation.pose_3 is not None
+        return Chunk(observation.stamp_ns, settings.step_s, np.array(actions), self._path(observation.pose_3, path))
 
     def _begin(self, observation: Observation) -> tuple[Drives, _Off]:
         if observation.pose_3 is None:
@@ -151,6 +154,26 @@ class NearestDrive:
         off = _Off(place, float(left_m), float(wrap_angle(pose_3[2] - way_3[2])), pace, told)
         self._respond(drives, off, observation.stamp_ns)
         return drives, off
+
+    def _expected(self, drives: Drives, off: _Off) -> np.ndarray | None:
+        """Return where the robot is expected to be when a command that is given now acts, [3]; None: the way ends."""
+        place = drives.after(off.place, self._soon(off) * self._settings.response_s, self._settings.most_m)
+        if place is None:
+            return None
+        x, y, yaw = drives.pose(place)
+        return np.array([x - off.left_m * math.sin(yaw), y + off.left_m * math.cos(yaw), yaw + off.yaw_rad])
+
+    def _path(self, pose_3: np.ndarray, effect: list[np.ndarray | None]) -> np.ndarray | None:
+        """Return where the robot is expected at each command, from where it is when they act, [H, 3]."""
+        late = round(self._settings.response_s / self._settings.step_s)
+        known = [each for each in effect if each is not None]
+        if self._settings.steering != YAW_RATE or len(known) < len(effect) or len(effect) <= late:
+            return None
+        path_H3 = np.concatenate([np.tile(pose_3, (late, 1)), np.array(known)])[: len(effect)]
+        path_H3[:, 2] = np.unwrap(path_H3[:, 2])
+        share_L1 = np.arange(late)[:, None] / max(late, 1)
+        path_H3[:late] = path_H3[0] + share_L1 * (path_H3[late] - path_H3[0])
+        return path_H3
 
     def _respond(self, drives: Drives, off: _Off, stamp_ns: int) -> None:
         """Carry the error ahead by what was put right before, and is not done yet."""

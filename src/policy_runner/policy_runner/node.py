@@ -220,7 +220,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
             self._look(self._job, seen)
 
     def _look(self, job: _Job, seen: Seen) -> None:
-        job.execution.see(seen.frame.stamp_ns)
+        job.execution.see(seen.frame.stamp_ns, seen.frame.pose_3)
         if seen.frame.pose_3 is not None and job.goal.see(seen.frame.pose_3):
             job.execution.end(Outcome.REACHED)
 

@@ -198,3 +198,28 @@ def test_memories_without_commands_make_no_drive():
     assert len(Drives(memories)) == 0
     with pytest.raises(PolicyError):
         NearestDrive(2).act(asked(memories, (0.0, 0.0, 0.0)))
+
+
+def test_it_says_where_it_expects_to_be():
+    """On the way of a circle, at its pace: a metre a second."""
+    chunk = NearestDrive(2).act(asked(circle(), (0.0, 0.0, 0.0), decided=np.array([[1.0, 0.5]])))
+    angle = 0.5 * STEP_S * np.arange(20)
+    expected = np.column_stack([2.0 * np.sin(angle), 2.0 * (1.0 - np.cos(angle)), angle])
+    assert chunk.path_H3 == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize("pose", [(0.0, 0.2, 0.1), (0.0, -0.2, -0.1)])
+def test_where_it_expects_to_be_is_where_a_robot_comes(pose):
+    memories, policy = a_corner(), NearestDrive(2, NearestDriveSettings(most_rate=3.0, steps=40))
+    begin = memories.pose_N3[4] + np.array(pose)
+    robot = LateRobot(begin)
+    robot.told, robot.motion = [np.array([0.65, 0.0])] * 9, np.array([0.65, 0.0])
+    chunk = policy.act(asked(memories, begin, 0.65, 0, np.array([[0.65, 0.0]])))
+    came = []
+    for number in range(200):
+        if number % 5 == 0:
+            came.append(robot.pose)
+        robot.step(chunk.at(number * S // 100))
+    away_H = np.hypot(*(np.array(came) - chunk.path_H3)[:, :2].T)
+    assert away_H[:20].max() < 0.08
+    assert away_H.max() < 0.25

@@ -1,0 +1,96 @@
+"""A chunk followed by where the robot is, not by time alone: inference that is late or dead leaves it on its way.
+
+Between two chunks the robot goes on seeing where it is. A chunk that says where its actions are expected to lead is
+followed along that path: what is commanded is what belongs to the place that the robot has reached, put right by how
+far it is off the path.
+
+Shape suffixes: H = actions of a chunk, L = legs of its path, A = action size, 3 = x, y [m], yaw [rad].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from policy_runner.chunks import Chunk
+from wm_core.se2 import wrap_angle
+
+_NS = 1_000_000_000
+_YAW_WEIGHT_M = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowingSettings:
+    """How a path is followed; commands are forward speed [m/s] and yaw rate [rad/s].
+
+    Attributes:
+        reach_s: As far from its time the robot is looked for on the path [s].
+        share: Of what a pose says of the robot's place on the path, the rest is what was thought before.
+        gain_off: Yaw rate against being beside the path, per metre and metre per second [rad/m^2].
+        gain_yaw_hz: Yaw rate against facing off it, per radian [1/s].
+        most_rad_s: Most that it puts right [rad/s].
+    """
+
+    reach_s: float = 1.5
+    share: float = 0.3
+    gain_off: float = 1.0
+    gain_yaw_hz: float = 1.0
+    most_rad_s: float = 0.6
+
+
+class Following:
+    """Where the robot is on the path of a chunk.
+
+    Args:
+        settings: How it is followed.
+    """
+
+    def __init__(self, settings: FollowingSettings | None = None) -> None:
+        self._settings = settings or FollowingSettings()
+        self._chunk: Chunk | None = None
+        self._ahead_s = self._against_rad_s = 0.0
+
+    def see(self, chunk: Chunk | None, stamp_ns: int, pose_3: np.ndarray) -> None:
+        """Take a pose of the robot, at its stamp [ns], while a chunk is executed."""
+        if chunk is None or chunk.path_H3 is None or stamp_ns < chunk.stamp_ns:
+            return
+        due_s = (stamp_ns - chunk.stamp_ns) / _NS
+        if chunk is not self._chunk:
+            self._chunk, self._ahead_s = chunk, 0.0
+            share = 1.0
+        else:
+            share = self._settings.share
+        there_s, left_m, yaw_rad = self._place(chunk, due_s + self._ahead_s, pose_3)
+        self._ahead_s += share * (there_s - due_s - self._ahead_s)
+        settings, speed = self._settings, abs(float(chunk.at(stamp_ns + self.shift_ns(chunk))[0]))
+        against = -settings.gain_off * speed * left_m - settings.gain_yaw_hz * yaw_rad * min(1.0, 2.0 * speed)
+        self._against_rad_s = min(max(against, -settings.most_rad_s), settings.most_rad_s)
+
+    def shift_ns(self, chunk: Chunk) -> int:
+        """Return by how much the robot is ahead of a chunk's time [ns]; 0 where that is not known."""
+        return round(self._ahead_s * _NS) if chunk is self._chunk else 0
+
+    def against(self, chunk: Chunk) -> float:
+        """Return the yaw rate that brings the robot back to the path of a chunk [rad/s]."""
+        return self._against_rad_s if chunk is self._chunk else 0.0
+
+    def _place(self, chunk: Chunk, about_s: float, pose_3: np.ndarray) -> tuple[float, float, float]:
+        """Return the time of the place on the path nearest to a pose [s], and how far that is left [m] and turned."""
+        path_H3 = chunk.path_H3
+        assert path_H3 is not None
+        way_L2 = np.diff(path_H3[:, :2], axis=0)
+        from_L2 = pose_3[:2] - path_H3[:-1, :2]
+        length2_L = (way_L2**2).sum(axis=1)
+        share_L = np.clip((way_L2 * from_L2).sum(axis=1) / np.maximum(length2_L, 1e-9), 0.0, 1.0)
+        time_L = (np.arange(len(way_L2)) + share_L) * chunk.step_s
+        off_L = np.hypot(*(from_L2 - share_L[:, None] * way_L2).T)
+        turn_L = np.abs(wrap_angle(path_H3[:-1, 2] - pose_3[2]))
+        far_L = off_L + _YAW_WEIGHT_M * turn_L + 0.02 * np.abs(time_L - about_s)
+        leg = int(np.where(np.abs(time_L - about_s) <= self._settings.reach_s, far_L, np.inf).argmin())
+        share = float(share_L[leg])
+        yaw_rad = path_H3[leg, 2] + share * wrap_angle(path_H3[leg + 1, 2] - path_H3[leg, 2])
+        off_2 = from_L2[leg] - share * way_L2[leg]
+        left_m = math.cos(yaw_rad) * off_2[1] - math.sin(yaw_rad) * off_2[0]
+        return float(time_L[leg]), float(left_m), float(wrap_angle(pose_3[2] - yaw_rad))

@@ -1,0 +1,78 @@
+"""A chunk followed by where the robot is: where that is on its path, and what is put right."""
+
+import math
+
+import numpy as np
+import pytest
+
+from policy_runner.chunks import Chunk, ChunkError
+from policy_runner.following import Following, FollowingSettings
+
+S = 1_000_000_000
+
+
+def straight(stamp_ns=0, count=60, speed=1.0, step_s=0.05):
+    """Straight on along x."""
+    path = np.zeros((count, 3))
+    path[:, 0] = speed * step_s * np.arange(count)
+    return Chunk(stamp_ns, step_s, np.tile([speed, 0.0], (count, 1)), path)
+
+
+def at(x, y=0.0, yaw=0.0):
+    return np.array([x, y, yaw])
+
+
+def test_a_robot_that_is_slower_than_expected_is_behind():
+    """After 1 s it has come 0.6 m of 1 m: the command for that place is that of 0.4 s before."""
+    following, chunk = Following(), straight()
+    following.see(chunk, S, at(0.6))
+    assert following.shift_ns(chunk) == pytest.approx(-0.4 * S, abs=0.03 * S)
+    assert following.against(chunk) == 0.0
+
+
+@pytest.mark.parametrize(("left_m", "yaw"), [(0.2, 0.0), (0.0, 0.3), (0.1, 0.1)])
+def test_a_robot_off_its_path_is_brought_back(left_m, yaw):
+    following, chunk = Following(), straight()
+    following.see(chunk, S, at(1.0, left_m, yaw))
+    assert following.against(chunk) == pytest.approx(-left_m - yaw)
+    following.see(chunk, 2 * S, at(2.0, -left_m, -yaw))
+    assert following.against(chunk) == pytest.approx(left_m + yaw)
+
+
+def test_no_more_is_put_right_than_allowed():
+    following, chunk = Following(FollowingSettings(most_rad_s=0.25)), straight()
+    following.see(chunk, S, at(1.0, 0.5, 0.5))
+    assert following.against(chunk) == -0.25
+
+
+def test_another_chunk_begins_anew():
+    following, first, second = Following(), straight(), straight(stamp_ns=S)
+    following.see(first, S, at(0.6, 0.2))
+    assert following.shift_ns(second) == 0
+    assert following.against(second) == 0.0
+    following.see(second, S, at(0.0))
+    assert following.shift_ns(second) == 0
+
+
+def test_a_way_that_crosses_itself_is_followed_where_the_robot_faces_along_it():
+    """A figure of eight: the crossing is passed in two directions."""
+    angle = np.linspace(0.0, 2.0 * math.pi, 241)
+    x, y = np.sin(angle), np.sin(angle) * np.cos(angle)
+    yaw = np.unwrap(np.arctan2(np.gradient(y), np.gradient(x)))
+    chunk = Chunk(0, 0.05, np.tile([0.5, 0.0], (241, 1)), np.column_stack([x, y, yaw]))
+    following = Following(FollowingSettings(reach_s=20.0))
+    following.see(chunk, 6 * S, at(0.0, 0.0, float(yaw[120])))
+    assert following.shift_ns(chunk) == pytest.approx(0, abs=0.1 * S)
+
+
+def test_what_says_no_path_is_followed_by_time():
+    following = Following()
+    chunk = Chunk(0, 0.05, np.tile([1.0, 0.0], (60, 1)))
+    following.see(chunk, S, at(0.6))
+    following.see(None, S, at(0.6))
+    assert following.shift_ns(chunk) == 0
+
+
+def test_a_path_of_another_length_is_no_path():
+    with pytest.raises(ChunkError, match="path of shape"):
+        Chunk(0, 0.05, np.zeros((5, 2)), np.zeros((4, 3)))
