@@ -1,0 +1,106 @@
+"""What a replay tells of each frame is what a fresh look at all that had arrived by then would tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wm_core.alignment import (
+    AWAITS_MEASURED,
+    FrameAligner,
+    FrameEvent,
+    Kept,
+    PoseEvent,
+    PoseStatus,
+    PoseTrack,
+    Replay,
+    Told,
+)
+from wm_core.memory.joining import JOIN_S
+
+MS, STEP_MS = 1_000_000, 50
+START_NS = 10**18
+
+
+def turn(yaw):
+    return (0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2)))
+
+
+@st.composite
+def recordings(draw):
+    """Frames at 20 Hz, and poses at 7, 50 or 200 Hz that come 0 to 100 ms late: jitter, gaps, repeats, other orders."""
+    rate_hz, late_ms = draw(st.sampled_from([7, 50, 200])), draw(st.integers(0, 100))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    seconds, gap = 2.5, draw(st.tuples(st.floats(0.0, 2.0), st.floats(0.0, 1.3)))
+    poses = []
+    for index in range(int(seconds * rate_hz)):
+        at_s = index / rate_hz + rng.normal() * 0.002
+        if gap[0] < at_s < sum(gap):
+            continue
+        lag_ms = late_ms + rng.exponential(20.0) * (rng.random() < 0.3)
+        stamp_ns = START_NS + int(at_s * 1e9)
+        x, y = np.sin(at_s), np.cos(2.0 * at_s)
+        event = PoseEvent(stamp_ns + int(lag_ms * MS), stamp_ns, (x, y, 0.0), turn(at_s), "map")
+        poses += [event] * (1 + (rng.random() < 0.1))
+    frames = [
+        FrameEvent(START_NS + row * STEP_MS * MS + int(rng.exponential(3.0) * MS), START_NS + row * STEP_MS * MS)
+        for row in range(int(seconds * 1000 / STEP_MS))
+    ]
+    return sorted(frames, key=lambda frame: frame.arrival_ns), poses
+
+
+def replay(frames, poses):
+    return list(Replay(frames, poses, (), FrameAligner(2, 0.05, None)))
+
+
+def known_by(time_ns, poses, frame_id="map"):
+    """The node's track as it was at a time."""
+    track = PoseTrack()
+    for pose in sorted(poses, key=lambda pose: pose.arrival_ns):
+        if pose.arrival_ns <= time_ns:
+            track.insert(pose.stamp_ns, np.array(pose.position), np.array(pose.quaternion))
+    return track
+
+
+def same(one, other):
+    assert one.status is other.status
+    if one.position is not None:
+        np.testing.assert_array_equal(one.position, other.position)
+        np.testing.assert_array_equal(one.quaternion, other.quaternion)
+
+
+@pytest.mark.slow
+@settings(max_examples=20, deadline=None)
+@given(recordings())
+def test_each_frame_is_told_by_what_had_arrived_and_kept_by_what_followed(recording):
+    frames, poses = recording
+    found = replay(frames, poses)
+    told, kept = ([each for each in found if isinstance(each, kind)] for kind in (Told, Kept))
+    assert [each.row for each in told] == [each.row for each in kept] == list(range(len(frames)))
+    for each, later in zip(told, kept):
+        stamp_ns = frames[each.row].stamp_ns
+        assert each.at_ns == frames[each.row].arrival_ns
+        same(each.pose, known_by(each.at_ns, poses).at(stamp_ns))
+        if each.pose.status is PoseStatus.INTERPOLATED:
+            same(later.pose, each.pose)
+        elif later.pose is not None:
+            assert each.pose.status in AWAITS_MEASURED
+            assert later.pose.status is PoseStatus.INTERPOLATED
+        assert later.is_late == (later.pose is None and each.pose.status in AWAITS_MEASURED)
+        if later.is_late:  # nothing is given up before its time, but at the end of all
+            assert later.at_ns - each.at_ns >= JOIN_S * 1e9
+
+
+@settings(max_examples=15, deadline=None)
+@given(recordings(), st.integers(5, 45))
+def test_what_arrives_later_changes_nothing_that_was_told(recording, cut):
+    frames, poses = recording
+    end_ns = frames[cut].arrival_ns
+    before = [pose for pose in poses if pose.arrival_ns <= end_ns]
+    whole = [each for each in replay(frames, poses) if isinstance(each, Told)][: cut + 1]
+    part = [each for each in replay(frames[: cut + 1], before) if isinstance(each, Told)]
+    for one, other in zip(whole, part, strict=True):
+        assert one.row == other.row
+        same(one.pose, other.pose)
