@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from latent_planner.costs import GoalLatent, Imagined, TotalCost
 from latent_planner.goals import look_up
-from latent_planner.ground import Ground, GroundSettings
+from latent_planner.ground import Ground
+from latent_planner.ground_settings import GroundSettings
 from latent_planner.imagination import TOP_K, Imagination, Standpoint
 from latent_planner.limits import Limits
 from latent_planner.mppi import MppiSettings

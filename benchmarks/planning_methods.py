@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from latent_planner.costs import GoalLatent, TotalCost
 from latent_planner.goals import GoalError, look_up
-from latent_planner.ground import Ground, GroundSettings
+from latent_planner.ground import Ground
+from latent_planner.ground_settings import GroundSettings
 from latent_planner.imagination import Imagination, Standpoint
 from latent_planner.limits import Limits
 from latent_planner.optimisers import SearchSettings, WeighedMean, towards

@@ -9,12 +9,13 @@ Shape suffixes: N = memories, Y X = rows and columns of the grid, P = points, 2 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
+
+from latent_planner.ground_settings import GroundSettings
 
 CELL_M = 0.05
 """Cell of a ground that is not large [m]."""
@@ -24,23 +25,6 @@ LONGEST_SIDE = 30_000
 """Cells of its longer side: what OpenCV looks values up in has fewer than 32768."""
 _SIDEWAYS = ((1, 0), (0, 1), (1, 1), (1, -1), (2, 1), (1, 2), (2, -1), (1, -2))
 _MARGIN_M = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroundSettings:
-    """What counts as known ground, and what leaving it costs.
-
-    Attributes:
-        half_width_m: How far beside its own track the ground counts as known [m].
-        gap_m: Two memories that follow one another this near are joined by known ground [m].
-        unknown_cost: Cost of a metre of ground never seen, in metres of known ground.
-        off_track_cost: Cost of driving beside the track, at ``half_width_m`` from it, in metres a metre.
-    """
-
-    half_width_m: float = 0.25
-    gap_m: float = 1.5
-    unknown_cost: float = 10.0
-    off_track_cost: float = 0.5
 
 
 class TooLargeError(ValueError):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from latent_planner.goals import GoalError, GoalPose, look_up
-from latent_planner.ground import Field, Ground, GroundSettings, TooLargeError, cell_for
+from latent_planner.ground import Field, Ground, TooLargeError, cell_for
+from latent_planner.ground_settings import GroundSettings
 from latent_planner.remembered import Remembered, inside
 from latent_planner.route import RouteGraph, Way, densified
 from wm_core.memory.recognition import SamePlace

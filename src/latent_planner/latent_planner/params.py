@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from latent_planner.ground import GroundSettings
+from latent_planner.ground_settings import GroundSettings
 from latent_planner.limits import Limits
 from latent_planner.mppi import MppiSettings
 from latent_planner.planner import PlannerSettings

@@ -9,13 +9,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latent_planner.ground import Field
 from latent_planner.limits import Limits
 from latent_planner.mppi import STANDING, Mppi, MppiSettings
 from latent_planner.vehicle import Vehicle
+
+if TYPE_CHECKING:
+    # Needs SciPy, which whoever reads parameters does without.
+    from latent_planner.ground import Field
 
 Judge = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Which of the best plans are good, bool [B]: asked with the pose [3], their commands [B, S, A] and poses [B, S, 3]."""

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.spatial import cKDTree
 
-from latent_planner.ground import GroundSettings
+from latent_planner.ground_settings import GroundSettings
 
 # Memories nearer than this are one place.
 _SAME_M = 0.15

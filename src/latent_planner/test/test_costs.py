@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 from latent_planner.costs import COSTS, CostError, Imagined, TotalCost, make_cost
-from latent_planner.ground import Ground, GroundSettings
+from latent_planner.ground import Ground
+from latent_planner.ground_settings import GroundSettings
 
 PLANS, STEPS, SIZE = 3, 4, 5
 RNG = np.random.default_rng(0)

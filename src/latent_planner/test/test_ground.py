@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from latent_planner.ground import CELL_M, Ground, GroundSettings
+from latent_planner.ground import CELL_M, Ground
+from latent_planner.ground_settings import GroundSettings
 
 STRAIGHT = np.column_stack([np.arange(0.0, 6.01, 0.25), np.zeros(25), np.zeros(25)])
 ONE_RUN = np.zeros(25, int)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from latent_planner.goals import GoalError, GoalPose
-from latent_planner.ground import GroundSettings
+from latent_planner.ground_settings import GroundSettings
 from latent_planner.locate import Wish, check_alike, locate, usual_difference
 from latent_planner.remembered import Remembered
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 from latent_planner.goals import GoalError, look_up
-from latent_planner.ground import Ground, GroundSettings
+from latent_planner.ground import Ground
+from latent_planner.ground_settings import GroundSettings
 from latent_planner.limits import Limits
 from latent_planner.planner import Planner, State
 from latent_planner.vehicle import Vehicle

@@ -6,7 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from latent_planner.goals import GoalError
-from latent_planner.ground import Ground, GroundSettings
+from latent_planner.ground import Ground
+from latent_planner.ground_settings import GroundSettings
 from latent_planner.limits import Limits
 from latent_planner.mppi import MppiSettings
 from latent_planner.planner import Planner

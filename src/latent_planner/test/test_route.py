@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latent_planner.ground import GroundSettings
+from latent_planner.ground_settings import GroundSettings
 from latent_planner.remembered import inside
 from latent_planner.route import RouteGraph, densified
 
