@@ -229,6 +229,16 @@ def test_without_a_pose_nothing_is_asked(make_world):
     assert not prediction.forecasts[0].has_pose
 
 
+def test_a_prediction_goes_out_before_the_errors_that_its_latent_judges(make_world, monkeypatch):
+    world, published = make_world(use_memory=False), []
+    for name, publisher in (("next", world.node._next_publisher), ("error", world.node._error_publisher)):
+        was = publisher.publish
+        monkeypatch.setattr(publisher, "publish", lambda msg, name=name, was=was: (published.append(name), was(msg)))
+    for index in range(2):
+        world.predict(index)
+    assert published == ["next", "next", "error"]
+
+
 @pytest.mark.slow
 def test_errors_come_when_the_predicted_time_does(make_world):
     world = make_world(use_memory=False)

@@ -243,12 +243,13 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._replacement.observe(observation)
         self._open = _Open(msg, begin_s)
         answer = self._ask(requests)
-        # While the memory looks: what judges and learns from former forecasts need not wait for its answer.
-        for scored in self._tracker.observe(observation) if self._is_scored else ():
-            self._publish_error(msg, scored)
-        self._predictor.learn()
+        judged = self._tracker.observe(observation) if self._is_scored else ()
         if answer is not None:
             self._predict(answer)
+        for scored in judged:
+            self._publish_error(msg, scored)
+        # While the memory looks: what learns from former forecasts need not wait for its answer.
+        self._predictor.learn()
         self._say_what_is_not_scored()
 
     def _is_known_basis(self, msg: LatentState) -> bool:
@@ -446,9 +447,9 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         begin_s = perf_counter()
         history = self._history.at(stamp_ns(open_.state.header.stamp))
         prediction = self._predictor.predict(memories, history.values_N, history.count)
+        self._next_publisher.publish(float_array_msg(prediction.forecasts[0].latent_D))
         self._health.sample("predict_ms", (perf_counter() - begin_s) * 1e3)
         self._say_outside(prediction.outside)
-        self._next_publisher.publish(float_array_msg(prediction.forecasts[0].latent_D))
         self._publish_prediction(open_, prediction.forecasts, answer, history)
         self._tracker.expect(prediction)
         self._pictures.foresee(prediction)

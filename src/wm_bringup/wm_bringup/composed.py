@@ -24,7 +24,7 @@ EXECUTORS = {"single": 1, "multi": 4}
 
 
 def make_nodes(slow_branch: bool = True) -> list[Node]:
-    """Returns the nodes in the order in which a waking executor serves them: who makes the latent goes first.
+    """Returns the nodes in the order in which a waking executor serves them: from frame to prediction first.
 
     Args:
         slow_branch: Whether world_action is one of them.
@@ -32,7 +32,7 @@ def make_nodes(slow_branch: bool = True) -> list[Node]:
     # Made the other way round, so that whoever is asked or heard is there first.
     memory, slow = SpatialMemory(), [WorldAction()] if slow_branch else []
     predictor, publisher = TransitionPredictor(window_source=memory.window_source), LatentPublisher()
-    return [publisher, memory, predictor, *slow]
+    return [publisher, predictor, memory, *slow]
 
 
 def _parse(args: Sequence[str]) -> argparse.Namespace:
