@@ -17,6 +17,7 @@ from rclpy.task import Future
 from std_msgs.msg import Float32MultiArray, Header
 from std_srvs.srv import Trigger
 
+from transition_predictor.experts_keeper import ExpertsKeeper
 from transition_predictor.history import HistoryKeeper, UsableHistory
 from transition_predictor.imagining.node import ImaginationServer
 from transition_predictor.imagining.scene import Scene
@@ -131,6 +132,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._replacement = Replacement(profile, source, artifact, make)
         self._keeper = MotionKeeper(profile, self._predictor.motion)
         self._keeper.look()
+        self._experts = ExpertsKeeper(profile)
         self._history_size = artifact.manifest.history_dim
         self._tracker = ErrorTracker(np.asarray(artifact.manifest.latent_variance), artifact.manifest.step_s / 2)
         self._history = HistoryKeeper(params.use_history, params.history_max_age_s)
@@ -147,6 +149,12 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._untold: deque[LatentState] = deque(maxlen=_RATED_FRAMES)
         self._poses = PoseWatch("forecasts are made without memories")
         self._asked: list[int] = []
+        if self._space is None:
+            self._begin_with_experts()
+
+    def _begin_with_experts(self) -> None:
+        if self._experts.begin(self._predictor):
+            self.get_logger().info("experts begin with what a former drive taught them")
 
     def _fitting(self, artifact: Artifact, profile: Profile | None) -> Artifact:
         """Returns the artifact that this robot's profile names in the place of the one it was adapted from."""
@@ -161,6 +169,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self._imagination.close()
         self._replacement.close()
         self._keeper.close()
+        self._experts.close(self._predictor, self._is_scored)
 
     def params_changed(self, params: TransitionPredictorParams) -> None:
         """Wait for the memory as long as is said now."""
@@ -293,6 +302,8 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             self._tracker = ErrorTracker(variance_D, self._manifest.step_s / 2)
             self._degraded.clear()
             self._health.count("changes_of_basis")
+        if self._last_state is None:
+            self._begin_with_experts()
         unscored = "not published: latents are in a fixed basis until half a minute of driving is seen"
         self._health.gauge("errors", "published" if self._is_scored else unscored)
 
@@ -469,6 +480,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
 
     def _follow_profile(self) -> None:
         """Now and then says which motion model is in use, keeps it, and takes up what another wrote."""
+        self._experts.predicted(self._predictor, self._is_scored)
         self._looked_count += 1
         if self._looked_count % _LOOK_EVERY:
             return
@@ -482,7 +494,9 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             self.get_logger().info(f"motion from the profile: {self._predictor.motion.says()}")
             self._health.count("profile_read")
         self._replacement.look()
-        self._health.degrade("profile", self._keeper.problem or self._replacement.problem or None)
+        self._health.degrade(
+            "profile", self._keeper.problem or self._replacement.problem or self._experts.problem or None
+        )
         return is_read
 
     def _on_reload(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -48,6 +48,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
     parser.add_argument("--still", action="store_true", help="simulated buildings do not change, poses are exact")
     parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of each simulated episode")
     parser.add_argument("--start-s", type=float, default=0.0, help="frames before this are remembered, not judged")
+    parser.add_argument(
+        "--anew", action="store_true",
+        help="at --start-s the robot is started a second time: its memory stays, and what its profile holds",
+    )  # fmt: skip
     parser.add_argument("--horizons", type=int, nargs="+", default=list(defaults.horizons), help="steps ahead")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument(
@@ -81,6 +85,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         image_topic=options.image_topic,
         pose_topic=options.pose_topic,
         action_topic=options.action_topic,
+        anew=options.anew,
         profile=profile_folder(options.profile, options.namespace) if options.profile else None,
         pose_delay_s=pose_delay_s(options),
     )

@@ -13,6 +13,7 @@ from world_model.runtime.adapted import adapted_artifact
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.calibration import FUTURES, STATE_VERSION
 from world_model.runtime.fitting import saved_projection
+from world_model.runtime.handed_on import Learned, known_experts
 from world_model.runtime.profile import MOTION, Profile
 
 
@@ -24,12 +25,14 @@ class KnownRobot:
         artifact: The one given, or the one that the profile names in its place.
         motion_state: What was learned of the motion; ``None`` for nothing.
         projection: The robot's own; ``None`` for none.
+        experts: What was learned of experts; ``None`` for nothing.
         is_adapted: Whether the profile names the artifact.
     """
 
     artifact: Artifact
     motion_state: Mapping[str, Any] | None = None
     projection: Projection | None = None
+    experts: Learned | None = None
     is_adapted: bool = False
 
     def says(self) -> list[str]:
@@ -40,6 +43,8 @@ class KnownRobot:
             lines.append(f"motion: {names}")
         if self.projection is not None:
             lines.append(f"projection {self.projection.encoder_id}, in use from the first frame")
+        if self.experts is not None:
+            lines.append(f"experts, learned in the basis {self.experts.entries.get('encoder_id')}")
         return lines
 
 
@@ -60,4 +65,4 @@ def known_robot(artifact: Artifact, folder: Path | None) -> KnownRobot:
     projection = None if fixed is None else saved_projection(profile, fixed.space, fixed.z_dim)
     state = None if motion is None else motion.entries
     adapted = adapted_artifact(profile, artifact)
-    return KnownRobot(adapted or artifact, state, projection, adapted is not None)
+    return KnownRobot(adapted or artifact, state, projection, known_experts(profile), adapted is not None)

@@ -68,6 +68,7 @@ class EvaluationOptions:
         only_ours: No pose noise and no network without memory, which take runs of their own.
         profile: Folder of the robot's profile; ``None`` starts without.
         pose_delay_s: Poses arrive so long after their stamp [s]; ``None``: as recorded, or as simulated.
+        anew: At ``start_s`` the robot is started a second time: memories stay, and what its profile holds.
     """
 
     data: str
@@ -83,6 +84,7 @@ class EvaluationOptions:
     action_topic: str | None = None
     profile: Path | None = None
     pose_delay_s: float | None = None
+    anew: bool = False
 
 
 def evaluate(
@@ -309,6 +311,8 @@ def _forecast(
         only_ours=options.only_ours,
         motion_state=robot.motion_state,
         projection=robot.projection,
+        experts=robot.experts,
+        anew=options.anew,
     )
 
 

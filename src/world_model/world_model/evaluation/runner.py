@@ -5,7 +5,7 @@ Shape suffixes: T = frames, H = horizons, D = latent size, A = action size, F = 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from world_model.data.known import Known, known_of
 from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.bases import SeenEpisode, Stretch, see
 from world_model.runtime.artifacts import Artifact
+from world_model.runtime.handed_on import Learned
 from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.retrieved import Memory
@@ -97,6 +98,8 @@ def forecast_episode(
     motion_state: Mapping[str, Any] | None = None,
     projection: Projection | None = None,
     seen: SeenEpisode | None = None,
+    experts: Learned | None = None,
+    anew: bool = False,
 ) -> list[EpisodeForecasts]:
     """Return every predictor's forecasts of one episode, one entry for each basis that its latents are in.
 
@@ -119,6 +122,8 @@ def forecast_episode(
         motion_state: What a profile knows of the robot's motion.
         projection: The robot's own, where its profile holds one: it is in use from the first frame.
         seen: The episode as the artifact sees it, where that is known already.
+        experts: What the profile knows of experts; every start begins with it.
+        anew: At ``start_s`` the robot is started a second time: memories stay, and what its profile holds.
 
     Raises:
         ConfigError: ``without`` names no part.
@@ -128,7 +133,9 @@ def forecast_episode(
     seen = see(artifact, episode, own=projection) if seen is None else seen
     known = known_to(artifact, episode)
     run = partial(run_online, episode, seen=seen, artifact=artifact, horizons=horizons, known_future=known_future)
-    run = partial(run, motion_state=motion_state)
+    second_T = (episode.stamp_T - episode.stamp_T[0]) * 1e-9
+    again = int(np.searchsorted(second_T, start_s)) if anew else None
+    run = partial(run, motion_state=motion_state, experts=experts, again=again)
     ours = run(known=known)
     forecast = _of_one_run(ours, _as_it_came(seen))
     if not only_ours:
@@ -142,7 +149,7 @@ def forecast_episode(
     if ridge_HFD is not None and len(seen.stretches) == 1:
         forecast["ridge regression"] = _by_ridge(seen.stretches[0].latent_TD, episode, ridge_HFD)
     row_TH, part_TH = targets(np.asarray(episode.stamp_T), horizons, step_s)
-    judged_T = ((episode.stamp_T - episode.stamp_T[0]) * 1e-9 >= start_s) & (np.arange(len(episode)) >= burn_in)
+    judged_T = (second_T >= start_s) & (np.arange(len(episode)) >= burn_in)
     revisit_TH = _revisits(episode, known, seen.stretches[0].latent_TD, np.where(part_TH > 0.5, row_TH + 1, row_TH))
     whole = EpisodeForecasts(
         episode.name, _as_it_came(seen), np.empty(0), row_TH, forecast, ours.gate_TH, revisit_TH, judged_T, part_TH
@@ -190,7 +197,8 @@ class OnlineRun:
 
     ``without_THD`` is the combination of what needs no memory. Parts of the combinations: ``network_THD`` and
     ``network_without_THD`` (the network, with memories and without), ``running_mean_THD``, ``ridge_THD``, and
-    ``copied_THD``, the plain copy of memories (the forecast without memory where there was none).
+    ``copied_THD``, the plain copy of memories (the forecast without memory where there was none). ``learned`` is what
+    the experts know at the end.
     """
 
     latent_THD: np.ndarray
@@ -204,6 +212,7 @@ class OnlineRun:
     mean_THD: np.ndarray
     knn_THD: np.ndarray
     gate_TH: np.ndarray
+    learned: Learned
 
 
 def known_to(artifact: Artifact, episode: Episode) -> Known:
@@ -222,17 +231,19 @@ def run_online(
     use_memory: bool = True,
     without: Collection[str] = (),
     motion_state: Mapping[str, Any] | None = None,
+    experts: Learned | None = None,
+    again: int | None = None,
 ) -> OnlineRun:
     """Return one pass of the online predictor and a plain exact memory along an episode.
 
     Without ``use_memory`` it is the network that was trained without, and nothing is asked; ``without`` switches parts
-    of the predictor off. ``known`` tells the poses, and in which order frames are seen and kept.
+    of the predictor off. ``known`` tells the poses, and in which order frames are seen and kept. At row ``again`` the
+    robot is started a second time: its memory stays.
     """
     step_s = artifact.manifest.step_s
     times_s = [step * step_s for step in horizons]
-    predictor = Predictor(artifact, horizons_s=times_s, use_memory=use_memory, without=without)
-    if motion_state is not None:
-        predictor.motion.restore(motion_state)
+    make = partial(Predictor, artifact, horizons_s=times_s, use_memory=use_memory, without=without)
+    start, predictor = partial(_started, make, motion_state, experts), make()
     bank = MemoryBank.of(artifact.manifest)
     changes = {each.first: each for each in seen.stretches if each.projection is not None and each.projection.is_fitted}
     latent_TD = seen.stretches[0].latent_TD
@@ -248,6 +259,8 @@ def run_online(
             continue
         if t in changes:
             latent_TD = _change_basis(changes[t], predictor, bank)
+        if t in (0, again):
+            predictor = start(next(each.projection for each in seen.stretches if t < each.end))
         observation = told_observation(episode, known, seen, latent_TD, t)
         plan_SA = plan_ahead(action_TA, stamp_T, t, max(horizons), step_s) if known_future else None
         requests = predictor.observe(observation, plan_SA)
@@ -262,7 +275,26 @@ def run_online(
         appearance = answers[-1] if answers else []
         nearest[t], mean[t] = _copies(anticipated, latent_TD[t])
         knn[t] = _successors(appearance, row_of, latent_TD, stamp_T[: t + 1], [step * step_s for step in horizons])
-    return OnlineRun(latent, network, copied, base, alone, usual, ridge, nearest, mean, knn, gate_TH)
+    return OnlineRun(
+        latent, network, copied, base, alone, usual, ridge, nearest, mean, knn, gate_TH, predictor.learned()
+    )
+
+
+def _started(
+    make: Callable[[], Predictor],
+    motion_state: Mapping[str, Any] | None,
+    experts: Learned | None,
+    projection: Projection | None,
+) -> Predictor:
+    """Return a predictor as a graph starts it: with what its robot's profile holds, in the basis of the first frame."""
+    predictor = make()
+    if motion_state is not None:
+        predictor.motion.restore(motion_state)
+    if projection is not None and projection.is_fitted:
+        predictor.rebase(projection)
+    if experts is not None and experts.entries["encoder_id"] == predictor.encoder_id:
+        predictor.begin(experts)
+    return predictor
 
 
 def _change_basis(stretch: Stretch, predictor: Predictor, bank: MemoryBank) -> np.ndarray:

@@ -8,6 +8,7 @@ Shape suffixes: C = candidates, D = latent size.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -57,6 +58,22 @@ class Evidence:
         """Count errors in another unit from now on: latents changed their basis. Shares are of no basis and stay."""
         self._scale_D = 1.0 / np.sqrt(np.asarray(variance_D, np.float64))
 
+    def learned(self) -> dict[str, np.ndarray]:
+        """Return what ``begin`` goes on from: moments, and the error of late with the time that it is of."""
+        return {"gram": self._gram_CC, "moment": self._moment_C, "error": np.array([self._left, self._seconds])}
+
+    def begin(self, learned: Mapping[str, np.ndarray], worth: float) -> None:
+        """Go on from what ``learned`` returned, in any basis, as if there were only a part of it.
+
+        Args:
+            learned: All of it.
+            worth: That part.
+        """
+        self._gram_CC, self._moment_C = worth * learned["gram"], worth * learned["moment"]
+        self._left, self._seconds = (worth * learned["error"]).tolist()
+        if self._seconds > 0.0:
+            self._solve()
+
     def combine(self, forecast_D: np.ndarray, candidate_CD: np.ndarray) -> np.ndarray:
         """Return the forecast with each candidate's share in it, [D]."""
         if not any(self.share_C.tolist()):
@@ -83,9 +100,12 @@ class Evidence:
         self._moment_C += gram_EE[-1, :-1]
         self._unsolved += 1
         if self._unsolved >= self._solve_every:
-            self._unsolved = 0
-            caution = CAUTION_S * self._left / self._seconds + _TINY
-            self.share_C = shares(self._gram_CC, self._moment_C, caution, self.share_C)
+            self._solve()
+
+    def _solve(self) -> None:
+        self._unsolved = 0
+        caution = CAUTION_S * self._left / self._seconds + _TINY
+        self.share_C = shares(self._gram_CC, self._moment_C, caution, self.share_C)
 
 
 def shares(gram_CC: np.ndarray, moment_C: np.ndarray, ridge: float, former_C: np.ndarray | None = None) -> np.ndarray:

@@ -8,6 +8,7 @@ Shape suffixes: D = latent size, F = features, E = experts.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ TRUST = 0.9
 _SOLVE_EVERY = 4
 # Of what is learned again in another basis, the shares of who needs no memory see one in so many: that is what costs.
 _REPLAY_EVERY = 4
+_KINDS = {False: "near", True: "revisit"}
 # A slow camera judges a forecast with the next frame, up to this share of the horizon late.
 _LATE = 0.1
 WITHOUT_MEMORY = ("network", "persistence", "running_mean", "ridge")
@@ -115,6 +117,7 @@ class Experts:
         self._horizon_ns = round(horizon_s * 1e9)
         self._early_ns, self._late_ns = 0.5e9 * step_s, 1e9 * max(0.5 * step_s, _LATE * horizon_s)
         self._waiting: deque[_Waiting] = deque()
+        self._variance_D = variance_D
         self._feature_count, self._step_s = feature_count, step_s
         self._ridge = OnlineRidge(feature_count, variance_D, step_s)
         self._base_evidence = Evidence(self._base_count - 1, variance_D, step_s, _SOLVE_EVERY)
@@ -125,15 +128,46 @@ class Experts:
 
         self._guard(variance_D)
 
-    def _guard(self, variance_D: np.ndarray) -> None:
-        """Put mixtures that know nothing yet behind both combinations."""
+    def _guard(self, variance_D: np.ndarray, learned: Mapping[str, np.ndarray] | None = None) -> None:
+        """Put mixtures that know nothing yet behind both combinations, or half of what was learned of them."""
 
-        def mixture(experts: int) -> DelayedMixture:
-            rest = np.full(experts, (1.0 - TRUST) / experts)
-            return DelayedMixture(np.append(TRUST, rest), variance_D)
+        def mixture(experts: int, weight_E: np.ndarray | None) -> DelayedMixture:
+            plain_E = np.append(TRUST, np.full(experts, (1.0 - TRUST) / experts))
+            return DelayedMixture(plain_E if weight_E is None else _half(plain_E, weight_E), variance_D)
 
-        self.base_guard = {kind: mixture(self._base_count) for kind in (False, True)}
-        self.guard = {kind: mixture(self._full_count) for kind in (False, True)}
+        def weights(name: str) -> np.ndarray | list[None]:
+            return [None, None] if learned is None else learned[name]
+
+        kinds = (False, True)
+        self.base_guard = {k: mixture(self._base_count, w) for k, w in zip(kinds, weights("base_guard"))}
+        self.guard = {k: mixture(self._full_count, w) for k, w in zip(kinds, weights("guard"))}
+
+    def learned(self) -> dict[str, np.ndarray]:
+        """Return what ``begin`` goes on from, in this basis of the latents."""
+        parts = {"ridge": self._ridge.learned(), "base": self._base_evidence.learned()}
+        parts |= {_KINDS[kind]: evidence.learned() for kind, evidence in self._evidence.items()}
+        arrays = {f"{part}.{name}": array.copy() for part, rows in parts.items() for name, array in rows.items()}
+        for name, guards in (("base_guard", self.base_guard), ("guard", self.guard)):
+            arrays[name] = np.stack([guards[kind].weights() for kind in (False, True)])
+        return arrays
+
+    def begin(self, learned: Mapping[str, np.ndarray], worth: float) -> None:
+        """Begin with what ``learned`` returned, as if there were only a part of the evidence.
+
+        Args:
+            learned: All of it, of experts with these sizes in this basis.
+            worth: That part.
+        """
+
+        def part(name: str) -> dict[str, np.ndarray]:
+            return {key.split(".")[1]: array for key, array in learned.items() if key.startswith(f"{name}.")}
+
+        self.forget_waiting()
+        self._ridge.begin(part("ridge"), worth)
+        self._base_evidence.begin(part("base"), worth)
+        for kind, evidence in self._evidence.items():
+            evidence.begin(part(_KINDS[kind]), worth)
+        self._guard(self._variance_D, learned)
 
     def combine(self, said: Said) -> Combined:
         """Return the combined forecasts, and keep what was said until its time comes.
@@ -228,6 +262,7 @@ class Experts:
             mean_D: The robot's own mean there.
         """
         self.forget_waiting()
+        self._variance_D = variance_D
         self._ridge = OnlineRidge(self._feature_count, variance_D, self._step_s)
         self._base_evidence = Evidence(self._base_count - 1, variance_D, self._step_s, _SOLVE_EVERY)
         for number, (regressor_R, latent_D, change_D) in enumerate(
@@ -257,6 +292,14 @@ def _shared_out(weight_E: np.ndarray, count: int) -> np.ndarray:
     """Return the weights of the first experts, which those of the others go to in proportion."""
     first_E = weight_E[:count]
     return first_E / first_E.sum() if len(weight_E) > count else first_E
+
+
+def _half(plain_E: np.ndarray, weight_E: np.ndarray) -> np.ndarray:
+    """Return weights between plain ones and learned ones: no expert has less than half of its plain weight."""
+    learned_E = np.maximum(weight_E, 0.0)
+    learned_E = learned_E / learned_E.sum() if learned_E.sum() > 0.0 else plain_E
+    prior_E: np.ndarray = 0.5 * (plain_E + learned_E)
+    return prior_E
 
 
 def _effective(share_C: np.ndarray, weight_E: np.ndarray) -> np.ndarray:

@@ -40,6 +40,12 @@ class Panel:
         variance_D: Their variance, the unit of errors.
         action_dim: A.
         has_prior: Whether a prior speaks too.
+
+    Attributes:
+        horizons_s: Times ahead [s].
+        action_dim: A.
+        has_prior: Whether a prior speaks too.
+        experts: Of each horizon.
     """
 
     def __init__(
@@ -52,12 +58,13 @@ class Panel:
         has_prior: bool = False,
     ) -> None:
         size = len(variance_D)
-        self._mean, self._horizons_s = RunningMean(mean_D, step_s), tuple(horizons_s)
+        self._mean, self.horizons_s = RunningMean(mean_D, step_s), tuple(horizons_s)
         self._view_DW = None if size <= WIDEST else _directions(size)
-        self._action_dim, self._latent_D = action_dim, np.zeros(size)
+        self.action_dim, self._latent_D = action_dim, np.zeros(size)
         # Latent and its change, action, displacement and whether that is known.
         feature_count = 2 * min(size, WIDEST) + action_dim + 4
         self.experts = [Experts(each_s, step_s, variance_D, feature_count, has_prior) for each_s in horizons_s]
+        self.has_prior = has_prior
         self._is_unlearned = False
         self._earlier: tuple[int, np.ndarray] | None = None
         self.restart()
@@ -66,6 +73,14 @@ class Panel:
     def usual(self) -> np.ndarray:
         """The robot's own mean latent so far, [D]."""
         return self._mean.mean_D
+
+    def learned_mean(self) -> np.ndarray:
+        """Return the robot's own mean and how many latents it is of, [D + 1]."""
+        return self._mean.learned()
+
+    def begin_with_mean(self, learned: np.ndarray, worth: float) -> None:
+        """Begin with a mean of a former drive, as if it were of only a part of its latents."""
+        self._mean.begin(learned, worth)
 
     def restart(self) -> None:
         """Let what comes next not follow from what came before; what was learned stays."""
@@ -87,7 +102,7 @@ class Panel:
         self._is_unlearned, self._earlier = False, None
         latent_ND = past.latents(projection)
         self._mean.rebase(latent_ND)
-        examples = past.examples(latent_ND, self._seen, self._horizons_s, longest_gap_s)
+        examples = past.examples(latent_ND, self._seen, self.horizons_s, longest_gap_s)
         for experts, example in zip(self.experts, examples):
             experts.rebase(variance_D, example, self._mean.mean_D)
         self._latent_D = latent_ND[-1].astype(np.float64)
@@ -108,7 +123,7 @@ class Panel:
         seen_W = self._seen(self._latent_D)
         change_W = np.zeros_like(seen_W) if self._before_W is None else seen_W - self._before_W
         self._before_W = seen_W
-        action_A = np.zeros(self._action_dim) if action_A is None else action_A
+        action_A = np.zeros(self.action_dim) if action_A is None else action_A
         self._feature_F = np.concatenate([seen_W, change_W, action_A])
 
     def _learn_between(self, experts: Experts, before_ns: int, before_D: np.ndarray) -> None:

@@ -25,6 +25,7 @@ from world_model.runtime.blend import Blend
 from world_model.runtime.conditioning import Retrieval, motion_features
 from world_model.runtime.experts import Combined
 from world_model.runtime.foresight import PathTrust
+from world_model.runtime.handed_on import Learned
 from world_model.runtime.moment import Moment
 from world_model.runtime.motion import MotionModel, displacement_at, pose_error
 from world_model.runtime.own_motion import OwnMotion
@@ -222,6 +223,23 @@ class Predictor:
         latent_D = latent_ND[-1]
         self._last = replace(self._last, latent_D=latent_D)
         self._present = self._present._replace(latent=self._row(latent_D))
+
+    @property
+    def encoder_id(self) -> str:
+        """The basis that latents are in now."""
+        return self._manifest.encoder_id
+
+    def learned(self) -> Learned:
+        """Return what the experts have learned, for ``begin`` of a later start."""
+        return Learned.of(self._panel, self._manifest.encoder_id, self._manifest.step_s)
+
+    def begin(self, learned: Learned) -> None:
+        """Begin with what the experts of a former drive learned in this basis; call it before the first observation.
+
+        Raises:
+            ProfileError: It does not fit this predictor; nothing was taken then.
+        """
+        learned.begin(self._panel, self._manifest.encoder_id, self._manifest.step_s)
 
     def _keep(self, observation: Observation) -> None:
         """Keep what another basis would be learned from."""

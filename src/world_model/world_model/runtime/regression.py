@@ -4,6 +4,7 @@ Shape suffixes: N = examples, D = latent size, F = features.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -39,6 +40,14 @@ class RunningMean:
         self.mean_D = latent_ND.mean(axis=0, dtype=np.float64)
         self._count = min(max(self._count, 1.0), float(len(latent_ND)))
 
+    def learned(self) -> np.ndarray:
+        """Return the mean and, behind it, how many latents it is of, [D + 1]."""
+        return np.append(self.mean_D, self._count)
+
+    def begin(self, learned: np.ndarray, worth: float) -> None:
+        """Go on from what ``learned`` returned, as if it were of only a part of these latents."""
+        self.mean_D, self._count = learned[:-1].copy(), min(worth * float(learned[-1]), self._most)
+
     def update(self, latent_D: np.ndarray) -> None:
         """Take one more latent."""
         self._count = min(self._count + 1.0, self._most)
@@ -71,6 +80,22 @@ class OnlineRidge:
         self._low_F = np.full(feature_count, -np.inf)
         self._high_F = np.full(feature_count, np.inf)
         self._unlearned: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def learned(self) -> dict[str, np.ndarray]:
+        """Return what ``begin`` goes on from: the moments of all examples but the newest few."""
+        return {"gram": self._gram_FF, "moment": self._moment_FD}
+
+    def begin(self, learned: Mapping[str, np.ndarray], worth: float) -> None:
+        """Go on from what ``learned`` returned in this basis, as if there were only a part of the examples.
+
+        Args:
+            learned: All of it.
+            worth: That part.
+        """
+        self._unlearned.clear()
+        self._gram_FF, self._moment_FD = worth * learned["gram"], worth * learned["moment"]
+        if self._gram_FF[-1, -1] > 0.0:
+            self._solve()
 
     def forecast(self, feature_F: np.ndarray) -> np.ndarray:
         """Return the change to expect, [D]."""
