@@ -95,6 +95,10 @@ class SlowBranch:
         """Values per embedding, E."""
         return self._history.embedding_dim
 
+    def foresee_with(self, model: Model) -> None:
+        """Go on with another model that makes the same embeddings: the history stays, what was foreseen is dropped."""
+        self._model, self._foreseen_E = model, None
+
     @torch.inference_mode()
     def warm_up(self, view_count: int) -> None:
         """Run the model a few times on nothing: its first calls compile it, and take tens of milliseconds."""

@@ -32,10 +32,12 @@ from wm_ros import (
     stamp_ns,
 )
 from world_action.branch import Look, SlowBranch
+from world_action.following import SlowBranchFollower
 from world_action.params import WorldActionParams
 from world_action.tick import FrameGate, Tick, ViewMatcher
 from world_action.worker import LatestWorker
 from world_model.errors import ArtifactError
+from world_model.runtime.profile import Profile, profile_folder
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class _Outcome:
     look: Look | None
     missing: tuple[str, ...]
     faults: tuple[tuple[str, str], ...]  # (reason, detail)
+    taken_up: str = ""  # where the slow branch lies that looks from this tick on
 
 
 class _GatedGroup(MutuallyExclusiveCallbackGroup):
@@ -79,6 +82,7 @@ class WorldAction(ManagedNode[WorldActionParams]):
 
     def prepare(self) -> None:
         """Load weights."""
+        self._follower: SlowBranchFollower | None = None
         self._branch, self._model_id = self._given or self._load()
 
     def configure(self) -> None:
@@ -111,7 +115,10 @@ class WorldAction(ManagedNode[WorldActionParams]):
             raise ArtifactError(f"artifact '{artifact.manifest.name}' at {artifact.path} has no world_action.pt")
         tick_s = 1.0 / self._params.tick_rate
         gap_ticks = self._params.gap_ticks
-        branch = SlowBranch(artifact.world_action(), sizes, tick_s=tick_s, gap_ticks=gap_ticks)
+        model, name = artifact.world_action(), self._params.profile
+        profile = Profile(profile_folder(name, self.get_namespace())) if name else None
+        self._follower = SlowBranchFollower(profile, artifact, model)
+        branch = SlowBranch(model, sizes, tick_s=tick_s, gap_ticks=gap_ticks)
         if not math.isclose(tick_s, float(sizes["tick_s"]), rel_tol=0.05):
             self._health.degrade("tick_rate", f"ticks are {tick_s:g} s apart, trained were {sizes['tick_s']} s")
         return branch, artifact.manifest.files["world_action.pt"][:16]
@@ -166,6 +173,7 @@ class WorldAction(ManagedNode[WorldActionParams]):
 
     def _look(self, tick: Tick[FrameMsg]) -> _Outcome:
         """Convert and embed one tick; runs on the worker's thread."""
+        taken_up = self._follow_profile()
         images: list[np.ndarray | None] = []
         missing, faults = list(tick.missing), []
         for topic, msg in zip(self._params.image_topics, tick.frames):
@@ -180,7 +188,15 @@ class WorldAction(ManagedNode[WorldActionParams]):
         except FrameError as error:
             look = None
             faults.append(("frame", str(error)))
-        return _Outcome(look, tuple(missing), tuple(faults))
+        return _Outcome(look, tuple(missing), tuple(faults), taken_up)
+
+    def _follow_profile(self) -> str:
+        """Takes up the slow branch that the profile names since the last tick; returns where it lies."""
+        model = None if self._follower is None else self._follower.look()
+        if self._follower is None or model is None:
+            return ""
+        self._branch.foresee_with(model)
+        return str(self._follower.source_path)
 
     def _announce(self) -> None:
         with self._guard_lock:
@@ -194,6 +210,11 @@ class WorldAction(ManagedNode[WorldActionParams]):
                 self._health.drop(reason, detail)
             absent = f"no frame from {', '.join(outcome.missing)}" if outcome.missing else None
             self._health.degrade("missing_views", absent)
+            self._health.degrade("profile", (self._follower.problem if self._follower else "") or None)
+            if outcome.taken_up and outcome.look is not None:
+                text = f"from {outcome.look.stamp_ns} ns on: the slow branch of {outcome.taken_up}"
+                self.get_logger().info(f"{text}, which the profile names")
+                self._health.count("changes_of_slow_branch")
             if outcome.look is not None:
                 self._publish(outcome.look, outcome.missing)
 

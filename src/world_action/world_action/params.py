@@ -28,6 +28,13 @@ class WorldActionParams(ModelParams):
         1.5, "A longer pause between ticks than this many starts a new history.", low=1.0, high=10.0
     )
 
+    profile: str = param(
+        "",
+        "Folder of this robot's profile, or the name of one in ~/.ros/world_model/NAMESPACE (or ROS_HOME): a slow "
+        "branch that was adapted to it is taken from there; empty: the artifact's stays.",
+        env="WM_PROFILE",
+    )
+
     def __post_init__(self) -> None:
         """Refuse views that cannot be told apart."""
         if not self.image_topics or "" in self.image_topics or len(set(self.image_topics)) != len(self.image_topics):

@@ -23,7 +23,9 @@ from world_model.evaluation.known_robot import known_robot
 from world_model.runtime.adapted import VERSION, adapted_artifact, keep_adapted
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.calibration import STATE_VERSION
-from world_model.runtime.profile import MOTION, TRANSITION, Profile
+from world_model.runtime.handed_on import VERSION as EXPERTS_VERSION
+from world_model.runtime.handed_on import known_experts
+from world_model.runtime.profile import EXPERTS, MOTION, TRANSITION, Profile
 from world_model.training.config import load_config
 
 pytestmark = pytest.mark.training
@@ -155,6 +157,7 @@ def test_a_transition_that_is_not_better_is_thrown_away(artifact, foreign, tmp_p
         shutil.copytree(artifact, out / "artifact")
 
     monkeypatch.setattr(adapt, "run_training", no_training)
+    monkeypatch.setattr(adapt, "_adapt_experts", lambda *_: None)
     asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "robot")]
     assert main([*asked, "--json", str(tmp_path / "said.json")]) == 0  # the motion was better
     said = json.loads((tmp_path / "said.json").read_text())
@@ -171,12 +174,35 @@ def test_a_transition_that_is_better_gets_a_folder_of_its_own(artifact, foreign,
     better = Verdict("far", 1.0, 0.5, 0.5, 0.4, 0.6, 100)
     monkeypatch.setattr(adapt, "run_training", lambda _c, _d, out, **_: shutil.copytree(artifact, out / "artifact"))
     monkeypatch.setattr(adapt, "judge_forecasts", lambda *_: [better])
+    monkeypatch.setattr(adapt, "_adapt_experts", lambda *_: None)
     (tmp_path / "robot" / "artifact-1").mkdir(parents=True)
     asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "robot")]
     assert main(asked) == 0
     found = adapted_artifact(Profile(tmp_path / "robot"), load_artifact(artifact))
     assert found.path == tmp_path / "robot" / "artifact-2"
     assert digests(tmp_path / "robot" / "artifact-2") == digests(artifact)
+
+
+@pytest.mark.slow
+def test_experts_are_kept_where_the_next_start_is_better_for_them(artifact, tmp_path, monkeypatch):
+    data = converted(tmp_path / "set", drive(unicycle(), 2, seed=2, seconds=30, delay_s=0.0, lag_s=0.0))
+    profile, source = Profile(tmp_path / "robot"), load_artifact(artifact)
+    episodes, outcome = list(EpisodeSet(data).episodes()), adapt.Outcome({}, {})
+    options = adapt.parse([str(data), "--artifact", str(artifact), "--profile", str(tmp_path / "robot")])
+    state = adapt._adapt_motion(options, source, episodes, profile, outcome)
+    adapt._adapt_experts(options, source, episodes, profile, state, outcome, lambda _: None)
+    verdict, *_ = outcome.verdicts["experts"]
+    assert ("experts" in outcome.kept) == is_shipped(outcome.verdicts["experts"]) == (EXPERTS in profile.names())
+    assert verdict.count > 50
+    assert verdict.is_better  # the random network was believed at first
+    assert known_experts(profile).entries["encoder_id"] == source.manifest.encoder_id
+    found = known_robot(source, profile.folder)
+    assert found.experts is not None
+    judged = []
+    monkeypatch.setattr(adapt, "judge_experts", lambda *given: judged.append(given[4]) or [replace(verdict, ratio=1.5)])
+    adapt._adapt_experts(options, source, episodes, profile, state, outcome, lambda _: None)
+    assert judged[0].entries == found.experts.entries  # what was there is what it is judged against
+    assert profile.read(EXPERTS, EXPERTS_VERSION).revision == 1
 
 
 @pytest.mark.parametrize(

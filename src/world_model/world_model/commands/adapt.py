@@ -25,6 +25,7 @@ from rich.console import Console
 from wm_core.errors import ProjectionError
 from world_model.commands.common import add_set, config_path, described, guarded, reporting
 from world_model.commands.live import add_live, live_recording
+from world_model.commands.slow_profile import start_in_background
 from world_model.data.bag_options import BagOptions
 from world_model.data.bags import read_recording, unusable
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter
@@ -33,17 +34,20 @@ from world_model.evaluation.adaptation import (
     Verdict,
     features_of,
     is_shipped,
+    judge_experts,
     judge_forecasts,
     judge_motion,
     judge_projection,
+    learned_experts,
     learned_motion,
     learned_projection,
 )
 from world_model.export.torchscript import carry_slow_branch
-from world_model.runtime.adapted import keep_adapted
+from world_model.runtime.adapted import adapted_artifact, keep_adapted
 from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.calibration import FUTURES, SHIPPED, STATE_VERSION, MotionCalibration
 from world_model.runtime.fitting import save_projection, saved_projection
+from world_model.runtime.handed_on import keep_experts, known_experts
 from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.profile import MOTION, Profile, profile_folder
 from world_model.runtime.ranges import TrainingRange
@@ -91,6 +95,7 @@ def parse(arguments: Sequence[str] | None = None, prog: str = "wm-adapt") -> arg
     parser.add_argument("--namespace", default="", help="of the robot, where the profile is a name")
     parser.add_argument("--held-out", type=float, default=0.25, help="last part of each recording that judges (0.25)")
     parser.add_argument("--motion-only", action="store_true", help="fine-tune no network: seconds instead of minutes")
+    parser.add_argument("--no-slow", action="store_true", help="do not adapt the slow branch afterwards")
     parser.add_argument("--config", default="finetune", help="how the transition is fine-tuned (default: finetune)")
     add_set(parser)
     parser.add_argument("--json", type=Path, help="write all verdicts here")
@@ -149,8 +154,13 @@ def _adapt_to(
         say(f"artifact '{artifact.manifest.name}' has no network to fine-tune")
     elif not options.motion_only:
         _adapt_transition(options, artifact, episodes, profile, state, outcome)
+    if not options.motion_only:
+        _adapt_experts(options, artifact, episodes, profile, state, outcome, say)
     for line in table(outcome):
         say(line)
+    if not options.motion_only and not options.no_slow and artifact.has("world_action"):
+        process = start_in_background(*_parts(options, episodes), artifact, profile)
+        say(f"the slow branch is adapted in the background (process {process.pid}, {profile.folder}/slow_branch.log)")
     say(f"after {time.monotonic() - started:.0f} s: " + _kept_line(outcome))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -262,6 +272,38 @@ def _adapt_projection(
     if verdict.is_better:
         save_projection(profile, own)
         outcome.kept["projection"] = str(profile.folder)
+
+
+def _adapt_experts(
+    options: argparse.Namespace,
+    artifact: Artifact,
+    episodes: Sequence[Episode],
+    profile: Profile,
+    state: Mapping[str, Any],
+    outcome: Outcome,
+    say: Callable[[str], None],
+) -> None:
+    """Keep what the experts learned, in the basis that the robot's next start begins with, where it pays there."""
+    fixed = artifact.projection
+    projection = None if fixed is None else saved_projection(profile, fixed.space, fixed.z_dim)
+    if fixed is not None and projection is None:
+        say("experts begin anew each time: the profile has no projection, so the next start has another basis")
+        return
+    in_use = adapted_artifact(profile, artifact) or artifact
+    learned, _ = _parts(options, episodes)
+    after = learned_experts(learned, in_use, state, projection)
+    assert after is not None
+    before = known_experts(profile)
+    if before is not None and before.entries["encoder_id"] != after.entries["encoder_id"]:
+        say(f"the profile's experts are of the basis {before.entries['encoder_id']}, not of this one")
+        before = None
+    at_s = [(1.0 - options.held_out) * _seconds(episode) for episode in episodes]
+    robot = {"motion_state": state, "projection": projection}
+    verdicts = judge_experts(episodes, at_s, in_use, robot, before, after)
+    outcome.verdicts["experts"] = verdicts
+    if is_shipped(verdicts):
+        keep_experts(profile, after)
+        outcome.kept["experts"] = str(profile.folder)
 
 
 def _adapt_transition(

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 
 from world_model.commands.common import add_set, described, guarded, reporting
+from world_model.commands.slow_profile import NOTHING_BETTER, adapt_to_profile
 from world_model.data.episodes import EpisodeSet
 from world_model.data.ticks import TickTable, tabulate
+from world_model.errors import ConfigError
 from world_model.evaluation.history_gate import (
     HORIZONS_S,
     GateConfig,
@@ -40,10 +42,15 @@ _Command = Callable[[argparse.Namespace, Report], dict[str, Any]]
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm slow") -> int:
-    """Run the command line and return its exit code: 0, or 2 with one line when something given cannot work."""
+    """Run the command line and return its exit code.
+
+    It is 0, 2 with one line when something given cannot work, or 3 where nothing was better than what the profile has.
+    """
     options = _parser(prog).parse_args(arguments)
     torch.set_num_threads(options.threads)
-    return guarded(f"{prog} {options.command}", lambda: _run(options))
+    results: list[dict[str, Any]] = []
+    code = guarded(f"{prog} {options.command}", lambda: results.append(_run(options)))
+    return code or (NOTHING_BETTER if results[0].get("kept", "") is None else 0)
 
 
 def settings(options: argparse.Namespace) -> WorldActionTraining:
@@ -55,13 +62,14 @@ def settings(options: argparse.Namespace) -> WorldActionTraining:
     return read_config(WorldActionTraining, options.config, parse_overrides(options.set))
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> dict[str, Any]:
     with reporting() as report:
         results = _COMMANDS[options.command](options, report)
     text = json.dumps(results, indent=1)
     sys.stdout.write(text + "\n")
     if options.json:
         options.json.write_text(text + "\n")
+    return results
 
 
 def _train(options: argparse.Namespace, report: Report) -> dict[str, Any]:
@@ -77,6 +85,10 @@ def _train(options: argparse.Namespace, report: Report) -> dict[str, Any]:
 
 
 def _adapt(options: argparse.Namespace, report: Report) -> dict[str, Any]:
+    if options.profile:
+        return adapt_to_profile(options, settings(options), report)
+    if options.artifact.startswith("artifact://"):
+        raise ConfigError(f"{options.artifact} ships or serves every robot here: give a copy of it, or --profile")
     module, shape = restore(resolve_model_path(options.artifact))
     config, data = replace(settings(options), model=shape), EpisodeSet(options.data)
     table = _table(data.episodes("train"), shape, options.phases)
@@ -186,6 +198,14 @@ def _add_training(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("--run", type=Path, help="checkpoints and logs; a killed run goes on from what is there")
     if name in ("compare", "targets", "gate"):
         command.add_argument("--test", type=Path, help="set whose test split judges; default: valid of --data")
+    if name == "adapt":
+        command.add_argument(
+            "--profile", default="",
+            help="leave the artifact as it is: keep what foresees the set's part 'valid' better in a robot's profile",
+        )  # fmt: skip
+        command.add_argument("--namespace", default="", help="of the robot, where the profile is a name")
+        command.add_argument("--discard-data", action="store_true", help="with --profile: delete the set at the end")
+        command.add_argument("--nice", type=int, default=0, help="with --profile: stand back behind others by so much")
     if name == "gate":
         command.add_argument("--episodes", type=int, default=1000, help="most training episodes used")
         command.add_argument("--horizons", type=float, nargs="+", default=HORIZONS_S, help="times ahead [s]")

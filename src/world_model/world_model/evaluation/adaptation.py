@@ -6,21 +6,24 @@ Shape suffixes: T = frames, M = starts, N = judged frames, 3 = (forward [m], lef
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from wm_core.projection import FeatureSpace, Projection
 from world_model.data.episodes import Episode
+from world_model.evaluation.bases import see
 from world_model.evaluation.comparable import in_own_unit, pixel_spaces
 from world_model.evaluation.intervals import block_sums, ratio_interval
-from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
+from world_model.evaluation.runner import EpisodeForecasts, forecast_episode, run_online
 from world_model.evaluation.scores import BLOCK, score
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.calibration import FUTURES, MotionCalibration
 from world_model.runtime.fitting import FeatureCollector
+from world_model.runtime.handed_on import Learned
 from world_model.runtime.manifest import Manifest
 from world_model.runtime.motion_log import MotionLog
 from world_model.runtime.motion_model import MotionModel
@@ -33,6 +36,7 @@ _MOST_DOUBT = 1.02
 _MOST_WORSE = 1.02
 # A squared error of the pose that is not worth speaking of [m^2].
 _LEAST_M2 = 0.02**2
+_HELD: dict[str, Any] = {"known_future": False, "only_ours": True}
 _KINDS = {"revisits": True, "first visits": False}
 
 
@@ -104,7 +108,7 @@ def judge_motion(
             square_M2 = np.stack([np.minimum(np.square(each).sum(axis=1), LARGEST) for each in errors], axis=1)
             sums.append(block_sums(square_M2, target.start_M // BLOCK))
         what = f"squared error of the pose in {manifest.horizon_s:g} s, actions {future} [m^2]"
-        verdicts.append(_verdict(what, np.concatenate(sums) if sums else np.zeros((0, 3)), _LEAST_M2))
+        verdicts.append(verdict_of(what, np.concatenate(sums) if sums else np.zeros((0, 3)), _LEAST_M2))
     return verdicts
 
 
@@ -156,7 +160,7 @@ def judge_projection(code_NF: np.ndarray, before: Projection, after: Projection)
         left_NF = feature_NF - feature_NF @ directions_FZ @ directions_FZ.T
         lost.append(np.square(left_NF).sum(axis=1) / spread)
     sums = block_sums(np.stack(lost, axis=1), np.arange(len(code_NF)) // BLOCK)
-    return _verdict("share of the features' variance that is left out", sums)
+    return verdict_of("share of the features' variance that is left out", sums)
 
 
 def judge_forecasts(
@@ -178,24 +182,86 @@ def judge_forecasts(
         after: What was learned.
         motion_state: What was learned of the motion; both have it.
     """
-    manifest = before.manifest
-    horizons = (1, max(round(manifest.horizon_s / manifest.step_s), 1))
-    runs: list[list[EpisodeForecasts]] = []
+    runs = []
     for artifact in (after, before):
-        each = [
-            forecast_episode(
-                episode,
-                artifact,
-                horizons,
-                known_future=False,
-                start_s=start_s,
-                only_ours=True,
-                motion_state=motion_state,
-            )
-            for episode, start_s in zip(episodes, held_out_s)
-        ]
-        runs.append([run for entries in each for run in entries])
-    images = [np.asarray(episode.image_TSSC) for episode, entries in zip(episodes, each) for _ in entries]
+        run = partial(forecast_episode, artifact=artifact, motion_state=motion_state, **_HELD)
+        runs.append(_runs(run, episodes, held_out_s, before.manifest))
+    return _verdicts(runs, episodes, before.manifest)
+
+
+def learned_experts(
+    episodes: Sequence[Episode], artifact: Artifact, motion_state: Mapping[str, Any], projection: Projection | None
+) -> Learned | None:
+    """Return what the experts know after some drives, each of which goes on from the one before.
+
+    Args:
+        episodes: The drives.
+        artifact: Whose predictor drives along.
+        motion_state: What is known of the motion.
+        projection: The robot's own, where its profile holds one.
+    """
+    learned = None
+    for episode in episodes:
+        run = run_online(
+            episode,
+            see(artifact, episode, own=projection),
+            artifact,
+            _horizons(artifact.manifest),
+            known_future=False,
+            motion_state=motion_state,
+            experts=learned,
+        )
+        learned = run.learned
+    return learned
+
+
+def judge_experts(
+    episodes: Sequence[Episode],
+    held_out_s: Sequence[float],
+    artifact: Artifact,
+    robot: Mapping[str, Any],
+    before: Learned | None,
+    after: Learned,
+) -> list[Verdict]:
+    """Return the errors of whole recordings' last parts where the robot is started anew there, as ``judge_forecasts``.
+
+    Args:
+        episodes: Whole recordings.
+        held_out_s: Where the held-out part of each begins [s].
+        artifact: Whose predictor drives along.
+        robot: ``motion_state`` and ``projection``, which both have.
+        before: What experts began with so far; ``None`` for nothing.
+        after: What they are to begin with.
+    """
+    run = partial(forecast_episode, artifact=artifact, anew=True, **robot, **_HELD)
+    runs = [
+        _runs(partial(run, experts=experts), episodes, held_out_s, artifact.manifest) for experts in (after, before)
+    ]
+    return _verdicts(runs, episodes, artifact.manifest)
+
+
+def _horizons(manifest: Manifest) -> tuple[int, int]:
+    return 1, max(round(manifest.horizon_s / manifest.step_s), 1)
+
+
+def _runs(
+    run: Callable[..., list[EpisodeForecasts]],
+    episodes: Sequence[Episode],
+    held_out_s: Sequence[float],
+    manifest: Manifest,
+) -> list[list[EpisodeForecasts]]:
+    """Return the forecasts of each episode's held-out part."""
+    return [
+        run(episode, horizons=_horizons(manifest), start_s=start_s) for episode, start_s in zip(episodes, held_out_s)
+    ]
+
+
+def _verdicts(
+    each: Sequence[list[list[EpisodeForecasts]]], episodes: Sequence[Episode], manifest: Manifest
+) -> list[Verdict]:
+    """Return the verdicts on forecasts after and before, of each episode."""
+    runs = [[run for entries in one for run in entries] for one in each]
+    images = [np.asarray(episode.image_TSSC) for episode, entries in zip(episodes, each[0]) for _ in entries]
     error_NH2, revisit_NH, block_N = _paired(runs, images)
     far = f"NMSE {manifest.horizon_s:g} s ahead"
     everything_N = np.ones(len(block_N), bool)
@@ -205,7 +271,7 @@ def judge_forecasts(
     verdicts = []
     for what, column, chosen_N in wanted:
         good_N = chosen_N & np.isfinite(error_NH2[:, column]).all(axis=1)
-        verdicts.append(_verdict(what, block_sums(error_NH2[good_N, column], block_N[good_N])))
+        verdicts.append(verdict_of(what, block_sums(error_NH2[good_N, column], block_N[good_N])))
     return verdicts
 
 
@@ -223,7 +289,7 @@ def _paired(
     return np.stack(columns, axis=2), scores.revisit_NH, scores.block_N
 
 
-def _verdict(what: str, sums: np.ndarray, least: float = 0.0) -> Verdict:
+def verdict_of(what: str, sums: np.ndarray, least: float = 0.0) -> Verdict:
     """Return the verdict of sums of errors after and before, block by block."""
     count = float(sums[:, 2].sum()) if len(sums) else 0.0
     if not count:

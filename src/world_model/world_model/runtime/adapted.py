@@ -1,4 +1,4 @@
-"""Which artifact a robot's profile names in the place of the one that it was adapted from."""
+"""Which artifact a robot's profile names in the place of the one that it was adapted from, for each branch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 from world_model.errors import ProfileError
 from world_model.runtime.artifacts import Artifact, load_artifact
-from world_model.runtime.profile import TRANSITION, Profile
+from world_model.runtime.profile import SLOW, TRANSITION, Profile
 
 VERSION = 1
+_SLOW_FILE = "world_action.pt"
 
 
 def keep_adapted(profile: Profile, place: Path, source: Artifact) -> None:
@@ -47,3 +48,35 @@ def adapted_artifact(profile: Profile, source: Artifact) -> Artifact | None:
     if adapted.manifest.encoder_id != encoder_id:
         raise ProfileError(f"{place} has encoder {adapted.manifest.encoder_id}, the profile names it for {encoder_id}")
     return adapted
+
+
+def keep_slow_branch(profile: Profile, place: Path, source: Artifact) -> None:
+    """Name the artifact whose slow branch foresees better for this robot, in embeddings that are the source's.
+
+    Args:
+        profile: The robot's.
+        place: Folder of the artifact with it.
+        source: What it was adapted from.
+
+    Raises:
+        ProfileError: It cannot be written.
+    """
+    profile.write(SLOW, VERSION, {"artifact": str(place), "adapted_from": source.manifest.files[_SLOW_FILE]})
+
+
+def adapted_slow_branch(profile: Profile, source: Artifact) -> Artifact | None:
+    """Return the artifact whose slow branch a profile names for a robot that is given ``source``; ``None`` for none.
+
+    One that was adapted from another slow branch sees other embeddings: it is left alone.
+
+    Raises:
+        ProfileError: The entry is damaged.
+        ArtifactError: What it names is missing or damaged.
+    """
+    part = profile.read(SLOW, VERSION)
+    if part is None:
+        return None
+    adapted_from, place = part.entries.get("adapted_from"), part.entries.get("artifact")
+    if not isinstance(adapted_from, str) or not isinstance(place, str):
+        raise ProfileError(f"the profile {profile.folder} names no slow branch in {dict(part.entries)}")
+    return load_artifact(place, source.device) if adapted_from == source.manifest.files.get(_SLOW_FILE) else None

@@ -1,4 +1,4 @@
-"""What a robot has learned about itself, kept in a folder of its own: motion, projection, experts.
+"""What a robot has learned about itself, kept in a folder of its own: motion, projection, experts, networks.
 
 A part is one JSON file and, where it has arrays, one ``.npz`` beside it. Both are written beside their place and moved
 there, arrays first, so a reader meets the part before or the one after. Several processes may share a folder.
@@ -27,7 +27,7 @@ import numpy as np
 from world_model.errors import ProfileError
 
 FORMAT = 1
-MOTION, PROJECTION, EXPERTS, TRANSITION = "motion", "projection", "experts", "transition"
+MOTION, PROJECTION, EXPERTS, TRANSITION, SLOW = "motion", "projection", "experts", "transition", "slow_branch"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Arrays are replaced while they are read: the description is then read again.
 _READS = 5

@@ -102,6 +102,11 @@ def embed_all(
     return torch.cat([encoder(part, known) for part, known in zip(images.split(batch), known_KV.split(batch))])
 
 
+def embed_ticks(encoder: WorldActionEncoder, table: TickTable) -> Tensor:
+    """Return the embeddings of all ticks of a table, [K, E]."""
+    return embed_all(encoder, *_ticks(table))
+
+
 def _ticks(table: TickTable) -> tuple[Tensor, Tensor]:
     """Return all views of each tick and which there are."""
     images, known = table.pictures()
@@ -191,12 +196,15 @@ def adapt(
     table: TickTable,
     folder: Path | None = None,
     report: Report = QUIET,
+    keep_scale: bool = False,
 ) -> ServedWorldAction:
     """Return the slow branch fitted to another place or camera: its scale measured anew, its predictor trained on.
 
-    The encoder's weights stay; a few minutes of driving are too little to learn to see from.
+    The encoder's weights stay; a few minutes of driving are too little to learn to see from. With ``keep_scale`` its
+    scale stays too, so whoever reads the embeddings meets the same ones as before.
     """
-    standardise(module.encoder, *_ticks(table))
+    if not keep_scale:
+        standardise(module.encoder, *_ticks(table))
     return _foreseeing(module.encoder, module.predictor, config, table, folder, report)
 
 
@@ -208,7 +216,7 @@ def _foreseeing(
     folder: Path | None,
     report: Report,
 ) -> ServedWorldAction:
-    features_KE = embed_all(encoder, *_ticks(table))
+    features_KE = embed_ticks(encoder, table)
     now = spread(features_KE[:: max(len(features_KE) // 4096, 1)])
     report.say(f"embeddings: variance {now.variance:.3f}, effective rank {now.rank:.1f}")
     train_predictor(predictor, config, features_KE, table, folder, report)

@@ -1,0 +1,64 @@
+"""The slow branch that a profile names is taken up between two ticks; one that sees otherwise is refused."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from world_action.following import SlowBranchFollower
+from world_model.runtime.adapted import VERSION, keep_slow_branch
+from world_model.runtime.artifacts import Artifact, add_part, load_artifact
+from world_model.runtime.profile import SLOW, Profile
+
+
+@pytest.fixture
+def source() -> Artifact:
+    return load_artifact("artifact://tiny")
+
+
+def changed(source: Artifact, folder, part: str) -> None:
+    """Write a copy of an artifact whose slow branch has other weights in one part."""
+    shutil.copytree(source.path, folder)
+    model = torch.jit.load(str(folder / "world_action.pt"))
+    with torch.no_grad():
+        next(value for name, value in model.named_parameters() if name.startswith(part)).mul_(1.5)
+    add_part(folder, "world_action", model)
+
+
+def test_another_slow_branch_is_taken_up_once(source, tmp_path):
+    profile, model = Profile(tmp_path / "robot"), source.world_action()
+    follower = SlowBranchFollower(profile, source, model)
+    assert follower.look() is None
+    changed(source, tmp_path / "slow-1", "predictor.")
+    keep_slow_branch(profile, tmp_path / "slow-1", source)
+    taken = follower.look()
+    assert follower.source_path == tmp_path / "slow-1"
+    history, count = torch.randn(1, 4, 224), torch.tensor([4])
+    assert not torch.equal(taken.foresee(history, count), model.foresee(history, count))
+    image, valid = torch.randint(0, 256, (1, 1, 64, 64, 3), dtype=torch.uint8), torch.ones(1, 1, dtype=torch.bool)
+    assert torch.equal(taken.embed(image, valid), model.embed(image, valid))
+    assert follower.look() is None
+    assert not follower.problem
+    keep_slow_branch(profile, tmp_path / "slow-1", source)  # written anew, the same
+    assert follower.look() is None
+
+
+def test_what_sees_otherwise_is_of_another_or_damaged_is_left_alone(source, tmp_path):
+    profile = Profile(tmp_path / "robot")
+    follower = SlowBranchFollower(profile, source, source.world_action())
+    changed(source, tmp_path / "other", "encoder.")
+    keep_slow_branch(profile, tmp_path / "other", source)
+    assert follower.look() is None
+    assert "other embeddings" in follower.problem
+    profile.write(SLOW, VERSION, {"artifact": str(tmp_path / "other"), "adapted_from": "another"})
+    assert follower.look() is None
+    assert not follower.problem
+    profile.write(SLOW, VERSION, {"artifact": 3})
+    assert follower.look() is None
+    assert "names no slow branch" in follower.problem
+    keep_slow_branch(profile, tmp_path / "gone", source)
+    assert follower.look() is None
+    assert "gone" in follower.problem
+    assert SlowBranchFollower(None, source, source.world_action()).look() is None
