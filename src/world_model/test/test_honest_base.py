@@ -70,7 +70,7 @@ def test_out_of_the_box_the_car_is_foreseen_better_than_by_what_learns_nothing()
 
     options = EvaluationOptions(data=str(RECORDING), horizons=(1, 20), only_ours=True)
     result = evaluate("artifact://tiny", options)[0]["artifact://tiny"]
-    assert set(result) == {"latent", "latent_own", "pixels_own"}
+    assert set(result) == {"latent", "latent_own", "pixels_own", "pixels_own_pooled"}
     for space, most in (("latent", 1.02), ("latent_own", 1.02), ("pixels_own", 1.15)):
         for future in ("known", "held"):
             for horizon_s in ("0.05", "1.0"):

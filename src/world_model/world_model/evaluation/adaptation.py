@@ -68,8 +68,9 @@ class Verdict:
         return self.count > 0 and self.ratio > _MOST_WORSE and self.after - self.before >= self.least
 
     def entries(self) -> dict[str, Any]:
-        """Return it as JSON-ready entries."""
-        return {**asdict(self), "better": self.is_better}
+        """Return it as JSON-ready entries; what is not known is ``None``."""
+        known = {name: None if value != value else value for name, value in asdict(self).items()}
+        return {**known, "better": self.is_better}
 
 
 def learned_motion(episodes: Sequence[Episode], manifest: Manifest, shipped: MotionModel) -> MotionCalibration:

@@ -47,7 +47,8 @@ def comparable(
     """Return errors as ``{space: {future: {horizon: {"revisits" | "first": {name: NMSE, "n", "ratio", ..}}}}}``.
 
     Spaces: ``latent`` in units of the training set's variance, ``latent_own`` in units of the recordings' own variance,
-    ``pixels_own`` in the recordings' own principal components of pixels (left out where they are too few frames).
+    ``pixels_own`` in the recordings' own principal components of pixels, each over its own variance, and
+    ``pixels_own_pooled`` over the variance of all, as pixels count (both left out where there are too few frames).
     ``ratio`` is ours over the honest base, ``interval`` its 95 % block-bootstrap bounds. Forecasts of the first
     ``LEARNING_S`` after the first came true are not judged.
 
@@ -61,7 +62,8 @@ def comparable(
     own_D = np.maximum(np.concatenate(latents).var(axis=0), _LEAST_VARIANCE)
     images = [np.asarray(episode.image_TSSC) for episode in episodes]
     pixels = pixel_spaces(next(iter(forecasts.values())), images, latents)
-    result: dict[str, Any] = {"latent": {}, "latent_own": {}} | ({} if pixels is None else {"pixels_own": {}})
+    in_pixels = {} if pixels is None else {"pixels_own": "pixel_components", "pixels_own_pooled": "pixels"}
+    result: dict[str, Any] = {name: {} for name in ("latent", "latent_own", *in_pixels)}
     for future, runs in forecasts.items():
         settled = [_settled(run, episode, max(horizons_s)) for run, episode in zip(runs, episodes)]
         with_unit = [run if run.has_unit else replace(run, judged_T=np.zeros_like(run.judged_T)) for run in settled]
@@ -69,8 +71,8 @@ def comparable(
         own = score([in_own_unit(run) for run in settled], images, own_D, pixels)
         result["latent"][future] = _cells(trained, "latent", horizons_s)
         result["latent_own"][future] = _cells(own, "latent", horizons_s)
-        if pixels is not None:
-            result["pixels_own"][future] = _cells(own, "pixel_components", horizons_s)
+        for name, space in in_pixels.items():
+            result[name][future] = _cells(own, space, horizons_s)
     return result
 
 
