@@ -101,6 +101,10 @@ def test_short_stretches_say_nothing_and_the_verdict_is_that_of_plain_means():
     assert verdict.after == pytest.approx(np.mean(errors), rel=1e-4)
     assert verdict.is_better
     assert following.count == sum(row[0] >= 0 for row in table.future)
+    # A block is eight seconds of one episode: four short drives are worth as much as a long one.
+    drives = tabulate([circling(300)] * 4, 1.0, 4, 4, 1)
+    (several, _) = judge_slow_branch(same, zero, features_KE.repeat(2, 1)[: len(drives.stamp)], drives)
+    assert several.count == sum((drives.future >= 0).any(axis=1))
     short = tabulate([circling(300)], 1.0, 4, 4, 1)
     (nothing, _) = judge_slow_branch(same, zero, features_KE[: len(short.stamp)], short)
     assert nothing.count == 0
