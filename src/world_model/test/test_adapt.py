@@ -158,7 +158,7 @@ def test_a_transition_that_is_not_better_is_thrown_away(artifact, foreign, tmp_p
 
     monkeypatch.setattr(adapt, "run_training", no_training)
     monkeypatch.setattr(adapt, "_adapt_experts", lambda *_: None)
-    asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "robot")]
+    asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "robot"), "--no-slow"]
     assert main([*asked, "--json", str(tmp_path / "said.json")]) == 0  # the motion was better
     said = json.loads((tmp_path / "said.json").read_text())
     assert "transition" not in said["kept"]
@@ -176,7 +176,7 @@ def test_a_transition_that_is_better_gets_a_folder_of_its_own(artifact, foreign,
     monkeypatch.setattr(adapt, "judge_forecasts", lambda *_: [better])
     monkeypatch.setattr(adapt, "_adapt_experts", lambda *_: None)
     (tmp_path / "robot" / "artifact-1").mkdir(parents=True)
-    asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "robot")]
+    asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "robot"), "--no-slow"]
     assert main(asked) == 0
     found = adapted_artifact(Profile(tmp_path / "robot"), load_artifact(artifact))
     assert found.path == tmp_path / "robot" / "artifact-2"

@@ -160,7 +160,7 @@ def _adapt_to(
         say(line)
     if not options.motion_only and not options.no_slow and artifact.has("world_action"):
         process = start_in_background(*_parts(options, episodes), artifact, profile)
-        say(f"the slow branch is adapted in the background (process {process.pid}, {profile.folder}/slow_branch.log)")
+        say(f"the slow branch is adapted in the background (process {process}, {profile.folder}/slow_branch.log)")
     say(f"after {time.monotonic() - started:.0f} s: " + _kept_line(outcome))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -88,8 +87,8 @@ def _adapt(
 
 def start_in_background(
     learned: Sequence[Episode], held_out: Sequence[Episode], artifact: Artifact, profile: Profile
-) -> subprocess.Popen[bytes]:
-    """Begin to fit the slow branch to a robot's recordings, in a process that outlives this one; return it.
+) -> int:
+    """Begin to fit the slow branch to a robot's recordings, in a process that outlives this one; return its number.
 
     Args:
         learned: Parts to learn from.
@@ -107,8 +106,11 @@ def start_in_background(
     command = [sys.executable, "-m", "world_model.cli", "slow", "adapt", "--data", str(path), "--discard-data"]
     command += ["--artifact", str(artifact.path), "--profile", f"{profile.folder.resolve()}/", f"--nice={_NICENESS}"]
     command += ["--set", f"predictor_steps={STEPS}"]
-    with (profile.folder / _LOG).open("ab") as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    said = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+    files += [(os.POSIX_SPAWN_OPEN, number, str(profile.folder / _LOG), said, 0o644) for number in (1, 2)]
+    # Not of ``subprocess``: nobody here waits for it.
+    return os.posix_spawn(sys.executable, command, os.environ, file_actions=files, setsid=True)
 
 
 def _new_folder(folder: Path) -> Path:
