@@ -12,6 +12,7 @@ from wm_testing.repeated import Repeated
 from world_model.export.torchscript import example_inputs
 from world_model.models.transition import Transition
 from world_model.runtime import artifacts
+from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.captured import Captured
 from world_model.runtime.fused import FusedForecast
 from world_model.runtime.imagination import Imagination
@@ -240,3 +241,10 @@ def test_the_fused_forecast_in_one_piece_is_the_one_in_chunks():
         found = captured(observed, retrieved)
     for mine, other in zip(found, expected):
         torch.testing.assert_close(mine, other, rtol=2e-5, atol=2e-5)
+
+
+def test_a_part_may_be_loaded_where_torchscript_may_not_compile():
+    with torch.jit.optimized_execution(False), torch.inference_mode():
+        transition = load_artifact("artifact://tiny").transition()
+        state = transition.observe(torch.zeros(1, 32), torch.zeros(1, 2), transition.initial(1))
+    assert torch.isfinite(state).all()

@@ -198,7 +198,9 @@ class Artifact:
         for parameter in module.parameters():
             parameter.requires_grad_(False)
         preserved = [name for name in _METHODS[part] if hasattr(module, name)]
-        return torch.jit.freeze(module, preserved_attrs=preserved)
+        # Where TorchScript may not compile, freezing removes what the methods left still call.
+        with torch.jit.optimized_execution(True):  # type: ignore[attr-defined]
+            return torch.jit.freeze(module, preserved_attrs=preserved)
 
     def _loaded(self, part: str) -> Any:
         named = self.manifest.part(part)
