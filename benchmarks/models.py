@@ -224,6 +224,7 @@ def main() -> None:
         default="cpu",
         help="as torch names it; on a GPU: a frame and a planner's rows, with CUDA graphs",
     )
+    parser.add_argument("--more", action="store_true", help="on a GPU: also compiled, TF32, other layouts; minutes")
     parser.add_argument("--times", type=int, default=200, help="each of them, on a GPU")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--out", type=Path, help="Markdown table")
@@ -250,10 +251,15 @@ def on_a_gpu(options: argparse.Namespace) -> None:
     """Measure a frame and a planner's rows on a GPU, and print and write them."""
     from benchmarks.models_gpu import measured, said
 
-    result = measured(options.configs or ["tiny", "base"], options.device, options.times)
-    print("\n".join(said(result)))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    lines: set[str] = set()
+    for result in measured(options.configs or ["tiny", "base"], options.device, options.times, is_more=options.more):
+        for line in said(result):
+            if line not in lines:
+                print(line, flush=True)
+                lines.add(line)
+        print(f"took {result['took_s']} s", flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def markdown(rows: dict[str, dict[str, Any]]) -> str:
