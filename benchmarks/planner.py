@@ -23,6 +23,7 @@ from latent_planner.on_gpu import Ahead, OnGpu
 from latent_planner.optimisers import Cem, SearchSettings
 from latent_planner.planner import Planner
 from latent_planner.vehicle import Vehicle
+from torch import Tensor
 
 from benchmarks.planner_loop import Rows, StepByStep, onnx, rank_correlation, torchscript
 from benchmarks.planner_world import Seen, drive, standpoint, vehicle_of, window_of
@@ -184,16 +185,18 @@ def split_ms(decision: Decision, times: int) -> dict[str, float]:
         pieces["lookup"] = lambda: imagination.look_up(pose_BS3)
         pieces["forecast"] = lambda: imagination.foresee(plan_BSA, pose_BS3, at_BSK)
     else:
-        pieces |= pieces_on(gpu, imagination.ahead(plan_BSA, pose_BS3))
+        pieces["ahead"] = lambda: imagination.ahead(plan_BSA)
+        pieces |= pieces_on(gpu, imagination.ahead(plan_BSA), torch.from_numpy(pose_BS3))
     found = {name: spent_ms(piece, times) for name, piece in pieces.items()}
     return {"sampling": round(spent_ms(sampled, times) / SEARCH.iterations, 3), **found}
 
 
-def pieces_on(gpu: OnGpu, ahead: Ahead) -> dict[str, Callable[[], object]]:
+def pieces_on(gpu: OnGpu, ahead: Ahead, pose_BS3: Tensor) -> dict[str, Callable[[], object]]:
     """Return the pieces of what is done on a GPU, each until it is done; as one they take less."""
-    at_hand, memories, begun = gpu.at_hand(ahead.pose_BS3.numpy()), gpu.memories, gpu.begun
-    at = gpu.look_up(ahead.pose_BS3, at_hand)
-    device = at.device
+    at_hand, memories, begun = gpu.at_hand(pose_BS3.numpy()), gpu.memories, gpu.begun
+    device = begun.pose_3.device
+    there = pose_BS3.to(device)
+    at = gpu.look_up(there, at_hand)
 
     def waited(piece: Callable[[], object]) -> Callable[[], object]:
         def work() -> None:
@@ -207,20 +210,20 @@ def pieces_on(gpu: OnGpu, ahead: Ahead) -> dict[str, Callable[[], object]]:
 
     return {
         "upload": waited(lambda: [value.to(device) for value in ahead]),
-        "lookup": waited(lambda: gpu.look_up(ahead.pose_BS3, at_hand)),
-        "forecast": waited(lambda: gpu.foresee(ahead, at, memories, begun)),
-        "lookup_and_forecast": waited(lambda: gpu.imagine(ahead)),
-        **lookup_in_many(gpu, ahead, waited),
+        "lookup": waited(lambda: gpu.look_up(there, at_hand)),
+        "forecast": waited(lambda: gpu.foresee(ahead, there, at, memories, begun)),
+        "all_on_gpu": waited(lambda: gpu.imagine(ahead)),
+        **lookup_in_many(gpu, there, waited),
     }
 
 
-def lookup_in_many(gpu: OnGpu, ahead: Ahead, waited: Callable[..., Callable[[], object]]) -> dict[str, Any]:
+def lookup_in_many(gpu: OnGpu, pose_BS3: Tensor, waited: Callable[..., Callable[[], object]]) -> dict[str, Any]:
     """Return the lookup among ``MANY`` memories that all lie within reach of each plan."""
-    rng, here_3 = np.random.default_rng(0), ahead.pose_BS3[0, 0].numpy()
+    rng, here_3 = np.random.default_rng(0), pose_BS3[0, 0].cpu().numpy()
     pose_N3 = np.column_stack([here_3[:2] + rng.uniform(-2.0, 2.0, (MANY, 2)), rng.uniform(-3.0, 3.0, MANY)])
     search = PoseSearch(pose_N3, np.zeros(MANY, np.int64), np.arange(MANY), gpu.begun.pose_3.device)
     at_hand = search.around(here_3[:2], np.inf, 0)
-    return {f"lookup_in_{MANY}": waited(lambda: gpu.look_up(ahead.pose_BS3, at_hand))}
+    return {f"lookup_in_{MANY}": waited(lambda: gpu.look_up(pose_BS3, at_hand))}
 
 
 def agreement(decision: Decision, artifact: Artifact, seed: int, at: int, encoder: Encoder) -> dict[str, float]:

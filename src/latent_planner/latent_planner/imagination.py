@@ -127,11 +127,11 @@ class Imagination:
         """
         if self._begun is None:
             raise ValueError("nothing to imagine from: begin was not called")
-        pose_BS3 = self.rolled_out(plan_BSA)
         if self.on_gpu is not None:
+            latent_BSD, said_BS, pose_BS3 = self.on_gpu.imagine(self.ahead(plan_BSA))
             self._check_covered(pose_BS3)
-            latent_BSD, said_BS = self.on_gpu.imagine(self.ahead(plan_BSA, pose_BS3))
             return Imagined(plan_BSA, pose_BS3, latent_BSD, 1.0 - said_BS)
+        pose_BS3 = self.rolled_out(plan_BSA)
         size = -(-len(plan_BSA) // self._threads)
         parts = [slice(start, start + size) for start in range(0, len(plan_BSA), size)]
 
@@ -142,10 +142,11 @@ class Imagination:
         latents, said = (np.concatenate(values) for values in zip(*found))
         return Imagined(plan_BSA, pose_BS3, latents, 1.0 - said)
 
-    def ahead(self, plan_BSA: np.ndarray, pose_BS3: np.ndarray) -> Ahead:
+    def ahead(self, plan_BSA: np.ndarray) -> Ahead:
         """Return what plans bring with them to a GPU."""
-        steps = plan_BSA.shape[1]
-        return Ahead.of(self._range.action(plan_BSA[:, 0]), pose_BS3, self._std(steps), self.horizons_s(steps))
+        steps, response = plan_BSA.shape[1], self._vehicle.response(plan_BSA.shape[1], self._repeat)
+        action_BA = self._range.action(plan_BSA[:, 0])
+        return Ahead.of(plan_BSA, action_BA, response, self._std(steps), self.horizons_s(steps))
 
     def rolled_out(self, plan_BSA: np.ndarray) -> np.ndarray:
         """Return the pose after each step of plans, [B, S, 3]."""

@@ -1,10 +1,11 @@
-"""Plans imagined on a GPU: what was seen where they lead, and what would be seen, looked up and forecast in one go.
+"""Plans imagined on a GPU: where they lead, what was seen there, and what would be seen, worked out in one go.
 
-What ``Imagination`` works out in NumPy around its forecast is worked out here by torch, so that between the poses of
-the plans and what would be seen there nothing comes back to the host.
+What ``Imagination`` works out in NumPy around its forecast is worked out here by torch, so that between the plans and
+what would be seen where they lead nothing comes back to the host.
 
-Shape suffixes: B = plans, S = steps, A = action size, D = latent size, K = neighbours, N = memories, M = those at hand,
-J = memories that resemble the present, 3 = (x, y [m], yaw [rad]).
+Shape suffixes: B = plans, S = steps, T = steps of the vehicle, A = action size, F = features of an action,
+D = latent size, K = neighbours, N = memories, M = those at hand, J = memories that resemble the present, 3 = (x, y [m],
+yaw [rad]).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latent_planner.vehicle import Response
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.captured import Captured, Recorder
 from world_model.runtime.conditioning import Retrieval
@@ -66,23 +68,38 @@ class Ahead(NamedTuple):
     """What plans bring with them, on the host.
 
     Attributes:
-        action_BA: The first action of each, within the trained range.
-        pose_BS3: Where they lead.
+        plan_BSA: Commands of each step.
+        action_BA: The first of each plan, within the trained range.
+        share_TS: As the vehicle's ``Response`` says.
+        free_T3: Likewise.
+        weight_F3: Likewise.
         std_S3: Standard errors of the displacement at each step.
         horizon_1S: Times ahead [s].
     """
 
+    plan_BSA: Tensor
     action_BA: Tensor
-    pose_BS3: Tensor
+    share_TS: Tensor
+    free_T3: Tensor
+    weight_F3: Tensor
     std_S3: Tensor
     horizon_1S: Tensor
 
     @classmethod
-    def of(cls, action_BA: np.ndarray, pose_BS3: np.ndarray, std_S3: np.ndarray, horizons_s: list[float]) -> Ahead:
+    def of(
+        cls,
+        plan_BSA: np.ndarray,
+        action_BA: np.ndarray,
+        response: Response,
+        std_S3: np.ndarray,
+        horizons_s: list[float],
+    ) -> Ahead:
         """Return arrays as tensors."""
-        pose, std = (torch.from_numpy(np.ascontiguousarray(values, np.float64)) for values in (pose_BS3, std_S3))
-        action = torch.from_numpy(np.ascontiguousarray(action_BA, np.float32))
-        return cls(action, pose, std, torch.tensor([horizons_s], dtype=torch.float32))
+        plan, action = (torch.from_numpy(np.ascontiguousarray(each, np.float32)) for each in (plan_BSA, action_BA))
+        share, free, weight, std = (
+            torch.from_numpy(np.ascontiguousarray(each, np.float64)) for each in (*response, std_S3)
+        )
+        return cls(plan, action, share, free, weight, std, torch.tensor([horizons_s], dtype=torch.float32))
 
 
 @dataclass(frozen=True)
@@ -121,7 +138,9 @@ class OnGpu:
         self.look_up = Captured("plans' lookups", self._look_up, recorder, stays=True)
         self.foresee = Captured("plans' forecasts", self._foresee, recorder)
         self._whole = Captured("plans", self._all, recorder)
+        self._step_s = artifact.manifest.step_s
         self._near: tuple[float, AtHand] | None = None
+        self._reach_m = _LEAST_REACH_M if retrieval.radius_m > 0 else np.inf
 
     @property
     def refused(self) -> str:
@@ -150,25 +169,54 @@ class OnGpu:
 
     def at_hand(self, pose_BS3: np.ndarray) -> AtHand:
         """Return the memories that poses may find, on the device."""
+        return self._within(self._reach_of(pose_BS3))[1]
+
+    def imagine(self, ahead: Ahead) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what would be seen at each step [B, S, D], how much memories say in it [B, S], and poses [B, S, 3]."""
+        near = self._within(0.0)
+        latent, gate, pose = self._whole(ahead, near[1], self.memories, self.begun)
+        reach_m = self._reach_of(pose.numpy())
+        if reach_m > near[0]:
+            # Plans lead further than any did before.
+            latent, gate, pose = self._whole(ahead, self._within(reach_m)[1], self.memories, self.begun)
+        return latent.numpy(), gate.numpy(), pose.numpy()
+
+    def _reach_of(self, pose_BS3: np.ndarray) -> float:
+        """Return how far from the robot poses lead, of those that lead somewhere [m]."""
         away_BS = np.hypot(pose_BS3[..., 0] - self._here_3[0], pose_BS3[..., 1] - self._here_3[1])
-        reach_m = float(away_BS.max(initial=0.0)) if self._retrieval.radius_m > 0 else np.inf
+        return float(np.fmax.reduce(away_BS, axis=None, initial=0.0))
+
+    def _within(self, reach_m: float) -> tuple[float, AtHand]:
+        """Return how far from the robot poses may lead, at least as far as asked, and the memories these may find."""
         if self._near is None or reach_m > self._near[0]:
-            # Somewhat more, so that the next plans need no others.
-            reach_m = max(_LEAST_REACH_M, _MORE_REACH * reach_m)
+            if np.isfinite(reach_m) and reach_m > self._reach_m:
+                # Somewhat more, so that the next plans need no others.
+                self._reach_m = _MORE_REACH * reach_m
+            reach_m = max(reach_m, self._reach_m)
             around_m = reach_m + self._retrieval.radius_m
             self._near = reach_m, self._search.around(self._here_3[:2], around_m, self._newest_ns)
-        return self._near[1]
-
-    def imagine(self, ahead: Ahead) -> tuple[np.ndarray, np.ndarray]:
-        """Return what would be seen at each step [B, S, D], and how much memories say in it [B, S]."""
-        latent, gate = self._whole(ahead, self.at_hand(ahead.pose_BS3.numpy()), self.memories, self.begun)
-        return latent.numpy(), gate.numpy()
+        return self._near
 
     def _there(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
 
-    def _all(self, ahead: Ahead, at_hand: AtHand, memories: Memories, begun: Begun) -> tuple[Tensor, Tensor]:
-        return self._foresee(ahead, self._look_up(ahead.pose_BS3, at_hand), memories, begun)
+    def _all(self, ahead: Ahead, at_hand: AtHand, memories: Memories, begun: Begun) -> tuple[Tensor, Tensor, Tensor]:
+        pose_BS3 = self.rolled_out(ahead, begun)
+        return *self._foresee(ahead, pose_BS3, self._look_up(pose_BS3, at_hand), memories, begun), pose_BS3
+
+    def rolled_out(self, ahead: Ahead, begun: Begun) -> Tensor:
+        """Return the pose after each step of plans, [B, S, 3], as the vehicle rolls them out."""
+        twist_BT3 = ahead.share_TS @ (_features(ahead.plan_BSA.double()) @ ahead.weight_F3) + ahead.free_T3
+        forward_BT, left_BT, rate_BT = twist_BT3.unbind(2)
+        yaw_BT = begun.pose_3[2] + torch.cumsum(rate_BT, 1) * self._step_s
+        middle_BT = yaw_BT - 0.5 * self._step_s * rate_BT
+        cosine_BT, sine_BT = torch.cos(middle_BT), torch.sin(middle_BT)
+        moved_BT2 = torch.stack(
+            [forward_BT * cosine_BT - left_BT * sine_BT, forward_BT * sine_BT + left_BT * cosine_BT], 2
+        )
+        place_BT2 = begun.pose_3[:2] + torch.cumsum(moved_BT2, 1) * self._step_s
+        held = ahead.share_TS.size(0) // ahead.share_TS.size(1)
+        return torch.cat([place_BT2, yaw_BT.unsqueeze(2)], 2)[:, held - 1 :: held].contiguous()
 
     def _look_up(self, pose_BS3: Tensor, at_hand: AtHand) -> Tensor:
         """Return which memories lie nearest to each pose, [B, S, K]; -1 where there are fewer."""
@@ -180,14 +228,16 @@ class OnGpu:
         row_BSK: Tensor = row_GK.unflatten(0, pose_BS3.shape[:2])
         return row_BSK
 
-    def _foresee(self, ahead: Ahead, at: Tensor, memories: Memories, begun: Begun) -> tuple[Tensor, Tensor]:
+    def _foresee(
+        self, ahead: Ahead, pose_BS3: Tensor, at_BSK: Tensor, memories: Memories, begun: Begun
+    ) -> tuple[Tensor, Tensor]:
         """Return what would be seen, and how much memories say in it."""
-        retrieved = self._retrieved(ahead, at, memories, begun)
-        latent, _, gate = self._fused.at_once(self._observed(ahead, begun), retrieved)
+        retrieved = self._retrieved(ahead.action_BA, pose_BS3, at_BSK, memories, begun)
+        latent, _, gate = self._fused.at_once(self._observed(ahead, pose_BS3, begun), retrieved)
         return latent, gate
 
-    def _observed(self, ahead: Ahead, begun: Begun) -> Observed:
-        action_BA, pose_BS3 = ahead.action_BA, ahead.pose_BS3
+    def _observed(self, ahead: Ahead, pose_BS3: Tensor, begun: Begun) -> Observed:
+        action_BA = ahead.action_BA
         count = len(pose_BS3)
         moved_BS3 = _offsets(pose_BS3, begun.pose_3.expand(count, -1)) / self._scale_3
         std_BS3 = (ahead.std_S3 / self._scale_3).expand(count, -1, -1)
@@ -201,8 +251,9 @@ class OnGpu:
             state, latent, action_BA, motion, ahead.horizon_1S.expand(count, -1), nothing, nothing
         )  # fmt: skip
 
-    def _retrieved(self, ahead: Ahead, at_BSK: Tensor, memories: Memories, begun: Begun) -> Retrieved:
-        action_BA, pose_BS3 = ahead.action_BA, ahead.pose_BS3
+    def _retrieved(
+        self, action_BA: Tensor, pose_BS3: Tensor, at_BSK: Tensor, memories: Memories, begun: Begun
+    ) -> Retrieved:
         count, steps = pose_BS3.shape[:2]
         row_BSK = at_BSK.remainder(len(memories.age_N))
         scaled_BSK3 = _offsets(memories.pose_N3[row_BSK], pose_BS3) / self._scale_3
@@ -229,6 +280,14 @@ class OnGpu:
         apart_BJ = torch.tanh(torch.nan_to_num(apart_BJ, nan=1.0, posinf=1.0, neginf=1.0))
         own_BJF = torch.cat([feature[:, :count, :-1], apart_BJ.unsqueeze(2)], dim=2)
         return torch.cat([own_BJF, feature[:, count:]], dim=1)
+
+
+def _features(action_BSA: Tensor) -> Tensor:
+    """Return what the twist is linear in, as ``motion_model.action_features`` does."""
+    count = action_BSA.size(2)
+    one_BSA = action_BSA.unbind(2)
+    products = [one_BSA[i] * one_BSA[j] for i in range(count) for j in range(i + 1, count)]
+    return torch.stack([torch.ones_like(one_BSA[0]), *one_BSA, *products], 2)
 
 
 def _offsets(pose_K3: Tensor, frame_3: Tensor) -> Tensor:

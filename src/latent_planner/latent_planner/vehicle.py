@@ -6,10 +6,25 @@ Shape suffixes: B = plans, S = steps, A = action size, F = action features, 3 = 
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 
 from world_model.runtime.motion_model import MotionModel, action_features
+
+
+class Response(NamedTuple):
+    """The twist of each step as a sum over commands that are each held for some steps, and of what comes without them.
+
+    Attributes:
+        share_TS: How much of each command each step does.
+        free_T3: What each step does besides, of what was told before.
+        weight_F3: From a command's features to the twist that it asks for.
+    """
+
+    share_TS: np.ndarray
+    free_T3: np.ndarray
+    weight_F3: np.ndarray
 
 
 class Vehicle:
@@ -32,6 +47,7 @@ class Vehicle:
         self._weights_F3 = np.array(model.weights).T
         self._told: deque[np.ndarray] = deque(maxlen=model.delay_steps + 1)
         self._twist_3 = np.zeros(3)
+        self._shares: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def reset(self) -> None:
         """Forget what it was told: the robot stands."""
@@ -69,14 +85,36 @@ class Vehicle:
         pose_BS3[..., 2] = pose_3[2] + turn_BS
         return pose_BS3
 
+    def response(self, commands: int, held: int) -> Response:
+        """Return how coming twists follow from commands, which a matrix product then works out.
+
+        Args:
+            commands: How many, S.
+            held: For how many steps each is held; T is their product.
+        """
+        if (commands, held) not in self._shares:
+            step_T, delay = np.arange(commands * held), self._model.delay_steps
+            late_TT = step_T[:, None] - step_T
+            kernel_TT = np.where(late_TT >= 0, self._model.gain * (1.0 - self._model.gain) ** np.abs(late_TT), 0.0)
+            obeyed_TS = (step_T - delay)[:, None] // held == np.arange(commands)
+            self._shares[commands, held] = kernel_TT @ obeyed_TS, kernel_TT[:, :delay]
+        share_TS, waiting_TQ = self._shares[commands, held]
+        fading_T = (1.0 - self._model.gain) ** np.arange(1, commands * held + 1)
+        free_T3 = np.outer(fading_T, self._twist_3) + waiting_TQ @ self._queue()[: waiting_TQ.shape[1]]
+        return Response(share_TS, free_T3, self._weights_F3)
+
+    def _queue(self) -> np.ndarray:
+        """Return what was told and is not obeyed yet, [Q, 3]."""
+        waiting = list(self._told)[1:] if len(self._told) > self._model.delay_steps else list(self._told)
+        missing = self._model.delay_steps - len(waiting)
+        # Before anything was told the robot does what it does now.
+        return np.array([self._twist_3] * missing + waiting).reshape(-1, 3)
+
     def _twists(self, plan_BSA: np.ndarray) -> np.ndarray:
         """Return the twist of each step: what was told is obeyed after the delay, and with the lag."""
         batch, steps, _ = plan_BSA.shape
         command_BS3 = _features(plan_BSA) @ self._weights_F3.astype(plan_BSA.dtype)
-        waiting = list(self._told)[1:] if len(self._told) > self._model.delay_steps else list(self._told)
-        missing = self._model.delay_steps - len(waiting)
-        # Before anything was told the robot does what it does now.
-        queue_Q3 = np.array([self._twist_3] * missing + waiting).reshape(-1, 3)
+        queue_Q3 = self._queue()
         gain = self._model.gain
         twist_BS3 = np.empty((batch, steps, 3), plan_BSA.dtype)
         twist_B3 = np.tile(self._twist_3, (batch, 1)).astype(plan_BSA.dtype)

@@ -150,6 +150,8 @@ def test_what_a_gpu_does_is_what_the_processor_does(artifact, count, monkeypatch
                 Standpoint(NOW_NS + turn * 10**9, POSE_3 + away_3, latent_D, state_1C if turn % 2 else None), held
             )
         mine, theirs = ours.imagine(plan_BSA), plain.imagine(plan_BSA)
+        # The processor rolls single precision out.
+        np.testing.assert_allclose(mine.pose_BS3, plain.rolled_out(plan_BSA.astype(np.float64)), atol=1e-9)
         np.testing.assert_allclose(mine.latent_BSD, theirs.latent_BSD, atol=2e-5)
         np.testing.assert_allclose(mine.surprise_BS, theirs.surprise_BS, atol=2e-5)
         at_hand = ours.on_gpu.at_hand(theirs.pose_BS3)
