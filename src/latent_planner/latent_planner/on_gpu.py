@@ -10,6 +10,7 @@ yaw [rad]).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -183,8 +184,10 @@ class OnGpu:
 
     def _reach_of(self, pose_BS3: np.ndarray) -> float:
         """Return how far from the robot poses lead, of those that lead somewhere [m]."""
-        away_BS = np.hypot(pose_BS3[..., 0] - self._here_3[0], pose_BS3[..., 1] - self._here_3[1])
-        return float(np.fmax.reduce(away_BS, axis=None, initial=0.0))
+        dx_BS, dy_BS = pose_BS3[..., 0] - self._here_3[0], pose_BS3[..., 1] - self._here_3[1]
+        away_BS = dx_BS * dx_BS + dy_BS * dy_BS
+        furthest = float(away_BS.max(initial=0.0))
+        return math.sqrt(furthest if not math.isnan(furthest) else np.nanmax(away_BS, initial=0.0))
 
     def _within(self, reach_m: float) -> tuple[float, AtHand]:
         """Return how far from the robot poses may lead, at least as far as asked, and the memories these may find."""

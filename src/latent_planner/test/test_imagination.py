@@ -159,6 +159,23 @@ def test_what_a_gpu_does_is_what_the_processor_does(artifact, count, monkeypatch
         np.testing.assert_array_equal(found, plain.look_up(theirs.pose_BS3))
 
 
+def test_plans_that_lead_further_than_any_before_find_what_lies_there(artifact, monkeypatch):
+    """The furthest plans are the second; some lead nowhere."""
+    held = window(artifact.manifest.encoder_id)
+    plain, _ = begun(artifact, held)
+    monkeypatch.setattr(
+        Imagination, "_gpu", lambda self, artifact: OnGpu(artifact, self.retrieval, self._k, Repeated())
+    )
+    ours, _ = begun(artifact, held)
+    for speed in (0.1, 2.0, 0.1):
+        plan_BSA = np.zeros((4, 10, 2), np.float32)
+        plan_BSA[..., 0] = speed
+        plan_BSA[3] = np.nan
+        mine, theirs = ours.imagine(plan_BSA), plain.imagine(plan_BSA)
+        np.testing.assert_allclose(mine.latent_BSD[:3], theirs.latent_BSD[:3], atol=2e-5)
+        np.testing.assert_allclose(mine.surprise_BS[:3], theirs.surprise_BS[:3], atol=2e-5)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_plans_on_a_gpu_are_those_on_the_processor(artifact):
     held = window(artifact.manifest.encoder_id)

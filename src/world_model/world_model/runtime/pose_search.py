@@ -105,21 +105,19 @@ def _nearest(
     planar_GM = dx_GM.mul_(dx_GM).add_(dy_GM.mul_(dy_GM))
     turn_GM = (records.yaw_M - (torch.remainder(yaw_G1 + np.pi, _TAU) - np.pi)).abs_()
     turn_GM = torch.minimum(turn_GM, _TAU - turn_GM)
-    passes_GM = torch.isfinite(planar_GM) & torch.isfinite(turn_GM)
-    if radius_m > 0:
-        passes_GM &= planar_GM <= radius_m**2
-    if yaw_tolerance_rad > 0:
-        passes_GM &= turn_GM <= yaw_tolerance_rad
+    # What is no number passes no comparison. Each of these reads all pairs: there are as few as can be.
+    passes_GM = planar_GM <= radius_m**2 if radius_m > 0 else planar_GM < torch.inf
+    passes_GM &= turn_GM <= yaw_tolerance_rad if yaw_tolerance_rad > 0 else turn_GM < torch.inf
     if yaw_weight_m != 0:
-        turn_GM = turn_GM.mul_(yaw_weight_m)
+        turn_GM = turn_GM if yaw_weight_m == 1 else turn_GM.mul_(yaw_weight_m)
         planar_GM = turn_GM.mul_(turn_GM).add_(planar_GM)
-    far_GM = planar_GM.sqrt_().masked_fill_(~passes_GM, torch.inf)
-    rows, distances = [], []
+    far_GM = planar_GM.sqrt_().masked_fill_(passes_GM.logical_not_(), torch.inf)
+    ats, distances = [], []
     for _ in range(k):
         # Of equal ones the first: that of the lower id.
         at_G1 = far_GM.argmin(dim=1, keepdim=True)
-        far_G1 = far_GM.gather(1, at_G1)
-        distances.append(far_G1)
-        rows.append(records.row_M[at_G1].masked_fill(torch.isinf(far_G1), -1))
+        ats.append(at_G1)
+        distances.append(far_GM.gather(1, at_G1))
         far_GM.scatter_(1, at_G1, torch.inf)
-    return torch.cat(rows, dim=1), torch.cat(distances, dim=1)
+    far_GK = torch.cat(distances, dim=1)
+    return records.row_M[torch.cat(ats, dim=1)].masked_fill(torch.isinf(far_GK), -1), far_GK
