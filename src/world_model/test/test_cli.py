@@ -17,6 +17,7 @@ WRONG = {
     "train": ["nowhere", "out", "--set", "optimiser.steps=many"],
     "evaluate": ["artifact://tiny", "nowhere"],
     "export": ["artifact://none", "out"],
+    "family": ["oracle"],
     "slow": ["evaluate", "--data", "nowhere", "--artifact", "artifact://none"],
 }
 
