@@ -311,6 +311,9 @@ def test_from_worlds_to_figures(tmp_path):
     made = train_family(config, tmp_path, workers=1)
     assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(made))
     assert (tmp_path / "strip.png").stat().st_size > 1000
+    text = (tmp_path / "README.md").read_text()
+    assert f"**{made['worlds']['psnr_db']['truth, decoded']['mean']:.2f} dB**" in text
+    assert "| nothing changes |" in text
     for stage in ("pictures", "path", "memory", "without_memory"):
         account = made["stages"][stage]
         assert account["seconds"] >= config.seconds_of(stage)

@@ -16,11 +16,9 @@ from rich.console import Console
 
 from world_model.commands.common import add_set, config_path, described, guarded, reporting
 from world_model.evaluation.family import REPORT_NAME, STRIP_NAME, on_device, train_family
+from world_model.evaluation.family_report import STATED
 from world_model.training.config import load_config
 from world_model.typed_config import parse_overrides
-
-STATED = {"compact": "24-26", "base": "26.5-28.5"}
-"""PSNR [dB] that others state for models of these sizes."""
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-family") -> int:

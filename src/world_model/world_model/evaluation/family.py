@@ -23,13 +23,14 @@ from world_model.data.episodes import EpisodeSet, EpisodeWriter
 from world_model.data.simulated import ACTION_DIM, SimulatedRun, generate
 from world_model.errors import ConfigError, DataError
 from world_model.evaluation.decoded import Codec, judge
+from world_model.evaluation.family_report import markdown_of
 from world_model.evaluation.film_strip import film_strip, write_strip
 from world_model.runtime.artifacts import load_artifact
 from world_model.training.config import TrainConfig
 from world_model.training.pipeline import run_training
 from world_model.training.report import Report
 
-REPORT_NAME, STRIP_NAME = "report.json", "strip.png"
+REPORT_NAME, TEXT_NAME, STRIP_NAME = "report.json", "README.md", "strip.png"
 _WORLDS_NAME = "worlds.json"
 _HELD_OUT_SHARE = 0.25
 _SIGHTS_S, _SIGHTS_SHARE = 1.0, 0.5
@@ -87,7 +88,7 @@ def on_device(config: TrainConfig, device: str) -> TrainConfig:
 def train_family(
     config: TrainConfig, out: Path, *, recordings: Sequence[Path] = (), workers: int = 2, report: Report | None = None
 ) -> dict[str, Any]:
-    """Make worlds, train, judge and write ``report.json`` and ``strip.png`` into a folder; return the report.
+    """Make worlds, train, judge; write ``report.json``, ``README.md`` and ``strip.png``; return the report.
 
     Args:
         config: The run, with minutes, on its device.
@@ -132,6 +133,7 @@ def train_family(
     stage["pictures_per_s"] = _pictures_per_s(config, stage["steps"], stage["seconds"])
     write_strip(out / STRIP_NAME, strip)
     (out / REPORT_NAME).write_text(json.dumps(result, indent=1) + "\n")
+    (out / TEXT_NAME).write_text(markdown_of(result))
     return result
 
 
