@@ -31,9 +31,9 @@ def _run(result: Mapping[str, Any]) -> list[str]:
     size = sum(parameters[part] for part in ("encoder", "decoder", "transition")) / 1e6
     side = result["data"]["image_size"]
     lines = [
-        f"Learned from {learned['episodes']} films ({learned['frames']} frames) and {sights['frames']} further pictures of "
-        f"{sights['episodes']} buildings; held out: {held['episodes']} films ({held['frames']} frames) of places that "
-        f"none of them shows. Pictures {side}x{side}. {size:.1f} M weights.",
+        f"Learned from {learned['episodes']} films ({learned['frames']} frames) and {sights['frames']} further "
+        f"pictures of {sights['episodes']} buildings; held out: {held['episodes']} films ({held['frames']} frames) "
+        f"of places that none of them shows. Pictures {side}x{side}. {size:.1f} M weights.",
         "",
     ]
     rows = [[name, f"{seconds:.0f}", "", ""] for name, seconds in result["seconds"].items()]
@@ -68,14 +68,8 @@ def _judged(name: str, group: str, judged: Mapping[str, Any]) -> list[str]:
         lines += _table(["", *head], rows)
     for future, words in (("recorded", "the actions that followed known"), ("held", "the last action held")):
         lines += [f"NMSE of the latent by steps ahead, revisits / first visits, {words}:", ""]
-        rows = [
-            [
-                said,
-                *(f"{_number(cell[str(step)]['revisit'])} / {_number(cell[str(step)]['first'])}" for step in HORIZONS),
-            ]
-            for said in _JUDGED
-            if (cell := judged["nmse"][future].get(said))
-        ]
+        by_name = judged["nmse"][future]
+        rows = [[said, *(_both(by_name[said][str(step)]) for step in HORIZONS)] for said in _JUDGED if said in by_name]
         lines += _table(["", *map(str, HORIZONS)], rows)
     return lines
 
@@ -84,8 +78,9 @@ def _db(entry: Mapping[str, Any]) -> str:
     return "-" if entry["mean"] is None else f"{entry['mean']:.2f}"
 
 
-def _number(entry: Mapping[str, Any]) -> str:
-    return "-" if entry["mean"] is None else f"{entry['mean']:.3f}"
+def _both(kinds: Mapping[str, Any]) -> str:
+    means = [kinds[kind]["mean"] for kind in ("revisit", "first")]
+    return " / ".join("-" if mean is None else f"{mean:.3f}" for mean in means)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
