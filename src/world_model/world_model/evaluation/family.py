@@ -18,10 +18,9 @@ import numpy as np
 import torch
 
 from wm_core.memory.successors import STEP_S
-from world_model.data.bags import BagOptions, read_recording, unusable
-from world_model.data.episodes import EpisodeSet, EpisodeWriter
-from world_model.data.simulated import ACTION_DIM, SimulatedRun, generate
-from world_model.errors import ConfigError, DataError
+from world_model.data.episodes import EpisodeSet
+from world_model.data.simulated import SimulatedRun, generate
+from world_model.errors import ConfigError
 from world_model.evaluation.decoded import Codec, judge
 from world_model.evaluation.family_report import markdown_of
 from world_model.evaluation.film_strip import film_strip, write_strip
@@ -32,7 +31,6 @@ from world_model.training.report import Report
 
 REPORT_NAME, TEXT_NAME, STRIP_NAME = "report.json", "README.md", "strip.png"
 _WORLDS_NAME = "worlds.json"
-_HELD_OUT_SHARE = 0.25
 _SIGHTS_S, _SIGHTS_SHARE = 1.0, 0.5
 """Time between pictures of a building that gives no films [s]; share of the time for worlds that they may take."""
 _STAGES = ("pictures", "path", "memory", "without_memory")
@@ -167,30 +165,13 @@ def make_worlds(config: TrainConfig, out: Path, recordings: Sequence[Path], work
     left_s = limit_s - (time.monotonic() - started)
     episodes = generate(path, learned, workers=workers, split="train", limit_s=left_s, progress=tell)
     if recordings:
+        # What unpacks recordings need not be there where worlds are all there is.
+        from world_model.evaluation.family_recordings import add_recordings
+
         add_recordings(path, recordings, family.image_size)
         episodes = EpisodeSet(path)
     done.write_text(json.dumps({"episodes": episodes.names()}) + "\n")
     return episodes
-
-
-def add_recordings(path: Path, recordings: Sequence[Path], image_size: int) -> None:
-    """Add recordings to a set of simulated worlds: three quarters of each to learn from, the last one held out.
-
-    Raises:
-        DataError: Nothing usable in one, or other actions than the worlds'.
-    """
-    writer = EpisodeWriter(path, EpisodeSet(path).manifest)
-    for recording in recordings:
-        name = f"recording-{recording.name}"
-        found = read_recording(recording, BagOptions(image_size=image_size, action_dim=ACTION_DIM), name=name)
-        if not found.episodes:
-            raise DataError(unusable(found.account))
-        writer.note(name, found.account.entries())
-        for episode in found.episodes:
-            end_s = float(episode.stamp_T[-1] - episode.stamp_T[0]) * 1e-9
-            cut_s = (1.0 - _HELD_OUT_SHARE) * end_s
-            writer.write(episode.cut(0.0, cut_s, f"{episode.name}-learned"), "train")
-            writer.write(episode.cut(cut_s, end_s + 1.0, f"{episode.name}-held"), "valid")
 
 
 def machine(uses_gpu: bool, workers: int) -> str:
