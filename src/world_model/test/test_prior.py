@@ -17,7 +17,7 @@ from world_model.models.factory import make_transition
 from world_model.runtime.artifacts import load_artifact, write_artifact
 from world_model.runtime.experts import WITH_MEMORY, WITHOUT_MEMORY, Experts, Said
 from world_model.runtime.predictor import Observation, Predictor
-from world_model.runtime.prior import BASIS, KEPT, Prior, turning
+from world_model.runtime.prior import BASIS, KEPT, SPEAKS_S, Prior, turning
 from world_model.runtime.retrieved import Memory
 from world_model.runtime.tensors import Observed, Retrieved
 
@@ -195,6 +195,19 @@ def test_in_another_basis_it_goes_on_from_what_was_seen(artifact):
         assert np.isfinite(drive(predictor, 1, first=60)).all()
         said.append([forecast.network_without_D for forecast in predictor.predict([[]] * 3).forecasts])
     assert np.array(said[0]) == pytest.approx(np.array(said[1]), abs=1e-3)
+
+
+def test_it_is_silent_once_the_robot_has_learned_itself(artifact):
+    predictor = with_basis(artifact)
+    steps = round(SPEAKS_S / 0.05)
+    drive(predictor, steps - 1)
+    assert predictor.predict([[]] * 3).forecasts[1].network_without_D != pytest.approx(predictor._last.latent_D)
+    drive(predictor, 2, first=steps - 1)
+    for forecast in predictor.predict([[]] * 3).forecasts:
+        assert np.array_equal(forecast.network_without_D, predictor._last.latent_D)
+    predictor.reset()
+    drive(predictor, 5)
+    assert predictor.predict([[]] * 3).forecasts[1].network_without_D != pytest.approx(predictor._last.latent_D)
 
 
 @pytest.mark.parametrize("good", [True, False])

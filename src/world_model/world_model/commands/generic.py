@@ -19,6 +19,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm export generic"
     parser.add_argument("out", type=Path, nargs="?", help="folder (default: where artifact://generic looks for it)")
     parser.add_argument("--grid", type=int, default=GRID, help=f"side of the grid of cells (default: {GRID})")
     parser.add_argument("--seed", type=int, default=0, help="of the simulated pictures that it is calibrated on")
+    parser.add_argument(
+        "--prior", type=Path, help="folder that `wm train --config prior` wrote (default: what ships, if anything does)"
+    )
     options = parser.parse_args(arguments)
     return guarded(prog, lambda: _make(options))
 
@@ -26,7 +29,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm export generic"
 def _make(options: argparse.Namespace) -> None:
     console = Console(highlight=False, soft_wrap=True)
     out = options.out or made_path("generic")
-    made = make_generic(out, grid=options.grid, seed=options.seed, say=lambda text: console.print(text, markup=False))
+    chosen = {"grid": options.grid, "seed": options.seed, "prior": options.prior}
+    made = make_generic(out, **chosen, say=lambda text: console.print(text, markup=False))
     feature = made.manifest.feature or {}
     console.print(
         f"artifact generic in {out}: feature_id {feature.get('feature_id')}, {feature.get('size')} numbers, "

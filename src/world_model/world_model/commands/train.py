@@ -15,6 +15,7 @@ from world_model.commands.common import CONFIGS, add_set, config_path, described
 from world_model.export.torchscript import carry_slow_branch
 from world_model.training.config import load_config
 from world_model.training.pipeline import run_training
+from world_model.training.prior_stage import run_prior
 from world_model.typed_config import parse_override, parse_overrides
 
 __all__ = ["CONFIGS", "every_stage", "main", "parse_override"]
@@ -52,6 +53,10 @@ def every_stage(steps: int) -> dict[str, object]:
 def _train(options: argparse.Namespace) -> None:
     overrides = {} if options.steps is None else every_stage(options.steps)
     config = load_config(config_path(options.config), overrides | parse_overrides(options.set))
+    if config.features:
+        with reporting() as report:
+            run_prior(config, options.data, options.out, report)
+        return
     with reporting() as report:
         run_training(config, options.data, options.out, workers=options.workers, report=report)
     if options.slow_branch:

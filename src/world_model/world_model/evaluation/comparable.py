@@ -65,7 +65,7 @@ def comparable(
     in_pixels = {} if pixels is None else {"pixels_own": "pixel_components", "pixels_own_pooled": "pixels"}
     result: dict[str, Any] = {name: {} for name in ("latent", "latent_own", *in_pixels)}
     for future, runs in forecasts.items():
-        settled = [_settled(run, episode, max(horizons_s)) for run, episode in zip(runs, episodes)]
+        settled = [settled(run, episode, max(horizons_s)) for run, episode in zip(runs, episodes)]
         with_unit = [run if run.has_unit else replace(run, judged_T=np.zeros_like(run.judged_T)) for run in settled]
         trained = score(with_unit, images, training_variance_D, None)
         own = score([in_own_unit(run) for run in settled], images, own_D, pixels)
@@ -100,7 +100,7 @@ def pixel_spaces(
     return [fit_pixel_space(image, latent_TD) for image, latent_TD in zip(images, latents)]
 
 
-def _settled(run: EpisodeForecasts, episode: Episode, horizon_s: float) -> EpisodeForecasts:
+def settled(run: EpisodeForecasts, episode: Episode, horizon_s: float) -> EpisodeForecasts:
     """Return the forecasts less those made before the slowest horizon had its time to learn."""
     second_T = (np.asarray(episode.stamp_T) - int(episode.stamp_T[0])) * 1e-9
     return replace(run, judged_T=run.judged_T & (second_T >= LEARNING_S + horizon_s))

@@ -31,6 +31,7 @@ from world_model.export.lite_network import (
     build_graph,
     load_network,
 )
+from world_model.export.prior import SHIPPED, read_prior
 from world_model.runtime.artifacts import PROJECTION_NAME, SHIPPED_PATH, Manifest, write_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.features import FeatureNetwork, open_session
@@ -57,13 +58,22 @@ class Made:
     size_mb: float
 
 
-def make_generic(path: Path, *, grid: int = GRID, seed: int = 0, say: Callable[[str], None] = lambda _: None) -> Made:
+def make_generic(
+    path: Path,
+    *,
+    grid: int = GRID,
+    seed: int = 0,
+    prior: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Made:
     """Write the artifact ``generic`` into a folder.
 
     Args:
         path: Made if missing.
         grid: Side of the grid of cells that a picture is averaged to.
         seed: Of the simulated pictures.
+        prior: Folder of what was learned from many robots' features, left out where those are other features; by
+            default what ships, if anything does.
         say: Told what is going on.
 
     Raises:
@@ -89,7 +99,20 @@ def make_generic(path: Path, *, grid: int = GRID, seed: int = 0, say: Callable[[
     entries = _entries(space, fitted.variance, {"seed": seed, "nmse_of_8_bits": round(nmse, 4)})
     slow = (SHIPPED_PATH / "tiny" / "world_action.pt").read_bytes()
     (path / "world_action.pt").write_bytes(slow)
-    return Made(write_artifact(path, entries, {"encoder": content}), nmse, len(content) / 1e6)
+    parts: dict[str, Any] = {"encoder": content}
+    if prior is not None or SHIPPED.is_dir():
+        parts |= _prior(prior or SHIPPED, feature_id, say)
+    (path / "prior.pt").unlink(missing_ok=True)
+    return Made(write_artifact(path, entries, parts), nmse, len(content) / 1e6)
+
+
+def _prior(folder: Path, feature_id: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the part that a prior is, or none where it knows other features."""
+    module = read_prior(folder, feature_id)
+    if module is None:
+        say(f"the prior in {folder} is of other features than {feature_id}: left out")
+        return {}
+    return {"prior": module}
 
 
 def _entries(space: FeatureSpace, variance: float, training: dict[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,8 @@ class Said:
         feature_F: What the regression sees.
         copies_MD: Weighed copy, mean of the four nearest and nearest memory; ``None`` without memories.
         revisit: The place was seen before.
-        prior_2D: What a prior says without memories and with them; ``None`` of experts without one.
+        prior_2D: What a prior says without memories and with them; ``None`` without one, or where it is silent: then
+            what this robot learned itself speaks in its place.
     """
 
     stamp_ns: int
@@ -179,8 +180,8 @@ class Experts:
         ridge_D = said.latent_D + self._ridge.forecast(said.feature_F)
         base_ED = np.empty((self._base_count + 1, len(ridge_D)))
         base_ED[1], base_ED[2], base_ED[3], base_ED[4] = said.network_D, said.latent_D, said.mean_D, ridge_D
-        if said.prior_2D is not None:
-            base_ED[5] = said.prior_2D[0]
+        if self._has_prior:
+            base_ED[5] = ridge_D if said.prior_2D is None else said.prior_2D[0]
         base_ED[0] = self._base_evidence.combine(base_ED[1], base_ED[2:])
         base_guard = self.base_guard[said.revisit]
         ticket = base_guard.take()
@@ -195,8 +196,8 @@ class Experts:
         full_ED = np.empty((self._full_count + 1, len(ridge_D)))
         full_ED[1] = said.with_memory_D + (1.0 - said.gate) * (base_D - said.network_D)
         full_ED[2 : 2 + memories], full_ED[2 + memories], full_ED[3 + memories :] = said.copies_MD, base_D, base_ED[2:]
-        if said.prior_2D is not None:
-            full_ED[-1] = said.prior_2D[1]
+        if self._has_prior:
+            full_ED[-1] = base_D if said.prior_2D is None else said.prior_2D[1]
         evidence, guard = self._evidence[said.revisit], self.guard[said.revisit]
         full_ED[0] = evidence.combine(full_ED[1], full_ED[2:])
         ticket = guard.take()

@@ -107,7 +107,7 @@ class Predictor:
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
         self._has_network = artifact.has("transition")
         prior = artifact.prior() if use_memory and PRIOR not in self._off else None
-        self._prior = None if prior is None else PriorStream(prior)
+        self._prior = None if prior is None else PriorStream(prior, manifest.step_s)
         # No network, no range that it was trained on.
         self._range = TrainingRange(
             artifact.action_statistics(), mean_D, variance_D if self._has_network else np.full_like(variance_D, np.inf)
@@ -123,6 +123,8 @@ class Predictor:
         """Forget the context and what recent forecasts taught; the next observation starts anew."""
         manifest = self._manifest
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
+        if self._prior is not None:
+            self._prior.begin()
         self._panel = self._new_panel(mean_D, variance_D)
         self._past = Past(manifest.step_s)
         model = self._range.limiting(motion_without(MotionModel.from_manifest(manifest.motion), self._off))
@@ -475,7 +477,7 @@ class Predictor:
         self, anticipated: list[Neighbours], appearance: Neighbours, copies: Sequence[np.ndarray | None]
     ) -> Sequence[np.ndarray | None]:
         """Return what the prior says of each horizon, without memories and with them, [2, D]; ``None`` without one."""
-        if self._prior is None or self._last is None:
+        if self._prior is None or self._last is None or not self._prior.speaks:
             return [None] * len(copies)
         observed = self._present._replace(motion=self._motion_features(self._moved_H3, self._std_H3))
         held_D = self._last.latent_D

@@ -23,6 +23,8 @@ BASIS = "basis_ZF"
 """Buffer of a prior: the common directions, orthonormal rows."""
 KEPT = "kept_2"
 """Buffer of a prior: how what it does not see fades: its share after a second, and the power of the time."""
+SPEAKS_S = 30.0
+"""How long a prior speaks [s]: later, what a robot learned itself does as well, or better."""
 _CONTEXT_STEPS = 24
 LARGEST = 12.0
 """Furthest that what a prior is given lies from the mean, in the robot's unit."""
@@ -125,13 +127,26 @@ class Prior:
 class PriorStream:
     """A prior along a stream of latents.
 
+    It speaks while the robot has learned little itself, and is silent from then on.
+
     Args:
         prior: Of the projection that the first latents are in.
+        step_s: Time between observations [s].
     """
 
-    def __init__(self, prior: Prior) -> None:
-        self._prior = prior
+    def __init__(self, prior: Prior, step_s: float) -> None:
+        self._prior, self._most = prior, round(SPEAKS_S / step_s)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin anew, with a robot that has learned nothing."""
+        self._steps = 0
         self.restart()
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the robot has learned little itself."""
+        return self._steps < self._most
 
     def restart(self) -> None:
         """Let what comes next not follow from what came before."""
@@ -140,6 +155,9 @@ class PriorStream:
 
     def advance(self, steps: int, latent_1D: Tensor) -> None:
         """Take the newest latent, so many steps after the last; with none it takes the last one's place."""
+        self._steps += steps
+        if not self.speaks:
+            return
         last_1D = latent_1D if self._latent_1D is None else self._latent_1D
         with torch.inference_mode():
             state_1C = self._before_1C if steps == 0 else self._state_1C
@@ -158,8 +176,10 @@ class PriorStream:
         """
         self._prior = self._prior.bound_to(projection, variance)
         self.restart()
+        steps = self._steps
         for latent_D in latent_ND[-_CONTEXT_STEPS:]:
             self.advance(1, torch.from_numpy(np.array(latent_D[None], np.float32)))
+        self._steps = steps
 
     def forecast(
         self, observed: Observed, retrieved: Retrieved, copied_HD: np.ndarray

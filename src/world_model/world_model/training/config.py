@@ -204,6 +204,8 @@ class TrainConfig:
             ``steps`` do not count. 0: by steps.
         time: Shares of it.
         family: What ``wm family`` simulates.
+        features: Artifact whose features a prior is trained on, through the projection of each episode's robot; empty:
+            a whole artifact with an encoder of its own is trained.
     """
 
     name: str = "tiny"
@@ -230,6 +232,7 @@ class TrainConfig:
     minutes: float = 0.0
     time: TimeShares = field(default_factory=TimeShares)
     family: FamilyConfig = field(default_factory=FamilyConfig)
+    features: str = ""
 
     def __post_init__(self) -> None:
         """Refuse horizons that are not ascending and positive, and too short a schedule."""

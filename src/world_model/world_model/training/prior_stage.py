@@ -1,4 +1,4 @@
-"""Trains a prior: a transition for robots that fit projections of their own, in one basis that none of them fitted.
+"""Trains a prior: a forecast for robots that fit projections of their own, in one basis that none of them fitted.
 
 Each robot's latents are turned into directions of the features that are common to all, in that robot's own unit and
 around its own mean: what is learned from many robots then means the same on a robot never seen.
@@ -8,31 +8,40 @@ Shape suffixes: T = frames, N = rows, F = numbers of a feature, D = a robot's la
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from wm_core.projection import Projection
 from world_model.data.episodes import Episode, EpisodeSet
+from world_model.data.rates import on_step
 from world_model.errors import DataError
+from world_model.export.prior import write_prior
 from world_model.models.factory import make_transition
+from world_model.models.forecaster import horizon_features
 from world_model.models.transition import Transition
-from world_model.runtime.artifacts import Artifact
+from world_model.runtime.artifacts import Artifact, load_artifact
+from world_model.runtime.conditioning import offsets_in_frame
 from world_model.runtime.fitting import FRAMES, FeatureCollector
 from world_model.runtime.prior import BASIS, KEPT, LARGEST, turning
 from world_model.training.config import TrainConfig
-from world_model.training.distributed import TransitionRun, fit_transition
-from world_model.training.motion_fit import fit_driven, with_measured_errors
-from world_model.training.preparation import extra_errors
+from world_model.training.loop import Draw, Loop, one_cycle, run_stage
+from world_model.training.losses import horizon_weights, prediction_loss
 from world_model.training.report import QUIET, Report
-from world_model.training.sequences import TrainingSequence, build_sequence
-from world_model.training.stages import set_statistics, track_of
-from world_model.training.view_stage import train_views, view_pairs
+from world_model.training.stages import set_statistics
 
 _BATCH = 256
+_ACTIONS = 2
+_JUDGED = 4096
+# One of eight normal numbers lies below.
+_UNKNOWN = -1.15
 
 
 @dataclass(frozen=True)
@@ -111,31 +120,80 @@ def how_the_rest_fades(robots: Sequence[OneRobot], basis_ZF: np.ndarray) -> tupl
     return float(whole), float(np.clip(np.log2(np.log(whole) / np.log(half)), 0.3, 1.5))
 
 
-def one_sequence(
-    robot: OneRobot, latent_TZ: np.ndarray, config: TrainConfig, step_s: float, known_future: bool
-) -> TrainingSequence:
-    """Return what the memory of one robot would have answered, its motion fitted on what it did; actions are left out.
+class Rows(NamedTuple):
+    """What a prior learns from: the present of many frames and what followed, [N, ...].
 
-    Raises:
-        DataError: It has no poses.
+    Attributes:
+        latent_NZ: The present in the common directions.
+        change_NZ: By how much it changed in the last step.
+        moved_NH3: Where the robot was later, in its frame: forward, left [m], turn [rad].
+        target_NHZ: What it saw then; NaN where nothing was seen.
     """
-    episode = robot.episode
-    track = track_of(episode, step_s)
-    horizons_s = [step * step_s for step in config.horizons]
-    motion = with_measured_errors(fit_driven([track], step_s), [track], step_s, horizons_s)
-    sequence = build_sequence(
-        episode,
-        latent_TZ,
-        motion,
-        config.retrieval,
-        config.horizons,
-        step_s,
-        known_future=known_future,
-        extra=extra_errors(config, episode.name) if known_future else None,
-    )
-    appearance_TKF = sequence.appearance_feature_TKF.copy()
-    appearance_TKF[..., -1] = 0.0
-    return replace(sequence, action_TA=np.zeros_like(sequence.action_TA), appearance_feature_TKF=appearance_TKF)
+
+    latent_NZ: np.ndarray
+    change_NZ: np.ndarray
+    moved_NH3: np.ndarray
+    target_NHZ: np.ndarray
+
+
+def rows_of(robot: OneRobot, basis_ZF: np.ndarray, steps: Sequence[int], step_s: float) -> Rows:
+    """Return the frames of one robot, on steps of the model, whose pose is known then and later.
+
+    Args:
+        robot: What it saw.
+        basis_ZF: Common directions.
+        steps: Horizons in steps.
+        step_s: Step of the model [s].
+    """
+    stepped = on_step(robot.episode, robot.turned(basis_ZF), step_s)
+    latent_TZ, pose_T4, seen_T = stepped.latent_TD, np.asarray(stepped.episode.pose_T4), stepped.measured_T
+    row_N = np.arange(1, len(latent_TZ) - max(steps))
+    row_N = row_N[seen_T[row_N] & np.isfinite(pose_T4[row_N]).all(axis=1)]
+    later_NH = row_N[:, None] + np.array(steps)
+    moved_NH3 = offsets_in_frame(pose_T4[later_NH][..., [0, 1, 3]], pose_T4[row_N][:, [0, 1, 3]])
+    target_NHZ = np.where(seen_T[later_NH][..., None], latent_TZ[later_NH], np.float32(np.nan))
+    change_NZ = latent_TZ[row_N] - latent_TZ[row_N - 1]
+    return Rows(latent_TZ[row_N], change_NZ, moved_NH3.astype(np.float32), target_NHZ)
+
+
+class PriorLosses(nn.Module):
+    """The forecast without memory with its loss around it; expected motion errs as a robot's own model does.
+
+    Args:
+        model: With its statistics set; of it only ``blind`` learns.
+        config: The run.
+        step_s: Step of the model [s].
+        variance: The unit of errors, of all directions alike.
+    """
+
+    def __init__(self, model: Transition, config: TrainConfig, step_s: float, variance: float) -> None:
+        super().__init__()
+        self.model, self._config, self._variance = model, config, variance
+        self._horizon_H = torch.tensor(config.horizons) * step_s
+        self._weight_H = horizon_weights(len(config.horizons), config.horizon_weight)
+
+    def forward(
+        self, latent_BZ: Tensor, change_BZ: Tensor, moved_BH3: Tensor, target_BHZ: Tensor, draw_BH6: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the error of the forecast; ``draw_BH6`` are normal numbers that its motion errs by."""
+        model, count = self.model, len(latent_BZ)
+        z_BZ = (latent_BZ - model.latent_mean) / model.latent_std
+        motion_BHM = self._motion(moved_BH3, draw_BH6)
+        code_BHC = horizon_features(self._horizon_H.expand(count, -1))
+        hidden_BF, a_BA = latent_BZ.new_zeros(count, model.context.hidden_dim), latent_BZ.new_zeros(count, _ACTIONS)
+        said_BHZ = model.blind(hidden_BF, z_BZ, change_BZ / model.latent_std, a_BA, motion_BHM, code_BHC)
+        said_BHZ = said_BHZ * model.latent_std + model.latent_mean
+        variance_Z = torch.full_like(model.latent_std, self._variance)
+        return {"prediction": prediction_loss(said_BHZ, target_BHZ, variance_Z, self._weight_H)}
+
+    def _motion(self, moved_BH3: Tensor, draw_BH6: Tensor) -> Tensor:
+        """Return motion as it would be expected, with its standard error; of one in eight nothing is known."""
+        most_3 = torch.tensor([self._config.extra_error_m, self._config.extra_error_m, self._config.extra_error_rad])
+        grown_H1 = (0.3 + 0.7 * torch.sqrt(self._horizon_H))[:, None]
+        std_BH3 = grown_H1 * most_3 * draw_BH6[:, :1, :3].square()
+        known_B11 = (draw_BH6[:, :1, 5:] > _UNKNOWN).to(moved_BH3.dtype)
+        expected_BH3 = moved_BH3 + std_BH3 * draw_BH6[:, :1, 3:].flip(2)
+        return torch.cat([expected_BH3, torch.ones_like(moved_BH3[..., :1]), std_BH3], dim=2) * known_B11
 
 
 def train_prior(
@@ -167,23 +225,63 @@ def train_prior(
     model.register_buffer(KEPT, torch.tensor(how_the_rest_fades(robots, basis_ZF)))
     latents = [robot.turned(basis_ZF) for robot in robots]
     set_statistics(model, latents, [np.zeros((1, artifact.manifest.action_dim), np.float32)])
-    if config.view_steps:
-        pairs = [view_pairs(robot.episode, z_TZ, config.retrieval) for robot, z_TZ in zip(robots, latents)]
-        train_views(model.memory.warp, pairs, model.latent_mean, model.latent_std, config, out / "views", report)
-        model.memory.warp.requires_grad_(False)
-    model.path.requires_grad_(False)
-    train, valid = (_sequences(each, basis_ZF, config, step_s) for each in (robots, held_out))
-    report.say(f"prepared {len(train)} episodes, and {len(valid)} to validate on")
-    variance_D = torch.full((config.model.latent_dim,), float(np.concatenate(latents).var(axis=0).mean()))
-    run = TransitionRun(config, out / "memory", step_s, variance_D, {}, train, valid)
-    return model, fit_transition(run, model, report)
+    keep_to_the_present(model)
+    variance = float(np.concatenate(latents).var(axis=0).mean())
+    losses = PriorLosses(model, config, step_s, variance)
+    learned, judging = (
+        _columns([rows_of(robot, basis_ZF, config.horizons, step_s) for robot in each]) for each in (robots, held_out)
+    )
+    report.say(f"{len(learned[0])} frames, and {len(judging[0]) if judging else 0} to validate on")
+    loop = Loop(config, config.optimiser, model, losses, out / "prior_run", schedule=one_cycle)
+    run_stage(loop, partial(_draws, learned, config.optimiser.batch), config.seed, "prior", report)
+    with torch.no_grad():
+        errors = losses(*_draws(judging or learned, _JUDGED, config.seed)())
+    return model.eval(), {name: float(value) for name, value in errors.items()}
 
 
-def _sequences(
-    robots: Sequence[OneRobot], basis_ZF: np.ndarray, config: TrainConfig, step_s: float
-) -> list[TrainingSequence]:
-    # The future is known of every second one: both of each would take twice as long and show little else.
-    return [
-        one_sequence(robot, robot.turned(basis_ZF), config, step_s, known_future=bool(number % 2))
-        for number, robot in enumerate(robots)
-    ]
+@torch.no_grad()
+def keep_to_the_present(model: Transition) -> None:
+    """Let neither context nor memories say anything: neither was worth its time on robots that were not trained on."""
+    for parameter in model.context.parameters():
+        parameter.zero_()
+    for branch in (model.context, model.memory, model.path, model.history):
+        branch.requires_grad_(False)
+
+
+def _columns(rows: Sequence[Rows]) -> list[Tensor]:
+    return [torch.from_numpy(np.concatenate(column)) for column in zip(*rows)]
+
+
+def _draws(columns: Sequence[Tensor], batch: int, seed: int) -> Draw:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw() -> list[Tensor]:
+        row_B = torch.randint(len(columns[0]), (batch,), generator=generator)
+        noise = torch.randn(batch, columns[2].size(1), 6, generator=generator)
+        return [*(column[row_B] for column in columns), noise]
+
+    return draw
+
+
+def run_prior(config: TrainConfig, data: Path, out: Path, report: Report = QUIET) -> None:
+    """Train a prior as configured and write it to ``out/prior``.
+
+    Raises:
+        ArtifactError: The artifact that ``config.features`` names is missing, or makes no features.
+        DataError: No training episodes.
+    """
+    started, artifact = time.monotonic(), load_artifact(config.features)
+    feature_id = artifact.features().space.feature_id
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.threads)
+    model, losses = train_prior(config, data, out, artifact, report)
+    manifest = EpisodeSet(data).manifest
+    account = {
+        "config": config.to_json(),
+        "data": {"source": manifest.source, "episodes": sorted(manifest.episodes)},
+        "seconds": round(time.monotonic() - started),
+        "last_losses": {name: round(value, 5) for name, value in losses.items()},
+    }
+    write_prior(out / "prior", model, feature_id, account)
+    report.say(f"prior of features {feature_id} in {out / 'prior'}")
