@@ -10,6 +10,7 @@ from rich.console import Console
 
 from world_model.commands.common import described, guarded
 from world_model.export.generic import GRID, make_generic
+from world_model.export.prior import SHIPPED
 from world_model.runtime.places import made_path
 
 
@@ -20,7 +21,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm export generic"
     parser.add_argument("--grid", type=int, default=GRID, help=f"side of the grid of cells (default: {GRID})")
     parser.add_argument("--seed", type=int, default=0, help="of the simulated pictures that it is calibrated on")
     parser.add_argument(
-        "--prior", type=Path, help="folder that `wm train --config prior` wrote (default: what ships, if anything does)"
+        "--prior",
+        type=Path,
+        nargs="?",
+        const=SHIPPED,
+        help="let what was learned from simulated robots speak in the first half-minute: a folder that "
+        "`wm train --config prior` wrote, or, without one, what ships (default: nothing does)",
     )
     options = parser.parse_args(arguments)
     return guarded(prog, lambda: _make(options))

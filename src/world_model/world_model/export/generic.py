@@ -31,7 +31,7 @@ from world_model.export.lite_network import (
     build_graph,
     load_network,
 )
-from world_model.export.prior import SHIPPED, read_prior
+from world_model.export.prior import read_prior
 from world_model.runtime.artifacts import PROJECTION_NAME, SHIPPED_PATH, Manifest, write_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.features import FeatureNetwork, open_session
@@ -72,8 +72,8 @@ def make_generic(
         path: Made if missing.
         grid: Side of the grid of cells that a picture is averaged to.
         seed: Of the simulated pictures.
-        prior: Folder of what was learned from many robots' features, left out where those are other features; by
-            default what ships, if anything does.
+        prior: Folder of what was learned from many robots' features, left out where those are other features; none
+            without one.
         say: Told what is going on.
 
     Raises:
@@ -100,8 +100,8 @@ def make_generic(
     slow = (SHIPPED_PATH / "tiny" / "world_action.pt").read_bytes()
     (path / "world_action.pt").write_bytes(slow)
     parts: dict[str, Any] = {"encoder": content}
-    if prior is not None or SHIPPED.is_dir():
-        parts |= _prior(prior or SHIPPED, feature_id, say)
+    if prior is not None:
+        parts |= _prior(prior, feature_id, say)
     (path / "prior.pt").unlink(missing_ok=True)
     return Made(write_artifact(path, entries, parts), nmse, len(content) / 1e6)
 

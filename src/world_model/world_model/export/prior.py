@@ -20,7 +20,7 @@ from world_model.runtime.torchscript import script_bytes
 
 NETWORK, ABOUT = "prior.pt", "prior.json"
 SHIPPED = SHIPPED_PATH / "prior"
-"""The prior that ``wm export generic`` takes up, where one ships."""
+"""The prior that ships, for ``wm export generic --prior``."""
 
 
 def write_prior(folder: Path, model: Transition, feature_id: str, training: Mapping[str, Any]) -> None:
