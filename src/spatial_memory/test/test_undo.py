@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatial_memory import CellGrid, CellMemory, LocalMap, MemoryRecord, Rigid, Store, StoreError
+from spatial_memory import CellGrid, CellMemory, LocalMap, MemoryRecord, Place, Query, Rigid, Store, StoreError
 from spatial_memory.embedded.changes import Allowed, Changes
 from spatial_memory.embedded.undo import Undo
 from spatial_memory.store.names import SnapshotFolder
@@ -278,3 +279,28 @@ def test_killed_at_any_moment_it_is_before_or_after_and_undo_is_right(tmp_path, 
                 assert_alike(held, after)
                 opened.changes.undo()
             assert_alike(opened.held(), whole)
+
+
+def test_queries_go_on_while_all_is_moved_and_what_comes_meanwhile_is_moved_too(tmp_path, monkeypatch):
+    """The memory is searched, and even changed, by another thread in the middle of a transform."""
+    with closing(Opened(tmp_path)) as opened:
+        memory = opened.memory
+        opened.changes.insert([record(number) for number in range(50)])
+        plain = opened.held()
+        searched, came = memory._searched, []
+
+        def meanwhile(parts):
+            with ThreadPoolExecutor(1) as pool:
+                found = pool.submit(memory.query, Query(k=1, place=Place(0.0, 1.0), radius_m=0.1)).result(30)
+                assert [each.x for each in found.records] == [0.0], "as it was before"
+                if not came:
+                    came.extend(pool.submit(memory.insert, [record(60)]).result(30))
+            return searched(parts)
+
+        # The second time nobody may change it, so that nobody is asked.
+        monkeypatch.setattr(memory, "_searched", lambda parts: searched(parts) if came else meanwhile(parts))
+        assert memory.transform(MOVE) == 51
+        plain[came[0]] = (61, 30.0, 1.0, 0.0, 0.0)
+        assert_alike(opened.held(), {key: moved(place, MOVE) for key, place in plain.items()})
+        opened.again()
+        assert_alike(opened.held(), {key: moved(place, MOVE) for key, place in plain.items()})

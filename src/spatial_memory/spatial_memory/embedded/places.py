@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,20 @@ class Places:
 
     @classmethod
     def of(cls, rows: Rows, frame_id: str) -> Places:
-        """Return where rows lie."""
-        order_N = np.argsort(rows.id_N)
-        rotation_N4 = None if rows.rotation_N4 is None else rows.rotation_N4[order_N]
-        id_N, x_N, y_N, z_N, yaw_N = (getattr(rows, name)[order_N] for name in _COLUMNS)
+        """Return where rows lie, in their order."""
+        id_N, x_N, y_N, z_N, yaw_N = (getattr(rows, name) for name in _COLUMNS)
+        return cls(frame_id, id_N, x_N, y_N, z_N, yaw_N, rows.rotation_N4)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Places], frame_id: str) -> Places:
+        """Return all parts in one, by id."""
+        if not parts:
+            return cls.none()
+        order_N = np.argsort(np.concatenate([part.id_N for part in parts]))
+        columns = [np.concatenate([getattr(part, name) for part in parts])[order_N] for name in _COLUMNS]
+        id_N, x_N, y_N, z_N, yaw_N = columns
+        rotations = [part.rotation_N4 for part in parts if part.rotation_N4 is not None]
+        rotation_N4 = np.concatenate(rotations)[order_N] if len(rotations) == len(parts) else None
         return cls(frame_id, id_N, x_N, y_N, z_N, yaw_N, rotation_N4)
 
     def save(self, path: Path) -> None:
@@ -94,7 +104,7 @@ class Places:
         return rows
 
     def put_back(
-        self, parts: Sequence[Rows], back: Rigid | None, store: Store, grid: CellGrid
+        self, parts: Iterable[Rows], back: Rigid | None, store: Store, grid: CellGrid
     ) -> tuple[list[Rows], list[tuple[int, Extra]]]:
         """Return rows where they lay, and the rotations that are more than a yaw, by record.
 

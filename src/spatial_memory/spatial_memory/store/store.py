@@ -6,7 +6,6 @@ Acknowledged is what was committed and sealed: after ``flush`` returned, or for 
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import threading
@@ -341,11 +340,12 @@ class Store:
             statements.append((DROP_THUMBNAIL, keys))
         self._writer.put(Change(statements, None, 2 * len(ids)))
 
-    def replace(self, parts: Sequence[Rows], extras: Sequence[tuple[int, Extra]] = (), **meta: object) -> None:
-        """Rewrite records, what only some of them have, and meta about the memory, in one transaction."""
-        every = itertools.chain.from_iterable(to_tuples(part) for part in parts)
+    def replace(
+        self, records: Sequence[tuple[object, ...]], extras: Sequence[tuple[int, Extra]] = (), **meta: object
+    ) -> None:
+        """Rewrite records, as ``packed_rows`` returns them, what only some have, and meta, in one transaction."""
         rows = [checksummed(key, str(value)) for key, value in meta.items()]
-        self._writer.put(self._extras_change(extras, [(PUT_RECORD, list(every)), (PUT_META, rows)]))
+        self._writer.put(self._extras_change(extras, [(PUT_RECORD, list(records)), (PUT_META, rows)]))
 
     def merge(
         self, packed: Packed, meta: Mapping[str, object], sessions: Mapping[str, int], timeout_s: float = 600.0
