@@ -11,7 +11,7 @@ import numpy as np
 
 from wm_core.memory.recognition import Ranked, SamePlace, recognise
 
-_REFINING = 64
+REFINING = 64
 """So many memories of a place, nearest in look, say where exactly something looks as wanted."""
 _RIDGE = 0.1
 """Share of a look's variance that is noise; 0.03 and 0.3 give the same within a centimetre."""
@@ -114,7 +114,7 @@ def refined(wanted_D: np.ndarray, look_ND: np.ndarray, pose_N3: np.ndarray, best
     is_near_N = np.hypot(offset_N3[:, 0], offset_N3[:, 1]) <= same.radius_m
     near_N = np.flatnonzero(is_near_N & (np.abs(offset_N3[:, 2]) <= same.rotation_rad))
     distance2_N = ((look_ND[near_N] - wanted_D) ** 2).sum(axis=1)
-    near_K = near_N[np.argsort(distance2_N, kind="stable")[:_REFINING]]
+    near_K = near_N[np.argsort(distance2_N, kind="stable")[:REFINING]]
     look_KD, offset_K3 = look_ND[near_K].astype(np.float64), offset_N3[near_K]
     between_KK = np.maximum(_squares(look_KD, look_KD), 0.0)
     scale = 2.0 * float(np.median(between_KK[~np.eye(len(near_K), dtype=bool)])) if len(near_K) > 1 else 0.0

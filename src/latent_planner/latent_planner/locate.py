@@ -31,6 +31,7 @@ class Wish:
         pose: A pose, given or recognised.
         latent_D: What the encoder shall see.
         memory_id: Where this memory was made.
+        beside_3: And so far from there: forward, left [m], yaw [rad]; None: right there.
         corner_C2: Corners of a region.
         any_yaw: The yaw does not count.
         may_leave: A way over ground never driven is allowed.
@@ -40,6 +41,7 @@ class Wish:
     pose: GoalPose | None = None
     latent_D: np.ndarray | None = None
     memory_id: int | None = None
+    beside_3: np.ndarray | None = None
     corner_C2: np.ndarray | None = None
     any_yaw: bool = False
     may_leave: bool = False
@@ -108,13 +110,33 @@ def _sought(wish: Wish, remembered: Remembered, same: SamePlace) -> GoalPose | N
         row = remembered.row(wish.memory_id)
         if row < 0:
             raise GoalError("missing", f"no memory has the id {wish.memory_id}, or it lies too far away to be held")
-        return GoalPose(remembered.pose_N3[row], 1.0, row)
+        return GoalPose(moved(remembered.pose_N3[row], wish.beside_3), 1.0, row)
     if wish.latent_D is None:
         return None
     _check_known(wish.latent_D, remembered, same)
     found = look_up(wish.latent_D, remembered.latent_ND, remembered.pose_N3, same)
     check_confidence(found.confidence, wish.least_confidence)
     return found
+
+
+def moved(pose_3: np.ndarray, beside_3: np.ndarray | None) -> np.ndarray:
+    """Return the pose that lies beside another: so far forward and left [m], turned by so much [rad]."""
+    if beside_3 is None:
+        return pose_3
+    cosine, sine = math.cos(pose_3[2]), math.sin(pose_3[2])
+    forward, left, turn = beside_3
+    x, y, yaw = pose_3
+    return np.array(
+        [x + forward * cosine - left * sine, y + forward * sine + left * cosine, math.remainder(yaw + turn, math.tau)]
+    )
+
+
+def beside(pose_3: np.ndarray, of_3: np.ndarray) -> np.ndarray:
+    """Return how a pose lies beside another: forward, left [m], yaw [rad]."""
+    cosine, sine = math.cos(of_3[2]), math.sin(of_3[2])
+    x, y = pose_3[:2] - of_3[:2]
+    turn = math.remainder(pose_3[2] - of_3[2], math.tau)
+    return np.array([x * cosine + y * sine, y * cosine - x * sine, turn])
 
 
 def check_confidence(confidence: float, least: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import array
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,14 @@ from geometry_msgs.msg import Pose, PoseStamped, Twist, TwistStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from std_msgs.msg import Float32MultiArray, Header, MultiArrayDimension
 
-from latent_planner.goals import GoalError, GoalPose
+from latent_planner.goals import REFINING, GoalError, GoalPose
 from latent_planner.ground import Field
 from latent_planner.locate import Wish
 from latent_planner.params import ARRAY, TWIST, TWIST_STAMPED
 from latent_planner.remembered import Remembered
 from wm_core.bounds import LARGEST_POSITION_M
 from wm_core.drawing import Shape
+from wm_core.memory.recognition import SamePlace
 from wm_core.se3 import quaternion_of, yaw_of
 from wm_interfaces.action import Plan
 from wm_interfaces.msg import MemoryMatches, MemoryQuery
@@ -175,9 +176,23 @@ def sample_queries(remembered: Remembered) -> QueryMemoryBatch.Request:
     return QueryMemoryBatch.Request(queries=queries)
 
 
+def place_query(feature: Sequence[int], feature_id: str, pose_3: np.ndarray, frame_id: str, same: SamePlace) -> Any:
+    """Returns what asks for the memories of one place that look most like a feature, with their features."""
+    query = MemoryQuery(rank_by=MemoryQuery.RANK_LATENT, k=REFINING, has_pose=True, frame_id=frame_id)
+    query.pose = _pose_msg(pose_3, 0.0)
+    query.radius_m, query.yaw_tolerance_rad = same.radius_m, same.rotation_rad
+    query.feature, query.feature_id = feature, feature_id
+    return QueryMemoryBatch.Request(queries=[query])
+
+
 def features_from_answers(answers: list[MemoryMatches]) -> tuple[np.ndarray, np.ndarray]:
     """Returns features of memories scaled to length 1, [M, F], and their poses [M, 3]; none where they have none."""
-    records = [answer.records[0] for answer in answers if len(answer.records) and len(answer.records[0].feature)]
+    return features_of([answer.records[0] for answer in answers if len(answer.records)])
+
+
+def features_of(records: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns features of records scaled to length 1, [M, F], and their poses [M, 3]; none where one has none."""
+    records = [record for record in records if len(record.feature)]
     sizes = {len(record.feature) for record in records}
     if len(sizes) != 1:
         return np.empty((0, 0)), np.empty((0, 3))

@@ -14,9 +14,9 @@ from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
 from std_msgs.msg import Float32MultiArray, Header
 
-from latent_planner.goals import GoalError, GoalPose, is_agreed
+from latent_planner.goals import GoalError, GoalPose, is_agreed, refined
 from latent_planner.judging import SurpriseJudge
-from latent_planner.locate import Located, Wish, check_alike, check_confidence, locate, usual_difference
+from latent_planner.locate import Located, Wish, beside, check_alike, check_confidence, locate, usual_difference
 from latent_planner.messages import (
     COMMANDS,
     NAMES,
@@ -25,9 +25,11 @@ from latent_planner.messages import (
     asked_from_goal,
     command_msg,
     features_from_answers,
+    features_of,
     field_msg,
     outcome_of,
     path_msg,
+    place_query,
     pose_stamped,
     route_msg,
     sample_queries,
@@ -456,9 +458,25 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             raise GoalError("ambiguous", f"places that look alike: {found.ambiguity}")
         least = 0.0 if found.ambiguous else self._params.least_confidence
         check_confidence(pose.confidence, asked.wish.least_confidence or least)
-        if remembered.row(run.memory_id) >= 0:
-            return replace(asked.wish, memory_id=run.memory_id)
-        return replace(asked.wish, pose=pose)
+        exactly_3 = await self._refined(run, encoded, pose.pose_3, found.frame_id)
+        row = remembered.row(run.memory_id)
+        if row >= 0:
+            # Of what the window holds: there the memory may have been moved since.
+            return replace(asked.wish, memory_id=run.memory_id, beside_3=beside(exactly_3, pose.pose_3))
+        run.pose = replace(pose, pose_3=exactly_3)
+        return replace(asked.wish, pose=run.pose)
+
+    async def _refined(self, run: _Run, encoded: EncodeImage.Response, pose_3: np.ndarray, frame_id: str) -> np.ndarray:
+        """Return where between the memories of a place a feature was seen; its own pose where they tell nothing."""
+        request = place_query(encoded.feature, encoded.feature_id, pose_3, frame_id, self._same)
+        answer = await self._ask(run, self._query, request, Result.MEMORY_LOST, "the memories of a place")
+        records = answer.matches[0].records if answer.success and len(answer.matches) else []
+        look_MF, pose_M3 = features_of(records)
+        best = [at for at, record in enumerate(records) if int(record.id) == run.memory_id]
+        if len(look_MF) != len(records) or not best:
+            return pose_3
+        wanted_F = np.array(encoded.feature, np.float32)
+        return refined(wanted_F / np.linalg.norm(wanted_F), look_MF, pose_M3, best[0], self._same)
 
     async def _usual_difference(self, run: _Run, remembered: Remembered) -> float:
         """Return by how much places usually differ in feature; infinite where that is not known."""

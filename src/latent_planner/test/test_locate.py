@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from latent_planner.goals import GoalError, GoalPose
 from latent_planner.ground_settings import GroundSettings
-from latent_planner.locate import Wish, check_alike, locate, usual_difference
+from latent_planner.locate import Wish, beside, check_alike, locate, moved, usual_difference
 from latent_planner.remembered import Remembered
 
 from latent_planner import ground
@@ -46,6 +46,16 @@ def test_a_memory_is_known_by_its_id_and_a_region_by_its_nearest_place():
     in_region = locate(Wish(corner_C2=corner_C2), remembered(lane()), AT_START, GroundSettings())
     assert in_region.goal.pose_3[0] == pytest.approx(3.0, abs=0.15)
     assert math.isnan(in_region.goal.pose_3[2])
+
+
+def test_a_goal_beside_a_memory_goes_with_it():
+    """0.1 m ahead and 0.05 m to the left of a memory that faces up."""
+    there = np.column_stack([np.zeros(9), 0.25 * np.arange(9), np.full(9, 0.5 * math.pi)])
+    offset = np.array([0.1, 0.05, 0.2])
+    found = locate(Wish(memory_id=104, beside_3=offset), remembered(there), there[0], GroundSettings())
+    assert found.goal.pose_3 == pytest.approx([-0.05, 1.1, 0.5 * math.pi + 0.2])
+    assert beside(found.goal.pose_3, there[4]) == pytest.approx(offset)
+    assert moved(there[4], None) == pytest.approx(there[4])
 
 
 @pytest.mark.parametrize(

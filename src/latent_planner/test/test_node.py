@@ -18,7 +18,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from wm_core.se3 import quaternion_of
 from wm_interfaces.action import Plan
-from wm_interfaces.msg import RecognisedPlace
+from wm_interfaces.msg import MemoryMatches, MemoryRecord, RecognisedPlace
 from wm_interfaces.srv import EncodeImage, QueryMemoryBatch, RecognisePlace
 from wm_ros import floats, pose_to_msg, qos
 from wm_testing.nodes import assert_file_sets_every_parameter
@@ -161,11 +161,19 @@ def test_places_that_look_alike_are_named(make_world):
     assert answer.result.name == "AMBIGUOUS", answer.result.message
 
 
-def recognising(world, **said):
+def record_msg(record, feature):
+    """A record with its feature, as the memory sends it."""
+    msg = MemoryRecord(id=record.id, feature=feature)
+    pose = pose_to_msg((record.x, record.y, 0.0), quaternion_of(record.yaw))
+    msg.position, msg.orientation = pose.position, pose.orientation
+    return msg
+
+
+def recognising(world, feature=(1, 2, 3), query=lambda _, empty: empty, confidence=0.4, **said):
     """A peer that encodes any picture and says where it was seen."""
 
     def encode(_request, response):
-        response.success, response.feature, response.feature_id = True, [1, 2, 3], "any"
+        response.success, response.feature, response.feature_id = True, list(feature), "any"
         return response
 
     def recognise(_request, response):
@@ -173,7 +181,7 @@ def recognising(world, **said):
         pose = pose_to_msg((record.x, record.y, 0.0), quaternion_of(record.yaw))
         response.success, response.places = (
             True,
-            [RecognisedPlace(id=record.id, pose=pose, confidence=0.4, distance=0.1)],
+            [RecognisedPlace(id=record.id, pose=pose, confidence=confidence, distance=0.1)],
         )
         for name, value in said.items():
             setattr(response, name, value)
@@ -182,7 +190,7 @@ def recognising(world, **said):
     served = [
         (EncodeImage, "/latent_publisher/encode", encode),
         (RecognisePlace, "/spatial_memory/recognise", recognise),
-        (QueryMemoryBatch, "/spatial_memory/query_batch", lambda _, empty: empty),
+        (QueryMemoryBatch, "/spatial_memory/query_batch", query),
     ]
     world.on_executor(lambda: [world.peer.create_service(*each) for each in served])
 
@@ -197,6 +205,28 @@ def test_five_memories_that_agree_outweigh_a_place_that_looks_nearly_alike(make_
     answer = world.run(image=Image(height=1, width=1, encoding="mono8", step=1, data=b"\x00"))
     assert answer.result.name == name, answer.result.message
     assert answer.result.memory_id == 5
+
+
+def test_a_picture_between_two_memories_is_driven_to_where_it_was_seen(make_world):
+    """Features change along the lane; the picture was taken 0.1 m beyond the memory that looks most like it."""
+    world = make_world(drive=True, reached_m=0.05)
+
+    def code(x):
+        return [round(100 * math.cos(0.3 * x)), round(100 * math.sin(0.3 * x)), 0]
+
+    def place(request, response):
+        near = sorted(world.memory.records, key=lambda record: abs(record.x - 1.1))[:3]
+        response.success = True
+        for query in request.queries:
+            is_place = len(query.feature) > 0
+            found = near if is_place else world.memory.records[:1]
+            response.matches.append(MemoryMatches(records=[record_msg(record, code(record.x)) for record in found]))
+        return response
+
+    recognising(world, feature=code(1.1), query=place, confidence=0.9)
+    answer = world.run(image=Image(height=1, width=1, encoding="mono8", step=1, data=b"\x00"))
+    assert answer.result.name == "REACHED", answer.result.message
+    assert answer.result.pose.pose.position.x == pytest.approx(1.1, abs=0.03)
 
 
 def test_a_place_that_is_not_sure_is_no_goal(make_world):
