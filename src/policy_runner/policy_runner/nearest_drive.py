@@ -21,6 +21,7 @@ STEERINGS = (YAW_RATE, STEERING_ANGLE, NOTHING)
 _LEAST_SPEED_M_S = 0.1
 _MOST_OFF_M = 0.5
 _SPEED_S = 0.4
+_SLOW_FROM_RAD, _LEAST_SHARE = 0.8, 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +227,8 @@ class NearestDrive:
         against = -settings.gain_off * speed * left_m - settings.gain_yaw_hz * off.yaw_rad
         against = min(max(against, -settings.most_yaw_rate_rad_s), settings.most_yaw_rate_rad_s)
         action_A = action_A.copy()
+        # Facing off the way it is slow, so that it turns before it is farther off.
+        action_A[0] *= min(1.0, max(_LEAST_SHARE, 1.25 - abs(off.yaw_rad) / _SLOW_FROM_RAD))
         if settings.steering == YAW_RATE:
             # Slower than the drive was, the same bend takes a smaller yaw rate.
             remembered_rad_s *= soon

@@ -117,6 +117,13 @@ def test_beside_the_way_it_comes_back(left_m):
     assert off[-20:].max() < 0.03
 
 
+@pytest.mark.parametrize(("yaw", "share"), [(0.0, 1.0), (0.2, 1.0), (0.6, 0.5), (-0.6, 0.5), (1.0, 0.3)])
+def test_facing_off_the_way_it_is_slow(yaw, share):
+    policy = NearestDrive(2, NearestDriveSettings(response_s=0.0, steps=1))
+    chunk = policy.act(asked(circle(), (0.0, 0.0, yaw)))
+    assert chunk.action_HA[0, 0] == pytest.approx(share, abs=0.03)
+
+
 def test_what_is_decided_stays_and_the_rest_follows_from_it():
     decided = np.tile([1.0, 0.9], (5, 1))
     chunk = NearestDrive(2).act(asked(circle(), (0.0, 0.0, 0.0), decided=decided))
