@@ -16,7 +16,16 @@ from std_msgs.msg import Float32MultiArray, Header
 
 from latent_planner.goals import GoalError, GoalPose, is_agreed, refined
 from latent_planner.judging import SurpriseJudge
-from latent_planner.locate import Located, Wish, beside, check_alike, check_confidence, locate, usual_difference
+from latent_planner.locate import (
+    FEATURE_SHARE,
+    Located,
+    Wish,
+    beside,
+    check_alike,
+    check_confidence,
+    locate,
+    usual_difference,
+)
 from latent_planner.messages import (
     COMMANDS,
     NAMES,
@@ -452,7 +461,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         best = found.places[0]
         position, quaternion = pose_from_msg(best.pose)
         pose = GoalPose(np.array([position[0], position[1], yaw_of(quaternion)]), float(best.confidence))
-        check_alike(float(best.distance), await self._usual_difference(run, remembered))
+        check_alike(float(best.distance), await self._usual_difference(run, remembered), FEATURE_SHARE)
         run.pose, run.memory_id = pose, int(best.id)
         if found.ambiguous and not is_agreed(found.agreement, found.second_ratio):
             raise GoalError("ambiguous", f"places that look alike: {found.ambiguity}")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from latent_planner.goals import GoalError, GoalPose
 from latent_planner.ground_settings import GroundSettings
-from latent_planner.locate import Wish, beside, check_alike, locate, moved, usual_difference
+from latent_planner.locate import FEATURE_SHARE, Wish, beside, check_alike, locate, moved, usual_difference
 from latent_planner.remembered import Remembered
 
 from latent_planner import ground
@@ -103,6 +103,9 @@ def test_places_differ_as_a_plain_search_says():
     with pytest.raises(GoalError, match="nothing remembered"):
         check_alike(1.1, 1.0)
     check_alike(1.0, 1.0)
+    with pytest.raises(GoalError, match=r"at most 0\.8 of that"):
+        check_alike(0.81, 1.0, FEATURE_SHARE)
+    check_alike(0.79, 1.0, FEATURE_SHARE)
 
 
 def test_memories_are_put_in_the_order_in_which_they_were_made():
