@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future as ConcurrentFuture
 from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 from time import monotonic, monotonic_ns, perf_counter
 from typing import Any
 
@@ -78,6 +79,8 @@ from world_model.errors import ArtifactError, ProfileError
 from world_model.runtime.profile import Profile, profile_folder
 
 _NEVER_NS = 2**63 - 1
+# Some 50 000 memories, which are there in a fraction of a second.
+_LOADED_AT_ONCE_BYTES = 32 << 20
 _SOURCES = {"wm_sim": "simulated", "bag_player": "replay"}
 _MOST_HELD_BACK = 6000
 _DRAINED_AT_ONCE = 20
@@ -99,10 +102,24 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
     What takes long or waits for the disk runs on a thread of its own; queries never wait for it.
     """
 
-    def __init__(self, memory: Memory | None = None, **node_options: Any) -> None:
+    def __init__(self, memory: Memory | None = None, *, beside: bool = False, **node_options: Any) -> None:
+        """Starts.
+
+        Args:
+            memory: Else what the parameters name is opened.
+            beside: A large memory is loaded while other nodes of the process are served already.
+            **node_options: As for ``rclpy.node.Node``.
+        """
         super().__init__("spatial_memory", SpatialMemoryParams, **node_options)
         self._given = memory
-        self.start()
+        if beside and memory is None and self._loads_long():
+            self.start_beside()
+        else:
+            self.start()
+
+    def _loads_long(self) -> bool:
+        path = Path(self._params.path(self.get_namespace(), self._is_simulated()))
+        return path.is_file() and path.stat().st_size > _LOADED_AT_ONCE_BYTES
 
     def prepare(self) -> None:
         """Load the memory."""

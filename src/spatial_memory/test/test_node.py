@@ -15,6 +15,7 @@ from visualization_msgs.msg import Marker
 
 from spatial_memory.node import SpatialMemory
 from spatial_memory.params import SpatialMemoryParams
+from wm_core.memory.journal import Area, WindowAsk
 from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import LatentState, MemoryQuery, MemoryRecord, MemorySuccessor, PredictionError
 from wm_interfaces.srv import (
@@ -99,6 +100,20 @@ def graph(ros_context, monkeypatch, tmp_path):
     graph = Graph()
     yield graph
     graph.close()
+
+
+def test_a_large_memory_is_loaded_while_others_are_served(ros_context, tmp_path, monkeypatch):
+    monkeypatch.setattr("spatial_memory.node._LOADED_AT_ONCE_BYTES", 0)
+    kept = [Parameter("db_path", value=str(tmp_path / "m.sqlite3"))]
+    first = SpatialMemory(beside=True, parameter_overrides=kept)
+    assert first.is_active, "there was nothing to load"
+    first.destroy_node()
+    later = SpatialMemory(beside=True, parameter_overrides=kept)
+    assert not later.is_active
+    assert later.window_source.window(WindowAsk(Area(0.0, 0.0, 1.0))) is None
+    spin_until(lambda: later.is_active, later)
+    assert later.window_source.window(WindowAsk(Area(0.0, 0.0, 1.0))) is not None
+    later.destroy_node()
 
 
 def test_states_are_stored_and_found_with_what_followed(graph):

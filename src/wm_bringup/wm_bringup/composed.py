@@ -30,7 +30,7 @@ def make_nodes(slow_branch: bool = True) -> list[Node]:
         slow_branch: Whether world_action is one of them.
     """
     # Made the other way round, so that whoever is asked or heard is there first.
-    memory, slow = SpatialMemory(), [WorldAction()] if slow_branch else []
+    memory, slow = SpatialMemory(beside=True), [WorldAction()] if slow_branch else []
     predictor, publisher = TransitionPredictor(window_source=memory.window_source), LatentPublisher()
     return [publisher, predictor, memory, *slow]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -86,10 +87,14 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
         params: Its parameters, as for ``declare_params``.
         **node_options: As for ``rclpy.node.Node``.
 
+    Attributes:
+        refusal: Why it could not start beside others; None: it could, or has not yet.
+
     Raises:
         ParameterError: As ``declare_params``.
     """
 
+    refusal: BaseException | None = None
     _created: list[Callable[[], object]] | None = None
     # A node whose parameters are refused is destroyed all the same.
     _builder: ThreadPoolExecutor | None = None
@@ -143,8 +148,31 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
         Raises:
             Exception: What ``prepare``, ``configure`` or ``activate`` ended with.
         """
+        if self._params.autostart:
+            self._start()
+
+    def start_beside(self) -> None:
+        """Prepares on a thread while other nodes are served already, then does the rest of ``start`` when spinning.
+
+        What it cannot start with ends ROS's context and stands in ``refusal``.
+        """
         if not self._params.autostart:
             return
+        self._is_starting = True
+        self._prepare_then("start", self._start_prepared)
+
+    def _start_prepared(self, prepared: Future[None]) -> None:
+        try:
+            prepared.result()
+            self._is_prepared = True
+            self._start()
+            gc.freeze()  # as at the start of a process: what was loaded lives as long
+        except BaseException as error:
+            # Where a signal took the context from under it, nothing was wrong.
+            self.refusal = error if self.context.ok() else None
+            self.context.try_shutdown()
+
+    def _start(self) -> None:
         self._is_starting = True
         for step in (self.trigger_configure, self.trigger_activate):
             step()
@@ -300,14 +328,23 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
 
     def _begin_anew(self) -> None:
         """Prepares on a thread, so that nobody waits for it, and goes on with the executor."""
-        self._builder = ThreadPoolExecutor(1, thread_name_prefix=f"{self.get_name()}-restart")
-        guard = super().create_guard_condition(lambda: self._go_on(guard, prepared))
+        self._prepare_then("restart", self._go_on)
+
+    def _prepare_then(self, why: str, go_on: Callable[[Future[None]], None]) -> None:
+        """Prepares on a thread, then calls on the executor."""
+        self._builder = ThreadPoolExecutor(1, thread_name_prefix=f"{self.get_name()}-{why}")
+        guard = super().create_guard_condition(lambda: ready(guard))
         prepared = self._builder.submit(self.prepare)
+
+        def ready(guard: GuardCondition) -> None:
+            self.destroy_guard_condition(guard)
+            self._builder = None
+            go_on(prepared)
+
         prepared.add_done_callback(lambda _: guard.trigger())
 
-    def _go_on(self, guard: GuardCondition, prepared: Future[None]) -> None:
-        self.destroy_guard_condition(guard)
-        self._is_restarting, self._builder = False, None
+    def _go_on(self, prepared: Future[None]) -> None:
+        self._is_restarting = False
         self._failure = prepared.exception()
         if self._failure is None:
             self._is_prepared = True

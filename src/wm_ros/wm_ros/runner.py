@@ -106,6 +106,17 @@ def _serve(factory: Callable[[], Sequence[Node]], executor: Executor) -> None:
     finally:
         for node in nodes:
             node.destroy_node()
+    _raise_refusal(nodes)
+
+
+def _raise_refusal(nodes: Sequence[Node]) -> None:
+    """Raises what a node that started beside others ended the context with."""
+    for node in nodes:
+        error = getattr(node, "refusal", None)
+        if isinstance(error, (ConfigurationError, CoreError)):
+            raise _CannotStartError(str(error)) from error
+        if error is not None:
+            raise error
 
 
 def _make(factory: Callable[[], Sequence[Node]]) -> Sequence[Node]:
