@@ -274,8 +274,12 @@ def test_a_strip_keeps_its_limit(tmp_path):
 def test_worlds_that_were_not_begun_in_time_are_left_out(tmp_path):
     runs = [SimulatedRun(seed=7000, duration_s=70.0, image_size=16, step_s=0.5)]
     assert generate(tmp_path, runs, workers=1, limit_s=-1.0).names() == []
+    splits = {"sim-07001": "valid", "sim-07002": "train"}
+    three = [replace(runs[0], seed=7001 + number) for number in range(3)]
+    made = generate(tmp_path, three, workers=1, split=splits, limit_s=-1.0, at_least=2)
+    assert (made.names("valid"), made.names("train")) == (["sim-07001"], ["sim-07002"])
     made = generate(tmp_path, runs, workers=1, split="valid", step_s=0.5)
-    assert made.names("valid") == ["sim-07000"]
+    assert made.names("valid") == ["sim-07000", "sim-07001"]
 
 
 def test_without_a_gpu_it_is_not_run_and_says_so(monkeypatch, capsys, tmp_path):
@@ -293,7 +297,7 @@ def test_without_a_gpu_it_is_not_run_and_says_so(monkeypatch, capsys, tmp_path):
 
 
 def test_shares_leave_time_for_the_rest():
-    with pytest.raises(ConfigError, match=r"add up to 1\.26"):
+    with pytest.raises(ConfigError, match=r"add up to 1\.22"):
         TimeShares(pictures=0.9)
     with pytest.raises(ConfigError, match="expected more than 0"):
         TimeShares(path=0.0)

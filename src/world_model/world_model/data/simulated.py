@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -202,8 +202,9 @@ def generate(
     valid_share: float = 0.1,
     test_share: float = 0.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    split: str | None = None,
+    split: str | Mapping[str, str] | None = None,
     limit_s: float = math.inf,
+    at_least: int = 0,
     step_s: float | None = None,
 ) -> EpisodeSet:
     """Generate episodes into a converted set; those already there are kept, so a killed run goes on where it was.
@@ -215,8 +216,9 @@ def generate(
         valid_share: Share of the buildings held out for validation.
         test_share: Share of the buildings held out for test.
         progress: Called with (done, total) episodes.
-        split: Which split all of them belong to, whatever the shares.
+        split: Which split all of them belong to, or each by its name, whatever the shares.
         limit_s: No episode is begun after this time [s]; those that were not begun are left out.
+        at_least: So many of the first are made, however late.
         step_s: Time between frames of the set [s], where these runs are pictures and no films; default: theirs.
 
     Raises:
@@ -236,26 +238,28 @@ def generate(
     writer = EpisodeWriter(path, manifest)
     splits = split_places([f"building-{run.seed:05d}" for run in runs], valid_share, test_share)
     latest_s = time.monotonic() + limit_s
+    latest = {run: math.inf if row < at_least else latest_s for row, run in enumerate(runs)}
     missing = [run for run in runs if not writer.has(run.name)]
     progress(len(runs) - len(missing), len(runs))
-    for done, (run, frames) in enumerate(_generated(path, missing, workers, latest_s), len(runs) - len(missing) + 1):
+    for done, (run, frames) in enumerate(_generated(path, missing, workers, latest), len(runs) - len(missing) + 1):
         place = f"building-{run.seed:05d}"
         if frames:
-            writer.register(run.name, place, frames, split or splits[place], _drawn(run))
+            named = split.get(run.name) if isinstance(split, Mapping) else split
+            writer.register(run.name, place, frames, named or splits[place], _drawn(run))
         progress(done, len(runs))
     return EpisodeSet(path)
 
 
 def _generated(
-    path: Path, runs: list[SimulatedRun], workers: int, latest_s: float
+    path: Path, runs: list[SimulatedRun], workers: int, latest_s: Mapping[SimulatedRun, float]
 ) -> Iterator[tuple[SimulatedRun, int]]:
     """Yield each run that is stored and how many frames it has; 0 where it was too late to begin."""
     if workers <= 1:
-        yield from ((run, _generate_one(path, run, latest_s)) for run in runs)
+        yield from ((run, _generate_one(path, run, latest_s[run])) for run in runs)
         return
     # A forked process would wait for ever for the threads of this one's OpenCV.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_generate_one, path, run, latest_s): run for run in runs}
+        futures = {pool.submit(_generate_one, path, run, latest_s[run]): run for run in runs}
         for future in as_completed(futures):
             yield futures[future], future.result()
 

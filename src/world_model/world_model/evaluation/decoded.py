@@ -55,13 +55,18 @@ class Codec:
 
     def encode(self, image_NSSC: np.ndarray) -> np.ndarray:
         """Return the latents of uint8 pictures, float32 [N, D]."""
-        rows = [self._encoder(self._there(image_NSSC[i : i + _BATCH]), None, None) for i in _parts(len(image_NSSC))]
-        return torch.cat(rows).float().cpu().numpy()
+        # Parts of other sizes would each be compiled anew.
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+            rows = [self._encoder(self._there(image_NSSC[i : i + _BATCH]), None, None) for i in _parts(len(image_NSSC))]
+        latent_ND: np.ndarray = torch.cat(rows).float().cpu().numpy()
+        return latent_ND
 
     def decode(self, latent_ND: np.ndarray) -> np.ndarray:
         """Return the pictures of latents, uint8 [N, S, S, 3]."""
-        rows = [self._decoder(self._there(latent_ND[i : i + _BATCH])).cpu() for i in _parts(len(latent_ND))]
-        return torch.cat(rows).numpy()
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+            rows = [self._decoder(self._there(latent_ND[i : i + _BATCH])).cpu() for i in _parts(len(latent_ND))]
+        image_NSSC: np.ndarray = torch.cat(rows).numpy()
+        return image_NSSC
 
     def _there(self, array: np.ndarray) -> torch.Tensor:
         # Copied: torch wants arrays that could be written to.

@@ -146,24 +146,18 @@ def make_worlds(config: TrainConfig, out: Path, recordings: Sequence[Path], work
             seed=family.seed + number, duration_s=family.seconds, image_size=family.image_size, step_s=step_s
         )
 
-    limit_s = config.seconds_of("data")
-    started = time.monotonic()
-    held_out = [run(number) for number in range(family.held_out)]
-    generate(path, held_out, workers=workers, valid_share=0.0, split="valid")
-    first = family.held_out + family.drives
-    learned = [run(number) for number in range(family.held_out, first)]
-    sights = [run(first + number, _SIGHTS_S) for number in range(family.sights)]
-
     def tell(finished: int, total: int) -> None:
         report.advance("worlds", finished, total)
 
-    # However short the time, there is something to learn from.
-    generate(path, learned[:workers], workers=workers, valid_share=0.0, split="train")
+    limit_s, started = config.seconds_of("data"), time.monotonic()
+    films = [run(number) for number in range(family.held_out + family.drives)]
+    sights = [run(len(films) + number, _SIGHTS_S) for number in range(family.sights)]
     if sights:
-        left_s = _SIGHTS_SHARE * (limit_s - (time.monotonic() - started))
-        generate(path, sights, workers=workers, split="sights", limit_s=left_s, step_s=STEP_S)
-    left_s = limit_s - (time.monotonic() - started)
-    episodes = generate(path, learned, workers=workers, split="train", limit_s=left_s, progress=tell)
+        generate(path, sights, workers=workers, split="sights", limit_s=_SIGHTS_SHARE * limit_s, step_s=STEP_S)
+    splits = {film.name: "valid" if row < family.held_out else "train" for row, film in enumerate(films)}
+    # However short the time, there is something to learn from.
+    least, left_s = family.held_out + workers, limit_s - (time.monotonic() - started)
+    episodes = generate(path, films, workers=workers, split=splits, limit_s=left_s, at_least=least, progress=tell)
     if recordings:
         # What unpacks recordings need not be there where worlds are all there is.
         from world_model.evaluation.family_recordings import add_recordings

@@ -19,11 +19,11 @@ class TimeShares:
         without_memory: The same without memory.
     """
 
-    data: float = 0.13
-    pictures: float = 0.42
-    path: float = 0.04
-    memory: float = 0.12
-    without_memory: float = 0.07
+    data: float = 0.12
+    pictures: float = 0.40
+    path: float = 0.03
+    memory: float = 0.11
+    without_memory: float = 0.06
 
     def __post_init__(self) -> None:
         """Refuse shares that are nothing, or that leave no time for what has no share."""
