@@ -72,10 +72,16 @@ def test_it_finds_what_the_reference_finds(device, seed, count, spread_m, radius
     row_GK, far_GK = asked(pose_G3, at_hand, k, device, **filters)
     for (x, y, yaw), rows, far in zip(pose_G3, row_GK, far_GK):
         place = Place(x, y, 0.0, yaw)
-        expected = reference.query_batch([Query(k=k, place=place, rank_by="pose", time_max_ns=NEWEST_NS, **filters)])[0]
+        query = Query(k=count, place=place, rank_by="pose", time_max_ns=NEWEST_NS, **filters)
+        expected = reference.query_batch([query])[0]
+        far_of = {record.id: far_m for record, far_m in zip(expected.records, expected.distances_K)}
         known = rows >= 0
-        assert id_N[rows[known]].tolist() == [record.id for record in expected.records]
-        np.testing.assert_allclose(far[known], expected.distances_K, rtol=1e-12, atol=1e-12)
+        found = id_N[rows[known]].tolist()
+        # Equal but for rounding, two may change places; else the order is the reference's, that of ids where equal.
+        np.testing.assert_allclose(far[known], expected.distances_K[:k], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose([far_of[each] for each in found], far[known], rtol=1e-12, atol=1e-12)
+        assert sorted(zip(far[known], found)) == list(zip(far[known], found))
+        assert len(set(found)) == len(found)
         assert np.isinf(far[~known]).all()
         assert not known[int(known.sum()) :].any()
 
