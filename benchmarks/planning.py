@@ -7,14 +7,15 @@ import json
 import math
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.planning_drives import KINDS, TASKS
+from benchmarks.planning_drives import KINDS, METHODS, TASKS
 from benchmarks.planning_figures import summarised
-from benchmarks.planning_methods import METHODS
+from benchmarks.planning_methods import METHODS as WITHOUT_POLICIES
 from benchmarks.planning_store import Store, StoreError, by_task
 from benchmarks.planning_work import Asked, learn, ordered, work
 
@@ -29,7 +30,7 @@ def evaluate(options: argparse.Namespace, folder: Path) -> Store:
         StoreError: A store holds drives that were made under other conditions.
     """
     until_s = math.inf if options.within is None else time.time() + options.within
-    asked = Asked(options.artifact, options.look, options.training_drives, folder)
+    asked = Asked(options.artifact, options.look, options.training_drives, folder, tuple(_policies(options)))
     store = Store(folder, asked.about())
     for other in options.merge:
         print(f"{other}: {store.take(other)} new drives", file=sys.stderr)
@@ -55,6 +56,15 @@ def figures(store: Store, options: argparse.Namespace) -> tuple[dict[str, Any], 
     return summarised(found), raw
 
 
+def _policies(options: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+    for name in ("policy", "policy_without_memory"):
+        folder = getattr(options, name)
+        if folder is not None:
+            yield name, folder.resolve()
+        elif name in options.methods:
+            raise StoreError(f"method {name} needs --{name.replace('_', '-')} FOLDER, as 'wm train' leaves it")
+
+
 def _shard(text: str) -> tuple[int, int]:
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
@@ -71,8 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--goals", type=int, default=20, help="goals in each building")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(WITHOUT_POLICIES))
     parser.add_argument("--training-drives", type=int, default=12, help="for what learns by imitation")
+    parser.add_argument("--policy", type=Path, help="exported policy that method policy drives with")
+    parser.add_argument("--policy-without-memory", type=Path, help="and method policy_without_memory")
     parser.add_argument("--jobs", type=int, default=1, help="processes that drive at a time")
     parser.add_argument("--shard", type=_shard, default=(0, 1), help="NUMBER/COUNT: every COUNTth drive from NUMBER on")
     parser.add_argument("--within", type=float, help="begin no drive after so many seconds; 0: only sum up")

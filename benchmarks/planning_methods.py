@@ -6,9 +6,10 @@ Shape suffixes: N = memories, D = latent size, F = feature size, A = action size
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -38,11 +39,12 @@ _ROUTE = 3
 
 @dataclass(frozen=True)
 class Lap:
-    """What the robot remembers of a building: poses [N, 3], latents [N, D] and looks [N, F] of one lap."""
+    """What is remembered of one lap of a building: poses [N, 3], latents [N, D], looks [N, F], commands [N, A]."""
 
     pose_N3: np.ndarray
     latent_ND: np.ndarray
     look_NF: np.ndarray
+    action_NA: np.ndarray
 
     @cached_property
     def ground(self) -> Ground:
@@ -99,7 +101,8 @@ class Eyes:
         kept = list(simulate(seed, LAP_S, image_size=(SIDE, SIDE), changes=changes))[::KEPT_EVERY]
         images = [step.image_HWC for step in kept]
         poses = np.array([step.pose for step in kept])
-        return Lap(poses, np.stack([self.latent(i) for i in images]), np.stack([self.look(i) for i in images]))
+        latents, looks = (np.stack([see(image) for image in images]) for see in (self.latent, self.look))
+        return Lap(poses, latents, looks, np.stack([step.action_A for step in kept]))
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,14 @@ class Robot:
         eyes: Its encoders.
         cloned: Policy that was cloned.
         inverse: Inverse model.
+        policies: Folders of exported policies, by method.
     """
 
     artifact: Artifact
     eyes: Eyes
     cloned: Steering
     inverse: Steering
+    policies: Mapping[str, Path] = field(default_factory=dict)
 
     def vehicle(self) -> Vehicle:
         """Return its motion, standing."""

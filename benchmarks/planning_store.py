@@ -84,9 +84,12 @@ class Store:
         path = self.folder / LAPS / f"{building}-{kind.replace(' ', '-')}.npz"
         if not path.is_file():
             lap = make()
-            _written(path, lambda at: np.savez(at, pose=lap.pose_N3, latent=lap.latent_ND, look=lap.look_NF))
+            _written(
+                path,
+                lambda at: np.savez(at, pose=lap.pose_N3, latent=lap.latent_ND, look=lap.look_NF, action=lap.action_NA),
+            )
         with np.load(path) as held:
-            return Lap(held["pose"], held["latent"], held["look"])
+            return Lap(held["pose"], held["latent"], held["look"], held["action"])
 
     @property
     def has_learned(self) -> bool:

@@ -38,19 +38,23 @@ class Asked:
         look: Whose features tell places apart; empty: the latents do.
         training_drives: Drives that imitation learns from.
         store: Folder of what is kept.
+        policies: Folders of exported policies, by method.
     """
 
     artifact: str
     look: str
     training_drives: int
     store: Path
+    policies: tuple[tuple[str, Path], ...] = ()
 
     def about(self) -> dict[str, Any]:
         """Return what drives depend on."""
         look = load_artifact(self.look).manifest.encoder_id if self.look else ""
         model = load_artifact(self.artifact).manifest
+        # Policies are added to a store as they come, each under a name of its own.
         return {
-            "encoder_id": model.encoder_id, "files": model.files, "look": look, "training_drives": self.training_drives
+            "encoder_id": model.encoder_id, "files": model.files, "look": look,
+            "training_drives": self.training_drives, "laps": "poses, latents, looks, commands",
         }  # fmt: skip
 
 
@@ -91,7 +95,7 @@ class Driver:
         self._eyes = Eyes(Encoder(artifact), Encoder(load_artifact(asked.look)) if asked.look else None)
         weights = self._store.learned() if self._store.has_learned else {}
         learned = {name: _steering(artifact, weights, name, reads_time) for name, reads_time in _LEARNED.items()}
-        self.robot = Robot(artifact, self._eyes, **learned)
+        self.robot = Robot(artifact, self._eyes, **learned, policies=dict(asked.policies))
         self._lap = lru_cache(maxsize=64)(self._remembered)
 
     def recorded(self, seed: int) -> Recorded:

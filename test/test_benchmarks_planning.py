@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.planning import FIRST_OF_ALL
-from benchmarks.planning_drives import TASKS, Drive, Job
+from benchmarks.planning_drives import METHODS, TASKS, Drive, Job
 from benchmarks.planning_figures import paired, summarised, summary
-from benchmarks.planning_methods import METHODS
 from benchmarks.planning_store import Store, StoreError, by_task
 from benchmarks.planning_work import Asked, ordered, work
 
