@@ -59,7 +59,7 @@ def nearest_drive() -> NearestDrive:
         2,
         NearestDriveSettings(
             steps=params.chunk_steps, step_s=params.chunk_step_s, most_speed=params.high[0], most_rate=params.rate[0]
-        ),  # fmt: skip
+        ),
     )
 
 
