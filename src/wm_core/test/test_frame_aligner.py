@@ -133,3 +133,42 @@ def test_poses_of_two_frames_never_mix():
     states.pose(10 * NS_PER_S + 20 * MS, np.ones(3), IDENTITY, frame_id="odom")
     assert list(states.measured()) == []
     assert states.frame_id == "odom"
+
+
+class Wrong:
+    """A motion model of another robot: it expects so much more than is driven."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def reset(self):
+        pass
+
+    def observe(self, stamp_ns, pose, action_A):
+        pass
+
+    def ahead(self, actions, span_s):
+        return np.array([self.factor * span_s, 0.0, 0.0]), np.full(3, 0.01)
+
+
+def driven(motion) -> list[float]:
+    """What is missed of each frame [m]: 1 m/s straight on, poses at 20 Hz that come 70 ms late."""
+    states: FrameAligner[int] = FrameAligner(2, 0.05, motion, Waits(action_wait_s=0.0))
+    missed = []
+    for row in range(40):
+        if row >= 2:
+            states.pose((row - 2) * 50 * MS + NS_PER_S, np.array([(row - 2) * 0.05, 0.0, 0.0]), IDENTITY)
+        states.frame(row, row * 50 * MS + NS_PER_S, steady_ns=0)
+        for state in states.ready(0):
+            if state.pose.status is PoseStatus.PREDICTED:
+                missed.append(abs(state.pose.position[0] - row * 0.05))
+                assert row < 6 or 0.0 < state.pose.errors[0] < 0.1 or missed[-1] < 1e-9
+        list(states.measured())
+    return missed
+
+
+def test_a_model_that_expects_worse_than_going_on_as_it_was_is_left():
+    right, wrong = driven(Wrong(1.0)), driven(Wrong(1.8))
+    assert max(right) < 1e-9
+    assert min(wrong[:5]) > 0.03
+    assert max(wrong[12:]) < 1e-6
