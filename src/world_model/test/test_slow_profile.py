@@ -112,12 +112,20 @@ def test_short_stretches_say_nothing_and_the_verdict_is_that_of_plain_means():
 
 
 def test_the_background_process_gets_copies_and_outlives_its_parent(tmp_path, monkeypatch):
-    started = []
-    monkeypatch.setattr(slow_profile.os, "posix_spawn", lambda _, *given, **more: started.append((given[0], more)))
-    profile, source, episode = Profile(tmp_path / "robot"), load_artifact(TINY), circling(200)
-    slow_profile.start_in_background([episode.cut(0.0, 6.0)], [episode.cut(6.0, 99.0)], source, profile)
+    started, profile = [], Profile(tmp_path / "robot")
+
+    class Process:
+        pid = 4711
+
+        def __init__(self, command, **more):
+            started.append((command, more))
+
+    monkeypatch.setattr(slow_profile.subprocess, "Popen", Process)
+    source, episode = load_artifact(TINY), circling(200)
+    pid = slow_profile.start_in_background([episode.cut(0.0, 6.0)], [episode.cut(6.0, 99.0)], source, profile)
     ((command, more),) = started
-    assert more["setsid"]
+    assert pid == 4711
+    assert more["start_new_session"]
     data = EpisodeSet(next(profile.folder.glob(".slow-*")))
     assert (len(data.names("train")), len(data.names("valid"))) == (1, 1)
     at = command.index("--profile")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -106,11 +107,11 @@ def start_in_background(
     command = [sys.executable, "-m", "world_model.cli", "slow", "adapt", "--data", str(path), "--discard-data"]
     command += ["--artifact", str(artifact.path), "--profile", f"{profile.folder.resolve()}/", f"--nice={_NICENESS}"]
     command += ["--set", f"predictor_steps={STEPS}"]
-    said = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
-    files += [(os.POSIX_SPAWN_OPEN, number, str(profile.folder / _LOG), said, 0o644) for number in (1, 2)]
-    # Not of ``subprocess``: nobody here waits for it.
-    return os.posix_spawn(sys.executable, command, os.environ, file_actions=files, setsid=True)
+    with (profile.folder / _LOG).open("ab") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    # Nobody here waits for it, and that is no oversight to warn of.
+    process.returncode = 0
+    return process.pid
 
 
 def _new_folder(folder: Path) -> Path:
