@@ -12,9 +12,10 @@ from world_model.data.episodes import Episode
 from world_model.errors import ArtifactError, ProfileError
 from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.bases import see
-from world_model.evaluation.runner import forecast_episode
+from world_model.evaluation.runner import forecast_episode, known_to, run_online
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.fitting import FeatureCollector, save_projection, saved_projection
+from world_model.runtime.handed_on import Learned
 from world_model.runtime.past import Past, Seen
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.profile import Profile
@@ -181,3 +182,34 @@ def test_a_projection_of_the_profile_is_in_use_from_the_first_frame(artifact):
 def test_a_short_episode_has_no_unit(artifact):
     (only,) = forecast_episode(circling(80), artifact, (1, 20), only_ours=True)
     assert not only.has_unit
+
+
+@pytest.mark.slow
+def test_a_second_start_keeps_memories_and_begins_with_what_experts_handed_on(artifact):
+    episode, start_s = circling(520, loop=420), 21.0
+    again = round(start_s / 0.05)
+
+    def runs(**more):
+        (run, *_) = forecast_episode(
+            episode, artifact, (1, 20), known_future=False, start_s=start_s, only_ours=True, projection=own, **more
+        )
+        return run.forecast
+
+    own = see(artifact, episode, frames=150).stretches[-1].projection
+    assert own.is_fitted
+    on, anew = runs(), runs(anew=True)
+    assert np.array_equal(on["ours"][:again], anew["ours"][:again])
+    assert not np.array_equal(on["ours"][again + 1 :], anew["ours"][again + 1 :])
+    # What is remembered is there at once, what was usual is not.
+    nearest = "nearest memory at forecast pose"
+    assert np.isfinite(anew[nearest][again:]).all()
+    assert not np.array_equal(anew["persistence"][again + 40 :], anew[nearest][again + 40 :])
+    first_D = own.project(artifact.features().encode(episode.image_TSSC[again : again + 1]))[0]
+    assert anew["running mean"][again, 0] == pytest.approx(first_D, abs=1e-4)
+    learned = run_online(
+        episode, known_to(artifact, episode), see(artifact, episode, own=own), artifact, (1, 20), known_future=False
+    ).learned
+    begun = runs(anew=True, experts=learned)
+    assert np.abs(begun["running mean"][again, 0] - on["running mean"][again, 0]).max() < 0.2 * np.abs(first_D).max()
+    foreign = Learned({**learned.entries, "encoder_id": "another"}, learned.arrays)
+    assert np.array_equal(runs(anew=True, experts=foreign)["ours"], anew["ours"])
