@@ -154,7 +154,7 @@ def draw(columns: Mapping[str, Tensor], names: list[str], batch: int, rng: np.ra
     return [columns[name][rows] for name in names]
 
 
-def _judge(loop: Loop, losses: PolicyLosses, columns: Columns, last: dict[str, float]) -> dict[str, float]:
+def _judge(loop: Loop, losses: PolicyLosses, columns: Columns, last: dict[str, float]) -> Mapping[str, float]:
     count = len(columns[losses.names[0]])
     size = min(_PARTS_AT_ONCE, count)
     starts = range(0, count - size + 1, size)

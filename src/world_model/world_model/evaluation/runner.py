@@ -103,9 +103,7 @@ def forecast_episode(
 ) -> list[EpisodeForecasts]:
     """Return every predictor's forecasts of one episode, one entry for each basis that its latents are in.
 
-    The predictor is told the poses that the graph would have known at that moment, expected ones where they were not
-    measured yet, and the memory keeps the measured ones that followed: what had arrived by then decides.
-
+    The predictor is told expected poses where none was measured yet; the memory keeps the measured ones that followed.
     Rows of another basis than an entry's are not judged in it, nor forecasts whose time comes in another.
 
     Args:
@@ -129,38 +127,51 @@ def forecast_episode(
         ConfigError: ``without`` names no part.
         DataError: The episode lacks something the encoder takes.
     """
-    step_s = artifact.manifest.step_s
     seen = see(artifact, episode, own=projection) if seen is None else seen
     known = known_to(artifact, episode)
-    run = partial(run_online, episode, seen=seen, artifact=artifact, horizons=horizons, known_future=known_future)
     second_T = (episode.stamp_T - episode.stamp_T[0]) * 1e-9
     again = int(np.searchsorted(second_T, start_s)) if anew else None
+    run = partial(run_online, episode, seen=seen, artifact=artifact, horizons=horizons, known_future=known_future)
     run = partial(run, motion_state=motion_state, experts=experts, again=again)
     ours = run(known=known)
-    forecast = _of_one_run(ours, _as_it_came(seen))
-    if not only_ours:
-        forecast["ours, pose noise"] = run(known=with_noise(known, noise_seed)).latent_THD
-    if artifact.has("without_memory") and not only_ours:
-        forecast["without memory"] = run(known=known, use_memory=False).latent_THD
-    for part in without:
-        # Evidence comes after the network, which knows nothing of it: no run of its own is needed.
-        off_THD = ours.network_THD if part == EVIDENCE else run(known=known, without=(part,)).latent_THD
-        forecast[name_without(part)] = off_THD
-    if ridge_HFD is not None and len(seen.stretches) == 1:
-        forecast["ridge regression"] = _by_ridge(seen.stretches[0].latent_TD, episode, ridge_HFD)
-    row_TH, part_TH = targets(np.asarray(episode.stamp_T), horizons, step_s)
+    forecast = _of_one_run(ours, _as_it_came(seen)) | _of_runs_without(ours, run, known, without)
+    forecast |= {} if only_ours else _of_other_runs(artifact, run, known, noise_seed)
+    forecast |= {} if ridge_HFD is None else _of_ridge(seen, episode, ridge_HFD)
+    row_TH, part_TH = targets(np.asarray(episode.stamp_T), horizons, artifact.manifest.step_s)
     judged_T = (second_T >= start_s) & (np.arange(len(episode)) >= burn_in)
     revisit_TH = _revisits(episode, known, seen.stretches[0].latent_TD, np.where(part_TH > 0.5, row_TH + 1, row_TH))
-    whole = EpisodeForecasts(
-        episode.name, _as_it_came(seen), np.empty(0), row_TH, forecast, ours.gate_TH, revisit_TH, judged_T, part_TH
-    )
+    said = forecast, ours.gate_TH, revisit_TH, judged_T, part_TH
+    whole = EpisodeForecasts(episode.name, _as_it_came(seen), np.empty(0), row_TH, *said)
     return [_within(whole, stretch) for stretch in seen.stretches]
 
 
-def _by_ridge(latent_TD: np.ndarray, episode: Episode, ridge_HFD: np.ndarray) -> np.ndarray:
-    """Return the forecasts of ridge regression, [T, H, D]."""
-    feature_TF = ridge_features(latent_TD, np.asarray(episode.action_TA))
-    return np.asarray(np.einsum("tf,hfd->thd", feature_TF, ridge_HFD), np.float32)
+def _of_runs_without(
+    ours: OnlineRun, run: Callable[..., OnlineRun], known: Known, without: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Return the forecasts of one more run for each part that is switched off."""
+    # Evidence comes after the network, which knows nothing of it: no run of its own is needed.
+    return {
+        name_without(part): ours.network_THD if part == EVIDENCE else run(known=known, without=(part,)).latent_THD
+        for part in without
+    }
+
+
+def _of_other_runs(
+    artifact: Artifact, run: Callable[..., OnlineRun], known: Known, noise_seed: int
+) -> dict[str, np.ndarray]:
+    """Return the forecasts with extra pose noise, and those of the network that was trained without memory."""
+    forecast = {"ours, pose noise": run(known=with_noise(known, noise_seed)).latent_THD}
+    if artifact.has("without_memory"):
+        forecast["without memory"] = run(known=known, use_memory=False).latent_THD
+    return forecast
+
+
+def _of_ridge(seen: SeenEpisode, episode: Episode, ridge_HFD: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the forecasts of ridge regression, [T, H, D]; none where the basis changed on the way."""
+    if len(seen.stretches) != 1:
+        return {}
+    feature_TF = ridge_features(seen.stretches[0].latent_TD, np.asarray(episode.action_TA))
+    return {"ridge regression": np.asarray(np.einsum("tf,hfd->thd", feature_TF, ridge_HFD), np.float32)}
 
 
 def _as_it_came(seen: SeenEpisode) -> np.ndarray:

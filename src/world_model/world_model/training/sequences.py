@@ -135,9 +135,7 @@ def build_sequence(
     extra: ExtraErrors | None = None,
     table: StateTable | None = None,
 ) -> TrainingSequence:
-    """Return an episode with everything its memory would have answered, step by step.
-
-    An episode of another rate is brought on the model's step first; the memory keeps what was really seen.
+    """Return an episode, on the model's step, with all that its memory of what was really seen would have answered.
 
     Args:
         episode: Aligned episode.
@@ -146,8 +144,7 @@ def build_sequence(
         retrieval: Which memories are asked for.
         steps: Horizons in steps.
         step_s: Step of the model [s].
-        known: What the graph knew of the poses when each frame came, and what its memory kept; default: the measured
-            poses.
+        known: What the graph knew of the poses at each frame, and what its memory kept; default: the measured poses.
         path: Network whose path foresight corrects the expected motion where the future is not known.
         known_future: See ``expected_motion``.
         extra: Errors added to the expected pose.
@@ -159,31 +156,28 @@ def build_sequence(
     episode, latent_TD = stepped.episode, stepped.latent_TD
     moved_TH3, smooth_T3, known_T = expected_motion(episode, motion, steps, step_s, known_future)
     horizons_s = [step * step_s for step in steps]
-    own_TH3 = _pose_errors(moved_TH3, episode)
-    std_TH3 = np.broadcast_to(expected_error(motion, horizons_s), moved_TH3.shape)
+    std_TH3, own_TH3 = expected_error(motion, horizons_s), _pose_errors(moved_TH3, episode)
     if path is not None and not known_future:
         moved_TH3, std_TH3 = _foreseen(path, episode, latent_TD, moved_TH3, horizons_s, retrieval)
-    std_TH3 = std_TH3 if own_TH3 is None else np.hypot(std_TH3, own_TH3)
+    std_TH3 = np.hypot(std_TH3, np.zeros_like(moved_TH3) if own_TH3 is None else own_TH3)
     if extra is not None:
         moved_TH3, std_TH3 = extra.added(moved_TH3, std_TH3, steps, step_s)
-    stamp_T = np.array(episode.stamp_T)
+    stamp_T, action_TA = np.array(episode.stamp_T), np.array(episode.action_TA)
     pose_T3 = np.where(known_T[:, None], smooth_T3, np.nan)
     motion_THM = motion_features(np.where(known_T[:, None, None], moved_TH3, np.nan), std_TH3, retrieval)
-    successor_HND, successor_valid_HN = _successors(table, horizons_s, step_s)
     expected_TH3 = _moved(pose_T3, moved_TH3)
     return TrainingSequence(
         episode.name,
         latent_TD,
-        np.array(episode.action_TA),
+        action_TA,
         stamp_T,
         np.asarray(episode.pose_T4),
         motion_THM,
         expected_TH3,
         table,
         *_anticipated(table, expected_TH3, stamp_T, retrieval),
-        *_appearance(table, pose_T3, latent_TD, stamp_T, np.asarray(episode.action_TA), retrieval),
-        successor_HND,
-        successor_valid_HN,
+        *_appearance(table, pose_T3, latent_TD, stamp_T, action_TA, retrieval),
+        *_successors(table, horizons_s, step_s),
         revisits(table, pose_T3, stamp_T, retrieval.exclude_recent_s),
         stepped.measured_T,
     )
