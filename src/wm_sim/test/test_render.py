@@ -8,7 +8,9 @@ import pytest
 
 from wm_sim import FIELD_OF_VIEW_DEG, WorldConfig, make_building
 from wm_sim.building import CELL_M
+from wm_sim.eye import Eye
 from wm_sim.render import Renderer
+from wm_sim.settings import DEFAULT_CAMERA
 from wm_sim.things import make_things
 
 EMPTY = WorldConfig(furniture_count=0, movable_count=0)
@@ -148,8 +150,9 @@ def test_places_look_different(empty_building):
 
 @pytest.mark.parametrize("size", [(4, 64), (64, 5000), (0, 0)])
 def test_impossible_picture_size_is_refused(empty_building, size):
+    things = make_things(empty_building, EMPTY, 0)
     with pytest.raises(ValueError, match="8 to 2160 pixels"):
-        renderer_of(empty_building, size)
+        Eye(empty_building, things, size, None, DEFAULT_CAMERA)
 
 
 @pytest.mark.slow

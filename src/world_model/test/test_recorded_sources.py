@@ -62,14 +62,14 @@ def test_a_type_without_a_wheel_is_read_by_the_recordings_own_definition(tmp_pat
         ns = T0 + i * STEP
         recorder.picture(ns, i)
         drive = recorder.types["ackermann_msgs/msg/AckermannDrive"](-0.01 * i, 0.0, 0.1 * i, 0.0, 0.0)
-        # Recorded 60 ms late, but stamped: it belongs to its own frame.
+        # Stamped, and here 60 ms after its frame: it counts from the second frame after that on.
         recorder.events.append(
             (ns + 60_000_000, "/drive", "ackermann_msgs/msg/AckermannDriveStamped",
              recorder.types["ackermann_msgs/msg/AckermannDriveStamped"](recorder.header(ns - 45_000_000), drive))
         )  # fmt: skip
     (episode,) = read_recording(recorder.write(), BagOptions(image_size=8)).episodes
-    np.testing.assert_allclose(episode.action_TA[5:, 0], 0.1 * np.arange(4, COUNT - 1), rtol=1e-5)
-    np.testing.assert_allclose(episode.action_TA[5:, 1], -0.01 * np.arange(4, COUNT - 1), rtol=1e-5)
+    np.testing.assert_allclose(episode.action_TA[5:, 0], 0.1 * np.arange(3, COUNT - 2), rtol=1e-5)
+    np.testing.assert_allclose(episode.action_TA[5:, 1], -0.01 * np.arange(3, COUNT - 2), rtol=1e-5)
 
 
 def test_depth_proprioception_and_the_camera_come_along(tmp_path):

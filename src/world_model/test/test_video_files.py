@@ -55,7 +55,7 @@ def test_every_picture_has_the_pose_of_its_own_time_at_any_rate(tmp_path, step_m
     np.testing.assert_allclose(episode.pose_T4[:, 0], times_ms / 1000, atol=1e-6)
     np.testing.assert_allclose(episode.pose_T4[:, 3], 0.1 * times_ms / 1000, atol=1e-6)
     np.testing.assert_allclose(episode.image_TSSC.mean((1, 2, 3)), LEVELS[:20], atol=2)
-    in_force = np.floor((times_ms / 1000 + 0.02) / 0.25)
+    in_force = np.floor(times_ms / 250)
     np.testing.assert_allclose(episode.action_TA[:, 0], in_force)
     assert account.step_s == pytest.approx(step_ms / 1000)
     assert not account.is_partial
