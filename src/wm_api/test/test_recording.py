@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from wm_api.memories import FileMemory
+from wm_api.models import Models
+from wm_api.own_basis import in_own_basis
 from wm_api.recording import Player, Recorded
 from wm_api.serve import EXIT_CONFIGURATION, main
 from wm_api.sources import open_world
@@ -17,7 +20,10 @@ from wm_api.testing import running
 from wm_api.world import World
 from wm_core.images import prepare_image
 from wm_testing.episodes import circling_episode
+from wm_testing.features import make_feature_artifact
 from world_model.errors import DataError
+from world_model.evaluation.bases import see
+from world_model.runtime.artifacts import load_artifact
 
 CAR = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "donkeycar_laps" / "bag"
 _DEADLINE_S = 120.0
@@ -99,6 +105,29 @@ def test_each_time_it_plays_is_as_the_first(models, monkeypatch):
         assert kept.stats().memory_count <= len(circles)
         assert world.live.newest["stamp_ns"] <= circles.stamp_T[-1]
     player.stop()
+
+
+@pytest.mark.slow
+def test_it_plays_in_the_basis_that_its_robot_would_have_fitted(tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    make_feature_artifact(tmp_path)
+    artifact, circles = load_artifact(tmp_path), circling_episode(seconds=12.0, size=64)
+    live = see(artifact, circles, frames=100).stretches[1].projection
+    monkeypatch.setattr("world_model.data.simulated.simulate_episode", lambda run: circles)
+    monkeypatch.setattr("wm_api.recording.in_own_basis", partial(in_own_basis, frames=100))
+    world = World(Models(artifact), kept := FileMemory())
+    player = Player(world, Recorded(None, speed=100.0, is_repeated=False), kept)
+    with running(world) as service:
+        player.start()
+        until(lambda: "ended" in states(world))
+        assert states(world) == ["reading", "basis", "playing", "ended"]
+        assert world.live.newest["encoder_id"] == live.encoder_id != artifact.manifest.encoder_id
+        (match,) = service.http.post("/memory/query", json={"latent": "now", "k": 1}).json()["matches"]
+        assert match["record"]["encoder_id"] == live.encoder_id
+    player.stop()
+    assert not player.refused
+    assert in_own_basis(artifact, [circles], 10_000) is artifact, "too few"
+    assert in_own_basis(load_artifact("artifact://tiny"), [circles], 100).projection is None
 
 
 def test_a_recording_that_is_none_is_told_and_ends_nothing(models, tmp_path):

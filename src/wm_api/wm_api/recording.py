@@ -17,10 +17,12 @@ import numpy as np
 
 from wm_api.imagining import Found
 from wm_api.memories import FileMemory
+from wm_api.models import Models
+from wm_api.own_basis import in_own_basis
 from wm_api.showing import Showing, error_entry, forecast_entries
 from wm_api.world import World
 from wm_core.bags import Bag, BagError, BagMessage, header_stamp_ns
-from wm_core.errors import FrameError, MessageError
+from wm_core.errors import FrameError, MessageError, ProjectionError
 from wm_core.images import picture_from_msg
 from wm_core.memory.errors import QueryError, RecordError
 from wm_core.memory.query import Place
@@ -30,6 +32,7 @@ from wm_core.se2 import Pose2
 from world_model.data.bags import BagOptions, Recording, read_recording, unusable
 from world_model.data.episodes import Episode
 from world_model.errors import DataError
+from world_model.runtime.fitting import FRAMES
 from world_model.runtime.metrics import ErrorTracker
 from world_model.runtime.prediction import Observation
 from world_model.runtime.predictor import Predictor
@@ -155,7 +158,8 @@ class Player:
         self._say("reading", self._recorded.name)
         try:
             episodes = self._simulated() if self._recorded.path is None else self._read(self._recorded.path)
-        except (DataError, BagError) as error:
+            self._take_basis(episodes)
+        except (DataError, BagError, ProjectionError) as error:
             self._say("failed", str(error))
             return
         is_first = True
@@ -166,6 +170,16 @@ class Player:
                 self._play(episode)
             is_first = False
         self._say("ended")
+
+    def _take_basis(self, episodes: Sequence[Episode]) -> None:
+        """Go on in the recording's own basis, unless a memory says which."""
+        loaded = self._world.models.artifact
+        artifact = in_own_basis(loaded, episodes) if self._kept is not None else loaded
+        if artifact is loaded:
+            return
+        self._world.change_models(Models(artifact))
+        self._predictor = Predictor(artifact)
+        self._say("basis", f"fitted on the first {FRAMES} frames in motion: {artifact.manifest.encoder_id}")
 
     def _simulated(self) -> Sequence[Episode]:
         # Drawing a building is for those who ask for it.

@@ -1,0 +1,47 @@
+"""The basis that a robot would have fitted on its own pictures, for a recording that is served alone.
+
+Shape suffixes: F = numbers of a feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from world_model.data.episodes import Episode
+from world_model.runtime.artifacts import Artifact
+from world_model.runtime.features import FeatureNetwork
+from world_model.runtime.fitting import FRAMES, FeatureCollector
+
+_BATCH = 32
+
+
+def in_own_basis(artifact: Artifact, episodes: Sequence[Episode], frames: int = FRAMES) -> Artifact:
+    """Return the artifact in the basis of a recording's first half-minute of driving.
+
+    The robot itself drives that half-minute in the fixed basis and changes then; a recording that is read whole need
+    not. It stays as it is where it makes no features, or where the recording has too few of a camera that moves.
+
+    Args:
+        artifact: As it was loaded.
+        episodes: What was recorded, in its order.
+        frames: How many features are enough.
+
+    Raises:
+        ProjectionError: The features are all alike.
+    """
+    if artifact.projection is None:
+        return artifact
+    network = artifact.features()
+    collector = FeatureCollector(network.space, frames)
+    if not any(collector.add(code_F) for code_F in _codes(network, episodes)):
+        return artifact
+    return artifact.bound_to(collector.fit(artifact.manifest.z_dim))
+
+
+def _codes(network: FeatureNetwork, episodes: Iterable[Episode]) -> Iterator[np.ndarray]:
+    """Yield the features of all frames, [F] each, as far as they are asked for."""
+    for episode in episodes:
+        for row in range(0, len(episode), _BATCH):
+            yield from network.encode(np.array(episode.image_TSSC[row : row + _BATCH]))
