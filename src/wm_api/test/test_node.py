@@ -21,6 +21,7 @@ from spatial_memory.node import SpatialMemory
 from wm_api.client import events_of
 from wm_api.node import WmApi
 from wm_api.params import WmApiParams
+from wm_api.pictures import jpeg_of
 from wm_api.testing import START_NS, STEP_NS, Z_DIM, line_record
 from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import LatentForecast, LatentPrediction, LatentState, PredictionError
@@ -164,6 +165,25 @@ def test_the_memory_of_the_graph_answers(graph):
     away = graph.ask("GET", "/memory/stats")
     assert away.status_code == 503
     assert "retry-after" in away.headers
+
+
+@pytest.mark.slow
+def test_what_the_graph_s_memory_keeps_of_a_place_is_shown(graph):
+    memory: CellMemory = graph.memory._memory
+    kept, other = memory.insert([line_record(at, graph.encoder_id) for at in (1, 2)])
+    jpeg = jpeg_of(np.full((64, 64, 3), 200, np.uint8))
+    memory.thumbnails.keep({kept: jpeg})
+    graph.until(lambda: memory.thumbnails.get([kept]))
+    shown = graph.ask("GET", f"/frames/remembered/{kept}.jpg")
+    assert shown.status_code == 200
+    assert shown.content == jpeg
+    # Of the other nothing is kept: it looks as its latent decodes.
+    assert graph.ask("GET", f"/frames/remembered/{other}.jpg").content not in (jpeg, b"")
+    found = {}
+    asking = threading.Thread(target=lambda: found.update(graph.node.world.memory.pictures([other, kept, 10**9])))
+    asking.start()
+    graph.until(lambda: not asking.is_alive())
+    assert found == {kept: jpeg}
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ from wm_interfaces.srv import (
     MemoryStats,
     MemoryWindow,
     QueryMemoryBatch,
+    RecallMemory,
     RestoreMemory,
     SnapshotMemory,
     TransformMemory,
@@ -46,8 +47,11 @@ from world_model.runtime.retrieved import Memory
 _SERVICES: Mapping[str, Any] = {
     "query_batch": QueryMemoryBatch, "stats": MemoryStats, "window": MemoryWindow, "insert": InsertMemory,
     "delete": DeleteMemory, "transform": TransformMemory, "snapshot": SnapshotMemory, "restore": RestoreMemory,
+    "recall": RecallMemory,
 }  # fmt: skip
 _USUAL_RADIUS_M = 2.0
+# As many as the memory recalls at a time.
+_MOST_RECALLED = 256
 _MOST_SEEN = 4096
 _HELD_S = 2.0
 _MOST_HELD = 20_000
@@ -136,6 +140,16 @@ class GraphMemory:
                 asked.append(_at(Place(seen.x, seen.y, seen.z, seen.yaw), seen.stamp_ns))
         found = {each.id: each for matches in (self.query_batch(asked) if asked else ()) for each in matches.records}
         return [found[record_id] for record_id in ids if record_id in found]
+
+    def pictures(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """Return pictures of records; see ``ServedMemory``."""
+        found: dict[int, bytes] = {}
+        for at in range(0, len(ids), _MOST_RECALLED):
+            request = RecallMemory.Request(ids=list(ids[at : at + _MOST_RECALLED]), pictures=True)
+            answer = self._call("recall", request)
+            pairs = zip(answer.records, answer.pictures_of)
+            found |= {record.id: bytes(picture.data) for record, picture in pairs if len(picture.data)}
+        return found
 
     def stats(self) -> Stats:
         """Return how the memory is doing."""

@@ -58,6 +58,9 @@ class ServedMemory(Protocol):
     def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
         """Return records by id; those that are not held are left out."""
 
+    def pictures(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """Return what was seen at records, as JPEG files by id: of those of which a picture is kept."""
+
     def stats(self) -> Stats:
         """Return how the memory is doing."""
 
@@ -120,6 +123,10 @@ class FileMemory:
     def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
         """Return records by id; see ``ServedMemory``."""
         return self.memory.get(ids)
+
+    def pictures(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """Return pictures of records; see ``ServedMemory``."""
+        return self.memory.thumbnails.get(ids)
 
     def stats(self) -> Stats:
         """Return how the memory is doing."""

@@ -217,11 +217,19 @@ class World:
         if self.models.has_decoder:
             pictures = self.models.decode(np.stack([each.latent_D for each in imagined]))
             return [(jpeg_of(picture), "decoded") for picture in pictures]
-        return [self._remembered(each.memory_ids) for each in imagined]
+        ids = list(dict.fromkeys(each for step in imagined for each in step.memory_ids))
+        jpeg_of_id = self._pictures_of(ids)
+        found = (next((jpeg_of_id[each] for each in step.memory_ids if each in jpeg_of_id), None) for step in imagined)
+        return [None if jpeg is None else (jpeg, "remembered") for jpeg in found]
 
-    def _remembered(self, ids: Sequence[int]) -> tuple[bytes, str] | None:
-        jpegs = (self.gallery.remembered(memory_id) for memory_id in ids)
-        return next(((jpeg, "remembered") for jpeg in jpegs if jpeg is not None), None)
+    def _pictures_of(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """Return the JPEGs of memories, of those that have one: as shown here, else as the memory keeps them."""
+        here = {each: self.gallery.remembered(each) for each in ids}
+        found = {each: jpeg for each, jpeg in here.items() if jpeg is not None}
+        missing = [each for each in ids if each not in found]
+        if self.memory is None or not missing:
+            return found
+        return found | self.memory.pictures(missing)
 
     def step_entries(self, imagined: Sequence[Imagined], images: str, rollout: str) -> list[dict[str, Any]]:
         """Return steps as JSON says them.
@@ -254,7 +262,7 @@ class World:
 
     def picture_of_memory(self, memory_id: int) -> bytes | None:
         """Return the JPEG of a memory: as it was seen, else as its latent decodes, or None."""
-        jpeg = self.gallery.remembered(memory_id)
+        jpeg = self._pictures_of([memory_id]).get(memory_id)
         if jpeg is not None or self.memory is None or not self.models.has_decoder:
             return jpeg
         records = self.memory.get([memory_id])
