@@ -209,7 +209,7 @@ def test_five_memories_that_agree_outweigh_a_place_that_looks_nearly_alike(make_
 
 def test_a_picture_between_two_memories_is_driven_to_where_it_was_seen(make_world):
     """Features change along the lane; the picture was taken 0.1 m beyond the memory that looks most like it."""
-    world = make_world(drive=True, reached_m=0.05)
+    world = make_world(drive=True, reached_m=0.15)
 
     def code(x):
         return [round(100 * math.cos(0.3 * x)), round(100 * math.sin(0.3 * x)), 0]
