@@ -21,7 +21,6 @@ from std_srvs.srv import Trigger
 
 from wm_ros.dispatcher import dispatching_executor
 from wm_ros.lean_executor import LeanExecutor
-from wm_ros.lookout import Lookout
 from wm_testing.nodes import ros_context  # noqa: F401
 
 LONGEST_S = 60.0
@@ -291,52 +290,6 @@ def test_a_context_that_ends_from_outside_ends_spinning(executor, node):
     threading.Timer(0.2, try_shutdown).start()
     with pytest.raises(ExternalShutdownException):
         executor.spin()
-
-
-def test_a_service_is_asked_once_more_after_what_seldom_is_ready_has_been(executor, node):
-    """The first call comes by way of the lookout, the others directly; both while messages keep the executor busy."""
-    answers = []
-    node.create_service(Trigger, "ask", lambda _request, response: response)
-    node.create_subscription(Float32MultiArray, "x", lambda _: None, 10)
-    publisher = node.create_publisher(Float32MultiArray, "x", 10)
-    client = node.create_client(Trigger, "ask")
-
-    def ask() -> None:
-        publisher.publish(Float32MultiArray(data=[1.0]))
-        # Who is found may not have found the asker yet: an answer can be lost.
-        if client.service_is_ready():
-            client.call_async(Trigger.Request()).add_done_callback(lambda future: answers.append(future.result()))
-
-    node.create_timer(0.005, ask, clock=STEADY)
-    spin_until(executor, node, lambda: len(answers) >= 5)
-
-
-def test_messages_do_not_call_the_lookout(ros_context, monkeypatch):  # noqa: F811
-    executor, node, sent, heard = LeanExecutor(), Node("tested"), [], []
-    was = Lookout.send
-    monkeypatch.setattr(Lookout, "send", lambda self, wait: (sent.append(1), was(self, wait)))
-    executor.add_node(node)
-    node.create_subscription(Float32MultiArray, "x", heard.append, 10)
-    publisher = node.create_publisher(Float32MultiArray, "x", 10)
-    node.create_timer(0.005, lambda: publisher.publish(Float32MultiArray(data=[1.0])), clock=STEADY)
-    spin_until(executor, node, lambda: len(heard) > 40)
-    assert len(sent) < 20
-    node.destroy_node()
-
-
-def test_a_call_to_a_closed_group_waits_until_that_opens(executor, node):
-    gate, answers = _Gate(), []
-    node.create_service(Trigger, "ask", lambda _request, response: response, callback_group=gate)
-    client = node.create_client(Trigger, "ask")
-
-    def ask() -> None:
-        if client.service_is_ready():
-            client.call_async(Trigger.Request()).add_done_callback(lambda _: answers.append(gate.is_open))
-
-    node.create_timer(0.05, ask, clock=STEADY)
-    node.create_timer(0.5, lambda: setattr(gate, "is_open", True), clock=STEADY)
-    spin_until(executor, node, lambda: bool(answers))
-    assert all(answers)
 
 
 @pytest.mark.slow

@@ -1,8 +1,6 @@
 """A single-threaded executor at about half the cost of rclpy's: what is waited on is kept, plain callbacks run at once.
 
-rclpy's gathers every entity anew for each wait, makes a task of each callback, and wakes itself up twice for it. A wait
-costs with each thing that it names, and most of what a node has is hardly ever ready: the services of parameters and
-lifecycle, events of the quality of service. Those are waited for by a thread of their own.
+rclpy's gathers every entity anew for each wait, makes a task of each callback, and wakes itself up twice for it.
 """
 
 from __future__ import annotations
@@ -11,12 +9,9 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from threading import get_ident
 from typing import Any
-from weakref import WeakSet
 
-from rclpy.action.server import ActionServer
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -24,8 +19,6 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.task import Task
 from rclpy.waitable import NumberOfEntities
-
-from wm_ros.lookout import Lookout
 
 try:
     from rclpy.event_handler import EventHandler
@@ -66,9 +59,6 @@ class LeanExecutor(SingleThreadedExecutor):
         self._has_changed = True
         self._spinning_thread: int | None = None
         self._held = ExitStack()
-        # Services and actions that were asked once are waited on directly from then on.
-        self._once_asked: WeakSet[Any] = WeakSet()
-        self._closed: list[Entry] = []
         self._rounds = 0
         super().__init__(context=context)
 
@@ -111,8 +101,6 @@ class LeanExecutor(SingleThreadedExecutor):
             Exception: Whatever a callback raised.
         """
         self._spinning_thread, self._has_changed = get_ident(), True
-        assert self._guard is not None
-        self._lookout: Lookout[Entry] = Lookout(self._context, self._guard.trigger)
         try:
             while self._is_on():
                 self._run_tasks()
@@ -122,7 +110,6 @@ class LeanExecutor(SingleThreadedExecutor):
                     self._serve(entry)
         finally:
             self._spinning_thread = None
-            self._lookout.close()
             self._held.close()
 
     def _is_on(self) -> bool:
@@ -149,11 +136,10 @@ class LeanExecutor(SingleThreadedExecutor):
     def _gather(self) -> None:
         """Hold everything that there is to wait on, so that nobody destroys it while it is waited on."""
         self._has_changed = False
-        self._lookout.call_back()
         self._held.close()
         self._entries: dict[str, list[Entry]] = {kind: [] for kind in _KINDS}
         self._waitables: list[Entry] = []
-        self._seldom: list[Entry] = []
+        counts = NumberOfEntities()
         for node in self.get_nodes():
             found = (node.timers, node.subscriptions, node.guards, node.clients, node.services)
             for kind, entities in zip(_KINDS, found):
@@ -161,42 +147,29 @@ class LeanExecutor(SingleThreadedExecutor):
                     self._hold(kind, entity, node)
             for waitable in node.waitables:
                 if self._enter(waitable):
+                    counts += waitable.get_num_entities()
                     is_plain = type(waitable.callback_group) in _PLAIN_GROUPS
-                    entry = Entry(waitable, None, node, self._take_waitable, is_plain, True)
-                    (self._seldom if self._is_seldom(waitable) else self._waitables).append(entry)
+                    self._waitables.append(Entry(waitable, None, node, self._take_waitable, is_plain, True))
         self._own = [guard for guard in (self._guard, self._sigint_gc) if guard and self._enter(guard.handle)]
         self._pointers = {
             kind: {entry.handle.pointer: entry for entry in entries} for kind, entries in self._entries.items()
         }
+        self._make_wait_set(counts)
+
+    def _make_wait_set(self, counts: NumberOfEntities) -> None:
         sizes = {kind: len(entries) for kind, entries in self._entries.items()}
-        sizes["guard_condition"] += len(self._own)
-        self._wait_set = self._make_wait_set(sizes, self._waitables)
-        self._add = {kind: getattr(self._wait_set, f"add_{kind}") for kind in _KINDS}
-        services = sum(entry.handle is not None for entry in self._seldom)
-        sizes = {**dict.fromkeys(_KINDS, 0), "service": services, "guard_condition": 1}
-        self._seldom_set = self._make_wait_set(sizes, [entry for entry in self._seldom if entry.handle is None])
-
-    def _is_seldom(self, entity: Any, kind: str = "") -> bool:
-        if isinstance(entity, EventHandler):
-            # Whoever waits for an event of a subscription wakes up with each of its messages.
-            return isinstance(entity.event_type, rclpy_implementation.rcl_publisher_event_type_t)
-        return (kind == "service" or isinstance(entity, ActionServer)) and entity not in self._once_asked
-
-    def _make_wait_set(self, sizes: dict[str, int], waitables: list[Entry]) -> Any:
-        counts = NumberOfEntities()
-        for entry in waitables:
-            counts += entry.entity.get_num_entities()
         assert self._context.handle is not None
         with self._context.handle:
-            return rclpy_implementation.WaitSet(
+            self._wait_set: Any = rclpy_implementation.WaitSet(
                 sizes["subscription"] + counts.num_subscriptions,
-                sizes["guard_condition"] + counts.num_guard_conditions,
+                sizes["guard_condition"] + counts.num_guard_conditions + len(self._own),
                 sizes["timer"] + counts.num_timers,
                 sizes["client"] + counts.num_clients,
                 sizes["service"] + counts.num_services,
                 counts.num_events,
                 self._context.handle,
             )
+        self._add = {kind: getattr(self._wait_set, f"add_{kind}") for kind in _KINDS}
 
     def _enter(self, handle: Any) -> bool:
         try:
@@ -210,55 +183,31 @@ class LeanExecutor(SingleThreadedExecutor):
             is_coroutine = inspect.iscoroutinefunction(getattr(entity, "callback", None))
             is_plain = type(entity.callback_group) in _PLAIN_GROUPS
             take = getattr(self, f"_take_{kind}")
-            entry = Entry(entity, entity.handle, node, take, is_plain, is_coroutine)
-            (self._seldom if self._is_seldom(entity, kind) else self._entries[kind]).append(entry)
+            self._entries[kind].append(Entry(entity, entity.handle, node, take, is_plain, is_coroutine))
 
     def _wait(self) -> list[Entry]:
         """Return what is ready, after it has become so."""
         if self._has_changed:
             self._gather()
-        self._send_lookout()
         wait_set = self._wait_set
         wait_set.clear_entities()
+        # A coroutine that waits for something keeps its group closed.
+        is_free = not self._tasks
         for kind, entries in self._entries.items():
             add = self._add[kind]
             for entry in entries:
-                if self._is_open(entry):
+                if (is_free and entry.is_plain) or self.can_execute(entry.entity):
                     add(entry.handle)
         for guard in self._own:
             wait_set.add_guard_condition(guard.handle)
         # An event of a subscription is ready, too, as long as that has a message: both wait, or neither.
-        asked = [entry for entry in self._waitables if self._is_open(entry)]
+        asked = [each for each in self._waitables if (is_free and each.is_plain) or self.can_execute(each.entity)]
         for entry in asked:
             entry.entity.add_to_wait_set(wait_set)
         wait_set.wait(-1)
         if not self._is_shutdown and not self._context.ok():
             raise ExternalShutdownException()
-        return [*self._ready(asked), *self._heard()]
-
-    def _is_open(self, entry: Entry) -> bool:
-        """Return whether something may be served: a coroutine that waits for something keeps its group closed."""
-        return (entry.is_plain and not self._tasks) or self.can_execute(entry.entity)
-
-    def _send_lookout(self) -> None:
-        """Have the rest waited for by the lookout, as far as its groups are open."""
-        if self._lookout.is_out:
-            if not any(self._is_open(entry) for entry in self._closed):
-                return
-            self._lookout.call_back()
-        self._closed = [entry for entry in self._seldom if not self._is_open(entry)]
-        closed = set(map(id, self._closed))
-        asked = [entry for entry in self._seldom if id(entry) not in closed]
-        self._lookout.send(partial(_look_out, self._seldom_set, asked))
-
-    def _heard(self) -> list[Entry]:
-        """Return what the lookout has found ready."""
-        heard = self._lookout.hear()
-        for entry in heard:
-            if not isinstance(entry.entity, EventHandler):
-                self._once_asked.add(entry.entity)
-                self._has_changed = True
-        return heard
+        return list(self._ready(asked))
 
     def _ready(self, asked: list[Entry]) -> Iterator[Entry]:
         found = False
@@ -300,22 +249,6 @@ class LeanExecutor(SingleThreadedExecutor):
         if not task.done():
             with self._tasks_lock:
                 self._tasks.append((task, entry.entity, entry.node))
-
-
-def _look_out(wait_set: Any, asked: list[Entry], back: Any) -> list[Entry]:
-    """Wait for some services and waitables, or a guard condition; return which are ready."""
-    wait_set.clear_entities()
-    services = {entry.handle.pointer: entry for entry in asked if entry.handle is not None}
-    waitables = [entry for entry in asked if entry.handle is None]
-    for entry in services.values():
-        wait_set.add_service(entry.handle)
-    for entry in waitables:
-        entry.entity.add_to_wait_set(wait_set)
-    wait_set.add_guard_condition(back)
-    wait_set.wait(-1)
-    pointers = wait_set.get_ready_entities("service")
-    ready = [services[pointer] for pointer in pointers if pointer in services]
-    return ready + [entry for entry in waitables if entry.entity.is_ready(wait_set)]
 
 
 async def _in_its_group(entry: Entry) -> None:

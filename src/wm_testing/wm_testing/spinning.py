@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,8 +21,6 @@ class Spinning:
     """
 
     def __init__(self, threads: int = 1, longest_s: float = 60.0) -> None:
-        # Nodes of former tests lie in circles of references; until those are found they stay in the graph.
-        gc.collect()
         self.executor, self._longest_s = dispatching_executor(threads), longest_s
         self._pool = ThreadPoolExecutor(1)
 
