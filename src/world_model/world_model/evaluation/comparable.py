@@ -65,10 +65,10 @@ def comparable(
     in_pixels = {} if pixels is None else {"pixels_own": "pixel_components", "pixels_own_pooled": "pixels"}
     result: dict[str, Any] = {name: {} for name in ("latent", "latent_own", *in_pixels)}
     for future, runs in forecasts.items():
-        settled = [settled(run, episode, max(horizons_s)) for run, episode in zip(runs, episodes)]
-        with_unit = [run if run.has_unit else replace(run, judged_T=np.zeros_like(run.judged_T)) for run in settled]
+        judged = [settled(run, episode, max(horizons_s)) for run, episode in zip(runs, episodes)]
+        with_unit = [run if run.has_unit else replace(run, judged_T=np.zeros_like(run.judged_T)) for run in judged]
         trained = score(with_unit, images, training_variance_D, None)
-        own = score([in_own_unit(run) for run in settled], images, own_D, pixels)
+        own = score([in_own_unit(run) for run in judged], images, own_D, pixels)
         result["latent"][future] = _cells(trained, "latent", horizons_s)
         result["latent_own"][future] = _cells(own, "latent", horizons_s)
         for name, space in in_pixels.items():
