@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shutil
+import signal
 import sys
 from dataclasses import replace
 
@@ -331,7 +332,12 @@ os.kill(os.getppid(), signal.SIGINT)
 while True:
     time.sleep(1)
 """
+    # Where tests run in the background, the shell has Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     said = []
-    live._record([sys.executable, "-c", code, str(tmp_path / "bag")], None, said.append)
+    try:
+        live._record([sys.executable, "-c", code, str(tmp_path / "bag")], None, said.append)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (tmp_path / "bag").read_text() == "complete"
     assert "Ctrl-C" in said[0]
