@@ -44,7 +44,7 @@ def test_what_is_missing_is_named_with_what_there_is(capsys, tmp_path, monkeypat
 
     assert main(["train", "nowhere", "out", "--config", "oracle"]) == 2
     assert (
-        "'oracle' is neither a file nor one that ships (base, compact, finetune, large, tiny)"
+        "'oracle' is neither a file nor one that ships (base, compact, finetune, large, prior, tiny)"
         in capsys.readouterr().err
     )
     assert main(["train", "nowhere", "out"]) == 2
