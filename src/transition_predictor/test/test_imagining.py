@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import random
 from threading import Event
@@ -30,8 +29,6 @@ class Asking:
     """A world on the executor that nodes run on, whose node is asked to imagine."""
 
     def __init__(self, world) -> None:
-        # Nodes of former tests lie in circles of references; until those are found they stay in the graph.
-        gc.collect()
         self.world, self.spinning = world, Spinning()
         self.wait, world.until = self.spinning.wait, self.spinning.until
         self.client = world.peer.create_client(Imagine, "/transition_predictor/imagine")

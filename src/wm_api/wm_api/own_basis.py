@@ -1,20 +1,13 @@
-"""The basis that a robot would have fitted on its own pictures, for a recording that is served alone.
-
-Shape suffixes: F = numbers of a feature.
-"""
+"""The basis that a robot would have fitted on its own pictures, for a recording that is served alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-
-import numpy as np
+from collections.abc import Sequence
+from itertools import chain
 
 from world_model.data.episodes import Episode
 from world_model.runtime.artifacts import Artifact
-from world_model.runtime.features import FeatureNetwork
 from world_model.runtime.fitting import FRAMES, FeatureCollector
-
-_BATCH = 32
 
 
 def in_own_basis(artifact: Artifact, episodes: Sequence[Episode], frames: int = FRAMES) -> Artifact:
@@ -35,13 +28,7 @@ def in_own_basis(artifact: Artifact, episodes: Sequence[Episode], frames: int = 
         return artifact
     network = artifact.features()
     collector = FeatureCollector(network.space, frames)
-    if not any(collector.add(code_F) for code_F in _codes(network, episodes)):
+    codes = chain.from_iterable(network.encode_each(episode.image_TSSC) for episode in episodes)
+    if not any(collector.add(code_F) for code_F in codes):
         return artifact
     return artifact.bound_to(collector.fit(artifact.manifest.z_dim))
-
-
-def _codes(network: FeatureNetwork, episodes: Iterable[Episode]) -> Iterator[np.ndarray]:
-    """Yield the features of all frames, [F] each, as far as they are asked for."""
-    for episode in episodes:
-        for row in range(0, len(episode), _BATCH):
-            yield from network.encode(np.array(episode.image_TSSC[row : row + _BATCH]))

@@ -6,7 +6,6 @@ arrive, so nothing depends on how fast this machine is.
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -121,8 +120,6 @@ def make_graph(ros_context):  # noqa: F811
     graphs: list[Graph] = []
 
     def make(pose_join_s: float) -> Graph:
-        # Nodes of former tests lie in circles of references; until those are found they stay in the graph.
-        gc.collect()
         params = {"db_path": ":memory:", "pose_join_s": pose_join_s, "store_distance_m": 0.2}
         given = [Parameter(name, value=value) for name, value in params.items()]
         graphs.append(Graph(SpatialMemory(parameter_overrides=given)))

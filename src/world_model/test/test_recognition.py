@@ -13,6 +13,7 @@ from world_model.cli import main
 from world_model.commands import recognise as command
 from world_model.errors import DataError
 from world_model.evaluation.recognition import Seen, Tolerance, measure
+from world_model.runtime.features import FeatureNetwork
 
 from .test_data import write_bag
 
@@ -65,8 +66,11 @@ def test_states_without_a_pose_are_left_out():
         measure(held, lap(LOOKS), Tolerance())
 
 
-class Thumbnails:
+class Thumbnails(FeatureNetwork):
     """Stands in for a network: waves whose lengths follow from how red a picture is."""
+
+    def __init__(self) -> None:
+        """There is no session."""
 
     def encode(self, image_BHWC: np.ndarray) -> np.ndarray:
         red_B = image_BHWC[..., 0].reshape(len(image_BHWC), -1).mean(axis=1)

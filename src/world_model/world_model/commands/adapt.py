@@ -212,9 +212,14 @@ def _seconds(episode: Episode) -> float:
     return float(episode.stamp_T[-1] - episode.stamp_T[0]) * 1e-9
 
 
+def _held_out_from_s(options: argparse.Namespace, episodes: Sequence[Episode]) -> list[float]:
+    """Return when the part of each recording begins that judges [s]."""
+    return [(1.0 - options.held_out) * _seconds(episode) for episode in episodes]
+
+
 def _parts(options: argparse.Namespace, episodes: Sequence[Episode]) -> tuple[list[Episode], list[Episode]]:
     """Return the parts to learn from and those that judge."""
-    splits_s = [(1.0 - options.held_out) * _seconds(episode) for episode in episodes]
+    splits_s = _held_out_from_s(options, episodes)
     learned = [episode.cut(0.0, at_s) for episode, at_s in zip(episodes, splits_s)]
     return learned, [episode.cut(at_s, float("inf")) for episode, at_s in zip(episodes, splits_s)]
 
@@ -297,7 +302,7 @@ def _adapt_experts(
     if before is not None and before.entries["encoder_id"] != after.entries["encoder_id"]:
         say(f"the profile's experts are of the basis {before.entries['encoder_id']}, not of this one")
         before = None
-    at_s = [(1.0 - options.held_out) * _seconds(episode) for episode in episodes]
+    at_s = _held_out_from_s(options, episodes)
     robot = {"motion_state": state, "projection": projection}
     verdicts = judge_experts(episodes, at_s, in_use, robot, before, after)
     outcome.verdicts["experts"] = verdicts
@@ -316,7 +321,7 @@ def _adapt_transition(
 ) -> None:
     """Fine-tune the transition to the parts to learn from, and keep it where the held-out parts say so."""
     learned, _ = _parts(options, episodes)
-    at_s = [(1.0 - options.held_out) * _seconds(episode) for episode in episodes]
+    at_s = _held_out_from_s(options, episodes)
     profile.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=profile.folder, prefix=".adapting-") as folder, reporting() as report:
         path = Path(folder)

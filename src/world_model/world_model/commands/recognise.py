@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from world_model.commands.common import described, guarded
@@ -16,8 +15,6 @@ from world_model.data.bags import BagOptions, read_bag
 from world_model.evaluation.recognition import Seen, Tolerance, measure
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.features import FeatureNetwork
-
-_BATCH = 64
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm evaluate recognise") -> int:
@@ -68,5 +65,4 @@ def _network(model_path: str) -> FeatureNetwork:
 def _seen(network: FeatureNetwork, path: Path, options: argparse.Namespace, from_s: float, to_s: float) -> Seen:
     topics = {"image_topic": options.image_topic, "pose_topic": options.pose_topic}
     episode = read_bag(path, BagOptions(from_s=from_s, to_s=to_s, **topics))
-    parts = [network.encode(np.array(episode.image_TSSC[at : at + _BATCH])) for at in range(0, len(episode), _BATCH)]
-    return Seen(episode.stamp_T, episode.pose_T4, np.concatenate(parts))
+    return Seen(episode.stamp_T, episode.pose_T4, network.encode_all(episode.image_TSSC))

@@ -127,14 +127,8 @@ def _target(episode: Episode, manifest: Manifest) -> Target:
 
 def features_of(episodes: Sequence[Episode], artifact: Artifact) -> np.ndarray:
     """Return the features of all frames, int8 [N, F]."""
-    network, batch = artifact.features(), 64
-    return np.concatenate(
-        [
-            network.encode(np.array(episode.image_TSSC[row : row + batch]))
-            for episode in episodes
-            for row in range(0, len(episode), batch)
-        ]
-    )
+    network = artifact.features()
+    return np.concatenate([network.encode_all(episode.image_TSSC) for episode in episodes])
 
 
 def learned_projection(code_NF: np.ndarray, space: FeatureSpace, z_dim: int) -> Projection:

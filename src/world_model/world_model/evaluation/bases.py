@@ -15,8 +15,6 @@ from world_model.data.episodes import Episode
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.fitting import FRAMES, FeatureCollector
 
-_BATCH = 256
-
 
 @dataclass(frozen=True)
 class Stretch:
@@ -63,9 +61,7 @@ def see(artifact: Artifact, episode: Episode, frames: int = FRAMES, own: Project
         latent_TD = encode_episode(artifact.encoder(), episode, manifest.inputs)
         return SeenEpisode((Stretch(0, len(episode), latent_TD, np.array(manifest.latent_variance)),))
     network, fixed = artifact.features(), artifact.projection
-    code_TF = np.concatenate(
-        [network.encode(np.array(episode.image_TSSC[row : row + _BATCH])) for row in range(0, len(episode), _BATCH)]
-    )
+    code_TF = network.encode_all(episode.image_TSSC)
     if own is not None:
         return SeenEpisode((_stretch(0, len(episode), code_TF, own),), code_TF)
     collector = FeatureCollector(network.space, frames)

@@ -36,12 +36,10 @@ def adapted_artifact(profile: Profile, source: Artifact) -> Artifact | None:
         ProfileError: The entry is damaged.
         ArtifactError: What it names is missing or damaged.
     """
-    part = profile.read(TRANSITION, VERSION)
-    if part is None:
+    named = _named(profile, TRANSITION, "encoder_id", "artifact")
+    if named is None:
         return None
-    encoder_id, place = part.entries.get("encoder_id"), part.entries.get("artifact")
-    if not isinstance(encoder_id, str) or not isinstance(place, str):
-        raise ProfileError(f"the profile {profile.folder} names no artifact in {dict(part.entries)}")
+    encoder_id, place = named
     if encoder_id != source.manifest.encoder_id:
         return None
     adapted = load_artifact(place, source.device)
@@ -73,10 +71,23 @@ def adapted_slow_branch(profile: Profile, source: Artifact) -> Artifact | None:
         ProfileError: The entry is damaged.
         ArtifactError: What it names is missing or damaged.
     """
-    part = profile.read(SLOW, VERSION)
+    named = _named(profile, SLOW, "adapted_from", "slow branch")
+    if named is None:
+        return None
+    adapted_from, place = named
+    return load_artifact(place, source.device) if adapted_from == source.manifest.files.get(_SLOW_FILE) else None
+
+
+def _named(profile: Profile, part_name: str, source_key: str, what: str) -> tuple[str, str] | None:
+    """Return a part's source and the folder that it names; ``None`` where the profile has no such part.
+
+    Raises:
+        ProfileError: The entry is damaged.
+    """
+    part = profile.read(part_name, VERSION)
     if part is None:
         return None
-    adapted_from, place = part.entries.get("adapted_from"), part.entries.get("artifact")
-    if not isinstance(adapted_from, str) or not isinstance(place, str):
-        raise ProfileError(f"the profile {profile.folder} names no slow branch in {dict(part.entries)}")
-    return load_artifact(place, source.device) if adapted_from == source.manifest.files.get(_SLOW_FILE) else None
+    source, place = part.entries.get(source_key), part.entries.get("artifact")
+    if not isinstance(source, str) or not isinstance(place, str):
+        raise ProfileError(f"the profile {profile.folder} names no {what} in {dict(part.entries)}")
+    return source, place

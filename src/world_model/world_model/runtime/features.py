@@ -15,6 +15,9 @@ from torch import Tensor
 from wm_core.projection import FeatureSpace, Projection
 from world_model.errors import ArtifactError
 
+# Pictures that are encoded at a time.
+_BATCH = 64
+
 
 def open_session(content: bytes, name: str) -> Any:
     """Return an onnxruntime session on one thread of the processor, one node after another.
@@ -62,6 +65,19 @@ class FeatureNetwork:
         codes_BF: np.ndarray = self._session.run(None, {"image": image_BHWC})[0]
         self.space.require(codes_BF)
         return codes_BF
+
+    def encode_each(self, image_TSSC: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the features of many prepared pictures, int8 [F] each, encoded as far as they are asked for.
+
+        Args:
+            image_TSSC: May lie on disk: some are read at a time.
+        """
+        for row in range(0, len(image_TSSC), _BATCH):
+            yield from self.encode(np.array(image_TSSC[row : row + _BATCH]))
+
+    def encode_all(self, image_TSSC: np.ndarray) -> np.ndarray:
+        """Return the features of many prepared pictures, int8 [T, F]; see ``encode_each``."""
+        return np.stack(list(self.encode_each(image_TSSC)))
 
 
 class ProjectedEncoder:

@@ -37,7 +37,6 @@ from world_model.training.losses import horizon_weights, prediction_loss
 from world_model.training.report import QUIET, Report
 from world_model.training.stages import set_statistics
 
-_BATCH = 256
 _ACTIONS = 2
 _JUDGED = 4096
 # One of eight normal numbers lies below.
@@ -67,10 +66,7 @@ def robot_of(artifact: Artifact, episode: Episode, frames: int = FRAMES) -> OneR
         ProjectionError: Its features do not differ.
     """
     network = artifact.features()
-    image_TSSC = episode.image_TSSC
-    code_TF = np.concatenate(
-        [network.encode(np.array(image_TSSC[row : row + _BATCH])) for row in range(0, len(image_TSSC), _BATCH)]
-    )
+    code_TF = network.encode_all(episode.image_TSSC)
     collector = FeatureCollector(network.space, frames)
     for code_F in code_TF:
         collector.add(code_F)

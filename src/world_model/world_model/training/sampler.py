@@ -41,6 +41,15 @@ class Batch(NamedTuple):
         return cls(*columns[:own], Retrieved(*columns[own:]))  # type: ignore[call-arg,arg-type]
 
 
+def too_short(sequences: Sequence[TrainingSequence], needed: int) -> DataError:
+    """Return what to raise where none of the sequences has as many steps as are needed, with frames to judge."""
+    longest = max((len(each.stamp_T) for each in sequences), default=0)
+    return DataError(
+        f"no episode is long enough: {longest} steps at most, {needed} are needed, with frames some of which lie a "
+        "horizon apart"
+    )
+
+
 class Sampler:
     """Draws sequences uniformly from all sequences.
 
@@ -73,11 +82,7 @@ class Sampler:
         self._judged = [judged_rows(e.measured_T, self._steps) for e in self._sequences]
         lengths = np.array([max(n, 0) if judged_T.any() else 0 for n, judged_T in zip(lengths, self._judged)], float)
         if not lengths.sum():
-            longest = max((len(e.stamp_T) for e in self._sequences), default=0)
-            raise DataError(
-                f"no episode is long enough: {longest} steps at most, {sequence + max(steps)} are needed, with frames "
-                "some of which lie a horizon apart"
-            )
+            raise too_short(self._sequences, sequence + max(steps))
         self._share = lengths / lengths.sum()
 
     def reseed(self, seed: int | Sequence[int]) -> None:

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from world_model.errors import DataError
 from world_model.runtime.tensors import Retrieved
-from world_model.training.sampler import Batch, judged_rows, without
+from world_model.training.sampler import Batch, judged_rows, too_short, without
 from world_model.training.sequences import TrainingSequence
 
 
@@ -53,11 +52,7 @@ class TableSampler:
         self._judged_T = np.concatenate([judged_rows(each.measured_T, self._steps) for each in sequences])
         self._start_W = self._starts(sequences)
         if not len(self._start_W):
-            longest = max((len(each.stamp_T) for each in sequences), default=0)
-            raise DataError(
-                f"no episode is long enough: {longest} steps at most, {sequence + max(steps)} are needed, with frames "
-                "some of which lie a horizon apart"
-            )
+            raise too_short(sequences, sequence + max(steps))
         self._tables = _Tables(sequences, device)
         self._steps_H = torch.from_numpy(self._steps).to(device)
         self.reseed(seed)
