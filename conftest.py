@@ -31,6 +31,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze = lambda: None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """Lets the rest of the run, such as what prints its summary, find everything again."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _alone() -> None:
     """Finds the garbage of the module before: until then nodes in circles of references stay in ROS's graph."""
