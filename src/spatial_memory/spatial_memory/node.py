@@ -22,9 +22,7 @@ from std_srvs.srv import Trigger
 from spatial_memory import messages
 from spatial_memory.album.node import Album, recall
 from spatial_memory.answering.node import MOST_ANSWERED, Answering, Usual
-from spatial_memory.answering.work import (
-    check_records,
-)
+from spatial_memory.answering.work import MOST_OF, check_records
 from spatial_memory.drawing.picture import MOST_MEMORIES, TRAIL_MEMORIES, Picture, retrieval_of
 from spatial_memory.embedded.changes import Allowed, Changes, artifact_source
 from spatial_memory.embedded.undo import Undo
@@ -228,7 +226,8 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         # An exclusive group would let nobody in while one of them waits for its thread.
         group = ReentrantCallbackGroup()
         for kind, name, callback in services:
-            self.create_service(kind, f"spatial_memory/{name}", callback, callback_group=group)
+            most_of = MOST_OF.get(name, {})
+            self.create_service(kind, f"spatial_memory/{name}", callback, callback_group=group, most_of=most_of)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.5, self._on_gauges, clock=steady)
         self._marker_timer = self.create_timer(1.0, self._on_markers, clock=steady)

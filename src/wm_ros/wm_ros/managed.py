@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -18,8 +18,9 @@ from rosgraph_msgs.msg import Clock as ClockMsg
 
 from wm_core.errors import CoreError
 from wm_ros import qos
+from wm_ros.bounded import NO_LIMITS, bound_actions, bound_client, bound_service, bound_subscription, refusing
 from wm_ros.dispatcher import answering, executing
-from wm_ros.errors import ConfigurationError
+from wm_ros.errors import ConfigurationError, MessageError
 from wm_ros.faults import FaultCounter
 from wm_ros.finite import non_finite_field
 from wm_ros.health import Health
@@ -373,19 +374,36 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
         self._health.drop("not-finite-output", f"{what} is not finite; not published")
 
     def create_subscription(self, msg_type: Any, *args: Any, **kwargs: Any) -> Any:
-        """As ``Node.create_subscription``."""
+        """As ``Node.create_subscription``; what is too large is dropped and named before it is converted."""
         subscription = super().create_subscription(msg_type, *args, **kwargs)
+        if not subscription.raw:
+            bound_subscription(subscription, self._drop_large)
         # The clock's is the node's own, however late it is switched on.
         return subscription if msg_type is ClockMsg else self._noted(subscription, self.destroy_subscription)
 
     def create_client(self, *args: Any, **kwargs: Any) -> Any:
-        """As ``Node.create_client``."""
-        return self._noted(super().create_client(*args, **kwargs), self.destroy_client)
+        """As ``Node.create_client``; an answer that is too large comes as a refusal."""
+        client = bound_client(super().create_client(*args, **kwargs), self._drop_large)
+        return self._noted(client, self.destroy_client)
 
-    def create_service(self, srv_type: Any, srv_name: str, callback: Any, **kwargs: Any) -> Any:
-        """As ``Node.create_service``; it answers even where its callback fails."""
-        service = super().create_service(srv_type, srv_name, answering(self, callback), **kwargs)
+    def create_service(
+        self, srv_type: Any, srv_name: str, callback: Any, *, most_of: Mapping[str, int] = NO_LIMITS, **kwargs: Any
+    ) -> Any:
+        """As ``Node.create_service``; it answers even where its callback fails, and refuses what is too large.
+
+        Args:
+            srv_type: Of the service.
+            srv_name: Of the service.
+            callback: Takes request and response, returns the response or a coroutine of it.
+            most_of: {field of a request: how many elements it may have}, looked at before the request is converted.
+            **kwargs: As for ``Node.create_service``.
+        """
+        callback = answering(self, refusing(callback, self._drop_large))
+        service = bound_service(super().create_service(srv_type, srv_name, callback, **kwargs), most_of)
         return self._noted(service, self.destroy_service)
+
+    def _drop_large(self, error: MessageError) -> None:
+        self._health.drop(error.reason, str(error))
 
     def create_action_server(self, action_type: Any, name: str, execute: Any, **kwargs: Any) -> Any:
         """Returns an ``rclpy.action.ActionServer``; a goal ends with a result even where its callback fails.
@@ -400,7 +418,7 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
             **kwargs: As for ``rclpy.action.ActionServer``.
         """
         callback = executing(self, action_type.Result, execute)
-        server: Any = ActionServer(self, action_type, name, callback, **kwargs)
+        server = bound_actions(ActionServer(self, action_type, name, callback, **kwargs), self._drop_large)
         return self._noted(server, ActionServer.destroy)
 
     def create_timer(self, *args: Any, **kwargs: Any) -> Any:

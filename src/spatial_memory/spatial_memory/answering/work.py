@@ -29,6 +29,8 @@ MOST_ARRAY_ANSWERS = 65_536
 """Answers of one such request, a record that several find counted each time."""
 MOST_TOLD = 50_000
 """Records that a window is told at once; where more lie in its area, the area becomes smaller."""
+MOST_OF = {"insert": {"records": MOST_RECORDS}, "query_batch": {"queries": MOST_QUERIES}}
+"""{service: {field of its request: how many it may have}}, refused before they are converted."""
 DEADLINE_S = 2.0
 """Longest that the queries of one request are searched for [s]."""
 
