@@ -1,0 +1,1 @@
+"""From what a goal asks for to where that is."""

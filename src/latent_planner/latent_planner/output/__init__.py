@@ -1,0 +1,1 @@
+"""What goes out: commands to the robot, plan and way to viewers."""

@@ -1,0 +1,1 @@
+"""A goal under way, and how it waits."""
