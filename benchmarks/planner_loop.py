@@ -13,13 +13,17 @@ import torch
 from latent_planner.imagination import Imagination, Standpoint
 from torch import Tensor
 
-from wm_core.memory.packed import Neighbours
 from wm_core.memory.window import Window
 from wm_core.se2 import Pose2
 from world_model.runtime.artifacts import Artifact
-from world_model.runtime.conditioning import motion_features, offsets_in_frame
+from world_model.runtime.conditioning import (
+    APPEARANCE_FEATURES,
+    appearance_features,
+    motion_features,
+    offsets_in_frame,
+)
 from world_model.runtime.motion_model import MotionModel, expected_error
-from world_model.runtime.retrieved import MemoryRequest, Present, appearance_arrays
+from world_model.runtime.retrieved import MemoryRequest
 from world_model.runtime.tensors import Observed, Retrieved
 
 Forecast = Callable[[Observed, Retrieved], Any]
@@ -185,29 +189,37 @@ class StepByStep:
         action_BA: np.ndarray, at_BSK: np.ndarray, step: int,
     ) -> Retrieved:  # fmt: skip
         latent, feature, valid = self._imagination.anticipated(at_BSK[:, step : step + 1], there_B13)
-        rows = [self._appearance(stamp_ns, *each) for each in zip(here_B3, latent_BD, action_BA)]
-        seen, place, real = (torch.from_numpy(np.concatenate(values)) for values in zip(*rows))
+        seen, place, real = self._appearance(stamp_ns, here_B3, latent_BD, action_BA)
         count, width, size = seen.shape
         after = torch.zeros(count, 1, width, size), torch.zeros(count, 1, width) > 0
         return Retrieved(latent, feature, valid, seen, place, real, *after)
 
     def _appearance(
-        self, stamp_ns: int, pose_3: np.ndarray, latent_D: np.ndarray, action_A: np.ndarray
-    ) -> tuple[np.ndarray, ...]:
-        retrieval, manifest = self._imagination.retrieval, self._manifest
-        pose = Pose2(float(pose_3[0]), float(pose_3[1]), 0.0, float(pose_3[2]))
-        request = MemoryRequest(
-            horizon_s=0.0, pose=pose, latent_D=latent_D, rank="latent", radius_m=retrieval.radius_m,
-            yaw_tolerance_rad=retrieval.yaw_tolerance_rad, yaw_weight_m=retrieval.yaw_weight_m,
-            k=retrieval.appearance_k, exclude_recent_s=retrieval.exclude_recent_s, stamp_ns=stamp_ns, successors=True,
-        )  # fmt: skip
-        found: Neighbours = self._window.neighbours(
-            self._window.query_batch([request.to_query(manifest.encoder_id)])[0].row_K
-        )
-        near = appearance_arrays(
-            found, Present(stamp_ns, pose, action_A), retrieval.appearance_k, manifest.z_dim, retrieval
-        )
-        return tuple(near[name] for name in ("appearance_latent", "appearance_feature", "appearance_valid"))
+        self, stamp_ns: int, here_B3: np.ndarray, latent_BD: np.ndarray, action_BA: np.ndarray
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return latents, features and which are real of the memories that resemble what each plan imagined last."""
+        retrieval, encoder_id = self._imagination.retrieval, self._manifest.encoder_id
+        queries = [
+            MemoryRequest(
+                horizon_s=0.0, pose=Pose2(x, y, 0.0, yaw), latent_D=latent_D, rank="latent",
+                radius_m=retrieval.radius_m, yaw_tolerance_rad=retrieval.yaw_tolerance_rad,
+                yaw_weight_m=retrieval.yaw_weight_m, k=retrieval.appearance_k,
+                exclude_recent_s=retrieval.exclude_recent_s, stamp_ns=stamp_ns, successors=True,
+            ).to_query(encoder_id)
+            for (x, y, yaw), latent_D in zip(here_B3.tolist(), latent_BD)
+        ]  # fmt: skip
+        answers = self._window.query_batch(queries)
+        real_BK = np.array([np.arange(retrieval.appearance_k) < len(found.row_K) for found in answers])
+        near = self._window.neighbours(np.concatenate([found.row_K for found in answers]))
+        plan_P = np.nonzero(real_BK)[0]
+        offset_P3 = offsets_in_frame(near.pose_K4[:, None, [0, 1, 3]], here_B3[plan_P])[:, 0]
+        age_s_P = (stamp_ns - near.stamp_K) * 1e-9
+        apart_P = np.linalg.norm(near.action_KA - action_BA[plan_P], axis=1)
+        latent_BKD = np.zeros((*real_BK.shape, self._manifest.z_dim), np.float32)
+        feature_BKF = np.zeros((*real_BK.shape, APPEARANCE_FEATURES), np.float32)
+        latent_BKD[real_BK] = near.latent_KD
+        feature_BKF[real_BK] = appearance_features(offset_P3, age_s_P, apart_P, retrieval)
+        return torch.from_numpy(latent_BKD), torch.from_numpy(feature_BKF), torch.from_numpy(real_BK)
 
 
 def rank_correlation(first_B: np.ndarray, second_B: np.ndarray) -> float:

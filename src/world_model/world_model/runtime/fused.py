@@ -24,7 +24,8 @@ from world_model.runtime.conditioning import ANTICIPATED_FEATURES, MOTION_FEATUR
 from world_model.runtime.cuda_graphs import CudaGraphs
 from world_model.runtime.tensors import Observed, Retrieved
 
-_CHUNK_ROWS = 160
+_CHUNK_ROWS = 1280
+"""Rows at a time: each call of a kernel costs as much as some hundred rows, so few large ones take less than many."""
 _HORIZON_FEATURES = 3
 _NEEDED = ("context.cells.0.weight_ih", "blind.linear.weight", "memory.warp.hidden.1.weight", "memory.gate.weight")
 
@@ -337,7 +338,14 @@ def _read(observed: Observed, retrieved: Retrieved) -> tuple[Observed, Retrieved
 
 def _mixed(weight: Tensor, value: Tensor) -> Tensor:
     """Return weighted sums over the neighbours, [B, H, D]."""
-    return torch.matmul(weight.unsqueeze(2), value).squeeze(2)
+    if weight.device.type != "cpu":
+        return torch.matmul(weight.unsqueeze(2), value).squeeze(2)
+    # Matrices this small take a processor's library several times as long as going through the few neighbours.
+    first, *others = zip(weight.unsqueeze(3).unbind(2), value.unbind(2))
+    mixed = first[0] * first[1]
+    for share, of in others:
+        mixed.addcmul_(share, of)
+    return mixed
 
 
 def _plane(weight_K: Tensor, offset_K3: Tensor, ridge_3: Tensor) -> Tensor:
