@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from spatial_memory import CellGrid, CellMemory, LocalMap, MemoryRecord, Place, Query, Rigid, Store, StoreError
 from spatial_memory.embedded.changes import Allowed, Changes
 from spatial_memory.embedded.undo import Undo
+from spatial_memory.store import store, writer
 from spatial_memory.store.names import SnapshotFolder
 from wm_core.memory.protocol import Forget
 
@@ -304,3 +305,42 @@ def test_queries_go_on_while_all_is_moved_and_what_comes_meanwhile_is_moved_too(
         assert_alike(opened.held(), {key: moved(place, MOVE) for key, place in plain.items()})
         opened.again()
         assert_alike(opened.held(), {key: moved(place, MOVE) for key, place in plain.items()})
+
+
+def test_queries_go_on_while_a_restore_is_written_and_what_comes_waits(tmp_path, monkeypatch):
+    opened = Opened(tmp_path)
+    opened.changes.insert([record(number) for number in range(8)])
+    opened.changes.snapshot("s")
+    opened.changes.delete(Forget(ids=(1, 2, 3)))
+    everywhere = Query(k=20, place=Place(0.0, 0.0), rank_by="pose")
+    transact, seen, coming = writer._transact, [], []
+
+    def slowly(connection, changes):
+        if changes[0].attach is not None:
+            seen.append({each.id for each in pool.submit(opened.memory.query, everywhere).result(60).records})
+            coming.append(pool.submit(opened.memory.insert, [record(100)]))
+        transact(connection, changes)
+
+    monkeypatch.setattr(writer, "_transact", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        assert opened.changes.restore("s") == 8
+        (new,) = coming[0].result(60)
+    assert seen == [{4, 5, 6, 7, 8}]
+    assert {each.id for each in opened.memory.query(everywhere).records} == {*range(1, 9), new}
+    opened.again()
+    assert sorted(opened.held()) == [*range(1, 9), new]
+    opened.close()
+
+
+def test_a_restore_that_the_disk_does_not_take_changes_nothing(tmp_path, monkeypatch):
+    opened = Opened(tmp_path)
+    opened.changes.insert([record(number) for number in range(8)])
+    opened.changes.snapshot("s")
+    opened.changes.delete(Forget(ids=(1, 2, 3)))
+    monkeypatch.setattr(store, "TALLY_DIFFERENCES", "SELECT 'record'")
+    with pytest.raises(StoreError, match="record"):
+        opened.changes.restore("s")
+    assert sorted(opened.held()) == [4, 5, 6, 7, 8]
+    opened.again()
+    assert sorted(opened.held()) == [4, 5, 6, 7, 8]
+    opened.close()

@@ -94,6 +94,8 @@ class CellMemory:
         self._allow_shrink = allow_shrink
         self._lock = threading.RLock()
         self._restoring = threading.Lock()
+        # Held by who changes records, and before ``_lock``; queries do not wait for it.
+        self._gate = threading.RLock()
         self._journal = Journal()
         self._store = store
         self._grid = grid
@@ -132,7 +134,7 @@ class CellMemory:
         """
         if not records:
             return []
-        with self._lock:
+        with self._gate, self._lock:
             if len(self._catalogue.sessions) >= MOST_SESSIONS:
                 self._drop_empty_sessions()
             records = all_in_basis(records, self._basis, self._coming, self._catalogue.feature_id)
@@ -206,7 +208,7 @@ class CellMemory:
         Raises:
             RecordError: A successor that cannot be kept.
         """
-        with self._lock:
+        with self._gate, self._lock:
             check_successor(successor, self._catalogue.dim, self._catalogue.feature_id)
             successor = self._successor_in_basis(successor)
             if self._index is None or record_id not in self._index:
@@ -232,7 +234,7 @@ class CellMemory:
             RecordError: A surprise that cannot be kept.
         """
         check_surprise(surprise)
-        with self._lock:
+        with self._gate, self._lock:
             if self._index is None or not self._index.set_surprise(record_id, surprise):
                 return False
             self._store.put(self._index.rows(np.array([self._index.slot_of(record_id)])), known=True)
@@ -369,7 +371,7 @@ class CellMemory:
 
     def _remove_held(self, ids: Sequence[int]) -> int:
         """Forget records, those of them that are still held, and return how many that were."""
-        with self._lock:
+        with self._gate, self._lock:
             held = [record_id for record_id in ids if self._index is not None and record_id in self._index]
             self._remove(held)
             return len(held)
@@ -611,21 +613,33 @@ class CellMemory:
         snapshots = staged(path, self._store.path, self._grid, self._capacity, self._backend)
         with self._restoring, snapshots as snapshot:
             words, basis = self._rebased(str(path), snapshot)
-            with self._lock:
-                mine = replace(self._catalogue, frame_id="") if any_frame else self._catalogue
-                check_fits(str(path), snapshot.catalogue, mine)
-                if snapshot.search is not None:
-                    self._check_room(f"snapshot {path}", len(snapshot.search.index))
-                snapshot.catalogue.reserve_ids(self._catalogue.next_id - 1)
-                self._store.restore(snapshot.path, next_id=snapshot.catalogue.next_id, **words)
-                self._catalogue, self._search = snapshot.catalogue, snapshot.search
-                self._newest_ns = self._put_newest_ns = snapshot.newest_ns
-                self._journal.replaced("restored")
-                self._forgetting = Forgetting(self._index, self._surprise_weight) if self._index is not None else None
-                self._basis = basis or self._basis
-                self._store.read_in(basis)
-                self._evict()
+            with self._gate:
+                with self._lock:
+                    mine = replace(self._catalogue, frame_id="") if any_frame else self._catalogue
+                    check_fits(str(path), snapshot.catalogue, mine)
+                    if snapshot.search is not None:
+                        self._check_room(f"snapshot {path}", len(snapshot.search.index))
+                    snapshot.catalogue.reserve_ids(self._catalogue.next_id - 1)
+                words["next_id"] = snapshot.catalogue.next_id
+                self._store.restore(snapshot.path, self._switched(snapshot, basis), **words)
                 return len(self)
+
+    @contextlib.contextmanager
+    def _switched(self, snapshot: Staged, basis: Projection | None) -> Iterator[None]:
+        """Keep queries waiting while what a file holds is replaced, then answer them from what it holds now."""
+        search, forgetting = snapshot.search, None
+        if search is not None:
+            forgetting = Forgetting(search.index, self._surprise_weight)
+        with self._lock:
+            before = self._search
+            yield
+            self._catalogue, self._search, self._forgetting = snapshot.catalogue, search, forgetting
+            self._newest_ns = self._put_newest_ns = snapshot.newest_ns
+            self._journal.replaced("restored")
+            self._basis = basis or self._basis
+            self._store.read_in(basis)
+            self._evict()
+        del before  # which takes a while, and nobody waits for it
 
     def _rebased(self, name: str, snapshot: Staged) -> tuple[dict[str, Any], Projection | None]:
         """Project a snapshot in another basis of the memory's features again, before anything it replaces is touched.
@@ -684,6 +698,11 @@ class CellMemory:
     def thumbnails(self) -> Thumbnails:
         """Small pictures of records; no query reads them."""
         return self._store.thumbnails
+
+    @property
+    def epoch(self) -> int:
+        """Tells this run of the memory from others; what its windows say."""
+        return self._journal.epoch
 
     @property
     def encoder_id(self) -> str:

@@ -6,6 +6,7 @@ Acknowledged is what was committed and sealed: after ``flush`` returned, or for 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -403,26 +404,45 @@ class Store:
         finally:
             connection.close()
 
-    def restore(self, path: Path, timeout_s: float = 600.0, **meta: object) -> None:
-        """Replace everything by what a checked copy of a snapshot holds, in one transaction.
+    def restore(
+        self, path: Path, around: contextlib.AbstractContextManager[None], timeout_s: float = 600.0, **meta: object
+    ) -> None:
+        """Replace everything by what a checked copy of a snapshot holds, in one transaction; reads go on until its end.
 
         Args:
             path: The copy, as ``staging`` makes it.
+            around: Entered when all is written but the end of the transaction, left once that is committed.
             timeout_s: Longest time that what was put before may take [s].
             **meta: Words about the memory that differ from the copy's.
 
         Raises:
-            StoreError: The disk does not take it; then nothing changed.
+            StoreError: The disk does not take it; then nothing changed, and ``around`` was not left in peace.
         """
         statements: list[tuple[str, list[tuple[object, ...]]]] = []
         for table in TABLES:
             statements += [(f"DELETE FROM {table}", [()])]
             statements += [(f"INSERT INTO {table} SELECT * FROM snapshot.{table}", [()])]
         statements.append((PUT_META, [checksummed(key, str(value)) for key, value in meta.items()]))
-        self._writer.run_now(Change(statements, attach=path, differences=TALLY_DIFFERENCES), timeout_s)
-        self._forget_recent()
-        self._damage.clear()
-        self._damaged_extras.clear()
+        change = Change(statements, attach=path, differences=TALLY_DIFFERENCES, around=self._replaced(around))
+        self._writer.run_now(change, timeout_s)
+        if self.in_memory:
+            self._look()
+
+    @contextlib.contextmanager
+    def _replaced(self, around: contextlib.AbstractContextManager[None]) -> Iterator[None]:
+        """Wait for what the disk has to do before a transaction ends, and forget what was read when it has."""
+        if not self.in_memory:
+            with contextlib.suppress(FileNotFoundError), open(f"{self.path}-wal", "rb") as log:
+                os.fsync(log.fileno())
+        with around:
+            yield
+            self._forget_recent()
+            self._damage.clear()
+            self._damaged_extras.clear()
+            if not self.in_memory:  # else the one connection is at work still
+                self._look()
+
+    def _look(self) -> None:
         self._has_extras = self._holds_extras()
         self.thumbnails.look()
 

@@ -50,6 +50,8 @@ class Change:
         done: Called once it is durable, on the writer's thread.
         attach: File that its statements read from as ``snapshot``; only for ``run_now``.
         differences: A query that must find nothing before the change is committed; empty: none is asked.
+        around: Entered just before its transaction is committed and left just after, or with the error that ended it;
+            only for ``run_now``.
     """
 
     statements: Sequence[tuple[str, Iterable[tuple]]]
@@ -58,6 +60,7 @@ class Change:
     done: Callable[[], None] | None = None
     attach: Path | None = None
     differences: str = ""
+    around: contextlib.AbstractContextManager[None] | None = None
 
 
 class Writer:
@@ -322,7 +325,11 @@ def _transact(connection: sqlite3.Connection, changes: list[Change]) -> None:
                 connection.executemany(sql, rows)
             if change.differences and (found := connection.execute(change.differences).fetchone()):
                 raise StoreError(f"not durable: {found} is not as it was to be")
-        connection.execute("COMMIT")
+        with contextlib.ExitStack() as around:
+            for change in changes:
+                if change.around is not None:
+                    around.enter_context(change.around)
+            connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
