@@ -20,6 +20,9 @@ ROOMS = {
         ["qdrant"],
         ["factory", "params", "messages"],
         ["album", "answering"],
+        ["changing", "looks"],
+        ["keeping"],
+        ["standing"],
         ["node"],
     ],
     "wm_core": [

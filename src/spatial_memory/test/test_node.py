@@ -22,8 +22,12 @@ from wm_interfaces.srv import (
     DeleteMemory,
     InsertMemory,
     MemoryStats,
+    MemoryWindow,
     QueryMemory,
+    QueryMemoryArrays,
     QueryMemoryBatch,
+    RecallMemory,
+    RecognisePlace,
     RestoreMemory,
     SnapshotMemory,
     TransformMemory,
@@ -492,9 +496,9 @@ def test_spacing_and_marker_rate_are_followed_while_driving(graph):
     # One that lies back at the start, 0.4 m from the last: none is stored.
     assert graph.counted("states_stored") == 3
     assert graph.memory.set_parameters([Parameter("marker_rate", value=0.0)])[0].successful
-    assert graph.memory._marker_timer.is_canceled()
+    assert graph.memory._drawing.timer.is_canceled()
     assert graph.memory.set_parameters([Parameter("marker_rate", value=10.0)])[0].successful
-    assert not graph.memory._marker_timer.is_canceled()
+    assert not graph.memory._drawing.timer.is_canceled()
     assert not graph.memory.set_parameters([Parameter("db_path", value="/elsewhere")])[0].successful
 
 
@@ -716,3 +720,22 @@ def test_one_record_stamped_in_the_future_makes_nothing_old(graph):
     assert graph.call(InsertMemory, "insert", InsertMemory.Request(records=records)).success
     deleted = graph.call(DeleteMemory, "delete", DeleteMemory.Request(older_than_s=3600.0))
     assert (deleted.success, deleted.deleted_count) == (True, 1)
+
+
+def test_every_answer_says_which_memory_it_is_of(graph):
+    graph.drive(2)
+    asks = [
+        (QueryMemory, "query", QueryMemory.Request(query=at(0.0))),
+        (QueryMemory, "query", QueryMemory.Request(query=at(float("nan")))),
+        (QueryMemoryBatch, "query_batch", QueryMemoryBatch.Request(queries=[at(0.0)])),
+        (QueryMemoryArrays, "query_arrays", QueryMemoryArrays.Request(query=at(0.0), count=1)),
+        (RecognisePlace, "recognise", RecognisePlace.Request()),
+        (RecallMemory, "recall", RecallMemory.Request(ids=[1])),
+        (MemoryStats, "stats", MemoryStats.Request()),
+        (MemoryWindow, "window", MemoryWindow.Request(has_area=True, radius_m=5.0)),
+    ]
+    (epoch,) = {graph.call(*ask).epoch for ask in asks}
+    assert epoch
+    again = SpatialMemory(parameter_overrides=[Parameter("db_path", value=":memory:")])
+    assert again._answering.epoch != epoch, "another run"
+    again.destroy_node()

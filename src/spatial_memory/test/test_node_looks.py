@@ -167,15 +167,15 @@ def test_names_of_bases_are_bounded(graph):
     for number in range(200):
         msg = seen(10**9 + number * STEP_NS, 0.0, feature(0))
         msg.encoder_id = f"basis {number}"
-        assert not graph.memory._awaits_basis(msg)
+        assert not graph.memory._keeping.awaits_basis(msg)
     msg.encoder_id = "b" * 1_000_000
-    assert not graph.memory._awaits_basis(msg)
-    assert list(graph.memory._bases) == [f"basis {number}" for number in range(136, 200)]
+    assert not graph.memory._keeping.awaits_basis(msg)
+    assert list(graph.memory._keeping._bases) == [f"basis {number}" for number in range(136, 200)]
     held = publish(graph, SECOND)
     drawn = projection_to_msg(SECOND, Header(), "b" * 1_000_000)
-    graph.memory._on_projection(drawn)
+    graph.memory._keeping.on_projection(drawn)
     spin_until(lambda: "name-too-long" in graph.memory._health.status().message, graph.talker, graph.memory)
-    assert max(map(len, graph.memory._bases)) < 100
+    assert max(map(len, graph.memory._keeping._bases)) < 100
     del held
 
 
@@ -186,7 +186,7 @@ def test_the_scale_is_stated_and_what_the_user_set_wins(graph):
     assert before.store_distance_m == pytest.approx(0.1)
     for step in range(700):  # 35 s to and fro over 2 m at 0.2 m/s
         phase = step * 0.01 % 4.0
-        graph.memory._on_state(state(10**9 + step * STEP_NS, min(phase, 4.0 - phase)))
+        graph.memory._keeping.on_state(state(10**9 + step * STEP_NS, min(phase, 4.0 - phase)))
     known = stats(graph)
     assert known.extent_m == pytest.approx(2.0, abs=0.05)
     assert known.speed_mps == pytest.approx(0.2, rel=0.01)
@@ -204,7 +204,7 @@ def test_the_scale_is_kept_in_the_profile_and_known_at_the_next_start(ros_contex
     graph = Graph(profile=f"{folder}/", revisit_radius_m=0.3)
     for step in range(700):
         phase = step * 0.01 % 4.0
-        graph.memory._on_state(state(10**9 + step * STEP_NS, min(phase, 4.0 - phase)))
+        graph.memory._keeping.on_state(state(10**9 + step * STEP_NS, min(phase, 4.0 - phase)))
     spin_until(lambda: "scale" in Profile(folder).names(), graph.talker, graph.memory)
     graph.close()
     entries = Profile(folder).read("scale", 1).entries

@@ -8,7 +8,7 @@ import pytest
 from rclpy.node import Node
 
 from wm_interfaces.msg import LatentPrediction
-from wm_interfaces.srv import MemoryWindow
+from wm_interfaces.srv import MemoryWindow, QueryMemoryBatch
 from wm_ros.memory_arrays import ask_from_request, update_to_response
 from wm_ros.twins import servers_of, twins_of
 from wm_testing.nodes import spin_until
@@ -152,4 +152,39 @@ def test_of_two_memories_one_is_kept_to_and_both_are_named(make_world, artifact)
     while held_.window is None or held_.window.epoch == 5:
         index += 1
         world.predict(index)
+    nodes.pop(6).destroy_node()
+
+
+@pytest.mark.slow
+def test_answers_of_another_memory_than_the_one_kept_to_are_named_and_not_used(make_world):
+    world = make_world(window_radius_m=0.0)
+    nodes = {epoch: Node(name) for epoch, name in ((5, "one_memory"), (6, "other_memory"))}
+
+    def serve(epoch):
+        def answer(request, response):
+            response = world.remember(request, response)
+            response.epoch = epoch
+            return response
+
+        nodes[epoch].create_service(QueryMemoryBatch, "/spatial_memory/query_batch", answer)
+
+    serve(5)
+    world.until = lambda predicate: spin_until(predicate, world.node, world.peer, nodes[5])
+    world.until(world.node._memory.service_is_ready)
+    assert world.predict(0).memory_source == LatentPrediction.MEMORY_SERVICE
+    serve(6)
+    world.until(lambda: len(servers_of(world.node, "/spatial_memory/query_batch")) == 2)
+    # Only the other one is quick enough.
+    world.until = lambda predicate: spin_until(predicate, world.node, world.peer, nodes[6])
+    index = 1
+    while not world.node._health.counted("answers_of_another_memory"):
+        prediction = world.predict(index)
+        index += 1
+    assert (prediction.memory_source, prediction.degraded_reason) == (
+        LatentPrediction.MEMORY_NONE, "another memory answered")  # fmt: skip
+    assert "2 memories answer (/one_memory, /other_memory)" in world.node._health._degraded["memories"]
+    # Where the one kept to is gone, the other one is taken at once.
+    nodes.pop(5).destroy_node()
+    world.until(lambda: len(servers_of(world.node, "/spatial_memory/query_batch")) == 1)
+    assert world.predict(index).memory_source == LatentPrediction.MEMORY_SERVICE
     nodes.pop(6).destroy_node()

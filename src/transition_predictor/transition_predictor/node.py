@@ -411,6 +411,9 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         answer: QueryMemoryBatch.Response = future.result()
         self._open.asked_ms = (perf_counter() - self._open.begin_s) * 1e3
         self._health.sample("memory_query_ms", self._open.asked_ms)
+        if not self._held.one.takes(answer.epoch, self._memory.srv_name, "answers"):
+            self._predict(_Answer(None, "another memory answered"))
+            return
         if not answer.success:
             self._predict(self._refused(clipped(answer.message)))
             return

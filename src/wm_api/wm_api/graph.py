@@ -41,7 +41,9 @@ from wm_interfaces.srv import (
     SnapshotMemory,
     TransformMemory,
 )
+from wm_ros.health import Health
 from wm_ros.memory_arrays import ask_to_request, update_from_response
+from wm_ros.one_memory import OneMemory
 from world_model.runtime.retrieved import Memory
 
 _SERVICES: Mapping[str, Any] = {
@@ -66,17 +68,18 @@ class GraphMemory:
 
     Args:
         node: Owns the clients; its executor runs on another thread.
+        health: Where a second memory that answers is named.
         wait_s: Longest wait for an answer [s].
         where: Returns the robot's pose, or None.
     """
 
     source = "graph"
 
-    def __init__(self, node: Node, wait_s: float, where: Callable[[], Pose2 | None]) -> None:
+    def __init__(self, node: Node, health: Health, wait_s: float, where: Callable[[], Pose2 | None]) -> None:
         self._clients: dict[str, Any] = {
             name: node.create_client(kind, f"spatial_memory/{name}") for name, kind in _SERVICES.items()
         }
-        self._wait_s, self._where = wait_s, where
+        self._wait_s, self._where, self._one = wait_s, where, OneMemory(node, health)
         self._area: Area | None = None
         self._lock = threading.Lock()
         self._seen: OrderedDict[int, MemoryRecord] = OrderedDict()
@@ -100,9 +103,21 @@ class GraphMemory:
             client.remove_pending_request(future)
             raise BackendAwayError(f"spatial_memory/{name} did not answer within {self._wait_s:g} s")
         answer: Any = future.result()
+        self._keep_to(getattr(answer, "epoch", 0), name)
         if not getattr(answer, "success", True):
             raise refused(answer.message)
         return answer
+
+    def _keep_to(self, epoch: int, name: str) -> None:
+        """Refuse the answer of another memory than the one that answered so far, where both are there.
+
+        Raises:
+            BackendAwayError: It is that of another one.
+        """
+        with self._lock:
+            is_of_it = self._one.takes(epoch, f"spatial_memory/{name}", "answers")
+        if not is_of_it:
+            raise BackendAwayError(f"several memories answer spatial_memory/{name}, this was another one's")
 
     def query_batch(self, queries: Sequence[Query]) -> list[Matches]:
         """Answer queries; see ``ServedMemory``."""

@@ -75,7 +75,7 @@ class WmApi(ManagedNode[WmApiParams]):
 
     def configure(self) -> None:
         """Open the way to the memory, and begin to listen."""
-        memory: ServedMemory = GraphMemory(self, self._params.memory_wait_s, self._where)
+        memory: ServedMemory = GraphMemory(self, self._health, self._params.memory_wait_s, self._where)
         self.world = World(self._models, memory, self._settings.longest_rollout_s)
         self.world.mode, self.world.on_wanted = "graph", self._on_wanted
         self._goals = PlannerGoals(self, self.world.live) if self._settings.allow_goals else None

@@ -25,15 +25,12 @@ from wm_interfaces.srv import MemoryWindow
 from wm_ros.errors import MessageError
 from wm_ros.health import Health
 from wm_ros.memory_arrays import ask_to_request, update_from_response
-from wm_ros.twins import servers_of
+from wm_ros.one_memory import OneMemory
 
 _PATIENCE_S = 2.0
 # All of an area is asked for at most this often, whatever the robot does.
 _SELDOM_S = 1.0
 _ROOM = 1.5
-# Of two memories that answer, the one held is kept to until it has been silent for so long.
-_KEPT_S = 3.0
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,7 @@ class HeldMemories:
         source: A memory in the same process; None: the service ``spatial_memory/window``.
 
     Attributes:
+        one: Which memory that is; whose other answers are to be used, too.
         problem: Why the window was not kept current when that was last tried; empty where it was.
     """
 
@@ -70,14 +68,13 @@ class HeldMemories:
         self, node: Node, health: Health, settings: WindowSettings, source: WindowSource | None = None
     ) -> None:
         self._node, self._health, self._settings, self._source = node, health, settings, source
-        self._window = Window()
+        self._window, self.one = Window(), OneMemory(node, health)
         self._client: Client[MemoryWindow.Request, MemoryWindow.Response] | None = None
         if source is None and settings.radius_m > 0:
             self._client = node.create_client(MemoryWindow, "spatial_memory/window")
         self._pending: Future[MemoryWindow.Response] | None = None
         self._asked = WindowAsk(Area(0.0, 0.0, 1.0))
         self._asked_s = self._sent_s = self._current_s = self._whole_s = self._heard_s = -math.inf
-        self._of_it_s = self._other_s = -math.inf
         self.problem = ""
 
     @property
@@ -155,6 +152,7 @@ class HeldMemories:
                 self._refused(str(error))
                 return
             if update is not None:
+                self.one.takes(update.epoch, "spatial_memory/window", "windows")
                 self._take(update, now_s)
             return
         assert self._client is not None
@@ -172,29 +170,14 @@ class HeldMemories:
         if not response.success:
             self._refused(response.message)
             return
-        if self._is_of_another(response.epoch):
+        assert self._client is not None
+        if not self.one.takes(response.epoch, self._client.srv_name, "windows"):
+            self._asked_s = -math.inf
             return
         try:
             self._take(update_from_response(response, self._asked.area), self._sent_s)
         except MessageError as error:
             self._refused(str(error))
-
-    def _is_of_another(self, epoch: int) -> bool:
-        """Return whether an answer is of another memory than the one held, which is still there; said by name."""
-        now_s = monotonic()
-        if epoch != self._window.epoch and self._window.area is not None and now_s - self._of_it_s < _KEPT_S:
-            assert self._client is not None
-            servers = servers_of(self._node, self._node.resolve_service_name(self._client.srv_name))
-            if len(servers) > 1:
-                self._asked_s, self._other_s = -math.inf, now_s
-                self._health.count("windows_of_another_memory")
-                text = f"{len(servers)} memories answer ({', '.join(servers[:_MOST_NAMED])}): kept to the one held"
-                self._health.degrade("memories", text, cause="two")
-                return True
-        self._of_it_s = now_s
-        if self._health.counted("windows_of_another_memory") and now_s - self._other_s > _KEPT_S:
-            self._health.degrade("memories", None)
-        return False
 
     def _take(self, update: WindowUpdate, asked_s: float) -> None:
         """Become as the memory was when it was asked."""

@@ -195,4 +195,9 @@ class GoalFinder:
         return usual_difference(look_MF, pose_M3, self._same) if len(look_MF) else math.inf
 
     async def _ask_memory(self, run: Run, client: Any, request: Any, what: str) -> Any:
-        return await self._waiter.ask(run, client, request, Result.MEMORY_LOST, what)
+        """Return the answer of the memory whose window is held; another one's is not taken."""
+        while True:
+            answer = await self._waiter.ask(run, client, request, Result.MEMORY_LOST, what)
+            if self._held.one.takes(answer.epoch, client.srv_name, "answers"):
+                return answer
+            await self._waiter.tick(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ class Answering:
         self._health, self._memory, self._windows, self._searcher, self._usual = (
             health, memory, windows, searcher, usual)  # fmt: skip
         self._is_remote = bool(getattr(memory, "is_remote", False))
+        self.epoch = int(getattr(memory, "epoch", 0)) or secrets.randbits(63) | 1
+        """Tells this memory from others that answer; as windows do."""
         self._query_ms: deque[float] = deque(maxlen=_QUERY_TIMES)
         self._query_count = 0
         self.last: tuple[Place | None, Matches] = (None, no_matches())
@@ -81,6 +84,7 @@ class Answering:
         response.success, response.message, found, response.search_ms = await self._answer([request.query])
         if response.success:
             response.matches = found[0]
+        response.epoch = self.epoch
         return response
 
     async def query_batch(
@@ -88,6 +92,7 @@ class Answering:
     ) -> QueryMemoryBatch.Response:
         """Answer ``/spatial_memory/query_batch``."""
         response.success, response.message, response.matches, response.search_ms = await self._answer(request.queries)
+        response.epoch = self.epoch
         return response
 
     async def _answer(self, msgs: Sequence[MemoryQuery]) -> tuple[bool, str, list[MemoryMatches], float]:
@@ -141,6 +146,7 @@ class Answering:
         self, request: QueryMemoryArrays.Request, response: QueryMemoryArrays.Response
     ) -> QueryMemoryArrays.Response:
         """Answer ``/spatial_memory/query_arrays``."""
+        response.epoch = self.epoch
         try:
             check_arrays(request.count, request.query.k or self._usual().top_k)
             queries = queries_from_arrays(request, self._query_from(request.query, 0))
@@ -189,7 +195,8 @@ class Answering:
             raise RecordError(error.reason, f"query {at}: {error}") from error
 
     def state(self, response: MemoryStats.Response) -> None:
-        """State how much was asked, and how long the searches took."""
+        """State who answers, how much was asked, and how long the searches took."""
+        response.epoch = self.epoch
         if self._query_ms:
             response.query_ms_p50, response.query_ms_p99 = (
                 float(value) for value in np.percentile(np.array(self._query_ms), [50, 99]))  # fmt: skip

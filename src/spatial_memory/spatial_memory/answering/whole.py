@@ -1,0 +1,34 @@
+"""Changes of a memory as a whole: they are made off the executor, and what comes in waits for their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class WholeChanges:
+    """Knows whether the whole memory is being changed.
+
+    Args:
+        later: Runs work on the thread that waits for the disk; returns a future of its result, or of the expected error
+            it ended with.
+        changed: Called when the whole memory is another.
+
+    Attributes:
+        later: As given.
+        under_way: Changes that have begun and not ended.
+    """
+
+    def __init__(self, later: Callable[[Callable[[], Any]], Any], changed: Callable[[], None]) -> None:
+        self.later, self._changed = later, changed
+        self.under_way = 0
+
+    def make(self, change: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a change of the whole memory returns, called on that thread."""
+        self.under_way += 1
+        try:
+            result = change(*arguments)
+        finally:
+            self.under_way -= 1
+        self._changed()
+        return result

@@ -1,0 +1,1 @@
+"""What peers change of the memory."""

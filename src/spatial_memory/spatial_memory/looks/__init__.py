@@ -1,0 +1,1 @@
+"""Places and memories by what they look like."""
