@@ -456,6 +456,22 @@ def test_robots_whose_ids_meet_overwrite_nothing(grid, tmp_path):
     server.close()
 
 
+def test_an_id_held_already_is_refused_while_it_is_open_which_collection_is_meant(grid, tmp_path):
+    from spatial_memory.qdrant.memory import QdrantMemory
+
+    server, world = local_client(), World(16)
+    robots = [QdrantMemory(server, grid, name, "c", str(tmp_path / name), 0.01, indexed=False) for name in ("a", "b")]
+    for robot, encoder_id in zip(robots, ("one", "two")):
+        robot.insert([world.record(id=7, encoder_id=encoder_id)])
+        robot.flush()
+        robot._outbox.close()
+    again = QdrantMemory(server, grid, "a", "c", str(tmp_path / "a"), 0.01, indexed=False)
+    with pytest.raises(RecordError, match="record 0: id 7 is held already"):
+        again.insert([world.record(id=7, encoder_id="one")])
+    assert again.insert([world.record(id=8, encoder_id="one")]) == [8]
+    again.close()
+
+
 def test_a_full_collection_forgets_as_the_default_backend_does(grid, tmp_path):
     from spatial_memory.qdrant.memory import QdrantMemory
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from qdrant_client import models
 
 from spatial_memory.index.eviction import worth
 from spatial_memory.qdrant import points
+from spatial_memory.qdrant.outbox import Operation
 from spatial_memory.qdrant.server import QdrantServer
 
 MOST_CELLS = 10_000
@@ -58,3 +59,45 @@ def trim(server: QdrantServer, collection: str, robot_id: str, capacity: int, su
         server.drop(collection, [points.point_id(robot_id, int(key)) for key in id_N[order_N[:count]]])
         dropped += min(count, len(held))
     return dropped
+
+
+class BoundedSender:
+    """Sends a robot's operations, and forgets what is too much then; on the outbox's thread.
+
+    Args:
+        server: Where to.
+        robot_id: Whose records.
+        capacity: Most records of this robot; 0: any number.
+        surprise_weight: How much surprise counts against recency.
+        allow_shrink: Whether to forget what it holds beyond ``capacity`` at the start.
+    """
+
+    def __init__(
+        self, server: QdrantServer, robot_id: str, capacity: int, surprise_weight: float, *, allow_shrink: bool
+    ) -> None:
+        self._server, self._robot_id = server, robot_id
+        self._capacity, self._surprise_weight = capacity, surprise_weight
+        # What this robot holds beyond its capacity at the start stays; 0: not known yet.
+        self._room = capacity if allow_shrink else 0
+
+    @property
+    def complaint(self) -> str | None:
+        """What is wrong with what is held, or None."""
+        if self._room > self._capacity > 0:
+            return f"{self._room} memories held, capacity is {self._capacity}: kept, unless allow_shrink is set"
+        return None
+
+    def send(self, operations: Sequence[Operation]) -> None:
+        """Send operations in order, then trim the collections that they filled.
+
+        Raises:
+            BackendAwayError: The server does not answer.
+        """
+        if self._capacity and not self._room:
+            own = models.Filter(must=[points.is_robot(self._robot_id)])
+            held = [self._server.count_where(name, own) for name in {body["collection"] for _, body in operations}]
+            self._room = max(self._capacity, *held)
+        self._server.send(operations)
+        filled = {body["collection"] for kind, body in operations if kind == "put"}
+        for collection in filled if self._capacity else ():
+            trim(self._server, collection, self._robot_id, self._room, self._surprise_weight)

@@ -11,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-import time
-import zlib
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -23,10 +21,13 @@ import numpy as np
 from qdrant_client import QdrantClient, models
 
 from spatial_memory.embedded.reprojection import all_in_basis, in_basis
-from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.qdrant import points
-from spatial_memory.qdrant.eviction import trim
+from spatial_memory.qdrant.collection import Collection
+from spatial_memory.qdrant.eviction import BoundedSender
+from spatial_memory.qdrant.kind import Kind
+from spatial_memory.qdrant.numbering import Numbering, check_free
+from spatial_memory.qdrant.operations import Operations
 from spatial_memory.qdrant.outbox import Operation, Outbox
 from spatial_memory.qdrant.search import Held
 from spatial_memory.qdrant.server import QdrantServer
@@ -36,26 +37,18 @@ from wm_core.memory.errors import (
     BackendAwayError,
     EncoderMismatchError,
     FrameMismatchError,
-    RecordError,
     SpatialMemoryError,
 )
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query, check_queries
 from wm_core.memory.record import (
     MemoryRecord,
-    Sources,
     Successor,
-    action_size,
-    check_record,
     check_successor,
     check_surprise,
-    feature_size,
 )
 from wm_core.memory.sketch import Sketch, sketch_of
 from wm_core.projection import Projection
-from wm_core.se2 import wrap_angle
-
-_PAGE = 1000
 
 
 class QdrantMemory:
@@ -94,54 +87,23 @@ class QdrantMemory:
         indexed: bool = True,
         allow_shrink: bool = False,
     ) -> None:
-        # What this robot holds beyond its capacity at the start stays; 0: not known yet.
-        self._room = capacity if allow_shrink else 0
         self._server = QdrantServer(client, len(grid.levels), indexed=indexed)
+        self._collection = Collection(self._server, collection)
+        self._sender = BoundedSender(self._server, robot_id, capacity, surprise_weight, allow_shrink=allow_shrink)
         self._grid = grid
         self._robot_id = robot_id
-        self._prefix = collection
-        self._lock = threading.RLock()
-        self._encoder_id: str | None = None
-        self._dim = 0
-        self._action_dim = -1
-        self._sources = Sources()
-        self._feature_dim = 0
-        self._basis: Projection | None = None
         self._capacity = capacity
-        self._surprise_weight = surprise_weight
-        # 20 bits of the robot's name, then milliseconds: this robot gives no id twice, whatever was lost.
-        self._next_id = ((zlib.crc32(robot_id.encode()) & 0xFFFFF) << 43) + int(time.time() * 1000)
-        # Given ids that this counter has yet to pass.
-        self._given: set[int] = set()
+        self._lock = threading.RLock()
+        self._basis: Projection | None = None
+        self._numbering = Numbering(robot_id)
         self._newest_put_ns = 0
-        try:
-            self._adopt_collection()
-        except BackendAwayError:
-            self._encoder_id = None  # found again with the first operation that gets through
-        self._outbox = Outbox(outbox_path, self._send, commit_every_s)
-
-    def _send(self, operations: Sequence[Operation]) -> None:
-        """Send operations, and forget what is too much then; on the outbox's thread."""
-        if self._capacity and not self._room:
-            own = models.Filter(must=[points.is_robot(self._robot_id)])
-            held = [self._server.count_where(name, own) for name in {body["collection"] for _, body in operations}]
-            self._room = max(self._capacity, *held)
-        self._server.send(operations)
-        filled = {body["collection"] for kind, body in operations if kind == "put"}
-        for collection in filled if self._capacity else ():
-            trim(self._server, collection, self._robot_id, self._room, self._surprise_weight)
+        with contextlib.suppress(BackendAwayError):  # found again with the first operation that gets through
+            self._collection.adopt_only()
+        self._outbox = Outbox(outbox_path, self._sender.send, commit_every_s)
 
     @property
-    def _collection(self) -> str:
-        return f"{self._prefix}-{self._encoder_id or 'unnamed'}"
-
-    def _adopt_collection(self) -> None:
-        """Take up the one collection that is there, if it is the only one."""
-        found = self._server.only_collection(f"{self._prefix}-")
-        if found is not None:
-            suffix = found[0][len(self._prefix) + 1 :]
-            self._encoder_id = "" if suffix == "unnamed" else suffix
-            self._dim = found[1]
+    def _operations(self) -> Operations:
+        return Operations(self._robot_id, self._collection.name, self._grid)
 
     # ---------------------------------------------------------------- keeping
 
@@ -154,114 +116,23 @@ class QdrantMemory:
         if not records:
             return []
         with self._lock:
-            records = all_in_basis(records, self._basis, None, self._sources.feature_id)
-            encoder_id = records[0].encoder_id if self._encoder_id is None else self._encoder_id
-            dim = self._dim or self._size_for(encoder_id) or int(np.size(records[0].latent_D))
-            action_dim = self._action_dim
-            if action_dim < 0:
-                action_dim = next((size for record in records if (size := action_size(record))), -1)
-            sources = self._known_sources(encoder_id, records).adopting(records)
-            feature_dim = self._known_feature_dim(encoder_id, records) or next(
-                (size for record in records if (size := feature_size(record))), 0
-            )
-            payloads = []
+            records = all_in_basis(records, self._basis, None, self._collection.kind.sources.feature_id)
+            kind = self._collection.kind_with(records)
+            make = Operations(self._robot_id, self._collection.name_for(kind.encoder_id), self._grid)
             given = {record.id for record in records}
-            ids = [record.id or self._new_id(given) for record in records]
-            for at, (key, record) in enumerate(zip(ids, records)):
-                try:
-                    payloads.append(self._payload(record, key, encoder_id, dim, action_dim, sources, feature_dim))
-                except RecordError as error:
-                    error.args = (f"record {at}: {error}",)
-                    raise
-            self._check_free([record.id for record in records])
-            self._encoder_id, self._dim, self._action_dim = encoder_id, dim, action_dim
-            self._sources, self._feature_dim = sources, feature_dim
-            self._given.update(key for key in given if key > self._next_id)
-            self._put(ids, [np.asarray(record.latent_D, np.float32).tolist() for record in records], payloads)
+            ids = [record.id or self._numbering.new(given) for record in records]
+            puts = make.put(ids, records, kind)
+            check_free([record.id for record in records], make, self._outbox, self._server)
+            self._collection.become(kind)
+            self._numbering.take(given)
+            self._outbox.put(puts, min(record.stamp_ns for record in records))
             self._newest_put_ns = max(self._newest_put_ns, *(record.stamp_ns for record in records))
             return ids
 
-    def _size_for(self, encoder_id: str) -> int:
-        """Return the latent size that the server holds of an encoder; 0: none, or unknown while it is away."""
-        name = f"{self._prefix}-{encoder_id or 'unnamed'}"
-        return self._server.soon(lambda: self._server.size_of(name), 0)
-
-    def _known_sources(self, encoder_id: str, asked: Sequence[MemoryRecord | Query]) -> Sources:
-        """Return frame and network; where they matter and are open, what the collection's other records say."""
-        if self._sources.frame_id or not any(each.frame_id for each in asked):
-            return self._sources
-        name = f"{self._prefix}-{encoder_id or 'unnamed'}"
-        known = self._sources
-        self._sources = self._server.soon(lambda: Sources(*self._server.sources(name)), known)
-        return self._sources
-
-    def _known_feature_dim(self, encoder_id: str, asked: Sequence[MemoryRecord | Query]) -> int:
-        """Return the feature size; where it matters and is open, what the collection's other records say."""
-        if not self._feature_dim and any(each.feature_F is not None and each.feature_F.size for each in asked):
-            name = f"{self._prefix}-{encoder_id or 'unnamed'}"
-            self._feature_dim = self._server.soon(lambda: self._server.feature_size(name), 0)
-        return self._feature_dim
-
-    def _payload(
-        self,
-        record: MemoryRecord,
-        record_id: int,
-        encoder_id: str,
-        dim: int,
-        action_dim: int,
-        sources: Sources,
-        feature_dim: int,
-    ) -> dict[str, Any]:
-        if record.encoder_id != encoder_id:
-            raise EncoderMismatchError(f"latent of encoder {record.encoder_id}, the memory holds {encoder_id}")
-        sources.check(record)
-        check_record(record, dim, action_dim, feature_dim)
-        yaw = wrap_angle(record.yaw) if abs(record.yaw) > np.pi else record.yaw
-        whole = replace(record, yaw=yaw, frame_id=sources.frame_id, feature_id=sources.feature_id)
-        return points.payload_of(whole, record_id, self._robot_id, self._grid)
-
-    def _check_free(self, ids: Sequence[int]) -> None:
-        """Refuse ids that were given, 0 aside, and are held; while the server is away only what is on its way is known.
-
-        Raises:
-            RecordError: The first one, by its place in the list.
-        """
-        points_N = {self._point(key): at for at, key in enumerate(ids) if key}
-        taken = [at for at, key in enumerate(ids) if key and points_N[self._point(key)] != at]
-        if points_N and not taken:
-            last = self._outbox.last_of(points_N)
-            taken = [points_N[point] for point, kind in last.items() if kind == "put"]
-            with contextlib.suppress(BackendAwayError):
-                held = self._server.held(self._collection, [point for point in points_N if point not in last])
-                taken += [points_N[point] for point in held]
-        if taken:
-            at = min(taken)
-            raise RecordError("id-taken", f"record {at}: id {ids[at]} is held already")
-
-    def _put(self, ids: Sequence[int], vectors: Sequence[Sequence[float]], payloads: Sequence[dict]) -> None:
-        self._outbox.put(self._puts(ids, vectors, payloads), min(payload["stamp"] for payload in payloads))
-
-    def _puts(
-        self, ids: Sequence[int], vectors: Sequence[Sequence[float]], payloads: Sequence[dict]
-    ) -> list[Operation]:
-        base = {"collection": self._collection}
-        return [
-            ("put", {**base, "id": self._point(key), "vector": vector, "payload": payload})
-            for key, vector, payload in zip(ids, vectors, payloads)
-        ]
-
-    def _point(self, record_id: int) -> str:
-        return points.point_id(self._robot_id, record_id)
-
-    def _new_id(self, given: Container[int]) -> int:
-        self._next_id += 1
-        while self._next_id in given or self._next_id in self._given:
-            self._next_id += 1
-        return self._next_id
-
     def link(self, record_id: int, successor: Successor) -> bool:
         """Add what followed a record; one that was forgotten meanwhile stays forgotten."""
-        check_successor(successor, self._dim, self._sources.feature_id)
+        kind = self._collection.kind
+        check_successor(successor, kind.dim, kind.sources.feature_id)
         return self._set(record_id, dict([points.successor_item(successor)]))
 
     def set_surprise(self, record_id: int, surprise: float) -> bool:
@@ -270,7 +141,7 @@ class QdrantMemory:
         return self._set(record_id, {"surprise": None if math.isnan(surprise) else float(np.float32(surprise))})
 
     def _set(self, record_id: int, payload: dict[str, Any]) -> bool:
-        self._outbox.put([("set", {"collection": self._collection, "id": self._point(record_id), "payload": payload})])
+        self._outbox.put([self._operations.set(record_id, payload)])
         return True
 
     # ---------------------------------------------------------------- finding
@@ -283,15 +154,20 @@ class QdrantMemory:
             BackendAwayError: The server does not answer.
         """
         self._server.check_there()
-        frame_id = self._known_sources(self._encoder_id or "", queries).frame_id
+        encoder_id = self._collection.kind.encoder_id
+        self._collection.learn_sources(queries, encoder_id)
+        self._collection.learn_feature_dim(queries, encoder_id)
+        kind = self._collection.kind
+        features = kind.sources.feature_id, kind.feature_dim
         locate = self._grid.map.place_to_latlng
-        features = self._sources.feature_id, self._known_feature_dim(self._encoder_id or "", queries)
-        check_queries(queries, self._dim, self._action_dim, self._encoder_id or "", locate, frame_id, *features)
+        frame_id = kind.sources.frame_id
+        check_queries(queries, kind.dim, kind.action_dim, kind.encoder_id or "", locate, frame_id, *features)
         return [self._held.answer(query) for query in queries]
 
     @property
     def _held(self) -> Held:
-        return Held(self._server, self._collection, self._dim, self._grid, self._feature_dim)
+        kind = self._collection.kind
+        return Held(self._server, self._collection.name, kind.dim, self._grid, kind.feature_dim)
 
     def query_look(self, query: Query) -> Matches:
         """Answer one query by its feature alone, over all places, exactly."""
@@ -316,7 +192,7 @@ class QdrantMemory:
         mine = models.Filter(must=[points.is_robot(self._robot_id)])
         records = list(islice(self._held.scroll(mine, vectors=False, keys=points.COMPARED), most))
         placed = [replace(each, h3_cell=self._grid.cell_of(each.x, each.y)) for each in records]
-        return sketch_of(placed, self._sources.frame_id, most, last)
+        return sketch_of(placed, self._collection.kind.sources.frame_id, most, last)
 
     # ---------------------------------------------------------------- eviction and moving
 
@@ -326,9 +202,9 @@ class QdrantMemory:
         Raises:
             BackendAwayError: The server does not answer.
         """
-        what.check(self._sources.frame_id)
+        what.check(self._collection.kind.sources.frame_id)
         self.flush()
-        query = Query(latent_D=np.zeros(max(1, self._dim)), box=what.box, session=what.session)
+        query = Query(latent_D=np.zeros(max(1, self._collection.kind.dim)), box=what.box, session=what.session)
         condition = points.filter_of(query, self._grid, (None, None)) or models.Filter(must=[])
         condition.must = [*(condition.must or []), points.is_robot(self._robot_id)]
         held = list(self._held.scroll(condition, vectors=False, keys=points.COMPARED))
@@ -345,7 +221,7 @@ class QdrantMemory:
 
     def _drop(self, ids: Sequence[int]) -> None:
         if ids:
-            self._outbox.put([("drop", {"collection": self._collection, "ids": [self._point(key) for key in ids]})])
+            self._outbox.put(self._operations.drop(ids))
             self.flush()
 
     def transform(self, rigid: Rigid, session: str = "") -> int:
@@ -360,31 +236,31 @@ class QdrantMemory:
             BackendAwayError: The server went away before the moves were noted; then none moved. Or after: then they
                 will have moved when it has taken what waits, and ``stats`` says how much does.
         """
-        rigid.check(session, self._sources.frame_id)
+        rigid.check(session, self._collection.kind.sources.frame_id)
         self.flush()
         self._check_alone(rigid)
         held = [record for record in self._mine() if not session or record.session == session]
-        moved = []
+        make, moves = self._operations, []
         for record in held:
             x, y, z, yaw = rigid.apply_one(record.x, record.y, record.z, record.yaw)
             cells = points.cells_of(self._grid.cell_of(x, y), self._grid)
-            moved.append({"x": x, "y": y, "z": z, "yaw": yaw, **cells, **points.turned(record, rigid)})
-        self._outbox.put(
-            [
-                ("set", {"collection": self._collection, "id": self._point(record.id), "payload": payload})
-                for record, payload in zip(held, moved)
-            ]
-        )
-        self._sources = replace(self._sources, frame_id=rigid.frame_id or self._sources.frame_id)
+            place = {"x": x, "y": y, "z": z, "yaw": yaw, **cells, **points.turned(record, rigid)}
+            moves.append(make.set(record.id, place))
+        self._outbox.put(moves)
+        with self._lock:
+            kind = self._collection.kind
+            frame_id = rigid.frame_id or kind.sources.frame_id
+            self._collection.become(replace(kind, sources=replace(kind.sources, frame_id=frame_id)))
         self.flush()
         return len(held)
 
     def _check_alone(self, rigid: Rigid) -> None:
         """Refuse to move to another frame while other robots' records would stay where they are."""
         others = models.Filter(must_not=[points.is_robot(self._robot_id)])
-        if rigid.frame_id not in ("", self._sources.frame_id) and self._server.count_where(self._collection, others):
+        frame_id = self._collection.kind.sources.frame_id
+        if rigid.frame_id not in ("", frame_id) and self._server.count_where(self._collection.name, others):
             raise FrameMismatchError(
-                f"the collection holds other robots' records in frame {self._sources.frame_id}: they would stay there"
+                f"the collection holds other robots' records in frame {frame_id}: they would stay there"
             )
 
     def _mine(self, *, vectors: bool = False) -> list[MemoryRecord]:
@@ -405,23 +281,17 @@ class QdrantMemory:
         """
         with self._lock:
             self.flush()
-            held = self._mine(vectors=True) if self._dim else []
-            if not held or self._encoder_id == projection.encoder_id:
+            before = self._collection.kind
+            held = self._mine(vectors=True) if before.dim else []
+            if not held or before.encoder_id == projection.encoder_id:
                 self._basis = projection
                 return 0
-            feature_dim = self._known_feature_dim(self._encoder_id or "", held)
-            mine = Catalogue(self._encoder_id or "", self._dim, **vars(self._sources), feature_dim=feature_dim)
-            mine.check_projection(projection)
+            self._collection.learn_feature_dim(held, before.encoder_id)
+            self._collection.kind.catalogue().check_projection(projection)
             moved = [in_basis(record, projection) for record in held]
-            drop = ("drop", {"collection": self._collection, "ids": [self._point(record.id) for record in held]})
-            before = self._encoder_id, self._dim, self._action_dim, self._sources
-            try:
-                puts = self._adopting(moved)
-                self._outbox.put_now([*puts, drop])
-                self._basis = projection
-            except SpatialMemoryError:
-                self._encoder_id, self._dim, self._action_dim, self._sources = before
-                raise
+            drop = self._operations.drop([record.id for record in held])
+            self._replace(moved, lambda puts: [*puts, *drop])
+            self._basis = projection
         self.flush()
         return len(moved)
 
@@ -430,8 +300,7 @@ class QdrantMemory:
         self.flush()
         self._drop([record.id for record in self._mine()])
         with self._lock:
-            self._encoder_id, self._dim, self._action_dim, self._sources = None, 0, -1, Sources()
-            self._feature_dim = 0
+            self._collection.become(Kind())
 
     # ---------------------------------------------------------------- whole memory
 
@@ -456,49 +325,41 @@ class QdrantMemory:
             BackendAwayError: The server went away before that was noted; then nothing changed. Or after: then all of
                 it will have happened when the server has taken what waits, and ``stats`` says how much does.
         """
-        mine = Catalogue(
-            self._encoder_id or "", self._dim, self._action_dim, **vars(self._sources), feature_dim=self._feature_dim
-        )
+        before = self._collection.kind
+        mine = before.catalogue()
         if self._basis is not None:  # another basis of its features will do
             mine.encoder_id = ""
         if any_frame:
             mine = replace(mine, frame_id="")
-        records = all_in_basis(read_snapshot(path, mine, self._grid), self._basis, None, self._sources.feature_id)
-        if self._encoder_id and records and records[0].encoder_id != self._encoder_id:
+        records = all_in_basis(read_snapshot(path, mine, self._grid), self._basis, None, before.sources.feature_id)
+        if before.encoder_id and records and records[0].encoder_id != before.encoder_id:
             raise EncoderMismatchError(
-                f"snapshot {path} is of encoder {records[0].encoder_id}, expected {self._encoder_id}"
+                f"snapshot {path} is of encoder {records[0].encoder_id}, expected {before.encoder_id}"
             )
         with self._lock:
             self.flush()
-            points_N = [self._point(record.id) for record in self._mine()]
-            operations: list[Operation] = []
-            if points_N:
-                operations.append(("drop", {"collection": self._collection, "ids": points_N}))
-            before = self._encoder_id, self._dim, self._action_dim, self._sources
-            try:
-                operations += self._adopting(records)
-                self._outbox.put_now(operations)
-            except SpatialMemoryError:
-                self._encoder_id, self._dim, self._action_dim, self._sources = before
-                raise
-            self._given.update(record.id for record in records if record.id > self._next_id)
+            drop = self._operations.drop([record.id for record in self._mine()])
+            self._replace(records, lambda puts: [*drop, *puts])
+            self._numbering.take(record.id for record in records)
             self._newest_put_ns = max((record.stamp_ns for record in records), default=0)
         self.flush()
         return len(records)
 
-    def _adopting(self, records: Sequence[MemoryRecord]) -> list[Operation]:
-        """Take encoder and sizes from a snapshot's records and return the operations that put them."""
-        self._encoder_id = records[0].encoder_id if records else None
-        self._dim = (self._size_for(records[0].encoder_id) or records[0].latent_D.size) if records else 0
-        self._action_dim = next((size for record in records if (size := action_size(record))), -1)
-        self._sources = sources = self._known_sources(self._encoder_id or "", records).adopting(records)
-        encoder_id, dim, action_dim = self._encoder_id or "", self._dim, self._action_dim
-        self._feature_dim = feature_dim = next((size for record in records if (size := feature_size(record))), 0)
-        payloads = [
-            self._payload(record, record.id, encoder_id, dim, action_dim, sources, feature_dim) for record in records
-        ]
-        vectors = [np.asarray(record.latent_D, np.float32).tolist() for record in records]
-        return self._puts([record.id for record in records], vectors, payloads)
+    def _replace(self, records: Sequence[MemoryRecord], in_order: Callable[[list[Operation]], list[Operation]]) -> None:
+        """Put records as all that this robot holds, in one transaction; where that fails, nothing has changed.
+
+        Args:
+            records: With their ids.
+            in_order: Returns all operations of the transaction, of those that put the records.
+        """
+        before = self._collection.kind
+        try:
+            self._collection.become(self._collection.kind_of(records))
+            puts = self._operations.put([record.id for record in records], records, self._collection.kind)
+            self._outbox.put_now(in_order(puts))
+        except SpatialMemoryError:
+            self._collection.become(before)
+            raise
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return once everything so far can be found by all.
@@ -522,7 +383,7 @@ class QdrantMemory:
         Raises:
             BackendAwayError: The server does not answer.
         """
-        return self._server.points(self._collection, [self._point(key) for key in ids])
+        return self._server.points(self._collection.name, [self._operations.point(key) for key in ids])
 
     def successor_times(self) -> np.ndarray:
         """Return nothing: the server would have to send every record for it."""
@@ -530,19 +391,16 @@ class QdrantMemory:
 
     def stats(self) -> Stats:
         """Return how the memory is doing; what only the server knows stays what it was while it is away."""
-        count, trouble = self._server.count(self._collection) if self._dim else (0, None)
-        degraded = [trouble] if trouble else []
-        if self._room > self._capacity > 0:
-            degraded.append(
-                f"{self._room} memories held, capacity is {self._capacity}: kept, unless allow_shrink is set"
-            )
+        kind = self._collection.kind
+        count, trouble = self._server.count(self._collection.name) if kind.dim else (0, None)
+        degraded = [text for text in (trouble, self._sender.complaint) if text]
         if self._outbox.trouble:
             degraded.append(f"{self._outbox.unsent_count} operations wait: {self._outbox.trouble}")
         oldest = self._outbox.oldest_pending_ns()
         durable = self._newest_put_ns if oldest is None else min(self._newest_put_ns, oldest - 1)
         return Stats(
-            memory_count=count, capacity=self._capacity, encoder_id=self._encoder_id or "", backend="qdrant",
-            **vars(self._sources),
+            memory_count=count, capacity=self._capacity, encoder_id=kind.encoder_id or "", backend="qdrant",
+            **vars(kind.sources),
             durable_until_ns=durable, pending_writes=self._outbox.unsent_count, degraded=tuple(degraded),
         )  # fmt: skip
 
