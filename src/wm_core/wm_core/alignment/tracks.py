@@ -9,6 +9,7 @@ import enum
 import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -64,13 +65,74 @@ class AlignedAction:
     values: np.ndarray | None = None
 
 
-class PoseTrack:
+class _Pose(NamedTuple):
+    position: np.ndarray
+    quaternion: np.ndarray
+    errors: tuple[float, float]
+
+
+ValueT = TypeVar("ValueT")
+
+
+class _Track(Generic[ValueT]):
+    """The last values by their stamps, ascending.
+
+    They come in the order of their arrival; a stamp that steps back by more than a second restarts the track (a bag
+    that loops, a clock that is set), and a single one far ahead is left out, until another agrees.
+
+    Args:
+        keep_s: How far back they are kept [s].
+    """
+
+    def __init__(self, keep_s: float) -> None:
+        self._keep_ns = int(keep_s * NS_PER_S)
+        self._timeline = Timeline(ahead_s=keep_s, tells_loops=False)
+        self._stamps: list[int] = []
+        self._values: list[ValueT] = []
+
+    def __len__(self) -> int:
+        return len(self._stamps)
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Time of the newest."""
+        return self._stamps[-1] if self._stamps else None
+
+    def clear(self) -> None:
+        """Forgets all."""
+        self._timeline.restart()
+        self._stamps, self._values = [], []
+
+    def _keep(self, stamp_ns: int, value: ValueT, *, replaces: bool) -> bool:
+        """Adds a value and returns whether it was taken.
+
+        Args:
+            stamp_ns: Its time.
+            value: It.
+            replaces: Whether it takes the place of one of the same time; else it comes after that.
+        """
+        passage = self._timeline.check(stamp_ns, 0)
+        if passage is Passage.AHEAD:
+            return False
+        if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
+            self._stamps, self._values = [], []
+        at = (bisect_left if replaces else bisect_right)(self._stamps, stamp_ns)
+        if replaces and at < len(self._stamps) and self._stamps[at] == stamp_ns:
+            self._values[at] = value
+            return True
+        self._stamps.insert(at, stamp_ns)
+        self._values.insert(at, value)
+        old = bisect_left(self._stamps, self._stamps[-1] - self._keep_ns)
+        if old:
+            del self._stamps[:old], self._values[:old]
+        return True
+
+
+class PoseTrack(_Track[_Pose]):
     """The last poses, and the pose at any time near them.
 
-    Poses come in the order of their arrival; a stamp that steps back by more than a second restarts the track (a bag
-    that loops, a clock that is set), and a single one far ahead is left out. Between two poses the position is linear
-    and the turn a slerp. Beyond the newest (or before the oldest) the motion between it and one at least
-    ``baseline_s`` away goes on: two poses 5 ms apart would magnify their noise twentyfold.
+    Between two poses the position is linear and the turn a slerp. Beyond the newest (or before the oldest) the motion
+    between it and one at least ``baseline_s`` away goes on: two poses 5 ms apart would magnify their noise twentyfold.
 
     Args:
         max_age_s: Furthest that is extrapolated [s].
@@ -85,29 +147,9 @@ class PoseTrack:
         for name, value in (("max_age_s", max_age_s), ("max_gap_s", max_gap_s), ("keep_s", keep_s)):
             if not value > 0:
                 raise AlignmentError(f"{name} = {value} s, expected more than 0")
+        super().__init__(keep_s)
         self._max_age_ns, self._max_gap_ns = int(max_age_s * NS_PER_S), int(max_gap_s * NS_PER_S)
-        self._keep_ns, self._baseline_ns = int(keep_s * NS_PER_S), int(baseline_s * NS_PER_S)
-        self._timeline = Timeline(ahead_s=keep_s, tells_loops=False)
-        self._stamps: list[int] = []
-        self._positions: list[np.ndarray] = []
-        self._quaternions: list[np.ndarray] = []
-        self._errors: list[tuple[float, float]] = []
-
-    def __len__(self) -> int:
-        return len(self._stamps)
-
-    @property
-    def newest_ns(self) -> int | None:
-        """Time of the newest pose."""
-        return self._stamps[-1] if self._stamps else None
-
-    def clear(self) -> None:
-        """Forgets all poses."""
-        self._timeline.restart()
-        self._empty()
-
-    def _empty(self) -> None:
-        self._stamps, self._positions, self._quaternions, self._errors = [], [], [], []
+        self._baseline_ns = int(baseline_s * NS_PER_S)
 
     def insert(
         self,
@@ -134,21 +176,7 @@ class PoseTrack:
         norm = float(np.linalg.norm(quaternion))
         if not np.isfinite(position).all() or not abs(norm - 1.0) <= 0.01:
             raise AlignmentError(f"pose {position.tolist()} m, quaternion length {norm:.4f}: expected finite and 1")
-        passage = self._timeline.check(stamp_ns, 0)
-        if passage is Passage.AHEAD:
-            return False
-        if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
-            self._empty()
-        at = bisect_left(self._stamps, stamp_ns)
-        if at < len(self._stamps) and self._stamps[at] == stamp_ns:
-            self._positions[at], self._quaternions[at], self._errors[at] = position, quaternion / norm, errors
-            return True
-        self._stamps.insert(at, stamp_ns)
-        self._positions.insert(at, position)
-        self._quaternions.insert(at, quaternion / norm)
-        self._errors.insert(at, errors)
-        self._forget_old()
-        return True
+        return self._keep(stamp_ns, _Pose(position, quaternion / norm, errors), replaces=True)
 
     def at(self, stamp_ns: int) -> AlignedPose:
         """Returns the pose at a time."""
@@ -161,7 +189,7 @@ class PoseTrack:
             if self._stamps[after] - self._stamps[after - 1] > self._max_gap_ns:
                 return AlignedPose(PoseStatus.TOO_OLD)
             is_later = self._stamps[after] - stamp_ns < stamp_ns - self._stamps[after - 1]
-            errors = self._errors[after if is_later else after - 1]
+            errors = self._values[after if is_later else after - 1].errors
             return AlignedPose(PoseStatus.INTERPOLATED, *self._along(after - 1, after, stamp_ns), errors)
         return self._beyond(stamp_ns, newest=after > 0)
 
@@ -178,23 +206,19 @@ class PoseTrack:
         if other == end or abs(self._stamps[other] - self._stamps[end]) > self._max_gap_ns:
             return self._as_told(end, PoseStatus.EXTRAPOLATED)
         first, second = min(other, end), max(other, end)
-        return AlignedPose(PoseStatus.EXTRAPOLATED, *self._along(first, second, stamp_ns), self._errors[end])
+        return AlignedPose(PoseStatus.EXTRAPOLATED, *self._along(first, second, stamp_ns), self._values[end].errors)
 
     def _as_told(self, row: int, status: PoseStatus = PoseStatus.INTERPOLATED) -> AlignedPose:
-        return AlignedPose(status, self._positions[row], self._quaternions[row], self._errors[row])
+        return AlignedPose(status, *self._values[row])
 
     def _along(self, first: int, second: int, stamp_ns: int) -> tuple[np.ndarray, np.ndarray]:
         part = (stamp_ns - self._stamps[first]) / (self._stamps[second] - self._stamps[first])
-        start, end = self._positions[first], self._positions[second]
-        return start + part * (end - start), slerp(self._quaternions[first], self._quaternions[second], part)
-
-    def _forget_old(self) -> None:
-        keep = bisect_left(self._stamps, self._stamps[-1] - self._keep_ns)
-        if keep:
-            del self._stamps[:keep], self._positions[:keep], self._quaternions[:keep], self._errors[:keep]
+        start, end = self._values[first], self._values[second]
+        position = start.position + part * (end.position - start.position)
+        return position, slerp(start.quaternion, end.quaternion, part)
 
 
-class ActionTrack:
+class ActionTrack(_Track[np.ndarray]):
     """The last actions, and the one in force at any time.
 
     An action holds until the next. Actions carry no stamp of their own and are timed on arrival, so one that arrives
@@ -210,28 +234,9 @@ class ActionTrack:
     def __init__(self, size: int, max_age_s: float = 0.5, tolerance_s: float = 0.025, keep_s: float = 5.0) -> None:
         if size < 1:
             raise AlignmentError(f"action size {size}, expected at least 1")
+        super().__init__(keep_s)
         self._size = size
         self._max_age_ns, self._tolerance_ns = int(max_age_s * NS_PER_S), int(tolerance_s * NS_PER_S)
-        self._keep_ns = int(keep_s * NS_PER_S)
-        self._timeline = Timeline(ahead_s=keep_s, tells_loops=False)
-        self._stamps: list[int] = []
-        self._values: list[np.ndarray] = []
-
-    def __len__(self) -> int:
-        return len(self._stamps)
-
-    @property
-    def newest_ns(self) -> int | None:
-        """Time of the newest action."""
-        return self._stamps[-1] if self._stamps else None
-
-    def clear(self) -> None:
-        """Forgets all actions."""
-        self._timeline.restart()
-        self._empty()
-
-    def _empty(self) -> None:
-        self._stamps, self._values = [], []
 
     def insert(self, stamp_ns: int, values: np.ndarray) -> bool:
         """Adds an action [A]; returns whether it was taken: one far ahead of those before is not, until another agrees.
@@ -244,18 +249,7 @@ class ActionTrack:
             raise AlignmentError(f"action of {values.size} values, expected {self._size}")
         if not np.isfinite(values).all():
             raise AlignmentError(f"action {values.tolist()} is not finite")
-        passage = self._timeline.check(stamp_ns, 0)
-        if passage is Passage.AHEAD:
-            return False
-        if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
-            self._empty()
-        at = bisect_right(self._stamps, stamp_ns)
-        self._stamps.insert(at, stamp_ns)
-        self._values.insert(at, values)
-        keep = bisect_left(self._stamps, self._stamps[-1] - self._keep_ns)
-        if keep:
-            del self._stamps[:keep], self._values[:keep]
-        return True
+        return self._keep(stamp_ns, values, replaces=False)
 
     def at(self, stamp_ns: int) -> AlignedAction:
         """Returns the action in force at a time."""
