@@ -10,7 +10,7 @@ from rclpy.node import Node
 from wm_interfaces.msg import LatentPrediction
 from wm_interfaces.srv import MemoryWindow, QueryMemoryBatch
 from wm_ros.memory_arrays import ask_from_request, update_to_response
-from wm_ros.twins import servers_of, twins_of
+from wm_ros.twins import rival_servers, twins_of
 from wm_testing.nodes import spin_until
 from wm_testing.windows import Source
 
@@ -135,7 +135,7 @@ def test_of_two_memories_one_is_kept_to_and_both_are_named(make_world, artifact)
     world.until(held_._client.service_is_ready)
     index = held(world)
     serve(6)
-    world.until(lambda: len(servers_of(world.node, "/spatial_memory/window")) == 2)
+    world.until(lambda: len(rival_servers(world.node, "/spatial_memory/window")) == 2)
     # The first answer counts: the other memory's, where the one that is held is slow.
     world.until = lambda predicate: spin_until(predicate, world.node, world.peer, nodes[6])
     while not world.node._health.counted("windows_of_another_memory"):
@@ -148,7 +148,7 @@ def test_of_two_memories_one_is_kept_to_and_both_are_named(make_world, artifact)
     assert "2 nodes answer /spatial_memory/window: /one_memory, /other_memory" in twins_of(world.node)
     # Its restart, and another one where it is gone, are taken at once.
     nodes.pop(5).destroy_node()
-    world.until(lambda: len(servers_of(world.node, "/spatial_memory/window")) == 1)
+    world.until(lambda: not rival_servers(world.node, "/spatial_memory/window"))
     while held_.window is None or held_.window.epoch == 5:
         index += 1
         world.predict(index)
@@ -173,7 +173,7 @@ def test_answers_of_another_memory_than_the_one_kept_to_are_named_and_not_used(m
     world.until(world.node._memory.service_is_ready)
     assert world.predict(0).memory_source == LatentPrediction.MEMORY_SERVICE
     serve(6)
-    world.until(lambda: len(servers_of(world.node, "/spatial_memory/query_batch")) == 2)
+    world.until(lambda: len(rival_servers(world.node, "/spatial_memory/query_batch")) == 2)
     # Only the other one is quick enough.
     world.until = lambda predicate: spin_until(predicate, world.node, world.peer, nodes[6])
     index = 1
@@ -185,6 +185,6 @@ def test_answers_of_another_memory_than_the_one_kept_to_are_named_and_not_used(m
     assert "2 memories answer (/one_memory, /other_memory)" in world.node._health._degraded["memories"]
     # Where the one kept to is gone, the other one is taken at once.
     nodes.pop(5).destroy_node()
-    world.until(lambda: len(servers_of(world.node, "/spatial_memory/query_batch")) == 1)
+    world.until(lambda: not rival_servers(world.node, "/spatial_memory/query_batch"))
     assert world.predict(index).memory_source == LatentPrediction.MEMORY_SERVICE
     nodes.pop(6).destroy_node()

@@ -8,7 +8,7 @@ from time import monotonic
 from rclpy.node import Node
 
 from wm_ros.health import Health
-from wm_ros.twins import servers_of
+from wm_ros.twins import rival_servers
 
 # The one kept to may be silent for so long before another one is taken.
 _KEPT_S = 3.0
@@ -40,8 +40,8 @@ class OneMemory:
         """
         now_s = monotonic()
         if epoch and self._epoch not in (0, epoch) and now_s - self._of_it_s < _KEPT_S:
-            servers = servers_of(self._node, self._node.resolve_service_name(service))
-            if len(servers) > 1:
+            servers = rival_servers(self._node, self._node.resolve_service_name(service))
+            if servers:
                 self._other_s = now_s
                 self._health.count(f"{what}_of_another_memory")
                 text = f"{len(servers)} memories answer ({', '.join(servers[:_MOST_NAMED])}): kept to the one held"

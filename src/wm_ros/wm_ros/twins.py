@@ -48,8 +48,8 @@ def _services(node: Node) -> Iterable[str]:
     asked = [(node.resolve_service_name(each.srv_name), each.srv_type) for each in node.clients]
     names = {name for name, kind in served if not name.startswith(prefix) or _is_ours(kind)}
     for name in sorted(names | {name for name, kind in asked if _is_ours(kind)}):
-        servers = servers_of(node, name)
-        if len(servers) > 1:
+        servers = rival_servers(node, name)
+        if servers:
             text = ", ".join(servers[:_MOST_NAMED])
             yield f"{len(servers)} nodes answer {name}: {text}; whose answer comes is chance"
 
@@ -58,8 +58,8 @@ def _is_ours(kind: type) -> bool:
     return _OURS in kind.__module__
 
 
-def servers_of(node: Node, service: str) -> list[str]:
-    """Return which nodes serve a service, one of a name as often as there are such.
+def rival_servers(node: Node, service: str) -> list[str]:
+    """Return which nodes serve a service, one of a name as often as there are such; none where fewer than two do.
 
     Args:
         node: Who looks around.
@@ -67,7 +67,7 @@ def servers_of(node: Node, service: str) -> list[str]:
     """
     count = getattr(node, "count_services", None)  # not in Humble
     if count is not None and count(service) < 2:
-        return [service] * count(service)
+        return []
     found = []
     for name, space in node.get_node_names_and_namespaces():
         try:
@@ -76,7 +76,7 @@ def servers_of(node: Node, service: str) -> list[str]:
             continue
         if any(each == service for each, _ in served):
             found.append(f"{space.rstrip('/')}/{name}")
-    return sorted(found)
+    return sorted(found) if len(found) > 1 else []
 
 
 class TwinWatch:
