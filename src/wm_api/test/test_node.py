@@ -23,6 +23,7 @@ from wm_api.node import WmApi
 from wm_api.params import WmApiParams
 from wm_api.pictures import jpeg_of
 from wm_api.testing import START_NS, STEP_NS, Z_DIM, line_record
+from wm_core.memory.protocol import Forget
 from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import LatentForecast, LatentPrediction, LatentState, PredictionError
 from wm_ros import floats, pose_to_msg, qos, stamp_msg
@@ -145,6 +146,11 @@ def test_the_memory_of_the_graph_answers(graph):
     assert "pose" in held, held
     assert held["pose"] == pytest.approx(first["pose"])
     assert held["successors"][1]["latent"] == pytest.approx(first["successors"][1]["latent"])
+    # Whatever was looked at before: the memory itself is asked for an id.
+    (late,) = memory.insert([line_record(21, graph.encoder_id)])
+    assert graph.ask("GET", f"/memory/records/{late}").json()["h3_cell"] == f"{memory.get([late])[0].h3_cell:x}"
+    memory.delete(Forget(ids=(late,)))
+    assert graph.ask("GET", f"/memory/records/{late}").status_code == 404
     stats = graph.ask("GET", "/memory/stats").json()
     assert (stats["memory_count"], stats["source"], stats["encoder_id"]) == (20, "graph", graph.encoder_id)
     assert graph.ask("GET", "/memory/cells").json()["memory_count"] == 20

@@ -6,8 +6,8 @@ Shape suffixes: N = records.
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -18,13 +18,13 @@ from spatial_memory.factory import make_grid
 from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
 from spatial_memory.messages import record_to_msg
 from wm_api.memories import Cell, memories_of
-from wm_api.messages import corners, ids_of, matches_from_msg, query_to_msg, stats_from_response
+from wm_api.messages import celled_records, corners, ids_of, matches_from_msg, query_to_msg, stats_from_response
 from wm_core.errors import MessageError
 from wm_core.memory.errors import BackendAwayError, QueryError, StoreError
 from wm_core.memory.journal import Area
 from wm_core.memory.packed import Neighbours
 from wm_core.memory.protocol import Forget, Rigid, Stats
-from wm_core.memory.query import Matches, Place, Query
+from wm_core.memory.query import Matches, Query
 from wm_core.memory.record import MemoryRecord
 from wm_core.memory.rows import Rows
 from wm_core.memory.window import Window
@@ -54,7 +54,6 @@ _SERVICES: Mapping[str, Any] = {
 _USUAL_RADIUS_M = 2.0
 # As many as the memory recalls at a time.
 _MOST_RECALLED = 256
-_MOST_SEEN = 4096
 _HELD_S = 2.0
 _MOST_HELD = 20_000
 # Wider than robots drive, and within what a local map can hold.
@@ -64,7 +63,7 @@ _WIDE_M = 40_000.0
 class GraphMemory:
     """What ``ServedMemory`` asks, as services of ``spatial_memory``.
 
-    Single records and cells are read from the newest twenty thousand memories, looked at again after two seconds.
+    Cells are read from the newest twenty thousand memories, looked at again after two seconds.
 
     Args:
         node: Owns the clients; its executor runs on another thread.
@@ -81,8 +80,6 @@ class GraphMemory:
         }
         self._wait_s, self._where, self._one = wait_s, where, OneMemory(node, health)
         self._area: Area | None = None
-        self._lock = threading.Lock()
-        self._seen: OrderedDict[int, MemoryRecord] = OrderedDict()
         self._window, self._window_lock, self._held_s = Window(), threading.Lock(), -_HELD_S
         self._grid = make_grid("local", DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG, _USUAL_RADIUS_M, -1)
 
@@ -129,39 +126,24 @@ class GraphMemory:
             raise BackendAwayError(f"the memory's answer cannot be used: {error}") from error
         if len(found) != len(queries):
             raise BackendAwayError(f"{len(found)} answers to {len(queries)} queries")
-        self._remember(found)
         return found
-
-    def _remember(self, found: Sequence[Matches]) -> None:
-        with self._lock:
-            for matches in found:
-                for record in matches.records:
-                    self._seen.pop(record.id, None)
-                    self._seen[record.id] = record
-            while len(self._seen) > _MOST_SEEN:
-                self._seen.popitem(last=False)
 
     def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
         """Return records by id; see ``ServedMemory``."""
-        rows = self._rows()
-        row_of = dict(zip(rows.id_N.tolist(), range(len(rows))))
-        asked: list[Query] = []
-        for record_id in ids:
-            row, seen = row_of.get(record_id), self._seen.get(record_id)
-            if row is not None:
-                place = Place(float(rows.x_N[row]), float(rows.y_N[row]), float(rows.z_N[row]), float(rows.yaw_N[row]))
-                asked.append(_at(place, int(rows.stamp_N[row])))
-            elif seen is not None:
-                asked.append(_at(Place(seen.x, seen.y, seen.z, seen.yaw), seen.stamp_ns))
-        found = {each.id: each for matches in (self.query_batch(asked) if asked else ()) for each in matches.records}
-        return [found[record_id] for record_id in ids if record_id in found]
+        answers = [self._recall(part, pictures=False) for part in _parts(ids)]
+        try:
+            return [record for answer in answers for record in celled_records(answer.records)]
+        except MessageError as error:
+            raise BackendAwayError(f"the memory's answer cannot be used: {error}") from error
+
+    def _recall(self, ids: Sequence[int], *, pictures: bool) -> RecallMemory.Response:
+        return self._call("recall", RecallMemory.Request(ids=list(ids), pictures=pictures))
 
     def pictures(self, ids: Sequence[int]) -> dict[int, bytes]:
         """Return pictures of records; see ``ServedMemory``."""
         found: dict[int, bytes] = {}
-        for at in range(0, len(ids), _MOST_RECALLED):
-            request = RecallMemory.Request(ids=list(ids[at : at + _MOST_RECALLED]), pictures=True)
-            answer = self._call("recall", request)
+        for part in _parts(ids):
+            answer = self._recall(part, pictures=True)
             pairs = zip(answer.records, answer.pictures_of)
             found |= {record.id: bytes(picture.data) for record, picture in pairs if len(picture.data)}
         return found
@@ -253,6 +235,7 @@ class GraphMemory:
         """Nothing is held: the clients are the node's."""
 
 
-def _at(place: Place, stamp_ns: int) -> Query:
-    """Returns what finds the memories of one moment."""
-    return Query(k=8, place=place, rank_by="pose", time_min_ns=stamp_ns, time_max_ns=stamp_ns, successors=True)
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yields ids, as many at a time as the memory recalls."""
+    for at in range(0, len(ids), _MOST_RECALLED):
+        yield ids[at : at + _MOST_RECALLED]

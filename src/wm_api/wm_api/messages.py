@@ -16,9 +16,11 @@ from spatial_memory.messages import records_from_msgs
 from wm_core.bounds import LARGEST_ACTION, LARGEST_LATENT_STDS
 from wm_core.memory.protocol import Stats
 from wm_core.memory.query import Box, Matches, Query
+from wm_core.memory.record import MemoryRecord
 from wm_core.se2 import Pose2
 from wm_core.se3 import quaternion_of, yaw_of
 from wm_interfaces.msg import LatentForecast, LatentState, MemoryMatches, MemoryQuery, PredictionError
+from wm_interfaces.msg import MemoryRecord as RecordMsg
 from wm_interfaces.srv import MemoryStats
 from wm_ros import believable_stamp_ns, floats, pose_from_msg, pose_to_msg, stamp_msg, stamp_ns, vector_from_msg
 from wm_ros.messages import pose_std_from_values
@@ -69,15 +71,22 @@ def corners(box: Box) -> tuple[Point, Point]:
     return Point(**dict(zip("xyz", low))), Point(**dict(zip("xyz", high)))
 
 
+def celled_records(msgs: Sequence[RecordMsg]) -> list[MemoryRecord]:
+    """Return records of an answer, with the cells that the memory says they lie in.
+
+    Raises:
+        MessageError: One of them cannot be one.
+    """
+    return [replace(record, h3_cell=each.h3_cell) for record, each in zip(records_from_msgs(msgs), msgs)]
+
+
 def matches_from_msg(msg: MemoryMatches) -> Matches:
     """Return an answer to one query.
 
     Raises:
         MessageError: A record of it cannot be one.
     """
-    records = [
-        replace(record, h3_cell=each.h3_cell) for record, each in zip(records_from_msgs(msg.records), msg.records)
-    ]
+    records = celled_records(msg.records)
     ranked, by_latent, by_pose = (
         np.array(values, np.float64) for values in (msg.distances, msg.latent_distances, msg.pose_distances)
     )
