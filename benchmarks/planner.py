@@ -25,7 +25,9 @@ from latent_planner.planner import Planner
 from latent_planner.vehicle import Vehicle
 from torch import Tensor
 
-from benchmarks.planner_loop import Rows, StepByStep, onnx, rank_correlation, torchscript
+from benchmarks.planner_agreement import compared, first_plans, summed_up
+from benchmarks.planner_driven import closed_loop
+from benchmarks.planner_loop import Rows, onnx, torchscript
 from benchmarks.planner_world import Seen, drive, standpoint, vehicle_of, window_of
 from latent_publisher.encoder import Encoder
 from wm_core.memory.window import Window
@@ -39,7 +41,7 @@ LIMITS = Limits(high=(1.2, 2.0))
 SEARCH, DISCOUNT, AHEAD = SearchSettings(), 0.99, 40
 MOST_MS = 12.0
 """What a decision is not to take longer than on an H100."""
-RUN, STANDPOINTS, TIMED_ROWS, ROUNDS, JUDGED = 900, (60, 100, 150), 500, 5, 64
+RUN, STANDPOINTS, TIMED_ROWS, ROUNDS = 900, (60, 100, 150), 500, 5
 
 
 def spent_ms(work: Callable[[], object], times: int) -> float:
@@ -228,25 +230,25 @@ def lookup_in_many(gpu: OnGpu, pose_BS3: Tensor, waited: Callable[..., Callable[
     return {f"lookup_in_{MANY}": waited(lambda: gpu.look_up(pose_BS3, at_hand))}
 
 
-def agreement(decision: Decision, artifact: Artifact, seed: int, at: int, encoder: Encoder) -> dict[str, float]:
-    """Return rank correlations of plans' costs: all steps in one call, step by step, and what is really seen there."""
-    plans = np.concatenate(decision.plan())
-    stepwise = StepByStep(artifact, decision.imagination, decision.window)
-    imagined = decision.imagination.imagine(plans)
-    one_B = decision.cost(imagined)
-    step_B = decision.cost_of(imagined, stepwise.imagine(decision.begun, plans))
-    run = Simulation(seed + RUN, building_seed=seed, image_size=(64, 64))
-    for _ in range(at + 1):
-        run.step()
-    some = np.random.default_rng(seed).choice(len(plans), JUDGED, replace=False)
-    seen = [[encoder.encode(run.view((x, y, yaw))[0]) for x, y, yaw in way] for way in imagined.pose_BS3[some].tolist()]
-    few = Imagined(plans[some], imagined.pose_BS3[some])
-    true_B = decision.cost_of(few, np.array(seen))
-    return {
-        "one_call_and_steps": round(rank_correlation(one_B, step_B), 3),
-        "one_call_and_truth": round(rank_correlation(one_B[some], true_B), 3),
-        "steps_and_truth": round(rank_correlation(step_B[some], true_B), 3),
-    }
+def agreement(artifact: Artifact, seeds: range) -> dict[str, Any]:
+    """Return how plans' costs rank from one call, step by step, and in truth, over places in many buildings."""
+    encoder, step_s, found = Encoder(artifact), artifact.manifest.step_s, []
+    for seed in seeds:
+        runs = [drive(seed, number * 500, encoder, 50.0) for number in range(2)]
+        window = window_of(runs, artifact.manifest.encoder_id, step_s)
+        memory_N3 = np.concatenate([each.pose_T3 for each in runs])
+        now = drive(seed, RUN, encoder, 10.0)
+        run, count = Simulation(seed + RUN, building_seed=seed, image_size=(64, 64)), 0
+        for at in STANDPOINTS:
+            steps = [run.step() for _ in range(at + 1 - count)]
+            count = at + 1
+            decision = Decision(artifact, now, at, window, 1)
+            plans = first_plans(decision, LIMITS, at)
+            here_3 = np.array(steps[-1].true_pose)
+            each = compared(decision, artifact, encoder, run, here_3, plans, memory_N3)
+            if each is not None:
+                found.append((seed, each))
+    return summed_up(found)
 
 
 def latent_search(options: argparse.Namespace) -> dict[str, Any]:
@@ -266,10 +268,9 @@ def latent_search(options: argparse.Namespace) -> dict[str, Any]:
         found |= beside_rows(decision, loop, artifact, ROUNDS)
     found["split_ms"] = split_ms(decision, options.repeat)
     if options.agreement:
-        decisions = [(at, Decision(artifact, now, at, window, options.threads)) for at in STANDPOINTS]
-        found["rank_correlation"] = {
-            f"{at * step_s:g} s": agreement(each, artifact, options.seed, at, encoder) for at, each in decisions
-        }
+        found["agreement"] = agreement(artifact, range(options.first, options.first + options.agreement))
+    if options.closed_loop:
+        found["closed_loop"] = closed_loop(artifact, range(options.first, options.first + options.closed_loop))
     return found
 
 
@@ -279,7 +280,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repeat", type=int, default=50)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of the forecaster")
-    parser.add_argument("--agreement", action="store_true", help="how costs rank step by step, and in truth")
+    parser.add_argument("--agreement", type=int, default=0, help="how costs rank in so many buildings, and in truth")
+    parser.add_argument("--closed-loop", type=int, default=0, help="drive in so many buildings, both ways")
+    parser.add_argument("--first", type=int, default=9800, help="seed of the first of these")
     parser.add_argument("--device", default="cpu", help="of the forecaster, as torch names it")
     parser.add_argument("--planner-only", action="store_true", help="neither row by row, nor MPPI, field and goals")
     parser.add_argument("--json", type=Path)
