@@ -25,10 +25,13 @@ from latent_planner.planner import Planner
 from latent_planner.vehicle import Vehicle
 from torch import Tensor
 
+from benchmarks.driver import SIZES
 from benchmarks.planner_agreement import compared, first_plans, summed_up
 from benchmarks.planner_driven import closed_loop
+from benchmarks.planner_live import live
 from benchmarks.planner_loop import Rows, onnx, torchscript
 from benchmarks.planner_world import Seen, drive, standpoint, vehicle_of, window_of
+from benchmarks.slow_branch import FORMS
 from latent_publisher.encoder import Encoder
 from wm_core.memory.window import Window
 from wm_sim import Simulation, simulate
@@ -285,9 +288,18 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=9800, help="seed of the first of these")
     parser.add_argument("--device", default="cpu", help="of the forecaster, as torch names it")
     parser.add_argument("--planner-only", action="store_true", help="neither row by row, nor MPPI, field and goals")
+    parser.add_argument(
+        "--live", type=int, default=0, help="only ages of predictions, with a planner and without, in turns"
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each such run")
+    parser.add_argument("--size", choices=SIZES, default="640x480", help="of its pictures")
+    parser.add_argument("--form", choices=FORMS, default="composed", help="of its graph")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.live:
+        _told(live(options.live, options.seconds, options.size, options.form), options.json)
+        return
     found = latent_search(options) | ({} if options.planner_only else robot_rate(options.seed, options.repeat))
     found["config"] = {
         "candidates": SEARCH.plans, "decisions": SEARCH.steps, "decision_s": SEARCH.step_s,
@@ -296,12 +308,16 @@ def main() -> None:
         "memories": MEMORIES, "looked_up": LOOKED_UP,
         "latent": LATENT, "seed": options.seed,
     }  # fmt: skip
-    print(json.dumps(found, indent=2))
+    _told(found, options.json)
     if options.device.startswith("cuda"):
         is_met = found["planner_ms"] <= MOST_MS
         print(f"planner: {found['planner_ms']} of at most {MOST_MS:g} ms, target {'met' if is_met else 'missed'}")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _told(found: dict[str, Any], path: Path | None) -> None:
+    print(json.dumps(found, indent=2))
+    if path:
+        path.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

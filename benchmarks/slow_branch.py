@@ -14,7 +14,7 @@ import yaml
 
 from benchmarks.driver import SIZES, Driver, StartError, drive, own_domain_id, ros
 from benchmarks.figures import machine
-from wm_bringup.configuration import NODES, config_directory, ros_arguments
+from wm_bringup.configuration import NODES, ros_arguments
 from wm_demo.graph import Graph, executable
 
 FAST_NODES = tuple(node for node in NODES if node != "world_action")
@@ -34,9 +34,7 @@ def commands(form: str, slow: bool, scratch: Path) -> dict[str, list[str]]:
             for name in nodes
         }
     memory = scratch / "memory.yaml"
-    shipped = yaml.safe_load((config_directory() / "spatial_memory.yaml").read_text())
-    shipped["spatial_memory"]["ros__parameters"].update(options)
-    memory.write_text(yaml.safe_dump(shipped))
+    memory.write_text(yaml.safe_dump({"spatial_memory": {"ros__parameters": options}}))
     command = [*executable("wm_bringup", "world_model"), "--params-file", str(memory)]
     return {"world_model": command if slow else [*command, "--no-slow-branch"]}
 
