@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from world_model.errors import ArtifactError
+from world_model.runtime import fused
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.fused import FusedForecast
 from world_model.runtime.tensors import Observed, Retrieved
@@ -46,6 +47,14 @@ def test_it_forecasts_what_the_transition_does(artifact, memories, followed, thr
     with torch.inference_mode():
         expected = transition.forecast(*given)
     for ours, theirs in zip(FusedForecast(artifact.weights("transition"), threads).forecast(*given), expected):
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=2e-5)
+
+
+def test_chunks_forecast_what_all_at_once_does(artifact, monkeypatch):
+    given = inputs(artifact.transition(), 37, 10)
+    whole = FusedForecast(artifact.weights("transition")).forecast(*given)
+    monkeypatch.setattr(fused, "_CHUNK_ROWS", 80)
+    for ours, theirs in zip(FusedForecast(artifact.weights("transition"), 2).forecast(*given), whole):
         torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=2e-5)
 
 

@@ -95,7 +95,7 @@ class FusedForecast:
         if missing or "context.cells.1.weight_ih" in weights or weights["memory.fix.0.weight"].size(0) < 4:
             raise ArtifactError(f"the transition is no GRU of one layer with a memory: it lacks {missing or 'that'}")
         self._w = {name: value.detach().float() for name, value in weights.items()}
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._threads, self._pool = threads, ThreadPoolExecutor(threads) if threads > 1 else None
         self._dim = self._w["latent_mean"].numel()
         self._hidden = self._w["context.cells.0.weight_hh"].size(1)
         self._gate_scale = torch.tanh(self._w["memory.alpha"])
@@ -191,7 +191,7 @@ class FusedForecast:
         # Where nothing is known of what followed, nothing need be computed of it.
         is_followed = bool(followed.any())
         count, horizons = observed.motion.shape[:2]
-        size = max(1, _CHUNK_ROWS // horizons)
+        size = max(1, min(_CHUNK_ROWS // horizons, -(-count // self._threads)))
         out = [torch.empty(count, horizons, self._dim) for _ in range(2)] + [torch.empty(count, horizons)]
 
         def work(start: int) -> None:
