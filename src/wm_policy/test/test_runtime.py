@@ -87,6 +87,16 @@ def test_what_is_not_known_is_told_so():
         observer.observe(Observation(1, np.zeros(4, np.float32)))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_view_that_is_not_finite_is_not_known(value):
+    drive = straight(200)
+    broken = Observation(
+        200 * STEP_NS, np.array([1.0, value, 3.0], np.float32), Pose2(20.0, 0.0, 0.0, 0.0), drive[-1].action_A
+    )
+    inputs = observer_of([*drive, broken]).inputs()
+    assert inputs["view_known"].tolist() == [True, True, True, False]
+
+
 def test_a_stamp_that_goes_backwards_starts_anew_and_keeps_memories():
     observer = observer_of(straight(100, start_ns=10**12))
     remembered = len(observer.trail())

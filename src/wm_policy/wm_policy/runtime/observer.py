@@ -209,7 +209,8 @@ class Observer:
         found = [self._at((settings.views - 1 - index) * settings.view_step_s) for index in range(settings.views)]
         unknown_D = np.full(self._sizes[1], np.nan, np.float32)
         view_VD = np.stack([unknown_D if each is None else each[1] for each in found])
-        return view_VD, np.array([each is not None for each in found])
+        # A runtime's maxima may drop NaN, so that nothing after the network would tell.
+        return view_VD, np.isfinite(view_VD).all(axis=1)
 
     def _ego(self) -> np.ndarray:
         settings, here_3 = self.settings, self.pose_3
