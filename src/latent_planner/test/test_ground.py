@@ -59,3 +59,17 @@ def test_no_memories_are_no_ground():
 def test_ground_is_known_as_far_beside_the_track_as_stated():
     width_m = ground(half_width_m=0.25).known_YX.sum(axis=0).max() * CELL_M
     assert width_m == pytest.approx(0.5, abs=2 * CELL_M)
+
+
+def test_cost_between_cells_is_linear_but_for_the_steps_of_the_interpolation():
+    field = ground().field(np.array([6.0, 0.0]))
+    cost_YX, origin_2 = field.cost_YX, np.array(field.ground.origin)
+    cells_N2 = np.random.default_rng(0).uniform(0.0, np.array(cost_YX.shape)[::-1] - 1.01, (500, 2))
+    column_N, row_N = cells_N2.astype(int).T
+    right_N, up_N = (cells_N2 - np.floor(cells_N2)).T
+    corner_4N = np.array([cost_YX[row_N + up, column_N + right] for up in (0, 1) for right in (0, 1)], float)
+    wanted_N = (1 - up_N) * ((1 - right_N) * corner_4N[0] + right_N * corner_4N[1])
+    wanted_N += up_N * ((1 - right_N) * corner_4N[2] + right_N * corner_4N[3])
+    found_N = field.at((origin_2 + (cells_N2 + 0.5) * CELL_M)[None])[0]
+    # OpenCV 4 rounds to 1/32 of a cell in each direction, OpenCV 5 does not.
+    assert (np.abs(found_N - wanted_N) <= 2 * np.ptp(corner_4N, axis=0) / 64 + 1e-3).all()
