@@ -65,6 +65,13 @@ def test_damage_is_told_and_mended_in_each_way(filled, tmp_path, capsys):
     assert (tmp_path / "memory.sqlite3.damaged-3").exists()
 
 
+def test_a_file_that_never_was_is_not_mended_and_leaves_nothing(tmp_path, capsys):
+    path = tmp_path / "kitchne.sqlite3"
+    assert main(["mend", str(path)]) == 2
+    assert f"there is no file {path}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_in_use_is_not_mended(filled, tmp_path, capsys):
     assert main(["mend", str(tmp_path / "memory.sqlite3"), "--empty"]) == 2
     assert "held by another process" in capsys.readouterr().err

@@ -4,10 +4,13 @@ import ast
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from world_model.cli import COMMANDS, main
 from world_model.commands import data, evaluate, export, train
+from world_model.commands.common import guarded
+from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
 
 pytestmark = pytest.mark.training
 
@@ -82,3 +85,53 @@ def test_every_installed_name_leads_somewhere():
     for point in points.values():
         module, _, function = point.partition(":")
         assert callable(getattr(import_module(module), function))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["data", "sim", "file", "--seeds", "1", "--seconds", "70"], "file/episodes: Not a directory"),
+        (["data", "sim", "out", "--seeds", "5-1"], "the first of a range"),
+        (["data", "sim", "out", "--seeds", "1", "--seconds", "nan"], "nan s, expected at least 70.0 s"),
+        (["data", "sim", "out", "--seeds", "1", "--image-size", "0"], "images of 0 px"),
+        (["data", "inspect", "/dev/null"], "'/dev/null' is not a readable recording"),
+        (["train", "set", "file"], "file: File exists"),
+        (["train", "set", "run", "--slow-branch", "artifact://none"], "no artifact 'artifact://none'"),
+        (["export", "artifact://none", "out"], "made on this machine: generic"),
+        (["export", "artifact://tiny", "file"], "file: File exists"),
+        (["export", "artifact://tiny", "out", "--batch", "0"], "--batch is 0 frames"),
+        (["evaluate", "artifact://tiny", "set", "--horizons", "0"], "horizons are 0 steps"),
+        (["evaluate", "artifact://tiny", "set", "--horizons", "100000"], "a horizon lies at 5000 s"),
+        (["evaluate", "artifact://tiny", "set", "--start-s", "60"], "judging is to begin at 60 s"),
+        (["evaluate", "artifact://tiny", "set", "--start-s", "nan"], "judging is to begin at nan s"),
+    ],
+)
+def test_a_typical_mistake_is_named_before_any_work(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("no folder\n")
+    _a_set(Path("set"))
+
+    assert main(arguments) == 2
+
+    err = " ".join(capsys.readouterr().err.split())
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_a_fault_that_is_of_no_file_is_not_taken_for_a_mistake():
+    def broken() -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        guarded("wm", broken)
+
+
+def _a_set(path: Path) -> None:
+    """Writes a set of one episode of 2 s, at rest."""
+    frames = 41
+    stamp_T = np.arange(frames, dtype=np.int64) * 50_000_000
+    episode = Episode(
+        "still", "here", np.zeros((frames, 64, 64, 3), np.uint8), stamp_T, np.zeros((frames, 4)),
+        np.zeros((frames, 2), np.float32),
+    )  # fmt: skip
+    EpisodeWriter(path, DatasetManifest(image_size=64, step_s=0.05, action_dim=2, source={})).write(episode, "train")

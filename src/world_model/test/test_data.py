@@ -75,8 +75,34 @@ def test_a_missing_topic_is_named_with_those_there(tmp_path):
     bag = write_bag(tmp_path / "bag", StoragePlugin.SQLITE3)
     with pytest.raises(DataError, match=r"/front.*topics: /actions, /camera/image_raw, /pose"):
         read_bag(bag, BagOptions(image_topic="/front"))
-    with pytest.raises(DataError, match="not a readable rosbag2"):
+    with pytest.raises(DataError, match=r"^no recording at '.*nothing'$|^'.*nothing' is not"):
         read_bag(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--rate-hz", "inf"], "rate inf Hz, expected more than 0, and finite"),
+        (["--rate-hz", "nan"], "rate nan Hz"),
+        (["--image-size", "0"], "images of 0 px"),
+        (["--from-s", "nan"], "expected an end after the beginning"),
+        (["--from-s", "0.6", "--to-s", "0.2"], "from 0.6 s to 0.2 s"),
+        (["--depth-topic", "/pose"], "/pose is a geometry_msgs/msg/PoseStamped, expected one of sensor_msgs/msg/Image"),
+        (["--proprioception-topic", "/pose"], "/pose is a geometry_msgs/msg/PoseStamped, expected one of std_msgs"),
+    ],
+)
+def test_a_wrong_option_is_named_and_converts_nothing(tmp_path, capsys, options, said):
+    bag = write_bag(tmp_path / "lap", StoragePlugin.SQLITE3)
+    assert main(["bag", str(bag), str(tmp_path / "set"), *options]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_set_that_cannot_be_written_is_named(tmp_path, capsys):
+    bag = write_bag(tmp_path / "lap", StoragePlugin.SQLITE3)
+    (tmp_path / "file").write_text("no folder\n")
+    assert main(["bag", str(bag), str(tmp_path / "file"), "--image-size", "8"]) == 2
+    assert "file/episodes: Not a directory" in capsys.readouterr().err
 
 
 def test_the_command_line_converts_and_goes_on(tmp_path):

@@ -33,7 +33,7 @@ from spatial_memory.store.snapshots import copy_to
 from spatial_memory.store.thumbnails import GET_THUMBNAILS, PUT_THUMBNAIL, unpack_thumbnail
 from spatial_memory.store.verify import verified
 from wm_core.databases import open_database
-from wm_core.memory.errors import CorruptStoreError
+from wm_core.memory.errors import CorruptStoreError, StoreError
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,9 +45,12 @@ def recover(path: Path) -> int:
         path: The damaged file; what there is of it is renamed to ``NAME.damaged-N``. One that is missing is given up.
 
     Raises:
+        StoreError: There is no file, and never was one.
         CorruptStoreError: Not even what the memory says of itself can be read, so that no record could be trusted.
         StoreLockedError: Another process holds it.
     """
+    if not path.exists() and not Ledger(path).path.exists():
+        raise StoreError(f"there is no file {path}")
     with _held(path):
         if not path.exists():
             Ledger(path).forget()

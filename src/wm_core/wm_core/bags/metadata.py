@@ -67,8 +67,8 @@ def find_files(path: Path, metadata: Metadata | None, damages: list[Damage]) -> 
     Raises:
         BagError: There are none.
     """
-    if path.is_file():
-        if not path.name.endswith(ENDINGS):
+    if not path.is_dir():
+        if not path.is_file() or not path.name.endswith(ENDINGS):
             raise BagError(f"'{path}' is not a readable recording: expected a folder or one of {', '.join(ENDINGS)}")
         return [path]
     there = sorted((file for file in path.iterdir() if file.name.endswith(ENDINGS)), key=_natural)
@@ -96,13 +96,16 @@ def find_bags(paths: Iterable[Path]) -> list[Path]:
     """Returns the recordings that some paths mean: themselves, or those within folders of recordings, in natural order.
 
     Raises:
-        BagError: A path is not there, or a folder holds no recording.
+        BagError: A path is not there or cannot be looked into, or a folder holds no recording.
     """
     bags: list[Path] = []
     for path in paths:
-        if not path.exists():
-            raise BagError(f"no recording at '{path}'")
-        found = _bags_in(path)
+        try:
+            if not path.exists():
+                raise BagError(f"no recording at '{path}'")
+            found = _bags_in(path)
+        except OSError as error:
+            raise BagError(f"'{error.filename}' cannot be read: {error.strerror}") from error
         if not found:
             raise BagError(f"'{path}' is not a readable recording, and no folder in it is one")
         bags += found
@@ -110,7 +113,7 @@ def find_bags(paths: Iterable[Path]) -> list[Path]:
 
 
 def _bags_in(path: Path) -> list[Path]:
-    if path.is_file() or (path / "metadata.yaml").is_file():
+    if not path.is_dir() or (path / "metadata.yaml").is_file():
         return [path]
     parts = [file for file in sorted(path.iterdir(), key=_natural) if file.is_file() and file.name.endswith(ENDINGS)]
     if parts and not _are_apart(parts):

@@ -19,14 +19,22 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 WRONG_INPUT = 2
 
 
-def guarded(prog: str, work: Callable[[], None]) -> int:
-    """Do some work and return the exit code: 0, or 2 with one line when something asked for is wrong or absent."""
+def guarded(prog: str, work: Callable[[], int | None]) -> int:
+    """Do some work and return its exit code (None: 0), or 2 with one line when what was asked for is wrong or absent.
+
+    Raises:
+        OSError: One that is of no file: no fault of what was asked for.
+    """
     try:
-        work()
+        return work() or 0
     except CoreError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"{prog}: {error}", markup=False)
-        return WRONG_INPUT
-    return 0
+        why = str(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        why = f"{error.filename}: {error.strerror}"
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"{prog}: {why}", markup=False)
+    return WRONG_INPUT
 
 
 def described(doc: str | None) -> str:

@@ -14,8 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from wm_core.bags import Bag, find_bags
 from wm_core.bags.survey import NONE, Wishes
-from wm_core.errors import CoreError
-from world_model.commands.common import add_pose_delay, described, pose_delay_s
+from world_model.commands.common import add_pose_delay, described, guarded, pose_delay_s
 from world_model.commands.formats import Filler, add_parsers, add_sampling, convert_lerobot, convert_video
 from world_model.data.account import Account, exit_code
 from world_model.data.bags import BagOptions, Recording, read_recording
@@ -33,20 +32,21 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-data") -> int:
     one does not suffice to train; 2 when what was asked for is wrong, or nothing usable came or would come.
     """
     options = _parser(prog).parse_args(arguments)
-    try:
-        with _progress() as bar:
-            if options.source == "sim":
-                _simulate(options, bar)
-                return 0
-            if options.source == "inspect":
-                return _inspect(options, bar)
-            convert = {"bag": _convert, "video": convert_video, "lerobot": convert_lerobot}[options.source]
-            accounts = [account for each in _per_stream(options) for account in convert(each, bar)]
-        _say(line for account in accounts for line in account.lines())
-        return exit_code(accounts, options.allow_partial)
-    except CoreError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"{prog}: {error}", markup=False)
-        return 2
+    return guarded(prog, lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Make or inspect what was asked for and return the exit code."""
+    with _progress() as bar:
+        if options.source == "sim":
+            _simulate(options, bar)
+            return 0
+        if options.source == "inspect":
+            return _inspect(options, bar)
+        convert = {"bag": _convert, "video": convert_video, "lerobot": convert_lerobot}[options.source]
+        accounts = [account for each in _per_stream(options) for account in convert(each, bar)]
+    _say(line for account in accounts for line in account.lines())
+    return exit_code(accounts, options.allow_partial)
 
 
 def _per_stream(options: argparse.Namespace) -> list[argparse.Namespace]:

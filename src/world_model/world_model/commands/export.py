@@ -14,6 +14,7 @@ from rich.console import Console
 
 from world_model.commands import generic
 from world_model.commands.common import described, guarded
+from world_model.errors import ConfigError
 from world_model.export.onnx_export import convert_tensorrt, export_onnx
 from world_model.export.quantise import Cost, quantise_artifact
 from world_model.runtime.artifacts import Manifest
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-export") -> int
 
 def _export(options: argparse.Namespace) -> None:
     console = Console(highlight=False)
+    if options.batch < 1:
+        raise ConfigError(f"--batch is {options.batch} frames, expected at least 1")
     if options.int8 is not None:
         console.print(describe(*quantise_artifact(options.artifact, options.int8, options.out)), markup=False)
         return

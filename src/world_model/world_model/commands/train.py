@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from world_model.commands.common import CONFIGS, add_set, config_path, described, guarded, reporting
-from world_model.export.torchscript import carry_slow_branch
+from world_model.export.torchscript import carry_slow_branch, load_slow_branch
 from world_model.training.config import load_config
 from world_model.training.pipeline import run_training
 from world_model.training.prior_stage import run_prior
@@ -57,6 +57,8 @@ def _train(options: argparse.Namespace) -> None:
         with reporting() as report:
             run_prior(config, options.data, options.out, report)
         return
+    if options.slow_branch:  # before the minutes or hours that training takes
+        load_slow_branch(options.slow_branch)
     with reporting() as report:
         run_training(config, options.data, options.out, workers=options.workers, report=report)
     if options.slow_branch:

@@ -46,6 +46,12 @@ class BagOptions:
         """Refuse what cannot be."""
         if self.every < 1:
             raise DataError(f"every {self.every} frames, expected at least 1")
+        if not 0.0 < self.rate_hz < float("inf"):
+            raise DataError(f"rate {self.rate_hz} Hz, expected more than 0, and finite")
+        if self.image_size < 1:
+            raise DataError(f"images of {self.image_size} px, expected at least 1")
+        if not self.from_s < self.to_s:
+            raise DataError(f"from {self.from_s} s to {self.to_s} s: expected an end after the beginning")
         check_pose_delay(self.pose_delay_s)
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from wm_core.bags import Bag, BagError
+from wm_core.bags import IMAGE_TYPES, Bag, BagError
 from wm_core.bags.survey import ACTIONS, CAMERA, POSE, Wishes, choose_sources
+from wm_core.sources import ACTION_TYPES
 from world_model.data.account import Account, Fate, StreamAccount
 from world_model.data.arrivals import Arrivals
 from world_model.data.bag_options import BagOptions
@@ -92,7 +93,7 @@ def read_recording(
     try:
         bag = Bag(path)
     except BagError as error:
-        raise DataError(f"{path} is not a readable rosbag2 recording: {error}") from error
+        raise DataError(str(error)) from error
     try:
         _choose(bag, options, account)
     except BagError as error:
@@ -147,9 +148,11 @@ def _choose(bag: Bag, options: BagOptions, account: Account) -> None:
     if account.camera.topic is None:
         found = ", ".join(f"{topic} ({bag.types[topic]}, {bag.counts[topic]})" for topic in sorted(bag.types)) or "none"
         raise BagError(f"no topic {CAMERA} or other camera in the recording; topics: {found}")
-    for topic in (options.depth_topic, options.proprioception_topic):
+    for topic, types in ((options.depth_topic, IMAGE_TYPES), (options.proprioception_topic, ACTION_TYPES)):
         if topic is not None and topic not in bag.types:
             raise BagError(f"no topic {topic} in the recording; topics: {', '.join(sorted(bag.types))}")
+        if topic is not None and bag.types[topic] not in types:
+            raise BagError(f"{topic} is a {bag.types[topic]}, expected one of {', '.join(types)}")
 
 
 def _complete(account: Account, aligned: Aligned, events: Events) -> None:

@@ -65,6 +65,8 @@ class SimulatedRun:
         """Refuse what does not go together."""
         if self.randomise and (self.still or self.exact_pose or self.tasks):
             raise DataError("random worlds draw what changes and how poses err; they are neither still nor have tasks")
+        if self.image_size < 1:
+            raise DataError(f"images of {self.image_size} px, expected at least 1")
         if self.rate_hz is not None and not (self.randomise and 1.0 <= self.rate_hz <= 100.0):
             raise DataError(f"rate_hz is {self.rate_hz} Hz, expected 1 to 100 Hz, of random worlds")
 
@@ -86,8 +88,8 @@ def simulate_episode(run: SimulatedRun) -> Episode:
     Raises:
         DataError: Too short to come back anywhere.
     """
-    if run.duration_s < SHORTEST_S:
-        raise DataError(f"a simulated episode of {run.duration_s} s has no revisits, expected at least {SHORTEST_S} s")
+    if not SHORTEST_S <= run.duration_s < float("inf"):
+        raise DataError(f"a simulated episode of {run.duration_s} s, expected at least {SHORTEST_S} s for revisits")
     cv2.setNumThreads(1)
     if run.randomise:
         return _random_episode(run)
@@ -294,4 +296,6 @@ def parse_seeds(text: str) -> list[int]:
             seeds.extend(range(int(first), int(last or first) + 1))
     except ValueError as error:
         raise DataError(f"seeds '{text}': expected numbers and ranges such as 1000-1031,1048") from error
+    if not seeds:
+        raise DataError(f"seeds '{text}': expected the first of a range to be no larger than the last")
     return seeds

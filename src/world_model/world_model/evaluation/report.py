@@ -86,6 +86,13 @@ class EvaluationOptions:
     pose_delay_s: float | None = None
     anew: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if not self.horizons or min(self.horizons) < 1:
+            raise DataError(f"horizons are {', '.join(map(str, self.horizons))} steps, expected at least 1")
+        if self.start_s != self.start_s:
+            raise DataError("judging is to begin at nan s, expected a number")
+
 
 def evaluate(
     model_path: str, options: EvaluationOptions, say: Callable[[str], None] = lambda _: None
@@ -109,6 +116,7 @@ def evaluate(
     episodes = load_episodes(options, artifact, say)
     jobs = [(index, known) for known in (True, False) for index in range(len(episodes))]
     work = partial(_forecast, model_path, options, episodes)
+    _check_length(options, episodes, artifact.manifest.step_s)
     say(f"{len(episodes)} episode(s), {sum(len(episode) for episode in episodes)} frames, two kinds of future")
     if options.workers > 1 and len(jobs) > 1:
         with ProcessPoolExecutor(options.workers, mp_context=torch.multiprocessing.get_context("spawn")) as pool:
@@ -140,6 +148,14 @@ def evaluate(
         text = f"latents are not scored: fewer than {FRAMES} frames in motion, so no projection of the robot's own"
         result["about"]["not_scored"]["unit"] = text
     return result, seen, recorded
+
+
+def _check_length(options: EvaluationOptions, episodes: Sequence[Episode], step_s: float) -> None:
+    """Refuses to judge after the end of all episodes: beyond it there is nothing, and foreseeing it takes hours."""
+    longest_s = max((float(episode.stamp_T[-1] - episode.stamp_T[0]) * 1e-9 for episode in episodes), default=0.0)
+    for what, second in (("judging is to begin", options.start_s), ("a horizon lies", max(options.horizons) * step_s)):
+        if second > longest_s:
+            raise DataError(f"{what} at {second:g} s, and the longest episode has {longest_s:g} s")
 
 
 def _unjudged(run: EpisodeForecasts) -> EpisodeForecasts:
@@ -199,7 +215,7 @@ def _loaded(options: EvaluationOptions, artifact: Artifact, say: Callable[[str],
     elif path.exists():
         episodes = _converted(path, options, artifact, say)
     else:
-        raise DataError(f"{options.data} is neither a rosbag2 recording, nor a converted set, nor sim:SEEDS")
+        raise DataError(f"{options.data} is neither a recording, nor a converted set, nor sim:SEEDS")
     for episode in episodes:
         if episode.image_TSSC.shape[1] != manifest.image_size or episode.action_TA.shape[1] != manifest.action_dim:
             raise DataError(

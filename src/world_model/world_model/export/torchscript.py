@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from world_model.errors import ArtifactError
 from world_model.models.transition import Transition
-from world_model.runtime.artifacts import MANIFEST_NAME, Manifest, load_artifact, write_artifact
+from world_model.runtime.artifacts import MANIFEST_NAME, Artifact, Manifest, load_artifact, write_artifact
 from world_model.runtime.conditioning import ANTICIPATED_FEATURES, APPEARANCE_FEATURES, MOTION_FEATURES
 from world_model.runtime.tensors import Observed, Retrieved
 
@@ -180,6 +180,19 @@ def _calls(
     }
 
 
+def load_slow_branch(source: str) -> tuple[Artifact, dict[str, Any]]:
+    """Return an artifact that has a slow branch, and what its manifest says of that.
+
+    Raises:
+        ArtifactError: It cannot be loaded, or has none.
+    """
+    artifact = load_artifact(source)
+    entry = artifact.manifest.world_action
+    if entry is None or not artifact.has("world_action"):
+        raise ArtifactError(f"artifact '{artifact.manifest.name}' has no slow branch to carry over")
+    return artifact, entry
+
+
 def carry_slow_branch(source: str, path: Path) -> Manifest:
     """Add another artifact's slow branch, which sees with an encoder of its own, and return the manifest.
 
@@ -190,10 +203,7 @@ def carry_slow_branch(source: str, path: Path) -> Manifest:
     Raises:
         ArtifactError: The source has none.
     """
-    artifact = load_artifact(source)
-    entry = artifact.manifest.world_action
-    if entry is None or not artifact.has("world_action"):
-        raise ArtifactError(f"artifact '{artifact.manifest.name}' has no slow branch to carry over")
+    artifact, entry = load_slow_branch(source)
     # Copied byte by byte: its hash is what tells whose visual history this is.
     shutil.copyfile(artifact.path / "world_action.pt", path / "world_action.pt")
     manifest = Manifest.from_json((path / MANIFEST_NAME).read_text())

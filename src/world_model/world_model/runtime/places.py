@@ -52,4 +52,7 @@ def _named(name: str) -> Path:
             f"artifact '{_SCHEME}{name}' is not made yet: run '{MADE_BY[name]}', which writes {made_path(name)}"
         )
     names = ", ".join(sorted(p.parent.name for p in SHIPPED_PATH.glob(f"*/{MANIFEST_NAME}"))) or "none"
-    raise ArtifactError(f"no artifact '{_SCHEME}{name}' ships with this package; shipped: {names}")
+    made = ", ".join(MADE_BY)
+    raise ArtifactError(
+        f"no artifact '{_SCHEME}{name}' ships with this package; shipped: {names}; made on this machine: {made}"
+    )
