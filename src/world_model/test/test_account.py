@@ -379,7 +379,7 @@ def test_inspection_tells_what_would_feed_what_and_what_is_wanting(tmp_path, cap
     said = capsys.readouterr().out
     assert "/camera/image_raw (sensor_msgs/msg/Image): 100 messages, 20.0 Hz, largest gap 0.05 s" in said
     assert "/pose <- /pose" in said
-    assert "it lasts 5.0 s, shorter than the 20 s after which a place is seen again" in said
+    assert "it lasts 4.95 s, shorter than the 20 s after which a place is seen again" in said
     away = write(tmp_path / "away", drive(600))
     assert main(["inspect", str(away)]) == 1
     assert "no place is seen again" in capsys.readouterr().out
@@ -434,3 +434,37 @@ def test_inspection_judges_as_conversion_does(tmp_path, capsys):
         assert "is the camera stamped" not in told
         assert ("does not suffice to train" in told) == (code > 0)
         assert main(["bag", str(bag), str(tmp_path / f"{name}_set")]) == code
+
+
+@pytest.mark.parametrize(("every", "kept"), [(4, "map"), (2, "map"), (1, "odom")])
+def test_poses_of_two_frames_do_not_mix(tmp_path, every, kept):
+    """Of 40 poses one in ``every`` is told in odom, a hundred metres off."""
+    events = frames(40)
+    for i in range(40):
+        frame, x = ("odom", 100.0) if i % every == 0 else ("map", 0.0)
+        events.append((POSE, POSE_TYPE, T0 + i * STEP, pose(T0 + i * STEP, x + i * 0.01, frame)))
+
+    recording = read_recording(write(tmp_path / "bag", events))
+
+    x_T = recording.episodes[0].pose_T4[:, 0]
+    assert np.isfinite(x_T).sum() >= 38
+    assert (np.nanmax(x_T) < 1.0) == (kept == "map")
+    assert recording.account.poses.unusable["pose-frame"] == (0 if every == 1 else 40 // every)
+    assert any(f"kept: '{kept}'" in note for note in recording.account.notes) == (every != 1)
+
+
+def test_rates_are_measured_where_no_frame_can_be_used(tmp_path):
+    events = [
+        *frames(20, encoding="funny"),
+        *((POSE, POSE_TYPE, T0 + i * STEP, pose(T0 + i * STEP, 0.0)) for i in range(20)),
+    ]
+    assert account_of(write(tmp_path / "bag", events)).poses.rate_hz == pytest.approx(20.0)
+
+
+def test_one_moment_is_no_other_clock(tmp_path, capsys):
+    bag = write(tmp_path / "bag", [*frames(1), (POSE, POSE_TYPE, T0 + 1, pose(T0 + 1, 0.0))])
+    assert main(["inspect", str(bag)]) == 2
+    said = capsys.readouterr().out
+    assert "another clock" not in said
+    assert "there is no camera" not in said
+    assert "one picture shows no motion" in said

@@ -104,6 +104,7 @@ def read_recording(
     account.damaged = sum(damage.lost_count for damage in of_frames)
     account.examples.setdefault("damaged-block", next(map(str, of_frames), ""))
     if not events.frames:
+        account.poses.rate_hz, account.actions.rate_hz = _rate(account.poses), _rate(account.actions)
         return Recording(account)
     action_dim = options.action_dim or (len(events.actions[0].values) if events.actions else 1)
     stamp_T = np.array([frame.stamp_ns for frame in events.frames], np.int64)
@@ -178,6 +179,10 @@ def _rate(stream: StreamAccount) -> float:
     return 1e9 / float(np.median(gap_N)) if len(gap_N) else 0.0
 
 
+_SAME_CLOCK_S = 0.05
+"""Stamps that lie less apart are of one clock: what keeps poses from frames is something else."""
+
+
 def _why_unknown(name: str, stream: StreamAccount, camera: StreamAccount) -> str:
     stamped = [(s, a) for s, a in zip(stream.stamps_ns, stream.arrivals_ns) if s]
     if not stamped or not camera.stamps_ns:
@@ -185,6 +190,8 @@ def _why_unknown(name: str, stream: StreamAccount, camera: StreamAccount) -> str
     own_s = float(np.median([(s - a) * 1e-9 for s, a in stamped]))
     frames_s = float(np.median([(s - a) * 1e-9 for s, a in zip(camera.stamps_ns, camera.arrivals_ns)]))
     off_s = own_s - frames_s
+    if abs(off_s) < _SAME_CLOCK_S:
+        return f"none of {stream.read} {name} on {stream.topic} belongs to a frame"
     side = "after" if off_s > 0 else "before"
     return f"{name} on {stream.topic} lie {abs(off_s):.3g} s {side} the frames: another clock?"
 

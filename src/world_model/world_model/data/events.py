@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
@@ -68,7 +69,23 @@ class _Pass:
                 self._offer(stamp_ns, self._account.camera.arrivals_ns[-1], partial(_itself, picture))
         if self._account.poses.type == TF_TYPE and not self._events.poses:
             self._account.notes.append(self._tf.why_not())
+        self._keep_one_frame()
         return self._events
+
+    def _keep_one_frame(self) -> None:
+        """Leaves out poses of all frames but the one most are told in: places of two frames are not comparable."""
+        stream, poses = self._account.poses, self._events.poses
+        counts = Counter(pose.frame_id for pose in poses)
+        if len(counts) < 2:
+            return
+        kept = max(counts, key=lambda frame_id: (counts[frame_id], frame_id == "map"))
+        told = ", ".join(f"{count} in '{frame_id}'" for frame_id, count in counts.items())
+        self._account.notes.append(f"poses on {stream.topic} are told in more than one frame ({told}); kept: '{kept}'")
+        stream.unusable["pose-frame"] += len(poses) - counts[kept]
+        rows = [row for row, pose in enumerate(poses) if pose.frame_id == kept]
+        self._events.poses = [poses[row] for row in rows]
+        stream.arrivals_ns = [stream.arrivals_ns[row] for row in rows]
+        stream.stamps_ns = [stream.stamps_ns[row] for row in rows]
 
     def _take_image(self, message: BagMessage) -> None:
         try:
@@ -108,10 +125,7 @@ class _Pass:
             return
         for sample in samples:
             position, turn = tuple(sample.position.tolist()), tuple(sample.quaternion.tolist())
-            frame_id = sample.frame_id
-            if self._events.poses and (before := self._events.poses[-1].frame_id) != frame_id:
-                self._note_once(f"poses on {message.topic} are told in '{before}' first and in '{frame_id}' then")
-            errors = sample.position_se_m, sample.yaw_se_rad
+            errors, frame_id = (sample.position_se_m, sample.yaw_se_rad), sample.frame_id
             self._events.poses.append(PoseEvent(message.steady_ns, sample.stamp_ns, position, turn, frame_id, errors))
             stream.arrivals_ns.append(message.steady_ns)
             stream.stamps_ns.append(sample.stamp_ns)

@@ -104,12 +104,14 @@ def _wanting(
 ) -> list[str]:
     """Returns what training would lack."""
     texts = []
-    if account is None or camera is None or camera.count < 2 or camera.type not in CAMERA_TYPES:
+    if account is None or camera is None or camera.type not in CAMERA_TYPES:
         return ["there is no camera"]
+    if camera.count < 2:
+        return ["one picture shows no motion: expected at least 2"]
     if camera.rate_hz < SLOWEST_HZ and account.is_usable:
         texts.append(f"the camera is slower than {SLOWEST_HZ:.0f} Hz: {camera.rate_hz:.2f} Hz")
     if duration_s < AGAIN_S:
-        texts.append(f"it lasts {duration_s:.1f} s, shorter than the {AGAIN_S:.0f} s after which a place is seen again")
+        texts.append(f"it lasts {duration_s:.2f} s, shorter than the {AGAIN_S:.0f} s after which a place is seen again")
     if pose is None:
         texts.append("there is no pose, so no memory can be learnt from it")
     elif account.is_usable and not account.poses.known:
