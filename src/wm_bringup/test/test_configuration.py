@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from wm_bringup.configuration import NODES, OPTIONAL_NODES, config_directory, option_values, ros_arguments
 from wm_ros import ConfigurationError
+from wm_sim_ros.params import WmSimParams
 
 
 def files_of(arguments: list[str]) -> list[Path]:
@@ -81,6 +83,18 @@ def test_what_suits_the_source_comes_before_the_environment(tmp_path: Path, monk
 def test_every_node_has_a_shipped_file_that_names_it():
     for node in [*NODES, *OPTIONAL_NODES, "wm_sim"]:
         assert list(yaml.safe_load((config_directory() / f"{node}.yaml").read_text())) == [f"/**/{node}"]
+
+
+@pytest.mark.parametrize(("node", "params"), [*{**NODES, **OPTIONAL_NODES, "wm_sim": WmSimParams}.items()])
+def test_every_value_of_a_shipped_file_is_one_that_its_node_takes(node: str, params: type):
+    (entries,) = yaml.safe_load((config_directory() / f"{node}.yaml").read_text()).values()
+    fields = {field.name: field for field in dataclasses.fields(params)}
+
+    for name, value in entries["ros__parameters"].items():
+        of = fields[name].metadata
+        assert of["low"] is None or value >= of["low"], f"{name} = {value} is below {of['low']}"
+        assert of["high"] is None or value <= of["high"], f"{name} = {value} is above {of['high']}"
+        assert not of["choices"] or value in of["choices"], f"{name} = {value} is none of {of['choices']}"
 
 
 def test_the_profile_holds_large_images():

@@ -139,6 +139,7 @@ def test_silence_names_topics_publishers_and_what_would_help(node):
     driver = Node("driver", namespace="/front")
     driver.create_publisher(Image, "image", 1)
     driver.create_publisher(Twist, "cmd_vel", 1)
+    driver.create_publisher(Image, "/imagination/image", 1)
     spin_until(lambda: "/front/image" in why(), node, driver)
     assert why() == (
         "nobody publishes /camera/image_raw; topics with images: /front/image; "

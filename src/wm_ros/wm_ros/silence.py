@@ -8,7 +8,11 @@ from rclpy.node import Node
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 _MOST_NAMED = 5
-_OUR_OWN = ("/latent", "/latent_next", "/latent/pose", "/visual_history", "/visual_history/surprise", "/proprioception")
+_OUR_OWN = (
+    "/latent", "/latent_next", "/latent/pose", "/latent_next/pose", "/visual_history", "/visual_history/surprise",
+    "/proprioception", "/imagination/image", "/imagination/image/compressed", "/planned_actions",
+    "/policy_runner/proposed",
+)  # fmt: skip
 """What the graph itself publishes of types that it also takes."""
 
 
