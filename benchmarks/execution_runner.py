@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.taught import Route, around
 from policy_runner.chunks import PREFIX, Chunk, ChunkBuffer, Combining
+from policy_runner.estimate import Estimate, EstimateSettings
 from policy_runner.execution import Execution, ExecutionSettings
 from policy_runner.goals import Track
 from policy_runner.nearest_drive import NearestDrive, NearestDriveSettings
@@ -81,6 +82,9 @@ class CoreRunner:
         self._memories, self._policy, self._track = route.memories, nearest_drive(), Track()
         self._latency, self._rng = (latency_s, jitter), np.random.default_rng(seed)
         self._due: tuple[float, float, Chunk | None] | None = None
+        self._estimate = Estimate(EstimateSettings(response_s=params.response_s))
+        self._soon_ns = round(params.response_s * NS)
+        self._new: list[tuple[int, np.ndarray]] = []
 
     @property
     def starved(self) -> int:
@@ -89,12 +93,17 @@ class CoreRunner:
 
     def see(self, stamp_ns: int, pose_3: np.ndarray) -> None:
         """Take a measured pose."""
-        self._track.add(stamp_ns, pose_3)
-        self._execution.see(stamp_ns, pose_3)
+        self._new.append((stamp_ns, pose_3))
 
     def command(self, now_ns: int, fault: Fault | None) -> np.ndarray:
         """Return the command for now [A]."""
         now_s = now_ns / NS
+        for stamp_ns, pose_3 in self._new:
+            filtered_3 = self._estimate.measured(stamp_ns, pose_3)
+            self._track.add(stamp_ns, filtered_3)
+            soon_ns = now_ns + self._soon_ns
+            self._execution.see(stamp_ns, self._estimate.at(soon_ns, self._execution.planned(now_ns, soon_ns)), soon_ns)
+        self._new.clear()
         kind = fault.kind if fault is not None else ""
         if kind == "restarted" and self._due is not None:
             self._due, self._policy = None, nearest_drive()
@@ -105,7 +114,9 @@ class CoreRunner:
                 self._execution.offer(chunk, now_s - asked_s, now_ns)
         if self._due is None and kind not in ("killed", "restarted") and self._execution.wants_chunk(now_ns):
             self._ask(now_ns, _DELAYED if kind == "delayed" else 1.0)
-        return self._execution.step(now_ns).command_A
+        command_A = self._execution.step(now_ns).command_A
+        self._estimate.commanded(now_ns, command_A)
+        return command_A
 
     def _ask(self, now_ns: int, slower: float) -> None:
         assert self._track.last is not None

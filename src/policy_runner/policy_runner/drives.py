@@ -122,6 +122,7 @@ class Drives:
         most_m: float,
         before: tuple[int, int] | None = None,
         beside: tuple[int, int] | None = None,
+        most_rad: float = _MOST_YAW_RAD,
     ) -> Place | None:
         """Return the place nearest to a pose that faces the same way; None: none lies near.
 
@@ -130,6 +131,7 @@ class Drives:
             most_m: As far away as it may be [m].
             before: Session and stamp [ns] of the place before; what follows it soon is preferred.
             beside: Session and stamp [ns] of a place whose own surroundings do not count.
+            most_rad: As far off its direction as it may face [rad].
         """
         if not len(self):
             return None
@@ -143,7 +145,7 @@ class Drives:
         if beside is not None:
             is_own_L = (self.session_L == beside[0]) & (np.abs(self.stamp_L - beside[1]) * 1e-9 <= _OWN_S)
             cost_L = np.where(is_own_L, np.inf, cost_L)
-        cost_L = np.where((away_L <= most_m) & (turn_L <= _MOST_YAW_RAD), cost_L, np.inf)
+        cost_L = np.where((away_L <= most_m) & (turn_L <= most_rad), cost_L, np.inf)
         leg = int(cost_L.argmin())
         return Place(leg, float(share_L[leg])) if math.isfinite(cost_L[leg]) else None
 

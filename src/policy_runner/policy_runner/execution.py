@@ -20,6 +20,7 @@ from wm_core.limits import Limiter
 _NS = 1_000_000_000
 _SET_BACK_NS = _NS // 2
 _AHEAD_NS = _NS
+_PLANNED_NS = 50_000_000
 _NEVER_NS = 2**62
 _REMEMBERED = 256
 _AT_REST = 1e-6
@@ -139,11 +140,17 @@ class Execution:
 
     # ---------------------------------------------------------------- what comes in
 
-    def see(self, stamp_ns: int, pose_3: np.ndarray | None = None) -> None:
-        """Take note of a new observation, and of where the robot was then, where that is known."""
+    def see(self, stamp_ns: int, pose_3: np.ndarray | None = None, pose_ns: int | None = None) -> None:
+        """Take note of a new observation, and of where the robot is, where that is known.
+
+        Args:
+            stamp_ns: Of the observation [ns].
+            pose_3: Where the robot was then, or will be.
+            pose_ns: When that is [ns]; None: at the stamp. Best when a command that is given now acts.
+        """
         self._seen_ns = stamp_ns
         if pose_3 is not None:
-            self._following.see(self._buffer.newest, stamp_ns, pose_3)
+            self._following.see(self._buffer.newest, stamp_ns if pose_ns is None else pose_ns, pose_3)
 
     def offer(self, chunk: Chunk, latency_s: float, now_ns: int) -> bool:
         """Take a chunk; return whether anything of it can still be executed: none of before a stop can.
@@ -215,6 +222,11 @@ class Execution:
             return ahead_A
         sent = [command_A for sent_ns, command_A in self._sent if sent_ns <= time_ns]
         return sent[-1] if sent else self._limiter.value
+
+    def planned(self, now_ns: int, until_ns: int, step_ns: int = _PLANNED_NS) -> list[tuple[int, np.ndarray]]:
+        """Return what the chunks would have commanded from now until a time [ns], by time [ns]."""
+        ahead = [(time_ns, self._buffer.ahead(time_ns)) for time_ns in range(now_ns, until_ns, step_ns)]
+        return [(time_ns, action_A) for time_ns, action_A in ahead if action_A is not None]
 
     def step(self, now_ns: int) -> Step:
         """Return the command for now [ns]; to be called once a period."""

@@ -19,6 +19,7 @@ from wm_core.se2 import wrap_angle
 
 _NS = 1_000_000_000
 _YAW_WEIGHT_M = 0.3
+_STANDING_M_S, _LEAST_PACE = 0.05, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class Following:
     def __init__(self, settings: FollowingSettings | None = None) -> None:
         self._settings = settings or FollowingSettings()
         self._chunk: Chunk | None = None
-        self._ahead_s = self._against_rad_s = 0.0
+        self._ahead_s = self._against_rad_s = self._first_s = 0.0
 
     def see(self, chunk: Chunk | None, stamp_ns: int, pose_3: np.ndarray) -> None:
         """Take a pose of the robot, at its stamp [ns], while a chunk is executed."""
@@ -58,12 +59,14 @@ class Following:
             return
         due_s = (stamp_ns - chunk.stamp_ns) / _NS
         if chunk is not self._chunk:
-            self._chunk, self._ahead_s = chunk, 0.0
+            self._chunk, self._ahead_s, self._first_s = chunk, 0.0, due_s
             share = 1.0
         else:
             share = self._settings.share
         there_s, left_m, yaw_rad = self._place(chunk, due_s + self._ahead_s, pose_3)
         self._ahead_s += share * (there_s - due_s - self._ahead_s)
+        # A robot that lags behind, or is held, is told to go on all the same: a chunk may begin with a stand.
+        self._ahead_s = max(self._ahead_s, _LEAST_PACE * (self._first_s - due_s))
         settings, speed = self._settings, abs(float(chunk.at(stamp_ns + self.shift_ns(chunk))[0]))
         against = -settings.gain_off * speed * left_m - settings.gain_yaw_hz * yaw_rad * min(1.0, 2.0 * speed)
         self._against_rad_s = min(max(against, -settings.most_rad_s), settings.most_rad_s)
@@ -88,7 +91,11 @@ class Following:
         off_L = np.hypot(*(from_L2 - share_L[:, None] * way_L2).T)
         turn_L = np.abs(wrap_angle(path_H3[:-1, 2] - pose_3[2]))
         far_L = off_L + _YAW_WEIGHT_M * turn_L + 0.02 * np.abs(time_L - about_s)
-        leg = int(np.where(np.abs(time_L - about_s) <= self._settings.reach_s, far_L, np.inf).argmin())
+        # Where the path stands it is to begin to move: a robot that were looked for at the stand would stay there.
+        is_moving_L = length2_L > (_STANDING_M_S * chunk.step_s) ** 2
+        is_near_L = np.abs(time_L - about_s) <= self._settings.reach_s
+        may_be_L = is_near_L & is_moving_L if (is_near_L & is_moving_L).any() else is_near_L
+        leg = int(np.where(may_be_L, far_L, np.inf).argmin())
         share = float(share_L[leg])
         yaw_rad = path_H3[leg, 2] + share * wrap_angle(path_H3[leg + 1, 2] - path_H3[leg, 2])
         off_2 = from_L2[leg] - share * way_L2[leg]

@@ -37,6 +37,7 @@ _KINDS = {
     ACKERMANN: "ackermann_msgs/msg/AckermannDriveStamped",
     TRAJECTORY: "trajectory_msgs/msg/JointTrajectory",
 }
+_POSE_STD_COUNT = 6
 MOST_SUB_GOALS = 1000
 """Sub-goals of one goal."""
 LONGEST_INSTRUCTION = 2000
@@ -109,11 +110,13 @@ class Seen:
         frame: The frame.
         place: Where, with its height; None: not known.
         frame_id: Frame of the place.
+        std_3: Standard errors of the pose: x, y [m], yaw [rad], NaN where not told; None: none is.
     """
 
     frame: Frame
     place: Pose2 | None
     frame_id: str
+    std_3: np.ndarray | None = None
 
 
 def seen_from_msg(msg: LatentState, action_dim: int) -> Seen:
@@ -123,16 +126,17 @@ def seen_from_msg(msg: LatentState, action_dim: int) -> Seen:
         MessageError: Stamp, latent, pose or action cannot be.
     """
     latent_D = vector_from_msg(msg.latent, len(msg.latent), "latent")
-    place = pose_3 = action_A = None
+    place = pose_3 = std_3 = action_A = None
     if msg.has_pose:
         position, turn = pose_from_msg(msg.pose)
         x, y, z = map(float, position)
         place = Pose2(x, y, z, yaw_of(turn))
         pose_3 = np.array([place.x, place.y, place.yaw])
+        std_3 = np.array(msg.pose_std, float)[[0, 1, 5]] if len(msg.pose_std) == _POSE_STD_COUNT else None
     if msg.has_action and len(msg.action) == action_dim:
         action_A = vector_from_msg(msg.action, action_dim, "action").astype(float)
     frame = Frame(believable_stamp_ns(msg.header.stamp), latent_D, msg.encoder_id, pose_3, action_A)
-    return Seen(frame, place, msg.pose_frame_id)
+    return Seen(frame, place, msg.pose_frame_id, std_3)
 
 
 def places_from_msg(goal: Any, frame_id: str) -> list[np.ndarray]:

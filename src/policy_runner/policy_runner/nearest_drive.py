@@ -22,6 +22,7 @@ _LEAST_SPEED_M_S = 0.1
 _MOST_OFF_M = 0.5
 _SPEED_S = 0.4
 _SLOW_FROM_RAD, _LEAST_SHARE = 0.8, 0.3
+_TURNED_RAD, _TURNS_ONLY_RAD = 2.6, 1.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +141,9 @@ class NearestDrive:
             self._made_of, self._drives = observation.memories, Drives(observation.memories, bend)
         drives, pose_3 = self._drives, observation.pose_3
         place = drives.nearest(pose_3, self._settings.most_m, self._before)
+        if place is None and self._before is not None and self._steers:
+            # It was turned off the way that it is on: it turns back.
+            place = drives.nearest(pose_3, self._settings.most_m, self._before, most_rad=_TURNED_RAD)
         if place is None:
             raise PolicyError(f"no remembered drive within {self._settings.most_m:g} m that faces the same way")
         self._before = drives.name(place)
@@ -228,7 +232,8 @@ class NearestDrive:
         against = min(max(against, -settings.most_yaw_rate_rad_s), settings.most_yaw_rate_rad_s)
         action_A = action_A.copy()
         # Facing off the way it is slow, so that it turns before it is farther off.
-        action_A[0] *= min(1.0, max(_LEAST_SHARE, 1.25 - abs(off.yaw_rad) / _SLOW_FROM_RAD))
+        least = _LEAST_SHARE if abs(off.yaw_rad) < _TURNS_ONLY_RAD else 0.0
+        action_A[0] *= min(1.0, max(least, 1.25 - abs(off.yaw_rad) / _SLOW_FROM_RAD))
         if settings.steering == YAW_RATE:
             # Slower than the drive was, the same bend takes a smaller yaw rate.
             remembered_rad_s *= soon

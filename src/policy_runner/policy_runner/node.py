@@ -17,6 +17,7 @@ from rclpy.task import Future
 
 from policy_runner.choice import UnknownPolicyError, Wanted, policy_maker
 from policy_runner.chunks import ChunkBuffer, ChunkError, Combining
+from policy_runner.estimate import Estimate, EstimateSettings, twist_of
 from policy_runner.execution import Execution, ExecutionSettings, Mode, Outcome, Step
 from policy_runner.goals import Fence, Goal, Track
 from policy_runner.messages import (
@@ -158,7 +159,9 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         """Listen, and begin to execute."""
         corners = self._params.keep_in if len(self._params.keep_in) == 4 else ()
         self._fence, self._track = Fence(corners, self._params.brake_m_s2), Track()
+        self._estimate = self._new_estimate()
         self._seen: Seen | None = None
+        self._pose_3: np.ndarray | None = None
         self._frames: deque[Frame] = deque(maxlen=_MOST_FRAMES)
         self._job: _Job | None = None
         self._asked_for: _Job | None = None
@@ -176,6 +179,13 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
     def _new_limiter(self) -> Limiter:
         params = self._params
         return Limiter(params.limits, 1.0 / params.rate_hz, params.third if params.has_third else ())
+
+    def _new_estimate(self) -> Estimate:
+        params = self._params
+        settings = EstimateSettings(
+            response_s=params.response_s, position_std_m=params.pose_std_m, yaw_std_rad=params.pose_std_rad
+        )
+        return Estimate(settings, twist_of(params.steering, params.wheelbase_m))
 
     def _why_silent(self) -> str:
         topic = self.resolve_topic_name("latent/state")
@@ -213,15 +223,30 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         if self._frames and seen.frame.stamp_ns <= self._frames[-1].stamp_ns:
             self._frames.clear()
         self._frames.append(seen.frame)
-        if seen.frame.pose_3 is not None:
-            self._track.add(seen.frame.stamp_ns, seen.frame.pose_3)
+        self._locate(seen)
         self._held.refresh(seen.place, seen.frame_id)
         if self._job is not None:
             self._look(self._job, seen)
 
+    def _locate(self, seen: Seen) -> None:
+        """Tell the estimate where the robot was measured, and keep where it was by that."""
+        frame = seen.frame
+        if self._commanded is None and frame.action_A is not None:
+            # Somebody else drives: what it is told is only heard of with what is seen.
+            self._estimate.commanded(frame.stamp_ns, frame.action_A)
+        self._pose_3 = None
+        if frame.pose_3 is not None:
+            self._pose_3 = self._estimate.measured(frame.stamp_ns, frame.pose_3, seen.std_3)
+            self._track.add(frame.stamp_ns, self._pose_3)
+
     def _look(self, job: _Job, seen: Seen) -> None:
-        job.execution.see(seen.frame.stamp_ns, seen.frame.pose_3)
-        if seen.frame.pose_3 is not None and job.goal.see(seen.frame.pose_3):
+        now_ns, stamp_ns = self._now_ns(), seen.frame.stamp_ns
+        soon_ns = now_ns + round(self._params.response_s * 1e9)
+        soon_3 = None
+        if self._pose_3 is not None:
+            soon_3 = self._estimate.at(soon_ns, job.execution.planned(now_ns, soon_ns))
+        job.execution.see(stamp_ns, soon_3, soon_ns)
+        if self._pose_3 is not None and job.goal.see(self._pose_3):
             job.execution.end(Outcome.REACHED)
 
     def _may_be(self) -> str | None:
@@ -258,6 +283,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         self._proposed.publish(msg)
         if self._commanded is not None:
             self._commanded.publish(msg)
+            self._estimate.commanded(self._now_ns(), step.command_A)
         self._health.tick("commands")
 
     def _tell(self, job: _Job, step: Step, now_ns: int) -> None:
@@ -285,7 +311,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         observation = Observation(
             stamp_ns=frame.stamp_ns,
             latent_D=frame.latent_D,
-            pose_3=frame.pose_3,
+            pose_3=self._pose_3,
             speed_m_s=float(np.hypot(*self._track.velocity_2)),
             action_A=self._limiter.value if self._commanded is not None else frame.action_A,
             decided_PA=self._decided(job, frame.stamp_ns, now_ns),

@@ -60,6 +60,8 @@ class PolicyRunnerParams(ManagedParams):
     steering: str = param(YAW_RATE, "What the second value of an action is.", choices=STEERINGS)
     wheelbase_m: float = param(0.3, "Of a robot that steers by an angle [m].", low=0.01)
     response_s: float = param(0.2, "Time from a command to when the robot does it [s].", low=0.0, high=2.0)
+    pose_std_m: float = param(0.02, "White noise of x and y of poses that do not tell their own [m].", low=1e-4)
+    pose_std_rad: float = param(0.01, "White noise of their yaw [rad].", low=1e-4)
 
     def __post_init__(self) -> None:
         """Refuse limits that leave nothing, and what does not fit together."""

@@ -23,11 +23,27 @@ def at(x, y=0.0, yaw=0.0):
 
 
 def test_a_robot_that_is_slower_than_expected_is_behind():
-    """After 1 s it has come 0.6 m of 1 m: the command for that place is that of 0.4 s before."""
-    following, chunk = Following(), straight()
-    following.see(chunk, S, at(0.6))
-    assert following.shift_ns(chunk) == pytest.approx(-0.4 * S, abs=0.03 * S)
+    """At 0.8 of the pace it has come 2.4 m after 3 s: the command for that place is that of 0.6 s before."""
+    following, chunk = Following(), straight(count=80)
+    for tenth in range(31):
+        following.see(chunk, tenth * S // 10, at(0.08 * tenth))
+    assert following.shift_ns(chunk) == pytest.approx(-0.6 * S, abs=0.08 * S)
     assert following.against(chunk) == 0.0
+
+
+def test_a_robot_that_stands_is_told_to_go_where_a_chunk_begins_with_a_stand():
+    """A second of standing, then on: the robot's place is where the path leaves it, not where the chunk begins."""
+    path = np.zeros((60, 3))
+    path[20:, 0] = 0.05 * np.arange(40)
+    action = np.zeros((60, 2))
+    action[20:, 0] = 1.0
+    following, chunk = Following(), Chunk(0, 0.05, action, path)
+    told = []
+    for tenth in range(26):
+        now_ns = tenth * S // 10
+        following.see(chunk, now_ns, at(0.0))
+        told.append(chunk.at(now_ns + following.shift_ns(chunk))[0])
+    assert min(told[10:]) > 0.9
 
 
 @pytest.mark.parametrize(("left_m", "yaw"), [(0.2, 0.0), (0.0, 0.3), (0.1, 0.1)])
