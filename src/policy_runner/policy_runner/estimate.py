@@ -131,7 +131,7 @@ class Estimate:
         state_5[2] = wrap_angle(state_5[2])
         spread_55 = spread_55 - gain_53 @ spread_55[:3]
         self._stamp_ns, self._state_5, self._spread_55 = stamp_ns, state_5, 0.5 * (spread_55 + spread_55.T)
-        return state_5[:3].copy()
+        return np.array(state_5[:3])
 
     def _noise(self, std_3: np.ndarray | None) -> np.ndarray:
         settings = self._settings
@@ -144,7 +144,7 @@ class Estimate:
         twist_2 = self._wanted(stamp_ns, 0.0) or (0.0, 0.0)
         self._stamp_ns, self._state_5 = stamp_ns, np.array([*pose_3, *twist_2])
         self._spread_55 = np.diag([*noise_3**2, 0.5, 0.5])
-        return pose_3.copy()
+        return np.array(pose_3)
 
     # ---------------------------------------------------------------- what is said
 
@@ -164,7 +164,7 @@ class Estimate:
         if self._stamp_ns is None:
             return np.full(2, np.nan)
         yaw, speed = self._state_5[2:4].tolist()
-        return speed * np.array([math.cos(yaw), math.sin(yaw)])
+        return np.array([speed * math.cos(yaw), speed * math.sin(yaw)])
 
     def at(self, time_ns: int, planned: Sequence[tuple[int, np.ndarray]] = ()) -> np.ndarray | None:
         """Return where the robot is at a time not before the newest pose [ns], [3]; None: not known.
@@ -179,7 +179,7 @@ class Estimate:
         self._commands = deque([*given, *planned])
         moved_5 = self._moved(self._state_5, self._stamp_ns, time_ns)
         self._commands = given
-        return moved_5[:3]
+        return np.array(moved_5[:3])
 
     # ---------------------------------------------------------------- how it moves
 

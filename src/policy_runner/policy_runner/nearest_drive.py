@@ -14,6 +14,7 @@ import numpy as np
 from policy_runner.chunks import Chunk
 from policy_runner.drives import Drives, Place
 from policy_runner.policies import MEMORIES, Memories, Observation, PolicyError
+from policy_runner.stalled import Stalled
 from wm_core.se2 import wrap_angle
 
 YAW_RATE, STEERING_ANGLE, NOTHING = "yaw_rate", "steering_angle", "nothing"
@@ -68,13 +69,17 @@ class NearestDriveSettings:
 
 @dataclass
 class _Off:
-    """Place on the way, pace 0..1 and pace told at a command; distance to its left [m] and yaw [rad] at its effect."""
+    """Place on the way, pace 0..1 and pace told at a command; distance to its left [m] and yaw [rad] at its effect.
+
+    ``free_rad``: how far off the way it is to face, to get free of what holds it [rad].
+    """
 
     place: Place
     left_m: float
     yaw_rad: float
     pace: float
     told: float
+    free_rad: float = 0.0
 
     def pace_after(self, share: float) -> float:
         """Return the pace once this share of what it lacks is made up for."""
@@ -98,6 +103,7 @@ class NearestDrive:
         self._made_of: Memories | None = None
         self._drives: Drives | None = None
         self._before: tuple[int, int] | None = None
+        self._stalled = Stalled()
         # What it has put right lately: time [ns], yaw rate [rad/s].
         self._against: list[tuple[int, float]] = []
 
@@ -157,6 +163,9 @@ class NearestDrive:
         # The speed measured is that of some time ago, the command in force that of as long ahead.
         pace = 0.5 * (pace + told)
         off = _Off(place, float(left_m), float(wrap_angle(pose_3[2] - way_3[2])), pace, told)
+        if len(observation.decided_PA):
+            told_m_s = float(observation.decided_PA[0][0])
+            off.free_rad = self._stalled.see(observation.stamp_ns, pose_3, told_m_s, off.left_m)
         self._respond(drives, off, observation.stamp_ns)
         return drives, off
 
@@ -229,10 +238,12 @@ class NearestDrive:
         speed = max(soon * drives.speed(off.place), _LEAST_SPEED_M_S)
         left_m = min(max(off.left_m, -_MOST_OFF_M), _MOST_OFF_M)
         against = -settings.gain_off * speed * left_m - settings.gain_yaw_hz * off.yaw_rad
+        if off.free_rad:
+            against = -settings.gain_yaw_hz * (off.yaw_rad - off.free_rad)
         against = min(max(against, -settings.most_yaw_rate_rad_s), settings.most_yaw_rate_rad_s)
         action_A = action_A.copy()
         # Facing off the way it is slow, so that it turns before it is farther off.
-        least = _LEAST_SHARE if abs(off.yaw_rad) < _TURNS_ONLY_RAD else 0.0
+        least = _LEAST_SHARE if off.free_rad or abs(off.yaw_rad) < _TURNS_ONLY_RAD else 0.0
         action_A[0] *= min(1.0, max(least, 1.25 - abs(off.yaw_rad) / _SLOW_FROM_RAD))
         if settings.steering == YAW_RATE:
             # Slower than the drive was, the same bend takes a smaller yaw rate.

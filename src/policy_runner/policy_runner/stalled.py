@@ -1,0 +1,97 @@
+"""A robot that is told to go on and stands: it touches something, and turns off its way until it is free.
+
+Shape suffixes: 3 = x, y [m], yaw [rad].
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class StalledSettings:
+    """When a robot counts as held, and how it gets free.
+
+    Attributes:
+        after_s: So long it is told to go on and stands [s].
+        told_m_s: Speed from which on it is told to go on [m/s].
+        within_m: Who moves less than this stands [m].
+        free_m: Who has come this far from where it was held is free [m].
+        first_rad: As far off its way it turns at first [rad].
+        growing_rad_s: And by so much more as long as it is held [rad/s].
+        most_rad: Farthest [rad].
+        side_s: After so long it tries the other side [s].
+    """
+
+    after_s: float = 0.8
+    told_m_s: float = 0.2
+    within_m: float = 0.06
+    free_m: float = 0.25
+    first_rad: float = 0.5
+    growing_rad_s: float = 0.4
+    most_rad: float = 1.3
+    side_s: float = 5.0
+
+
+class Stalled:
+    """Whether a robot is held, and how far off its way it is to face meanwhile.
+
+    Args:
+        settings: When and how.
+    """
+
+    def __init__(self, settings: StalledSettings | None = None) -> None:
+        self._settings = settings or StalledSettings()
+        self._poses: deque[tuple[int, np.ndarray]] = deque()
+        self._held: tuple[int, np.ndarray, float] | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the robot is getting free."""
+        return self._held is not None
+
+    def see(self, stamp_ns: int, pose_3: np.ndarray, told_m_s: float, left_m: float) -> float:
+        """Return how far to the left of its way the robot is to face [rad]; 0: as it would without.
+
+        Args:
+            stamp_ns: Of the pose [ns].
+            pose_3: Where the robot is.
+            told_m_s: Speed that it was told to have then [m/s].
+            left_m: How far to the left of its way it is [m]; the first side that it tries is that of its way.
+        """
+        settings = self._settings
+        if self._poses and stamp_ns <= self._poses[-1][0]:
+            self._poses.clear()
+            self._held = None
+        if self._held is None:
+            if told_m_s < settings.told_m_s:
+                self._poses.clear()
+            self._poses.append((stamp_ns, pose_3[:2].copy()))
+            if not self._stands(stamp_ns):
+                return 0.0
+            self._held = stamp_ns, pose_3[:2].copy(), -math.copysign(1.0, left_m)
+        since_ns, place_2, side = self._held
+        if math.dist(place_2, pose_3[:2]) >= settings.free_m:
+            self._held = None
+            self._poses.clear()
+            return 0.0
+        turns, on_side_s = divmod((stamp_ns - since_ns) / _NS, settings.side_s)
+        off_rad = min(settings.first_rad + settings.growing_rad_s * on_side_s, settings.most_rad)
+        return side * off_rad * (-1.0 if turns % 2 else 1.0)
+
+    def _stands(self, stamp_ns: int) -> bool:
+        """Return whether it was told to go on all the time, and has not moved."""
+        settings = self._settings
+        from_ns = stamp_ns - round(settings.after_s * _NS)
+        while len(self._poses) > 1 and self._poses[1][0] <= from_ns:
+            self._poses.popleft()
+        first_ns, first_2 = self._poses[0]
+        if first_ns > from_ns:
+            return False
+        return all(math.dist(first_2, each_2) < settings.within_m for _, each_2 in self._poses)

@@ -1,0 +1,87 @@
+"""A robot that is held: when it counts as that, which way it turns, and that it comes past what it touched."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from policy_runner.nearest_drive import NearestDrive
+from policy_runner.policies import Memories, Observation
+from policy_runner.stalled import Stalled, StalledSettings
+from wm_sim import Driving
+from wm_sim.vehicle import Vehicle
+
+S = 1_000_000_000
+
+
+def at(x, y=0.0, yaw=0.0):
+    return np.array([x, y, yaw])
+
+
+def seen(stalled, seconds, place=lambda time_s: at(0.0), told=1.0, left_m=0.1, begin_s=0.0):
+    return [
+        stalled.see(round((begin_s + tenth / 10) * S), place(begin_s + tenth / 10), told, left_m)
+        for tenth in range(round(10 * seconds) + 1)
+    ]
+
+
+@pytest.mark.parametrize(("left_m", "sign"), [(0.1, -1.0), (-0.1, 1.0)])
+def test_who_stands_though_told_to_go_turns_towards_its_way_and_then_farther(left_m, sign):
+    stalled = Stalled()
+    angles = seen(stalled, 2.8, left_m=left_m)
+    assert angles[:8] == [0.0] * 8
+    assert angles[8] == pytest.approx(sign * 0.5)
+    assert angles[28] == pytest.approx(sign * (0.5 + 0.4 * 2.0))
+    assert stalled.is_held
+
+
+def test_after_some_time_it_tries_the_other_side():
+    settings = StalledSettings(side_s=2.0)
+    angles = seen(Stalled(settings), 6.0)
+    assert {np.sign(angle) for angle in angles[9:27]} == {-1.0}
+    assert {np.sign(angle) for angle in angles[29:47]} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("place", "told"), [(lambda time_s: at(0.3 * time_s), 1.0), (lambda time_s: at(0.0), 0.1)], ids=["moves", "waits"]
+)
+def test_who_moves_or_is_told_to_stand_is_not_held(place, told):
+    assert not any(seen(Stalled(), 5.0, place, told))
+
+
+def test_who_has_come_away_is_free():
+    stalled = Stalled()
+    assert seen(stalled, 1.0)[-1] != 0.0
+    assert not any(seen(stalled, 2.0, lambda time_s: at(0.3 + time_s), begin_s=1.1))
+    assert not stalled.is_held
+
+
+def test_time_that_goes_back_begins_anew():
+    stalled = Stalled()
+    seen(stalled, 1.0, begin_s=10.0)
+    assert stalled.see(S, at(0.0), 1.0, 0.1) == 0.0
+
+
+@pytest.mark.parametrize("beside_m", [-0.3, 0.3, 0.2])
+def test_what_stands_beside_the_way_is_passed(beside_m):
+    """A post that the way passes too closely by: without turning off, the robot would stand before it for good."""
+    times = 0.2 * np.arange(40)
+    pose = np.column_stack([times, np.zeros((40, 2))])
+    memories = Memories(np.round(times * S).astype(np.int64), np.zeros(40, int), pose, np.tile([1.0, 0.0], (40, 1)))
+    vehicle = Vehicle((1.0, 0.0, 0.0), Driving(), lambda x, y: math.dist((x, y), (3.0, beside_m)) - 0.4)
+    policy, last = NearestDrive(2), 0.0
+    for number in range(400):
+        now_ns, here = round(0.1 * number * S), np.array(vehicle.pose_after(0.0))
+        if here[0] > 4.0:
+            break
+        observation = Observation(now_ns, np.zeros(1), here, vehicle.speed_m_s, None, np.array([[last, 0.0]]), memories)
+        chunk = policy.act(observation)
+        for step in (1, 2):
+            vehicle.obey(tuple(chunk.action_HA[step]))
+            for _ in range(5):
+                vehicle.step()
+        last = float(chunk.action_HA[2][0])
+    assert vehicle.contact_count >= 1
+    assert vehicle.pose_after(0.0)[0] > 4.0
