@@ -10,7 +10,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "numpy", "torch"],
+    install_requires=["setuptools", "numpy"],
     extras_require={"test": ["pytest"]},
     zip_safe=True,
     maintainer="World model maintainers",

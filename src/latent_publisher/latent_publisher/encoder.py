@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from wm_core.bounds import LARGEST_LATENT_STDS
 from wm_core.errors import FrameError
@@ -12,6 +11,7 @@ from wm_core.projection import Projection
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.pose_ahead import PoseAhead
+from world_model.runtime.served import served_encoder
 
 _WARM_UP_PASSES = 5
 
@@ -20,7 +20,7 @@ class Encoder:
     """The encoder of an artifact, one frame at a time.
 
     Args:
-        artifact: Its encoder is loaded and warmed up: TorchScript compiles during its first passes.
+        artifact: Its encoder is loaded and warmed up: a runtime sets itself up during its first passes.
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -40,7 +40,7 @@ class Encoder:
         self.fixed: Projection | None = artifact.projection
         """From features to latents, where the artifact makes features; then ``look`` sees a frame."""
         self._features = None if self.fixed is None else artifact.features()
-        self._module = artifact.encoder()
+        self._module = served_encoder(artifact)
         blank = np.zeros((self._size, self._size, 3), np.uint8)
         for _ in range(_WARM_UP_PASSES):
             self.encode(
@@ -67,11 +67,10 @@ class Encoder:
             raise FrameError("the artifact wants depth, and no depth image belongs to this frame")
         if self.proprioception_dim and proprioception_P is None:
             raise FrameError("the artifact wants proprioception, and none belongs to this frame")
-        image = _row(prepare_image(image_HW3, self._size))
-        depth = _row(prepare_depth(depth_HW, self._size)) if self.wants_depth and depth_HW is not None else None
-        proprioception = _row(proprioception_P) if proprioception_P is not None else None
-        with torch.inference_mode():
-            latent_D: np.ndarray = self._module(image, depth, proprioception)[0].cpu().numpy()
+        image = prepare_image(image_HW3, self._size)[None]
+        depth = prepare_depth(depth_HW, self._size)[None] if self.wants_depth and depth_HW is not None else None
+        proprioception = np.asarray(proprioception_P, np.float32)[None] if proprioception_P is not None else None
+        latent_D: np.ndarray = self._module(image, depth, proprioception)[0]
         if not np.isfinite(latent_D).all():
             raise FrameError("the encoder gave a latent that is not finite")
         if float((np.abs(latent_D - self._mean_D) * self._precision_D).max()) > LARGEST_LATENT_STDS:
@@ -87,8 +86,3 @@ class Encoder:
         assert self._features is not None
         feature_F: np.ndarray = self._features.encode(prepare_image(image_HW3, self._size)[None])[0]
         return feature_F
-
-
-def _row(values: np.ndarray) -> torch.Tensor:
-    # Whatever runs on a GPU fetches it from here.
-    return torch.from_numpy(values)[None]

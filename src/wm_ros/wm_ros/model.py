@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from wm_ros.errors import ConfigurationError
 from wm_ros.managed import ManagedParams
 from wm_ros.params import param
@@ -43,11 +41,13 @@ class ModelParams(ManagedParams):
             raise ConfigurationError(
                 f"use_tiny_models is false, and model_path is {TINY}: set model_path or WM_CHECKPOINT_PATH"
             )
-        torch.set_num_threads(self.torch_threads)
         device = self.device
         if device == "auto":
+            # torch knows, and takes a second to import.
+            import torch
+
             device = "cuda" if torch.cuda.is_available() else "cpu"
         expect = Expectations(
             z_dim=self.z_dim or None, action_dim=self.action_dim or None, image_size=self.image_size or None
         )
-        return load_artifact(self.model_path, device, expect=expect)
+        return load_artifact(self.model_path, device, expect=expect, threads=self.torch_threads)

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from wm_core.errors import FrameError
 from world_action import SlowBranch
@@ -18,14 +17,14 @@ SIZES = {"image_size": 4, "embedding_dim": 2, "history": 3, "future": 2, "tick_s
 class MeanColour:
     """Embedding: mean red and mean green of the valid views; foreseen: red plus 1 a tick."""
 
-    def embed(self, image_BVHWC: torch.Tensor, valid_BV: torch.Tensor) -> torch.Tensor:
-        mean_BV3 = image_BVHWC.float().mean((2, 3))
-        weight_BV1 = valid_BV.float()[..., None]
+    def embed(self, image_BVHWC: np.ndarray, valid_BV: np.ndarray) -> np.ndarray:
+        mean_BV3 = image_BVHWC.mean((2, 3), dtype=np.float32)
+        weight_BV1 = valid_BV.astype(np.float32)[..., None]
         return ((mean_BV3 * weight_BV1).sum(1) / weight_BV1.sum(1))[:, :2]
 
-    def foresee(self, history_BNE: torch.Tensor, count_B: torch.Tensor) -> torch.Tensor:
-        step = torch.tensor([1.0, 0.0])
-        return torch.stack([history_BNE[:, -1] + step, history_BNE[:, -1] + 2 * step], 1)
+    def foresee(self, history_BNE: np.ndarray, count_B: np.ndarray) -> np.ndarray:
+        step = np.array([1.0, 0.0], np.float32)
+        return np.stack([history_BNE[:, -1] + step, history_BNE[:, -1] + 2 * step], 1)
 
 
 def picture(red: int, green: int = 0) -> np.ndarray:

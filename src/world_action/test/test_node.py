@@ -7,7 +7,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 import yaml
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -28,13 +27,13 @@ SIZES = {"image_size": 4, "embedding_dim": 2, "history": 3, "future": 2, "tick_s
 
 
 class MeanColour:
-    def embed(self, image_BVHWC: torch.Tensor, valid_BV: torch.Tensor) -> torch.Tensor:
-        mean_BV3 = image_BVHWC.float().mean((2, 3))
-        weight_BV1 = valid_BV.float()[..., None]
+    def embed(self, image_BVHWC: np.ndarray, valid_BV: np.ndarray) -> np.ndarray:
+        mean_BV3 = image_BVHWC.mean((2, 3), dtype=np.float32)
+        weight_BV1 = valid_BV.astype(np.float32)[..., None]
         return ((mean_BV3 * weight_BV1).sum(1) / weight_BV1.sum(1))[:, :2]
 
-    def foresee(self, history_BNE: torch.Tensor, count_B: torch.Tensor) -> torch.Tensor:
-        return history_BNE[:, -1:].repeat(1, 2, 1)
+    def foresee(self, history_BNE: np.ndarray, count_B: np.ndarray) -> np.ndarray:
+        return history_BNE[:, -1:].repeat(2, axis=1)
 
 
 class Bench:

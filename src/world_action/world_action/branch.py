@@ -9,25 +9,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
 
 from wm_core.errors import FrameError
 from wm_core.images import prepare_image
 from world_model.errors import ArtifactError
 from world_model.runtime.history import HistoryBreak, VisualHistory
-
-
-class Model(Protocol):
-    """What the branch needs of ``world_action.pt``."""
-
-    def embed(self, image_BVHWC: torch.Tensor, valid_BV: torch.Tensor) -> torch.Tensor:
-        """Return embeddings [B, E]."""
-
-    def foresee(self, history_BNE: torch.Tensor, count_B: torch.Tensor) -> torch.Tensor:
-        """Return the next embeddings [B, F, E]."""
+from world_model.runtime.served import ServedSlowBranch
 
 
 @dataclass(frozen=True)
@@ -58,7 +48,7 @@ class SlowBranch:
     """History and model together; one thread at a time.
 
     Args:
-        model: ``world_action.pt`` or anything with its two methods.
+        model: The artifact's, or anything with its two methods.
         sizes: The manifest's ``world_action`` entry: ``image_size, embedding_dim, history, future, tick_s``.
         tick_s: Time between ticks, the model's own by default [s].
         gap_ticks: See ``VisualHistory``.
@@ -69,7 +59,7 @@ class SlowBranch:
 
     def __init__(
         self,
-        model: Model,
+        model: ServedSlowBranch,
         sizes: Mapping[str, Any],
         *,
         tick_s: float | None = None,
@@ -95,21 +85,19 @@ class SlowBranch:
         """Values per embedding, E."""
         return self._history.embedding_dim
 
-    def foresee_with(self, model: Model) -> None:
+    def foresee_with(self, model: ServedSlowBranch) -> None:
         """Go on with another model that makes the same embeddings: the history stays, what was foreseen is dropped."""
         self._model, self._foreseen_E = model, None
 
-    @torch.inference_mode()
     def warm_up(self, view_count: int) -> None:
         """Run the model a few times on nothing: its first calls compile it, and take tens of milliseconds."""
         size = self._image_size
         for _ in range(3):
-            blank = torch.zeros(1, view_count, size, size, 3, dtype=torch.uint8)
-            self._model.embed(blank, torch.ones(1, view_count, dtype=torch.bool))
+            blank = np.zeros((1, view_count, size, size, 3), np.uint8)
+            self._model.embed(blank, np.ones((1, view_count), bool))
             self._foresee(self._history.array())
         self._foreseen_E = None
 
-    @torch.inference_mode()
     def look(self, stamp_ns: int, images: Sequence[np.ndarray | None]) -> Look:
         """Take the views of one tick, uint8 RGB [H, W, 3] of any size, None where one is missing.
 
@@ -121,12 +109,12 @@ class SlowBranch:
         if all(image is None for image in images):
             raise FrameError("no view has an image")
         size = self._image_size
-        batch_1VSS3 = torch.zeros(1, len(images), size, size, 3, dtype=torch.uint8)
+        batch_1VSS3 = np.zeros((1, len(images), size, size, 3), np.uint8)
         for view, image in enumerate(images):
             if image is not None:
-                batch_1VSS3[0, view] = torch.from_numpy(prepare_image(image, size))
-        valid_1V = torch.tensor([[image is not None for image in images]])
-        embedding_E = self._model.embed(batch_1VSS3, valid_1V)[0].cpu().numpy()
+                batch_1VSS3[0, view] = prepare_image(image, size)
+        valid_1V = np.array([[image is not None for image in images]])
+        embedding_E = self._model.embed(batch_1VSS3, valid_1V)[0]
         embed_ms = (perf_counter() - started) * 1e3
         broken = self._history.push(stamp_ns, embedding_E)
         surprise = self._compare(embedding_E, broken)
@@ -140,8 +128,7 @@ class SlowBranch:
         return float(np.mean((self._foreseen_E - embedding_E) ** 2))
 
     def _foresee(self, history_NE: np.ndarray) -> np.ndarray:
-        count_1 = torch.tensor([self._history.count], dtype=torch.int64)
-        history_1NE = torch.from_numpy(history_NE)[None]
-        predicted_FE = self._model.foresee(history_1NE, count_1)[0].cpu().numpy()
+        count_1 = np.array([self._history.count], np.int64)
+        predicted_FE: np.ndarray = self._model.foresee(history_NE[None], count_1)[0]
         self._foreseen_E = predicted_FE[0].copy()
         return predicted_FE

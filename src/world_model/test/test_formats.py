@@ -58,7 +58,7 @@ def assert_as_stored(artifact, path, kinds, parts):
 def test_the_shipped_artifact_says_what_its_former_export_said():
     """With and without memories and history, on random latents and on those of pictures along the principal axes."""
     artifact = load_artifact("artifact://tiny")
-    assert artifact.manifest.format_version == FORMAT_VERSION == 3
+    assert artifact.manifest.format_version == FORMAT_VERSION == 4
     assert artifact.manifest.encoder_id == "eb9b7eda7deda7e0"
     assert_as_stored(artifact, FIXTURES / "tiny_format2.npz", ("random", "pictures"), ("transition", "without_memory"))
 
@@ -129,7 +129,7 @@ def test_format_1_stays_refused_by_name(tmp_path):
     make_random_artifact(tmp_path)
     entries = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**entries, "format_version": 1}))
-    with pytest.raises(ArtifactError, match="format is version 1, this code reads 2 and 3"):
+    with pytest.raises(ArtifactError, match="format is version 1, this code reads 2 to 4"):
         load_artifact(tmp_path)
 
 

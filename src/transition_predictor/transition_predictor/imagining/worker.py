@@ -11,7 +11,6 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-import torch
 
 from transition_predictor.imagining.scene import Ask, Beyond, Scene, moment_of, places_for, plan_of
 from wm_core.memory.held import HeldPlaces
@@ -19,6 +18,7 @@ from world_model.runtime.artifacts import Artifact
 from world_model.runtime.imagination import Imagination
 from world_model.runtime.imagined import Imagined, Plan
 from world_model.runtime.moment import Moment
+from world_model.runtime.served import ServedDecoder
 
 DECODED, REMEMBERED = "decoded", "remembered"
 _JPEG_QUALITY = 90
@@ -72,7 +72,7 @@ class Imaginer:
     def __init__(self, artifact: Artifact, top_k: int | None, beyond: Beyond, album: Album) -> None:
         self._artifact, self._top_k, self._beyond, self._album = artifact, top_k, beyond, album
         self._imagination: Imagination | None = None
-        self._decoder: torch.jit.ScriptModule | None = None
+        self._decoder: ServedDecoder | None = None
 
     def use(self, artifact: Artifact) -> None:
         """Go on with another artifact."""
@@ -152,11 +152,8 @@ class Imaginer:
     def decoded(self, latent_ND: np.ndarray) -> np.ndarray:
         """Return pictures that a decoder makes of latents, [N, S, S, 3] uint8."""
         if self._decoder is None:
-            self._decoder = self._artifact.decoder()
-        tensor_ND = torch.from_numpy(np.ascontiguousarray(latent_ND, np.float32))
-        with torch.inference_mode():
-            picture_NSSC: np.ndarray = self._decoder(tensor_ND).cpu().numpy()
-        return picture_NSSC
+            self._decoder = ServedDecoder(self._artifact)
+        return self._decoder(latent_ND)
 
     def remembered(self, id_NK: np.ndarray) -> list[bytes]:
         """Return, for some places, the picture of the nearest memory there that has one, [N]; empty: none has."""

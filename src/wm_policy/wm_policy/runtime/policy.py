@@ -211,7 +211,7 @@ def _open_script(content: bytes, name: str, manifest: PolicyManifest) -> Network
 def _open_onnx(content: bytes, manifest: PolicyManifest) -> Network:
     # Brings torch along, which a policy of TorchScript has loaded anyway.
     from world_model.errors import ArtifactError
-    from world_model.runtime.features import open_session
+    from world_model.runtime.onnx_session import open_session
 
     try:
         session = open_session(content, manifest.file)

@@ -13,8 +13,8 @@ import torch
 
 from world_model.data.episodes import Episode
 from world_model.errors import DataError
-from world_model.runtime.features import ProjectedEncoder
 from world_model.runtime.on_device import CapturedModule
+from world_model.runtime.projected import ProjectedEncoder
 
 
 def encode_episode(

@@ -34,8 +34,9 @@ from world_model.export.lite_network import (
 from world_model.export.prior import read_prior
 from world_model.runtime.artifacts import PROJECTION_NAME, SHIPPED_PATH, Manifest, write_artifact
 from world_model.runtime.conditioning import Retrieval
-from world_model.runtime.features import FeatureNetwork, open_session
+from world_model.runtime.features import FeatureNetwork
 from world_model.runtime.motion import MotionModel
+from world_model.runtime.onnx_session import open_session
 
 GRID = 2
 Z_DIM = 32

@@ -42,7 +42,7 @@ def adapted_artifact(profile: Profile, source: Artifact) -> Artifact | None:
     encoder_id, place = named
     if encoder_id != source.manifest.encoder_id:
         return None
-    adapted = load_artifact(place, source.device)
+    adapted = load_artifact(place, source.device, threads=source.threads)
     if adapted.manifest.encoder_id != encoder_id:
         raise ProfileError(f"{place} has encoder {adapted.manifest.encoder_id}, the profile names it for {encoder_id}")
     return adapted
@@ -75,7 +75,11 @@ def adapted_slow_branch(profile: Profile, source: Artifact) -> Artifact | None:
     if named is None:
         return None
     adapted_from, place = named
-    return load_artifact(place, source.device) if adapted_from == source.manifest.files.get(_SLOW_FILE) else None
+    return (
+        load_artifact(place, source.device, threads=source.threads)
+        if adapted_from == source.manifest.files.get(_SLOW_FILE)
+        else None
+    )
 
 
 def _named(profile: Profile, part_name: str, source_key: str, what: str) -> tuple[str, str] | None:

@@ -7,28 +7,30 @@ action size, image size) is compared before any weights are read.
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from wm_core.errors import ProjectionError
 from wm_core.projection import Projection
 from world_model.errors import ArtifactError
 from world_model.runtime.conditioning import Retrieval
-from world_model.runtime.features import FeatureNetwork, ProjectedEncoder, open_session
-from world_model.runtime.former import FormerTransition, is_former
+from world_model.runtime.features import FeatureNetwork
+from world_model.runtime.graphs import ONNXRUNTIME, Arrays, OnnxPart, open_part
 from world_model.runtime.manifest import FORMAT_VERSION, RUNTIMES, Expectations, Manifest
-from world_model.runtime.no_network import NoNetwork
-from world_model.runtime.on_device import CapturedModule, on_device
+from world_model.runtime.onnx_session import is_installed, open_session
 from world_model.runtime.places import MANIFEST_NAME, SHIPPED_PATH, made_path, resolve_model_path
-from world_model.runtime.prior import Prior
-from world_model.runtime.torchscript import script_bytes
+
+# torch takes a second to import, and what onnxruntime runs does without: it is imported where it is used.
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from world_model.runtime.prior import Prior
+    from world_model.runtime.torch_parts import Encoder, TransitionModule
 
 __all__ = [
     "FORMAT_VERSION",
@@ -37,7 +39,6 @@ __all__ = [
     "Artifact",
     "Expectations",
     "Manifest",
-    "TransitionModule",
     "add_part",
     "load_artifact",
     "load_part",
@@ -51,20 +52,6 @@ PARTS = ("encoder", "transition", "decoder", "world_action", "without_memory", "
 REFERENCE_NAME = "reference.npz"
 # What an encoder of features is used with until a robot has fitted its own.
 PROJECTION_NAME = "projection.npz"
-
-# A scripted transition, one of format 2 behind the same methods, or none.
-TransitionModule = torch.jit.ScriptModule | FormerTransition | NoNetwork | CapturedModule
-Encoder = torch.jit.ScriptModule | ProjectedEncoder | CapturedModule
-
-# What freezing must keep callable beside ``forward``.
-_METHODS = {
-    "encoder": [],
-    "transition": ["initial", "observe", "foresee_path", "forecast", "outcomes", "rollout"],
-    "without_memory": ["initial", "observe", "foresee_path", "forecast"],
-    "decoder": [],
-    "world_action": ["embed", "foresee"],
-    "prior": ["initial", "observe", "forecast"],
-}
 
 _MOST_MANIFEST_BYTES, _MOST_PART_BYTES = 64 * 2**20, 8 * 2**30
 
@@ -81,6 +68,7 @@ class Artifact:
         device: Where its parts run.
         projection: From features to latents, where its encoder makes features.
         captures: Whether parts run as CUDA graphs on a GPU; else they take what lies there, for comparison.
+        threads: That a call on the processor may use; of torch all parts of a process together.
     """
 
     path: Path
@@ -88,12 +76,30 @@ class Artifact:
     device: str
     projection: Projection | None = None
     captures: bool = True
+    threads: int | None = None
 
     def encoder(self) -> Encoder:
         """Return the encoder: ``(image_BHWC uint8, depth_B1HW | None, proprio_BP | None) -> latent_BD``."""
+        from world_model.runtime.projected import ProjectedEncoder
+
         if self.projection is None:
             return self.running("encoder", self._load("encoder"))
         return ProjectedEncoder(self.features(), self.projection)
+
+    def in_onnxruntime(self, part: str, methods: Collection[str]) -> OnnxPart | None:
+        """Return a part in onnxruntime; ``None`` where torch is to run it.
+
+        torch does on a GPU, where the manifest chooses it, where a method has no graph, and without onnxruntime.
+
+        Raises:
+            ArtifactError: A file is damaged.
+        """
+        graphs, named = self.manifest.graphs_of(part), self.manifest.part(part)
+        if graphs is None or named is None or graphs.runtime != ONNXRUNTIME or not set(methods) <= set(graphs.files):
+            return None
+        if self.device != "cpu" or not is_installed():
+            return None
+        return open_part(graphs, self._content(named[0]), self._content, str(self.path / named[0]), self.threads or 1)
 
     def features(self) -> FeatureNetwork:
         """Return the network that makes features.
@@ -132,6 +138,8 @@ class Artifact:
         Args:
             frozen: False leaves it as it was exported, with weights that can be trained.
         """
+        from world_model.runtime.no_network import NoNetwork
+
         return self._transition("transition", frozen) if self.has("transition") else NoNetwork()
 
     def without_memory(self) -> TransitionModule:
@@ -151,10 +159,20 @@ class Artifact:
 
     def action_statistics(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return mean and standard deviation of each action over the training set, [A] each; ``None``: not kept."""
-        buffers = dict(self._loaded("transition").named_buffers()) if self.has("transition") else {}
-        if not {"action_mean", "action_std"} <= set(buffers):
+        if not self.has("transition"):
             return None
-        return buffers["action_mean"].cpu().numpy(), buffers["action_std"].cpu().numpy()
+        buffers = self.buffers("transition", ("action_mean", "action_std"))
+        return (buffers["action_mean"], buffers["action_std"]) if len(buffers) == 2 else None
+
+    def buffers(self, part: str, names: Collection[str]) -> dict[str, np.ndarray]:
+        """Return statistics that a part holds besides its weights, those of these names that it has."""
+        graphs, named = self.manifest.graphs_of(part), self.manifest.part(part)
+        if graphs is not None and named is not None and set(names) <= set(graphs.buffers):
+            arrays = Arrays(self._content(named[0]), str(self.path / named[0]))
+            return {name: arrays.at(graphs.buffers[name]) for name in names}
+        # Frozen, it has none left.
+        held = dict(self._loaded(part).named_buffers())
+        return {name: held[name].cpu().numpy() for name in names if name in held}
 
     def prior(self) -> Prior | None:
         """Return what was learned from many robots, for the present projection; ``None`` where there is none.
@@ -164,6 +182,8 @@ class Artifact:
         """
         if self.projection is None or not self.has("prior"):
             return None
+        from world_model.runtime.prior import Prior
+
         # Frozen, it has no buffers left.
         buffers = dict(self._loaded("prior").named_buffers())
         return Prior(self._load("prior"), buffers, self.projection, self.manifest.latent_variance[0])
@@ -182,36 +202,38 @@ class Artifact:
         """Return a part that was loaded as it runs on the device."""
         if not self.captures:
             return module
-        return on_device(module, part, ("forward", *_METHODS[part]), self.device)
+        from world_model.runtime.torch_parts import METHODS, on_device
+
+        return on_device(module, part, ("forward", *METHODS[part]), self.device)
 
     def has(self, part: str) -> bool:
         """Return whether the artifact contains ``part``."""
         return self.manifest.part(part) is not None
 
     def _transition(self, part: str, frozen: bool = True) -> TransitionModule:
+        from world_model.runtime.former import FormerTransition, is_former
+
         module = self._load(part) if frozen else self._loaded(part)
         transition = FormerTransition(module) if is_former(module) else module
         return self.running(part, transition) if frozen else transition
 
     def _load(self, part: str) -> torch.jit.ScriptModule:
-        module = self._loaded(part)
-        for parameter in module.parameters():
-            parameter.requires_grad_(False)
-        preserved = [name for name in _METHODS[part] if hasattr(module, name)]
-        # Where TorchScript may not compile, freezing removes what the methods left still call.
-        with torch.jit.optimized_execution(True):  # type: ignore[attr-defined]
-            return torch.jit.freeze(module, preserved_attrs=preserved)
+        from world_model.runtime.torch_parts import frozen
+
+        return frozen(self._loaded(part), part)
 
     def _loaded(self, part: str) -> Any:
         named = self.manifest.part(part)
         if named is None:
             raise ArtifactError(f"artifact '{self.manifest.name}' at {self.path} has no {part}.pt")
         name, runtime = named
-        content = _verified(self.path / name, self.manifest.files[name])
-        return load_part(content, runtime, str(self.path / name), self.device)
+        return load_part(self._content(name), runtime, str(self.path / name), self.device, self.threads)
+
+    def _content(self, name: str) -> bytes:
+        return _verified(self.path / name, self.manifest.files[name])
 
 
-def load_part(content: bytes, runtime: str, name: str, device: str = "cpu") -> Any:
+def load_part(content: bytes, runtime: str, name: str, device: str = "cpu", threads: int | None = None) -> Any:
     """Return one part, whatever runs it: a TorchScript module, or an onnxruntime session.
 
     Args:
@@ -219,36 +241,37 @@ def load_part(content: bytes, runtime: str, name: str, device: str = "cpu") -> A
         runtime: One of ``RUNTIMES``.
         name: What to call it in an error.
         device: Where TorchScript runs; onnxruntime runs on the processor.
+        threads: That a call may use; of torch in the whole process, which ``None`` leaves as it is.
 
     Raises:
         ArtifactError: The file is none of that kind, or its runtime is not installed.
     """
     if runtime == RUNTIMES[".onnx"]:
-        return open_session(content, name)
-    try:
-        return torch.jit.load(io.BytesIO(content), map_location=device).eval()
-    except RuntimeError as error:
-        raise ArtifactError(f"{name} is not a TorchScript file: {error}") from error
+        return open_session(content, name, threads=threads or 1)
+    from world_model.runtime.torch_parts import opened
+
+    return opened(content, name, device, threads)
 
 
-def load_artifact(model_path: str | Path, device: str = "cpu", *, expect: Expectations | None = None) -> Artifact:
+def load_artifact(
+    model_path: str | Path, device: str = "cpu", *, expect: Expectations | None = None, threads: int | None = None
+) -> Artifact:
     """Return the artifact at ``model_path`` after checking every file's hash.
 
     Args:
         model_path: See ``resolve_model_path``.
         device: Where its parts will be loaded, as torch names it.
         expect: Sizes the deployment requires.
+        threads: That a call on the processor may use; ``None``: 1 in onnxruntime, and what torch is set to.
 
     Raises:
         ArtifactError: Missing, damaged, of an unknown format or device, or not as expected; the text says what.
     """
     path = resolve_model_path(model_path)
-    try:
-        torch.device(device)
-    except RuntimeError as error:
-        raise ArtifactError(f"unknown device '{device}'") from error
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ArtifactError(f"device '{device}' was asked for, but torch sees no CUDA device")
+    if device != "cpu":
+        from world_model.runtime.torch_parts import require_device
+
+        require_device(device)
     manifest = read_manifest(path)
     if expect is not None:
         manifest.require(expect)
@@ -262,7 +285,7 @@ def load_artifact(model_path: str | Path, device: str = "cpu", *, expect: Expect
     encoder_id = _encoder_id(manifest, projection)
     if encoder_id != manifest.encoder_id:
         raise ArtifactError(f"encoder_id is {manifest.encoder_id}, but the encoder's files give {encoder_id}")
-    return Artifact(path, manifest, device, projection)
+    return Artifact(path, manifest, device, projection, threads=threads)
 
 
 def _projection_of(path: Path, manifest: Manifest) -> Projection | None:
@@ -318,25 +341,47 @@ def write_artifact(
     path.mkdir(parents=True, exist_ok=True)
     for name, module in parts.items():
         is_onnx = isinstance(module, bytes)
-        content = module if isinstance(module, bytes) else script_bytes(module, name)
+        content = module if isinstance(module, bytes) else _script_bytes(module, name)
         (path / f"{name}{'.onnx' if is_onnx else '.pt'}").write_bytes(content)
         (path / f"{name}{'.pt' if is_onnx else '.onnx'}").unlink(missing_ok=True)
+    graphs = _still_true(path, entries.get("graphs", {}))
     names = [*(f"{part}{ending}" for part in PARTS for ending in RUNTIMES), REFERENCE_NAME, PROJECTION_NAME]
+    names += [file for entry in graphs.values() for file in entry["files"].values()]
     files = {name: _digest((path / name).read_bytes()) for name in names if (path / name).is_file()}
     named = {
         Path(name).stem: {"file": name, "runtime": RUNTIMES[Path(name).suffix]}
         for name in files
-        if Path(name).suffix in RUNTIMES
+        if Path(name).suffix in RUNTIMES and Path(name).stem in PARTS
     }
     if "encoder" not in named:
         raise ArtifactError(f"artifact at {path} would have no encoder.pt")
-    computed = ("files", "parts", "encoder_id", "format_version")
+    computed = ("files", "parts", "encoder_id", "format_version", "graphs")
     kept = {name: value for name, value in entries.items() if name not in computed}
     kept["memory"] = {Retrieval.FORMER_NAMES.get(name, name): value for name, value in kept["memory"].items()}
-    manifest = Manifest(**kept, files=files, parts=named, encoder_id="")
+    manifest = Manifest(**kept, files=files, parts=named, graphs=graphs, encoder_id="")
     manifest = replace(manifest, encoder_id=_encoder_id(manifest, _projection_of(path, manifest)))
     (path / MANIFEST_NAME).write_text(manifest.to_json())
     return manifest
+
+
+def _still_true(path: Path, graphs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the graphs whose TorchScript file is still the one that they are of; the files of others are removed."""
+    kept = {}
+    for part, entry in graphs.items():
+        source, files = path / f"{part}.pt", [path / file for file in entry.get("files", {}).values()]
+        is_same = source.is_file() and _digest(source.read_bytes()) == entry["of"]
+        if is_same and all(file.is_file() for file in files):
+            kept[part] = entry
+            continue
+        for file in files:
+            file.unlink(missing_ok=True)
+    return kept
+
+
+def _script_bytes(module: torch.jit.ScriptModule, name: str) -> bytes:
+    from world_model.runtime.torchscript import script_bytes
+
+    return script_bytes(module, name)
 
 
 def add_part(path: Path, part: str, module: torch.jit.ScriptModule, **entries: Any) -> Manifest:

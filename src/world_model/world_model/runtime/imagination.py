@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from wm_core.memory.held import HeldPlaces
 from world_model.errors import ImaginationError
+from world_model.runtime.arrays import ObservedArrays, RetrievedArrays
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.conditioning import Retrieval, motion_features
 from world_model.runtime.imagined import Imagined, Plan
@@ -29,7 +29,7 @@ from world_model.runtime.motion import MotionModel, pose_error
 from world_model.runtime.motion_start import error_ahead
 from world_model.runtime.ranges import TrainingRange
 from world_model.runtime.recalled import Recalled, copies, recall
-from world_model.runtime.tensors import Observed, Retrieved
+from world_model.runtime.served import OUTCOMES, served_transition
 
 # Steps of all candidates that the network is given at once: more would only fill the cache.
 _AT_ONCE = 4096
@@ -47,7 +47,7 @@ class _Course:
     moved_BS3: np.ndarray
     std_BS3: np.ndarray
     pose_BS3: np.ndarray
-    state_BC: torch.Tensor
+    state_BC: Any
 
 
 class Imagination:
@@ -61,7 +61,6 @@ class Imagination:
     def __init__(self, artifact: Artifact, top_k: int | None = None) -> None:
         manifest = artifact.manifest
         self.manifest = manifest
-        self._transition = artifact.transition()
         self._has_network = artifact.has("transition")
         self._retrieval = Retrieval.from_manifest(manifest.memory)
         self._k = top_k or manifest.top_k
@@ -71,8 +70,8 @@ class Imagination:
             np.array(manifest.latent_mean),
             variance_D if self._has_network else np.full_like(variance_D, np.inf),
         )
-        has_head = "reward" in _last_losses(manifest.training)
-        self._outcomes: Any = getattr(self._transition, "outcomes", None) if has_head else None
+        self._has_head = "reward" in _last_losses(manifest.training)
+        self._transition = served_transition(artifact, further=(OUTCOMES,) if self._has_head else ())
         self._reach_s = _learned_reach_s(manifest.training, manifest.step_s)
 
     @property
@@ -122,7 +121,7 @@ class Imagination:
         state_BC = course.state_BC
         for first in range(0, plan.steps, at_once):
             part = self._part(course, slice(first, min(first + at_once, plan.steps)))
-            if self._outcomes is not None:
+            if self._has_head:
                 part, state_BC = self._with_outcomes(plan, first, part, state_BC)
             yield part
 
@@ -154,27 +153,21 @@ class Imagination:
         own_X3 = pose_error(np.nan_to_num(moved_BS3.reshape(-1, 3)), moment.pose, moment.pose_std_3)
         return moved_BS3, np.hypot(std_S3, own_X3.reshape(moved_BS3.shape))
 
-    def _observed_state(self, moment: Moment, plan: Plan) -> torch.Tensor:
+    def _observed_state(self, moment: Moment, plan: Plan) -> Any:
         """Return the transition's state after the present latent and each candidate's first action, [B, C]."""
         latent_BD = self._present(moment, plan.count)
-        action_BA = self._tensor(self._range.action(plan.action_BSA[:, 0]))
-        with torch.inference_mode():
-            before_1C = self._transition.initial(1) if moment.before_1C is None else moment.before_1C
-            before_BC = before_1C.expand(plan.count, -1).contiguous()
-            state_BC: torch.Tensor = self._transition.observe(latent_BD, action_BA, before_BC)
-        return state_BC
+        action_BA = _single(self._range.action(plan.action_BSA[:, 0]))
+        before_1C = self._transition.initial(1) if moment.before_1C is None else moment.before_1C
+        return self._transition.observe(latent_BD, action_BA, self._transition.repeated(before_1C, plan.count))
 
-    def _with_outcomes(
-        self, plan: Plan, first: int, part: Imagined, state_BC: torch.Tensor
-    ) -> tuple[Imagined, torch.Tensor]:
+    def _with_outcomes(self, plan: Plan, first: int, part: Imagined, state_BC: Any) -> tuple[Imagined, Any]:
         """Return steps with what the heads expect of them, and the state after the last, as if all had been seen."""
         outcomes = []
-        with torch.inference_mode():
-            for at in range(len(part.time_S)):
-                action_BA = self._range.action(plan.action_BSA[:, min(first + at + 1, plan.steps - 1)])
-                latent_BD = self._tensor(self._range.latent(part.latent_BSD[:, at]))
-                state_BC = self._transition.observe(latent_BD, self._tensor(action_BA), state_BC)
-                outcomes.append(self._outcomes(state_BC).cpu().numpy())
+        for at in range(len(part.time_S)):
+            action_BA = self._range.action(plan.action_BSA[:, min(first + at + 1, plan.steps - 1)])
+            latent_BD = _single(self._range.latent(part.latent_BSD[:, at]))
+            state_BC = self._transition.observe(latent_BD, _single(action_BA), state_BC)
+            outcomes.append(self._transition.outcomes(state_BC))
         return replace(part, outcome_BS2=np.stack(outcomes, axis=1)), state_BC
 
     # ---------------------------------------------------------------- what is seen there
@@ -208,9 +201,8 @@ class Imagination:
         count, length = recalled.valid_BSK.shape[:2]
         rows = max(1, _AT_ONCE // length)
         parts = []
-        with torch.inference_mode():
-            for first in range(0, count, rows):
-                parts.append(self._forecast(course, steps, recalled, slice(first, min(first + rows, count))))
+        for first in range(0, count, rows):
+            parts.append(self._forecast(course, steps, recalled, slice(first, min(first + rows, count))))
         said = [np.concatenate(each) for each in zip(*parts)]
         return said[0], said[1], said[2]
 
@@ -221,16 +213,15 @@ class Imagination:
         moved_BS3, std_BS3 = course.moved_BS3[rows, steps], course.std_BS3[rows, steps]
         count, length = moved_BS3.shape[:2]
         time_S = np.minimum(course.time_S[steps], self._reach_s)
-        history_B = torch.zeros(count, dtype=torch.int64)
         action_BA = self._range.action(course.plan.action_BSA[rows, 0])
-        observed = Observed(
+        observed = ObservedArrays(
             course.state_BC[rows],
             self._present(course.moment, count),
-            self._tensor(action_BA),
-            self._tensor(motion_features(moved_BS3, std_BS3, self._retrieval)),
-            self._tensor(np.broadcast_to(time_S, (count, length))),
-            torch.zeros(count, self.manifest.history_dim),
-            history_B,
+            _single(action_BA),
+            _single(motion_features(moved_BS3, std_BS3, self._retrieval)),
+            _single(np.broadcast_to(time_S, (count, length))),
+            np.zeros((count, self.manifest.history_dim), np.float32),
+            np.zeros(count, np.int64),
         )
         arrays = {
             "anticipated_latent": self._range.latent(recalled.latent_BSKD[rows]),
@@ -240,17 +231,16 @@ class Imagination:
         arrays |= alike(course.moment, action_BA, course.time_S[steps], self._retrieval, self.manifest.step_s)
         for name in ("appearance_latent", "successor_latent"):
             arrays[name] = self._range.latent(arrays[name])
-        retrieved = Retrieved(**{name: self._tensor(array) for name, array in arrays.items()})
-        latent, base, gate = self._transition.forecast(observed, retrieved)
-        return latent.cpu().numpy(), base.cpu().numpy(), gate.cpu().numpy()
+        retrieved = RetrievedArrays(**{name: _single(array) for name, array in arrays.items()})
+        return self._transition.forecast(observed, retrieved)
 
-    def _present(self, moment: Moment, count: int) -> torch.Tensor:
-        return self._tensor(np.repeat(self._range.latent(moment.latent_D)[None], count, axis=0))
+    def _present(self, moment: Moment, count: int) -> np.ndarray:
+        return _single(np.repeat(self._range.latent(moment.latent_D)[None], count, axis=0))
 
-    def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        kind = array.dtype if array.dtype == np.bool_ else np.float32
-        # Whatever runs on a GPU fetches it from here.
-        return torch.from_numpy(np.ascontiguousarray(array, kind))
+
+def _single(array: np.ndarray) -> np.ndarray:
+    """Return an array as the network takes it."""
+    return np.ascontiguousarray(array, array.dtype if array.dtype == np.bool_ else np.float32)
 
 
 def _last_losses(training: dict[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,15 @@ from typing import Any
 from wm_core.bounds import LONGEST_HORIZON_S, SHORTEST_STEP_S
 from wm_core.projection import FeatureSpace
 from world_model.errors import ArtifactError
+from world_model.runtime.graphs import ONNXRUNTIME, TORCHSCRIPT, PartGraphs
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 # Transitions of format 2 take fifteen tensors by position, and their manifests call some settings otherwise.
-READABLE_VERSIONS = (2, FORMAT_VERSION)
+# Of format 3 are those without graphs.
+READABLE_VERSIONS = (2, 3, FORMAT_VERSION)
 
 
-RUNTIMES = {".pt": "torchscript", ".onnx": "onnxruntime"}
+RUNTIMES = {".pt": TORCHSCRIPT, ".onnx": ONNXRUNTIME}
 """Ending of a part's file -> what runs it."""
 
 DEFAULT_HISTORY_DIM = 4 * 224
@@ -24,6 +26,10 @@ DEFAULT_HISTORY_DIM = 4 * 224
 
 MOST = {"z_dim": 65_536, "action_dim": 1024, "image_size": 8192, "top_k": 4096, "history_dim": 1_000_000}
 """Largest sizes that are believed: a network beyond them is no network, but would fill the memory."""
+
+_TABLES = (
+    "inputs", "motion", "memory", "parts", "graphs", "files", "training", "results", "world_action", "feature",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +62,8 @@ class Manifest:
             ``None`` for an encoder that makes latents itself.
         parts: Part -> ``{"file": NAME, "runtime": one of RUNTIMES}``; those without this entry are TorchScript, each in
             a file of its part's name.
+        graphs: Part -> its methods as ONNX graphs, and which runtime is faster on a processor: entries of
+            ``world_model.runtime.graphs.PartGraphs``.
         files: File name -> SHA-256 (hex).
         training: What it was trained on and how; free form.
         results: What was measured; free form.
@@ -79,6 +87,7 @@ class Manifest:
     history_dim: int = DEFAULT_HISTORY_DIM
     feature: dict[str, Any] | None = None
     parts: dict[str, dict[str, str]] = field(default_factory=dict)
+    graphs: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +95,7 @@ class Manifest:
     def __post_init__(self) -> None:
         """Refuse sizes that contradict one another."""
         if self.format_version not in READABLE_VERSIONS:
-            readable = " and ".join(map(str, READABLE_VERSIONS))
+            readable = f"{READABLE_VERSIONS[0]} to {READABLE_VERSIONS[-1]}"
             raise ArtifactError(f"artifact format is version {self.format_version}, this code reads {readable}")
         self._check_types()
         for name in ("z_dim", "action_dim", "image_size", "top_k", "history_dim"):
@@ -116,9 +125,17 @@ class Manifest:
                 runtimes = " or ".join(RUNTIMES.values())
                 raise ArtifactError(f"manifest: part '{part}' is {entry}, expected file and runtime ({runtimes})")
 
+        for part in self.graphs:
+            graphs, named = self.graphs_of(part), self.part(part)
+            if graphs is None or named is None or self.files[named[0]] != graphs.of:
+                raise ArtifactError(f"manifest: the graphs of part '{part}' are of another file")
+            missing = sorted(set(graphs.files.values()) - set(self.files))
+            if missing:
+                raise ArtifactError(f"manifest: the graphs of part '{part}' lack {missing[0]!r:.60}")
+
     def _check_types(self) -> None:
         """Refuse tables that are none: what reads them expects to find entries."""
-        for name in ("inputs", "motion", "memory", "parts", "files", "training", "results", "world_action", "feature"):
+        for name in _TABLES:
             value = getattr(self, name)
             if not isinstance(value, dict) and not (value is None and name in ("world_action", "feature")):
                 raise ArtifactError(f"manifest: {name} is {value!r:.60}, expected an object")
@@ -132,6 +149,14 @@ class Manifest:
         """Return file and runtime of a part, or ``None`` where there is none."""
         entry = self.parts.get(name, {"file": f"{name}.pt", "runtime": RUNTIMES[".pt"]})
         return (entry["file"], entry["runtime"]) if entry["file"] in self.files else None
+
+    def graphs_of(self, name: str) -> PartGraphs | None:
+        """Return what there is of a part's graphs, or ``None`` where it has none.
+
+        Raises:
+            ArtifactError: The entry is damaged.
+        """
+        return PartGraphs.of_manifest(self.graphs[name]) if name in self.graphs else None
 
     @property
     def space(self) -> FeatureSpace | None:

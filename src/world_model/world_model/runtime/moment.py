@@ -6,9 +6,9 @@ Shape suffixes: C = state size, D = latent size, 3 = (forward [m], left [m], tur
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from wm_core.memory.packed import Neighbours
 from wm_core.se2 import Pose2
@@ -42,6 +42,6 @@ class Moment:
     variance_D: np.ndarray
     encoder_id: str
     pose_std_3: np.ndarray | None = None
-    before_1C: Tensor | None = None
+    before_1C: Any = None
     blend: Blend = field(default_factory=Blend.untaught)
     appearance: Neighbours | None = None

@@ -12,7 +12,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from wm_core.memory.packed import Neighbours
 from wm_core.memory.successors import usable_span_s
@@ -20,6 +19,7 @@ from wm_core.projection import Projection
 from wm_core.se2 import Pose2, turned_std
 from wm_core.se3 import turned_about_z
 from world_model.errors import ArtifactError, ObservationError
+from world_model.runtime.arrays import RetrievedArrays, nothing_observed
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.blend import Blend
 from world_model.runtime.conditioning import Retrieval, motion_features
@@ -32,7 +32,6 @@ from world_model.runtime.own_motion import OwnMotion
 from world_model.runtime.panel import Networks, Panel
 from world_model.runtime.past import Past, Seen
 from world_model.runtime.prediction import Forecast, Observation, Prediction, is_revisit
-from world_model.runtime.prior import PriorStream
 from world_model.runtime.ranges import TrainingRange
 from world_model.runtime.retrieved import (
     Memory,
@@ -45,7 +44,8 @@ from world_model.runtime.retrieved import (
     plain_copies,
     successor_arrays,
 )
-from world_model.runtime.stepping import StepCounter
+from world_model.runtime.served import served_transition
+from world_model.runtime.stepping import StepCounter, between_rows
 from world_model.runtime.switches import (
     APPEARANCE,
     CALIBRATION,
@@ -56,7 +56,6 @@ from world_model.runtime.switches import (
     switched_off,
     transition_without,
 )
-from world_model.runtime.tensors import Retrieved, nothing_observed
 
 __all__ = ["Forecast", "Observation", "Prediction", "Predictor", "is_revisit"]
 
@@ -98,7 +97,9 @@ class Predictor:
         # Without a network nothing foresees paths better than the motion model does.
         self._off = switched_off(without) | (frozenset() if artifact.has("transition") else {PATH_FORESIGHT})
         self._manifest = manifest
-        self._transition = transition_without(artifact, self._off) if use_memory else artifact.without_memory()
+        self._transition = (
+            transition_without(artifact, self._off) if use_memory else served_transition(artifact, "without_memory")
+        )
         self._retrieval = Retrieval.from_manifest(manifest.memory)
         self._anticipated_k = top_k or manifest.top_k
         self.horizons_s = tuple(sorted(horizons_s or (manifest.step_s, manifest.horizon_s)))
@@ -107,7 +108,7 @@ class Predictor:
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
         self._has_network = artifact.has("transition")
         prior = artifact.prior() if use_memory and PRIOR not in self._off else None
-        self._prior = None if prior is None else PriorStream(prior, manifest.step_s)
+        self._prior = None if prior is None else prior.stream(manifest.step_s)
         # No network, no range that it was trained on.
         self._range = TrainingRange(
             artifact.action_statistics(), mean_D, variance_D if self._has_network else np.full_like(variance_D, np.inf)
@@ -149,8 +150,7 @@ class Predictor:
         self._panel.restart()
         if self._prior is not None:
             self._prior.restart()
-        with torch.inference_mode():
-            self._present = self._nothing._replace(state=self._transition.initial(1))
+        self._present = self._nothing._replace(state=self._transition.initial(1))
         self._before_1C = self._present.state
         self._counter.reset()
         self.motion.restart()
@@ -301,14 +301,13 @@ class Predictor:
         last = self._present
         if self._prior is not None:
             self._prior.advance(steps, latent_1D)
-        with torch.inference_mode():
-            state_1C = self._before_1C if steps == 0 else last.state
-            for step in range(1, steps):
-                part = step / steps
-                between = (last.latent.lerp(latent_1D, part), last.action.lerp(action_1A, part))
-                state_1C = self._transition.observe(*between, state_1C)
-            self._before_1C = state_1C
-            state_1C = self._transition.observe(latent_1D, action_1A, state_1C)
+        state_1C = self._before_1C if steps == 0 else last.state
+        for step in range(1, steps):
+            part = step / steps
+            between = between_rows(last.latent, latent_1D, part), between_rows(last.action, action_1A, part)
+            state_1C = self._transition.observe(*between, state_1C)
+        self._before_1C = state_1C
+        state_1C = self._transition.observe(latent_1D, action_1A, state_1C)
         self._present = last._replace(state=state_1C, latent=latent_1D, action=action_1A)
 
     def predict(
@@ -389,10 +388,8 @@ class Predictor:
         The action is held for want of a better guess: the network knows how episodes usually go on, and how surely.
         """
         scale_3 = self._retrieval.scale_3
-        with torch.inference_mode():
-            motion_1HM = self._motion_features(moved_H3, self.motion.known_std_H3)
-            said_1H6 = self._transition.foresee_path(self._present._replace(motion=motion_1HM))
-        said_H6 = said_1H6[0].cpu().numpy()
+        motion_1HM = self._motion_features(moved_H3, self.motion.known_std_H3)
+        said_H6 = self._transition.foresee_path(self._present._replace(motion=motion_1HM))[0]
         return said_H6[:, :3] * scale_3, said_H6[:, 3:] * scale_3
 
     def _requests(self, observation: Observation) -> list[MemoryRequest]:
@@ -437,23 +434,22 @@ class Predictor:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         observed = self._present._replace(motion=self._motion_features(self._moved_H3, self._std_H3))
         if history_N is not None and history_count > 0:
-            count_1 = self._tensor(np.array([history_count], np.int64))
-            observed = observed._replace(history=self._row(history_N), history_count=count_1)
+            observed = observed._replace(
+                history=self._row(history_N), history_count=np.array([history_count], np.int64)
+            )
         if not self._has_network:
             assert self._last is not None
             held_HD = np.repeat(self._last.latent_D[None], len(self.horizons_s), axis=0)
             return held_HD, held_HD, np.zeros(len(self.horizons_s))
-        with torch.inference_mode():
-            retrieved = self._retrieved(anticipated, appearance)
-            latent_1HD, base_1HD, gate_1H = self._transition.forecast(observed, retrieved)
-        return latent_1HD[0].cpu().numpy(), base_1HD[0].cpu().numpy(), gate_1H[0].cpu().numpy()
+        latent_1HD, base_1HD, gate_1H = self._transition.forecast(observed, self._retrieved(anticipated, appearance))
+        return latent_1HD[0], base_1HD[0], gate_1H[0]
 
-    def _motion_features(self, moved_H3: np.ndarray | None, std_H3: np.ndarray) -> torch.Tensor:
+    def _motion_features(self, moved_H3: np.ndarray | None, std_H3: np.ndarray) -> np.ndarray:
         if moved_H3 is None:
             moved_H3 = np.full((len(self.horizons_s), 3), np.nan)
-        return self._tensor(motion_features(moved_H3, std_H3, self._retrieval)[None])
+        return motion_features(moved_H3, std_H3, self._retrieval)[None]
 
-    def _retrieved(self, anticipated: list[Neighbours], appearance: Neighbours) -> Retrieved:
+    def _retrieved(self, anticipated: list[Neighbours], appearance: Neighbours) -> RetrievedArrays:
         last = self._last
         assert last is not None
         present = Present(last.stamp_ns, self.motion.pose, last.action_A)
@@ -464,7 +460,7 @@ class Predictor:
         arrays |= successor_arrays(appearance, present, self.horizons_s, self._manifest.step_s, width, size)
         for name in ("anticipated_latent", "appearance_latent", "successor_latent"):
             arrays[name] = self._range.latent(arrays[name])
-        return Retrieved(**{name: self._tensor(array) for name, array in arrays.items()})
+        return RetrievedArrays(**arrays)
 
     def _copies(self, index: int, found: Neighbours) -> np.ndarray | None:
         """Return the plain copies of the memories of one horizon, [M, D]; ``None`` without any."""
@@ -519,17 +515,13 @@ class Predictor:
             pose_std_3=None if pose is None else turned_std(self._std_H3[index], pose.yaw),
         )
 
-    def _row(self, values_D: np.ndarray) -> torch.Tensor:
-        return self._tensor(np.array(values_D, np.float32)[None])
+    def _row(self, values_D: np.ndarray) -> np.ndarray:
+        return np.array(values_D, np.float32)[None]
 
-    def _action_row(self, observation: Observation) -> torch.Tensor:
+    def _action_row(self, observation: Observation) -> np.ndarray:
         # NaN tells the transition that the action is not known.
         unknown_A = np.full(self._manifest.action_dim, np.nan, np.float32)
         return self._row(unknown_A if observation.action_A is None else observation.action_A)
-
-    def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        # Whatever runs on a GPU fetches it from here.
-        return torch.from_numpy(array)
 
     def _warm_up(self) -> None:
         """Run a few dummy steps, so that the first real one is not slowed down by compilation."""

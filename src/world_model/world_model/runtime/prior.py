@@ -17,6 +17,8 @@ from torch import Tensor
 
 from wm_core.projection import Projection
 from world_model.errors import ArtifactError
+from world_model.runtime.arrays import ObservedArrays, RetrievedArrays
+from world_model.runtime.stepping import between_rows
 from world_model.runtime.tensors import Observed, Retrieved
 
 BASIS = "basis_ZF"
@@ -66,6 +68,10 @@ class Prior:
         to_DZ, back_ZD = turning(projection, basis_ZF, variance)
         self._to_DZ, self._back_ZD = torch.from_numpy(to_DZ).to(device), torch.from_numpy(back_ZD).to(device)
         self._outside_DD = torch.eye(len(to_DZ), device=device) - self._to_DZ @ self._back_ZD
+
+    def stream(self, step_s: float) -> PriorStream:
+        """Return it along a stream of latents, which come so many seconds apart."""
+        return PriorStream(self, step_s)
 
     def bound_to(self, projection: Projection, variance: float) -> Prior:
         """Return the same prior for another projection."""
@@ -151,9 +157,9 @@ class PriorStream:
     def restart(self) -> None:
         """Let what comes next not follow from what came before."""
         self._state_1C = self._before_1C = self._prior.initial(1)
-        self._latent_1D: Tensor | None = None
+        self._latent_1D: np.ndarray | None = None
 
-    def advance(self, steps: int, latent_1D: Tensor) -> None:
+    def advance(self, steps: int, latent_1D: np.ndarray) -> None:
         """Take the newest latent, so many steps after the last; with none it takes the last one's place."""
         self._steps += steps
         if not self.speaks:
@@ -162,9 +168,10 @@ class PriorStream:
         with torch.inference_mode():
             state_1C = self._before_1C if steps == 0 else self._state_1C
             for step in range(1, steps):
-                state_1C = self._prior.observe(last_1D.lerp(latent_1D, step / steps), state_1C)
+                between_1D = between_rows(last_1D, latent_1D, step / steps)
+                state_1C = self._prior.observe(torch.from_numpy(between_1D), state_1C)
             self._before_1C = state_1C
-            self._state_1C, self._latent_1D = self._prior.observe(latent_1D, state_1C), latent_1D
+            self._state_1C, self._latent_1D = self._prior.observe(torch.from_numpy(latent_1D), state_1C), latent_1D
 
     def rebase(self, projection: Projection, variance: float, latent_ND: np.ndarray) -> None:
         """Go on in another basis.
@@ -178,11 +185,11 @@ class PriorStream:
         self.restart()
         steps = self._steps
         for latent_D in latent_ND[-_CONTEXT_STEPS:]:
-            self.advance(1, torch.from_numpy(np.array(latent_D[None], np.float32)))
+            self.advance(1, np.array(latent_D[None], np.float32))
         self._steps = steps
 
     def forecast(
-        self, observed: Observed, retrieved: Retrieved, copied_HD: np.ndarray
+        self, observed: ObservedArrays, retrieved: RetrievedArrays, copied_HD: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the forecast with memories and without [H, D] each, and the gate [H].
 
@@ -193,6 +200,7 @@ class PriorStream:
         """
         with torch.inference_mode():
             copied_1HD = torch.from_numpy(np.array(copied_HD[None], np.float32)).to(self._state_1C.device)
-            said = self._prior.forecast(observed._replace(state=self._state_1C), retrieved, copied_1HD)
+            told = Observed(*map(torch.as_tensor, observed._replace(state=self._state_1C)))
+            said = self._prior.forecast(told, Retrieved(*map(torch.from_numpy, retrieved)), copied_1HD)
         with_HD, without_HD, gate_H = (each[0].cpu().numpy() for each in said)
         return with_HD, without_HD, gate_H

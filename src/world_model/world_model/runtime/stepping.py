@@ -70,3 +70,9 @@ class StepCounter:
         steps = round(passed)
         self._rest = passed - steps
         return steps
+
+
+def between_rows(first_BD: np.ndarray, second_BD: np.ndarray, part: float) -> np.ndarray:
+    """Return what lies between two arrays at a part of the way, 0 to 1, in single precision."""
+    between_BD: np.ndarray = first_BD + np.float32(part) * (second_BD - first_BD)
+    return between_BD

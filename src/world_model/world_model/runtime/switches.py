@@ -6,12 +6,10 @@ The weights stay as they were trained: what is switched off is left out, nothing
 from collections.abc import Collection
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
 from world_model.errors import ArtifactError, ConfigError
-from world_model.runtime.artifacts import Artifact, TransitionModule
+from world_model.runtime.artifacts import Artifact
 from world_model.runtime.motion import MotionModel
+from world_model.runtime.served import ServedTransition, served_transition
 
 VIEW_WARP = "view_warp"
 APPEARANCE = "appearance"
@@ -48,30 +46,25 @@ def switched_off(without: Collection[str]) -> frozenset[str]:
     return frozenset(without)
 
 
-def transition_without(artifact: Artifact, off: Collection[str]) -> TransitionModule:
+def transition_without(artifact: Artifact, off: Collection[str]) -> ServedTransition:
     """Return an artifact's transition less the parts of it that are switched off.
 
     Raises:
         ArtifactError: Its transition has no view warp that could be switched off.
     """
     if VIEW_WARP not in off:
-        return artifact.transition()
+        return served_transition(artifact)
+    from world_model.runtime.served_torch import TorchTransition, set_to_zero
+
     # Freezing folds weights into constants, so they are changed before: what ships stays as it is.
     transition = artifact.transition(frozen=False)
     leaving = [parameter for name, parameter in transition.named_parameters() if name.startswith(_WARP_LAYER)]
     if not leaving:
         raise ArtifactError(f"the transition of artifact '{artifact.manifest.name}' has no view warp to switch off")
-    _set_to_zero(leaving)
-    running: TransitionModule = artifact.running("transition", transition)
-    return running
+    set_to_zero(leaving)
+    return TorchTransition(artifact.running("transition", transition))
 
 
 def motion_without(model: MotionModel, off: Collection[str]) -> MotionModel:
     """Return a motion model less the parts of it that are switched off."""
     return replace(model, pose_gain=(1.0, 1.0)) if POSE_SMOOTHING in off else model
-
-
-def _set_to_zero(parameters: Collection[Tensor]) -> None:
-    with torch.no_grad():
-        for parameter in parameters:
-            parameter.zero_()
