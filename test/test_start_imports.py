@@ -35,7 +35,7 @@ def test_what_is_not_needed_is_not_imported(module):
 @pytest.mark.parametrize("made", MADE)
 def test_a_node_that_runs_the_shipped_artifact_needs_no_torch(made, tmp_path):
     """The node is made, and its networks have run: they are warmed up before the first frame."""
-    said = ["model_path:=artifact://tiny", f"db_path:={tmp_path / 'memory.sqlite3'}"]
+    said = ["model_path:=artifact://tiny", f"spatial_memory:db_path:={tmp_path / 'memory.sqlite3'}"]
     arguments = ["--ros-args", *(word for each in said for word in ("-p", each))]
     assert imported(f"import rclpy; rclpy.init(args={arguments})\n{MADE[made]}", NEVER) == "[]"
 
