@@ -1,4 +1,7 @@
-"""Time from the start of the processes to the first /latent_next, with an empty and with a full memory."""
+"""Time from the start of the processes to the first /latent_next, with an empty and with a full memory.
+
+Beside it the processor time that they took by then, which other work on the machine changes less, and their memory.
+"""
 
 from __future__ import annotations
 
@@ -64,27 +67,34 @@ def _measured(both: Mapping[str, sides.Runner], pairs: int, folder: Path) -> dic
 
 
 def _figures(runs: Sequence[Sequence[Mapping[str, float]]], names: Sequence[str]) -> dict[str, Any]:
-    seconds = {name: [pair[at][FIGURE] for pair in runs] for at, name in enumerate(names)}
-    figures: dict[str, Any] = {f"{name}_s": round(float(np.median(values)), 3) for name, values in seconds.items()}
+    wall = _figure(runs, names, FIGURE, "s")
+    return wall | {"cpu": _figure(runs, names, "cpu_s", "s"), "rss": _figure(runs, names, "rss_mb", "mb")}
+
+
+def _figure(runs: Sequence[Sequence[Mapping[str, float]]], names: Sequence[str], key: str, unit: str) -> dict[str, Any]:
+    """Return each side's median of one figure, their ratio, and every run's."""
+    values = {name: [pair[at][key] for pair in runs] for at, name in enumerate(names)}
+    figures: dict[str, Any] = {f"{name}_{unit}": round(float(np.median(each)), 3) for name, each in values.items()}
     if len(names) == len(SIDES):
-        figures["ratio"] = ratio(runs, FIGURE)
-    return figures | {"runs_s": {name: [round(value, 3) for value in values] for name, values in seconds.items()}}
+        figures["ratio"] = ratio(runs, key)
+    return figures | {f"runs_{unit}": {name: [round(value, 3) for value in each] for name, each in values.items()}}
 
 
 def report(found: Mapping[str, Any]) -> str:
     """Return the figures as a table."""
-    lines = [f"{'records':10}{'form':10}{'ours [s]':>10}{'theirs [s]':>12}{'ratio':>8}"]
+    lines = [f"{'records':10}{'form':10}{'':5}{'ours [s]':>10}{'theirs [s]':>12}{'ratio':>8}"]
     for records, by_form in found.items():
         for form, figures in by_form.items():
-            theirs = f"{figures['theirs_s']:12.2f}" if "theirs_s" in figures else f"{'':12}"
-            over = f"{figures['ratio']['median']:8.3f}" if "ratio" in figures else ""
-            lines.append(f"{records:10}{form:10}{figures['ours_s']:10.2f}{theirs}{over}")
+            for kind, each in (("wall", figures), ("cpu", figures["cpu"])):
+                theirs = f"{each['theirs_s']:12.2f}" if "theirs_s" in each else f"{'':12}"
+                over = f"{each['ratio']['median']:8.3f}" if "ratio" in each else ""
+                lines.append(f"{records:10}{form:10}{kind:5}{each['ours_s']:10.2f}{theirs}{over}")
     return "\n".join(lines)
 
 
 def main() -> None:
     """Parse the command line and run."""
-    parser = argparse.ArgumentParser(prog="scripts/bench start", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/bench start", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--records", default="0,1m", help="in the memory, comma-separated, such as 0,10k,1m")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     sides.add_arguments(parser)

@@ -31,7 +31,7 @@ class FakeSide:
             Path(folder).mkdir()
             return {"count": given}
         assert Path(folder).is_dir(), "each start has a copy of the store"
-        return {start.FIGURE: self.seconds}
+        return {start.FIGURE: self.seconds, "cpu_s": 2.0 * self.seconds, "rss_mb": 100.0 * self.seconds}
 
 
 def test_starts_are_compared_by_records_and_form():
@@ -45,11 +45,15 @@ def test_starts_are_compared_by_records_and_form():
             assert figures["ratio"] == {"median": 0.25, "low": 0.25, "high": 0.25}
             assert (figures["ours_s"], figures["theirs_s"]) == (2.0, 8.0)
             assert figures["runs_s"] == {"ours": [2.0] * 5, "theirs": [8.0] * 5}
+            assert (figures["cpu"]["ours_s"], figures["cpu"]["theirs_s"]) == (4.0, 16.0)
+            assert figures["rss"]["ratio"]["median"] == 0.25
     assert "0.250" in start.report(found)
 
 
 def test_one_side_alone_has_no_ratio():
     figures = start.compare({"ours": FakeSide(2.0)}, ["0"], pairs=2)["0"]["composed"]
+    assert figures.pop("cpu") == {"ours_s": 4.0, "runs_s": {"ours": [4.0, 4.0]}}
+    assert figures.pop("rss") == {"ours_mb": 200.0, "runs_mb": {"ours": [200.0, 200.0]}}
     assert figures == {"ours_s": 2.0, "runs_s": {"ours": [2.0, 2.0]}}
 
 
@@ -60,6 +64,8 @@ def test_the_worker_starts_this_revision_from_a_store_that_it_filled(tmp_path):
     assert side.run(start.WORKER, "fill", 50, tmp_path / "store") == {"count": 50}
     found = side.run(start.WORKER, "start", "composed", tmp_path / "store")
     assert 0.0 < found[start.FIGURE] < start_side.LONGEST_S
+    assert found["cpu_s"] > 0.0
+    assert found["rss_mb"] > 0.0
 
 
 def test_the_shipped_artifact_is_found():

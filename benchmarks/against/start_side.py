@@ -1,4 +1,4 @@
-"""One start of one side's graph, in that side's environment: prints how long the first /latent_next took as JSON."""
+"""One start of one side's graph, in that side's environment: prints what the first /latent_next took as JSON."""
 
 from __future__ import annotations
 
@@ -54,10 +54,11 @@ def fill(count: int, folder: Path) -> None:
     memory.close()
 
 
-def first_prediction_s(form: str, store: Path) -> float:
-    """Return the time from the start of the processes to the first /latent_next at its receiver [s].
+def first_prediction(form: str, store: Path) -> dict[str, float]:
+    """Return what it took from the start of the processes to the first /latent_next at its receiver.
 
-    The camera runs already, as on a robot.
+    ``first_prediction_s``, ``cpu_s`` (processor time of all of them by then) and ``rss_mb`` (their memory then). The
+    camera runs already, as on a robot.
 
     Args:
         form: ``separate`` or ``composed``.
@@ -86,8 +87,9 @@ def first_prediction_s(form: str, store: Path) -> float:
                 driver.send(index)
                 index += 1
             executor.spin_once(timeout_sec=0.01)
+        cost = {"cpu_s": processes.cpu_s(), "rss_mb": processes.rss_bytes() / 1e6}
         executor.shutdown()
-        return heard_s[0] - begin_s
+        return {"first_prediction_s": heard_s[0] - begin_s, **cost}
 
 
 def main() -> None:
@@ -104,7 +106,7 @@ def main() -> None:
             fill(int(options.given), options.folder)
             print(json.dumps({"count": int(options.given)}))
         else:
-            print(json.dumps({"first_prediction_s": first_prediction_s(options.given, options.folder)}))
+            print(json.dumps(first_prediction(options.given, options.folder)))
     except StartError as error:
         raise SystemExit(f"{options.given}: {error}") from error
 
