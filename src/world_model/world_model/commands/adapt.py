@@ -42,6 +42,7 @@ from world_model.evaluation.adaptation import (
     learned_motion,
     learned_projection,
 )
+from world_model.export.graphs import try_runtimes
 from world_model.export.torchscript import carry_slow_branch
 from world_model.runtime.adapted import adapted_artifact, keep_adapted
 from world_model.runtime.artifacts import Artifact, load_artifact
@@ -339,6 +340,7 @@ def _adapt_transition(
             return
         place = _new_folder(profile.folder)
         shutil.move(str(after.path), place)
+        try_runtimes(place, report.say)
     keep_adapted(profile, place, artifact)
     outcome.kept["transition"] = str(place)
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from world_model.commands import generic
 from world_model.commands.common import described, guarded
 from world_model.errors import ConfigError
+from world_model.export.graphs import try_runtimes
 from world_model.export.onnx_export import convert_tensorrt, export_onnx
 from world_model.export.quantise import Cost, quantise_artifact
 from world_model.runtime.artifacts import Manifest
@@ -38,7 +39,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-export") -> int
         help="write no ONNX, but an artifact with 8-bit weights for processors; SET: converted set to calibrate on",
     )
     kind.add_argument(
-        "--renew", action="store_true", help="write no ONNX, but an artifact of a former format again in today's"
+        "--renew",
+        action="store_true",
+        help="write no plain ONNX, but an artifact again in today's format, each part in the runtime that is faster here",
     )
     parser.add_argument("--batch", type=int, default=1, help="most frames at once in TensorRT (default: 1)")
     options = parser.parse_args(given)
@@ -54,6 +57,7 @@ def _export(options: argparse.Namespace) -> None:
         return
     if options.renew:
         manifest = renew_artifact(options.artifact, options.out)
+        try_runtimes(options.out, lambda text: console.print(text, markup=False))
         console.print(f"artifact {manifest.encoder_id} in {options.out}, format {manifest.format_version}")
         return
     for name, worst in export_onnx(options.artifact, options.out).items():

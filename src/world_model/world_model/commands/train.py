@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from world_model.commands.common import CONFIGS, add_set, config_path, described, guarded, reporting
+from world_model.export.graphs import try_runtimes
 from world_model.export.torchscript import carry_slow_branch, load_slow_branch
 from world_model.training.config import load_config
 from world_model.training.pipeline import run_training
@@ -61,8 +62,9 @@ def _train(options: argparse.Namespace) -> None:
         load_slow_branch(options.slow_branch)
     with reporting() as report:
         run_training(config, options.data, options.out, workers=options.workers, report=report)
-    if options.slow_branch:
-        carry_slow_branch(options.slow_branch, options.out / "artifact")
+        if options.slow_branch:
+            carry_slow_branch(options.slow_branch, options.out / "artifact")
+        try_runtimes(options.out / "artifact", report.say)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from world_model.export.onnx_export import TOLERANCE, eager_parts
 from world_model.export.torchscript import example_frames, example_inputs, latent_unit
 from world_model.export.world_action import restore
 from world_model.models.transition import Transition
-from world_model.runtime.artifacts import Artifact, load_artifact, write_artifact
+from world_model.runtime.artifacts import Artifact, load_artifact, read_manifest, write_artifact
 from world_model.runtime.graphs import ONNXRUNTIME, TORCHSCRIPT, OnnxPart, PartGraphs, open_part
 from world_model.runtime.manifest import Manifest
 from world_model.runtime.tensors import VALID_FIELDS, Observed, Retrieved
@@ -100,7 +100,10 @@ def choose_runtimes(path: Path, say: Callable[[str], None] = lambda _: None, nam
 
 
 def try_runtimes(path: Path, say: Callable[[str], None]) -> None:
-    """Choose runtimes of a new artifact where that is possible; else TorchScript runs it, and it is said why."""
+    """Choose runtimes of a new artifact, of parts that have none yet; where that cannot be, it is said why."""
+    manifest = read_manifest(path)
+    if all(name in manifest.graphs for name in CHOSEN if manifest.part(name) is not None):
+        return
     try:
         choose_runtimes(path, say)
     except ArtifactError as error:

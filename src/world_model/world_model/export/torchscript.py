@@ -205,6 +205,11 @@ def carry_slow_branch(source: str, path: Path) -> Manifest:
     """
     artifact, entry = load_slow_branch(source)
     # Copied byte by byte: its hash is what tells whose visual history this is.
-    shutil.copyfile(artifact.path / "world_action.pt", path / "world_action.pt")
-    manifest = Manifest.from_json((path / MANIFEST_NAME).read_text())
-    return write_artifact(path, {**asdict(manifest), "world_action": entry}, {})
+    manifest, graphs = (
+        Manifest.from_json((path / MANIFEST_NAME).read_text()),
+        artifact.manifest.graphs_of("world_action"),
+    )
+    for name in ("world_action.pt", *(graphs.files.values() if graphs is not None else ())):
+        shutil.copyfile(artifact.path / name, path / name)
+    own = {} if graphs is None else {"world_action": asdict(graphs)}
+    return write_artifact(path, {**asdict(manifest), "world_action": entry, "graphs": manifest.graphs | own}, {})
