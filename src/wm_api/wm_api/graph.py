@@ -78,7 +78,8 @@ class GraphMemory:
         self._clients: dict[str, Any] = {
             name: node.create_client(kind, f"spatial_memory/{name}") for name, kind in _SERVICES.items()
         }
-        self._wait_s, self._where, self._one = wait_s, where, OneMemory(node, health)
+        self._wait_s, self._where = wait_s, where
+        self._one, self._lock = OneMemory(node, health), threading.Lock()
         self._area: Area | None = None
         self._window, self._window_lock, self._held_s = Window(), threading.Lock(), -_HELD_S
         self._grid = make_grid("local", DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG, _USUAL_RADIUS_M, -1)
