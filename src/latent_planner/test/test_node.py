@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
-from geometry_msgs.msg import Point32, PolygonStamped, PoseStamped
+from geometry_msgs.msg import Point32, PolygonStamped
 from latent_planner.judging import SurpriseJudge
 from latent_planner.params import LatentPlannerParams
 from nav_msgs.msg import OccupancyGrid, Path
@@ -21,17 +21,12 @@ from wm_interfaces.action import Plan
 from wm_interfaces.msg import MemoryMatches, MemoryRecord, RecognisedPlace
 from wm_interfaces.srv import EncodeImage, QueryMemoryBatch, RecognisePlace
 from wm_ros import floats, pose_to_msg, qos
+from wm_testing.goals import pose_goal
 from wm_testing.nodes import assert_file_sets_every_parameter
 
 CONFIG = FilePath(__file__).parents[3] / "config" / "latent_planner.yaml"
 Result = Plan.Result
 pytestmark = pytest.mark.slow
-
-
-def pose_goal(x, y=0.0, yaw=0.0, frame="map"):
-    msg = PoseStamped(pose=pose_to_msg((x, y, 0.0), quaternion_of(yaw)))
-    msg.header.frame_id = frame
-    return msg
 
 
 def stopped(world):

@@ -9,23 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
-from geometry_msgs.msg import PoseStamped
 
 from policy_runner.chunks import Chunk
 from policy_runner.params import PolicyRunnerParams
-from wm_core.se3 import quaternion_of
-from wm_ros import ConfigurationError, ParameterError, pose_to_msg
+from wm_ros import ConfigurationError, ParameterError
+from wm_testing.goals import pose_goal
 from wm_testing.nodes import assert_file_sets_every_parameter
 
 CONFIG = Path(__file__).parents[3] / "config" / "policy_runner.yaml"
 RATE_HZ, LIMITS = 50.0, PolicyRunnerParams().limits
 pytestmark = pytest.mark.slow
-
-
-def pose_goal(x, y, yaw=0.0, frame="map"):
-    msg = PoseStamped(pose=pose_to_msg((x, y, 0.0), quaternion_of(yaw)))
-    msg.header.frame_id = frame
-    return msg
 
 
 def assert_limits_kept(commands):

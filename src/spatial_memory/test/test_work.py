@@ -9,7 +9,7 @@ import pytest
 
 from spatial_memory import CellGrid, CellMemory, LocalMap, Store
 from spatial_memory.answering import work
-from spatial_memory.answering.work import answers_in_slices, check_batch, check_records, is_quick
+from spatial_memory.answering.work import answers_in_slices, check_asked, check_records, is_quick
 from spatial_memory.index import pacing
 from spatial_memory.index.pacing import giving_way
 from wm_core.memory.errors import QueryError, RecordError
@@ -32,13 +32,13 @@ def memory():
 
 @pytest.mark.parametrize(("count", "k"), [(1, 4096), (512, 8), (1024, 4), (0, 8)])
 def test_what_is_asked_for_within_the_limits_is_taken(count, k):
-    check_batch([Query(k=k, place=HERE)] * count)
+    check_asked(count, count * k)
 
 
 @pytest.mark.parametrize(("count", "k"), [(2, 4096), (40, 4096), (513, 8), (1025, 1)])
 def test_what_is_asked_for_beyond_them_is_refused_by_name(count, k):
     with pytest.raises(QueryError, match=r"at most (1024|4096).*: ask in parts"):
-        check_batch([Query(k=k, place=HERE)] * count)
+        check_asked(count, count * k)
 
 
 def test_insertions_are_bounded():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import PoseStamped
 from rclpy.action.client import ActionClient
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -17,6 +18,13 @@ from wm_testing.spinning import Spinning
 
 STEP_S = 0.05
 _STEADY = Clock(clock_type=ClockType.STEADY_TIME)
+
+
+def pose_goal(x: float, y: float = 0.0, yaw: float = 0.0, frame: str = "map") -> PoseStamped:
+    """Returns a goal of an action: x, y [m], yaw [rad]."""
+    msg = PoseStamped(pose=pose_to_msg((x, y, 0.0), quaternion_of(yaw)))
+    msg.header.frame_id = frame
+    return msg
 
 
 class ServedRobot:

@@ -39,15 +39,6 @@ _NARROW_M, _QUICK_CANDIDATES = 25.0, 100_000
 _PART = 32
 
 
-def check_batch(queries: Sequence[Query]) -> None:
-    """Refuses a request that asks for too much at once.
-
-    Raises:
-        QueryError: Names what was asked, and the limit.
-    """
-    check_asked(len(queries), sum(query.k for query in queries))
-
-
 def check_asked(count: int, asked: int, values: int = 0) -> None:
     """Refuses a request by what its lengths say, before anything of it is converted.
 

@@ -24,7 +24,6 @@ MOST_CELLS = 4000
 """Cells drawn; where more hold something, coarser ones are."""
 TRAIL_MEMORIES = 1000
 """The trail runs through so many memories, the newest."""
-COLORINGS = ("count", "age")
 
 _SHRUNK = 0.92
 _LARGEST_ERROR = 1.0

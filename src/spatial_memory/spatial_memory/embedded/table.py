@@ -29,11 +29,11 @@ from wm_core.memory.record import (
     check_same_source,
     feature_size,
     kept_orientation,
+    kept_yaw,
     no_action,
 )
 from wm_core.memory.rows import Rows
 from wm_core.projection import Projection
-from wm_core.se2 import wrap_angle
 
 _LOG = logging.getLogger(__name__)
 _MAX_SESSION = 2**31 - 1
@@ -237,7 +237,7 @@ def rows_of(
         np.array([record.x for record in records], np.float64),
         np.array([record.y for record in records], np.float64),
         np.array([record.z for record in records], np.float64),
-        np.array([_yaw(record.yaw) for record in records], np.float32),
+        np.array([kept_yaw(record) for record in records], np.float32),
         np.array([catalogue.session_number(record.session, put_session) for record in records], np.int32),
         np.array([record.surprise for record in records], np.float32),
         _actions([record.action_A for record in records], action_dim),
@@ -263,10 +263,6 @@ def optional_columns(
         unknown = (math.nan,) * 4
         rotation_N4 = np.array([orientation or unknown for orientation in orientations], np.float32)
     return feature_NF, has_N, rotation_N4
-
-
-def _yaw(yaw: float) -> float:
-    return yaw if -math.pi <= yaw <= math.pi else wrap_angle(yaw)
 
 
 def _actions(actions: Sequence[np.ndarray], action_dim: int) -> np.ndarray:

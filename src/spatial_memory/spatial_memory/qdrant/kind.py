@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from spatial_memory.embedded.table import Catalogue
 from wm_core.memory.errors import EncoderMismatchError
-from wm_core.memory.record import MemoryRecord, Sources, check_record
-from wm_core.se2 import wrap_angle
+from wm_core.memory.record import MemoryRecord, Sources, check_record, kept_yaw
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,7 @@ class Kind:
             raise EncoderMismatchError(f"latent of encoder {record.encoder_id}, the memory holds {self.encoder_id}")
         self.sources.check(record)
         check_record(record, self.dim, self.action_dim, self.feature_dim)
-        yaw = wrap_angle(record.yaw) if abs(record.yaw) > np.pi else record.yaw
-        return replace(record, yaw=yaw, frame_id=self.sources.frame_id, feature_id=self.sources.feature_id)
+        return replace(record, yaw=kept_yaw(record), frame_id=self.sources.frame_id, feature_id=self.sources.feature_id)
 
     def catalogue(self) -> Catalogue:
         """Return the same as the embedded memory knows it, for snapshots and projections."""

@@ -28,7 +28,6 @@ _MOST_SQUARES = 4
 _MOST_PAIRS = 1 << 20
 _COMPILED = frozenset({"radius", "yaw", "oldest", "newest", "session"})
 """Filters that the compiled search compares by itself."""
-_IN_DISC = frozenset({"radius"})
 _EVER = (-(2**63), 2**63 - 1)
 
 

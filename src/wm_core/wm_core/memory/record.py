@@ -151,6 +151,11 @@ def kept_orientation(record: MemoryRecord) -> Quaternion | None:
     return x, y, z, w
 
 
+def kept_yaw(record: MemoryRecord) -> float:
+    """Return a record's yaw as it is kept: within half a turn, untouched where it lies there [rad]."""
+    return record.yaw if -math.pi <= record.yaw <= math.pi else wrap_angle(record.yaw)
+
+
 def feature_size(record: MemoryRecord) -> int:
     """Return how many values a record's feature has, or that of its first successor; 0 where it has none."""
     sizes = (record.feature_F.size, *(each.feature_F.size for each in record.successors))

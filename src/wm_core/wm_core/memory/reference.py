@@ -37,6 +37,7 @@ from wm_core.memory.record import (
     check_surprise,
     feature_size,
     kept_orientation,
+    kept_yaw,
 )
 from wm_core.memory.sketch import Sketch, sketch_of
 from wm_core.projection import Projection
@@ -115,7 +116,7 @@ class ReferenceMemory:
             ordered = tuple(sorted(record.successors, key=lambda item: item.horizon_s))
             self._records[record_id] = replace(
                 record, id=record_id, h3_cell=cell, successors=ordered,
-                yaw=float(np.float32(_yaw(record.yaw))), surprise=float(np.float32(record.surprise)),
+                yaw=float(np.float32(kept_yaw(record))), surprise=float(np.float32(record.surprise)),
                 latent_D=np.asarray(record.latent_D, np.float32), orientation=kept_orientation(record),
             )  # fmt: skip
         while len(self._records) > self._capacity:
@@ -369,10 +370,6 @@ def _turn(query: Query, record: MemoryRecord) -> float:
     x, y, z, w = query.orientation or quaternion_of(query.place.yaw)
     turn_4 = compose(np.array([-x, -y, -z, w]), mine)
     return 2.0 * math.atan2(float(np.linalg.norm(turn_4[:3])), abs(float(turn_4[3])))
-
-
-def _yaw(yaw: float) -> float:
-    return yaw if -math.pi <= yaw <= math.pi else wrap_angle(yaw)
 
 
 def _inside(box: tuple[float, ...], record: MemoryRecord) -> bool:

@@ -153,8 +153,3 @@ class TransformBuffer:
         more = f" and {len(edges) - _MOST_SHOWN} more" if len(edges) > _MOST_SHOWN else ""
         known = f"{', '.join(edges[:_MOST_SHOWN])}{more}" if edges else "nothing"
         return f"tf does not connect {wanted}; it has: {known}"
-
-
-def frames_error(buffer: TransformBuffer) -> MessageError:
-    """Returns the error for a lookup that cannot work."""
-    return MessageError("tf-not-connected", buffer.why_not())
