@@ -12,7 +12,8 @@ from world_model.data.episodes import Episode
 from world_model.errors import ArtifactError, ProfileError
 from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.bases import see
-from world_model.evaluation.runner import forecast_episode, known_to, run_online
+from world_model.evaluation.online import known_to, run_online
+from world_model.evaluation.runner import forecast_episode
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.fitting import FeatureCollector, save_projection, saved_projection
 from world_model.runtime.handed_on import Learned

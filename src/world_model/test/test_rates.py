@@ -14,7 +14,7 @@ from wm_testing.artifacts import make_random_artifact
 from world_model.data.episodes import Episode
 from world_model.data.rates import check_rates, horizons_in_steps, keeps_step, measured_step_s, on_step
 from world_model.errors import DataError
-from world_model.evaluation.runner import between_rows, plan_ahead, target_rows, targets
+from world_model.evaluation.horizons import between_rows, plan_ahead, target_rows, targets
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.metrics import ErrorTracker, judging_tolerance_s, too_slow

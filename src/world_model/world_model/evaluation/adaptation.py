@@ -18,7 +18,8 @@ from world_model.data.episodes import Episode
 from world_model.evaluation.bases import see
 from world_model.evaluation.comparable import in_own_unit, pixel_spaces
 from world_model.evaluation.intervals import block_sums, ratio_interval
-from world_model.evaluation.runner import EpisodeForecasts, forecast_episode, known_to, run_online
+from world_model.evaluation.online import known_to, run_online
+from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
 from world_model.evaluation.scores import BLOCK, score
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.calibration import FUTURES, MotionCalibration

@@ -17,7 +17,8 @@ import torch
 
 from world_model.data.episodes import Episode, EpisodeSet
 from world_model.evaluation.bases import SeenEpisode, Stretch
-from world_model.evaluation.runner import EpisodeForecasts, forecast_episode, known_to, run_online
+from world_model.evaluation.online import known_to, run_online
+from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
 from world_model.evaluation.scores import score, summary
 from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.pictures import psnr_per_picture

@@ -16,14 +16,8 @@ from world_model.data.episodes import Episode
 from world_model.errors import DataError
 from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.bases import SeenEpisode, see
-from world_model.evaluation.runner import (
-    between_rows,
-    kept_observation,
-    known_to,
-    plan_ahead,
-    targets,
-    told_observation,
-)
+from world_model.evaluation.horizons import between_rows, plan_ahead, targets
+from world_model.evaluation.online import kept_observation, known_to, told_observation
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.imagination import Imagination
 from world_model.runtime.imagined import Imagined, Plan
