@@ -67,6 +67,17 @@ def new_search(backend: Backend, catalogue: Catalogue, grid: CellGrid, page_coun
     return search
 
 
+def room_of(catalogue: Catalogue, held: int, capacity: int) -> int:
+    """Return for how many pages of records of a catalogue's sizes to make room at once.
+
+    Args:
+        catalogue: Says the sizes.
+        held: Records that are held already.
+        capacity: Records that may be.
+    """
+    return room_for(held, capacity, catalogue.dim, max(catalogue.action_dim, 0), catalogue.feature_dim)
+
+
 def load(
     store: Stored, grid: CellGrid, capacity: int, backend: Backend, progress: Callable[[int, int], None] | None
 ) -> tuple[Catalogue, Search | None, int]:
@@ -102,7 +113,7 @@ def _loaded(
             raise CorruptStoreError(f"{store.path} holds {total} records but does not say of what size")
         return catalogue, None, 0
     started = time.monotonic()
-    search = new_search(backend, catalogue, grid, room_for(total, capacity))
+    search = new_search(backend, catalogue, grid, room_of(catalogue, total, capacity))
     index = search.index
     is_recut = meta.get("grid") != grid_meta(grid)
     with _collector_paused():

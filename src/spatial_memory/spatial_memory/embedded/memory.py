@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from spatial_memory.embedded.answers import answer, complete, limits_of
-from spatial_memory.embedded.loading import load, new_search
+from spatial_memory.embedded.loading import load, new_search, room_of
 from spatial_memory.embedded.places import Places
 from spatial_memory.embedded.reprojection import (
     all_in_basis,
@@ -30,7 +30,7 @@ from spatial_memory.embedded.table import MOST_SESSIONS, Catalogue, checked_cell
 from spatial_memory.embedded.windowing import Held, window_update
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import Backend, CellIndex, Search
-from spatial_memory.index.columns import Rows, room_for
+from spatial_memory.index.columns import Rows
 from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.index.eviction import Forgetting
 from spatial_memory.index.looks import LookInParts
@@ -168,6 +168,7 @@ class CellMemory:
                 self._search = self._new_search(catalogue)
                 self._forgetting = Forgetting(self._search.index, self._surprise_weight)
             else:
+                self._index.columns.check_adopted(*self._catalogue.new_sizes(catalogue))
                 if catalogue.action_dim != self._catalogue.action_dim:
                     self._index.columns.adopt_actions(catalogue.action_dim)
                 if catalogue.feature_dim != self._catalogue.feature_dim:
@@ -181,7 +182,7 @@ class CellMemory:
         return {} if basis is None or basis.encoder_id != catalogue.encoder_id else {WRITTEN_IN: basis_word(basis)}
 
     def _new_search(self, catalogue: Catalogue) -> Search:
-        return new_search(self._backend, catalogue, self._grid, room_for(len(self), self._capacity))
+        return new_search(self._backend, catalogue, self._grid, room_of(catalogue, len(self), self._capacity))
 
     def _add(self, rows: Rows) -> None:
         assert self._index is not None

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from spatial_memory.geometry.cells import CellGrid
+from wm_core.bounds import MOST_VALUES
 from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, RecordError
 from wm_core.memory.record import (
     LAST_FOLLOWED_ID,
@@ -154,6 +155,11 @@ class Catalogue:
         """Return whether encoder, sizes, frame and features are the same."""
         return replace(self, next_id=0, sessions={}) == replace(other, next_id=0, sessions={})
 
+    def new_sizes(self, other: Catalogue) -> tuple[int, int]:
+        """Return of how many values actions and features are that another one has and this one has not; 0: of none."""
+        action_dim = other.action_dim if other.action_dim != self.action_dim else 0
+        return action_dim, other.feature_dim if other.feature_dim != self.feature_dim else 0
+
     def session_number(self, name: str, put_session: Callable[[str, int], None]) -> int:
         """Return the number of a session; a new one gets the next and is kept."""
         number = self.sessions.get(name)
@@ -206,7 +212,8 @@ class Catalogue:
             )
         except ValueError as error:
             raise CorruptStoreError(f"the store's description is damaged: {error}") from error
-        if dim < 0 or action_dim < -1 or next_id < 1 or feature_dim < 0:
+        is_possible = 0 <= dim <= MOST_VALUES and -1 <= action_dim <= MOST_VALUES and 0 <= feature_dim <= MOST_VALUES
+        if not is_possible or next_id < 1:
             text = f"dim {dim}, action_dim {action_dim}, next_id {next_id}, feature_dim {feature_dim}"
             raise CorruptStoreError(f"the store's description is damaged: {text}")
         if next_id > MAX_ID - MIN_FREE_IDS:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from wm_core.memory.errors import RecordError
 from wm_core.memory.kernels import address
 from wm_core.memory.rows import Rows, suffix_of
 
@@ -61,6 +62,8 @@ OPTIONAL = ("feature", "has_feature", "rotation")
 HELD = 2
 """Successors that are held in RAM per record, at most."""
 _MOST_AT_ONCE = 4_000_000
+# Of address space; memory is taken as it is written to.
+_BYTES_AT_ONCE, _MOST_ADOPTED_BYTES = 4 << 30, 8 << 30
 _NOWHERE = (np.inf, np.inf, -np.inf, -np.inf)
 
 
@@ -201,10 +204,26 @@ class Columns:
         self.box_P4[page] = _NOWHERE
         return page
 
+    def check_adopted(self, action_dim: int, feature_dim: int) -> None:
+        """Refuse actions or features so large that there is no room for those of all records.
+
+        Args:
+            action_dim: Of actions to adopt; 0: none are.
+            feature_dim: Of features to adopt; 0: none are.
+
+        Raises:
+            RecordError: ``too-large``.
+        """
+        needed = self._room * PAGE * _record_bytes(0, action_dim, feature_dim)
+        if needed > _MOST_ADOPTED_BYTES:
+            text = f"actions of {action_dim} and features of {feature_dim} values for {self._room * PAGE} records"
+            raise RecordError("too-large", f"{text} need {needed >> 30} GB, at most {_MOST_ADOPTED_BYTES >> 30}")
+
     def adopt_actions(self, action_dim: int) -> None:
         """Make room for actions where none was ever given: those of all records so far stay unknown."""
         for name in _ACTIONS:
-            self.columns[name] = np.full((self._room, PAGE, action_dim), np.nan, np.float32)
+            self.columns[name] = np.zeros((self._room, PAGE, action_dim), np.float32)
+            self.columns[name][: self.page_count] = np.nan
         self._locate()
 
     def adopt_features(self, feature_dim: int) -> None:
@@ -334,14 +353,23 @@ class Columns:
         return self.page_count * held // max(1, self._room)
 
 
-def room_for(held: int, capacity: int) -> int:
+def room_for(held: int, capacity: int, dim: int = 0, action_dim: int = 0, feature_dim: int = 0) -> int:
     """Return for how many pages to make room at once; more comes as it is needed.
 
     Args:
         held: Records that are held already.
         capacity: Records that may be.
+        dim: Of their latents.
+        action_dim: Of their actions.
+        feature_dim: Of their features.
     """
-    return max(held, min(capacity, _MOST_AT_ONCE)) * 5 // 4 // PAGE + 64
+    most = min(capacity, _MOST_AT_ONCE, _BYTES_AT_ONCE // _record_bytes(dim, action_dim, feature_dim))
+    return max(held, most) * 5 // 4 // PAGE + 64
+
+
+def _record_bytes(dim: int, action_dim: int, feature_dim: int) -> int:
+    """Return about how many bytes a record takes, its successors included."""
+    return 128 + 4 * dim * (1 + HELD) + 8 * action_dim + feature_dim
 
 
 def mask_of(bits_P: np.ndarray) -> np.ndarray:
