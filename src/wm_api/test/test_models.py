@@ -186,3 +186,24 @@ def test_time_that_goes_back_starts_the_present_anew(world):
     assert world.present is not None
     assert world.present.stamp_ns == STEP_NS
     assert len(world.look(Start()).past) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/stream-rollout?horizen=3", "images"),
+        ("/memory/cells?most=3&resolution=9", "most"),
+        ("/metrics?a=1", "none"),
+        ("/frames/camera.jpg?N=1", "none"),
+        ("/v2/health/live?x", "none"),
+    ],
+)
+def test_a_misspelt_option_behind_the_path_is_refused_by_name(served, path, expected):
+    answer = served.http.get(path)
+    assert answer.status_code == 422
+    assert answer.json()["field"] == path.split("?")[1].split("&")[-1].split("=")[0]
+    assert expected in answer.json()["detail"]
+
+
+def test_a_number_that_asks_for_a_newer_picture_is_known(served):
+    assert served.http.get("/frames/camera.jpg?n=3").status_code in (200, 404)

@@ -130,7 +130,7 @@ def test_it_plays_in_the_basis_that_its_robot_would_have_fitted(tmp_path, monkey
     assert in_own_basis(load_artifact("artifact://tiny"), [circles], 100).projection is None
 
 
-def test_a_recording_that_is_none_is_told_and_ends_nothing(models, tmp_path):
+def test_a_recording_that_is_none_is_told_and_ends_nothing(models, tmp_path, caplog):
     broken = tmp_path / "broken.mcap"
     broken.write_bytes(b"no recording")
     world = World(models, FileMemory())
@@ -140,6 +140,7 @@ def test_a_recording_that_is_none_is_told_and_ends_nothing(models, tmp_path):
         until(lambda: "failed" in states(world))
         assert service.http.get("/status").json()["mode"] == "recording"
         assert service.http.post("/predict", json={}).status_code == 409
+        assert "cannot be played: 'broken.mcap" in caplog.text.replace(f"{tmp_path}/", "")
     player.stop()
 
 

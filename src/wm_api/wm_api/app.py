@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
@@ -20,7 +20,7 @@ from wm_api.schemas import EncodeRequest
 from wm_api.security import Guard, refusal
 from wm_api.service import Service
 from wm_api.settings import ApiSettings
-from wm_api.validation import invalid_of
+from wm_api.validation import invalid_of, known_query
 from wm_api.world import World
 
 _TEXT = "Latents, forecasts and memories of a robot's world model. Every refusal names the field that is at fault."
@@ -57,16 +57,9 @@ def create_app(world: World, settings: ApiSettings, page_folders: Sequence[Path]
     )  # fmt: skip
     app.state.service = service
     app.state.files = pages.Files(page_folders)
-    for router in (
-        models.router,
-        memory.router,
-        memory.writing,
-        live.router,
-        goals.router,
-        inference.router,
-        login.router,
-        pages.router,
-    ):
+    for router in (models.router, memory.router, memory.writing, live.router, goals.router, inference.router):
+        app.include_router(router, dependencies=[Depends(known_query)])
+    for router in (login.router, pages.router):
         app.include_router(router)
     app.openapi = _openapi(app)  # type: ignore[method-assign]
     app.add_exception_handler(ApiError, _refused)

@@ -5,6 +5,7 @@ Shape suffixes: T = frames, H = height, W = width, D = latent size.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,8 @@ from world_model.runtime.retrieved import MemoryRequest
 _WIDEST_PX = 640
 _WANTED_S = 5.0
 _STATS_EVERY = 20
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,7 @@ class Player:
             episodes = self._simulated() if self._recorded.path is None else self._read(self._recorded.path)
             self._take_basis(episodes)
         except (DataError, BagError, ProjectionError) as error:
+            _LOG.error("cannot be played: %s", error)  # also for who looks at the console and at no page
             self._say("failed", str(error))
             return
         is_first = True

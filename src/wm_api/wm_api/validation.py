@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+
 from wm_api.errors import ApiError, InvalidError
 
 _PLACES = ("body", "query", "header", "path")
 _MOST_NAMED = 8
+_A_NEWER_ONE = "n"
+"""What a browser adds to a picture's address so that it fetches the newer one."""
 
 
 def field_of(location: Sequence[Any]) -> str:
@@ -18,6 +23,25 @@ def field_of(location: Sequence[Any]) -> str:
     name = ".".join(inner) or "body"
     # What a client calls its fields comes back printable and short.
     return name.encode("ascii", "backslashreplace").decode()[:200]
+
+
+def known_query(request: Request) -> None:
+    """Refuse what a request asks for behind ``?`` and its path does not know: a misspelt option would pass unnoticed.
+
+    Raises:
+        InvalidError: A name that is not known.
+    """
+    known = {_A_NEWER_ONE, *_names(request.scope["route"].dependant)}
+    unknown = next((name for name in request.query_params if name not in known), None)
+    if unknown is not None:
+        expected = ", ".join(sorted(known - {_A_NEWER_ONE})) or "none"
+        raise InvalidError(field_of(("query", unknown)), f"unknown field, expected of: {expected}")
+
+
+def _names(dependant: Dependant) -> set[str]:
+    """Returns the names that a path takes behind ``?``, those of what it depends on included."""
+    own = {field.alias for field in dependant.query_params}
+    return own.union(*map(_names, dependant.dependencies))
 
 
 def invalid_of(errors: Sequence[Mapping[str, Any]]) -> ApiError:
