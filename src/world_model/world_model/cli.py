@@ -23,7 +23,7 @@ COMMANDS = {
 }
 """Command -> what it does; ``world_model.commands`` has a module of that name."""
 
-MORE = {"memory": "the file of a robot's memory: backup, verify, mend"}
+MORE = {"memory": "the file of a robot's memory: backup, verify, mend, regions for other robots"}
 """Commands that other packages of this workspace add, where they are installed -> what they do."""
 
 
