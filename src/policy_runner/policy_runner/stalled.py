@@ -32,9 +32,9 @@ class StalledSettings:
     after_s: float = 0.8
     told_m_s: float = 0.2
     within_m: float = 0.06
-    free_m: float = 0.25
-    first_rad: float = 0.5
-    growing_rad_s: float = 0.4
+    free_m: float = 0.12
+    first_rad: float = 0.4
+    growing_rad_s: float = 0.3
     most_rad: float = 1.3
     side_s: float = 5.0
 

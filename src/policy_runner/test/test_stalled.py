@@ -32,8 +32,8 @@ def test_who_stands_though_told_to_go_turns_towards_its_way_and_then_farther(lef
     stalled = Stalled()
     angles = seen(stalled, 2.8, left_m=left_m)
     assert angles[:8] == [0.0] * 8
-    assert angles[8] == pytest.approx(sign * 0.5)
-    assert angles[28] == pytest.approx(sign * (0.5 + 0.4 * 2.0))
+    assert angles[8] == pytest.approx(sign * 0.4)
+    assert angles[28] == pytest.approx(sign * (0.4 + 0.3 * 2.0))
     assert stalled.is_held
 
 
