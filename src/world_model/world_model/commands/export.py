@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-export") -> int
     kind.add_argument(
         "--renew",
         action="store_true",
-        help="write no plain ONNX, but an artifact again in today's format, each part in its faster runtime",
+        help="write no plain ONNX, but an artifact in today's format, each part in the runtime that is faster here",
     )
     parser.add_argument("--batch", type=int, default=1, help="most frames at once in TensorRT (default: 1)")
     options = parser.parse_args(given)
