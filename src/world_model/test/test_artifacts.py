@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import re
 import subprocess
@@ -99,6 +100,9 @@ def test_a_missing_file_is_refused(folder, tmp_path):
         load_artifact(path)
 
 
+SLOW = {"image_size": 64, "embedding_dim": 224, "history": 4, "future": 4, "tick_s": 1.0}
+
+
 @pytest.mark.parametrize(
     ("entries", "named"),
     [
@@ -107,6 +111,11 @@ def test_a_missing_file_is_refused(folder, tmp_path):
         ({"z_dim": 0}, "z_dim is 0"),
         ({"latent_mean": [0.0]}, "latent_mean has 1 values"),
         ({"encoder_id": "0" * 16}, "encoder_id is 0000"),
+        ({"world_action": {}}, "world_action: image_size is None"),
+        ({"world_action": {**SLOW, "image_size": 10**9}}, "image_size is 1000000000"),
+        ({"world_action": {**SLOW, "history": "4"}}, "history is '4'"),
+        ({"world_action": {**SLOW, "tick_s": math.nan}}, "tick_s is nan"),
+        ({"parts": {"encoder": {"file": [], "runtime": "torchscript"}}}, "part 'encoder' is"),
     ],
 )
 def test_a_foreign_manifest_is_refused(folder, tmp_path, entries, named):

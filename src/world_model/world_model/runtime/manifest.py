@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePath
 from typing import Any
@@ -26,6 +27,7 @@ DEFAULT_HISTORY_DIM = 4 * 224
 
 MOST = {"z_dim": 65_536, "action_dim": 1024, "image_size": 8192, "top_k": 4096, "history_dim": 1_000_000}
 """Largest sizes that are believed: a network beyond them is no network, but would fill the memory."""
+_MOST_SLOW = {"image_size": MOST["image_size"], "embedding_dim": 65_536, "history": 1024, "future": 1024}
 
 _TABLES = (
     "inputs", "motion", "memory", "parts", "graphs", "files", "training", "results", "world_action", "feature",
@@ -113,6 +115,8 @@ class Manifest:
                 f"manifest: step_s {self.step_s} and horizon_s {self.horizon_s} do not fit together, or not into "
                 f"{SHORTEST_STEP_S:g} to {LONGEST_HORIZON_S:g} s"
             )
+        if self.world_action is not None:
+            _check_slow_branch(self.world_action)
         self._check_files()
 
     def _check_files(self) -> None:
@@ -121,7 +125,8 @@ class Manifest:
             if name != PurePath(name).name or not name.isprintable():
                 raise ArtifactError(f"manifest: {name!r} is no file of its folder")
         for part, entry in self.parts.items():
-            if set(entry) != {"file", "runtime"} or entry["runtime"] not in RUNTIMES.values():
+            is_named = set(entry) == {"file", "runtime"} and all(isinstance(word, str) for word in entry.values())
+            if not is_named or entry["runtime"] not in RUNTIMES.values():
                 runtimes = " or ".join(RUNTIMES.values())
                 raise ArtifactError(f"manifest: part '{part}' is {entry}, expected file and runtime ({runtimes})")
 
@@ -203,3 +208,21 @@ class Manifest:
         for name, expected in asdict(expect).items():
             if expected is not None and getattr(self, name) != expected:
                 raise ArtifactError(f"artifact '{self.name}' has {name} {getattr(self, name)}, expected {expected}")
+
+
+def _check_slow_branch(sizes: Mapping[str, Any]) -> None:
+    """Refuse sizes of a slow branch that none can have: buffers are made by them.
+
+    Raises:
+        ArtifactError: Names the entry.
+    """
+    for name, most in _MOST_SLOW.items():
+        value = sizes.get(name)
+        if type(value) is not int or not 0 < value <= most:
+            raise ArtifactError(
+                f"manifest: world_action: {name} is {value!r:.60}, expected a whole number of 1 to {most}"
+            )
+    tick_s = sizes.get("tick_s")
+    if not isinstance(tick_s, (int, float)) or not SHORTEST_STEP_S <= tick_s <= LONGEST_HORIZON_S:
+        text = f"{SHORTEST_STEP_S:g} to {LONGEST_HORIZON_S:g} s"
+        raise ArtifactError(f"manifest: world_action: tick_s is {tick_s!r:.60}, expected {text}")
