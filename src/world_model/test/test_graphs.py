@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wm_core.se2 import Pose2
+from wm_testing.artifacts import make_random_artifact
 from world_model.errors import ArtifactError
 from world_model.runtime.arrays import ObservedArrays, RetrievedArrays
 from world_model.runtime.artifacts import add_part, load_artifact, write_artifact
@@ -224,6 +225,26 @@ def test_another_part_leaves_no_graphs_of_the_former(copied):
     assert not list(copied.glob("transition.*.onnx"))
     assert manifest.encoder_id == TINY.manifest.encoder_id
     assert isinstance(served_transition(load_artifact(copied)), TorchTransition)
+
+
+@pytest.mark.training
+def test_a_slow_branch_is_carried_over_with_its_graphs(tmp_path):
+    from world_model.export.torchscript import carry_slow_branch
+
+    make_random_artifact(tmp_path)
+    manifest = carry_slow_branch("artifact://tiny", tmp_path)
+    assert set(manifest.graphs) == {"world_action"}
+    assert not isinstance(served_slow_branch(load_artifact(tmp_path)), TorchSlowBranch)
+
+
+@pytest.mark.training
+def test_the_artifact_that_is_made_here_has_the_shipped_slow_branch_with_its_graphs(tmp_path):
+    from world_model.export.generic import slow_branch
+
+    make_random_artifact(tmp_path)
+    entries = json.loads((tmp_path / "manifest.json").read_text())
+    write_artifact(tmp_path, {**entries, "graphs": slow_branch(tmp_path)}, {})
+    assert not isinstance(served_slow_branch(load_artifact(tmp_path)), TorchSlowBranch)
 
 
 def test_without_onnxruntime_torch_runs_every_part(monkeypatch):

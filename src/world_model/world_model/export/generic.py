@@ -32,7 +32,7 @@ from world_model.export.lite_network import (
     load_network,
 )
 from world_model.export.prior import read_prior
-from world_model.runtime.artifacts import PROJECTION_NAME, SHIPPED_PATH, Manifest, write_artifact
+from world_model.runtime.artifacts import PROJECTION_NAME, SHIPPED_PATH, Manifest, read_manifest, write_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.features import FeatureNetwork
 from world_model.runtime.motion import MotionModel
@@ -98,13 +98,21 @@ def make_generic(
     Projection(space, fitted.mean, fitted.components).save(path / PROJECTION_NAME)
     assert fitted.variance is not None
     entries = _entries(space, fitted.variance, {"seed": seed, "nmse_of_8_bits": round(nmse, 4)})
-    slow = (SHIPPED_PATH / "tiny" / "world_action.pt").read_bytes()
-    (path / "world_action.pt").write_bytes(slow)
+    entries["graphs"] = slow_branch(path)
     parts: dict[str, Any] = {"encoder": content}
     if prior is not None:
         parts |= _prior(prior, feature_id, say)
     (path / "prior.pt").unlink(missing_ok=True)
     return Made(write_artifact(path, entries, parts), nmse, len(content) / 1e6)
+
+
+def slow_branch(path: Path) -> dict[str, Any]:
+    """Write the slow branch of the artifact that ships, byte by byte, and return the entry of its graphs."""
+    tiny = SHIPPED_PATH / "tiny"
+    graphs = read_manifest(tiny).graphs
+    for name in ("world_action.pt", *graphs["world_action"]["files"].values()):
+        (path / name).write_bytes((tiny / name).read_bytes())
+    return {"world_action": graphs["world_action"]}
 
 
 def _prior(folder: Path, feature_id: str, say: Callable[[str], None]) -> dict[str, Any]:
