@@ -57,8 +57,8 @@ def test_training_sees_what_the_live_predictor_sees(circling, tmp_path, known_fu
         foresee_path = predictor._transition.foresee_path
 
         def forecast(self, observed, retrieved):
-            handed[t] = {name: tensor.numpy()[0] for name, tensor in retrieved._asdict().items()}
-            handed[t]["motion"] = observed.motion.numpy()[0]
+            handed[t] = {name: array[0] for name, array in retrieved._asdict().items()}
+            handed[t]["motion"] = observed.motion[0]
             return forward(observed, retrieved)
 
     predictor._transition = Spy()
