@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 _SPAN = 6
+# A gap so much longer than the usual one lacks a frame; stretches without are enough, where they are so large a share.
+_DROPPED, _ENOUGH = 1.5, 0.05
 _SHARE_OF_HORIZON, _GAP_OF_HORIZON = 0.1, 0.5
 
 
 def measured_step_s(stamp_T: np.ndarray) -> float:
     """Return the usual time between frames [s]: the median over short stretches, which drops and pacing leave alone.
 
-    A camera of 30 Hz thinned to 20 has gaps of 33 and 67 ms, so that the median of single gaps is neither.
+    A camera of 30 Hz thinned to 20 has gaps of 33 and 67 ms, so that the median of single gaps is neither. Of a camera
+    that loses each tenth frame most stretches lack one: those that lack none count.
 
     Args:
         stamp_T: Stamps, int64 ns, ascending; 0 is returned for fewer than two.
@@ -20,7 +23,11 @@ def measured_step_s(stamp_T: np.ndarray) -> float:
     if len(stamp_T) < 2:
         return 0.0
     span = min(_SPAN, len(stamp_T) - 1)
-    return float(np.median(stamp_T[span:] - stamp_T[:-span])) * 1e-9 / span
+    stretches, gaps = stamp_T[span:] - stamp_T[:-span], np.diff(stamp_T)
+    is_whole = np.lib.stride_tricks.sliding_window_view(gaps, span).max(axis=1) <= _DROPPED * np.median(gaps)
+    if is_whole.mean() >= _ENOUGH:
+        stretches = stretches[is_whole]
+    return float(np.median(stretches)) * 1e-9 / span
 
 
 def judging_tolerance_s(horizon_s: float, step_s: float) -> float:
