@@ -58,14 +58,19 @@ class Basis:
         latent_D: np.ndarray = self.projection.project(code_F[None])[0]
         return latent_D
 
-    def latent(self, code_F: np.ndarray) -> tuple[np.ndarray, str | None]:
-        """Return a feature's latent [D] and, where it is the first one in another basis, the ``encoder_id`` before."""
+    def latent(self, code_F: np.ndarray, stamp_ns: int | None = None) -> tuple[np.ndarray, str | None]:
+        """Return a feature's latent [D] and, where it is the first one in another basis, the ``encoder_id`` before.
+
+        Args:
+            code_F: int8 [F].
+            stamp_ns: Of its frame [ns].
+        """
         before, fitted = None, self._fitted
         if fitted is not None:
             before, self._fitted = self.projection.encoder_id, None
             self.projection = fitted
         latent_D = self.present(code_F)
-        if self._collector is not None and self._collector.add(code_F):
+        if self._collector is not None and self._collector.add(code_F, stamp_ns):
             self._thread = Thread(target=self._fit, args=(self._collector,), daemon=True, name="projection")
             self._thread.start()
         return latent_D, before

@@ -179,7 +179,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._looked_count += 1
         if self._looked_count % _LOOK_EVERY == 0:
             self._basis.look()
-        latent_D, before = self._basis.latent(feature_F)
+        latent_D, before = self._basis.latent(feature_F, stamp_ns(msg.header.stamp))
         self._health.degrade("projection", self._basis.trouble or None)
         if before is not None or not self._is_basis_told:
             self._tell_basis(self._basis, msg.header, before or "")

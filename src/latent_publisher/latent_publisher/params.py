@@ -59,7 +59,8 @@ class LatentPublisherParams(ModelParams):
     )
     projection_frames: int = param(
         600,
-        "Frames in motion that the robot's own projection of features is fitted on; 0: the artifact's stays.",
+        "Frames in motion that the robot's own projection of features is fitted on, a third of them where a slow "
+        "camera takes as long for those; 0: the artifact's stays.",
         low=0,
         high=100_000,
     )

@@ -28,7 +28,7 @@ def in_own_basis(artifact: Artifact, episodes: Sequence[Episode], frames: int = 
         return artifact
     network = artifact.features()
     collector = FeatureCollector(network.space, frames)
-    codes = chain.from_iterable(network.encode_each(episode.image_TSSC) for episode in episodes)
-    if not any(collector.add(code_F) for code_F in codes):
+    seen = (zip(network.encode_each(episode.image_TSSC), episode.stamp_T.tolist()) for episode in episodes)
+    if not any(collector.add(code_F, stamp) for code_F, stamp in chain.from_iterable(seen)):
         return artifact
     return artifact.bound_to(collector.fit(artifact.manifest.z_dim))

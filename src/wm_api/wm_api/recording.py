@@ -183,7 +183,7 @@ class Player:
             return
         self._world.change_models(Models(artifact))
         self._predictor = Predictor(artifact)
-        self._say("basis", f"fitted on the first {FRAMES} frames in motion: {artifact.manifest.encoder_id}")
+        self._say("basis", f"fitted on the first driving, {FRAMES} frames or as long: {artifact.manifest.encoder_id}")
 
     def _simulated(self) -> Sequence[Episode]:
         # Drawing a building is for those who ask for it.

@@ -57,6 +57,25 @@ def test_only_what_moved_counts(artifact):
     assert collector.fit(8).is_fitted
 
 
+@pytest.mark.parametrize(("rate_hz", "enough"), [(20, 60), (30, 60), (10, 33), (7, 24), (2, 20)])
+def test_of_a_slow_camera_fewer_frames_of_as_long_a_drive_are_enough(artifact, rate_hz, enough):
+    space = artifact.features().space
+    codes = np.random.default_rng(0).integers(-50, 50, (80, space.size)).astype(np.int8)
+    collector = FeatureCollector(space, 60)
+    added = [collector.add(code_F, number * 1_000_000_000 // rate_hz) for number, code_F in enumerate(codes)]
+    assert added.index(True) in (enough - 1, enough)
+
+
+def test_standing_still_is_no_driving(artifact):
+    space = artifact.features().space
+    codes = np.random.default_rng(0).integers(-50, 50, (30, space.size)).astype(np.int8)
+    collector = FeatureCollector(space, 60)
+    still = [collector.add(codes[0], number * 100_000_000) for number in range(1000)]
+    # And a gap is not known to be driving either.
+    moved = [collector.add(code_F, 1_000_000_000_000 + number * 100_000_000) for number, code_F in enumerate(codes)]
+    assert not any(still + moved)
+
+
 def test_a_projection_stays_with_the_robot(artifact, tmp_path):
     network, z_dim = artifact.features(), artifact.manifest.z_dim
     fitted = Projection.fit(network.space, network.encode(circling(60).image_TSSC), z_dim)

@@ -66,7 +66,8 @@ def see(artifact: Artifact, episode: Episode, frames: int = FRAMES, own: Project
         return SeenEpisode((_stretch(0, len(episode), code_TF, own),), code_TF)
     collector = FeatureCollector(network.space, frames)
     # The frame after the last that was needed is the first in the new basis.
-    switch = next((row + 1 for row, code_F in enumerate(code_TF) if collector.add(code_F)), len(episode))
+    codes = enumerate(zip(code_TF, episode.stamp_T.tolist()))
+    switch = next((row + 1 for row, (code_F, stamp) in codes if collector.add(code_F, stamp)), len(episode))
     stretches = [Stretch(0, switch, fixed.project(code_TF), None, fixed)]
     if switch < len(episode):
         stretches.append(_stretch(switch, len(episode), code_TF, collector.fit(manifest.z_dim)))

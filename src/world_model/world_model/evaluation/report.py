@@ -145,7 +145,7 @@ def evaluate(
     result["about"] = about(artifact, options, episodes, time.monotonic() - started)
     result["about"]["not_scored"] = not_scored(seen, recorded, options.horizons, artifact.manifest.step_s)
     if not any(run.has_unit for run in recorded):
-        text = f"latents are not scored: fewer than {FRAMES} frames in motion, so no projection of the robot's own"
+        text = f"latents are not scored: less driving than {FRAMES} frames at 20 Hz: no projection of the robot's own"
         result["about"]["not_scored"]["unit"] = text
     return result, seen, recorded
 

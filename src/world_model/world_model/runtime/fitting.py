@@ -19,20 +19,28 @@ FRAMES = 600
 # A feature counts when it lies so far from the last that counted: mean squared difference of codes. The noise of a
 # camera stays below it, half a step of a moving one goes beyond.
 _MOVED = 10.0
+# Of a slow camera fewer are enough that come from as long a drive: a little longer than as many take at 20 Hz.
+_LEAST_SHARE, _DRIVEN_S_EACH = 1 / 3, 0.055
+# No frame stands for a longer time than this.
+_LONGEST_S = 1.0
 _VERSION = 1
 
 
 class FeatureCollector:
     """Gathers the features that a projection is fitted on: of a robot that stands still only one counts.
 
+    Enough are so many frames in motion, or a third as many of a slower camera that span as long a drive.
+
     Args:
         space: Of the features.
-        frames: How many are enough.
+        frames: How many are enough at 20 Hz.
     """
 
     def __init__(self, space: FeatureSpace, frames: int = FRAMES) -> None:
         self._space, self._frames = space, frames
         self._code_NF: list[np.ndarray] = []
+        self._last_ns: int | None = None
+        self._driven_s = 0.0
 
     def __len__(self) -> int:
         return len(self._code_NF)
@@ -40,17 +48,26 @@ class FeatureCollector:
     @property
     def is_full(self) -> bool:
         """Whether there are enough."""
-        return len(self._code_NF) >= self._frames
+        count, frames = len(self._code_NF), self._frames
+        return count >= frames or (count >= _LEAST_SHARE * frames and self._driven_s >= _DRIVEN_S_EACH * frames)
 
-    def add(self, code_F: np.ndarray) -> bool:
-        """Take a feature; return whether they are enough now and were not before."""
+    def add(self, code_F: np.ndarray, stamp_ns: int | None = None) -> bool:
+        """Take a feature; return whether they are enough now and were not before.
+
+        Args:
+            code_F: int8 [F].
+            stamp_ns: Of its frame [ns]; None: not known, so that frames are only counted.
+        """
         if self.is_full:
             return False
+        last_ns, self._last_ns = self._last_ns, stamp_ns
         if self._code_NF:
             apart_F = code_F.astype(np.int32) - self._code_NF[-1]
             if float(apart_F @ apart_F) <= _MOVED * len(apart_F):
                 return False
         self._code_NF.append(code_F)
+        if last_ns is not None and stamp_ns is not None:
+            self._driven_s += min(max(stamp_ns - last_ns, 0) * 1e-9, _LONGEST_S)
         return self.is_full
 
     def fit(self, z_dim: int) -> Projection:

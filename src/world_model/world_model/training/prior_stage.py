@@ -68,8 +68,8 @@ def robot_of(artifact: Artifact, episode: Episode, frames: int = FRAMES) -> OneR
     network = artifact.features()
     code_TF = network.encode_all(episode.image_TSSC)
     collector = FeatureCollector(network.space, frames)
-    for code_F in code_TF:
-        collector.add(code_F)
+    for code_F, stamp in zip(code_TF, episode.stamp_T.tolist()):
+        collector.add(code_F, stamp)
     return OneRobot(episode, code_TF, collector.fit(artifact.manifest.z_dim))
 
 
