@@ -22,7 +22,8 @@ def test_a_short_soak_reports_growth_file_and_age(tmp_path):
     report = json.loads((tmp_path / "soak.json").read_text())
     assert report["steps"] == 360
     assert report["filled_after_steps"] >= 150
-    assert 0 < report["rss_mb"]["start"] < 4000
+    # In MB, of all that ran in this process before.
+    assert 0 < report["rss_mb"]["start"] < 64_000
     assert report["disk_mb_max"] > 0
     assert report["step_p99_ms"].keys() == {"first_quarter", "last_quarter"}
 

@@ -41,7 +41,8 @@ def test_a_node_that_runs_the_shipped_artifact_needs_no_torch(made, tmp_path):
 
 
 def imported(code: str, names: list[str]) -> str:
-    code = f"{code}\nimport sys; print([name for name in {names} if name in sys.modules])"
+    # It ends at once: what a node's threads do as the interpreter goes is not asked here.
+    code = f"{code}\nimport os, sys; print([name for name in {names} if name in sys.modules], flush=True); os._exit(0)"
     # Whoever measures coverage imports things of its own.
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)

@@ -85,7 +85,7 @@ class Graph(Robot):
         assert self._is_heard()
 
     def _is_heard(self) -> bool:
-        has_poses = len(self.memory._join._poses) > 0
+        has_poses = len(self.memory._keeping._join._poses) > 0
         return has_poses and len(self.states) > 0 and self.remembered("states_received") > 0
 
     def told(self) -> list[LatentState]:

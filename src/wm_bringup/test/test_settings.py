@@ -112,6 +112,6 @@ def test_every_setting_of_an_artifact_reaches_every_node(graph):
     assert (history.capacity, history.embedding_dim, history.future) == (6, 40, 3)
     assert (len(history.history), len(history.predicted)) == (240, 120)
     assert any(each.history_used for each in graph.heard[LatentPrediction])
-    graph.until(lambda: graph.memory._count_successors() or graph.memory._fit.usable > FRAMES)
-    assert graph.memory._fit.horizons_s == (0.2, 2.0)
-    assert graph.memory._fit.unusable == 0
+    graph.until(lambda: graph.memory._standing._count_successors() or graph.memory._standing._fit.usable > FRAMES)
+    assert graph.memory._standing._fit.horizons_s == (0.2, 2.0)
+    assert graph.memory._standing._fit.unusable == 0

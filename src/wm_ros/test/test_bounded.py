@@ -11,7 +11,8 @@ from action_msgs.msg import GoalStatusArray
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.srv import SetParameters
-from rclpy.action import ActionClient, GoalResponse
+from rclpy.action import ActionClient
+from rclpy.action.server import GoalResponse
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, Image, JointState

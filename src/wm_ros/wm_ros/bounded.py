@@ -14,7 +14,7 @@ from inspect import iscoroutinefunction
 from types import MappingProxyType
 from typing import Any
 
-from rclpy.action import GoalResponse
+from rclpy.action.server import GoalResponse
 from rclpy.logging import get_logger
 from rclpy.type_support import check_is_valid_msg_type
 
