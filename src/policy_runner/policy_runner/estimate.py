@@ -29,6 +29,8 @@ _LAG_SHARE = 0.6
 _SURPRISING = 21.0
 _LEAST_STD = 1e-3
 
+# By when they were given [ns], ascending.
+_Commands = Sequence[tuple[int, np.ndarray]]
 Twist = Callable[[np.ndarray, float], "tuple[float, float] | None"]
 """Returns forward speed [m/s] and yaw rate [rad/s] that a command [A] asks for at a speed [m/s]; None: not known."""
 
@@ -141,7 +143,7 @@ class Estimate:
         return np.maximum(np.where(np.isfinite(std_3) & (std_3 > 0.0), std_3, usual_3), _LEAST_STD)
 
     def _begin(self, stamp_ns: int, pose_3: np.ndarray, noise_3: np.ndarray) -> np.ndarray:
-        twist_2 = self._wanted(stamp_ns, 0.0) or (0.0, 0.0)
+        twist_2 = self._wanted(self._commands, stamp_ns, 0.0) or (0.0, 0.0)
         self._stamp_ns, self._state_5 = stamp_ns, np.array([*pose_3, *twist_2])
         self._spread_55 = np.diag([*noise_3**2, 0.5, 0.5])
         return np.array(pose_3)
@@ -175,11 +177,7 @@ class Estimate:
         """
         if self._stamp_ns is None or time_ns - self._stamp_ns > _LONGEST_GAP_S * _NS:
             return None
-        given = self._commands
-        self._commands = deque([*given, *planned])
-        moved_5 = self._moved(self._state_5, self._stamp_ns, time_ns)
-        self._commands = given
-        return np.array(moved_5[:3])
+        return self._moved(self._state_5, self._stamp_ns, time_ns, [*self._commands, *planned])[:3]
 
     # ---------------------------------------------------------------- how it moves
 
@@ -187,9 +185,9 @@ class Estimate:
         """Return the state [5] expected at a stamp, and its covariance [5, 5]."""
         assert self._stamp_ns is not None
         elapsed_s = (stamp_ns - self._stamp_ns) / _NS
-        state_5 = self._moved(self._state_5, self._stamp_ns, stamp_ns)
+        state_5 = self._moved(self._state_5, self._stamp_ns, stamp_ns, self._commands)
         yaw, speed = float(self._state_5[2]), float(self._state_5[3])
-        keeps = math.exp(-elapsed_s / self._lag_s) if self._wanted(stamp_ns, speed) is not None else 1.0
+        keeps = math.exp(-elapsed_s / self._lag_s) if self._wanted(self._commands, stamp_ns, speed) is not None else 1.0
         lasts_s = self._lag_s * (1.0 - keeps) if keeps < 1.0 else elapsed_s
         way_m, middle = speed * elapsed_s, yaw + 0.5 * float(self._state_5[4]) * elapsed_s
         change_55 = np.eye(5)
@@ -201,20 +199,20 @@ class Estimate:
         noise_55 = np.diag([*(np.full(3, 1e-4**2)), *strays_2])
         return state_5, change_55 @ (self._spread_55 + noise_55) @ change_55.T
 
-    def _wanted(self, time_ns: int, speed: float) -> tuple[float, float] | None:
+    def _wanted(self, commands: _Commands, time_ns: int, speed: float) -> tuple[float, float] | None:
         """Return the twist that the command that acts at a time asks for; None: nothing is known of it."""
         due_ns = time_ns - self._delay_ns
-        for sent_ns, action_A in reversed(self._commands):
+        for sent_ns, action_A in reversed(commands):
             if sent_ns <= due_ns:
                 return self._twist(action_A, speed)
         return None
 
-    def _moved(self, state_5: np.ndarray, from_ns: int, to_ns: int) -> np.ndarray:
+    def _moved(self, state_5: np.ndarray, from_ns: int, to_ns: int, commands: _Commands) -> np.ndarray:
         x, y, yaw, speed, rate = map(float, state_5)
         while from_ns < to_ns:
             step_ns = min(_STEP_NS, to_ns - from_ns)
             step_s = step_ns / _NS
-            wanted = self._wanted(from_ns, speed)
+            wanted = self._wanted(commands, from_ns, speed)
             if wanted is not None:
                 share = 1.0 - math.exp(-step_s / self._lag_s)
                 speed, rate = speed + share * (wanted[0] - speed), rate + share * (wanted[1] - rate)

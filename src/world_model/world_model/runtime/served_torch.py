@@ -5,7 +5,6 @@ What runs on a GPU takes tensors of the host and fetches them itself; its states
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -120,13 +119,6 @@ class TorchDecoder:
         """Return pictures, [N, S, S, 3] uint8."""
         with torch.inference_mode():
             return _array(self._module(torch.from_numpy(latent_ND)))
-
-
-def set_to_zero(parameters: Collection[Tensor]) -> None:
-    """Set weights to 0."""
-    with torch.no_grad():
-        for parameter in parameters:
-            parameter.zero_()
 
 
 def _array(tensor: Tensor) -> np.ndarray:

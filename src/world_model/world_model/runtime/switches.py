@@ -54,14 +54,19 @@ def transition_without(artifact: Artifact, off: Collection[str]) -> ServedTransi
     """
     if VIEW_WARP not in off:
         return served_transition(artifact)
-    from world_model.runtime.served_torch import TorchTransition, set_to_zero
+    # As ``served_transition``, only where it is needed.
+    import torch
+
+    from world_model.runtime.served_torch import TorchTransition
 
     # Freezing folds weights into constants, so they are changed before: what ships stays as it is.
     transition = artifact.transition(frozen=False)
     leaving = [parameter for name, parameter in transition.named_parameters() if name.startswith(_WARP_LAYER)]
     if not leaving:
         raise ArtifactError(f"the transition of artifact '{artifact.manifest.name}' has no view warp to switch off")
-    set_to_zero(leaving)
+    with torch.no_grad():
+        for parameter in leaving:
+            parameter.zero_()
     return TorchTransition(artifact.running("transition", transition))
 
 
