@@ -18,6 +18,7 @@ from wm_ros.command_line import split_ros_args
 from wm_ros.dispatcher import dispatching_executor
 from wm_ros.errors import ConfigurationError
 from wm_ros.help_text import help_text
+from wm_ros.kept_room import keep_room
 from wm_ros.security import check_security, is_enforced
 from wm_ros.shared_memory import clean_shared_memory
 
@@ -71,6 +72,7 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
     try:
         check_security(os.environ)
         clean_shared_memory()
+        keep_room()
         rclpy.init(args=list(args) if args is not None else None)
     except (RuntimeError, ConfigurationError) as error:
         return _refuse(error)
