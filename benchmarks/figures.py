@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -66,6 +66,39 @@ def ratio(pairs: Sequence[Sequence[Mapping[str, float]]], key: str) -> dict[str,
         values.append(ours[key] / theirs[key])
     low, high = interval(values)
     return {"median": round(float(np.median(values)), 4), "low": round(low, 4), "high": round(high, 4)}
+
+
+def of_sides(
+    runs: Sequence[Sequence[Mapping[str, float]]], names: Sequence[str], key: str, unit: str
+) -> dict[str, Any]:
+    """Return each side's median of one figure (``ours_UNIT``), their ratio if there are two, and every run's.
+
+    Args:
+        runs: Of each pair one mapping of figures per side.
+        names: Of the sides, in that order.
+        key: Of the figure.
+        unit: For the names of what is returned.
+    """
+    values = {name: [pair[at][key] for pair in runs] for at, name in enumerate(names)}
+    figures: dict[str, Any] = {f"{name}_{unit}": round(float(np.median(each)), 3) for name, each in values.items()}
+    if len(names) == len(SIDES):
+        figures["ratio"] = ratio(runs, key)
+    return figures | {f"runs_{unit}": {name: [round(value, 3) for value in each] for name, each in values.items()}}
+
+
+def seconds_head(label: str) -> str:
+    """Return the head of a table of ``seconds_rows``."""
+    return f"{label}{'':5}{'ours [s]':>10}{'theirs [s]':>12}{'ratio':>8}"
+
+
+def seconds_rows(label: str, figures: Mapping[str, Any]) -> list[str]:
+    """Return two rows of a table: wall time, and processor time (``cpu``), both as ``of_sides`` gives them."""
+    rows = []
+    for kind, each in (("wall", figures), ("cpu", figures["cpu"])):
+        theirs = f"{each['theirs_s']:12.2f}" if "theirs_s" in each else f"{'':12}"
+        over = f"{each['ratio']['median']:8.3f}" if "ratio" in each else ""
+        rows.append(f"{label}{kind:5}{each['ours_s']:10.2f}{theirs}{over}")
+    return rows
 
 
 def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:

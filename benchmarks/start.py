@@ -6,21 +6,17 @@ Beside it the processor time that they took by then, which other work on the mac
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from benchmarks.against import sides
 from benchmarks.against.graph_side import FORMS
-from benchmarks.figures import SIDES, interleave, machine, ratio
+from benchmarks.figures import SIDES, interleave, of_sides, seconds_head, seconds_rows
 from benchmarks.memory import parse_size
 
 WORKER = "benchmarks.against.start_side"
@@ -67,28 +63,16 @@ def _measured(both: Mapping[str, sides.Runner], pairs: int, folder: Path) -> dic
 
 
 def _figures(runs: Sequence[Sequence[Mapping[str, float]]], names: Sequence[str]) -> dict[str, Any]:
-    wall = _figure(runs, names, FIGURE, "s")
-    return wall | {"cpu": _figure(runs, names, "cpu_s", "s"), "rss": _figure(runs, names, "rss_mb", "mb")}
-
-
-def _figure(runs: Sequence[Sequence[Mapping[str, float]]], names: Sequence[str], key: str, unit: str) -> dict[str, Any]:
-    """Return each side's median of one figure, their ratio, and every run's."""
-    values = {name: [pair[at][key] for pair in runs] for at, name in enumerate(names)}
-    figures: dict[str, Any] = {f"{name}_{unit}": round(float(np.median(each)), 3) for name, each in values.items()}
-    if len(names) == len(SIDES):
-        figures["ratio"] = ratio(runs, key)
-    return figures | {f"runs_{unit}": {name: [round(value, 3) for value in each] for name, each in values.items()}}
+    wall = of_sides(runs, names, FIGURE, "s")
+    return wall | {"cpu": of_sides(runs, names, "cpu_s", "s"), "rss": of_sides(runs, names, "rss_mb", "mb")}
 
 
 def report(found: Mapping[str, Any]) -> str:
     """Return the figures as a table."""
-    lines = [f"{'records':10}{'form':10}{'':5}{'ours [s]':>10}{'theirs [s]':>12}{'ratio':>8}"]
+    lines = [seconds_head(f"{'records':10}{'form':10}")]
     for records, by_form in found.items():
         for form, figures in by_form.items():
-            for kind, each in (("wall", figures), ("cpu", figures["cpu"])):
-                theirs = f"{each['theirs_s']:12.2f}" if "theirs_s" in each else f"{'':12}"
-                over = f"{each['ratio']['median']:8.3f}" if "ratio" in each else ""
-                lines.append(f"{records:10}{form:10}{kind:5}{each['ours_s']:10.2f}{theirs}{over}")
+            lines += seconds_rows(f"{records:10}{form:10}", figures)
     return "\n".join(lines)
 
 
@@ -96,19 +80,15 @@ def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="scripts/bench start", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--records", default="0,1m", help="in the memory, comma-separated, such as 0,10k,1m")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
     sides.add_arguments(parser)
+    parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
-    open_sides = partial(sides.both, options.against, options.cache) if options.against else sides.ours
     try:
-        found = compare(open_sides(), options.records.split(","), options.pairs)
+        found = compare(sides.opened(options), options.records.split(","), options.pairs)
     except (sides.SideError, ValueError) as error:
         raise SystemExit(f"bench: {error}") from error
     print(report(found))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        head = {"rev": sides.short(options.against)} if options.against else {}
-        options.json.write_text(json.dumps({"start": found, **head, "machine": machine()}, indent=1) + "\n")
+    sides.write(options, {"start": found})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import start
+from benchmarks import restart, start
 from benchmarks.against import start_side
 from benchmarks.against.sides import Side
 from benchmarks.graph_kill import Heard, report, summary
@@ -83,3 +83,29 @@ def test_what_is_told_of_a_killed_memory():
     assert found["sources"] == {"window": 4, "service": 1, "none": 1}
     assert found["window_age_s"] == {"before": 0.5, "last": 9.0}
     assert "1 without memory" in report(found)
+
+
+class FakeKills:
+    """Serves again after so many seconds, and notes who was killed."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.killed: list[str] = []
+
+    def run(self, module, node, **environment):
+        assert module == restart.WORKER
+        self.killed.append(node)
+        return {restart.FIGURE: self.seconds, "cpu_s": 3.0 * self.seconds}
+
+
+def test_restarts_are_compared_by_node():
+    sides = {"ours": FakeKills(1.0), "theirs": FakeKills(4.0)}
+    found = restart.compare(sides, pairs=5)
+    assert sides["ours"].killed == sides["theirs"].killed == ["latent_publisher", "transition_predictor"] * 5
+    for node in ("latent_publisher", "transition_predictor"):
+        assert found[node]["ratio"] == {"median": 0.25, "low": 0.25, "high": 0.25}
+        assert (found[node]["ours_s"], found[node]["cpu"]["theirs_s"]) == (1.0, 12.0)
+    assert restart.report(found).count("0.250") == 4
+    alone = restart.compare({"ours": FakeKills(1.0)}, pairs=2)["latent_publisher"]
+    assert "ratio" not in alone
+    assert alone["runs_s"] == {"ours": [1.0, 1.0]}

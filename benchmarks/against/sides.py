@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from benchmarks.figures import machine
 from benchmarks.processes import ROOT, module_command
 
 LONGEST_S = 3600.0
@@ -102,6 +103,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", metavar="REV", help="compare with this revision instead: ours over theirs")
     parser.add_argument("--pairs", type=int, default=5, help="runs of both, taking turns, with --against")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="where REV is kept and built")
+
+
+def opened(options: argparse.Namespace) -> dict[str, Side]:
+    """Return the sides that the command line asks for: ours, and another revision's with ``--against``.
+
+    Raises:
+        SideError: One cannot be had.
+    """
+    return both(options.against, options.cache) if options.against else ours()
+
+
+def write(options: argparse.Namespace, found: Mapping[str, Any]) -> None:
+    """Write figures where ``--json`` says, with the revision and the machine."""
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        head = {"rev": short(options.against)} if options.against else {}
+        options.json.write_text(json.dumps({**found, **head, "machine": machine()}, indent=1) + "\n")
 
 
 def both(revision: str, cache: Path) -> dict[str, Side]:
