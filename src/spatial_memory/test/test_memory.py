@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from spatial_memory import Box, CellGrid, CellMemory, Forget, LocalMap, MemoryRecord, Place, Query, Store
-from spatial_memory.embedded import memory as memory_module
-from spatial_memory.embedded import table
+from spatial_memory.embedded import inserting, table
 from spatial_memory.index.columns import Columns
 from spatial_memory.index.eviction import worth
 from spatial_memory.index.idmap import IdMap
@@ -215,7 +214,7 @@ def test_a_cell_that_was_emptied_and_filled_again_is_found_once(grid):
 
 
 def test_sessions_are_bounded_and_empty_ones_make_room(open_memory, monkeypatch):
-    for module in (memory_module, table):
+    for module in (inserting, table):
         monkeypatch.setattr(module, "MOST_SESSIONS", 4)
     memory, world = open_memory(), World(5)
     ids = [memory.insert([world.record(session=f"s{number}")])[0] for number in range(4)]

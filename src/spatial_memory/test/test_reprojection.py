@@ -25,7 +25,7 @@ from spatial_memory import (
     StoreError,
     Successor,
 )
-from spatial_memory.embedded import memory as embedded
+from spatial_memory.embedded import rebasing
 from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.index.portable import PORTABLE
 from spatial_memory.store.recovery import recover
@@ -184,7 +184,7 @@ def test_queries_and_writes_go_on_meanwhile_in_one_basis(open_memory, backend, m
     memory = open_memory(backend=backend)
     memory.insert(records(300))
     started, go_on = threading.Event(), threading.Event()
-    project_all = embedded.project_all
+    project_all = rebasing.project_all
 
     def slowly(*arguments: object):
         replacement = project_all(*arguments)
@@ -192,7 +192,7 @@ def test_queries_and_writes_go_on_meanwhile_in_one_basis(open_memory, backend, m
         assert go_on.wait(30.0)
         return replacement
 
-    monkeypatch.setattr(embedded, "project_all", slowly)
+    monkeypatch.setattr(rebasing, "project_all", slowly)
     thread = threading.Thread(target=memory.reproject, args=(SECOND,))
     thread.start()
     assert started.wait(30.0)

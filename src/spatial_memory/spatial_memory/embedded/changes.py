@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from spatial_memory.embedded.undo import LONGEST_S, Undo, Undoable
+from spatial_memory.embedded.undoable import LONGEST_S, TakesBack, Undoable
 from spatial_memory.store.names import SnapshotFolder
 from spatial_memory.store.snapshots import check_snapshot
 from wm_core.memory.errors import BackendAwayError, EncoderMismatchError, RecordError, StoreError
@@ -87,7 +87,7 @@ class Changes:
         allowed: What its owner allows.
     """
 
-    def __init__(self, memory: Changeable, undo: Undo, folder: SnapshotFolder, allowed: Allowed) -> None:
+    def __init__(self, memory: Changeable, undo: TakesBack, folder: SnapshotFolder, allowed: Allowed) -> None:
         self._memory = memory
         self._undo = undo
         self._folder = folder

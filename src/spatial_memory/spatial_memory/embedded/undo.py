@@ -10,53 +10,27 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from spatial_memory.embedded.memory import CellMemory
 from spatial_memory.embedded.places import Places
+from spatial_memory.embedded.undoable import LONGEST_S, Undoable
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.pacing import giving_way
 from spatial_memory.store.files import IN_MEMORY
 from spatial_memory.store.store import Store
 from wm_core.databases import open_database
 from wm_core.memory.errors import StoreError
-from wm_core.memory.protocol import Rigid, Stats
+from wm_core.memory.protocol import Rigid
 from wm_core.memory.record import MemoryRecord
 
 _CHUNK = 1000
 _ANY = 10**9
 _PLACES = "places.npz"
-LONGEST_S = 600.0
-"""Longest that a change of a whole memory may take to become durable [s]."""
 _FEW, _SHARE = 2000, 0.03
 """Up to so many records, or such a share of all, are kept one by one: beyond, a copy of the whole file is faster."""
-
-
-class Undoable(Protocol):
-    """What of a memory undoing needs."""
-
-    def held_ids(self) -> list[int]:
-        """Return the ids of all records."""
-
-    def get(self, ids: Sequence[int]) -> list[MemoryRecord]:
-        """Return records by id."""
-
-    def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
-        """Keep records."""
-
-    def stats(self) -> Stats:
-        """Return how the memory is doing."""
-
-    def snapshot(self, path: Path) -> int:
-        """Write everything to one file."""
-
-    def restore(self, path: Path, *, any_frame: bool = False) -> int:
-        """Replace everything by what a snapshot holds."""
-
-    def flush(self, timeout_s: float = 30.0) -> None:
-        """Return once everything so far is durable."""
 
 
 class Undo:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from spatial_memory.embedded.memory import CellMemory
+from spatial_memory.embedded.finding import Finding
+from spatial_memory.embedded.inserting import Inserting
 from spatial_memory.embedded.staging import check_fits, staged
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
@@ -22,11 +23,12 @@ def write_snapshot(path: Path, records: Sequence[MemoryRecord], grid: CellGrid) 
     Raises:
         StoreError: It cannot be written, and why.
     """
-    memory = CellMemory(Store(), grid, capacity=max(1, len(records)))
+    store = Store()
+    memory = Inserting(store, grid, max(1, len(records)), EMBEDDED)
     try:
         for start in range(0, len(records), MAX_K):
             memory.insert(records[start : start + MAX_K])
-        return memory.snapshot(path)
+        return store.snapshot(path)
     finally:
         memory.close()
 
@@ -46,7 +48,7 @@ def read_snapshot(path: Path, mine: Catalogue, grid: CellGrid) -> list[MemoryRec
     """
     with staged(path, IN_MEMORY, grid, 10**9, EMBEDDED) as snapshot:
         check_fits(str(path), snapshot.catalogue, mine)
-        memory = CellMemory(Store(snapshot.path), grid, capacity=10**9)
+        memory = Finding(Store(snapshot.path), grid, 10**9, EMBEDDED)
         try:
             records = memory.everything()
         finally:
