@@ -7,9 +7,7 @@ Acknowledged is what was committed and sealed: after ``flush`` returned, or for 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,13 +16,12 @@ import numpy as np
 
 from spatial_memory.store import files
 from spatial_memory.store.bases import in_basis
+from spatial_memory.store.extra_table import ExtraTable, Statement
 from spatial_memory.store.extras import (
     DROP_EXTRAS,
     GET_EXTRAS,
     PUT_EXTRA,
     Extra,
-    pack_extra,
-    unpack_extras,
     unpack_own,
     with_successor_features,
 )
@@ -36,7 +33,6 @@ from spatial_memory.store.schema import (
     GET_RECORDS,
     GET_SESSIONS,
     GET_SUCCESSORS,
-    GET_TALLY,
     PUT_META,
     PUT_RECORD,
     PUT_SESSION,
@@ -47,11 +43,10 @@ from spatial_memory.store.schema import (
     from_tuples,
     horizons_of,
     opened,
-    pack_successor,
     to_tuples,
-    unpack_successors,
 )
 from spatial_memory.store.snapshots import copy_to
+from spatial_memory.store.successor_table import SuccessorTable
 from spatial_memory.store.thumbnails import DROP_THUMBNAIL, Thumbnails
 from spatial_memory.store.verify import CHUNK, tallied, whole_mark
 from spatial_memory.store.writer import Change, Writer
@@ -60,10 +55,7 @@ from wm_core.memory.record import MemoryRecord, Successor
 from wm_core.memory.rows import Rows
 from wm_core.projection import Projection
 
-_LOG = logging.getLogger(__name__)
 _EXTRAS_CHUNK = 20_000  # features are large
-_MOST_KEYS = 10_000
-Statement = tuple[str, list[tuple[object, ...]]]
 
 
 class Packed(NamedTuple):
@@ -102,17 +94,13 @@ class Store:
         self._file = Handle(path, whole_mark)
         self.path = self._file.path
         self.in_memory = self._file.in_memory
-        self._damage: set[int] = set()
-        self._recent: dict[int, dict[float, Successor]] = {}
-        self._recent_extras: dict[int, list[bytes]] = {}
-        self._damaged_extras: set[int] = set()
-        self._recent_guard = threading.Lock()
+        self._successors = SuccessorTable(self._file.read, self.path)
+        self._extras = ExtraTable(self._file.read, self.path)
         self._basis: Projection | None = None
         if self.in_memory:
             self._writer = Writer(self._file.shared, commit_every_s, guard=self._file.guard)
         else:
             self._writer = Writer(self._file.connect, commit_every_s, keeper=self._file)
-        self._has_extras = self._holds_extras()
         self.thumbnails = Thumbnails(self._file.read, lambda rows, count: self._writer.put(Change(rows, None, count)))
 
     def close(self) -> None:
@@ -169,18 +157,7 @@ class Store:
             dim: Latent size D.
             held: Ids of other records, and their successors, packed.
         """
-        with self._recent_guard:
-            recent = {record_id: dict(self._recent[record_id]) for record_id in ids if record_id in self._recent}
-        rows = [*held]
-        if ids:
-            rows += self._file.read(f"{GET_SUCCESSORS} WHERE record IN ({','.join('?' * len(ids))})", ids)
-        packed, damaged = unpack_successors(rows, dim)
-        for record_id in damaged:
-            self._damage.add(record_id)
-            _LOG.error("%s: a successor of record %d is damaged", self.path, record_id)
-        found = {record_id: _in_time(successors) for record_id, successors in packed.items()}
-        for record_id, by_horizon in recent.items():
-            found[record_id] = _in_time([*found.get(record_id, ()), *by_horizon.values()])
+        found = self._successors.get(ids, dim, held)
         if self._basis is not None and ids:
             read = {record_id: found[record_id] for record_id in ids if record_id in found}
             found |= in_basis(read, self.extras(list(read)), self._basis)
@@ -190,17 +167,13 @@ class Store:
         """Return successors in a basis from now on, whatever they were kept in; None: as they were kept."""
         self._basis = basis
 
-    def _holds_extras(self) -> bool:
-        rows = self._file.read(GET_TALLY, ("extra",))
-        return bool(rows and rows[0][0])
-
     def load_extras(self) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
         """Yield ids, whole rotations [N, 4] (NaN: the yaw says it all) and features of the records that have such.
 
         Raises:
             CorruptStoreError: Rows are missing, stand in the wrong place, or are damaged.
         """
-        if self._has_extras:
+        if self._extras.is_used:
             for rows in self._all("extra", GET_EXTRAS, "record", _EXTRAS_CHUNK):
                 try:
                     yield np.array([key for key, _ in rows], np.int64), *unpack_own(rows)
@@ -217,24 +190,7 @@ class Store:
 
         What is damaged is left out, logged, and told by ``damage`` from then on.
         """
-        found: dict[int, dict[float, Extra]] = {}
-        for at in range(0, len(ids) if self._has_extras else 0, _MOST_KEYS):
-            found |= self._some_extras(ids[at : at + _MOST_KEYS])
-        return found
-
-    def _some_extras(self, ids: Sequence[int]) -> dict[int, dict[float, Extra]]:
-        with self._recent_guard:
-            recent = {key: b"".join(self._recent_extras[key]) for key in ids if key in self._recent_extras}
-        rows = self._file.read(f"{GET_EXTRAS} WHERE record IN ({','.join('?' * len(ids))})", ids)
-        bodies = {key: body if isinstance(body, bytes) else b"damaged" for key, body in rows}
-        found = {}
-        for key in {*bodies, *recent}:
-            found[key], is_whole = unpack_extras(key, bodies.get(key, b""))
-            found[key] |= unpack_extras(key, recent.get(key, b""))[0]
-            if not is_whole:
-                self._damaged_extras.add(key)
-                _LOG.error("%s: the rotation or a feature of record %d is damaged", self.path, key)
-        return found
+        return self._extras.get(ids)
 
     # ---------------------------------------------------------------- writing
 
@@ -245,7 +201,7 @@ class Store:
 
     def put_meta(self, **meta: object) -> None:
         """Keep meta about the memory."""
-        self._writer.put(Change([(PUT_META, [checksummed(key, str(value)) for key, value in meta.items()])]))
+        self._writer.put(Change([_words(meta)]))
 
     def put_meta_now(self, meta: Mapping[str, object], timeout_s: float = 30.0) -> None:
         """Keep meta about the memory for good before returning, or not at all.
@@ -253,8 +209,7 @@ class Store:
         Raises:
             StoreError: The disk does not take it; then nothing changed.
         """
-        rows = [checksummed(key, str(value)) for key, value in meta.items()]
-        self._writer.run_now(Change([(PUT_META, rows)]), timeout_s)
+        self._writer.run_now(Change([_words(meta)]), timeout_s)
 
     def featureless(self, ids: Sequence[int], dim: int, feature_dim: int) -> list[int]:
         """Return those of some records of which a committed successor has no feature of a size.
@@ -286,56 +241,20 @@ class Store:
 
     def put_successors(self, links: Sequence[tuple[int, Successor]]) -> None:
         """Keep successors of records."""
-        with self._recent_guard:
-            for record_id, successor in links:
-                self._recent.setdefault(record_id, {})[successor.horizon_s] = successor
-        values = [(record_id, pack_successor(record_id, successor)) for record_id, successor in links]
-        self._writer.put(Change([(PUT_SUCCESSOR, values)], None, len(links), lambda: self._committed(links)))
+        self._writer.put(self._successors.change(links))
 
     def put_extras(self, items: Sequence[tuple[int, Extra]], oldest_ns: int | None = None) -> None:
         """Keep what only some records have; ``oldest_ns`` is the oldest stamp of those that are new [ns]."""
         if items:
-            self._writer.put(self._extras_change(items, (), oldest_ns))
-
-    def _extras_change(
-        self, items: Sequence[tuple[int, Extra]], before: Sequence[Statement], oldest_ns: int | None = None
-    ) -> Change:
-        """Return what keeps items together with other statements; they are read from RAM until it is committed."""
-        packed = [(record_id, pack_extra(record_id, extra)) for record_id, extra in items]
-        with self._recent_guard:
-            self._has_extras = self._has_extras or bool(items)
-            for record_id, body in packed:
-                self._recent_extras.setdefault(record_id, []).append(body)
-        rows = sum(len(values) for _, values in before) + len(packed)
-        return Change([*before, (PUT_EXTRA, packed)], oldest_ns, rows, lambda: self._committed_extras(packed))
-
-    def _committed_extras(self, packed: Sequence[tuple[int, bytes]]) -> None:
-        with self._recent_guard:
-            for record_id, body in packed:
-                waiting = self._recent_extras.get(record_id, [])
-                if waiting and waiting[0] is body:
-                    del waiting[0]
-                if not waiting:
-                    self._recent_extras.pop(record_id, None)
-
-    def _committed(self, links: Sequence[tuple[int, Successor]]) -> None:
-        with self._recent_guard:
-            for record_id, successor in links:
-                by_horizon = self._recent.get(record_id, {})
-                if by_horizon.get(successor.horizon_s) is successor:
-                    del by_horizon[successor.horizon_s]
-                    if not by_horizon:
-                        del self._recent[record_id]
+            self._writer.put(self._extras.change(items, oldest_ns=oldest_ns))
 
     def drop(self, ids: Sequence[int]) -> None:
         """Forget records and their successors."""
-        with self._recent_guard:
-            for record_id in ids:
-                self._recent.pop(record_id, None)
-                self._recent_extras.pop(record_id, None)
+        self._successors.forget(ids)
+        self._extras.forget(ids)
         keys = [(record_id,) for record_id in ids]
         statements = [(DROP_RECORD, keys), (DROP_SUCCESSORS, keys)]
-        if self._has_extras:
+        if self._extras.is_used:
             statements.append((DROP_EXTRAS, keys))
         if self.thumbnails.is_used:
             statements.append((DROP_THUMBNAIL, keys))
@@ -345,8 +264,7 @@ class Store:
         self, records: Sequence[tuple[object, ...]], extras: Sequence[tuple[int, Extra]] = (), **meta: object
     ) -> None:
         """Rewrite records, as ``packed_rows`` returns them, what only some have, and meta, in one transaction."""
-        rows = [checksummed(key, str(value)) for key, value in meta.items()]
-        self._writer.put(self._extras_change(extras, [(PUT_RECORD, list(records)), (PUT_META, rows)]))
+        self._writer.put(self._extras.change(extras, [(PUT_RECORD, list(records)), _words(meta)]))
 
     def merge(
         self, packed: Packed, meta: Mapping[str, object], sessions: Mapping[str, int], timeout_s: float = 600.0
@@ -361,17 +279,17 @@ class Store:
             (PUT_SUCCESSOR, packed.successors),
             (PUT_EXTRA, packed.extras),
             (PUT_SESSION, [checksummed(number, name) for name, number in sessions.items()]),
-            (PUT_META, [checksummed(key, str(value)) for key, value in meta.items()]),
+            _words(meta),
         ]
         self._writer.run_now(Change(statements, row_count=len(packed.rows)), timeout_s)
-        self._has_extras = self._has_extras or bool(packed.extras)
+        self._extras.is_used = self._extras.is_used or bool(packed.extras)
 
     def clear(self, **meta: object) -> None:
         """Forget everything but these meta about the memory."""
-        self._forget_recent()
-        self._has_extras = False
-        statements: list[tuple[str, list[tuple[object, ...]]]] = [(f"DELETE FROM {table}", [()]) for table in TABLES]
-        statements.append((PUT_META, [checksummed(key, str(value)) for key, value in meta.items()]))
+        self._successors.forget_all()
+        self._extras.forget_all()
+        statements: list[Statement] = [(f"DELETE FROM {table}", [()]) for table in TABLES]
+        statements.append(_words(meta))
         self._writer.put(Change(statements))
 
     def flush(self, timeout_s: float = 30.0) -> None:
@@ -418,11 +336,11 @@ class Store:
         Raises:
             StoreError: The disk does not take it; then nothing changed, and ``around`` was not left in peace.
         """
-        statements: list[tuple[str, list[tuple[object, ...]]]] = []
+        statements: list[Statement] = []
         for table in TABLES:
             statements += [(f"DELETE FROM {table}", [()])]
             statements += [(f"INSERT INTO {table} SELECT * FROM snapshot.{table}", [()])]
-        statements.append((PUT_META, [checksummed(key, str(value)) for key, value in meta.items()]))
+        statements.append(_words(meta))
         change = Change(statements, attach=path, differences=TALLY_DIFFERENCES, around=self._replaced(around))
         self._writer.run_now(change, timeout_s)
         if self.in_memory:
@@ -436,20 +354,14 @@ class Store:
                 os.fsync(log.fileno())
         with around:
             yield
-            self._forget_recent()
-            self._damage.clear()
-            self._damaged_extras.clear()
+            self._successors.renew()
+            self._extras.renew()
             if not self.in_memory:  # else the one connection is at work still
                 self._look()
 
     def _look(self) -> None:
-        self._has_extras = self._holds_extras()
+        self._extras.look()
         self.thumbnails.look()
-
-    def _forget_recent(self) -> None:
-        with self._recent_guard:
-            self._recent.clear()
-            self._recent_extras.clear()
 
     # ---------------------------------------------------------------- state
 
@@ -461,10 +373,7 @@ class Store:
     @property
     def damage(self) -> str | None:
         """What was found damaged since the file was opened, or None."""
-        damaged = [f"successors of {len(self._damage)} records are damaged"] if self._damage else []
-        if self._damaged_extras:
-            damaged.append(f"rotation or features of {len(self._damaged_extras)} records are damaged")
-        return "; ".join(damaged) or None
+        return "; ".join(filter(None, (self._successors.damage, self._extras.damage))) or None
 
     @property
     def pending_count(self) -> int:
@@ -488,9 +397,6 @@ class Store:
         return sum(part.stat().st_size for part in parts if part.exists())
 
 
-def _in_time(successors: Sequence[Successor]) -> tuple[Successor, ...]:
-    """Return successors nearest in time first, the latest of those that stand for the same horizon."""
-    if len(successors) < 2 or (len(successors) == 2 and successors[0].horizon_s < successors[1].horizon_s):
-        return tuple(successors)
-    by_horizon = {successor.horizon_s: successor for successor in successors}
-    return tuple(by_horizon[horizon] for horizon in sorted(by_horizon))
+def _words(meta: Mapping[str, object]) -> Statement:
+    """Return what keeps meta about a memory."""
+    return PUT_META, [checksummed(key, str(value)) for key, value in meta.items()]
