@@ -20,7 +20,7 @@ from wm_interfaces.srv import EncodeImage
 from wm_ros import image_to_msg, projection_from_msg, qos, stamp_msg, stamp_ns
 from wm_testing.nodes import ros_context, spin_until  # noqa: F401
 from world_model.errors import ProfileError
-from world_model.runtime.fitting import save_projection
+from world_model.runtime.fitting import gathered, save_projection
 from world_model.runtime.profile import Profile
 
 SPACE = FeatureSpace("0123456789abcdef", 12, 2, 0.5, 0)
@@ -92,6 +92,20 @@ def make_world(ros_context):  # noqa: F811
     yield make
     for world in worlds:
         world.close()
+
+
+@pytest.mark.parametrize("rate_hz", [20, 7])
+def test_what_recordings_are_learned_with_gathers_as_the_live_basis(rate_hz):
+    codes, frames = codes_of(pictures(80)), 60
+    stamps = [number * 1_000_000_000 // rate_hz for number in range(len(codes))]
+    live, changed = Basis(FIXED, frames=frames), []
+    for number, (code_F, stamp) in enumerate(zip(codes, stamps)):
+        if live.latent(code_F, stamp)[1] is not None:
+            changed.append(number)
+        live.wait()
+    collector, count = gathered(SPACE, zip(codes, stamps), frames)
+    assert [count] == changed
+    assert collector.fit(2).encoder_id == live.projection.encoder_id
 
 
 def test_one_frame_is_the_first_in_the_other_basis(make_world, tmp_path):

@@ -7,7 +7,7 @@ from itertools import chain
 
 from world_model.data.episodes import Episode
 from world_model.runtime.artifacts import Artifact
-from world_model.runtime.fitting import FRAMES, FeatureCollector
+from world_model.runtime.fitting import FRAMES, gathered
 
 
 def in_own_basis(artifact: Artifact, episodes: Sequence[Episode], frames: int = FRAMES) -> Artifact:
@@ -27,8 +27,8 @@ def in_own_basis(artifact: Artifact, episodes: Sequence[Episode], frames: int = 
     if artifact.projection is None:
         return artifact
     network = artifact.features()
-    collector = FeatureCollector(network.space, frames)
     seen = (zip(network.encode_each(episode.image_TSSC), episode.stamp_T.tolist()) for episode in episodes)
-    if not any(collector.add(code_F, stamp) for code_F, stamp in chain.from_iterable(seen)):
+    collector, needed = gathered(network.space, chain.from_iterable(seen), frames)
+    if needed is None:
         return artifact
     return artifact.bound_to(collector.fit(artifact.manifest.z_dim))

@@ -253,7 +253,7 @@ def test_the_share_of_variance_that_a_projection_leaves_out():
     rng = np.random.default_rng(0)
     code_NF = (rng.normal(size=(200, 4)) * [20, 10, 1, 1]).round().clip(-127, 127).astype(np.int8)
     fixed = Projection(space, np.zeros(4, np.float32), np.eye(4, dtype=np.float32)[2:])
-    own = learned_projection(code_NF, space, 2)
+    own = learned_projection(code_NF, np.arange(200) * 50_000_000, space, 2)
     verdict = judge_projection(code_NF, fixed, own)
     variance_F = code_NF.astype(float).var(axis=0)
     assert verdict.before == pytest.approx(variance_F[:2].sum() / variance_F.sum(), abs=1e-3)

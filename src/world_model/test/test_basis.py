@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from wm_core.se2 import Pose2
 from wm_testing.features import make_feature_artifact
 from world_model.data.episodes import Episode
 from world_model.errors import ArtifactError, ProfileError
+from world_model.evaluation.adaptation import features_of, learned_projection, stamps_of
 from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.bases import see
 from world_model.evaluation.online import known_to, run_online
@@ -64,6 +67,17 @@ def test_of_a_slow_camera_fewer_frames_of_as_long_a_drive_are_enough(artifact, r
     collector = FeatureCollector(space, 60)
     added = [collector.add(code_F, number * 1_000_000_000 // rate_hz) for number, code_F in enumerate(codes)]
     assert added.index(True) in (enough - 1, enough)
+
+
+@pytest.mark.parametrize(("rate_hz", "enough"), [(20, 600), (10, 331)])
+def test_recordings_are_learned_from_as_the_live_graph_learns(artifact, rate_hz, enough):
+    episode = circling(650, loop=50)
+    episode = replace(episode, stamp_T=episode.stamp_T * 20 // rate_hz)
+    first, own = see(artifact, episode).stretches
+    assert first.end == enough
+    code_NF = features_of([episode], artifact)
+    learned = learned_projection(code_NF, stamps_of([episode]), artifact.projection.space, artifact.manifest.z_dim)
+    assert learned.encoder_id == own.projection.encoder_id
 
 
 def test_standing_still_is_no_driving(artifact):

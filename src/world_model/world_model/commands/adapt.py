@@ -41,6 +41,7 @@ from world_model.evaluation.adaptation import (
     learned_experts,
     learned_motion,
     learned_projection,
+    stamps_of,
 )
 from world_model.export.graphs import try_runtimes
 from world_model.export.torchscript import carry_slow_branch
@@ -269,7 +270,7 @@ def _adapt_projection(
         return
     learned, held_out = _parts(options, episodes)
     try:
-        own = learned_projection(features_of(learned, artifact), fixed.space, fixed.z_dim)
+        own = learned_projection(features_of(learned, artifact), stamps_of(learned), fixed.space, fixed.z_dim)
     except ProjectionError as error:
         say(f"no projection was fitted: {error}")
         return

@@ -23,7 +23,7 @@ from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
 from world_model.evaluation.scores import BLOCK, score
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.calibration import FUTURES, MotionCalibration
-from world_model.runtime.fitting import FeatureCollector
+from world_model.runtime.fitting import gathered
 from world_model.runtime.handed_on import Learned
 from world_model.runtime.manifest import Manifest
 from world_model.runtime.motion_log import MotionLog
@@ -132,16 +132,24 @@ def features_of(episodes: Sequence[Episode], artifact: Artifact) -> np.ndarray:
     return np.concatenate([network.encode_all(episode.image_TSSC) for episode in episodes])
 
 
-def learned_projection(code_NF: np.ndarray, space: FeatureSpace, z_dim: int) -> Projection:
-    """Return the projection fitted on the first minutes of features in motion, as the live node fits it.
+def stamps_of(episodes: Sequence[Episode]) -> np.ndarray:
+    """Return the stamps of all frames [ns], int64 [N]."""
+    return np.concatenate([episode.stamp_T for episode in episodes])
+
+
+def learned_projection(code_NF: np.ndarray, stamp_N: np.ndarray, space: FeatureSpace, z_dim: int) -> Projection:
+    """Return the projection that a live node fits on these frames; where they end before, the one fitted on all.
+
+    Args:
+        code_NF: Their features, int8 [N, F].
+        stamp_N: Their stamps [ns].
+        space: Of the features.
+        z_dim: Latent size.
 
     Raises:
         ProjectionError: They are too few, or all alike.
     """
-    collector = FeatureCollector(space)
-    for code_F in code_NF:
-        if collector.add(code_F):
-            break
+    collector, _ = gathered(space, zip(code_NF, stamp_N.tolist()))
     return collector.fit(z_dim)
 
 

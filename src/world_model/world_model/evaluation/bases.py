@@ -13,7 +13,7 @@ from wm_core.projection import Projection
 from world_model.data.encoding import encode_episode
 from world_model.data.episodes import Episode
 from world_model.runtime.artifacts import Artifact
-from world_model.runtime.fitting import FRAMES, FeatureCollector
+from world_model.runtime.fitting import FRAMES, gathered
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,9 @@ def see(artifact: Artifact, episode: Episode, frames: int = FRAMES, own: Project
     code_TF = network.encode_all(episode.image_TSSC)
     if own is not None:
         return SeenEpisode((_stretch(0, len(episode), code_TF, own),), code_TF)
-    collector = FeatureCollector(network.space, frames)
+    collector, needed = gathered(network.space, zip(code_TF, episode.stamp_T.tolist()), frames)
     # The frame after the last that was needed is the first in the new basis.
-    codes = enumerate(zip(code_TF, episode.stamp_T.tolist()))
-    switch = next((row + 1 for row, (code_F, stamp) in codes if collector.add(code_F, stamp)), len(episode))
+    switch = len(episode) if needed is None else needed
     stretches = [Stretch(0, switch, fixed.project(code_TF), None, fixed)]
     if switch < len(episode):
         stretches.append(_stretch(switch, len(episode), code_TF, collector.fit(manifest.z_dim)))

@@ -7,6 +7,8 @@ Shape suffixes: N = features, F = numbers of a feature.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from wm_core.errors import ProjectionError
@@ -77,6 +79,26 @@ class FeatureCollector:
             ProjectionError: That is too few, or all alike.
         """
         return Projection.fit(self._space, np.stack(self._code_NF), z_dim)
+
+
+def gathered(
+    space: FeatureSpace, seen: Iterable[tuple[np.ndarray, int]], frames: int = FRAMES
+) -> tuple[FeatureCollector, int | None]:
+    """Return what a live node would have gathered of recorded frames, and after how many it had enough.
+
+    Args:
+        space: Of the features.
+        seen: Features, int8 [F], with the stamps of their frames [ns]; what comes after the last needed is not read.
+        frames: How many are enough at 20 Hz.
+
+    Returns:
+        The collector and the count; ``None`` where the frames end before they are enough.
+    """
+    collector = FeatureCollector(space, frames)
+    for count, (code_F, stamp_ns) in enumerate(seen, start=1):
+        if collector.add(code_F, stamp_ns):
+            return collector, count
+    return collector, None
 
 
 def save_projection(profile: Profile, projection: Projection) -> None:

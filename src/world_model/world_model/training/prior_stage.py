@@ -29,7 +29,7 @@ from world_model.models.forecaster import horizon_features
 from world_model.models.transition import Transition
 from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.conditioning import offsets_in_frame
-from world_model.runtime.fitting import FRAMES, FeatureCollector
+from world_model.runtime.fitting import FRAMES, gathered
 from world_model.runtime.prior import BASIS, KEPT, LARGEST, turning
 from world_model.training.config import TrainConfig
 from world_model.training.loop import Draw, Loop, one_cycle, run_stage
@@ -67,9 +67,7 @@ def robot_of(artifact: Artifact, episode: Episode, frames: int = FRAMES) -> OneR
     """
     network = artifact.features()
     code_TF = network.encode_all(episode.image_TSSC)
-    collector = FeatureCollector(network.space, frames)
-    for code_F, stamp in zip(code_TF, episode.stamp_T.tolist()):
-        collector.add(code_F, stamp)
+    collector, _ = gathered(network.space, zip(code_TF, episode.stamp_T.tolist()), frames)
     return OneRobot(episode, code_TF, collector.fit(artifact.manifest.z_dim))
 
 
