@@ -50,7 +50,7 @@ class World:
         self.peer.create_subscription(PredictionError, "/prediction_error", self.errors.append, qos.STREAM)
         self.latents = self.peer.create_publisher(LatentState, "/latent/state", qos.STREAM)
         self.histories = self.peer.create_publisher(VisualHistory, "/visual_history/state", qos.STREAM)
-        mine = (self.node._next_publisher, self.node._state_publisher, self.node._error_publisher)
+        mine = (self.node._next_publisher, self.node._state_publisher, self.node._scoring.publisher)
         self.until(
             lambda: (
                 self.latents.get_subscription_count()
@@ -64,7 +64,7 @@ class World:
 
     def serve(self, answer) -> None:
         self.service = self.peer.create_service(QueryMemoryBatch, "/spatial_memory/query_batch", answer)
-        self.until(self.node._memory.service_is_ready)
+        self.until(self.node._remembering.client.service_is_ready)
 
     def remember(self, request, response):
         """Answers each query with one memory at the very place, whose latent is all ones."""

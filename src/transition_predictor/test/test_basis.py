@@ -111,6 +111,6 @@ def test_a_flood_of_bases_is_bounded_and_the_one_in_use_stays(world, artifact):
     for number in range(40):
         other = Projection(fixed.space, own.mean + number + 1, own.components)
         world.node._on_projection(projection_to_msg(other, Header()))
-    assert own.encoder_id in world.node._projections
-    assert other.encoder_id in world.node._projections
-    assert len(world.node._projections) == 17
+    assert own.encoder_id in world.node._bases.projections
+    assert other.encoder_id in world.node._bases.projections
+    assert len(world.node._bases.projections) == 17

@@ -80,7 +80,7 @@ def test_a_late_memory_is_not_waited_for(make_world):
 
     def answer(request, response):
         slow.append(request)
-        world.node._on_deadline()  # the deadline passes while the memory is still searching
+        world.node._remembering.late()  # the deadline passes while the memory is still searching
         return world.remember(request, response)
 
     world.serve(answer)
@@ -231,7 +231,7 @@ def test_without_a_pose_nothing_is_asked(make_world):
 
 def test_a_prediction_goes_out_before_the_errors_that_its_latent_judges(make_world, monkeypatch):
     world, published = make_world(use_memory=False), []
-    for name, publisher in (("next", world.node._next_publisher), ("error", world.node._error_publisher)):
+    for name, publisher in (("next", world.node._next_publisher), ("error", world.node._scoring.publisher)):
         was = publisher.publish
         monkeypatch.setattr(publisher, "publish", lambda msg, name=name, was=was: (published.append(name), was(msg)))
     for index in range(2):
@@ -351,7 +351,7 @@ def test_the_memory_is_switched_off_and_on_while_running(make_world):
 def test_the_deadline_is_followed_while_running(make_world):
     world = make_world(memory_deadline_s=0.5)
     assert world.node.set_parameters([Parameter("memory_deadline_s", value=0.002)])[0].successful
-    assert world.node._deadline.timer_period_ns == 2_000_000
+    assert world.node._remembering.deadline.timer_period_ns == 2_000_000
 
 
 def test_an_expected_frame_needs_tf2_msgs_and_says_so(make_world):

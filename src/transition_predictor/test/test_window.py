@@ -50,12 +50,12 @@ def test_the_window_is_filled_by_the_service_and_outlives_it(make_world, artifac
         return update_to_response(source.window(ask_from_request(request)), response)
 
     service = world.peer.create_service(MemoryWindow, "/spatial_memory/window", serve)
-    world.until(world.node._held._client.service_is_ready)
+    world.until(world.node._remembering.held._client.service_is_ready)
     index = held(world)
     world.peer.destroy_service(service)
-    world.until(lambda: not world.node._held._client.service_is_ready())
+    world.until(lambda: not world.node._remembering.held._client.service_is_ready())
     # An answer may still have been on its way, and is taken in after the next prediction.
-    world.until(lambda: world.node._held.age_s > 0.3)
+    world.until(lambda: world.node._remembering.held.age_s > 0.3)
     world.predict(index)
     index += 1
     ages = []
@@ -74,7 +74,7 @@ def test_the_memory_is_asked_beyond_the_window(make_world, artifact):
     assert [world.predict(index).memory_source for index in range(3)] == [LatentPrediction.MEMORY_SERVICE] * 3
     # Nobody is left to ask: what is held is better than nothing.
     world.peer.destroy_service(world.service)
-    world.until(lambda: not world.node._memory.service_is_ready())
+    world.until(lambda: not world.node._remembering.client.service_is_ready())
     assert world.predict(3).memory_source == LatentPrediction.MEMORY_WINDOW
 
 
@@ -111,7 +111,7 @@ def test_a_window_in_another_frame_is_refused_as_by_the_memory(make_world, artif
     source = Source(artifact.manifest.encoder_id)
     world = make_world(window_source=source, window_period_s=0.02)
     held(world)
-    world.node._held._window.frame_id = "odom"
+    world.node._remembering.held._window.frame_id = "odom"
     prediction = world.predict(90, pose_frame_id="map")
     assert prediction.degraded_reason.startswith("memory refused")
 
@@ -130,7 +130,7 @@ def test_of_two_memories_one_is_kept_to_and_both_are_named(make_world, artifact)
         nodes[epoch].create_service(MemoryWindow, "/spatial_memory/window", answer)
 
     world.until = lambda predicate: spin_until(predicate, world.node, world.peer, *nodes.values())
-    held_ = world.node._held
+    held_ = world.node._remembering.held
     serve(5)
     world.until(held_._client.service_is_ready)
     index = held(world)
@@ -170,7 +170,7 @@ def test_answers_of_another_memory_than_the_one_kept_to_are_named_and_not_used(m
 
     serve(5)
     world.until = lambda predicate: spin_until(predicate, world.node, world.peer, nodes[5])
-    world.until(world.node._memory.service_is_ready)
+    world.until(world.node._remembering.client.service_is_ready)
     assert world.predict(0).memory_source == LatentPrediction.MEMORY_SERVICE
     serve(6)
     world.until(lambda: len(rival_servers(world.node, "/spatial_memory/query_batch")) == 2)

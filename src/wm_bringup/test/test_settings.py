@@ -59,7 +59,7 @@ class Graph:
         self.actions = self.peer.create_publisher(Float32MultiArray, "/actions", 10)
         self.nodes = [self.publisher, self.memory, self.predictor, self.slow, self.peer]
         self.until(lambda: self.images.get_subscription_count() == 2 and self.poses.get_subscription_count() == 1)
-        self.until(lambda: self.predictor._memory.service_is_ready())
+        self.until(lambda: self.predictor._remembering.client.service_is_ready())
         self.until(lambda: self.memory.count_publishers("/latent/state") == 1)
 
     def until(self, predicate) -> None:

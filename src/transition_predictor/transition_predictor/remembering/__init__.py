@@ -1,0 +1,1 @@
+"""What the memory knows of the places where the robot will be."""

@@ -1,0 +1,1 @@
+"""How good former forecasts were."""
