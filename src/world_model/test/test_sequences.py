@@ -49,19 +49,19 @@ def test_training_sees_what_the_live_predictor_sees(circling, tmp_path, known_fu
     predictor = Predictor(load_artifact(tmp_path), without=(CALIBRATION,))
     transition = Transition(32, 2, GruContext(34, 16), width=16, memory_width=16)
     handed = {}
-    forward = predictor._transition.forecast
+    forward = predictor._context.transition.forecast
 
     class Spy:
-        initial = predictor._transition.initial
-        observe = predictor._transition.observe
-        foresee_path = predictor._transition.foresee_path
+        initial = predictor._context.transition.initial
+        observe = predictor._context.transition.observe
+        foresee_path = predictor._context.transition.foresee_path
 
         def forecast(self, observed, retrieved):
             handed[t] = {name: array[0] for name, array in retrieved._asdict().items()}
             handed[t]["motion"] = observed.motion[0]
             return forward(observed, retrieved)
 
-    predictor._transition = Spy()
+    predictor._context.transition = Spy()
     bank = MemoryBank()
     for t in range(len(episode)):
         action_A = episode.action_TA[t] if np.isfinite(episode.action_TA[t]).all() else None

@@ -6,7 +6,6 @@ Per latent: ``observe`` advances the context and says which memories it wants; w
 Shape suffixes: D = latent size, A = action size, H = horizons, K = memories, S = steps ahead, N = history values.
 """
 
-import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -16,36 +15,29 @@ import numpy as np
 from wm_core.memory.packed import Neighbours
 from wm_core.memory.successors import usable_span_s
 from wm_core.projection import Projection
-from wm_core.se2 import Pose2, turned_std
-from wm_core.se3 import turned_about_z
+from wm_core.se2 import Pose2
 from world_model.errors import ArtifactError, ObservationError
-from world_model.runtime.arrays import RetrievedArrays, nothing_observed
+from world_model.runtime.arrays import nothing_observed
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.blend import Blend
-from world_model.runtime.conditioning import Retrieval, motion_features
-from world_model.runtime.experts import Combined
-from world_model.runtime.foresight import PathTrust
+from world_model.runtime.conditioning import Retrieval
+from world_model.runtime.context import Context, row
+from world_model.runtime.forecaster import Forecaster, Now
 from world_model.runtime.handed_on import Learned
 from world_model.runtime.moment import Moment
-from world_model.runtime.motion import MotionModel, displacement_at, pose_error
+from world_model.runtime.motion import MotionModel
 from world_model.runtime.own_motion import OwnMotion
-from world_model.runtime.panel import Networks, Panel
+from world_model.runtime.panel import Panel
 from world_model.runtime.past import Past, Seen
 from world_model.runtime.prediction import Forecast, Observation, Prediction, is_revisit
 from world_model.runtime.ranges import TrainingRange
 from world_model.runtime.retrieved import (
     Memory,
     MemoryRequest,
-    Present,
-    anticipated_arrays,
-    appearance_arrays,
     count_successors,
     gathered,
-    plain_copies,
-    successor_arrays,
 )
 from world_model.runtime.served import served_transition
-from world_model.runtime.stepping import StepCounter, between_rows
 from world_model.runtime.switches import (
     APPEARANCE,
     CALIBRATION,
@@ -56,6 +48,7 @@ from world_model.runtime.switches import (
     switched_off,
     transition_without,
 )
+from world_model.runtime.way import Way
 
 __all__ = ["Forecast", "Observation", "Prediction", "Predictor", "is_revisit"]
 
@@ -97,14 +90,11 @@ class Predictor:
         # Without a network nothing foresees paths better than the motion model does.
         self._off = switched_off(without) | (frozenset() if artifact.has("transition") else {PATH_FORESIGHT})
         self._manifest = manifest
-        self._transition = (
+        transition = (
             transition_without(artifact, self._off) if use_memory else served_transition(artifact, "without_memory")
         )
-        self._retrieval = Retrieval.from_manifest(manifest.memory)
         self._anticipated_k = top_k or manifest.top_k
         self.horizons_s = tuple(sorted(horizons_s or (manifest.step_s, manifest.horizon_s)))
-        self._reach = max(math.ceil(max(self.horizons_s) / manifest.step_s - 1e-6), 1)
-        self._counter = StepCounter(manifest.step_s)
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
         self._has_network = artifact.has("transition")
         prior = artifact.prior() if use_memory and PRIOR not in self._off else None
@@ -113,8 +103,13 @@ class Predictor:
         self._range = TrainingRange(
             artifact.action_statistics(), mean_D, variance_D if self._has_network else np.full_like(variance_D, np.inf)
         )
-        horizon_1H, history_1N = (self._row(np.array(v)) for v in (self.horizons_s, np.zeros(manifest.history_dim)))
-        self._nothing = nothing_observed(horizon_1H, history_1N)
+        horizon_1H, history_1N = (row(np.array(v)) for v in (self.horizons_s, np.zeros(manifest.history_dim)))
+        nothing = nothing_observed(horizon_1H, history_1N)
+        self._context = Context(transition, self._range, nothing, manifest.step_s, manifest.action_dim)
+        self._forecaster = Forecaster(
+            manifest, self.horizons_s, self._anticipated_k, self._has_network, self._context, self._prior,
+            self._range, self._off,
+        )  # fmt: skip
         self._spans_s = [usable_span_s(horizon_s, manifest.step_s) for horizon_s in self.horizons_s]
         self.successor_counts: Counter[str] = Counter(used=0, outside=0)
         self.reset()
@@ -137,7 +132,8 @@ class Predictor:
             manifest.horizon_s,
             calibrate=CALIBRATION not in self._off,
         )
-        self._trust = PathTrust(self.horizons_s, manifest.step_s)
+        retrieval = Retrieval.from_manifest(manifest.memory)
+        self._way = Way(self.motion, self.horizons_s, manifest.step_s, retrieval, self._off)
         self._gap_s = 0.0
         self._restart()
 
@@ -150,16 +146,11 @@ class Predictor:
         self._panel.restart()
         if self._prior is not None:
             self._prior.restart()
-        self._present = self._nothing._replace(state=self._transition.initial(1))
-        self._before_1C = self._present.state
-        self._counter.reset()
-        self.motion.restart()
-        self._trust.restart()
+        self._context.restart()
+        self._way.restart()
         self._last: Observation | None = None
         self._outside: tuple[str, ...] = ()
-        self._moved_H3: np.ndarray | None = None
         self._appearance: Neighbours | None = None
-        self._std_H3 = self.motion.known_std_H3
 
     def observe(self, observation: Observation, plan_SA: np.ndarray | None = None) -> list[MemoryRequest]:
         """Advance the context by one observation.
@@ -182,17 +173,15 @@ class Predictor:
             self._gap_s = max(elapsed_s, 0.0)
         self._panel.observe(observation.stamp_ns, observation.latent_D, observation.action_A)
         self._outside = self._range.outside(observation.latent_D, observation.action_A)
-        known_future = plan_SA is not None and len(plan_SA) > 0
-        seen = observation.stamp_ns, observation.pose, observation.action_A
-        if self.motion.update(*seen, known_future):
-            self._trust.doubt()
-        self._trust.observe(observation.stamp_ns, observation.pose)
+        self._way.observe(observation, known_future=plan_SA is not None and len(plan_SA) > 0)
         observation = self._limited(observation)
-        self._advance(observation)
+        steps = self._context.advance(observation)
+        if self._prior is not None:
+            self._prior.advance(steps, self._context.present.latent)
         self._last, self._appearance = observation, None
-        self._moved_H3, self._std_H3 = self._expected_motion(plan_SA)
+        self._way.expect(observation, self._context, plan_SA)
         self._keep(observation)
-        return self._requests(observation)
+        return self._way.requests(observation, self._anticipated_k)
 
     def rebase(self, projection: Projection) -> None:
         """Go on in another basis of the latents: what was observed and learned is projected again, forecasts are new.
@@ -224,7 +213,7 @@ class Predictor:
             self._prior.rebase(projection, unit[0], latent_ND)
         latent_D = latent_ND[-1]
         self._last = replace(self._last, latent_D=latent_D)
-        self._present = self._present._replace(latent=self._row(latent_D))
+        self._context.rebase(latent_D)
 
     @property
     def encoder_id(self) -> str:
@@ -248,7 +237,7 @@ class Predictor:
         if observation.code_F is None:
             return
         unknown_H3 = np.full((len(self.horizons_s), 3), np.nan)
-        moved_H3 = unknown_H3 if self._moved_H3 is None else self._moved_H3
+        moved_H3 = unknown_H3 if self._way.moved_H3 is None else self._way.moved_H3
         action_A = np.zeros(self._manifest.action_dim) if observation.action_A is None else observation.action_A
         self._past.add(Seen(observation.stamp_ns, observation.code_F, action_A, moved_H3))
 
@@ -278,7 +267,7 @@ class Predictor:
             variance_D=np.array(manifest.latent_variance),
             encoder_id=manifest.encoder_id,
             pose_std_3=last.pose_std_3,
-            before_1C=self._before_1C,
+            before_1C=self._context.before_1C,
             blend=Blend.untaught() if EVIDENCE in self._off else Blend.of(self._panel.experts, self.horizons_s),
             appearance=self._appearance,
         )
@@ -290,25 +279,6 @@ class Predictor:
     def _longest_gap_s(self) -> float:
         """Return how long the frames may stay away within one context."""
         return max(GAP_STEPS * self._manifest.step_s, min(_GAP_FRAMES * self._gap_s, _LONGEST_GAP_S))
-
-    def _advance(self, observation: Observation) -> None:
-        """Let the context take in an observation, a step at a time: of a slower camera those between are interpolated.
-
-        Of a faster one the newest frame of a step takes the place of the one before.
-        """
-        steps = self._counter.advance(observation.stamp_ns)
-        latent_1D, action_1A = self._row(self._range.latent(observation.latent_D)), self._action_row(observation)
-        last = self._present
-        if self._prior is not None:
-            self._prior.advance(steps, latent_1D)
-        state_1C = self._before_1C if steps == 0 else last.state
-        for step in range(1, steps):
-            part = step / steps
-            between = between_rows(last.latent, latent_1D, part), between_rows(last.action, action_1A, part)
-            state_1C = self._transition.observe(*between, state_1C)
-        self._before_1C = state_1C
-        state_1C = self._transition.observe(latent_1D, action_1A, state_1C)
-        self._present = last._replace(state=state_1C, latent=latent_1D, action=action_1A)
 
     def predict(
         self,
@@ -345,13 +315,8 @@ class Predictor:
         used, outside = count_successors(appearance, self._spans_s)
         self.successor_counts["used"] += used
         self.successor_counts["outside"] += outside
-        latent_HD, base_HD, gate_H = self._forward(anticipated, appearance, history_N, history_count)
-        copies = [self._copies(index, found) for index, found in enumerate(anticipated)]
-        prior_H2D = self._said_by_prior(anticipated, appearance, copies)
-        forecasts = tuple(
-            self._forecast(i, Networks(base_HD[i], latent_HD[i], float(gate_H[i]), prior_H2D[i]), found, copies[i])
-            for i, found in enumerate(anticipated)
-        )
+        now = Now(self._last, self._way, self._panel)
+        forecasts = self._forecaster.forecasts(now, anticipated, appearance, history_N, history_count)
         return Prediction(self._last.stamp_ns, forecasts, self._outside)
 
     def _check(self, observation: Observation) -> None:
@@ -367,161 +332,6 @@ class Predictor:
         if observation.action_A is None or not self._outside:
             return observation
         return replace(observation, action_A=self._range.action(observation.action_A))
-
-    def _expected_motion(self, plan_SA: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray]:
-        """Return the displacement at each horizon, if anything is known of it, and its standard error, [H, 3] each."""
-        known_std_H3, moved_S3 = self.motion.known_std_H3, self.motion.displacements(self._reach, plan_SA)
-        if moved_S3 is None or self._last is None:
-            return None, known_std_H3
-        moved_H3 = displacement_at(moved_S3, self.horizons_s, self._manifest.step_s)
-        said_H3, std_H3 = np.zeros_like(moved_H3), known_std_H3
-        if plan_SA is None and PATH_FORESIGHT not in self._off:
-            said_H3, std_H3 = self._foreseen(moved_H3)
-        own_H3 = pose_error(moved_H3, self._last.pose, self._last.pose_std_3)
-        if CALIBRATION in self._off or self.motion.pose is None:
-            return moved_H3 + said_H3, np.hypot(std_H3, own_H3)
-        return self._trust.expect(self._last.stamp_ns, self.motion.pose, moved_H3, said_H3, std_H3, own_H3)
-
-    def _foreseen(self, moved_H3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return how the path differs from a held action's, and the standard error of that, [H, 3] each.
-
-        The action is held for want of a better guess: the network knows how episodes usually go on, and how surely.
-        """
-        scale_3 = self._retrieval.scale_3
-        motion_1HM = self._motion_features(moved_H3, self.motion.known_std_H3)
-        said_H6 = self._transition.foresee_path(self._present._replace(motion=motion_1HM))[0]
-        return said_H6[:, :3] * scale_3, said_H6[:, 3:] * scale_3
-
-    def _requests(self, observation: Observation) -> list[MemoryRequest]:
-        present = self.motion.pose
-        if present is None or self._moved_H3 is None:
-            return []
-        retrieval, rotation, measured = self._retrieval, observation.orientation, observation.pose
-
-        def request(horizon_s: float, pose: Pose2, latent_D: np.ndarray | None, k: int) -> MemoryRequest:
-            return MemoryRequest(
-                horizon_s=horizon_s,
-                pose=pose,
-                latent_D=latent_D,
-                rank="pose" if latent_D is None else "latent",
-                radius_m=retrieval.radius_m,
-                yaw_tolerance_rad=retrieval.yaw_tolerance_rad,
-                yaw_weight_m=retrieval.yaw_weight_m,
-                k=k,
-                exclude_recent_s=retrieval.exclude_recent_s,
-                stamp_ns=observation.stamp_ns,
-                successors=latent_D is not None,
-                # On its way the robot turns; how it is tilted is what is known of its tilt there.
-                orientation=None
-                if rotation is None or measured is None
-                else turned_about_z(rotation, pose.yaw - measured.yaw),
-            )
-
-        expected = [present.moved(moved_3) for moved_3 in self._moved_H3]
-        anticipated = [request(h, pose, None, self._anticipated_k) for h, pose in zip(self.horizons_s, expected)]
-        return [*anticipated, request(0.0, present, observation.latent_D, retrieval.appearance_k)]
-
-    def _expected_pose(self, index: int) -> Pose2 | None:
-        present = self.motion.pose
-        return None if present is None or self._moved_H3 is None else present.moved(self._moved_H3[index])
-
-    def _forward(
-        self,
-        anticipated: list[Neighbours],
-        appearance: Neighbours,
-        history_N: np.ndarray | None,
-        history_count: int,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        observed = self._present._replace(motion=self._motion_features(self._moved_H3, self._std_H3))
-        if history_N is not None and history_count > 0:
-            observed = observed._replace(
-                history=self._row(history_N), history_count=np.array([history_count], np.int64)
-            )
-        if not self._has_network:
-            assert self._last is not None
-            held_HD = np.repeat(self._last.latent_D[None], len(self.horizons_s), axis=0)
-            return held_HD, held_HD, np.zeros(len(self.horizons_s))
-        latent_1HD, base_1HD, gate_1H = self._transition.forecast(observed, self._retrieved(anticipated, appearance))
-        return latent_1HD[0], base_1HD[0], gate_1H[0]
-
-    def _motion_features(self, moved_H3: np.ndarray | None, std_H3: np.ndarray) -> np.ndarray:
-        if moved_H3 is None:
-            moved_H3 = np.full((len(self.horizons_s), 3), np.nan)
-        return motion_features(moved_H3, std_H3, self._retrieval)[None]
-
-    def _retrieved(self, anticipated: list[Neighbours], appearance: Neighbours) -> RetrievedArrays:
-        last = self._last
-        assert last is not None
-        present = Present(last.stamp_ns, self.motion.pose, last.action_A)
-        size, retrieval, width = self._manifest.z_dim, self._retrieval, self._retrieval.appearance_k
-        expected = [self._expected_pose(row) for row in range(len(anticipated))]
-        arrays = anticipated_arrays(anticipated, expected, present, self._anticipated_k, size, retrieval)
-        arrays |= appearance_arrays(appearance, present, width, size, retrieval)
-        arrays |= successor_arrays(appearance, present, self.horizons_s, self._manifest.step_s, width, size)
-        for name in ("anticipated_latent", "appearance_latent", "successor_latent"):
-            arrays[name] = self._range.latent(arrays[name])
-        return RetrievedArrays(**arrays)
-
-    def _copies(self, index: int, found: Neighbours) -> np.ndarray | None:
-        """Return the plain copies of the memories of one horizon, [M, D]; ``None`` without any."""
-        pose = self._expected_pose(index)
-        if not len(found) or pose is None or EVIDENCE in self._off:
-            return None
-        return plain_copies(found, pose, self._std_H3[index], self._retrieval)
-
-    def _said_by_prior(
-        self, anticipated: list[Neighbours], appearance: Neighbours, copies: Sequence[np.ndarray | None]
-    ) -> Sequence[np.ndarray | None]:
-        """Return what the prior says of each horizon, without memories and with them, [2, D]; ``None`` without one."""
-        if self._prior is None or self._last is None or not self._prior.speaks:
-            return [None] * len(copies)
-        observed = self._present._replace(motion=self._motion_features(self._moved_H3, self._std_H3))
-        held_D = self._last.latent_D
-        copied_HD = np.stack([held_D if copies_MD is None else copies_MD[0] for copies_MD in copies])
-        with_HD, without_HD, _ = self._prior.forecast(observed, self._retrieved(anticipated, appearance), copied_HD)
-        return list(np.stack([without_HD, with_HD], axis=1))
-
-    def _forecast(self, index: int, networks: Networks, found: Neighbours, copies_MD: np.ndarray | None) -> Forecast:
-        last = self._last
-        assert last is not None
-        pose = self._expected_pose(index)
-        poses = tuple(Pose2(*pose_4) for pose_4 in found.pose_K4.tolist())
-        revisit = pose is not None and is_revisit(pose, poses)
-        latent_D, base_D = networks.with_D, networks.without_D
-        networks = replace(networks, gate=networks.gate if len(found) else 0.0)
-        if not self._has_network and revisit and copies_MD is not None:
-            # Where the robot was before, the first guess is what it saw there.
-            networks = replace(networks, with_D=copies_MD[0], gate=1.0)
-        if EVIDENCE in self._off:
-            combined = Combined(latent_D, base_D, last.latent_D, networks.gate)
-        else:
-            moved_3 = None if self._moved_H3 is None else self._moved_H3[index]
-            combined = self._panel.combine(index, networks, moved_3, copies_MD, revisit)
-        return Forecast(
-            horizon_s=self.horizons_s[index],
-            latent_D=combined.latent_D,
-            network_D=latent_D if networks.prior_2D is None else networks.prior_2D[1],
-            copied_D=None if copies_MD is None else copies_MD[0],
-            without_memory_D=combined.without_memory_D,
-            network_without_D=base_D if networks.prior_2D is None else networks.prior_2D[0],
-            mean_D=self._panel.usual,
-            ridge_D=combined.ridge_D,
-            persistence_D=last.latent_D,
-            gate=combined.gate,
-            memory_ids=tuple(found.id_K.tolist()),
-            memory_poses=poses,
-            pose=pose,
-            revisit=revisit,
-            pose_std_3=None if pose is None else turned_std(self._std_H3[index], pose.yaw),
-        )
-
-    def _row(self, values_D: np.ndarray) -> np.ndarray:
-        return np.array(values_D, np.float32)[None]
-
-    def _action_row(self, observation: Observation) -> np.ndarray:
-        # NaN tells the transition that the action is not known.
-        unknown_A = np.full(self._manifest.action_dim, np.nan, np.float32)
-        return self._row(unknown_A if observation.action_A is None else observation.action_A)
 
     def _warm_up(self) -> None:
         """Run a few dummy steps, so that the first real one is not slowed down by compilation."""
