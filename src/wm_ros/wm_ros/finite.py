@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rclpy.publisher import Publisher
 
 MAY_BE_UNKNOWN: Mapping[str, frozenset[str]] = {
     "LatentState": frozenset({"pose_std"}),
@@ -87,3 +88,24 @@ def _all_within(values: Any, largest: float, may_be_nan: bool) -> bool:
         return bool(np.isfinite(array).all())
     is_good_N = np.abs(array) <= largest
     return bool((is_good_N | np.isnan(array) if may_be_nan else is_good_N).all())
+
+
+if TYPE_CHECKING:
+    _Publisher = Publisher[Any]
+else:
+    # Humble's takes no type.
+    _Publisher = Publisher
+
+
+class FinitePublisher(_Publisher):
+    """A publisher that keeps back a message with a number that is not finite, and tells its node."""
+
+    refuse: Callable[[str], None] | None = None
+
+    def publish(self, msg: Any) -> None:
+        """Publishes a message, unless it holds a number that is not finite or its node is being shut."""
+        field = "" if isinstance(msg, bytes) else non_finite_field(msg)
+        if field and self.refuse is not None:
+            self.refuse(f"{self.topic_name}: {field}")
+            return
+        super().publish(msg)

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lifecycle_msgs.msg import State
-from rclpy.action.server import ActionServer
 from rclpy.clock import Clock, ClockType
 from rclpy.guard_condition import GuardCondition
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.publisher import Publisher
-from rosgraph_msgs.msg import Clock as ClockMsg
 
 from wm_core.errors import CoreError
 from wm_ros import qos
-from wm_ros.bounded import NO_LIMITS, bound_actions, bound_client, bound_service, bound_subscription, refusing
-from wm_ros.dispatcher import answering, executing
-from wm_ros.errors import ConfigurationError, MessageError
+from wm_ros.entities import NotedEntities
+from wm_ros.errors import ConfigurationError
 from wm_ros.faults import FaultCounter
-from wm_ros.finite import non_finite_field
 from wm_ros.health import Health
 from wm_ros.live_params import follow_params
 from wm_ros.params import declare_params, param
@@ -52,28 +47,7 @@ class ManagedParams:
 ParamsT = TypeVar("ParamsT", bound=ManagedParams)
 
 
-if TYPE_CHECKING:
-    _Publisher = Publisher[Any]
-else:
-    # Humble's takes no type.
-    _Publisher = Publisher
-
-
-class FinitePublisher(_Publisher):
-    """A publisher that keeps back a message with a number that is not finite, and tells its node."""
-
-    refuse: Callable[[str], None] | None = None
-
-    def publish(self, msg: Any) -> None:
-        """Publishes a message, unless it holds a number that is not finite or its node is being shut."""
-        field = "" if isinstance(msg, bytes) else non_finite_field(msg)
-        if field and self.refuse is not None:
-            self.refuse(f"{self.topic_name}: {field}")
-            return
-        super().publish(msg)
-
-
-class ManagedNode(LifecycleNode, Generic[ParamsT]):
+class ManagedNode(NotedEntities, Generic[ParamsT]):
     """A node that is configured, activated, deactivated and cleaned up, by itself or by a lifecycle manager.
 
     A subclass provides ``prepare`` (what takes long and makes nothing of ROS), ``configure`` (publishers and clients),
@@ -96,7 +70,6 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
     """
 
     refusal: BaseException | None = None
-    _created: list[Callable[[], object]] | None = None
     # A node whose parameters are refused is destroyed all the same.
     _builder: ThreadPoolExecutor | None = None
     _is_configured = False
@@ -104,7 +77,7 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
     def __init__(self, name: str, params: type[ParamsT], **node_options: Any) -> None:
         super().__init__(name, **node_options)
         self._params: ParamsT = declare_params(self, params)
-        self._heartbeat = super().create_publisher(State, "~/heartbeat", qos.HEARTBEAT)
+        self._heartbeat = LifecycleNode.create_publisher(self, State, "~/heartbeat", qos.HEARTBEAT)
         self._health = Health(self, on_report=self._beat)
         self._health.pause()
         self._health.gauge("lifecycle", "unconfigured")
@@ -325,7 +298,7 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
             self.destroy_timer(timer)
             self._begin_anew()
 
-        timer = super().create_timer(wait_s, begin, clock=steady)
+        timer = LifecycleNode.create_timer(self, wait_s, begin, clock=steady)
 
     def _begin_anew(self) -> None:
         """Prepares on a thread, so that nobody waits for it, and goes on with the executor."""
@@ -334,7 +307,7 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
     def _prepare_then(self, why: str, go_on: Callable[[Future[None]], None]) -> None:
         """Prepares on a thread, then calls on the executor."""
         self._builder = ThreadPoolExecutor(1, thread_name_prefix=f"{self.get_name()}-{why}")
-        guard = super().create_guard_condition(lambda: ready(guard))
+        guard = LifecycleNode.create_guard_condition(self, lambda: ready(guard))
         prepared = self._builder.submit(self.prepare)
 
         def ready(guard: GuardCondition) -> None:
@@ -354,77 +327,3 @@ class ManagedNode(LifecycleNode, Generic[ParamsT]):
                 return
         self._health.fault(f"cannot be made anew: {clipped(self._failure)}")
         self.restart(max(self._faults.next_wait_s(), 1.0))
-
-    # ---------------------------------------------------------------- entities
-
-    def _noted(self, entity: Any, destroy: Callable[[Any], object]) -> Any:
-        if self._created is not None:
-            self._created.append(lambda: destroy(entity))
-        return entity
-
-    def create_publisher(self, msg_type: Any, *args: Any, **kwargs: Any) -> Any:
-        """As ``Node.create_publisher``; what is published is looked at for numbers that are not finite."""
-        if self._created is None:
-            return super().create_publisher(msg_type, *args, **kwargs)
-        publisher: Any = super().create_publisher(msg_type, *args, publisher_class=FinitePublisher, **kwargs)
-        publisher.refuse = self._refuse
-        return self._noted(publisher, self.destroy_publisher)
-
-    def _refuse(self, what: str) -> None:
-        self._health.drop("not-finite-output", f"{what} is not finite; not published")
-
-    def create_subscription(self, msg_type: Any, *args: Any, **kwargs: Any) -> Any:
-        """As ``Node.create_subscription``; what is too large is dropped and named before it is converted."""
-        subscription = super().create_subscription(msg_type, *args, **kwargs)
-        if not subscription.raw:
-            bound_subscription(subscription, self._drop_large)
-        # The clock's is the node's own, however late it is switched on.
-        return subscription if msg_type is ClockMsg else self._noted(subscription, self.destroy_subscription)
-
-    def create_client(self, *args: Any, **kwargs: Any) -> Any:
-        """As ``Node.create_client``; an answer that is too large comes as a refusal."""
-        client = bound_client(super().create_client(*args, **kwargs), self._drop_large)
-        return self._noted(client, self.destroy_client)
-
-    def create_service(
-        self, srv_type: Any, srv_name: str, callback: Any, *, most_of: Mapping[str, int] = NO_LIMITS, **kwargs: Any
-    ) -> Any:
-        """As ``Node.create_service``; it answers even where its callback fails, and refuses what is too large.
-
-        Args:
-            srv_type: Of the service.
-            srv_name: Of the service.
-            callback: Takes request and response, returns the response or a coroutine of it.
-            most_of: {field of a request: how many elements it may have}, looked at before the request is converted.
-            **kwargs: As for ``Node.create_service``.
-        """
-        callback = answering(self, refusing(callback, self._drop_large))
-        service = bound_service(super().create_service(srv_type, srv_name, callback, **kwargs), most_of)
-        return self._noted(service, self.destroy_service)
-
-    def _drop_large(self, error: MessageError) -> None:
-        self._health.drop(error.reason, str(error))
-
-    def create_action_server(self, action_type: Any, name: str, execute: Any, **kwargs: Any) -> Any:
-        """Returns an ``rclpy.action.ActionServer``; a goal ends with a result even where its callback fails.
-
-        Made in ``configure`` it can still tell those whose goals ``deactivate`` ends. Once made, it has to refuse goals
-        itself while the node is not active.
-
-        Args:
-            action_type: Of the action.
-            name: Of the action.
-            execute: Takes a goal's handle, returns the result or a coroutine of it.
-            **kwargs: As for ``rclpy.action.ActionServer``.
-        """
-        callback = executing(self, action_type.Result, execute)
-        server = bound_actions(ActionServer(self, action_type, name, callback, **kwargs), self._drop_large)
-        return self._noted(server, ActionServer.destroy)
-
-    def create_timer(self, *args: Any, **kwargs: Any) -> Any:
-        """As ``Node.create_timer``."""
-        return self._noted(super().create_timer(*args, **kwargs), self.destroy_timer)
-
-    def create_guard_condition(self, *args: Any, **kwargs: Any) -> Any:
-        """As ``Node.create_guard_condition``."""
-        return self._noted(super().create_guard_condition(*args, **kwargs), self.destroy_guard_condition)
