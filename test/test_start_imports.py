@@ -40,6 +40,14 @@ def test_a_node_that_runs_the_shipped_artifact_needs_no_torch(made, tmp_path):
     assert imported(f"import rclpy; rclpy.init(args={arguments})\n{MADE[made]}", NEVER) == "[]"
 
 
+@pytest.mark.parametrize("name", [module.removesuffix(".node") for module in FURTHER if module.endswith(".node")])
+def test_a_process_looks_for_no_garbage_in_what_it_imports(name):
+    stub = f"stub = types.ModuleType('{name}.node'); stub.main = lambda: print(gc.isenabled(), flush=True) or exit(0)"
+    code = f"import gc, sys, types; {stub}; sys.modules[stub.__name__] = stub; import {name}_node; {name}_node.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def imported(code: str, names: list[str]) -> str:
     # It ends at once: what a node's threads do as the interpreter goes is not asked here.
     code = f"{code}\nimport os, sys; print([name for name in {names} if name in sys.modules], flush=True); os._exit(0)"

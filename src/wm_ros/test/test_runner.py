@@ -54,6 +54,35 @@ def test_signals_end_it_cleanly_however_often(words, number):
     assert (process.returncode, output, errors) == (0, "", "")
 
 
+COLLECTED = """
+import gc
+from rclpy.node import Node
+from wm_ros import run_node
+
+class Tested(Node):
+    def __init__(self):
+        super().__init__("tested")
+        print(gc.isenabled())
+        self.create_timer(0.01, self.tell)
+
+    def tell(self):
+        print(gc.isenabled(), gc.get_freeze_count() > 10_000)
+        self.context.try_shutdown()
+
+code = run_node(Tested)
+print(gc.isenabled())
+raise SystemExit(code)
+"""
+
+
+@pytest.mark.slow
+def test_garbage_is_looked_for_once_the_nodes_are_made():
+    environment = {"ROS_DOMAIN_ID": str(own_domain_id()), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    command = [sys.executable, "-c", COLLECTED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+    assert done.stdout.splitlines() == ["False", "True True", "True"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "line"),

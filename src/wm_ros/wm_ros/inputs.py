@@ -101,9 +101,9 @@ class TypedInput:
         self._node, self._health, self._name, self._callback = node, health, name, callback
         self._remap, self._heard_s = topic, -math.inf
         self._topic, self._source, self._kinds = node.resolve_topic_name(topic), source, kinds
-        self._settled, self._looks, self._subscriptions = False, 0, list[Any]()
+        self._settled, self._taken, self._looks, self._subscriptions = False, "", 0, list[Any]()
         self._listen(next(iter(kinds.values())) if source == AUTO else kinds[source])
-        self._finder = node.create_timer(_LOOK_AGAIN_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._finder = node.create_timer(_LOOK_AGAIN_S, self._on_finder, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
     def kind(self) -> str:
@@ -140,11 +140,9 @@ class TypedInput:
         if kind != self._kind or (self._source == AUTO and self._is_tie()):
             return False
         self._settled = True
-        self._finder.cancel()
         self._health.degrade(f"{self._name}_source", None)
-        text = f"{kind} on {self._where(kind)}, {'found' if self._source == AUTO else 'as configured'}"
-        self._health.gauge(f"{self._name}_source", text)
-        self._node.get_logger().info(f"{self._name}: {text}")
+        self._taken = f"{kind} on {self._where(kind)}, {'found' if self._source == AUTO else 'as configured'}"
+        self._health.gauge(f"{self._name}_source", self._taken)
         return True
 
     def _on_offer(self, topic: str) -> set[str]:
@@ -160,8 +158,20 @@ class TypedInput:
     def _wants(self, text: str | None) -> None:
         self._health.degrade(f"{self._name}_source", text)
 
+    def _on_finder(self) -> None:
+        """Looks for who publishes, until the first message came; then says what was taken.
+
+        Not at once: a process's first line in the log takes tens of milliseconds, as rclpy looks for its caller in
+        all modules, and the first frame comes with the first pose.
+        """
+        if not self._settled:
+            self._look()
+            return
+        self._finder.cancel()
+        self._node.get_logger().info(f"{self._name}: {self._taken}")
+
     def _look(self) -> None:
-        """Looks who publishes what, until the first message came."""
+        """Looks who publishes what."""
         self._looks += 1
         offered = self._on_offer(self._where(self._kind))
         if self._source != AUTO:

@@ -19,6 +19,7 @@ from wm_ros.dispatcher import dispatching_executor
 from wm_ros.errors import ConfigurationError
 from wm_ros.help_text import help_text
 from wm_ros.kept_room import keep_room
+from wm_ros.message_support import import_message_support
 from wm_ros.security import check_security, is_enforced
 from wm_ros.shared_memory import clean_shared_memory
 
@@ -71,6 +72,7 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
         signal.signal(number, lambda *_: None)
     try:
         check_security(os.environ)
+        import_message_support()
         clean_shared_memory()
         keep_room()
         rclpy.init(args=list(args) if args is not None else None)
@@ -91,13 +93,15 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
 def _serve(factory: Callable[[], Sequence[Node]], executor: Executor) -> None:
     """Makes the nodes and spins them until the context ends."""
     nodes: Sequence[Node] = []
+    # What is made now lives as long as the process: it is not looked through for garbage, neither while it is made nor
+    # each time that a large message is read.
+    gc.disable()
     try:
         nodes = _make(factory)
         for node in nodes:
             executor.add_node(node)
-        # What lives as long as the process need not be looked through each time that a large message is read.
-        gc.collect()
         gc.freeze()
+        gc.enable()
         executor.spin()
     except ExternalShutdownException:
         pass
@@ -106,6 +110,7 @@ def _serve(factory: Callable[[], Sequence[Node]], executor: Executor) -> None:
         if rclpy.ok():
             raise
     finally:
+        gc.enable()
         for node in nodes:
             node.destroy_node()
     _raise_refusal(nodes)
