@@ -10,6 +10,18 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 ROOMS = {
+    "policy_runner": [
+        ["chunks", "goals", "latency", "stalled"],
+        ["following", "policies"],
+        ["drives", "execution"],
+        ["nearest_drive", "job"],
+        ["estimate", "exported"],
+        ["choice", "situation"],
+        ["params"],
+        ["inference", "messages"],
+        ["accepting"],
+        ["node"],
+    ],
     "spatial_memory": [
         ["settings", "model"],
         ["drawing", "geometry"],

@@ -150,24 +150,6 @@ class Estimate:
 
     # ---------------------------------------------------------------- what is said
 
-    @property
-    def last(self) -> tuple[int, np.ndarray] | None:
-        """Stamp [ns] of the newest pose and where the robot then was; None: there is none."""
-        return None if self._stamp_ns is None else (self._stamp_ns, self._state_5[:3].copy())
-
-    @property
-    def speed_m_s(self) -> float:
-        """Forward speed at the newest pose [m/s]; NaN: not known."""
-        return math.nan if self._stamp_ns is None else float(self._state_5[3])
-
-    @property
-    def velocity_2(self) -> np.ndarray:
-        """Velocity in the map at the newest pose [m/s]; NaN: not known."""
-        if self._stamp_ns is None:
-            return np.full(2, np.nan)
-        yaw, speed = self._state_5[2:4].tolist()
-        return np.array([speed * math.cos(yaw), speed * math.sin(yaw)])
-
     def at(self, time_ns: int, planned: Sequence[tuple[int, np.ndarray]] = ()) -> np.ndarray | None:
         """Return where the robot is at a time not before the newest pose [ns], [3]; None: not known.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from policy_runner.execution import Execution, Outcome, Step
 from policy_runner.goals import Goal
 from policy_runner.params import ACKERMANN, ARRAY, TRAJECTORY, TWIST, PolicyRunnerParams
 from policy_runner.policies import Frame
+from policy_runner.situation import Seen
 from wm_core.se2 import Pose2
 from wm_core.se3 import yaw_of
 from wm_interfaces.action import ExecutePolicy
@@ -100,23 +100,6 @@ class Output:
         msg = self.message()
         msg.header.stamp, msg.header.frame_id = stamp_msg(stamp_ns), self._params.output_frame
         return msg
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What one ``latent/state`` tells.
-
-    Attributes:
-        frame: The frame.
-        place: Where, with its height; None: not known.
-        frame_id: Frame of the place.
-        std_3: Standard errors of the pose: x, y [m], yaw [rad], NaN where not told; None: none is.
-    """
-
-    frame: Frame
-    place: Pose2 | None
-    frame_id: str
-    std_3: np.ndarray | None = None
 
 
 def seen_from_msg(msg: LatentState, action_dim: int) -> Seen:

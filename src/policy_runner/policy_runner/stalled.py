@@ -51,11 +51,6 @@ class Stalled:
         self._poses: deque[tuple[int, np.ndarray]] = deque()
         self._held: tuple[int, np.ndarray, float] | None = None
 
-    @property
-    def is_held(self) -> bool:
-        """Whether the robot is getting free."""
-        return self._held is not None
-
     def see(self, stamp_ns: int, pose_3: np.ndarray, told_m_s: float, left_m: float) -> float:
         """Return how far to the left of its way the robot is to face [rad]; 0: as it would without.
 

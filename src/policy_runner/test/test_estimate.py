@@ -80,7 +80,7 @@ def test_time_that_goes_back_or_far_ahead_begins_anew(stamp_ns):
     estimate = Estimate()
     estimate.measured(0, np.array([1.0, 2.0, 0.5]))
     assert estimate.measured(stamp_ns, np.array([3.0, 2.0, 0.5])) == pytest.approx([3.0, 2.0, 0.5])
-    assert estimate.last[0] == stamp_ns
+    assert estimate.at(stamp_ns) == pytest.approx([3.0, 2.0, 0.5])
 
 
 def test_a_robot_that_is_found_elsewhere_is_there():
@@ -104,9 +104,6 @@ def test_what_a_pose_tells_of_itself_counts():
 def test_nothing_is_known_before_a_pose_or_long_after_it():
     estimate = Estimate()
     assert estimate.at(0) is None
-    assert estimate.last is None
-    assert math.isnan(estimate.speed_m_s)
-    assert np.isnan(estimate.velocity_2).all()
     estimate.measured(0, np.zeros(3))
     assert estimate.at(2 * S) is None
 

@@ -31,12 +31,12 @@ def test_more_sub_goals_than_anybody_needs_are_refused_before_they_are_read(make
 
 
 def test_a_picture_that_nobody_answers_about_ends_its_goal(make_world, monkeypatch):
-    monkeypatch.setattr("policy_runner.node._ANSWER_S", 0.3)
+    monkeypatch.setattr("policy_runner.accepting.node.ANSWER_S", 0.3)
     world = make_world()
 
     deaf = Node("deaf")  # nobody spins it
     deaf.create_service(EncodeImage, "/latent_publisher/encode", lambda _, response: response)
-    world.until(world.node._encode.service_is_ready)
+    world.until(world.node._reception.encode.service_is_ready)
     answer = world.run(goal_image=Image(width=2, height=2, step=6, encoding="rgb8", data=bytes(12)))
     assert (answer.result.name, "no answer" in answer.result.message) == ("NOT_RECOGNISED", True), answer.result
     deaf.destroy_node()
@@ -51,7 +51,7 @@ def test_an_answer_that_cannot_be_is_no_fault_of_the_runner(make_world, latent):
         return response
 
     world.on_executor(lambda: world.peer.create_service(EncodeImage, "/latent_publisher/encode", encode))
-    world.until(world.node._encode.service_is_ready)
+    world.until(world.node._reception.encode.service_is_ready)
     answer = world.run(goal_image=Image(width=2, height=2, step=6, encoding="rgb8", data=bytes(12)))
     assert (answer.result.name, "cannot be used" in answer.result.message) == ("NOT_RECOGNISED", True), answer.result
     assert world.node._health.counted("faults") == 0

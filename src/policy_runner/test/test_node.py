@@ -168,7 +168,7 @@ def test_what_cannot_be_executed_is_refused_by_name(make_world):
         answer = world.run(**goal)
         assert (answer.status, answer.result.name) == (GoalStatus.STATUS_ABORTED, "REFUSED"), goal
         assert answer.result.message
-    world.until(lambda: world.on_executor(lambda: world.node._seen is not None))
+    world.until(lambda: world.on_executor(lambda: world.node._situation.seen is not None))
     answer = world.run(sub_goals=[pose_goal(1.0, 0.0, frame="elsewhere")])
     assert "elsewhere" in answer.result.message
     assert not world.commands

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from policy_runner.chunks import Chunk
+from policy_runner.inference.worker import InferenceWorker
 from policy_runner.policies import HoldLastAction, Observation, PolicyError
-from policy_runner.worker import InferenceWorker
 
 QUESTION = Observation(7, np.zeros(2), action_A=np.array([0.3, 0.1]))
 

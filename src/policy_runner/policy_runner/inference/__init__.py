@@ -1,0 +1,1 @@
+"""Asking the policy ahead of time, on a thread of its own."""

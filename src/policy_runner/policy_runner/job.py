@@ -1,0 +1,52 @@
+"""One goal on its way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from policy_runner.execution import Execution
+from policy_runner.goals import Goal
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """What is asked for.
+
+    Attributes:
+        goal: Where to.
+        instruction: In words; empty: none.
+        goal_latent_D: What is to be seen at the goal; None: anything.
+        time_limit_s: How long at most [s].
+        is_open_ended: Whether no place is asked for: then the end of its time is no failure.
+    """
+
+    goal: Goal
+    instruction: str = ""
+    goal_latent_D: np.ndarray | None = None
+    time_limit_s: float = math.inf
+    is_open_ended: bool = True
+
+
+@dataclass(eq=False)
+class Job:
+    """A wish that is being executed.
+
+    Attributes:
+        execution: How it is done.
+        wish: What was asked for.
+        begin_ns: Since when [ns].
+        done: A future of its outcome.
+        handle: Of the action; None: nobody asked, it is only proposed for.
+        message: What there is to say of its end.
+    """
+
+    execution: Execution
+    wish: Wish
+    begin_ns: int
+    done: Any
+    handle: Any = None
+    message: str = ""
