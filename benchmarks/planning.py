@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.planning_drives import KINDS, METHODS, TASKS
 from benchmarks.planning_figures import summarised
 from benchmarks.planning_methods import METHODS as WITHOUT_POLICIES
+from benchmarks.planning_policies import POLICIES
 from benchmarks.planning_store import Store, StoreError, by_task
 from benchmarks.planning_work import Asked, learn, ordered, work
 
@@ -57,7 +58,7 @@ def figures(store: Store, options: argparse.Namespace) -> tuple[dict[str, Any], 
 
 
 def _policies(options: argparse.Namespace) -> Iterator[tuple[str, Path]]:
-    for name in ("policy", "policy_without_memory"):
+    for name in (each.name for each in POLICIES):
         folder = getattr(options, name)
         if folder is not None:
             yield name, folder.resolve()
@@ -83,8 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(WITHOUT_POLICIES))
     parser.add_argument("--training-drives", type=int, default=12, help="for what learns by imitation")
-    parser.add_argument("--policy", type=Path, help="exported policy that method policy drives with")
-    parser.add_argument("--policy-without-memory", type=Path, help="and method policy_without_memory")
+    for each in POLICIES:
+        option = f"--{each.name.replace('_', '-')}"
+        parser.add_argument(option, type=Path, help=f"exported policy that method {each.name} drives with")
     parser.add_argument("--jobs", type=int, default=1, help="processes that drive at a time")
     parser.add_argument("--shard", type=_shard, default=(0, 1), help="NUMBER/COUNT: every COUNTth drive from NUMBER on")
     parser.add_argument("--within", type=float, help="begin no drive after so many seconds; 0: only sum up")

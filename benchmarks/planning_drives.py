@@ -13,10 +13,10 @@ from latent_planner.goals import GoalError
 
 from benchmarks.planning_methods import METHODS as PLAIN
 from benchmarks.planning_methods import SIDE, STEP_S, Lap, Method, Robot, Sight
-from benchmarks.planning_policies import ByPolicy, ByPolicyWithoutMemory
+from benchmarks.planning_policies import POLICIES
 from wm_sim import DEFAULT_CHANGES, STILL, Changes, Simulation, Task, make_building, make_task
 
-METHODS: dict[str, type[Method]] = PLAIN | {each.name: each for each in (ByPolicy, ByPolicyWithoutMemory)}
+METHODS: dict[str, type[Method]] = PLAIN | {each.name: each for each in POLICIES}
 TASKS = ("reach_image", "follow_route", "return_to_start")
 KINDS: dict[str, Changes] = {"still": STILL, "with changes": DEFAULT_CHANGES}
 _ANOTHER_RUN, _TASKS_OF_A_BUILDING = 500, 1000

@@ -73,3 +73,18 @@ class ByPolicyWithoutMemory(ByPolicy):
     """The same policy, cloned without memory."""
 
     name = "policy_without_memory"
+
+
+class ByPolicyOfImagined(ByPolicy):
+    """The same policy, cloned on imagined drives as well."""
+
+    name = "policy_imagined"
+
+
+class ByPolicyOfFiltered(ByPolicy):
+    """The same policy, cloned on those imagined drives as well that are expected to be imagined best."""
+
+    name = "policy_imagined_filtered"
+
+
+POLICIES = (ByPolicy, ByPolicyWithoutMemory, ByPolicyOfImagined, ByPolicyOfFiltered)

@@ -166,6 +166,13 @@ def test_statistics_and_ranges_come_back():
         Statistics.from_json({"mean": [0.0], "std": [0.0]})
 
 
+def test_what_was_never_known_is_left_as_it_is():
+    """As of memories, where no drive came by twice."""
+    statistics = Statistics.of(np.array([[1.0, np.nan], [3.0, np.nan]]))
+    assert statistics.apply(np.array([[2.0, 0.5], [3.0, np.nan]])).tolist() == [[0.0, 0.5], [1.0, 0.0]]
+    assert Statistics.from_json(statistics.to_json()).std_X.tolist() == [1.0, 1.0]
+
+
 class _Doubled(torch.nn.Module):
     def forward(self, forecast: torch.Tensor) -> torch.Tensor:
         return forecast[:, :2].unsqueeze(1).repeat(1, 4, 1)

@@ -19,6 +19,7 @@ from wm_policy.evaluation.compare import PolicyEvaluation, compare, learn_from
 from wm_policy.evaluation.scores import METRICS
 from wm_policy.training.config import PolicyConfig
 from world_model.commands.common import add_set, described, guarded
+from world_model.errors import ConfigError
 from world_model.typed_config import parse_overrides, read_config
 
 
@@ -32,6 +33,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "scripts/evaluate p
     parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of each simulated episode")
     parser.add_argument("--seeds", type=int, default=defaults.seeds, help="runs of everything that is learned")
     parser.add_argument("--history", action="store_true", help="one more policy, which reads the visual history")
+    parser.add_argument(
+        "--imagined", type=int, default=0, help="more policies, which learn from so many imagined drives for each real"
+    )
+    parser.add_argument(
+        "--imagined-filter", type=float, default=1.0, metavar="SHARE",
+        help="and one that learns from this share of them: what is expected to be imagined best",
+    )  # fmt: skip
     parser.add_argument("--run", type=Path, help="keep checkpoints here; a comparison that was killed goes on")
     add_set(parser)
     options = parser.parse_args(arguments)
@@ -40,6 +48,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "scripts/evaluate p
 
 def _evaluate(options: argparse.Namespace) -> None:
     console = Console(highlight=False, width=160)
+    if options.imagined < 0 or not 0.0 < options.imagined_filter <= 1.0:
+        raise ConfigError(
+            f"--imagined is {options.imagined} and --imagined-filter {options.imagined_filter}, expected 0 or more and"
+            " a share above 0"
+        )
     config = read_config(PolicyConfig, None, parse_overrides(options.set))
     every: dict[str, Any] = {}
     say = partial(console.print, markup=False)
@@ -47,7 +60,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         asked = PolicyEvaluation(
             data="", train=options.train, seconds=options.seconds, seeds=options.seeds, config=config,
             # Trained once, whatever it is judged on.
-            history=options.history, run=options.run or Path(folder),
+            run=options.run or Path(folder), history=options.history,
+            imagined=options.imagined, imagined_keep=options.imagined_filter,
         )  # fmt: skip
         train = learn_from(asked, say)
         for data in options.data:
@@ -65,7 +79,7 @@ def table(data: str, result: dict[str, Any]) -> Table:
         made.add_column(column, justify="right" if column else "left")
     for name in result[METRICS[0]]:
         made.add_row(name, *(_number(result[metric][name]) for metric in METRICS))
-    for name in ("with_memory/without", "with_memory/hold_last_action"):
+    for name in ("with_memory/without", "with_memory/hold_last_action", "with_imagined/with_memory"):
         cells = [result["intervals"][metric].get(name, {}) for metric in METRICS]
         made.add_row(name, *(f"{c['ratio']:.2f} ({c['low']:.2f}-{c['high']:.2f})" if c else "" for c in cells))
     return made

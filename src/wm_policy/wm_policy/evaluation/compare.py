@@ -19,6 +19,7 @@ from wm_policy.evaluation.scores import summary
 from wm_policy.runtime.observer import ObserverSettings
 from wm_policy.training.config import PolicyConfig
 from wm_policy.training.fit import Trained, columns_of, fit, measure, model_config
+from wm_policy.training.imagined import Disturbance, ImaginedSamples, imagined_samples
 from wm_policy.training.samples import SampleOptions, Samples, samples_of
 from world_model.data.encoding import encode_episode
 from world_model.data.episodes import Episode
@@ -44,6 +45,8 @@ class PolicyEvaluation:
         seeds: Runs of everything that is learned.
         config: Of the policy.
         history: Train the policy with the visual history as well.
+        imagined: Train the policy with so many imagined drives beside each recorded one as well; 0: not.
+        imagined_keep: And once more with this share of them, those that are expected to be imagined best; 1: not.
         run: Folder for checkpoints, so that a killed comparison goes on; None keeps none.
     """
 
@@ -53,7 +56,24 @@ class PolicyEvaluation:
     seeds: int = 3
     config: PolicyConfig = PolicyConfig()
     history: bool = False
+    imagined: int = 0
+    imagined_keep: float = 1.0
     run: Path | None = None
+
+    def kinds(self) -> dict[str, PolicyConfig]:
+        """Return the policies that are trained, by name."""
+        made = {
+            "with_memory": replace(self.config, use_memory=True),
+            "without": replace(self.config, use_memory=False),
+        }
+        if self.history:
+            made["with_history"] = replace(self.config, use_memory=True, use_history=True)
+        if self.imagined:
+            made["with_imagined"] = replace(self.config, use_memory=True, imagined=self.imagined)
+            made["without_with_imagined"] = replace(self.config, use_memory=False, imagined=self.imagined)
+        if self.imagined and self.imagined_keep < 1.0:
+            made["with_imagined_filtered"] = replace(made["with_imagined"], imagined_keep=self.imagined_keep)
+        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +86,28 @@ class Judged:
     black_D: np.ndarray
 
 
-def learn_from(asked: PolicyEvaluation, say: Say = lambda _: None) -> Samples:
-    """Return the samples that policies learn; the same for all data that they are judged on."""
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """What policies learn: samples of recorded drives, and of drives imagined beside them where any are asked for."""
+
+    recorded: Samples
+    imagined: ImaginedSamples | None = None
+
+
+def learn_from(asked: PolicyEvaluation, say: Say = lambda _: None) -> Lessons:
+    """Return what policies learn; the same for all data that they are judged on."""
     torch.set_num_threads(asked.config.threads)
-    return _samples(load_artifact(asked.config.artifact), asked, asked.train, say).samples
+    artifact = load_artifact(asked.config.artifact)
+    train = _samples(artifact, asked, asked.train, say)
+    if not asked.imagined:
+        return Lessons(train.samples)
+    began = time.monotonic()
+    made = imagined_samples(artifact, train.episodes, train.options, Disturbance(drives=asked.imagined))
+    say(f"{len(made)} samples imagined beside {len(train.samples)} in {time.monotonic() - began:.0f} s")
+    return Lessons(train.samples, made)
 
 
-def compare(asked: PolicyEvaluation, train: Samples, say: Say = lambda _: None) -> dict[str, Any]:
+def compare(asked: PolicyEvaluation, train: Lessons, say: Say = lambda _: None) -> dict[str, Any]:
     """Return metric -> predictor -> error [m] on the second lap, ``intervals``, ``first_visits`` and ``about``.
 
     Args:
@@ -96,7 +131,8 @@ def compare(asked: PolicyEvaluation, train: Samples, say: Say = lambda _: None) 
     made["first_visits"] = summary(paths, truth_NS2, known_N & ~revisit_N, block_N)
     made["about"] = {
         "data": asked.data, "train": asked.train, "artifact": asked.config.artifact, "seeds": asked.seeds,
-        "encoder_id": artifact.manifest.encoder_id, "train_samples": len(train), "resampled": kind,
+        "encoder_id": artifact.manifest.encoder_id, "train_samples": len(train.recorded),
+        "imagined": _about_imagined(asked, train), "resampled": kind,
         "episodes": len(judged.episodes), "unit_m": round(float(judged.samples.unit_N.mean()), 4),
         "config": asked.config.to_json(), "seconds": round(time.monotonic() - began),
     }  # fmt: skip
@@ -125,31 +161,42 @@ def _motion(artifact: Artifact, episodes: Sequence[Episode], say: Say) -> Motion
     return fit_motion(tracks, artifact.manifest.step_s)
 
 
-def _learned(asked: PolicyEvaluation, train: Samples, judged: Judged, say: Say) -> dict[str, list[np.ndarray]]:
+def _about_imagined(asked: PolicyEvaluation, train: Lessons) -> dict[str, Any] | None:
+    if train.imagined is None:
+        return None
+    least, middle, most = np.quantile(train.imagined.uncertainty_N, [0.05, 0.5, 0.95]).round(4).tolist()
+    return {
+        "drives": asked.imagined, "samples": len(train.imagined), "keep": asked.imagined_keep,
+        "uncertainty_p5_p50_p95": [least, middle, most],
+    }  # fmt: skip
+
+
+def _learned(asked: PolicyEvaluation, train: Lessons, judged: Judged, say: Say) -> dict[str, list[np.ndarray]]:
     """Return the paths of everything that is learned, one for each seed."""
-    kinds = {
-        "with_memory": replace(asked.config, use_memory=True),
-        "without": replace(asked.config, use_memory=False),
-    }
-    if asked.history:
-        kinds["with_history"] = replace(asked.config, use_memory=True, use_history=True)
+    kinds, recorded, settings = asked.kinds(), train.recorded, judged.options.settings
     paths: dict[str, list[np.ndarray]] = {name: [] for name in (*kinds, "shuffled", "blank", "ego_mlp", "ridge")}
     for seed in range(asked.seeds):
         for name, kind in kinds.items():
-            config = replace(kind, seed=seed)
-            made = model_config(config, train, judged.options.settings)
-            folder = None if asked.run is None else asked.run / f"{name}-{seed}"
-            began = time.monotonic()
-            trained = fit(config, made, train, folder)
+            trained = _trained(asked, train, replace(kind, seed=seed), settings, name, say)
             paths[name].append(proposed(trained, judged.samples))
             if name == "with_memory":
                 paths["shuffled"].append(proposed(trained, shuffled(judged.samples, seed)))
                 paths["blank"].append(proposed(trained, blanked(judged.samples, judged.black_D)))
-            say(f"{name}, seed {seed}: trained in {time.monotonic() - began:.0f} s")
-        processor = measure(model_config(asked.config, train, judged.options.settings), train)
-        paths["ego_mlp"].append(ego_mlp(train, judged.samples, processor, seed))
-    paths["ridge"].append(ridge(train, judged.samples, processor))
+        processor = measure(model_config(asked.config, recorded, settings), recorded)
+        paths["ego_mlp"].append(ego_mlp(recorded, judged.samples, processor, seed))
+    paths["ridge"].append(ridge(recorded, judged.samples, processor))
     return paths
+
+
+def _trained(
+    asked: PolicyEvaluation, train: Lessons, config: PolicyConfig, settings: ObserverSettings, name: str, say: Say
+) -> Trained:
+    folder = None if asked.run is None else asked.run / f"{name}-{config.seed}"
+    imagined = train.imagined.kept(config.imagined_keep) if train.imagined is not None and config.imagined else None
+    began = time.monotonic()
+    made = fit(config, model_config(config, train.recorded, settings), train.recorded, folder, imagined=imagined)
+    say(f"{name}, seed {config.seed}: trained in {time.monotonic() - began:.0f} s")
+    return made
 
 
 def _unlearned(judged: Judged, step_s: float) -> dict[str, list[np.ndarray]]:

@@ -22,6 +22,8 @@ RATIOS = (
     ("with_memory", "without"), ("with_memory", "hold_last_action"), ("with_memory", "nearest_drive"),
     ("with_memory", "ego_mlp"), ("without", "hold_last_action"), ("shuffled", "with_memory"),
     ("blank", "with_memory"), ("with_history", "with_memory"),
+    ("with_imagined", "with_memory"), ("with_imagined_filtered", "with_memory"),
+    ("with_imagined_filtered", "with_imagined"), ("without_with_imagined", "without"),
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from wm_core.se2 import Pose2
 from wm_policy.errors import InputError, PolicyFileError
 from wm_policy.runtime.trail import Trail, TrailBuffer, VisitLimits, followed, visits
 from world_model.runtime.motion import MotionModel, MotionTracker, action_features
+from world_model.runtime.motion_start import MotionStart
 
 EGO_NUMBERS, FORECAST_S = 9, (0.5, 1.0, 2.0, 3.0)
 FORECAST_NUMBERS = 3 * len(FORECAST_S) + 2
@@ -196,6 +197,10 @@ class Observer:
             "view": view_VD, "view_known": view_known_V, "ego": self._ego(), "forecast": forecast_F,
             "speed": np.array([speed], np.float32), **memory,
         }  # fmt: skip
+
+    def motion_start(self) -> MotionStart:
+        """Return how the robot moves on from the newest observation, whatever it is told to do."""
+        return self._tracker.start()
 
     def _at(self, age_s: float) -> tuple[int, np.ndarray, np.ndarray, np.ndarray] | None:
         """Return the observation nearest to some time ago, None where there is none near."""

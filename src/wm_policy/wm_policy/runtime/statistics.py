@@ -25,9 +25,13 @@ class Statistics:
 
     @classmethod
     def of(cls, value_NX: np.ndarray) -> Statistics:
-        """Return those of samples; what is not finite does not count."""
+        """Return those of samples; what is not finite does not count, what never is has mean 0 and deviation 1."""
         value_NX = np.where(np.isfinite(value_NX), value_NX, np.nan).reshape(-1, value_NX.shape[-1])
-        return cls(np.nanmean(value_NX, axis=0), np.maximum(np.nanstd(value_NX, axis=0), _LEAST_STD))
+        known_X: np.ndarray = np.asarray(np.isfinite(value_NX).any(axis=0))
+        mean_X, std_X = np.zeros(len(known_X)), np.ones(len(known_X))
+        mean_X[known_X] = np.nanmean(value_NX[:, known_X], axis=0)
+        std_X[known_X] = np.maximum(np.nanstd(value_NX[:, known_X], axis=0), _LEAST_STD)
+        return cls(mean_X, std_X)
 
     def apply(self, value: np.ndarray) -> np.ndarray:
         """Return values of mean 0 and deviation 1, float32; what is not finite becomes the mean."""

@@ -32,6 +32,9 @@ class PolicyConfig:
         every: One sample in so many frames.
         hide: Share of samples whose memory is hidden in training, so that it can do without; and of visits whose
             latent is.
+        imagined: Drives imagined beside each recorded one (``training/imagined.py``).
+        imagined_keep: Share of them that is learned from: what is expected to be imagined best.
+        imagined_share: Share of each batch that is imagined.
         seed: Of everything random.
         threads: CPU threads.
         validate_every: Steps between validations and checkpoints.
@@ -53,6 +56,9 @@ class PolicyConfig:
     fit_motion: bool = False
     every: int = 5
     hide: float = 0.1
+    imagined: int = 0
+    imagined_keep: float = 1.0
+    imagined_share: float = 0.5
     seed: int = 0
     threads: int = 1
     validate_every: int = 500
@@ -67,6 +73,13 @@ class PolicyConfig:
             raise ConfigError(f"runtime is '{self.runtime}', expected torchscript or onnx")
         if self.every < 1 or not 0.0 <= self.hide < 1.0:
             raise ConfigError(f"every is {self.every} and hide {self.hide}, expected 1 or more and a share below 1")
+        if self.imagined < 0 or not (0.0 < self.imagined_keep <= 1.0 and 0.0 < self.imagined_share < 1.0):
+            raise ConfigError(
+                f"imagined is {self.imagined}, imagined_keep {self.imagined_keep} and imagined_share"
+                f" {self.imagined_share}, expected 0 or more, a share above 0, and one between 0 and 1"
+            )
+        if self.imagined and self.head != "trajectory":
+            raise ConfigError(f"imagined drives teach where to go, not the robot's own actions: no head '{self.head}'")
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready entries."""

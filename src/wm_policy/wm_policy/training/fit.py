@@ -5,7 +5,7 @@ Shape suffixes: N = samples, B = batch, S = steps proposed, A = action size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,6 +75,7 @@ def fit(
     *,
     valid: Samples | None = None,
     processor: Processor | None = None,
+    imagined: Samples | None = None,
     report: Report = QUIET,
 ) -> Trained:
     """Train a policy; a run that was killed goes on from its last checkpoint.
@@ -86,20 +87,24 @@ def fit(
         folder: Where checkpoint and log go; None keeps neither.
         valid: Samples of episodes that are held out, judged when a checkpoint is due.
         processor: What scales its inputs; default: measured on the samples.
+        imagined: Samples that ``config.imagined_share`` of each batch is drawn from.
         report: Told after each step.
     """
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     processor = processor or measure(made, samples)
     model = ReactiveModel(made)
-    columns = columns_of(samples, processor)
+    parts = [(columns_of(samples, processor), config.optimiser.batch)]
+    if imagined is not None:
+        beside = round(config.optimiser.batch * config.imagined_share)
+        parts = [(parts[0][0], config.optimiser.batch - beside), (columns_of(imagined, processor), beside)]
     losses = PolicyLosses(model, list(made.shapes()), config.hide)
     loop = Loop(config, config.optimiser, model, losses, folder)
     last: dict[str, float] = {}
     judge = None if valid is None else partial(_judge, loop, losses, columns_of(valid, processor), last)
 
     def sampler(seed: int) -> Callable[[], list[Tensor]]:
-        return partial(draw, columns, losses.names, config.optimiser.batch, np.random.default_rng(seed))
+        return partial(draw, parts, losses.names, np.random.default_rng(seed))
 
     run_stage(loop, sampler, config.seed, config.name, report, validate=judge)
     return Trained(model.eval(), processor, last)
@@ -148,10 +153,10 @@ def columns_of(samples: Samples, processor: Processor) -> Columns:
     return {name: column if column.dtype == torch.bool else column.float() for name, column in columns.items()}
 
 
-def draw(columns: Mapping[str, Tensor], names: list[str], batch: int, rng: np.random.Generator) -> list[Tensor]:
-    """Return so many random rows of some columns."""
-    rows = torch.from_numpy(rng.integers(len(columns[names[0]]), size=batch))
-    return [columns[name][rows] for name in names]
+def draw(parts: Sequence[tuple[Columns, int]], names: list[str], rng: np.random.Generator) -> list[Tensor]:
+    """Return a batch: of each part's columns so many random rows."""
+    drawn = [(columns, torch.from_numpy(rng.integers(len(columns[names[0]]), size=count))) for columns, count in parts]
+    return [torch.cat([columns[name][rows] for columns, rows in drawn]) for name in names]
 
 
 def _judge(loop: Loop, losses: PolicyLosses, columns: Columns, last: dict[str, float]) -> Mapping[str, float]:

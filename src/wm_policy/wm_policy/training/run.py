@@ -12,7 +12,8 @@ from wm_policy.runtime.manifest import PolicyManifest
 from wm_policy.runtime.observer import ObserverSettings
 from wm_policy.training.config import CONFIGS, PolicyConfig
 from wm_policy.training.fit import Trained, fit, model_config
-from wm_policy.training.samples import SampleOptions, Samples, samples_of
+from wm_policy.training.imagined import Disturbance, imagined_samples
+from wm_policy.training.samples import SampleOptions, samples_of
 from world_model.commands.common import reporting
 from world_model.data.episodes import EpisodeSet
 from world_model.errors import DataError
@@ -58,12 +59,19 @@ def run(config: PolicyConfig, data: Path, out: Path, report: Report = QUIET) -> 
         raise DataError(f"{data} has no episode to train on")
     options = sample_options(config, artifact, episodes, report)
     report.say(f"samples of {len(names)} episodes")
-    samples = samples_of(artifact, [episodes.episode(name) for name in names], options)
+    drives = [episodes.episode(name) for name in names]
+    samples = samples_of(artifact, drives, options)
+    imagined = None
+    if config.imagined:
+        report.say(f"{config.imagined} imagined drives beside each")
+        disturbance = Disturbance(drives=config.imagined, seed=config.seed)
+        imagined = imagined_samples(artifact, drives, options, disturbance).kept(config.imagined_keep)
     held_out = [episodes.episode(name) for name in episodes.names("valid")]
     valid = samples_of(artifact, held_out, options) if held_out else None
     made = model_config(config, samples, options.settings)
-    trained = fit(config, made, samples, out / "run", valid=valid, report=report)
-    account = _account(config, episodes, samples, trained, time.monotonic() - began)
+    trained = fit(config, made, samples, out / "run", valid=valid, imagined=imagined, report=report)
+    counts = {"samples": len(samples), "imagined": 0 if imagined is None else len(imagined)}
+    account = _account(config, episodes, counts, trained, time.monotonic() - began)
     return export(config, artifact, options, trained, out / "policy", account)
 
 
@@ -111,11 +119,11 @@ def export(
 
 
 def _account(
-    config: PolicyConfig, episodes: EpisodeSet, samples: Samples, trained: Trained, seconds: float
+    config: PolicyConfig, episodes: EpisodeSet, counts: dict[str, int], trained: Trained, seconds: float
 ) -> dict[str, object]:
     return {
         "config": config.to_json(),
-        "data": {"source": episodes.manifest.source, "samples": len(samples)},
+        "data": {"source": episodes.manifest.source, **counts},
         "robot_action_dim": episodes.manifest.action_dim,
         "seconds": round(seconds),
         "last_losses": {name: round(value, 5) for name, value in trained.losses.items()},

@@ -25,6 +25,7 @@ from world_model.training.displacement import pose_or_none
 
 BURN_IN_S = 2.0
 _NS = 1_000_000_000
+_COLUMNS = ("episode_N", "stamp_N", "unit_N", "pose_N3")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,14 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.stamp_N)
+
+    def rows(self, chosen_N: np.ndarray) -> Samples:
+        """Return some of the samples, by numbers or by a mask."""
+        return Samples(
+            {name: value[chosen_N] for name, value in self.inputs.items()},
+            {name: value[chosen_N] for name, value in self.targets.items()},
+            *(getattr(self, name)[chosen_N] for name in _COLUMNS),
+        )
 
     def revisits(self) -> np.ndarray:
         """Whether the place was visited before, bool [N]."""
@@ -77,13 +86,16 @@ def samples_of(artifact: Artifact, episodes: Sequence[Episode], options: SampleO
     parts = [part for part in parts if len(part)]
     if not parts:
         raise DataError("no episode has poses for long enough to learn from")
+    return joined(parts)
+
+
+def joined(parts: Sequence[Samples]) -> Samples:
+    """Return all samples of some, one after the other."""
+    rest = [np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS]
     return Samples(
         {name: np.concatenate([part.inputs[name] for part in parts]) for name in parts[0].inputs},
         {name: np.concatenate([part.targets[name] for part in parts]) for name in parts[0].targets},
-        np.concatenate([part.episode_N for part in parts]),
-        np.concatenate([part.stamp_N for part in parts]),
-        np.concatenate([part.unit_N for part in parts]),
-        np.concatenate([part.pose_N3 for part in parts]),
+        *rest,
     )
 
 
@@ -92,7 +104,7 @@ def _of_episode(artifact: Artifact, episode: Episode, options: SampleOptions, nu
     pose_T4, action_TA = np.asarray(episode.pose_T4), np.asarray(episode.action_TA)
     stamp_T = np.asarray(episode.stamp_T)
     observer = Observer(options.settings, options.motion, latent_TD.shape[1], action_TA.shape[1])
-    histories = _histories(artifact, episode) if options.use_history else None
+    past = histories(artifact, episode, options)
     inputs, kept = [], []
     for row in range(len(episode)):
         action_A = action_TA[row] if np.isfinite(action_TA[row]).all() else None
@@ -100,10 +112,7 @@ def _of_episode(artifact: Artifact, episode: Episode, options: SampleOptions, nu
         late = stamp_T[row] - stamp_T[0] >= BURN_IN_S * _NS
         if row % options.every or not late or observer.pose_3 is None:
             continue
-        made = observer.inputs()
-        if histories is not None:
-            made |= {"history": histories[0][row], "history_count": histories[1][row]}
-        inputs.append(made)
+        inputs.append(observer.inputs() | {name: value_TX[row] for name, value_TX in past.items()})
         kept.append((row, observer.unit_m, observer.pose_3))
     rows_N = np.array([each[0] for each in kept], np.int64)
     unit_N = np.array([each[1] for each in kept])
@@ -158,8 +167,10 @@ def _at(stamp_T: np.ndarray, value_TX: np.ndarray, when_NS: np.ndarray) -> tuple
     return value_NSX, near_NS & np.isfinite(value_NSX).all(axis=-1)
 
 
-def _histories(artifact: Artifact, episode: Episode) -> tuple[np.ndarray, np.ndarray]:
-    """Return the visual history at each frame [T, 896] and its real entries [T, 1], a second apart."""
+def histories(artifact: Artifact, episode: Episode, options: SampleOptions) -> dict[str, np.ndarray]:
+    """Return the visual history at each frame [T, 896] and its real entries [T, 1], a second apart; none if unused."""
+    if not options.use_history:
+        return {}
     module, stamp_T = artifact.world_action(), np.asarray(episode.stamp_T)
     _, rows = np.unique((stamp_T - stamp_T[0]) // _NS, return_index=True)
     embedding_NE = embed_frames(module, episode, rows)
@@ -169,4 +180,4 @@ def _histories(artifact: Artifact, episode: Episode) -> tuple[np.ndarray, np.nda
     for first, end, embedding_E in zip(rows, [*rows[1:], len(stamp_T)], embedding_NE):
         history.push(int(stamp_T[first]), embedding_E)
         vectors[first:end], counts[first:end] = history.vector(), history.count
-    return vectors, counts
+    return {"history": vectors, "history_count": counts}
