@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ DISAGREEMENT = 0.05
 # Long enough after an injected stop for the robot to be on its way again.
 AFTER_STOP_S = 2.0
 LIMITS = PolicyRunnerParams().limits
+RUNNERS = ("core", "core, not getting free", "node")
 
 
 def late(how: str, seconds: float, seed: int) -> dict[str, float]:
@@ -156,7 +158,9 @@ def summary(route: Route, made: Rounds, runner: Runner) -> dict[str, Any]:
 def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     """Return all figures."""
     found: dict[str, Any] = {"late": {how: late(how, options.seconds, options.seed) for how in COMBINATIONS}}
-    makers: dict[str, type[CoreRunner] | type[NodeRunner]] = {"core": CoreRunner, "node": NodeRunner}
+    makers: dict[str, Callable[..., Runner]] = {
+        "core": CoreRunner, "core, not getting free": partial(CoreRunner, gets_free=False), "node": NodeRunner,
+    }  # fmt: skip
     for name in options.runners:
         found[name] = []
         for seed in options.buildings:
@@ -182,7 +186,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="of late inference, for each way of combining")
     parser.add_argument("--buildings", type=int, nargs="*", default=[4, 6, 8], help="seeds of the buildings")
     parser.add_argument("--rounds", type=float, default=10.0, help="of each building")
-    parser.add_argument("--runners", nargs="*", choices=("core", "node"), default=["core", "node"])
+    parser.add_argument("--runners", nargs="*", choices=RUNNERS, default=["core", "node"])
     parser.add_argument("--every", type=float, default=12.0, help="time between two faults [s]")
     parser.add_argument(
         "--noise", dest="exact", action="store_false", help="poses err as in a usual run; default: exact"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -53,13 +54,17 @@ class Runner(Protocol):
         """End."""
 
 
-def nearest_drive() -> NearestDrive:
-    """Return the nearest drive as the node makes it."""
+def nearest_drive(*, gets_free: bool = True) -> NearestDrive:
+    """Return the nearest drive as the node makes it, or one that goes on as before when it is held."""
     params = PolicyRunnerParams()
     return NearestDrive(
         2,
         NearestDriveSettings(
-            steps=params.chunk_steps, step_s=params.chunk_step_s, most_speed=params.high[0], most_rate=params.rate[0]
+            steps=params.chunk_steps,
+            step_s=params.chunk_step_s,
+            most_speed=params.high[0],
+            most_rate=params.rate[0],
+            gets_free=gets_free,
         ),
     )
 
@@ -72,14 +77,15 @@ class CoreRunner:
         latency_s: Of inference [s].
         jitter: Share by which that differs.
         seed: Of the jitter.
+        gets_free: See ``nearest_drive``.
     """
 
-    def __init__(self, route: Route, latency_s: float, jitter: float, seed: int) -> None:
-        params = PolicyRunnerParams()
+    def __init__(self, route: Route, latency_s: float, jitter: float, seed: int, *, gets_free: bool = True) -> None:
+        params, self._make_policy = PolicyRunnerParams(), partial(nearest_drive, gets_free=gets_free)
         settings = ExecutionSettings(replan_s=params.replan_s, stale_s=params.stale_s, hold_s=params.hold_s)
         limiter = Limiter(params.limits, PERIOD_S)
         self._execution = Execution(settings, ChunkBuffer(Combining(PREFIX)), limiter, np.zeros(2))
-        self._memories, self._policy, self._track = route.memories, nearest_drive(), Track()
+        self._memories, self._policy, self._track = route.memories, self._make_policy(), Track()
         self._latency, self._rng = (latency_s, jitter), np.random.default_rng(seed)
         self._due: tuple[float, float, Chunk | None] | None = None
         self._estimate = Estimate(EstimateSettings(response_s=params.response_s))
@@ -106,7 +112,7 @@ class CoreRunner:
         self._new.clear()
         kind = fault.kind if fault is not None else ""
         if kind == "restarted" and self._due is not None:
-            self._due, self._policy = None, nearest_drive()
+            self._due, self._policy = None, self._make_policy()
         if self._due is not None and self._due[0] <= now_s and kind != "killed":
             _, asked_s, chunk = self._due
             self._due = None

@@ -44,6 +44,7 @@ class NearestDriveSettings:
         most_speed: Greatest first value of a command that the robot is given; where the drive was faster, it is slower.
         most_rate: Greatest change of that in a second: a robot that was stopped is as fast as the drive only later.
         response_s: Time from a command to when the robot does it; what it puts right it puts right for then [s].
+        gets_free: Whether a robot that is held by something turns off its way until it is free.
     """
 
     steps: int = 20
@@ -58,6 +59,7 @@ class NearestDriveSettings:
     most_speed: float = math.inf
     most_rate: float = math.inf
     response_s: float = 0.2
+    gets_free: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be driven."""
@@ -163,7 +165,7 @@ class NearestDrive:
         # The speed measured is that of some time ago, the command in force that of as long ahead.
         pace = 0.5 * (pace + told)
         off = _Off(place, float(left_m), float(wrap_angle(pose_3[2] - way_3[2])), pace, told)
-        if len(observation.decided_PA):
+        if len(observation.decided_PA) and self._settings.gets_free:
             told_m_s = float(observation.decided_PA[0][0])
             off.free_rad = self._stalled.see(observation.stamp_ns, pose_3, told_m_s, off.left_m)
         self._respond(drives, off, observation.stamp_ns)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from policy_runner.nearest_drive import NearestDrive
+from policy_runner.nearest_drive import NearestDrive, NearestDriveSettings
 from policy_runner.policies import Memories, Observation
 from policy_runner.stalled import Stalled, StalledSettings
 from wm_sim import Driving
@@ -62,14 +62,13 @@ def test_time_that_goes_back_begins_anew():
     assert stalled.see(S, at(0.0), 1.0, 0.1) == 0.0
 
 
-@pytest.mark.parametrize("beside_m", [-0.3, 0.3, 0.2])
-def test_what_stands_beside_the_way_is_passed(beside_m):
-    """A post that the way passes too closely by: without turning off, the robot would stand before it for good."""
+def driven_past_a_post(beside_m, **settings):
+    """Returns a robot that was driven for 40 s along a way that passes a post too closely."""
     times = 0.2 * np.arange(40)
     pose = np.column_stack([times, np.zeros((40, 2))])
     memories = Memories(np.round(times * S).astype(np.int64), np.zeros(40, int), pose, np.tile([1.0, 0.0], (40, 1)))
     vehicle = Vehicle((1.0, 0.0, 0.0), Driving(), lambda x, y: math.dist((x, y), (3.0, beside_m)) - 0.4)
-    policy, last = NearestDrive(2), 0.0
+    policy, last = NearestDrive(2, NearestDriveSettings(**settings)), 0.0
     for number in range(400):
         now_ns, here = round(0.1 * number * S), np.array(vehicle.pose_after(0.0))
         if here[0] > 4.0:
@@ -81,5 +80,15 @@ def test_what_stands_beside_the_way_is_passed(beside_m):
             for _ in range(5):
                 vehicle.step()
         last = float(chunk.action_HA[2][0])
+    return vehicle
+
+
+@pytest.mark.parametrize("beside_m", [-0.3, 0.3, 0.2])
+def test_what_stands_beside_the_way_is_passed(beside_m):
+    vehicle = driven_past_a_post(beside_m)
     assert vehicle.contact_count >= 1
     assert vehicle.pose_after(0.0)[0] > 4.0
+
+
+def test_who_is_not_to_get_free_stands_before_it_for_good():
+    assert driven_past_a_post(0.2, gets_free=False).pose_after(0.0)[0] < 3.0
