@@ -201,7 +201,7 @@ def split_ms(decision: Decision, times: int) -> dict[str, float]:
 def pieces_on(gpu: OnGpu, ahead: Ahead, pose_BS3: Tensor) -> dict[str, Callable[[], object]]:
     """Return the pieces of what is done on a GPU, each until it is done; as one they take less."""
     at_hand, memories, begun = gpu.at_hand(pose_BS3.numpy()), gpu.memories, gpu.begun
-    device = begun.pose_3.device
+    device = memories.pose_N3.device
     there = pose_BS3.to(device)
     at = gpu.look_up(there, at_hand)
 
@@ -228,7 +228,7 @@ def lookup_in_many(gpu: OnGpu, pose_BS3: Tensor, waited: Callable[..., Callable[
     """Return the lookup among ``MANY`` memories that all lie within reach of each plan."""
     rng, here_3 = np.random.default_rng(0), pose_BS3[0, 0].cpu().numpy()
     pose_N3 = np.column_stack([here_3[:2] + rng.uniform(-2.0, 2.0, (MANY, 2)), rng.uniform(-3.0, 3.0, MANY)])
-    search = PoseSearch(pose_N3, np.zeros(MANY, np.int64), np.arange(MANY), gpu.begun.pose_3.device)
+    search = PoseSearch(pose_N3, np.zeros(MANY, np.int64), np.arange(MANY), gpu.memories.pose_N3.device)
     at_hand = search.around(here_3[:2], np.inf, 0)
     return {f"lookup_in_{MANY}": waited(lambda: gpu.look_up(pose_BS3, at_hand))}
 

@@ -44,7 +44,7 @@ class Memories(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """Where plans begin, on the device.
+    """Where plans begin: on the host, the state where the transition has it; it goes to the device with the plans.
 
     Attributes:
         pose_3: The robot's.
@@ -159,12 +159,12 @@ class OnGpu:
         """Take where plans begin.
 
         Args:
-            begun: On the host.
+            begun: There.
             pose_3: The robot's.
             age_N: What the network reads of the memories' ages.
             newest_ns: Memories seen after that are left out [ns].
         """
-        self.begun = Begun(*(value.to(self._device) for value in begun))
+        self.begun = begun
         self.memories = Memories(self._latent_ND, self._pose_N3, self._there(age_N.astype(np.float32)))
         self._here_3, self._newest_ns, self._near = np.asarray(pose_3, np.float64), newest_ns, None
 

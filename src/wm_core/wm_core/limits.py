@@ -47,8 +47,11 @@ class Limits:
         bounded_SBA = np.clip(plan_SBA, *(np.asarray(value, plan_SBA.dtype) for value in (self.low, self.high)))
         rate = (np.asarray(self.rate) * step_s).astype(plan_SBA.dtype)
         before = np.broadcast_to(before_A.astype(plan_SBA.dtype), plan_SBA.shape[1:])
-        for step in range(len(plan_SBA)):
-            before = bounded_SBA[step] = np.clip(bounded_SBA[step], before - rate, before + rate)
+        for row_BA in bounded_SBA:
+            # Of a few hundred numbers ``clip`` takes longer than the two comparisons that it makes.
+            np.maximum(row_BA, before - rate, out=row_BA)
+            np.minimum(row_BA, before + rate, out=row_BA)
+            before = row_BA
         return bounded_SBA
 
     def bounded(self, plan_SBA: np.ndarray, before_A: np.ndarray, change_A: np.ndarray, step_s: float) -> np.ndarray:
