@@ -4,13 +4,13 @@ ros2 launch wm_bringup monitor.launch.py fixed_frame:=odom camera:=/front/image_
 """
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument
 
-from wm_bringup.launching import namespace_argument, topic_arguments, view_actions, view_arguments
+from wm_bringup.launching import described, namespace_argument, topic_arguments, view_actions, view_arguments
 
 
 def generate_launch_description() -> LaunchDescription:
     """Returns rviz2, and the frame that its view follows."""
     clock = DeclareLaunchArgument("use_sim_time", default_value="false", description="follow /clock")
     arguments = [namespace_argument(), clock, *topic_arguments(), *view_arguments()]
-    return LaunchDescription([*arguments, OpaqueFunction(function=view_actions)])
+    return described(arguments, view_actions)

@@ -6,9 +6,9 @@ ros2 launch wm_bringup record.launch.py out:=bags/kitchen compressed:=true
 import os
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, Shutdown
 
-from wm_bringup.launching import is_true, namespace_argument, require_package, resolved, topic_arguments
+from wm_bringup.launching import described, is_true, namespace_argument, require_package, resolved, topic_arguments
 
 
 def _recorder(context: LaunchContext) -> list[ExecuteProcess]:
@@ -40,4 +40,4 @@ def generate_launch_description() -> LaunchDescription:
             description="further topics by spaces; one that nobody publishes costs nothing",
         ),
     ]
-    return LaunchDescription([*own, namespace_argument(), *topic_arguments(), OpaqueFunction(function=_recorder)])
+    return described([*own, namespace_argument(), *topic_arguments()], _recorder)

@@ -6,6 +6,7 @@ Needs ``launch`` and ``launch_ros``; nothing else in this package does.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from launch.action import Action
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown
 from launch_ros.actions import Node
 
+from wm_bringup.asked import is_asked_for, refuse_unknown
 from wm_bringup.configuration import (
     NODES,
     check_user_file,
@@ -120,6 +122,25 @@ def launch_description(
         # Made before any of them starts: a failure later would leave a graph behind that holds the memory.
         fed_by = source(context) if source else []
         return [*graph_actions(context), *fed_by]
+
+    return described(arguments, start)
+
+
+def described(
+    arguments: Sequence[DeclareLaunchArgument], make: Callable[[LaunchContext], Sequence[Action]]
+) -> LaunchDescription:
+    """Returns what a launch file of ours describes: its arguments, and what it makes of them once none is unknown.
+
+    Args:
+        arguments: Of the launch file.
+        make: Makes its actions; raises ``ConfigurationError`` where they cannot be made.
+    """
+
+    def start(context: LaunchContext) -> list[Action]:
+        launch_file = context.get_locals_as_dict().get("current_launch_file_path", "")
+        if launch_file and is_asked_for(sys.argv, Path(launch_file)):
+            refuse_unknown(context.argv, [argument.name for argument in arguments])
+        return list(make(context))
 
     return LaunchDescription([*arguments, OpaqueFunction(function=start)])
 

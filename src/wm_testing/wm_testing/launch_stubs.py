@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -16,10 +16,16 @@ from typing import Any
 
 
 class LaunchContext:
-    """Holds launch arguments."""
+    """Holds launch arguments, as the command line gives them too, and the file that is being executed."""
 
     def __init__(self) -> None:
         self.launch_configurations: dict[str, str] = {}
+        self.argv: list[str] = []
+        self.launch_file = ""
+
+    def get_locals_as_dict(self) -> dict[str, str]:
+        """Return what ``launch`` says beside the arguments."""
+        return {"current_launch_file_path": self.launch_file}
 
 
 class LaunchDescription:
@@ -124,8 +130,13 @@ def stand_ins() -> Iterator[None]:
         sys.modules.update(before)
 
 
-def started(path: Path, arguments: Mapping[str, str] | None = None) -> list[Action]:
+def started(path: Path, arguments: Mapping[str, str] | None = None, command_line: Sequence[str] = ()) -> list[Action]:
     """Return the actions that a launch file comes to with arguments; call it within ``stand_ins``.
+
+    Args:
+        path: The launch file.
+        arguments: What it is given.
+        command_line: What ``ros2 launch`` was given, also what is meant for another file that includes this one.
 
     Raises:
         ValueError: An argument is not declared, or one without a default is not given.
@@ -138,6 +149,8 @@ def started(path: Path, arguments: Mapping[str, str] | None = None) -> list[Acti
     entities = module.generate_launch_description().entities
     declared = {each.name: each.default_value for each in entities if isinstance(each, DeclareLaunchArgument)}
     context = LaunchContext()
+    context.argv = list(command_line)
+    context.launch_file = str(path)
     unknown = set(arguments or {}) - set(declared)
     values = declared | dict(arguments or {})
     missing = [name for name, value in values.items() if value is None]
