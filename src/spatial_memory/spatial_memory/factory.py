@@ -12,7 +12,7 @@ from spatial_memory.index.cell_index import Backend
 from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.qdrant.outbox import next_to
 from spatial_memory.settings import MemorySettings
-from spatial_memory.store.files import IN_MEMORY
+from spatial_memory.store.files import IN_MEMORY, check_place
 from spatial_memory.store.recovery import recover
 from spatial_memory.store.store import Store
 from wm_core.memory.errors import CorruptStoreError, StoreError
@@ -62,8 +62,10 @@ def open_cell_memory(
     Raises:
         StoreLockedError: Another process holds the file.
         CorruptStoreError: The file is damaged.
-        StoreError: It holds more than ``capacity``.
+        StoreError: It holds more than ``capacity``, or no file can lie there.
     """
+    if path != IN_MEMORY:
+        check_place(path)
     if on_corrupt == "recover" and path != IN_MEMORY:
         try:
             return open_cell_memory(

@@ -403,3 +403,13 @@ def test_a_wgs84_memory_is_kept_too(open_memory):
     assert [record.x for record in found.records] == [11.0, 11.001]
     assert found.pose_distances_K[1] > 70.0
     assert len(everything(open_memory(grid=world))) == 2
+
+
+@pytest.mark.parametrize("place", ["/proc/none/m.sqlite3", "{file}/m.sqlite3", "{folder}", "{folder}/" + "n" * 300])
+def test_a_path_where_no_file_can_lie_is_refused_by_name(tmp_path, grid, place):
+    (tmp_path / "file").touch()
+    path = place.format(file=tmp_path / "file", folder=tmp_path)
+    with pytest.raises(StoreError, match="can never hold a memory") as refused:
+        open_cell_memory(path, grid, 1000, 1.0, 0.2)
+    assert len(str(refused.value)) < 200
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]

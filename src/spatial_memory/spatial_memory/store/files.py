@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from wm_core.databases import open_database
-from wm_core.memory.errors import CorruptStoreError, StoreLockedError
+from wm_core.memory.errors import CorruptStoreError, StoreError, StoreLockedError
 
 IN_MEMORY = ":memory:"
 APPLICATION_ID = 0x574D454D  # "WMEM"
@@ -85,6 +86,30 @@ def hold(path: Path) -> IO[str] | None:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
+
+
+# No other day makes room for a file there; a disk that is full, away or read-only is written once it can be.
+_NO_PLACE = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+_SHOWN = 120
+
+
+def check_place(path: str) -> None:
+    """Refuse a path at which no file can ever lie; makes its folder.
+
+    Raises:
+        StoreError: It is a folder, a file stands where it needs a folder, no folder can be made there, or a name is too
+            long for the system.
+    """
+    place = Path(path).expanduser()
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        why = "it is a folder" if place.is_dir() else ""
+        with contextlib.suppress(FileNotFoundError):
+            place.stat()
+    except OSError as error:
+        why = f"{error.strerror}" if error.errno in _NO_PLACE else ""
+    if why:
+        raise StoreError(f"{path[:_SHOWN]} can never hold a memory: {why}")
 
 
 def create(path: Path) -> None:
