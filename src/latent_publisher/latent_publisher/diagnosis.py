@@ -22,6 +22,7 @@ _ANOTHER_CLOCK_S = 1.0
 _STOPPED_S = 1.0
 # Names come from messages: three of them, sixty characters each, are told.
 _NAMED, _SHOWN = 3, 60
+_LET_STAMP = "Let who sends them fill header.stamp anew each time"
 
 
 class InputDoctor:
@@ -115,6 +116,8 @@ class InputDoctor:
         off_s, gap_s, limit_s = self._poses.offset_s(), self._poses.gap_s(), self._pose_max_age_s
         if silent_s > max(_STOPPED_S, 3.0 * gap_s):
             yield "poses have stopped: does the localisation still run?"
+        elif stamp_s := self._poses.stands_at_s():
+            yield f"the stamps of poses do not move ({stamp_s}): does the localisation still run? {_LET_STAMP}"
         elif abs(off_s) > _ANOTHER_CLOCK_S:
             yield f"{_apart('poses', off_s)}: another clock? Stamp them by the camera's clock, or synchronise both"
         elif gap_s > limit_s:
@@ -132,7 +135,9 @@ class InputDoctor:
         if not _unused(self._action_used):
             return
         off_s = self._actions.offset_s()
-        if abs(off_s) > max(_ANOTHER_CLOCK_S, self._action_max_age_s):
+        if stamp_s := self._actions.stands_at_s():
+            yield f"the stamps of actions do not move ({stamp_s}): {_LET_STAMP}"
+        elif abs(off_s) > max(_ANOTHER_CLOCK_S, self._action_max_age_s):
             yield f"{_apart('actions', off_s)}: another clock? Stamp them by the camera's clock, or synchronise both"
 
 
@@ -156,6 +161,11 @@ class _Stream:
     def offset_s(self) -> float:
         """Returns how long after the newest frame they are stamped, in the middle [s]; negative before it."""
         return float(np.median(self._offsets)) / NS_PER_S if self._offsets else 0.0
+
+    def stands_at_s(self) -> str:
+        """Returns the stamp that all of them carry, in words; empty where they move or are few."""
+        is_one = len(self._stamps) >= _ENOUGH and self._stamps.count(self._stamps[0]) == len(self._stamps)
+        return f"{self._stamps[0] / NS_PER_S:.3f} s" if is_one else ""
 
     def gap_s(self) -> float:
         """Returns the usual time between them, by their stamps [s]."""

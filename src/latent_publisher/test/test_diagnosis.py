@@ -20,6 +20,7 @@ def run(
     frames: tuple[str, ...] = ("map",),
     action_off_s: float = 0.0,
     seconds: float = 8.0,
+    standing: str = "",
 ) -> dict[str, str | None]:
     """What the doctor says at the end of a drive: everything arrives at its own time and carries these offsets."""
     doctor, poses, actions = InputDoctor(0.25, 0.5), PoseTrack(max_age_s=0.25), ActionTrack(2)
@@ -31,13 +32,13 @@ def run(
     for second, kind, i in sorted(events, key=lambda event: (event[0], order[event[1]])):
         now_ns = start_ns + int(second * S)
         if kind == "pose":
-            stamp_ns = now_ns + int(pose_off_s * S)
-            if poses.insert(stamp_ns, np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0])):
-                doctor.pose(stamp_ns, now_ns, frames[i % len(frames)])
+            stamp_ns = start_ns + S if standing == "poses" else now_ns + int(pose_off_s * S)
+            poses.insert(stamp_ns, np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))
+            doctor.pose(stamp_ns, now_ns, frames[i % len(frames)])
         elif kind == "action":
-            stamp_ns = now_ns + int(action_off_s * S)
-            if actions.insert(stamp_ns, np.zeros(2)):
-                doctor.action(stamp_ns, now_ns)
+            stamp_ns = start_ns + S if standing == "actions" else now_ns + int(action_off_s * S)
+            actions.insert(stamp_ns, np.zeros(2))
+            doctor.action(stamp_ns, now_ns)
         else:
             doctor.frame(now_ns, usable=True)
             doctor.state(poses.at(now_ns).status, actions.at(now_ns).status)
@@ -59,6 +60,7 @@ def test_inputs_that_can_be_used_are_left_alone(rate_hz, pose_hz):
         ({"pose_off_s": -0.6}, r"poses lie 0\.5\d* s before the frames, more than pose_max_age_s 0\.25 s.*raise"),
         ({"pose_until_s": 3.0}, "poses have stopped"),
         ({"pose_hz": 0.8}, r"poses come each 1\.25 s, too seldom for pose_max_age_s 0\.25 s"),
+        ({"standing": "poses"}, r"stamps of poses do not move \(1700000001\.000 s\): .*fill header\.stamp"),
         ({"frames": ("map", "odom")}, "poses come in turns in the frames 'map' and 'odom': two publishers"),
     ],
 )
@@ -73,6 +75,12 @@ def test_actions_of_another_clock_are_named():
     found = run(action_off_s=-60.0)
     assert found["action_input"] is not None
     assert "actions lie 60 s before the frames: another clock?" in found["action_input"]
+    assert found["pose_input"] is None
+
+
+def test_actions_whose_stamps_stand_are_no_other_clock():
+    found = run(standing="actions")
+    assert "stamps of actions do not move (1700000001.000 s)" in (found["action_input"] or "")
     assert found["pose_input"] is None
 
 

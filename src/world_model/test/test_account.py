@@ -461,6 +461,14 @@ def test_rates_are_measured_where_no_frame_can_be_used(tmp_path):
     assert account_of(write(tmp_path / "bag", events)).poses.rate_hz == pytest.approx(20.0)
 
 
+def test_stamps_that_stand_are_no_other_clock(tmp_path, capsys):
+    poses = [(POSE, POSE_TYPE, T0 + i * STEP, pose(T0, 0.1 * i)) for i in range(40)]
+    assert main(["inspect", str(write(tmp_path / "bag", [*frames(40), *poses]))]) == 1
+    said = capsys.readouterr().out
+    assert f"poses on /pose all carry one stamp, {T0 * 1e-9:.3f} s" in said
+    assert "another clock" not in said
+
+
 def test_one_moment_is_no_other_clock(tmp_path, capsys):
     bag = write(tmp_path / "bag", [*frames(1), (POSE, POSE_TYPE, T0 + 1, pose(T0 + 1, 0.0))])
     assert main(["inspect", str(bag)]) == 2

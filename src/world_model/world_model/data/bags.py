@@ -168,7 +168,9 @@ def _complete(account: Account, aligned: Aligned, events: Events) -> None:
     for stream in (account.camera, account.poses, account.actions):
         stream.rate_hz = _rate(stream)
     for name, stream in (("poses", account.poses), ("actions", account.actions)):
-        if stream.read and not stream.known:
+        if standing := _standing(name, stream):
+            account.notes.append(standing)
+        elif stream.read and not stream.known:
             account.notes.append(_why_unknown(name, stream, account.camera))
 
 
@@ -181,6 +183,14 @@ def _rate(stream: StreamAccount) -> float:
 
 _SAME_CLOCK_S = 0.05
 """Stamps that lie less apart are of one clock: what keeps poses from frames is something else."""
+
+
+def _standing(name: str, stream: StreamAccount) -> str:
+    """Returns what to say of messages of which each carries the same stamp, which then belong to that moment only."""
+    stamps = {stamp_ns for stamp_ns in stream.stamps_ns if stamp_ns}
+    if len(stamps) != 1 or len(stream.stamps_ns) <= 2:
+        return ""
+    return f"{name} on {stream.topic} all carry one stamp, {stamps.pop() * 1e-9:.3f} s: who sends them fills it once"
 
 
 def _why_unknown(name: str, stream: StreamAccount, camera: StreamAccount) -> str:
