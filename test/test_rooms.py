@@ -38,7 +38,7 @@ ROOMS = {
         ["node"],
     ],
     "wm_core": [
-        ["databases", "drawing", "errors", "moved", "se2", "se3"],
+        ["databases", "drawing", "errors", "moved", "se2", "se3", "words"],
         ["projection", "bounds", "limits"],
         ["timeline", "images", "sources", "memory"],
         ["alignment", "bags"],

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from wm_core.words import counted
 from wm_demo.measurements import ScoredForecast, Spot
 from world_model.evaluation.intervals import block_sums, ratio_interval
 
@@ -63,7 +64,7 @@ def in_words(compared: Mapping[str, Any], name: str) -> str:
     return (
         f"{AHEAD_S:g} s ahead, while the robot moves, the forecast is worse than {LEARNS_NOTHING[name]}: "
         f"{ratio['ratio']:.2f} times its error (95 % interval {ratio['low']:.2f} to {ratio['high']:.2f}, "
-        f"{compared['forecasts']} forecasts)"
+        f"{counted(compared['forecasts'], 'forecast')})"
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from wm_core.words import counted
 from wm_demo.graph import Exit
 from wm_demo.honesty import against_nothing, in_words, is_worse
 from wm_demo.measurements import Measurements, percentiles
@@ -103,9 +104,9 @@ def conclusion(summary: Mapping[str, Any]) -> list[str]:
     """Returns what a person wants to know at the end, in lines: every frame's fate, and the verdict."""
     skipped = ", ".join(f"{count} {reason}" for reason, count in summary["frames_skipped"].items()) or "0 skipped"
     fate = (
-        f"{summary['frames_sent']} frames sent: {summary['frames_encoded']} encoded, {skipped}, "
+        f"{counted(summary['frames_sent'], 'frame')} sent: {summary['frames_encoded']} encoded, {skipped}, "
         f"{summary['lost_in_transport']} lost in transport, {summary['frames_unaccounted']} unaccounted for; "
-        f"{summary['memory_count']} states remembered"
+        f"{counted(summary['memory_count'], 'state')} remembered"
     )
     return [fate, *summary["verdict"]]
 

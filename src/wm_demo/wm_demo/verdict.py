@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from wm_core.words import counted
 from wm_demo.honesty import LEARNS_NOTHING, WORSE
 
 _TELLING = 0.005
@@ -48,7 +49,7 @@ def _errors(summary: Mapping[str, Any]) -> Iterator[str]:
             error, name = _best(row)
             yield (
                 f"error {horizon} s ahead {_AT[visit]}: {ours}{without}, {error:.3f} for the best that "
-                f"learns nothing ({name}); {row['n']} forecasts"
+                f"learns nothing ({name}); {counted(row['n'], 'forecast')}"
             )
 
 
@@ -84,7 +85,7 @@ def _worth(summary: Mapping[str, Any]) -> str:
 
 
 def _cost(summary: Mapping[str, Any]) -> str:
-    asked, states = summary["memory_query_ms"], f"{summary['memory_count']} states kept"
+    asked, states = summary["memory_query_ms"], f"{counted(summary['memory_count'], 'state')} kept"
     late = f"{summary['degraded_predictions']} of {summary['predictions']} forecasts were made without it"
     if asked["p50"] is None:
         return f"it cost nothing: it was never asked; {states}; {late}"

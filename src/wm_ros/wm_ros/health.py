@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from wm_core.words import counted
 from wm_ros.saying import SELDOM_S, Seldom, clipped
 from wm_ros.twins import TwinWatch
 
@@ -188,7 +189,7 @@ class Health:
         dropped = sum(self._drops.values())
         notes = list(self._degraded.values())
         if dropped > self._drops_reported:
-            notes.append(f"{dropped - self._drops_reported} messages dropped")
+            notes.append(f"{counted(dropped - self._drops_reported, 'message')} dropped")
         status.level = DiagnosticStatus.WARN if notes else DiagnosticStatus.OK
         if self._fault is not None and monotonic() - self._fault[0] < _FAULT_S:
             status.level = DiagnosticStatus.ERROR

@@ -15,6 +15,7 @@ from spatial_memory.store.snapshots import check_snapshot
 from wm_core.memory.errors import BackendAwayError, EncoderMismatchError, RecordError, StoreError
 from wm_core.memory.protocol import Forget, Rigid
 from wm_core.memory.record import LAST_FOLLOWED_ID, MemoryRecord
+from wm_core.words import counted
 from world_model.errors import ArtifactError
 from world_model.runtime.manifest import Manifest
 from world_model.runtime.places import MANIFEST_NAME, resolve_model_path
@@ -203,7 +204,7 @@ class Changes:
             RecordError: What is held now does not go with what was.
         """
         kind, count = self._undo.undo()
-        return f"took back the last {kind}: {count} memories"
+        return f"took back the last {kind}: {counted(count, 'memory')}"
 
     def close(self) -> None:
         """Let go."""

@@ -16,6 +16,7 @@ from spatial_memory.store.snapshots import copy_to
 from spatial_memory.store.verify import verified
 from wm_core.databases import open_database
 from wm_core.memory.errors import SpatialMemoryError, StoreError
+from wm_core.words import counted
 
 EXIT_REFUSED = 2
 
@@ -66,14 +67,17 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def _export(options: argparse.Namespace) -> str:
     region, size = export_region(options.path, options.target, options.area, options.session)
     how = "" if region.has_latents else ", latents follow from features"
-    return (f"{options.target}: {len(region)} records in {len(region.manifest.sessions)} sessions, "
+    held = f"{counted(len(region), 'record')} in {counted(len(region.manifest.sessions), 'session')}"
+    return (f"{options.target}: {held}, "
             f"{size / 1e6:.1f} MB, {size / len(region):.0f} bytes each{how}")  # fmt: skip
 
 
 def _import(options: argparse.Namespace) -> str:
     merged = import_region(options.source, options.path)
     how = ", projected for this memory's encoder" if merged.is_projected else ""
-    return f"{options.path}: added {merged.added} records of {options.source}, {merged.known} were known{how}"
+    return (
+        f"{options.path}: added {counted(merged.added, 'record')} of {options.source}, {merged.known} were known{how}"
+    )
 
 
 def _mend(options: argparse.Namespace) -> str:
@@ -82,8 +86,8 @@ def _mend(options: argparse.Namespace) -> str:
         start_anew(path)
         return f"{path}: the next start begins with an empty memory"
     if options.source is not None:
-        return f"{path}: {replace_by(path, options.source)} records of {options.source}"
-    return f"{path}: kept {recover(path)} records"
+        return f"{path}: {counted(replace_by(path, options.source), 'record')} of {options.source}"
+    return f"{path}: kept {counted(recover(path), 'record')}"
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm memory") -> int:
@@ -91,11 +95,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm memory") -> int
     options = _parser(prog).parse_args(arguments)
     try:
         if options.command == "backup":
-            text = f"{options.target}: {backup(options.path, options.target)} records"
+            text = f"{options.target}: {counted(backup(options.path, options.target), 'record')}"
         elif options.command == "verify":
             found = verified(options.path)
-            text = (f"{options.path}: {found.records} records in {found.sessions} sessions, encoder "
-                    f"{found.encoder_id or 'open'}, transaction {found.number}: whole")  # fmt: skip
+            text = (f"{options.path}: {counted(found.records, 'record')} in {counted(found.sessions, 'session')}, "
+                    f"encoder {found.encoder_id or 'open'}, transaction {found.number}: whole")  # fmt: skip
         else:
             text = {"mend": _mend, "export-region": _export, "import-region": _import}[options.command](options)
     except (SpatialMemoryError, OSError, sqlite3.Error) as error:

@@ -20,6 +20,7 @@ from wm_core.memory.held import HeldPlaces
 from wm_core.memory.journal import Area, WindowAsk, WindowSource, WindowUpdate
 from wm_core.memory.record import MemoryRecord
 from wm_core.memory.window import Window
+from wm_core.words import counted
 from wm_interfaces.action import ImagineStream
 from wm_interfaces.msg import ImagineAsk
 from wm_interfaces.msg import Imagined as ImaginedMsg
@@ -169,7 +170,7 @@ class ImaginationServer:
             handle.succeed()
             return response
         response.success, response.reason = False, "cancelled"
-        response.message = f"ended after {len(msg.times_s)} steps"
+        response.message = f"ended after {counted(len(msg.times_s), 'step')}"
         (handle.canceled if handle.is_cancel_requested else handle.abort)()
         return response
 

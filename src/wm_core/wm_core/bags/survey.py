@@ -15,6 +15,7 @@ from wm_core.bags.topics import IMAGE_TYPES, Candidate, Choice, choose
 from wm_core.errors import MessageError
 from wm_core.sources import ACTION_TYPES, POSE_TYPES, TF_TYPE, TransformBuffer, action_from_msg, pose_sample_from_msg
 from wm_core.timeline import NS_PER_S
+from wm_core.words import counted
 
 CAMERA, POSE, ACTIONS = "/camera/image_raw", "/pose", "/actions"
 TF, TF_STATIC = "/tf", "/tf_static"
@@ -89,7 +90,7 @@ class TopicSurvey:
 
     def line(self) -> str:
         """Return it in words."""
-        parts = [f"{self.count} messages", f"{self.rate_hz:.1f} Hz", f"largest gap {self.largest_gap_s:.2f} s"]
+        parts = [counted(self.count, "message"), f"{self.rate_hz:.1f} Hz", f"largest gap {self.largest_gap_s:.2f} s"]
         offset = self.clock_offset_s
         if offset is not None:
             parts.append(f"stamps {offset:+.3f} s off the recorder's clock")
@@ -202,7 +203,7 @@ def _as_asked(bag: Bag, target: str, topic: str, kinds: Sequence[str]) -> Choice
         raise BagError(f"no topic {topic} in the recording{why}; topics: {found}")
     if bag.types[topic] not in kinds:
         raise BagError(f"{topic} is a {bag.types[topic]}, expected one of {', '.join(kinds)}")
-    return Choice(target, topic, f"as asked for, {bag.counts[topic]} messages")
+    return Choice(target, topic, f"as asked for, {counted(bag.counts[topic], 'message')}")
 
 
 def _possible(bag: Bag, kinds: Sequence[str]) -> list[str]:

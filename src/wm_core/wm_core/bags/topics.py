@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wm_core.bags.errors import BagError
+from wm_core.words import counted
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 """What a camera topic may carry."""
@@ -35,7 +36,7 @@ class Candidate:
 
     def __str__(self) -> str:
         """Return it in words."""
-        count = "" if self.count is None else f"{self.count} messages"
+        count = "" if self.count is None else counted(self.count, "message")
         still = "does not change" if self.moves is False else ""
         return f"{self.topic} ({', '.join(text for text in (count, still, self.told) if text)})"
 
@@ -106,7 +107,7 @@ def _why_best(best: Candidate, filled: Sequence[Candidate]) -> str:
 
 
 def _taken(target: str, candidate: Candidate, why: str, candidates: Sequence[Candidate]) -> Choice:
-    count = "" if candidate.count is None else f", {candidate.count} messages"
+    count = "" if candidate.count is None else f", {counted(candidate.count, 'message')}"
     return Choice(target, candidate.topic, why + count, tuple(c for c in candidates if c is not candidate))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from wm_core.bags import Bag, BagError, Choice
 from wm_core.bags.survey import CAMERA, CAMERA_TYPES, POSE, TopicSurvey, Wishes, choose_sources, survey
+from wm_core.words import counted
 from world_model.data.account import Account
 from world_model.data.bag_options import BagOptions
 from world_model.data.bags import read_recording
@@ -51,7 +52,7 @@ def inspect_bag(
     """
     surveys = survey(bag, progress=progress)
     duration_s = (bag.end_ns - bag.start_ns) * 1e-9
-    lines = [f"{bag.path}: {sum(bag.counts.values())} messages in {duration_s:.1f} s"]
+    lines = [f"{bag.path}: {counted(sum(bag.counts.values()), 'message')} in {duration_s:.1f} s"]
     choices, refusal = _choices(bag, wishes)
     info = camera_info_topic(choices[CAMERA].topic or "", bag.types) if choices else None
     for topic in sorted(bag.types):
