@@ -14,11 +14,11 @@ import torch
 from world_model.data.episodes import Episode
 from world_model.errors import DataError
 from world_model.runtime.on_device import CapturedModule
-from world_model.runtime.projected import ProjectedEncoder
+from world_model.runtime.projected_torch import TorchProjectedEncoder
 
 
 def encode_episode(
-    encoder: torch.nn.Module | ProjectedEncoder | CapturedModule,
+    encoder: torch.nn.Module | TorchProjectedEncoder | CapturedModule,
     episode: Episode,
     inputs: Mapping[str, int] | None = None,
     batch: int = 256,

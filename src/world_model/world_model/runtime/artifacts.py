@@ -81,10 +81,11 @@ class Artifact:
     def encoder(self) -> Encoder:
         """Return the encoder: ``(image_BHWC uint8, depth_B1HW | None, proprio_BP | None) -> latent_BD``."""
         from world_model.runtime.projected import ProjectedEncoder
+        from world_model.runtime.projected_torch import TorchProjectedEncoder
 
         if self.projection is None:
             return self.running("encoder", self._load("encoder"))
-        return ProjectedEncoder(self.features(), self.projection)
+        return TorchProjectedEncoder(ProjectedEncoder(self.features(), self.projection))
 
     def in_onnxruntime(self, part: str, methods: Collection[str]) -> OnnxPart | None:
         """Return a part in onnxruntime; ``None`` where torch is to run it.

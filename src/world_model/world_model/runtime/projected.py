@@ -1,14 +1,11 @@
-"""A feature network and a projection as an encoder of tensors.
+"""A feature network and a projection as an encoder.
 
-Shape suffixes: B = pictures, H W C = rows, columns, colours, D = latent size.
+Shape suffixes: B = pictures, S = image side, P = proprioception size, D = latent size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import torch
-from torch import Tensor
+import numpy as np
 
 from wm_core.projection import Projection
 from world_model.errors import ArtifactError
@@ -16,11 +13,14 @@ from world_model.runtime.features import FeatureNetwork
 
 
 class ProjectedEncoder:
-    """A feature network and a projection behind the call of every encoder.
+    """A feature network and a projection behind the call of every encoder; it takes pictures only.
 
     Args:
         network: Makes features.
         projection: Makes latents of them.
+
+    Raises:
+        ArtifactError: The projection is of other features than the network makes.
     """
 
     def __init__(self, network: FeatureNetwork, projection: Projection) -> None:
@@ -32,18 +32,7 @@ class ProjectedEncoder:
         self._network, self._projection = network, projection
 
     def __call__(
-        self, image_BHWC: Tensor | None, depth: Tensor | None = None, proprioception: Tensor | None = None
-    ) -> Tensor:
-        """Return latents [B, D]; it takes neither depth nor proprioception.
-
-        Raises:
-            ArtifactError: No picture.
-        """
-        if image_BHWC is None:
-            raise ArtifactError("an encoder of features takes a picture, and there is none")
-        codes_BF = self._network.encode(image_BHWC.cpu().numpy())
-        return torch.from_numpy(self._projection.project(codes_BF))
-
-    def parameters(self) -> Iterator[Tensor]:
-        """Yield nothing: it cannot be trained, and runs on the processor."""
-        return iter(())
+        self, image_BSSC: np.ndarray, depth_B1SS: np.ndarray | None = None, proprioception_BP: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return latents [B, D] of uint8 pictures."""
+        return self._projection.project(self._network.encode(image_BSSC))

@@ -13,11 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from wm_core.projection import Projection
 from world_model.runtime.arrays import ObservedArrays, RetrievedArrays
 from world_model.runtime.artifacts import Artifact
-from world_model.runtime.features import FeatureNetwork
 from world_model.runtime.graphs import OnnxPart
+from world_model.runtime.projected import ProjectedEncoder
 from world_model.runtime.unchanging import Unchanging
 
 OUTCOMES = "outcomes"
@@ -78,16 +77,6 @@ class _OnnxEncoder:
         return self._part.run("forward", {name: value for name, value in given.items() if value is not None})[0]
 
 
-class _ProjectedEncoder:
-    def __init__(self, network: FeatureNetwork, projection: Projection) -> None:
-        self._network, self._projection = network, projection
-
-    def __call__(
-        self, image_BSSC: np.ndarray, depth_B1SS: np.ndarray | None = None, proprioception_BP: np.ndarray | None = None
-    ) -> np.ndarray:
-        return self._projection.project(self._network.encode(image_BSSC))
-
-
 class _OnnxTransition:
     def __init__(self, part: OnnxPart) -> None:
         self._part = part
@@ -133,7 +122,7 @@ def served_encoder(artifact: Artifact) -> ServedEncoder:
         ArtifactError: A file is damaged, or what runs it is not installed.
     """
     if artifact.projection is not None:
-        return _ProjectedEncoder(artifact.features(), artifact.projection)
+        return ProjectedEncoder(artifact.features(), artifact.projection)
     part = artifact.in_onnxruntime("encoder", ("forward",))
     if part is not None:
         return _OnnxEncoder(part)

@@ -10,13 +10,13 @@ from world_model.errors import ArtifactError
 from world_model.runtime.former import FormerTransition
 from world_model.runtime.no_network import NoNetwork
 from world_model.runtime.on_device import CapturedModule, on_device
-from world_model.runtime.projected import ProjectedEncoder
+from world_model.runtime.projected_torch import TorchProjectedEncoder
 
 __all__ = ["METHODS", "Encoder", "TransitionModule", "frozen", "on_device", "opened", "require_device"]
 
 # A scripted transition, one of format 2 behind the same methods, or none.
 TransitionModule = torch.jit.ScriptModule | FormerTransition | NoNetwork | CapturedModule
-Encoder = torch.jit.ScriptModule | ProjectedEncoder | CapturedModule
+Encoder = torch.jit.ScriptModule | TorchProjectedEncoder | CapturedModule
 
 # What freezing must keep callable beside ``forward``.
 METHODS: dict[str, list[str]] = {
