@@ -10,6 +10,10 @@ from rclpy.action.graph import get_action_server_names_and_types_by_node
 
 from scripts.lint import reference
 from wm_bringup.composed import make_nodes
+from wm_core.sources.actions import ACTION_TYPES
+from wm_core.sources.poses import POSE_TYPES
+from wm_ros.camera import IMAGE_TYPES
+from wm_ros.silence import NO_ADVICE
 from wm_testing.nodes import ros_context
 
 __all__ = ["ros_context"]
@@ -81,6 +85,22 @@ def test_a_wrong_table_would_show():
     assert rows_of("/latent/state")
     assert not rows_of("/latent/stat")
     assert {"/latent", "/diagnostics"} <= table_names("Out")
+
+
+def rows_of_section(title: str) -> list[list[str]]:
+    """Returns the cells of each row of a section's tables, from the names on."""
+    section = INTERFACES.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    return [line.split("|")[1:] for line in section.splitlines() if line.startswith("| `")]
+
+
+def test_whoever_lacks_an_input_is_not_told_to_take_what_the_graph_says_itself():
+    types = {kind.replace("/msg/", "/") for kind in (*POSE_TYPES, *ACTION_TYPES, *IMAGE_TYPES)}
+    taken = re.compile("|".join(rf"\b{kind}\b" for kind in types) + "|as `output` says")
+    rows = [row for title in ("Out", "Planner") for row in rows_of_section(title)]
+    said = {name for names, kind, *_ in rows for name in re.findall(r"`(/[\w/]+)`", names) if taken.search(kind)}
+    # Taken by the frame, not as a picture or an action of their own.
+    beside = next(set(re.findall(r"`(/[\w/]+)`", row[0])) for row in rows_of_section("In") if "depth" in row[0])
+    assert said - {"/actions"} | beside == set(NO_ADVICE)
 
 
 PLACE = re.compile(r"`((?:src|config|docs|test|launch|benchmarks|scripts)/[\w./-]+)`(?:: `([^`]+)`)?")

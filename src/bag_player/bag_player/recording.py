@@ -33,6 +33,7 @@ from bag_player.type_text import store_with
 from wm_core.bags import BagError
 from wm_core.errors import CoreError
 from wm_ros import ConfigurationError
+from wm_ros.camera import IMAGE_TYPES
 from wm_ros.command_line import split_ros_args, stop_on_signal
 from wm_ros.inputs import message_class
 from wm_ros.silence import why_silent
@@ -45,7 +46,6 @@ _SAY_EVERY_S = 10.0
 # Recording ends before the disk is full [bytes].
 _LEAST_FREE = 512 * 1024**2
 _FORMAT: Final = 8
-_PICTURES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class BagRecorder(Node):
 
     def why_silent(self) -> str:
         """Return in words why no frame comes and what would help."""
-        return why_silent(self, (self._camera, f"{self._camera}/compressed"), _PICTURES, "images")
+        return why_silent(self, (self._camera, f"{self._camera}/compressed"), IMAGE_TYPES, "images")
 
     def close(self) -> None:
         """Complete the recording; what keeps it from that is in ``problem``."""

@@ -24,7 +24,8 @@ __all__ = ["TRANSPORTS", "CameraSubscription", "FrameMsg", "picture_from_msg"]
 
 TRANSPORTS = ("auto", "raw", "compressed", *VIDEO_KINDS)
 _LOOK_AGAIN_S = 0.2
-_KINDS = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+"""Types that carry a picture."""
 
 
 class CameraSubscription:
@@ -93,7 +94,7 @@ class CameraSubscription:
         """Return in words why no frame comes and what would help."""
         if self.is_video:
             return why_silent(self._node, (self.topic,), tuple(VIDEO_KINDS.values()), "video")
-        return why_silent(self._node, (self._camera, f"{self._camera}/compressed"), _KINDS, "images", self._name)
+        return why_silent(self._node, (self._camera, f"{self._camera}/compressed"), IMAGE_TYPES, "images", self._name)
 
     def _listen(self, kind: type, topic: str) -> None:
         self._source = (kind, topic)
