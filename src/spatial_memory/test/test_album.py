@@ -19,7 +19,7 @@ from wm_interfaces.srv import QueryMemory, RecallMemory
 from wm_ros import ConfigurationError, image_to_msg, qos, stamp_msg
 from wm_testing.nodes import ros_context, spin_until
 
-from .test_node import STEP_NS, Graph, at, state
+from .node_graph import STEP_NS, Graph, at, state
 
 __all__ = ["ros_context"]
 BEGIN_NS = 10**9

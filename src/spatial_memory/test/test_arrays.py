@@ -25,7 +25,7 @@ from wm_ros.memory_arrays import (
 )
 from wm_testing.nodes import ros_context
 
-from .test_node import Graph, at
+from .node_graph import Graph, at
 
 __all__ = ["ros_context"]
 

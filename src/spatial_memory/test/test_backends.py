@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import socket
-import subprocess
-import sys
-import uuid
-import warnings
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +10,6 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from spatial_memory import (
-    BackendAwayError,
     Box,
     CellMemory,
     EncoderMismatchError,
@@ -37,9 +28,6 @@ from spatial_memory import (
     StoreError,
     Successor,
 )
-from spatial_memory.factory import open_memory
-from spatial_memory.index.eviction import worth
-from spatial_memory.settings import MemorySettings
 from wm_core.memory.record import LAST_FOLLOWED_ID
 from wm_core.memory.reference import BruteMemory
 from wm_core.memory.sketch import Sketch
@@ -47,64 +35,10 @@ from wm_core.projection import FeatureSpace, Projection
 from wm_core.se2 import wrap_angle
 from wm_core.se3 import yaw_of
 
+from .backends import fill, memory, twin
 from .conftest import World, assert_agree
 
-qdrant = pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
-HOST, PORT = os.environ.get("QDRANT_HOST") or "localhost", int(os.environ.get("QDRANT_PORT") or 6333)
-
-
-def server_answers() -> bool:
-    try:
-        socket.create_connection((HOST, PORT), timeout=0.5).close()
-    except OSError:
-        return False
-    return True
-
-
-def local_client():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return qdrant.QdrantClient(":memory:")
-
-
-@pytest.fixture(params=["brute", "embedded", "faiss", "qdrant-local", "qdrant-server"])
-def memory(request, grid, tmp_path) -> Iterator[Memory]:
-    if request.param == "brute":
-        made: Memory = BruteMemory(grid)
-    elif request.param == "embedded":
-        made = CellMemory(Store(tmp_path / "memory.sqlite3"), grid)
-    elif request.param == "faiss":
-        flat = pytest.importorskip("spatial_memory.index.flat", reason="faiss-cpu is not installed")
-        made = CellMemory(Store(tmp_path / "memory.sqlite3"), grid, backend=flat.FAISS)
-    else:
-        from spatial_memory.qdrant.memory import QdrantMemory
-        from spatial_memory.qdrant.server import connect
-
-        local = request.param == "qdrant-local"
-        if not local and not server_answers():
-            pytest.skip(f"no Qdrant server answers at {HOST}:{PORT}")
-        client = local_client() if local else connect(HOST, PORT, os.environ.get("QDRANT_API_KEY", ""), tls=False)
-        name = f"test-{uuid.uuid4().hex}"
-        made = QdrantMemory(client, grid, "r2", name, str(tmp_path / "outbox"), 0.01, indexed=not local)
-    yield made
-    if request.param.startswith("qdrant"):
-        for each in client.get_collections().collections:
-            if each.name.startswith(name):
-                client.delete_collection(each.name)
-    made.close()
-
-
-@pytest.fixture
-def twin(grid) -> BruteMemory:
-    return BruteMemory(grid)
-
-
-def fill(memory: Memory, twin: BruteMemory, world: World, count: int = 150) -> list[int]:
-    """Give both the same records under the same ids."""
-    records = [world.record(id=1000 + at) for at in range(count)]
-    assert memory.insert(records) == twin.insert(records)
-    memory.flush()
-    return [record.id for record in records]
+__all__ = ["memory", "twin"]
 
 
 @pytest.mark.slow
@@ -280,20 +214,6 @@ def test_a_snapshot_that_is_refused_changes_nothing(memory, twin, grid, tmp_path
     assert_agree(memory, twin, [world.query() for _ in range(5)])
 
 
-def test_a_size_that_the_server_does_not_hold_is_refused(grid, twin, tmp_path):
-    from spatial_memory.qdrant.memory import QdrantMemory
-
-    memory = QdrantMemory(local_client(), grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
-    fill(memory, twin, World(26), 5)
-    memory.clear()
-    with pytest.raises(RecordError, match="has 3 values, the memory holds 6"):
-        memory.insert([World(26).record(latent_D=np.ones(3, np.float32), successors=())])
-    memory.insert([World(26).record()])
-    memory.flush()
-    assert memory.stats().memory_count == 1
-    memory.close()
-
-
 @pytest.mark.parametrize("surprise", [float("inf"), -1e39])
 def test_a_surprise_that_cannot_be_kept_is_refused(memory, twin, surprise):
     ids = fill(memory, twin, World(25), 5)
@@ -359,227 +279,6 @@ def test_what_cannot_be_answered_is_refused(memory, twin, fields):
     fill(memory, twin, World(11), 5)
     with pytest.raises(QueryError):
         memory.query_batch([Query(**{"place": Place(0.0, 0.0), **fields})])
-
-
-# ---------------------------------------------------------------- Qdrant's own
-
-
-class Flaky:
-    """A client of a server that comes and goes."""
-
-    def __init__(self, client) -> None:
-        self._client = client
-        self.away = False
-
-    def __getattr__(self, name: str):
-        if self.away and name != "close":
-            raise ConnectionError("the server is away")
-        return getattr(self._client, name)
-
-
-def test_a_server_that_is_away_gets_everything_later(grid, twin, tmp_path):
-    from spatial_memory.qdrant.memory import QdrantMemory
-
-    client, world = Flaky(local_client()), World(12)
-    memory = QdrantMemory(client, grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
-    fill(memory, twin, world, 20)
-    client.away = True
-    records = [world.record(id=5000 + at) for at in range(30)]
-    memory.insert(records)
-    twin.insert(records)
-    with pytest.raises(BackendAwayError):
-        memory.flush()
-    with pytest.raises(BackendAwayError):
-        memory.query_batch([Query(place=Place(0.0, 0.0))])
-    assert memory.stats().pending_writes == 30
-    assert any("away" in each for each in memory.stats().degraded)
-    client.away = False
-    memory._server._ask_again_s = 0.0
-    memory._outbox.drain(30.0)
-    assert memory.stats().degraded == ()
-    assert_agree(memory, twin, [world.query() for _ in range(5)])
-    memory.close()
-
-
-def test_what_was_not_sent_is_sent_after_a_restart(grid, twin, tmp_path):
-    from spatial_memory.qdrant.memory import QdrantMemory
-
-    server, world = local_client(), World(13)
-    client = Flaky(server)
-    memory = QdrantMemory(client, grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
-    fill(memory, twin, world, 5)
-    client.away = True
-    records = [world.record(id=5000 + at) for at in range(10)]
-    memory.insert(records)
-    twin.insert(records)
-    memory._outbox.close()
-    again = QdrantMemory(Flaky(server), grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
-    again._outbox.drain(30.0)
-    assert again.stats().memory_count == 15
-    assert_agree(again, twin, [world.query() for _ in range(5)])
-    again.close()
-
-
-def test_robots_share_a_collection_and_keep_their_own(grid, tmp_path):
-    from spatial_memory.qdrant.memory import QdrantMemory
-
-    server = local_client()
-    robots = [QdrantMemory(server, grid, name, "c", str(tmp_path / name), 0.01, indexed=False) for name in ("a", "b")]
-    world = World(14)
-    ids = [robot.insert([world.record() for _ in range(10)]) for robot in robots]
-    for robot in robots:
-        robot.flush()
-    assert len({*ids[0], *ids[1]}) == 20
-    assert len(robots[0].query_batch([Query(k=50, place=Place(0.0, 0.0))])[0].records) == 20
-    robots[0].clear()
-    assert robots[1].stats().memory_count == 10
-    for robot in robots:
-        robot._outbox.close()
-    server.close()
-
-
-def test_robots_whose_ids_meet_overwrite_nothing(grid, tmp_path):
-    from spatial_memory.qdrant.memory import QdrantMemory
-
-    server = local_client()
-    robots = [QdrantMemory(server, grid, name, "c", str(tmp_path / name), 0.01, indexed=False) for name in ("a", "b")]
-    world = World(15)
-    for robot in robots:
-        robot.insert([world.record(id=at) for at in range(1, 11)])
-        robot.flush()
-    assert robots[0].stats().memory_count == 20
-    assert robots[0].delete(Forget(ids=(3, 4))) == 2
-    assert robots[1].stats().memory_count == 18
-    assert {record.id for record in robots[1]._mine()} == set(range(1, 11))
-    for robot in robots:
-        robot._outbox.close()
-    server.close()
-
-
-def test_an_id_held_already_is_refused_while_it_is_open_which_collection_is_meant(grid, tmp_path):
-    from spatial_memory.qdrant.memory import QdrantMemory
-
-    server, world = local_client(), World(16)
-    robots = [QdrantMemory(server, grid, name, "c", str(tmp_path / name), 0.01, indexed=False) for name in ("a", "b")]
-    for robot, encoder_id in zip(robots, ("one", "two")):
-        robot.insert([world.record(id=7, encoder_id=encoder_id)])
-        robot.flush()
-        robot._outbox.close()
-    again = QdrantMemory(server, grid, "a", "c", str(tmp_path / "a"), 0.01, indexed=False)
-    with pytest.raises(RecordError, match="record 0: id 7 is held already"):
-        again.insert([world.record(id=7, encoder_id="one")])
-    assert again.insert([world.record(id=8, encoder_id="one")]) == [8]
-    again.close()
-
-
-def test_a_full_collection_forgets_as_the_default_backend_does(grid, tmp_path):
-    from spatial_memory.qdrant.memory import QdrantMemory
-
-    world = World(16, size_m=1.5)
-    records = [world.record(id=1 + at) for at in range(120)]
-    memory = QdrantMemory(local_client(), grid, "r1", "c", str(tmp_path / "outbox"), 0.01, 60, indexed=False)
-    memory.insert(records)
-    memory.flush()
-    held = memory._mine()
-    assert memory.stats().memory_count == memory.stats().capacity == len(held) == 60
-    before, after = Counter(grid.cell_of(each.x, each.y) for each in records), Counter(each.h3_cell for each in held)
-    assert after.keys() == before.keys(), "a place was emptied"
-    gave = [cell for cell in before if after[cell] < before[cell]]
-    assert max(after.values()) - min(after[cell] for cell in gave) <= 1, "a cell gave while another was more crowded"
-    for cell in gave:
-        inside = [each for each in records if grid.cell_of(each.x, each.y) == cell]
-        numbers = [np.array([getattr(each, name) for each in inside]) for name in ("stamp_ns", "surprise", "id")]
-        order = np.lexsort((numbers[2], worth(*numbers, 1.0)))
-        assert {each.id for each in held if each.h3_cell == cell} == set(numbers[2][order[-after[cell] :]].tolist())
-    memory.close()
-
-
-def test_a_transform_that_is_interrupted_happens_once(grid, twin, tmp_path):
-    from spatial_memory.qdrant.memory import QdrantMemory
-
-    server, world = local_client(), World(17)
-    client = Flaky(server)
-    memory = QdrantMemory(client, grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
-    fill(memory, twin, world, 30)
-    moves = 0
-    set_payload = server.set_payload
-
-    def goes_away(*args, **fields):
-        nonlocal moves
-        moves += 1
-        client.away = moves >= 10
-        return set_payload(*args, **fields)
-
-    server.set_payload = goes_away
-    rigid = Rigid(1.0, 2.0, 0.0, 0.5)
-    with pytest.raises(BackendAwayError):
-        memory.transform(rigid)
-    memory._outbox.close()
-    server.set_payload = set_payload
-    again = QdrantMemory(Flaky(server), grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
-    again._outbox.drain(30.0)
-    assert twin.transform(rigid) == 30
-    assert_agree(again, twin, [world.query() for _ in range(10)])
-    again.close()
-
-
-@pytest.mark.slow
-def test_a_restore_that_the_outbox_does_not_take_changes_nothing(grid, twin, tmp_path):
-    from spatial_memory.qdrant.memory import QdrantMemory
-
-    client, world = Flaky(local_client()), World(18)
-    memory = QdrantMemory(client, grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
-    fill(memory, twin, world, 30)
-    memory.snapshot(tmp_path / "snapshot")
-    more = [world.record(id=7000 + at) for at in range(5)]
-    memory.insert(more)
-    twin.insert(more)
-    memory.flush()
-    with memory._outbox._guard:
-        memory._outbox._connection.execute("PRAGMA query_only = ON")
-    with pytest.raises(StoreError, match="not durable"):
-        memory.restore(tmp_path / "snapshot")
-    with memory._outbox._guard:
-        memory._outbox._connection.execute("PRAGMA query_only = OFF")
-    client.away = True
-    with pytest.raises(BackendAwayError):
-        memory.restore(tmp_path / "snapshot")
-    client.away = False
-    memory.flush()
-    assert memory.stats().pending_writes == 0
-    assert_agree(memory, twin, [world.query() for _ in range(5)])
-    assert memory.restore(tmp_path / "snapshot") == 30
-    twin.delete(Forget(ids=tuple(record.id for record in more)))
-    assert_agree(memory, twin, [world.query() for _ in range(5)])
-    memory.close()
-
-
-@pytest.mark.slow
-def test_a_restore_that_is_interrupted_happens_whole(grid, twin, tmp_path):
-    from spatial_memory.qdrant.memory import QdrantMemory
-
-    server, world = local_client(), World(19)
-    client = Flaky(server)
-    memory = QdrantMemory(client, grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
-    fill(memory, twin, world, 600)
-    memory.snapshot(tmp_path / "snapshot")
-    memory.delete(Forget(session="a"))
-    upsert = server.upsert
-
-    def goes_away(*args, **fields):
-        client.away = True
-        return upsert(*args, **fields)
-
-    server.upsert = goes_away
-    with pytest.raises(BackendAwayError):
-        memory.restore(tmp_path / "snapshot")
-    memory._outbox.close()
-    server.upsert = upsert
-    again = QdrantMemory(Flaky(server), grid, "r1", "c", str(tmp_path / "outbox"), 0.01, indexed=False)
-    again._outbox.drain(30.0)
-    assert again.stats().memory_count == 600
-    assert_agree(again, twin, [world.query() for _ in range(10)])
-    again.close()
 
 
 def test_places_of_two_frames_never_mix(memory):
@@ -689,58 +388,3 @@ def test_an_impossible_rotation_or_feature_is_refused(memory, fields, reason):
         memory.insert([World(23).record(**fields)])
     assert caught.value.reason == reason
     assert memory.stats().memory_count == 0
-
-
-# ---------------------------------------------------------------- Faiss's own
-
-
-def settings_of(backend: str, path: str) -> MemorySettings:
-    return MemorySettings(path=path, backend=backend, capacity=1000, surprise_weight=1.0, commit_every_s=0.05,
-                          on_corrupt="refuse", robot_id="r", qdrant_host="", qdrant_port=1, qdrant_api_key="",
-                          qdrant_tls=False, qdrant_collection="c")  # fmt: skip
-
-
-@pytest.mark.parametrize(("before", "after"), [("embedded", "faiss"), ("faiss", "embedded")])
-def test_a_file_opens_unchanged_under_either_backend(grid, twin, tmp_path, before, after):
-    pytest.importorskip("faiss", reason="faiss-cpu is not installed")
-    world, path = World(31), str(tmp_path / "memory.sqlite3")
-    memory = open_memory(settings_of(before, path), grid)
-    fill(memory, twin, world)
-    assert memory.stats().backend == before
-    memory.close()
-    content = (tmp_path / "memory.sqlite3").read_bytes()
-    memory = open_memory(settings_of(after, path), grid)
-    assert memory.stats().backend == after
-    assert_agree(memory, twin, [world.query() for _ in range(40)])
-    memory.close()
-    assert (tmp_path / "memory.sqlite3").read_bytes() == content
-
-
-@pytest.mark.parametrize("fields", [{}, {"metric": "cosine"}, {"rank_by": "both", "place": Place(0.0, 0.0)}])
-def test_the_backend_faiss_asks_faiss(grid, fields):
-    flat = pytest.importorskip("spatial_memory.index.flat", reason="faiss-cpu is not installed")
-    memory = CellMemory(Store(), grid, backend=flat.FAISS)
-    world = World(32, size_m=0.3)
-    memory.insert([world.record(latent_D=world.rng.normal(size=6).astype(np.float32)) for _ in range(200)])
-    query = Query(k=1, latent_D=np.ones(6), **{"rank_by": "latent", **fields})
-    best = memory.query(query).records[0]
-    # Only in Faiss the nearest is another one now.
-    memory._search._latents.write(np.array([memory._index.slot_of(best.id)]), np.full((1, 6), -1e6, np.float32))
-    assert memory.query(query).records[0].id != best.id
-
-
-@pytest.mark.slow
-def test_faiss_is_loaded_only_where_it_is_chosen():
-    """It takes 66 MB."""
-    script = """
-import sys
-import numpy as np
-from spatial_memory import CellGrid, CellMemory, LocalMap, MemoryRecord, Place, Query, Store
-from spatial_memory import factory, params
-memory = CellMemory(Store(), CellGrid(LocalMap(), 15))
-memory.insert([MemoryRecord(at, np.array([at, 1.0]), 0.1 * at, 0.0, encoder_id="e") for at in range(40)])
-memory.query(Query(place=Place(0.0, 0.0), latent_D=np.ones(2), metric="cosine"))
-assert memory.stats().backend == "embedded"
-raise SystemExit("faiss" in sys.modules)
-"""
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

@@ -26,7 +26,7 @@ from wm_ros import floats
 from wm_testing.hostile import hostile
 from wm_testing.nodes import ros_context, spin_until
 
-from .test_node import Graph, at
+from .node_graph import Graph, at
 
 __all__ = ["ros_context"]
 

@@ -10,13 +10,10 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from std_srvs.srv import Trigger
-from visualization_msgs.msg import Marker
 
 from spatial_memory.node import SpatialMemory
 from spatial_memory.params import SpatialMemoryParams
 from wm_core.memory.journal import Area, WindowAsk
-from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import LatentState, MemoryQuery, MemoryRecord, MemorySuccessor, PredictionError
 from wm_interfaces.srv import (
     DeleteMemory,
@@ -28,82 +25,17 @@ from wm_interfaces.srv import (
     QueryMemoryBatch,
     RecallMemory,
     RecognisePlace,
-    RestoreMemory,
-    SnapshotMemory,
     TransformMemory,
 )
 from wm_ros import ConfigurationError, floats, qos, stamp_msg
 from wm_testing.nodes import assert_file_sets_every_parameter, ros_context, spin_until
-from wm_testing.viewer import Viewer
 
-__all__ = ["ros_context"]
+from .node_graph import STEP_NS, Graph, at, graph, state, turned
+
+__all__ = ["graph", "ros_context"]
+
 
 CONFIG = Path(__file__).parents[3] / "config" / "spatial_memory.yaml"
-STEP_NS = 50_000_000
-OPEN = {"db_path": ":memory:", "allow_destructive": True, "allow_restore": True}
-
-
-class Graph:
-    """The node under test and one that talks to it."""
-
-    def __init__(self, **params: object) -> None:
-        self.talker = Node("talker")
-        self.states = self.talker.create_publisher(LatentState, "/latent/state", qos.STREAM)
-        self.errors = self.talker.create_publisher(PredictionError, "/prediction_error", qos.STREAM)
-        overrides = [Parameter(name, value=value) for name, value in {**OPEN, **params}.items()]
-        self.memory = SpatialMemory(parameter_overrides=overrides)
-        spin_until(lambda: self.states.get_subscription_count() == 1, self.talker, self.memory)
-
-    def counted(self, name: str) -> int:
-        return self.memory._health.counted(name)
-
-    def drive(self, count: int, start_ns: int = 10**9, **fields: object) -> None:
-        """Publish states 0.2 m apart, one step after the other, and wait until all arrived."""
-        wanted = self.counted("states_received") + count
-        for at in range(count):
-            self.states.publish(state(start_ns + at * STEP_NS, 0.2 * at, value=float(at), **fields))
-            reached = self.counted("states_received") + 1
-            spin_until(lambda reached=reached: self.counted("states_received") >= reached, self.talker, self.memory)
-        assert self.counted("states_received") == wanted
-
-    def call(self, kind: type, name: str, request: object):
-        client = self.talker.create_client(kind, f"/spatial_memory/{name}")
-        spin_until(client.service_is_ready, self.talker, self.memory)
-        future = client.call_async(request)
-        spin_until(future.done, self.talker, self.memory)
-        self.talker.destroy_client(client)
-        return future.result()
-
-    def close(self) -> None:
-        self.memory.destroy_node()
-        self.talker.destroy_node()
-
-
-def state(
-    stamp_ns: int, x: float, value: float = 1.0, encoder_id: str = "e1", has_pose: bool = True, pose_status: int = 0
-) -> LatentState:
-    msg = LatentState(encoder_id=encoder_id, has_pose=has_pose, pose_frame_id="map", pose_status=pose_status)
-    msg.header.stamp = stamp_msg(stamp_ns)
-    msg.latent = floats(np.full(4, value))
-    msg.pose.position.x = x
-    msg.pose.orientation.w = 1.0
-    msg.has_action, msg.action = True, floats([value, 0.0])
-    return msg
-
-
-def at(x: float, **fields: object) -> MemoryQuery:
-    msg = MemoryQuery(has_pose=True, **fields)
-    msg.pose.position.x = x
-    msg.pose.orientation.w = 1.0
-    return msg
-
-
-@pytest.fixture
-def graph(ros_context, monkeypatch, tmp_path):
-    monkeypatch.setenv("ROS_HOME", str(tmp_path))
-    graph = Graph()
-    yield graph
-    graph.close()
 
 
 def test_a_large_memory_is_loaded_while_others_are_served(ros_context, tmp_path, monkeypatch):
@@ -180,114 +112,6 @@ def test_bad_states_are_named_and_counted(graph):
     assert graph.call(MemoryStats, "stats", MemoryStats.Request()).memory_count == 1
 
 
-def test_insert_delete_transform_clear(graph):
-    records = [MemoryRecord(encoder_id="e1", latent=floats([1.0, 0.0]), session="s") for _ in range(3)]
-    for x, record in enumerate(records):
-        record.position.x = float(x)
-    answer = graph.call(InsertMemory, "insert", InsertMemory.Request(records=records))
-    assert answer.success, answer.message
-    assert len(set(answer.ids)) == 3
-    refused = graph.call(InsertMemory, "insert", InsertMemory.Request(records=[MemoryRecord(encoder_id="e1")]))
-    assert not refused.success
-    assert "record 0" in refused.message
-    deleted = graph.call(DeleteMemory, "delete", DeleteMemory.Request(ids=[answer.ids[1]]))
-    assert (deleted.success, deleted.deleted_count) == (True, 1)
-    assert not graph.call(DeleteMemory, "delete", DeleteMemory.Request()).success
-    request = TransformMemory.Request()
-    request.transform.translation.x = 10.0
-    turn = request.transform.rotation
-    turn.x, turn.y, turn.z, turn.w = quaternion_of(np.pi / 2)
-    moved = graph.call(TransformMemory, "transform", request)
-    assert (moved.success, moved.moved_count) == (True, 2)
-    found = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(10.0, k=8)))
-    places = [(round(r.position.x, 3), round(r.position.y, 3)) for r in found.matches.records]
-    assert places == [(10.0, 0.0), (10.0, 2.0)]
-    assert graph.call(Trigger, "clear", Trigger.Request()).success
-    assert graph.call(MemoryStats, "stats", MemoryStats.Request()).memory_count == 0
-
-
-def test_snapshot_and_restore(graph):
-    graph.drive(4)
-    request = SnapshotMemory.Request(path="kitchen")
-    assert graph.call(SnapshotMemory, "snapshot", request).memory_count == 4
-    assert graph.call(Trigger, "clear", Trigger.Request()).success
-    answer = graph.call(RestoreMemory, "restore", RestoreMemory.Request(path=request.path))
-    assert (answer.success, answer.memory_count) == (True, 4)
-    answer = graph.call(RestoreMemory, "restore", RestoreMemory.Request(path="none"))
-    assert not answer.success
-    assert "no snapshot" in answer.message
-
-
-def test_a_refused_restore_leaves_the_memory_as_it_was(graph, tmp_path):
-    graph.drive(4)
-    path = tmp_path / "world_model" / "snapshots" / "kitchen"
-    assert graph.call(SnapshotMemory, "snapshot", SnapshotMemory.Request(path="kitchen")).success
-    content = path.read_bytes()
-    graph.drive(3, start_ns=2 * 10**9)
-    for damaged in (content[:-5000], content.replace(b"CREATE TABLE record", b"CREATE TABLE recerd"), b""):
-        path.write_bytes(damaged)
-        answer = graph.call(RestoreMemory, "restore", RestoreMemory.Request(path="kitchen"))
-        assert not answer.success
-        assert "snapshot kitchen" in answer.message
-        assert str(tmp_path) not in answer.message
-        assert graph.call(MemoryStats, "stats", MemoryStats.Request()).memory_count == 7
-    path.write_bytes(content)
-    assert graph.call(RestoreMemory, "restore", RestoreMemory.Request(path="kitchen")).memory_count == 4
-
-
-def test_the_largest_id_ends_nothing(ros_context, tmp_path):
-    for start in range(2):
-        graph = Graph(db_path=str(tmp_path / "memory.sqlite3"))
-        record = MemoryRecord(encoder_id="e1", latent=floats([1.0, 0.0, 0.0, 0.0]), session="s")
-        largest = MemoryRecord(id=2**63 - 1 - start, encoder_id="e1", latent=record.latent, session="s")
-        answer = graph.call(InsertMemory, "insert", InsertMemory.Request(records=[record, largest, record]))
-        assert answer.success, answer.message
-        graph.drive(2)
-        assert graph.call(MemoryStats, "stats", MemoryStats.Request()).memory_count == 5 * (start + 1)
-        graph.close()
-
-
-@pytest.mark.slow
-def test_markers_show_cells_memories_trail_and_the_last_retrieval(graph):
-    drawn = Viewer(graph.talker, "/spatial_memory/markers")
-    graph.drive(3)
-    graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.2, k=2)))
-    spin_until(lambda: len(drawn.points("retrieval")) == 7, graph.talker, graph.memory)
-    found, asked, lines = drawn.of("retrieval")
-    assert sorted(point.x for point in found.points) == pytest.approx([0.0, 0.2])  # of 0.0 and 0.4, equally far
-    assert [point.x for point in asked.points] == pytest.approx([0.2])
-    assert [point.x for point in lines.points[::2]] == pytest.approx([0.2, 0.2])
-    assert [point.x for point in lines.points[1::2]] == [point.x for point in found.points]
-    assert {marker.type for marker in drawn.of("cells")} == {Marker.TRIANGLE_LIST}
-    assert [point.x for point in drawn.points("memories")] == pytest.approx([0.0, 0.2, 0.4])
-    assert [point.x for point in drawn.points("trail")] == pytest.approx([0.0, 0.2, 0.2, 0.4])
-    assert all(marker.frame_locked for marker in drawn.markers.values())
-    assert drawn.frames == {"map"}
-
-
-@pytest.mark.slow
-def test_a_message_holds_what_changed_and_a_late_viewer_gets_everything(ros_context):
-    graph = Graph(marker_rate=20.0)
-    drawn = Viewer(graph.talker, "/spatial_memory/markers")
-    graph.drive(3)
-    spin_until(lambda: len(drawn.points("memories")) == 3, graph.talker, graph.memory)
-    told = len(drawn.heard)
-    graph.errors.publish(judged(10**9, 0.5))
-    spin_until(lambda: len(drawn.heard) > told, graph.talker, graph.memory)
-    assert [(marker.ns, marker.id) for marker in drawn.heard[told].markers] == [("memories", 0)]
-    late = Viewer(graph.talker, "/spatial_memory/markers")
-    spin_until(lambda: late.markers.keys() == drawn.markers.keys(), graph.talker, graph.memory)
-    hasty = Viewer(graph.talker, "/spatial_memory/markers", qos.STREAM)
-    spin_until(lambda: hasty.markers.keys() == drawn.markers.keys(), graph.talker, graph.memory)
-    graph.close()
-
-
-def judged(stamp_ns: int, error: float) -> PredictionError:
-    msg = PredictionError(horizon_s=1.0, error=error)
-    msg.header.stamp = stamp_msg(stamp_ns)
-    return msg
-
-
 def test_what_cannot_work_is_said_at_start(ros_context, tmp_path):
     path = tmp_path / "memory.sqlite3"
     path.write_bytes(b"not a memory" * 1000)
@@ -316,11 +140,6 @@ def test_a_simulator_that_fills_the_robots_file_is_named(ros_context, monkeypatc
     )
     graph.close()
     other.destroy_node()
-
-
-def turned(msg: LatentState, frame_id: str) -> LatentState:
-    msg.pose_frame_id = frame_id
-    return msg
 
 
 def test_poses_of_another_frame_are_refused_and_named(graph):
@@ -427,81 +246,6 @@ def test_a_step_that_was_not_expected_is_refused_by_name(ros_context):
     graph.close()
 
 
-def drawn_places(graph: Graph, drawn: Viewer, count: int, frame_id: str = "map") -> list[float]:
-    """Returns x of what is drawn once that is what the memory says that it holds."""
-    stats = graph.call(MemoryStats, "stats", MemoryStats.Request())
-    assert stats.memory_count == count
-
-    def agrees() -> bool:
-        # Each cell is a hexagon, or one of the few pentagons.
-        filled = 3 * stats.cell_count <= drawn.corners <= 4 * stats.cell_count
-        return filled and len(drawn.points("memories")) == count and drawn.frames <= {frame_id}
-
-    spin_until(agrees, graph.talker, graph.memory)
-    assert stats.frame_id in ("", frame_id)
-    return sorted(point.x for point in drawn.points("memories"))
-
-
-@pytest.mark.slow
-def test_markers_show_the_memory_after_restart_transform_clear_and_restore(ros_context, tmp_path):
-    settings = {"db_path": str(tmp_path / "m.sqlite3"), "marker_rate": 20.0}
-    graph = Graph(**settings)
-    graph.drive(4)
-    drawn = Viewer(graph.talker, "/spatial_memory/markers")
-    assert drawn_places(graph, drawn, 4) == pytest.approx([0.0, 0.2, 0.4, 0.6])
-    path = "copy"
-    assert graph.call(SnapshotMemory, "snapshot", SnapshotMemory.Request(path=path)).success
-    graph.close()
-
-    graph = Graph(**settings)
-    drawn = Viewer(graph.talker, "/spatial_memory/markers")
-    assert drawn_places(graph, drawn, 4) == pytest.approx([0.0, 0.2, 0.4, 0.6])
-    graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.2, k=2)))
-    spin_until(lambda: drawn.points("retrieval"), graph.talker, graph.memory)
-    request = TransformMemory.Request(frame_id="house")
-    request.transform.translation.x, request.transform.rotation.w = 10.0, 1.0
-    assert graph.call(TransformMemory, "transform", request).success
-    assert drawn_places(graph, drawn, 4, "house") == pytest.approx([10.0, 10.2, 10.4, 10.6])
-    assert not drawn.points("retrieval")
-    assert graph.call(Trigger, "clear", Trigger.Request()).success
-    assert drawn_places(graph, drawn, 0) == []
-    spin_until(lambda: not drawn.markers, graph.talker, graph.memory)
-    assert graph.call(RestoreMemory, "restore", RestoreMemory.Request(path=path)).success
-    assert drawn_places(graph, drawn, 4) == pytest.approx([0.0, 0.2, 0.4, 0.6])
-    spin_until(lambda: len(drawn.points("trail")) == 6, graph.talker, graph.memory)
-    graph.close()
-
-
-@pytest.mark.slow
-def test_the_trail_is_coloured_by_error_and_unknown_is_grey(graph):
-    drawn = Viewer(graph.talker, "/spatial_memory/markers")
-    graph.drive(3)
-    graph.errors.publish(judged(10**9 + STEP_NS, 0.0))
-    graph.errors.publish(judged(10**9 + 2 * STEP_NS, 1.5))
-
-    def colors() -> list[tuple[float, float, float]]:
-        each = [color for marker in drawn.of("memories") for color in marker.colors]
-        return [(round(color.r, 3), round(color.g, 3), round(color.b, 3)) for color in each]
-
-    unknown, good, bad = (0.55, 0.55, 0.55), (0.2, 0.35, 0.85), (0.9, 0.2, 0.15)
-    spin_until(lambda: colors() == [unknown, good, bad], graph.talker, graph.memory)
-
-
-def test_spacing_and_marker_rate_are_followed_while_driving(graph):
-    graph.drive(3)
-    assert graph.counted("states_stored") == 3
-    changed = [Parameter("store_distance_m", value=5.0), Parameter("store_time_s", value=60.0)]
-    assert all(result.successful for result in graph.memory.set_parameters(changed))
-    graph.drive(3, start_ns=10**9 + 3 * STEP_NS)
-    # One that lies back at the start, 0.4 m from the last: none is stored.
-    assert graph.counted("states_stored") == 3
-    assert graph.memory.set_parameters([Parameter("marker_rate", value=0.0)])[0].successful
-    assert graph.memory._drawing.timer.is_canceled()
-    assert graph.memory.set_parameters([Parameter("marker_rate", value=10.0)])[0].successful
-    assert not graph.memory._drawing.timer.is_canceled()
-    assert not graph.memory.set_parameters([Parameter("db_path", value="/elsewhere")])[0].successful
-
-
 def measured(stamp_ns: int, x: float) -> PoseWithCovarianceStamped:
     msg = PoseWithCovarianceStamped()
     msg.header.stamp, msg.header.frame_id = stamp_msg(stamp_ns), "map"
@@ -536,141 +280,6 @@ def test_a_state_whose_measured_pose_stays_away_is_not_kept(ros_context):
         graph.close()
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "parameter"),
-    [(Trigger, "clear", "allow_destructive"), (DeleteMemory, "delete", "allow_destructive"),
-     (RestoreMemory, "restore", "allow_restore")],
-)  # fmt: skip
-def test_what_loses_memories_is_off_unless_allowed(ros_context, tmp_path, kind, name, parameter):
-    graph = Graph(allow_destructive=False, allow_restore=False, db_path=str(tmp_path / "m.sqlite3"))
-    graph.drive(4)
-    assert graph.call(SnapshotMemory, "snapshot", SnapshotMemory.Request(path="here")).success
-    request = kind.Request(**({"session": "s"} if name == "delete" else {"path": "here"} if name == "restore" else {}))
-    answer = graph.call(kind, name, request)
-    assert not answer.success
-    assert f"set the parameter {parameter} to true" in answer.message
-    assert graph.call(MemoryStats, "stats", MemoryStats.Request()).memory_count == 4
-    graph.close()
-
-
-NO_NAMES = ["", ".", "..", "../up", "/etc/passwd", "~/x", "~nobody_here/x", "a/b", "a\x01b", "a\nb", ".hidden", "-x",
-            "na me", "n" * 101, "n" * 5000, "n\u00e4me", "memory.sqlite3/", "\\x"]  # fmt: skip
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NO_NAMES)
-def test_peers_name_snapshots_and_no_paths(graph, tmp_path, name):
-    graph.drive(2)
-    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
-    for kind, service in ((SnapshotMemory, "snapshot"), (RestoreMemory, "restore")):
-        answer = graph.call(kind, service, kind.Request(path=name))
-        assert not answer.success
-        assert "is no name of a snapshot" in answer.message
-        assert len(answer.message) < 500
-    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
-
-
-def test_only_snapshots_are_replaced_and_only_files_are_read(graph, tmp_path):
-    graph.drive(2)
-    folder = tmp_path / "world_model" / "snapshots"
-    assert graph.call(SnapshotMemory, "snapshot", SnapshotMemory.Request(path="mine")).success
-    assert graph.call(SnapshotMemory, "snapshot", SnapshotMemory.Request(path="mine")).success
-    (folder / "letter").write_text("dear")
-    (folder / "folder").mkdir()
-    (folder / "link").symlink_to(tmp_path / "target")
-    for name in ("letter", "folder", "link"):
-        answer = graph.call(SnapshotMemory, "snapshot", SnapshotMemory.Request(path=name))
-        assert not answer.success
-        assert "no snapshot" in answer.message
-        assert str(tmp_path) not in answer.message
-        assert not graph.call(RestoreMemory, "restore", RestoreMemory.Request(path=name)).success
-    assert (folder / "letter").read_text() == "dear"
-    assert not (tmp_path / "target").exists()
-
-
-def test_snapshots_are_bounded(ros_context, tmp_path):
-    graph = Graph(db_path=str(tmp_path / "m.sqlite3"), snapshot_limit=2)
-    graph.drive(2)
-    answers = [
-        graph.call(SnapshotMemory, "snapshot", SnapshotMemory.Request(path=name)) for name in ("a", "b", "c", "a")
-    ]
-    assert [answer.success for answer in answers] == [True, True, False, True]
-    assert "snapshot_limit is 2" in answers[2].message
-    graph.close()
-
-
-def undone(graph) -> str:
-    answer = graph.call(Trigger, "undo", Trigger.Request())
-    assert answer.success, answer.message
-    return answer.message
-
-
-@pytest.mark.slow
-def test_undo_takes_back_the_last_change_and_keeps_what_came_since(ros_context, tmp_path):
-    settings = {"db_path": str(tmp_path / "m.sqlite3")}
-    graph = Graph(**settings)
-
-    def count() -> int:
-        return graph.call(MemoryStats, "stats", MemoryStats.Request()).memory_count
-
-    def places() -> list[float]:
-        answer = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.0, k=50)))
-        return sorted(round(record.position.x, 3) for record in answer.matches.records)
-
-    graph.drive(4)
-    assert not graph.call(Trigger, "undo", Trigger.Request()).success
-    before = places()
-    assert graph.call(Trigger, "clear", Trigger.Request()).success
-    graph.drive(2, start_ns=10**11)
-    assert undone(graph) == "took back the last clear: 4 memories"
-    assert count() == 6
-    assert not graph.call(Trigger, "undo", Trigger.Request()).success
-
-    request = TransformMemory.Request()
-    request.transform.translation.x, request.transform.rotation.w = 10.0, 1.0
-    assert graph.call(TransformMemory, "transform", request).success
-    graph.drive(1, start_ns=2 * 10**11)
-    graph.close()
-    graph = Graph(**settings)
-    assert "transform" in undone(graph)
-    assert places() == sorted([*before, 0.0, 0.2, 0.0])
-
-    assert graph.call(SnapshotMemory, "snapshot", SnapshotMemory.Request(path="seven")).success
-    assert graph.call(DeleteMemory, "delete", DeleteMemory.Request(ids=[1, 2])).deleted_count == 2
-    assert not graph.call(DeleteMemory, "delete", DeleteMemory.Request()).success
-    assert undone(graph) == "took back the last delete: 2 memories"
-    assert count() == 7
-
-    graph.drive(2, start_ns=3 * 10**11)
-    assert graph.call(RestoreMemory, "restore", RestoreMemory.Request(path="seven")).memory_count == 7
-    graph.drive(1, start_ns=4 * 10**11)
-    assert undone(graph) == "took back the last restore: 10 memories"
-    assert count() == 10
-    graph.close()
-    graph = Graph(**settings)
-    assert count() == 10
-    graph.close()
-
-
-@pytest.mark.slow
-def test_undo_of_a_move_to_another_frame_moves_back_what_came_since(ros_context, tmp_path):
-    graph = Graph(db_path=str(tmp_path / "m.sqlite3"))
-    graph.drive(2)
-    request = TransformMemory.Request(frame_id="odom")
-    request.transform.translation.x = 10.0
-    turn = request.transform.rotation
-    turn.x, turn.y, turn.z, turn.w = quaternion_of(np.pi / 2)
-    assert graph.call(TransformMemory, "transform", request).success
-    graph.states.publish(turned(state(10**11, 10.0), "odom"))
-    spin_until(lambda: graph.counted("states_stored") == 3, graph.talker, graph.memory)
-    undone(graph)
-    assert graph.call(MemoryStats, "stats", MemoryStats.Request()).frame_id == "map"
-    answer = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.0, k=5)))
-    assert sorted(round(record.position.x, 3) for record in answer.matches.records) == pytest.approx([0.0, 0.0, 0.2])
-    assert {record.frame_id for record in answer.matches.records} == {"map"}
-    graph.close()
-
-
 def test_the_artifact_decides_the_encoder_not_the_first_record(ros_context):
     graph = Graph(model_path="artifact://tiny")
     records = [MemoryRecord(encoder_id="e1", latent=floats(np.ones(4)), session="s")]
@@ -680,31 +289,6 @@ def test_the_artifact_decides_the_encoder_not_the_first_record(ros_context):
     graph.states.publish(state(10**9, 0.0))
     spin_until(lambda: graph.counted("dropped/other-encoder") == 1, graph.talker, graph.memory)
     assert graph.call(MemoryStats, "stats", MemoryStats.Request()).encoder_id == ""
-    graph.close()
-
-
-def test_the_same_key_stores_nothing_twice(ros_context, tmp_path):
-    records = [MemoryRecord(encoder_id="e1", latent=floats([x, 0.0]), session="s") for x in (1.0, 2.0)]
-    request = InsertMemory.Request(records=records, idempotence_key="robot 7, message 12")
-    ids = []
-    for _ in range(2):
-        graph = Graph(db_path=str(tmp_path / "m.sqlite3"))
-        for _ in range(2):
-            answer = graph.call(InsertMemory, "insert", request)
-            assert answer.success, answer.message
-            ids.append(list(answer.ids))
-        assert graph.call(MemoryStats, "stats", MemoryStats.Request()).memory_count == 2
-        graph.close()
-    assert ids == ids[:1] * 4
-    graph = Graph(db_path=str(tmp_path / "m.sqlite3"))
-    request.idempotence_key = "robot 7, message 13"
-    assert not set(graph.call(InsertMemory, "insert", request).ids) & set(ids[0])
-    for wrong in ({"idempotence_key": "k" * 201}, {"records": [MemoryRecord(id=5, encoder_id="e1", session="s")]}):
-        for field, value in wrong.items():
-            setattr(request, field, value)
-        answer = graph.call(InsertMemory, "insert", request)
-        assert not answer.success
-        assert "idempotence key" in answer.message
     graph.close()
 
 

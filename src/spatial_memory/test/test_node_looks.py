@@ -17,7 +17,7 @@ from wm_ros import ConfigurationError, floats, projection_to_msg, qos, stamp_msg
 from wm_testing.nodes import ros_context, spin_until
 from world_model.runtime.profile import Profile
 
-from .test_node import STEP_NS, Graph, at, graph, state
+from .node_graph import STEP_NS, Graph, at, graph, state
 
 __all__ = ["graph", "ros_context"]
 
