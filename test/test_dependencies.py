@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pytest
 import yaml
+
+from scripts.lint.import_chains import imported_packages
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -102,21 +103,9 @@ CONDITION = {
 }
 
 
-@cache
-def imported_by(path: Path) -> frozenset[str]:
-    """Returns the top-level names of all modules that a file imports, wherever in it, but for Python's own."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.split(".")[0])
-    return frozenset(names - set(sys.stdlib_module_names))
-
-
 def imported(paths: list[Path]) -> set[str]:
     """Returns the top-level names of all modules that files import, but for Python's own."""
-    return set().union(*map(imported_by, paths))
+    return set().union(*map(imported_packages, paths)) - set(sys.stdlib_module_names)
 
 
 def imports_of(package: str) -> tuple[set[str], set[str]]:

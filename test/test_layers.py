@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from scripts.lint.import_chains import import_graph, longest_chain
+from scripts.lint.import_chains import import_graph, imported_packages, longest_chain
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -43,18 +41,6 @@ ROS_MODULES = {"node.py", "params.py", "messages.py"}
 TRAINING_ONLY = {"lightning", "lightning_fabric", "onnx", "sklearn", "rosbags", "matplotlib", "wm_sim"}
 
 
-@cache
-def imported(path: Path) -> frozenset[str]:
-    """Returns the top-level names of all modules that a file imports."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.split(".")[0])
-    return frozenset(names)
-
-
 def is_ros(name: str) -> bool:
     ours = ("rclpy", "rcl_interfaces", "builtin_interfaces", "wm_interfaces", "wm_ros")
     return name in ours or name.endswith("_msgs")
@@ -71,7 +57,7 @@ def test_every_package_has_its_layer():
 @pytest.mark.parametrize("package", sorted(BELOW))
 def test_imports_go_down(package):
     for path in modules(package):
-        up = (imported(path) & OURS) - BELOW[package] - {package}
+        up = (imported_packages(path) & OURS) - BELOW[package] - {package}
         assert not up, f"{path.relative_to(ROOT)} imports {sorted(up)}"
 
 
@@ -97,20 +83,20 @@ def test_chains_count_what_imports_one_another_as_one_link():
 def test_only_the_shell_knows_ros(package):
     for path in modules(package):
         if path.name not in ROS_MODULES:
-            known = {name for name in imported(path) if is_ros(name)}
+            known = {name for name in imported_packages(path) if is_ros(name)}
             assert not known, f"{path.relative_to(ROOT)} imports {sorted(known)}"
 
 
 @pytest.mark.parametrize("package", ["wm_core", "wm_sim", "world_model", "wm_policy"])
 def test_libraries_know_no_ros(package):
     for path in modules(package):
-        known = {name for name in imported(path) if is_ros(name)}
+        known = {name for name in imported_packages(path) if is_ros(name)}
         assert not known, f"{path.relative_to(ROOT)} imports {sorted(known)}"
 
 
 def test_what_nodes_load_needs_no_training_dependencies():
     for path in sorted((SOURCE / "world_model" / "world_model" / "runtime").glob("*.py")):
-        heavy = imported(path) & TRAINING_ONLY
+        heavy = imported_packages(path) & TRAINING_ONLY
         assert not heavy, f"{path.relative_to(ROOT)} imports {sorted(heavy)}"
 
 

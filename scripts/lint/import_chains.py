@@ -28,6 +28,18 @@ def module_names(root: Path) -> dict[str, Path]:
     return names
 
 
+@cache
+def imported_packages(path: Path) -> frozenset[str]:
+    """Return the top-level names of all modules that a file imports, wherever in it, but for relative ones."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return frozenset(names)
+
+
 def import_graph(root: Path) -> dict[str, frozenset[str]]:
     """Return which modules of a package each of its modules imports.
 

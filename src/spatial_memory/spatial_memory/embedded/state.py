@@ -23,17 +23,16 @@ class MemoryState:
     """An exact index in RAM over a durable store, and how it is doing; its parts say what can be done with it.
 
     Args:
-        store: What is durable; all of it is read at once.
-        grid: Cuts the map into cells; a store that was cut differently is cut anew.
-        capacity: Most records to hold; the policy of ``eviction`` chooses what goes.
-        backend: How to search what is held in memory.
-        surprise_weight: How much surprise counts against recency in eviction.
-        progress: Called with records read and records in all while reading.
-        allow_shrink: Whether to forget at once what a store, or a snapshot to restore, holds beyond ``capacity``.
+        store: As ``CellMemory``.
+        grid: As ``CellMemory``.
+        capacity: As ``CellMemory``.
+        backend: As ``CellMemory``.
+        surprise_weight: As ``CellMemory``.
+        progress: As ``CellMemory``.
+        allow_shrink: As ``CellMemory``.
 
     Raises:
-        CorruptStoreError: The store is damaged.
-        StoreError: It holds more than ``capacity``.
+        StoreError: As ``CellMemory``.
     """
 
     def __init__(

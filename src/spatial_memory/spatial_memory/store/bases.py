@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
@@ -28,13 +29,8 @@ WRITTEN_IN = "written_in"
 
 def basis_word(projection: Projection) -> str:
     """Return a projection as text."""
-    space = projection.space
     words = {
-        "feature_id": space.feature_id,
-        "size": space.size,
-        "grid": space.grid,
-        "scale": space.scale,
-        "zero_point": space.zero_point,
+        **asdict(projection.space),
         "variance": projection.variance,
         "mean": _text(projection.mean),
         "components": _text(projection.components),

@@ -8,6 +8,7 @@ Shape suffixes: N = features, F = numbers of a feature.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 
 import numpy as np
 
@@ -107,14 +108,9 @@ def save_projection(profile: Profile, projection: Projection) -> None:
     Raises:
         ProfileError: It cannot be written.
     """
-    space = projection.space
     entries = {
         "encoder_id": projection.encoder_id,
-        "feature_id": space.feature_id,
-        "size": space.size,
-        "grid": space.grid,
-        "scale": space.scale,
-        "zero_point": space.zero_point,
+        **asdict(projection.space),
         "variance": projection.variance,
     }
     arrays = {"mean": projection.mean, "components": projection.components}
