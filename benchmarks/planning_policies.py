@@ -10,6 +10,7 @@ from latent_planner.optimisers import towards
 
 from benchmarks.planning_methods import KEPT_EVERY, LIMITS, STEP_S, Lap, Robot, Sight, _ByPose
 from policy_runner.chunks import ENSEMBLE, ChunkBuffer, Combining
+from policy_runner.estimate import Estimate, EstimateSettings
 from policy_runner.execution import Execution, ExecutionSettings
 from policy_runner.exported import ExportedPolicy
 from policy_runner.nearest_drive import NearestDriveSettings
@@ -47,6 +48,7 @@ class ByPolicy(_ByPose):
         self._memories = Memories(stamp_N, np.zeros(count, int), lap.pose_N3, lap.action_NA, lap.latent_ND)
         self._frames: list[Frame] = []
         self._told_A = np.zeros(2)
+        self._estimate, self._soon_ns = Estimate(), round(EstimateSettings().response_s * _NS)
 
     def command(self, sight: Sight) -> np.ndarray:
         """Return forward speed [m/s] and yaw rate [rad/s]."""
@@ -54,11 +56,13 @@ class ByPolicy(_ByPose):
         now_ns = _SINCE_NS + round(sight.time_s * _NS)
         latent_D = self.robot.eyes.latent(sight.image())
         self._frames.append(Frame(now_ns, latent_D, "", sight.pose_3, self._told_A))
-        self._execution.see(now_ns)
+        here_3, soon_ns = self._estimate.measured(now_ns, sight.pose_3), now_ns + self._soon_ns
+        soon_3 = self._estimate.at(soon_ns, self._execution.planned(now_ns, soon_ns))
+        self._execution.see(now_ns, soon_3, soon_ns)
         if self._execution.wants_chunk(now_ns):
             self._execution.asked(now_ns)
             seen = Observation(
-                now_ns, latent_D, sight.pose_3, sight.speed_m_s, self._told_A,
+                now_ns, latent_D, here_3, sight.speed_m_s, self._told_A,
                 memories=self._memories, frames=tuple(self._frames),
             )  # fmt: skip
             self._frames.clear()
@@ -66,6 +70,7 @@ class ByPolicy(_ByPose):
         is_near = self.at == len(self.goals) - 1 and math.dist(sight.pose_3[:2], goal_3[:2]) < _NEAR_M
         driven_A = self._execution.step(now_ns).command_A
         self._told_A = towards(sight.pose_3, goal_3, goal_3[:2], LIMITS) if is_near else np.asarray(driven_A)
+        self._estimate.commanded(now_ns, self._told_A)
         return self._told_A
 
 

@@ -61,11 +61,39 @@ def test_memories_are_handed_on_in_their_order(tmp_path):
     assert trails[0].stamp_N.tolist() == [1, 2]
 
 
+class Turning(torch.nn.Module):
+    """Gives a quarter of a round to the left, ever faster, and the twists of it."""
+
+    def forward(self, forecast: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        turn = 0.1 * torch.arange(1.0, 5.0) + 0.0 * forecast[0, 0]
+        path = torch.stack([torch.sin(turn), 1.0 - torch.cos(turn)], dim=1)
+        return path[None], torch.stack([1.0 + turn, torch.full([4], 2.0)], dim=1)[None]
+
+
+def test_what_takes_time_is_commanded_so_much_earlier_and_the_path_says_where_that_leads(tmp_path):
+    exported(tmp_path, Turning, output="trajectory", action_least=[], action_most=[])
+    late, at_once = (made(tmp_path, NearestDriveSettings(response_s=each)).act(observation()) for each in (0.1, 0.0))
+    assert at_once.action_HA.shape == (4, 2)
+    assert late.action_HA == pytest.approx(at_once.action_HA[2:])
+    assert late.path_H3 == pytest.approx(at_once.path_H3[:2])
+    # From where the robot is now; it turns by 2 rad/s in steps of 0.05 s.
+    unit_m = at_once.action_HA[0, 0] / 1.1
+    assert at_once.path_H3[0] == pytest.approx([39 * 0.05, 0.0, 0.0], abs=0.02)
+    way_m = at_once.path_H3 - at_once.path_H3[0]
+    assert way_m[1:, 0] == pytest.approx(unit_m * np.sin([0.1, 0.2, 0.3]), abs=0.01)
+    assert way_m[1:, 2] == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_of_a_robot_that_is_slower_than_the_trajectory_is_long_the_last_twist_is_left(tmp_path):
+    exported(tmp_path, Bend, output="trajectory", action_least=[], action_most=[])
+    assert made(tmp_path, NearestDriveSettings(response_s=5.0)).act(observation()).action_HA.shape == (1, 2)
+
+
 @pytest.mark.parametrize(
     ("robot", "second"),
     [
-        (NearestDriveSettings(), 0.5),
-        (NearestDriveSettings(steering=STEERING_ANGLE, wheelbase_m=0.4), float(np.arctan(0.4 * 0.5))),
+        (NearestDriveSettings(response_s=0.0), 0.5),
+        (NearestDriveSettings(steering=STEERING_ANGLE, wheelbase_m=0.4, response_s=0.0), float(np.arctan(0.4 * 0.5))),
     ],
 )
 def test_a_trajectory_becomes_commands(tmp_path, robot, second):
