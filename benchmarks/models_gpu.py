@@ -122,6 +122,8 @@ def frames(artifact: Artifact, inputs: Inputs, *, is_more: bool) -> dict[str, Fr
     for name, fuses in [("captured", False), ("captured_compiled", True)][: 1 + is_more]:
         made[name] = Frame(*parts(fuses=fuses), image.to(device), there)
         made[f"{name}_from_host"] = Frame(*parts(fuses=fuses), image, kept)
+    for name, rounded in rounded_encoders(artifact).items():
+        made[f"captured, {name}"] = Frame(rounded, parts(fuses=False)[1], image.to(device), there)
     try:
         fused = FusedForecast(plain.weights("transition"))
     except ArtifactError:
@@ -131,6 +133,30 @@ def frames(artifact: Artifact, inputs: Inputs, *, is_more: bool) -> dict[str, Fr
     made["captured_fused"] = Frame(seeing, both, image.to(device), there)
     made["captured_fused_from_host"] = Frame(seeing, both, image, kept)
     return made
+
+
+def rounded_encoders(artifact: Artifact) -> dict[str, Captured]:
+    """Return the recorded encoder in less than single precision, by name; none where it has no convolutions.
+
+    Its latents are others than those that the artifact's ``encoder_id`` stands for.
+    """
+    name, _ = artifact.manifest.part("encoder") or ("", "")
+
+    def loaded() -> Any:
+        return torch.jit.load(str(artifact.path / name), map_location=artifact.device).eval()
+
+    if not any(value.dim() == 4 for value in loaded().parameters()):
+        return {}
+    exact, half = torch.jit.freeze(loaded()), torch.jit.freeze(loaded().to(torch.bfloat16))
+
+    def encode(image: Tensor, depth: None, proprioception: None) -> Tensor:
+        latent: Tensor = half(image, depth, proprioception)
+        return latent.float()
+
+    return {
+        "another encoder in TF32": Captured("encode", exact, CudaGraphs(artifact.device, rounds=True)),
+        "another encoder in bfloat16": Captured("encode", encode, CudaGraphs(artifact.device)),
+    }
 
 
 def without_history(inputs: Inputs) -> Inputs:

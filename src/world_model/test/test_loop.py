@@ -19,6 +19,7 @@ from world_model.models.residual import ResidualBlock
 from world_model.runtime.conditioning import Retrieval
 from world_model.training.checkpoints import check_same_run, load_checkpoint
 from world_model.training.config import ModelConfig, OptimiserConfig, StageConfig, TrainConfig
+from world_model.training.crew import Crew
 from world_model.training.distributed import TransitionRun, fit_transition
 from world_model.training.loop import Loop, divide, one_cycle, run_stage
 from world_model.training.losses import horizon_weights
@@ -45,7 +46,7 @@ def prepared(tmp_path_factory):
     episodes = EpisodeSet(circling_set(tmp_path_factory.mktemp("set"), names=("a",), seconds=40.0))
     torch.manual_seed(0)
     stages = prepare(CONFIG, episodes, ["a"], tmp_path_factory.mktemp("run"))
-    return stages, make_sequences(CONFIG, episodes, ["a"], stages, 1)
+    return stages, make_sequences(CONFIG, episodes, ["a"], stages, Crew(1))
 
 
 def columns_of(sequences, count, outcomes=None):

@@ -24,6 +24,7 @@ from world_model.runtime.metrics import ErrorTracker
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.training.checkpoints import load_checkpoint
 from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
+from world_model.training.crew import Crew
 from world_model.training.displacement import pose_or_none
 from world_model.training.loop import rate_at
 from world_model.training.pipeline import run_training
@@ -79,7 +80,7 @@ def test_losses_are_the_golden_ones(data, tmp_path, golden):
     episodes = EpisodeSet(data)
     torch.manual_seed(0)
     stages = prepare(config, episodes, episodes.names("train"), tmp_path)
-    sequences = make_sequences(config, episodes, episodes.names("train"), stages, 1)
+    sequences = make_sequences(config, episodes, episodes.names("train"), stages, Crew(1))
     losses = Trainer(config, stages.transition, tmp_path / "run", 0.05).fit(sequences)
     golden("golden_losses.json", losses, rel=0.02)
 
@@ -88,7 +89,7 @@ def test_a_killed_run_goes_on_where_it_was(data, tmp_path):
     episodes = EpisodeSet(data)
     config = replace(CONFIG, model=replace(CONFIG.model, encoder="linear"), validate_every=10)
     stages = prepare(config, episodes, episodes.names("train"), tmp_path)
-    sequences = make_sequences(config, episodes, episodes.names("train"), stages, 1)
+    sequences = make_sequences(config, episodes, episodes.names("train"), stages, Crew(1))
 
     class KilledError(Exception):
         pass

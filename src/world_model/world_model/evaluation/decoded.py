@@ -5,8 +5,9 @@ Shape suffixes: N = pictures, T = frames, H = horizons, D = latent size, S = ima
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
 from world_model.evaluation.scores import score, summary
 from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.pictures import psnr_per_picture
+from world_model.training.crew import Crew
 
 HORIZONS = (1, 5, 10, 20, 40)
 SHOWN = (1, 20)
@@ -31,6 +33,8 @@ _JUDGED = (WITH, "ours, network alone", WITHOUT, "ours, memory emptied", NO_CHAN
 _DECODED_PER_EPISODE = 280
 _ROWS_PER_EPISODE = 100
 _BATCH = 128
+_TRIED_FRAMES, _LEAST_FRAMES = 30, 900
+"""By how many frames it is measured how long one takes; how many are forecast however long: a lap and some more."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,14 @@ class Codec:
 
 
 def judge(
-    artifact_path: Path, episodes: EpisodeSet, names: Sequence[str], forecast: int, *, device: str, workers: int
+    artifact_path: Path,
+    episodes: EpisodeSet,
+    names: Sequence[str],
+    forecast: int,
+    *,
+    device: str,
+    workers: int,
+    within_s: float = math.inf,
 ) -> tuple[dict[str, Any], list[HeldOut]]:
     """Return what an artifact is worth on held-out episodes as JSON-ready entries, and the forecasts themselves.
 
@@ -86,19 +97,24 @@ def judge(
         forecast: So many of them are forecast, frame by frame, as the graph would.
         device: Where pictures are encoded and decoded.
         workers: Processes that forecast.
+        within_s: About how long the forecasts may take [s]: episodes that would take longer are cut short.
     """
     artifact = load_artifact(artifact_path)
-    with torch.inference_mode():
+    with Crew(workers) as crew, torch.inference_mode():
         codec = Codec(artifact, device)
         latents = {name: codec.encode(episodes.episode(name).image_TSSC) for name in names}
         decoded = [_decoded(codec, episodes.episode(name), latents[name]) for name in names]
         shown = [(name, latents[name]) for name in list(names)[:forecast]]
-        known, held = forecasts_of(artifact_path, episodes.path, shown, workers)
-        seen = [HeldOut(episodes.episode(n), z_TD, run) for (n, z_TD), run in zip(shown, known)]
+        known, held = forecasts_of(artifact_path, episodes.path, shown, crew, within_s)
+        frames = [len(run.judged_T) for run in known]
+        seen = [
+            HeldOut(first_of(episodes.episode(name), count), latent_TD[:count], run)
+            for (name, latent_TD), run, count in zip(shown, known, frames)
+        ]
         ahead = pictures_ahead(codec, seen)
     variance_D = np.array(artifact.manifest.latent_variance)
     return {
-        "episodes": {"pictures": len(names), "forecasts": len(shown)},
+        "episodes": {"pictures": len(names), "forecasts": len(shown), "forecast_frames": sum(frames)},
         "psnr_db": {"truth, decoded": psnr_entry(np.concatenate(decoded)), "ahead": ahead},
         "nmse": {"recorded": _nmse(known, variance_D), "held": _nmse(held, variance_D)},
     }, seen
@@ -151,7 +167,11 @@ def shown_rows(held_out: HeldOut, column: int, count: int = _ROWS_PER_EPISODE) -
 
 
 def forecasts_of(
-    artifact_path: Path, data: Path, shown: Sequence[tuple[str, np.ndarray]], workers: int
+    artifact_path: Path,
+    data: Path,
+    shown: Sequence[tuple[str, np.ndarray]],
+    crew: Crew,
+    within_s: float = math.inf,
 ) -> tuple[list[EpisodeForecasts], list[EpisodeForecasts]]:
     """Return the forecasts of some episodes with recorded future actions, and with the last action held.
 
@@ -161,15 +181,13 @@ def forecasts_of(
         artifact_path: Artifact folder.
         data: Set that the episodes are in.
         shown: Their names and latents [T, D].
-        workers: Processes.
+        crew: Who makes them.
+        within_s: About how long it may take [s]; longer episodes are cut to as many frames as that allows.
     """
     jobs = [(*each, kind) for kind in ("recorded", "held", WITHOUT) for each in shown]
     work = partial(_forecast, artifact_path, data)
-    if workers <= 1:
-        found = [work(job) for job in jobs]
-    else:
-        with ProcessPoolExecutor(workers, torch.multiprocessing.get_context("spawn")) as pool:
-            found = list(pool.map(work, jobs))
+    most = _frames_within(crew, artifact_path, data, shown[0], within_s, -(-len(jobs) // crew.workers))
+    found = [run for run in crew.map(work, [(name, z_TD[:most], kind) for name, z_TD, kind in jobs]) if run]
     count = len(shown)
     known, held, without = found[:count], found[count : 2 * count], found[2 * count :]
     for run, other in zip(known, without):
@@ -177,11 +195,47 @@ def forecasts_of(
     return known, held
 
 
+def first_of(episode: Episode, frames: int) -> Episode:
+    """Return the first frames of an episode."""
+    if frames >= len(episode):
+        return episode
+    return episode.cut(0.0, float(episode.stamp_T[frames] - episode.stamp_T[0]) * 1e-9)
+
+
+def _frames_within(
+    crew: Crew, artifact_path: Path, data: Path, first: tuple[str, np.ndarray], within_s: float, turns: int
+) -> int | None:
+    """Return how many frames can be forecast so often one after another, by what a few take; None: all.
+
+    All processes are tried at a time, as they will be busy later.
+    """
+    if within_s == math.inf:
+        return None
+    begun_s = time.monotonic()
+    name, latent_TD = first
+    tries = [(name, latent_TD[:_TRIED_FRAMES])] * crew.workers
+    taken = [seconds for seconds in crew.map(partial(_tried_s, artifact_path, data), tries) if seconds is not None]
+    left_s = within_s - (time.monotonic() - begun_s)
+    return max(int(left_s / turns / max(taken) * _TRIED_FRAMES), _LEAST_FRAMES)
+
+
+def _tried_s(artifact_path: Path, data: Path, job: tuple[str, np.ndarray]) -> float:
+    """Return how long one pass along some frames takes [s], after another."""
+    artifact = load_artifact(artifact_path)
+    _forecast_with(artifact, data, (*job, "recorded"))
+    begun_s = time.perf_counter()
+    _forecast_with(artifact, data, (*job, "recorded"))
+    return time.perf_counter() - begun_s
+
+
 def _forecast(artifact_path: Path, data: Path, job: tuple[str, np.ndarray, str]) -> EpisodeForecasts:
-    """Return one pass along an episode; of the network without memory nothing but its forecasts."""
-    torch.set_num_threads(1)
+    return _forecast_with(load_artifact(artifact_path), data, job)
+
+
+def _forecast_with(artifact: Artifact, data: Path, job: tuple[str, np.ndarray, str]) -> EpisodeForecasts:
+    """Return one pass along an episode's first frames; of the network without memory nothing but its forecasts."""
     name, latent_TD, kind = job
-    artifact, episode = load_artifact(artifact_path), EpisodeSet(data).episode(name)
+    episode = first_of(EpisodeSet(data).episode(name), len(latent_TD))
     unit_D = np.array(artifact.manifest.latent_variance)
     seen = SeenEpisode((Stretch(0, len(episode), latent_TD, unit_D),))
     if kind == WITHOUT:

@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from world_model.evaluation.decoded import Codec, judge
 from world_model.evaluation.family_report import markdown_of
 from world_model.evaluation.film_strip import film_strip, write_strip
 from world_model.runtime.artifacts import load_artifact
+from world_model.training.budget import begin_run, granted_s
 from world_model.training.config import TrainConfig
 from world_model.training.pipeline import run_training
 from world_model.training.report import Report
@@ -33,6 +35,8 @@ REPORT_NAME, TEXT_NAME, STRIP_NAME = "report.json", "README.md", "strip.png"
 _WORLDS_NAME = "worlds.json"
 _SIGHTS_S, _SIGHTS_SHARE = 1.0, 0.5
 """Time between pictures of a building that gives no films [s]; share of the time for worlds that they may take."""
+_FORECAST_SHARE = 0.7
+"""Of the time for judging that forecasts may take; the rest is for decoding."""
 _STAGES = ("pictures", "path", "memory", "without_memory")
 
 
@@ -101,17 +105,20 @@ def train_family(
     """
     if not config.minutes:
         raise ConfigError("minutes is 0, expected how long the run may take")
-    report = report or Report()
-    phases, config = Phases(report), replace(config, threads=workers)
+    report, config = report or Report(), replace(config, threads=workers)
+    out.mkdir(parents=True, exist_ok=True)
+    phases = Phases(report)
+    begin_run(config, out, used_s(config, out))
     uses_gpu = config.pictures.accelerator == "cuda"
     if uses_gpu:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
-    out.mkdir(parents=True, exist_ok=True)
     phases.begin("worlds")
     episodes = make_worlds(config, out, recordings, workers, report)
     phases.begin("training")
-    run_training(config, episodes.path, out, workers=workers, report=report)
+    worlds, recorded = held_out(episodes)
+    judged_on = [*worlds[: config.family.forecast], *recorded]
+    run_training(config, episodes.path, out, workers=workers, report=report, judged=judged_on)
     phases.begin("evaluation")
     judged, strip = _judged(config, out, episodes, "cuda" if uses_gpu else "cpu", workers)
     phases.end()
@@ -164,8 +171,23 @@ def make_worlds(config: TrainConfig, out: Path, recordings: Sequence[Path], work
 
         add_recordings(path, recordings, family.image_size)
         episodes = EpisodeSet(path)
-    done.write_text(json.dumps({"episodes": episodes.names()}) + "\n")
+    seconds = round(time.monotonic() - started, 1)
+    done.write_text(json.dumps({"episodes": episodes.names(), "seconds": seconds}) + "\n")
     return episodes
+
+
+def used_s(config: TrainConfig, out: Path) -> float:
+    """Return how long earlier calls took for what a run's folder holds already [s]."""
+    done = out / _WORLDS_NAME
+    worlds_s = float(json.loads(done.read_text()).get("seconds", config.seconds_of("data"))) if done.is_file() else 0.0
+    return worlds_s + sum(float(stage_account(out / name)["seconds"]) for name in _STAGES)
+
+
+def held_out(episodes: EpisodeSet) -> tuple[list[str], list[str]]:
+    """Return the held-out episodes of worlds, and those of recordings."""
+    names = episodes.names("valid")
+    worlds = [name for name in names if name.startswith("sim-")]
+    return worlds, [name for name in names if name not in worlds]
 
 
 def machine(uses_gpu: bool, workers: int) -> str:
@@ -231,14 +253,13 @@ def _judged(
     config: TrainConfig, out: Path, episodes: EpisodeSet, device: str, workers: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return what the artifact is worth in worlds and on recordings, and the film strip of the worlds."""
-    names = episodes.names("valid")
-    simulated = [name for name in names if name.startswith("sim-")]
-    recorded = [name for name in names if name not in simulated]
-    path = out / "artifact"
-    result, seen = judge(path, episodes, simulated, config.family.forecast, device=device, workers=workers)
+    worlds, recorded = held_out(episodes)
+    path, within_s = out / "artifact", _FORECAST_SHARE * granted_s(config, "judging", out / "evaluation")
+    judged = partial(judge, path, episodes, device=device, workers=workers, within_s=within_s)
+    result, seen = judged(worlds, config.family.forecast)
     with torch.inference_mode():
         strip = film_strip(Codec(load_artifact(path), device), seen)
     groups = {"worlds": result}
     if recorded:
-        groups["recordings"], _ = judge(path, episodes, recorded, len(recorded), device=device, workers=workers)
+        groups["recordings"], _ = judged(recorded, len(recorded))
     return groups, strip

@@ -23,6 +23,8 @@ class ModelConfig:
         decoder_width: Channels of a convolutional decoder's first map.
         encoder_widths: Channels of a residual encoder's stages.
         place_channels: Channels that a residual encoder keeps of each position of its last map; 0 takes their mean.
+        components_side: Side of the small picture [px] whose principal components a ``driving`` encoder and a
+            ``pixel_shuffle`` decoder begin with, their networks adding the rest; 0: networks alone.
         use_depth: The residual encoder takes a depth image too.
         proprio_dim: Size of the proprioception the residual encoder takes; 0 takes none.
     """
@@ -38,6 +40,7 @@ class ModelConfig:
     decoder_width: int = 128
     encoder_widths: tuple[int, ...] = (64, 128, 256, 512)
     place_channels: int = 0
+    components_side: int = 0
     use_depth: bool = False
     proprio_dim: int = 0
 
@@ -46,3 +49,8 @@ class ModelConfig:
         for name in ("latent_dim", "hidden_dim", "layer_count", "width", "memory_width"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}, expected 1 or more")
+        if self.components_side and (self.encoder, self.decoder) != ("driving", "pixel_shuffle"):
+            raise ConfigError(
+                f"model.components_side is {self.components_side} with encoder '{self.encoder}' and decoder "
+                f"'{self.decoder}', expected 0, or driving and pixel_shuffle"
+            )

@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from world_model.models.encoders import LinearDecoder
+
 
 def to_pixels(value_B3SS: Tensor) -> Tensor:
     """Return uint8 RGB images [B, S, S, 3] of values in -1..1."""
@@ -50,13 +52,16 @@ class TransposedDecoder(nn.Module):
 class PixelShuffleDecoder(nn.Module):
     """Sub-pixel convolutions from a 16x16 map to 256x256, tanh at the end.
 
+    Or they are added to a small picture that is linear in the latent, enlarged: what is coarse need not be learned, and
+    nothing but what cannot be seen at that size is left to them.
+
     The latent is expanded to 32 channels of 16x16 and widened by a convolution: a direct layer to 512 channels alone
     would have 33 million weights.
 
     Source: Shi et al. 2016, sub-pixel convolution.
     """
 
-    def __init__(self, image_size: int, latent_dim: int, width: int = 512) -> None:
+    def __init__(self, image_size: int, latent_dim: int, width: int = 512, components_side: int = 0) -> None:
         super().__init__()
         doublings = round(math.log2(image_size / 16))
         if doublings < 1 or 16 * 2**doublings != image_size:
@@ -66,12 +71,43 @@ class PixelShuffleDecoder(nn.Module):
         for index in range(doublings):
             before, after = max(width >> index, 32), max(width >> (index + 1), 32)
             layers += [nn.Conv2d(before, 4 * after, 3, 1, 1), nn.PixelShuffle(2), nn.SiLU()]
-        self.net = nn.Sequential(*layers, nn.Conv2d(max(width >> doublings, 32), 3, 3, 1, 1), nn.Tanh())
+        last = nn.Conv2d(max(width >> doublings, 32), 3, 3, 1, 1)
+        self.net = nn.Sequential(*layers, last, nn.Identity() if components_side else nn.Tanh())
+        self.side = components_side
+        self.coarse: LinearDecoder | None = None
+        if components_side:
+            self.coarse = LinearDecoder(image_size, latent_dim, components_side).requires_grad_(False)
+
+    @torch.no_grad()
+    def begin_at(self, image_NSSC: Tensor, latent_ND: Tensor) -> None:
+        """Give the small pictures that latents stand for, and nothing else yet: the network learns what they lack.
+
+        Raises:
+            ValueError: It has no small picture.
+        """
+        if self.coarse is None:
+            raise ValueError("a decoder without a small picture cannot begin at it")
+        self.coarse.fit(image_NSSC, latent_ND)
+        self._show(self.coarse.expand)
+        for value in self.net[-2].parameters():
+            value.zero_()
+
+    def _show(self, coarse: nn.Linear) -> None:
+        """Let the network's map begin with the small picture, so that it sees what is where and adds what is fine."""
+        fold = self.side // 16
+        channels = 3 * fold**2
+        if self.side % 16 or channels > 32:
+            return
+        for wide, small in ((self.expand.weight, coarse.weight), (self.expand.bias[:, None], coarse.bias[:, None])):
+            folded = small.view(3, 16, fold, 16, fold, -1).permute(0, 2, 4, 1, 3, 5)
+            wide.view(32, 256, -1)[:channels] = folded.reshape(channels, 256, -1)
 
     @torch.jit.export
     def render(self, latent_BD: Tensor) -> Tensor:
         """Return pictures in -1..1, [B, 3, S, S]; what training compares."""
         result: Tensor = self.net(self.expand(latent_BD).view(-1, 32, 16, 16))
+        if self.coarse is not None:
+            result = result + (2.0 * self.coarse.pixels(latent_BD) - 1.0)
         return result
 
     def forward(self, latent_BD: Tensor) -> Tensor:

@@ -97,13 +97,19 @@ class LinearDecoder(nn.Module):
         self.pooled_size = pooled_size
         self.expand = nn.Linear(latent_dim, 3 * pooled_size * pooled_size)
 
-    def forward(self, latent_BD: Tensor) -> Tensor:
-        """Return uint8 RGB images [B, S, S, 3]."""
+    @torch.jit.export
+    def pixels(self, latent_BD: Tensor) -> Tensor:
+        """Return pictures in 0..1 and, where a latent leads beyond, outside of that, [B, 3, S, S]."""
         pixel_BCHW = self.expand(latent_BD).view(-1, 3, self.pooled_size, self.pooled_size)
         size = [self.image_size, self.image_size]
         # The operator itself: ``nn.functional.interpolate`` puts its own source into the file, which other releases of
         # torch cannot read.
-        pixel_BCHW = torch.ops.aten.upsample_bilinear2d(pixel_BCHW, size, False)
+        result: Tensor = torch.ops.aten.upsample_bilinear2d(pixel_BCHW, size, False)
+        return result
+
+    def forward(self, latent_BD: Tensor) -> Tensor:
+        """Return uint8 RGB images [B, S, S, 3]."""
+        pixel_BCHW = self.pixels(latent_BD)
         result: Tensor = (pixel_BCHW.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
         return result
 

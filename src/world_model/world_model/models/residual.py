@@ -7,6 +7,8 @@ G = channels kept of each position.
 import torch
 from torch import Tensor, nn
 
+from world_model.models.encoders import LinearEncoder
+
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and a short cut, as in ResNet-18/34.
@@ -145,6 +147,7 @@ class DrivingEncoder(nn.Module):
         widths: Channels of the four stages.
         head_count: Attention heads.
         place_channels: Channels kept of each position of the map; 0 takes the mean over all of them.
+        components_side: Side of the small picture [px] whose principal components are added; 0: none.
     """
 
     def __init__(
@@ -154,6 +157,7 @@ class DrivingEncoder(nn.Module):
         widths: tuple[int, ...] = (64, 128, 256, 512),
         head_count: int = 4,
         place_channels: int = 0,
+        components_side: int = 0,
     ) -> None:
         super().__init__()
         if image_size % 32:
@@ -166,6 +170,22 @@ class DrivingEncoder(nn.Module):
         self.out = nn.Linear(widths[-1], widths[-1])
         self.summary = MapSummary(widths[-1], (image_size // 32) ** 2, place_channels)
         self.project = nn.Linear(self.summary.size, latent_dim)
+        self.components: LinearEncoder | None = None
+        if components_side:
+            self.components = LinearEncoder(image_size, latent_dim, components_side).requires_grad_(False)
+
+    @torch.no_grad()
+    def begin_at(self, image_NSSC: Tensor) -> None:
+        """Give the principal components of pictures, and nothing else yet: the network learns what they lack.
+
+        Raises:
+            ValueError: Fewer pictures than components, or it has none.
+        """
+        if self.components is None:
+            raise ValueError("an encoder without components cannot begin at them")
+        self.components.fit(image_NSSC)
+        for value in self.project.parameters():
+            value.zero_()
 
     def forward(self, image_BSSC: Tensor, depth_B1SS: Tensor | None = None, proprio_BP: Tensor | None = None) -> Tensor:
         """Return latents [B, D] of uint8 RGB images [B, S, S, 3]; depth and proprioception are not used."""
@@ -179,4 +199,6 @@ class DrivingEncoder(nn.Module):
         gathered = nn.functional.scaled_dot_product_attention(query, key, value)
         map_BXC = map_BXC + self.out(gathered.transpose(1, 2).reshape(batch, places, width))
         result: Tensor = self.project(self.summary(map_BXC))
+        if self.components is not None:
+            result = result + self.components(image_BSSC)
         return result

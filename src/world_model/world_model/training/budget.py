@@ -5,9 +5,11 @@ Source: Li et al. 2020, "Budgeted Training": a schedule that ends with the budge
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -15,6 +17,8 @@ from world_model.training.config import StageConfig, TrainConfig
 
 _LEAST = 0.02
 """Share of the highest rate that is left at the end."""
+_LEAST_GRANTED = 0.25
+_DEADLINE_NAME, _GRANTED_NAME = "deadline.json", "granted.json"
 
 
 class Budget:
@@ -61,6 +65,43 @@ def set_rates(optimiser: torch.optim.Optimizer, step: int, share: float, setting
         group["lr"] = rate_by_time(step, share, settings) * group["factor"]
 
 
-def budget_of(config: TrainConfig, part: str) -> Budget | None:
-    """Return the time that a run gives to a part of ``TimeShares``; None where it goes by steps."""
-    return Budget(config.seconds_of(part)) if config.minutes else None
+def budget_of(config: TrainConfig, part: str, folder: Path | None = None) -> Budget | None:
+    """Return the time that a run gives to a part of ``TimeShares``; None where it goes by steps.
+
+    Args:
+        config: The run.
+        part: Which.
+        folder: The part's, in that of the run.
+    """
+    return Budget(granted_s(config, part, folder)) if config.minutes else None
+
+
+def begin_run(config: TrainConfig, out: Path, used_s: float) -> None:
+    """Note in a run's folder when it is to be over.
+
+    Args:
+        config: The run, with minutes.
+        out: Its folder.
+        used_s: What earlier calls used of them [s].
+    """
+    deadline_s = time.time() + max(60.0 * config.minutes - used_s, 0.0)
+    (out / _DEADLINE_NAME).write_text(json.dumps({"deadline_s": round(deadline_s, 3)}) + "\n")
+
+
+def granted_s(config: TrainConfig, part: str, folder: Path | None) -> float:
+    """Return what a part may take [s]: its share, or less where the parts before it took more than theirs.
+
+    Then what is left is divided among this part and those after it. However late, it has a quarter of its share. What a
+    part was granted stays in its folder: an interrupted run goes on with that.
+    """
+    share_s = config.seconds_of(part)
+    if folder is None or not (folder.parent / _DEADLINE_NAME).is_file():
+        return share_s
+    noted = folder / _GRANTED_NAME
+    if not noted.is_file():
+        deadline_s = float(json.loads((folder.parent / _DEADLINE_NAME).read_text())["deadline_s"])
+        left_s = deadline_s - time.time()
+        seconds = max(min(share_s, left_s * config.time.of_the_rest(part)), _LEAST_GRANTED * share_s)
+        folder.mkdir(parents=True, exist_ok=True)
+        noted.write_text(json.dumps({"seconds": round(seconds, 3)}) + "\n")
+    return float(json.loads(noted.read_text())["seconds"])

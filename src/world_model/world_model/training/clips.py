@@ -21,7 +21,7 @@ from world_model.models.config import ModelConfig
 PICTURE_ENCODERS = ("resnet", "driving")
 _RESIDENT_SHARE = 0.6
 """Of a GPU's free memory that pictures may take; networks and activations need the rest."""
-_READERS = 8
+_READERS = 16
 
 
 class ClipSampler:
@@ -72,7 +72,7 @@ class ClipSampler:
         pictures [stills, S, S, 3] come last, each mirrored at random.
         """
         parts, frames = [], []
-        for index in self._rng.choice(len(self._share), size=batch, p=self._share):
+        for index in self._rng.choice(len(self._share), size=max(batch, 1), p=self._share):
             episode = self._episodes[index]
             start = int(self._rng.integers(len(episode) - self._sequence + 1))
             window = slice(start, start + self._sequence)
@@ -80,8 +80,10 @@ class ClipSampler:
             arrays += [np.asarray(array[window], np.float32) for array in _extra(episode, self._model)]
             parts.append(arrays)
             frames.append(self._first[index] + np.arange(start, start + self._sequence))
-        rest = [torch.from_numpy(np.stack(column)) for column in zip(*parts)]
-        columns = [self._images(np.concatenate(frames)).unflatten(0, (batch, self._sequence)), *rest]
+        images = self._images(np.concatenate(frames)).unflatten(0, (len(parts), self._sequence))
+        columns = [images, *(torch.from_numpy(np.stack(column)) for column in zip(*parts))]
+        # Without clips one is drawn all the same, so that nothing of it has the right shape.
+        columns = [column[:batch] for column in columns]
         return [*columns, self._stills(stills)] if stills else columns
 
     def _stills(self, count: int) -> Tensor:
@@ -95,27 +97,29 @@ class ClipSampler:
 
     def _images(self, frame_N: np.ndarray) -> Tensor:
         """Return frames by their number in all episodes together."""
+        if self._resident is not None:
+            return self._resident[torch.from_numpy(frame_N).to(self._resident.device)]
         index_N = np.searchsorted(self._first, frame_N, side="right") - 1
-        places = list(zip(index_N.tolist(), (frame_N - self._first[index_N]).tolist()))
-        if self._resident:
-            return torch.stack([self._resident[index][row] for index, row in places])
+        places = zip(index_N.tolist(), (frame_N - self._first[index_N]).tolist())
         return torch.from_numpy(np.stack([self._episodes[index].image_TSSC[row] for index, row in places]))
 
 
-def _resident(episodes: Sequence[Episode], device: torch.device | None) -> list[Tensor]:
-    """Return the pictures of each episode on a GPU, [T, S, S, 3]; none without a GPU, or with too small a one."""
+def _resident(episodes: Sequence[Episode], device: torch.device | None) -> Tensor | None:
+    """Return the pictures of all episodes on a GPU, [T, S, S, 3]; None without a GPU, or with too small a one."""
     if device is None or device.type != "cuda":
-        return []
+        return None
     free, _ = torch.cuda.mem_get_info(device)
     if sum(episode.image_TSSC.nbytes for episode in episodes) > _RESIDENT_SHARE * free:
-        return []
-    images: list[Tensor] = []
+        return None
+    count, first = sum(map(len, episodes)), 0
+    image_TSSC = torch.empty((count, *episodes[0].image_TSSC.shape[1:]), dtype=torch.uint8, device=device)
     with ThreadPoolExecutor(_READERS) as pool:
-        for first in range(0, len(episodes), _READERS):
+        for row in range(0, len(episodes), _READERS):
             # Copied: torch wants arrays that could be written to.
-            read = pool.map(lambda episode: np.array(episode.image_TSSC), episodes[first : first + _READERS])
-            images += [torch.from_numpy(image_TSSC).to(device) for image_TSSC in read]
-    return images
+            for read in pool.map(lambda episode: np.array(episode.image_TSSC), episodes[row : row + _READERS]):
+                image_TSSC[first : first + len(read)] = torch.from_numpy(read)
+                first += len(read)
+    return image_TSSC
 
 
 def check_inputs(episodes: EpisodeSet, names: Sequence[str], model: ModelConfig) -> None:

@@ -106,6 +106,7 @@ class PictureConfig(OptimiserConfig):
         horizon_weight: Weight of the last imagined frame relative to the first, geometric in between.
         stills: Further single pictures per step, of which only the picture is asked back, each mirrored at random:
             frames of a film are nearly alike.
+        imagine_every: Steps of which one draws clips; the others draw as many stills instead, and imagine nothing.
     """
 
     steps: int = 20000
@@ -117,12 +118,18 @@ class PictureConfig(OptimiserConfig):
     warm_up: int = 500
     horizon_weight: float = 2.0
     stills: int = 0
+    imagine_every: int = 1
 
     _where: ClassVar[str] = "pictures"
 
     def __post_init__(self) -> None:
-        """Refuse clips of which nothing is seen."""
+        """Refuse clips of which nothing is seen, and steps that draw nothing."""
         super().__post_init__()
+        if self.imagine_every < 1 or (self.imagine_every > 1 and not self.stills):
+            raise ConfigError(
+                f"pictures.imagine_every is {self.imagine_every} with {self.stills} stills, expected 1 or more, and "
+                "more than 1 only with stills"
+            )
         if self.burn_in < 1:
             raise ConfigError(f"pictures.burn_in is {self.burn_in}, expected 1 or more")
 

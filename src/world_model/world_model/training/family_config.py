@@ -9,21 +9,25 @@ from world_model.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class TimeShares:
-    """Which share of a run's minutes each part may take; what is left is for encoding, export and evaluation.
+    """Which share of a run's minutes each part may take, in their order; what is left is for starting.
 
     Attributes:
         data: Simulating the worlds.
         pictures: Encoder and decoder.
         path: Path foresight.
+        preparing: Encoding, and what the memory would have answered.
         memory: The transition.
         without_memory: The same without memory.
+        judging: Export and evaluation.
     """
 
     data: float = 0.12
-    pictures: float = 0.40
+    pictures: float = 0.38
     path: float = 0.03
-    memory: float = 0.11
+    preparing: float = 0.11
+    memory: float = 0.10
     without_memory: float = 0.06
+    judging: float = 0.16
 
     def __post_init__(self) -> None:
         """Refuse shares that are nothing, or that leave no time for what has no share."""
@@ -33,6 +37,12 @@ class TimeShares:
                 raise ConfigError(f"time.{name} is {share}, expected more than 0")
         if sum(shares.values()) >= 1.0:
             raise ConfigError(f"the shares of time add up to {sum(shares.values()):.2f}, expected less than 1")
+
+    def of_the_rest(self, part: str) -> float:
+        """Return a part's share of all that comes from it on."""
+        shares = asdict(self)
+        names = list(shares)
+        return float(shares[part] / sum(shares[name] for name in names[names.index(part) :]))
 
 
 @dataclass(frozen=True, kw_only=True)

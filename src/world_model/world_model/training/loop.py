@@ -32,6 +32,7 @@ Draw = Callable[[], Sequence[Tensor]]
 """Returns the tensors of a batch, as the losses take them."""
 _GATES = ("alpha", "sharpness", "ridge", "relocate")
 _LOG_EVERY = 100
+_LAST_NAME = "last.pt"
 _SAY_EVERY = 500
 _CHECKPOINTS = 10
 """Of a stage with a budget of time: checkpoints and validations, evenly spread."""
@@ -167,6 +168,11 @@ class Loop:
         """Into how many parts a step's batch is divided: processes times backward passes."""
         return self._settings.accumulate * self.fabric.world_size
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is one to go on from."""
+        return self._folder is not None and (self._folder / _LAST_NAME).is_file()
+
     def resume(self) -> None:
         """Take up the last checkpoint, if there is one; a budget counts from here, or goes on from what it used.
 
@@ -176,9 +182,8 @@ class Loop:
         """
         if self._budget is not None:
             self._budget.start()
-        path = None if self._folder is None else self._folder / "last.pt"
-        if path is not None and path.is_file():
-            checkpoint = load_checkpoint(path)
+        if self._folder is not None and self.has_checkpoint:
+            checkpoint = load_checkpoint(self._folder / _LAST_NAME)
             check_same_run(checkpoint["config"], self._config)
             self._model.load_state_dict(checkpoint["model"])
             self._optimiser.load_state_dict(checkpoint["optimiser"])
@@ -298,7 +303,7 @@ class Loop:
         if self.fabric.global_rank == 0 and self._folder is not None:
             entries = {"config": self._config.to_json(), "step": self.step, "model": self._model.state_dict()}
             entries |= {} if self._budget is None else {"used_s": self._budget.used_s}
-            save_checkpoint(self._folder / "last.pt", {**entries, "optimiser": self._optimiser.state_dict()})
+            save_checkpoint(self._folder / _LAST_NAME, {**entries, "optimiser": self._optimiser.state_dict()})
 
     def _local_until(self, is_last: bool) -> AbstractContextManager[None]:
         if self.fabric.world_size == 1:

@@ -61,7 +61,7 @@ def train_path(
         report: Told after each step.
     """
     settings = StageConfig(steps=config.path_steps, batch=_BATCH, learning_rate=2e-3, weight_decay=1e-2)
-    losses, budget = PathLosses(model, horizons_s), budget_of(config, "path")
+    losses, budget = PathLosses(model, horizons_s), budget_of(config, "path", folder)
     loop = Loop(config, settings, model.path, losses, folder, schedule=one_cycle, budget=budget)
     run_stage(loop, lambda seed: partial(_draw, data, _BATCH, np.random.default_rng(seed)), config.seed, "path", report)
 

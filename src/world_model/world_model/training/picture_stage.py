@@ -11,6 +11,7 @@ N = imagined frames.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,8 +23,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from world_model.data.episodes import Episode
+from world_model.models.decoders import PixelShuffleDecoder
 from world_model.models.factory import make_decoder, make_encoder, make_transition
-from world_model.models.residual import ResidualBlock
+from world_model.models.residual import DrivingEncoder, ResidualBlock
 from world_model.optional import extra
 from world_model.runtime.conditioning import MOTION_FEATURES
 from world_model.runtime.pictures import psnr_per_picture
@@ -43,12 +45,17 @@ from world_model.training.recompute import recomputed
 from world_model.training.transition_stage import context_terms, observe_all
 
 _VALIDATION_BATCHES = 4
+"""Of a validation; one of them where the time is limited, which learning needs more."""
+_COMPONENT_PICTURES = 6000
 # Variance below which a dimension's error is not divided by it: a fresh encoder hardly tells two frames apart.
 _LEAST_VARIANCE = 1e-4
 
 
 class Pictures(nn.Module):
     """Encoder, decoder and the forecaster that makes latents foreseeable; what the stage trains and saves."""
+
+    encoder: nn.Module
+    decoder: nn.Module
 
     def __init__(self, config: TrainConfig, image_size: int, action_dim: int) -> None:
         super().__init__()
@@ -58,6 +65,20 @@ class Pictures(nn.Module):
         # Neither has a part in imagining.
         for unused in (self.forecaster.memory, self.forecaster.history, self.forecaster.path):
             unused.requires_grad_(False)
+
+    def begin_at(self, episodes: Sequence[Episode]) -> None:
+        """Begin with the principal components of some pictures, where encoder and decoder have room for them."""
+        encoder, decoder = self.encoder, self.decoder
+        if not isinstance(encoder, DrivingEncoder) or not isinstance(decoder, PixelShuffleDecoder):
+            return
+        if encoder.components is None:
+            return
+        image_NSSC = some_pictures(episodes, _COMPONENT_PICTURES)
+        encoder.begin_at(image_NSSC)
+        components = copy.deepcopy(encoder.components).cpu()
+        with torch.no_grad():
+            latent_ND = torch.cat([components(part_NSSC) for part_NSSC in image_NSSC.split(512)])
+        decoder.begin_at(image_NSSC, latent_ND)
 
     def layers(self) -> Iterable[nn.Module]:
         """Return the layers whose activations take the memory."""
@@ -104,6 +125,8 @@ class PictureLosses(nn.Module):
             terms = self._picture_terms(rendered_X3SS.float(), image_XSSC)
             terms |= latent_terms(latent_XD)
             in_clips = image_BLSSC.size(0) * image_BLSSC.size(1)
+            if not in_clips:
+                return terms
             clip_BLD = latent_XD[:in_clips].unflatten(0, image_BLSSC.shape[:2])
             return terms | self._imagination_terms(clip_BLD, action_BLA)
 
@@ -170,7 +193,7 @@ class PictureTrainer:
         wanted = config.losses.perceptual > 0
         perceptual = extra("perceptual").load_perceptual(Path(config.losses.perceptual_path)) if wanted else None
         losses = PictureLosses(pictures, config, perceptual, step_s)
-        self._budget = budget or budget_of(config, "pictures")
+        self._budget = budget or budget_of(config, "pictures", folder)
         self._loop = Loop(config, config.pictures, pictures, losses, folder, fabric, budget=self._budget)
 
     def fit(
@@ -194,12 +217,18 @@ class PictureTrainer:
             DataError: A episode is shorter than a clip.
         """
         loop, seed = self._loop, self._config.seed
+        if not self._loop.has_checkpoint:
+            self._pictures.begin_at([*train, *sights])
         sampler = self._sampler(train, seed, loop.fabric.device, sights)
         # Afterwards: what is copied to the device takes no time from learning.
         loop.resume()
         sampler.reseed(seed * 1000 + loop.step)
         check = partial(self.validate, valid) if len(valid) else None
-        return loop.run(lambda: self.one_step(sampler), check, progress)
+        # Colours side by side are what a GPU's convolutions are fastest with.
+        _lay_out(self._pictures.decoder, torch.channels_last if loop.fabric.device.type == "cuda" else None)
+        terms = loop.run(lambda: self.one_step(sampler), check, progress)
+        _lay_out(self._pictures.decoder, torch.contiguous_format)
+        return terms
 
     def one_step(self, sampler: ClipSampler) -> Terms:
         """Take one optimiser step on fresh clips and return its losses."""
@@ -207,14 +236,18 @@ class PictureTrainer:
         if self._budget is not None:
             # A run that goes on draws what one that was not interrupted would have drawn.
             sampler.reseed([self._config.seed, self._loop.step])
-        columns = sampler.columns(settings.batch * count, settings.stills * count)
+        clips, stills = settings.batch * count, settings.stills * count
+        if self._loop.step % settings.imagine_every:
+            clips, stills = 0, stills + clips * settings.sequence
+        columns = sampler.columns(clips, stills)
         return self._loop.take_step(divide(columns, count))
 
     def validate(self, episodes: Sequence[Episode]) -> Terms:
         """Return the mean losses over fixed clips of held-out episodes, and with a budget the PSNR [dB] of pictures."""
         settings = self._config.pictures
         sampler = self._sampler(episodes, 12345)
-        drawn = [sampler.columns(settings.batch, settings.stills) for _ in range(_VALIDATION_BATCHES)]
+        count = _VALIDATION_BATCHES if self._budget is None else 1
+        drawn = [sampler.columns(settings.batch, settings.stills) for _ in range(count)]
         terms = self._loop.mean_terms(drawn)
         if self._budget is None:
             return terms
@@ -228,6 +261,19 @@ class PictureTrainer:
         sights: Sequence[Episode] = (),
     ) -> ClipSampler:
         return ClipSampler(episodes, self._config.model, self._config.pictures.sequence, seed, device, sights)
+
+
+def some_pictures(episodes: Sequence[Episode], count: int) -> Tensor:
+    """Return some pictures, as many of each episode, evenly spread, [N, S, S, 3]."""
+    each = -(-count // len(episodes))
+    rows = [np.linspace(0, len(episode) - 1, min(each, len(episode))).astype(int) for episode in episodes]
+    return torch.from_numpy(np.concatenate([np.asarray(e.image_TSSC[row_N]) for e, row_N in zip(episodes, rows)]))
+
+
+def _lay_out(module: nn.Module, layout: torch.memory_format | None) -> None:
+    """Lay the weights of a module's convolutions out in memory; None leaves them."""
+    if layout is not None:
+        module.to(memory_format=layout)  # type: ignore[call-overload]
 
 
 def held_out_psnr(pictures: Pictures, episodes: Sequence[Episode], device: torch.device, count: int = 256) -> float:

@@ -6,6 +6,7 @@ Each stage leaves its result in the run's folder and is skipped when that is the
 from __future__ import annotations
 
 import json
+import math
 import platform
 import time
 from collections.abc import Sequence
@@ -25,8 +26,10 @@ from world_model.models.factory import make_transition
 from world_model.models.transition import Transition
 from world_model.optional import extra
 from world_model.runtime.artifacts import Manifest
+from world_model.training.budget import granted_s
 from world_model.training.clips import encoder_inputs
 from world_model.training.config import TrainConfig
+from world_model.training.crew import Crew
 from world_model.training.distributed import TransitionRun, fit_transition
 from world_model.training.loop import Terms
 from world_model.training.preparation import make_sequences, write_reference
@@ -36,7 +39,13 @@ from world_model.training.stages import Stages, model_step_s, prepare, source_st
 
 
 def run_training(
-    config: TrainConfig, data: Path, out: Path, *, workers: int = 2, report: Report | None = None
+    config: TrainConfig,
+    data: Path,
+    out: Path,
+    *,
+    workers: int = 2,
+    report: Report | None = None,
+    judged: Sequence[str] | None = None,
 ) -> Manifest:
     """Train everything on a converted set and write the artifact to ``out/artifact``.
 
@@ -46,6 +55,7 @@ def run_training(
         out: Folder of the run; what is there already is used.
         workers: Processes that prepare sequences.
         report: Told what happens.
+        judged: Held-out episodes that the transitions are validated on; default: all.
 
     Returns:
         Manifest of the artifact.
@@ -63,10 +73,14 @@ def run_training(
     if not names:
         raise DataError(f"{data} has no training episodes")
     config = on_cameras_time(config, episodes, names, report)
-    stages = prepare(config, episodes, names, out, report)
-    report.say(f"preparing {len(names)} episode(s)")
-    sequences = make_sequences(config, episodes, names, stages, workers)
-    valid = make_sequences(config, episodes, episodes.names("valid"), stages, workers)
+    with Crew(workers) as crew:
+        stages = prepare(config, episodes, names, out, report, crew)
+        held_out = episodes.names("valid") if judged is None else list(judged)
+        report.say(f"preparing {len(names)} episode(s)")
+        limit_s = granted_s(config, "preparing", out / "preparing") if config.minutes else math.inf
+        valid = make_sequences(config, episodes, held_out, stages, crew)
+        sequences = make_sequences(config, episodes, names, stages, crew, limit_s)
+        report.say(f"prepared {len(sequences) // 2} of them")
     without_memory = make_without_memory(config, stages, episodes.manifest.action_dim)
     losses = train_transitions(config, episodes, stages, without_memory, sequences, valid, out, report)
     path = out / "artifact"

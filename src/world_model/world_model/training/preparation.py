@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from world_model.data.encoding import ridge_features
 from world_model.data.episodes import EpisodeSet
@@ -20,30 +19,40 @@ from world_model.runtime.artifacts import REFERENCE_NAME
 from world_model.runtime.motion import MotionModel
 from world_model.training.clips import latents_of
 from world_model.training.config import TrainConfig
+from world_model.training.crew import Crew
 from world_model.training.sequences import ExtraErrors, TrainingSequence, build_sequence
 from world_model.training.stages import Stages, model_step_s, sample_images, sample_rows
 
 _RIDGE = 1e-3
-_Job = tuple[str, bool, np.ndarray]
+_Job = tuple[str, np.ndarray]
 
 
 def make_sequences(
-    config: TrainConfig, episodes: EpisodeSet, names: Sequence[str], stages: Stages, workers: int
+    config: TrainConfig,
+    episodes: EpisodeSet,
+    names: Sequence[str],
+    stages: Stages,
+    crew: Crew,
+    limit_s: float = math.inf,
 ) -> list[TrainingSequence]:
-    """Return two sequences per episode: with the recorded future actions, and with the last action held."""
+    """Return two sequences per episode: with the recorded future actions, and with the last action held.
+
+    Args:
+        config: The run.
+        episodes: Where the episodes are.
+        names: Which of them.
+        stages: What came before.
+        crew: Who makes them.
+        limit_s: No episode is begun after this time, but one for each process; those not begun are left out [s].
+    """
     known = {**stages.latents, **stages.held_out}
-    latents = {
-        name: known[name] if name in known else latents_of(stages.encoder, episodes.episode(name), config.model)
+    jobs = [
+        (name, known[name] if name in known else latents_of(stages.encoder, episodes.episode(name), config.model))
         for name in names
-    }
-    jobs = [(name, known, latents[name]) for name in names for known in (True, False)]
-    work = partial(_make_sequence, config, episodes.path, stages.motion, stages.transition)
-    if workers <= 1:
-        return [work(job) for job in jobs]
-    # Handed over once per process: a large network for each of hundreds of jobs would take longer than they do.
-    spawn = torch.multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, initializer=_take_work, initargs=(work,)) as pool:
-        return list(pool.map(_do_work, jobs))
+    ]
+    work = partial(_make_pair, config, episodes.path, stages.motion, stages.transition)
+    pairs = crew.map(work, jobs, limit_s=limit_s, at_least=crew.workers)
+    return [sequence for pair in pairs if pair is not None for sequence in pair]
 
 
 def fit_ridge(sequences: Sequence[TrainingSequence], steps: Sequence[int]) -> np.ndarray:
@@ -77,36 +86,16 @@ def write_reference(
     )
 
 
-_work: list[Callable[[_Job], TrainingSequence]] = []
-
-
-def _take_work(work: Callable[[_Job], TrainingSequence]) -> None:
-    _work[:] = [work]
-
-
-def _do_work(job: _Job) -> TrainingSequence:
-    return _work[0](job)
-
-
-def _make_sequence(
+def _make_pair(
     config: TrainConfig, data: Path, motion: MotionModel, transition: Transition, job: _Job
-) -> TrainingSequence:
-    torch.set_num_threads(1)
-    name, known_future, latent_TD = job
+) -> tuple[TrainingSequence, TrainingSequence]:
+    name, latent_TD = job
     episodes = EpisodeSet(data)
     episode, step_s = episodes.episode(name), model_step_s(config, episodes)
-    return build_sequence(
-        episode,
-        latent_TD,
-        motion,
-        config.retrieval,
-        config.horizons,
-        step_s,
-        known=known_of(episode, motion, step_s) if config.poses_as_known else None,
-        path=transition,
-        known_future=known_future,
-        extra=extra_errors(config, name) if known_future else None,
-    )
+    known = known_of(episode, motion, step_s) if config.poses_as_known else None
+    make = partial(build_sequence, episode, latent_TD, motion, config.retrieval, config.horizons, step_s, known=known)
+    recorded = make(path=transition, known_future=True, extra=extra_errors(config, name))
+    return recorded, make(path=transition)
 
 
 def extra_errors(config: TrainConfig, name: str) -> ExtraErrors | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from world_model.runtime.motion import MotionModel
 from world_model.training.checkpoints import load_checkpoint, save_checkpoint
 from world_model.training.clips import PICTURE_ENCODERS, check_inputs, latents_of
 from world_model.training.config import TrainConfig
+from world_model.training.crew import Crew
 from world_model.training.displacement import Track, expected_motion, missed_displacement
 from world_model.training.distributed import fit_pictures
 from world_model.training.encoder_stage import pair_source, train_encoder
@@ -53,16 +55,30 @@ class Stages:
 
 
 def prepare(
-    config: TrainConfig, episodes: EpisodeSet, names: Sequence[str], out: Path, report: Report | None = None
+    config: TrainConfig,
+    episodes: EpisodeSet,
+    names: Sequence[str],
+    out: Path,
+    report: Report | None = None,
+    crew: Crew | None = None,
 ) -> Stages:
     """Return encoder, motion model, view warp and path foresight, trained or as an earlier call left them in ``out``.
+
+    Args:
+        config: The run.
+        episodes: Where the episodes are.
+        names: Those to learn from.
+        out: Folder of the run.
+        report: Told what happens.
+        crew: Who helps; the motion model, which needs no latents, is fitted beside the encoder's training.
 
     Raises:
         ConfigError: Encoder and decoder do not go together.
         DataError: Episodes lack what the encoder takes, or the motion model cannot be fitted.
     """
-    report, held_out = report or Report(), {}
+    report, crew, held_out = report or Report(), crew or Crew(1), {}
     check_parts(config)
+    motion_found = crew.submit(find_motion, config, episodes, names)
     if config.model.encoder in PICTURE_ENCODERS:
         encoder, decoder = train_pictures(config, episodes, names, out, report)
         every = encode_all(config, encoder, episodes, [*names, *episodes.names("valid")], report)
@@ -73,7 +89,7 @@ def prepare(
         latents = encode_all(config, encoder, episodes, names, report)
         decoder = fit_decoder(config, episodes, names, latents)
     report.say("fitting the motion model")
-    motion = find_motion(config, episodes, names)
+    motion = motion_found()
     transition = make_transition(config.model, episodes.manifest.action_dim)
     actions = [np.asarray(episodes.episode(name).action_TA) for name in names]
     set_statistics(transition, list(latents.values()), actions)
@@ -84,7 +100,7 @@ def prepare(
         transition.load_state_dict({**source, **kept})
         shrink_corrections(transition, config.memory_shrink)
     train_view_stage(config, transition, episodes, latents, out, report)
-    train_path_stage(config, transition, episodes, latents, motion, out, report)
+    train_path_stage(config, transition, episodes, latents, motion, out, report, crew)
     return Stages(encoder, decoder, motion, transition, latents, held_out)
 
 
@@ -211,13 +227,14 @@ def train_path_stage(
     motion: MotionModel,
     out: Path,
     report: Report,
+    crew: Crew,
 ) -> None:
     """Train the transition's path foresight, or load what an earlier call left in ``out``."""
     path = out / "path.pt"
     if path.is_file():
         model.path.load_state_dict(load_checkpoint(path)["model"])
         return
-    data = path_data(config, episodes, latents, motion)
+    data = path_data(config, episodes, latents, motion, crew)
     horizons_s = [step * model_step_s(config, episodes) for step in config.horizons]
     if len(data) >= _MANY_DRIVES:
         learned = [episode for row, episode in enumerate(data) if row % _MANY_DRIVES]
@@ -238,23 +255,28 @@ def train_path_stage(
 
 
 def path_data(
-    config: TrainConfig, episodes: EpisodeSet, latents: dict[str, np.ndarray], motion: MotionModel
+    config: TrainConfig, episodes: EpisodeSet, latents: dict[str, np.ndarray], motion: MotionModel, crew: Crew
 ) -> list[PathData]:
     """Return what the path foresight learns from, episode by episode."""
+    found = crew.map(partial(_path_data_of, config, episodes, motion), list(latents.items()))
+    return [data for data in found if data is not None]
+
+
+def _path_data_of(
+    config: TrainConfig, episodes: EpisodeSet, motion: MotionModel, job: tuple[str, np.ndarray]
+) -> PathData:
+    name, latent_TD = job
     step_s, steps, scale_3 = model_step_s(config, episodes), config.horizons, config.retrieval.scale_3
-    data = []
-    for name, latent_TD in latents.items():
-        whole = episodes.episode(name)
-        stepped = on_step(whole, latent_TD, step_s)
-        told = told_poses(whole, known_of(whole, motion, step_s) if config.poses_as_known else None)
-        told = on_step(told, latent_TD, step_s).episode
-        episode, latent_TD = stepped.episode, stepped.latent_TD
-        moved_TH3, smooth_T3, known_T = expected_motion(told, motion, steps, step_s)
-        missed_TH3 = missed_displacement(np.asarray(episode.pose_T4), smooth_T3, moved_TH3, steps)
-        # A row between two frames has an action of the next one, which was not known then.
-        missed_TH3[~(known_T & stepped.measured_T)] = np.nan
-        data.append(PathData(latent_TD, np.asarray(episode.action_TA), moved_TH3 / scale_3, missed_TH3 / scale_3))
-    return data
+    whole = episodes.episode(name)
+    stepped = on_step(whole, latent_TD, step_s)
+    told = told_poses(whole, known_of(whole, motion, step_s) if config.poses_as_known else None)
+    told = on_step(told, latent_TD, step_s).episode
+    episode, latent_TD = stepped.episode, stepped.latent_TD
+    moved_TH3, smooth_T3, known_T = expected_motion(told, motion, steps, step_s)
+    missed_TH3 = missed_displacement(np.asarray(episode.pose_T4), smooth_T3, moved_TH3, steps)
+    # A row between two frames has an action of the next one, which was not known then.
+    missed_TH3[~(known_T & stepped.measured_T)] = np.nan
+    return PathData(latent_TD, np.asarray(episode.action_TA), moved_TH3 / scale_3, missed_TH3 / scale_3)
 
 
 def save_result(path: Path, config: TrainConfig, steps: int, module: nn.Module) -> None:

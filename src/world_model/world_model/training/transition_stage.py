@@ -29,7 +29,8 @@ from world_model.training.table_sampler import TableSampler
 
 # A share of the judged frames hears nothing from the memory, as when it is late.
 MEMORY_DROPOUT = 0.05
-_VALIDATION_BATCHES = 16
+_VALIDATION_BATCHES, _BATCHES_IN_A_HURRY = 16, 2
+"""Of a validation; where the time is limited, learning needs it more."""
 _COLUMNS = len(Batch._fields) - 1 + len(Retrieved._fields)
 
 
@@ -180,7 +181,7 @@ class Trainer:
             config.optimiser.checkpoint_activations,
         )
         part = "memory" if model.use_memory else "without_memory"
-        self._budget = budget or budget_of(config, part)
+        self._budget = budget or budget_of(config, part, folder)
         self._loop = Loop(config, config.optimiser, model, losses, folder, fabric, budget=self._budget)
 
     def fit(
@@ -210,7 +211,8 @@ class Trainer:
         """Return the mean losses over fixed batches of held-out sequences."""
         sampler = self._sampler(sequences, 12345)
         batch = self._config.optimiser.batch
-        return self._loop.mean_terms([sampler.columns(batch) for _ in range(_VALIDATION_BATCHES)])
+        count = _VALIDATION_BATCHES if self._budget is None else _BATCHES_IN_A_HURRY
+        return self._loop.mean_terms([sampler.columns(batch) for _ in range(count)])
 
     def _sampler(self, sequences: Sequence[TrainingSequence], seed: int) -> Sampler | TableSampler:
         o = self._config.optimiser
