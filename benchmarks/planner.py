@@ -25,13 +25,10 @@ from latent_planner.planner import Planner
 from latent_planner.vehicle import Vehicle
 from torch import Tensor
 
-from benchmarks.driver import SIZES
 from benchmarks.planner_agreement import compared, first_plans, summed_up
 from benchmarks.planner_driven import closed_loop
-from benchmarks.planner_live import live
 from benchmarks.planner_loop import Rows, onnx, torchscript
 from benchmarks.planner_world import Seen, drive, standpoint, vehicle_of, window_of
-from benchmarks.slow_branch import FORMS
 from latent_publisher.encoder import Encoder
 from wm_core.memory.window import Window
 from wm_sim import Simulation, simulate
@@ -292,12 +289,19 @@ def main() -> None:
         "--live", type=int, default=0, help="only ages of predictions, with a planner and without, in turns"
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="of each such run")
-    parser.add_argument("--size", choices=SIZES, default="640x480", help="of its pictures")
-    parser.add_argument("--form", choices=FORMS, default="composed", help="of its graph")
+    parser.add_argument("--size", default="640x480", help="of its pictures, see benchmarks/driver.py")
+    parser.add_argument("--form", default="composed", help="of its graph, see benchmarks/slow_branch.py")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.live:
+        # It alone needs ROS: the rest is measured where that is not installed, too.
+        from benchmarks.driver import SIZES
+        from benchmarks.planner_live import live
+        from benchmarks.slow_branch import FORMS
+
+        if options.size not in SIZES or options.form not in FORMS:
+            parser.error(f"--size is one of {', '.join(SIZES)}, --form one of {', '.join(FORMS)}")
         _told(live(options.live, options.seconds, options.size, options.form), options.json)
         return
     found = latent_search(options) | ({} if options.planner_only else robot_rate(options.seed, options.repeat))
