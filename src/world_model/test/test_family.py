@@ -200,9 +200,10 @@ def test_a_transition_that_was_killed_ends_with_the_weights_of_one_that_was_not(
     same(whole, fit(tmp_path / "killed"))
 
 
-def test_pictures_begin_at_their_principal_components():
+@pytest.mark.parametrize(("encoder", "decoder"), [("driving", "pixel_shuffle"), ("resnet", "transposed")])
+def test_pictures_begin_at_their_principal_components(encoder, decoder):
     torch.manual_seed(0)
-    model = replace(CONFIG.model, components_side=16)
+    model = replace(CONFIG.model, components_side=16, encoder=encoder, decoder=decoder)
     pictures = Pictures(replace(CONFIG, model=model), SIZE, 2).eval()
     image_NSSC = torch.from_numpy(np.array(circling_episode("a", 8.0, SIZE).image_TSSC))
     before = float(psnr_per_picture(pictures.decoder(pictures.encoder(image_NSSC)), image_NSSC).mean())
@@ -221,8 +222,8 @@ def test_pictures_begin_at_their_principal_components():
     assert float((coarse_NX - rebuilt_NX).square().mean()) < 0.5 * float((small_NX - rebuilt_NX).square().mean())
     after = float(psnr_per_picture(pictures.decoder(pictures.encoder(image_NSSC)), image_NSSC).mean())
     assert after > before + 3.0
-    with pytest.raises(ConfigError, match="expected 0, or driving and pixel_shuffle"):
-        replace(model, encoder="resnet")
+    with pytest.raises(ConfigError, match="expected 0, or resnet or driving with transposed or pixel_shuffle"):
+        replace(model, encoder="conv")
 
 
 def test_clips_are_drawn_every_so_many_steps_only():

@@ -23,8 +23,9 @@ class ModelConfig:
         decoder_width: Channels of a convolutional decoder's first map.
         encoder_widths: Channels of a residual encoder's stages.
         place_channels: Channels that a residual encoder keeps of each position of its last map; 0 takes their mean.
-        components_side: Side of the small picture [px] whose principal components a ``driving`` encoder and a
-            ``pixel_shuffle`` decoder begin with, their networks adding the rest; 0: networks alone.
+        components_side: Side of the small picture [px] whose principal components a residual encoder (``resnet``,
+            ``driving``) and a decoder (``transposed``, ``pixel_shuffle``) begin with, their networks adding the rest;
+            0: networks alone.
         use_depth: The residual encoder takes a depth image too.
         proprio_dim: Size of the proprioception the residual encoder takes; 0 takes none.
     """
@@ -49,8 +50,9 @@ class ModelConfig:
         for name in ("latent_dim", "hidden_dim", "layer_count", "width", "memory_width"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}, expected 1 or more")
-        if self.components_side and (self.encoder, self.decoder) != ("driving", "pixel_shuffle"):
+        begins = self.encoder in ("resnet", "driving") and self.decoder in ("transposed", "pixel_shuffle")
+        if self.components_side and not begins:
             raise ConfigError(
                 f"model.components_side is {self.components_side} with encoder '{self.encoder}' and decoder "
-                f"'{self.decoder}', expected 0, or driving and pixel_shuffle"
+                f"'{self.decoder}', expected 0, or resnet or driving with transposed or pixel_shuffle"
             )

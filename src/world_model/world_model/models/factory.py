@@ -34,6 +34,7 @@ ENCODERS: dict[str, Callable[[ModelConfig, int], nn.Module]] = {
         use_depth=c.use_depth,
         proprio_dim=c.proprio_dim,
         place_channels=c.place_channels,
+        components_side=c.components_side,
     ),
     "driving": lambda c, size: DrivingEncoder(
         size, c.latent_dim, c.encoder_widths, place_channels=c.place_channels, components_side=c.components_side
@@ -41,7 +42,7 @@ ENCODERS: dict[str, Callable[[ModelConfig, int], nn.Module]] = {
 }
 DECODERS: dict[str, Callable[[ModelConfig, int], nn.Module]] = {
     "linear": lambda c, size: LinearDecoder(size, c.latent_dim),
-    "transposed": lambda c, size: TransposedDecoder(size, c.latent_dim, c.decoder_width),
+    "transposed": lambda c, size: TransposedDecoder(size, c.latent_dim, c.decoder_width, c.components_side),
     "pixel_shuffle": lambda c, size: PixelShuffleDecoder(size, c.latent_dim, c.decoder_width, c.components_side),
 }
 

@@ -85,7 +85,36 @@ class MapSummary(nn.Module):
         return result
 
 
-class ResNetEncoder(nn.Module):
+class Beginning(nn.Module):
+    """What a residual encoder begins at: principal components, to which its network adds what they lack.
+
+    Args:
+        image_size: Side of the square input [px].
+        latent_dim: D.
+        components_side: Side of the small picture [px] whose principal components are added; 0: none.
+    """
+
+    def __init__(self, image_size: int, latent_dim: int, components_side: int) -> None:
+        super().__init__()
+        self.components: LinearEncoder | None = None
+        if components_side:
+            self.components = LinearEncoder(image_size, latent_dim, components_side).requires_grad_(False)
+
+    @torch.no_grad()
+    def begin_at(self, image_NSSC: Tensor) -> None:
+        """Give the principal components of pictures, and nothing else yet: the network learns what they lack.
+
+        Raises:
+            ValueError: Fewer pictures than components, or it has none.
+        """
+        if self.components is None:
+            raise ValueError("an encoder without components cannot begin at them")
+        self.components.fit(image_NSSC)
+        for value in self.get_submodule("project").parameters():
+            value.zero_()
+
+
+class ResNetEncoder(Beginning):
     """ResNet-18 with a projection to the latent; depth is a fourth channel, proprioception joins what the map says.
 
     Args:
@@ -95,6 +124,7 @@ class ResNetEncoder(nn.Module):
         use_depth: Take a depth image [B, 1, S, S] in metres too.
         proprio_dim: Size of the proprioception P; 0 takes none.
         place_channels: Channels kept of each position of the map; 0 takes the mean over all of them.
+        components_side: Side of the small picture [px] whose principal components are added; 0: none.
     """
 
     def __init__(
@@ -105,8 +135,9 @@ class ResNetEncoder(nn.Module):
         use_depth: bool = False,
         proprio_dim: int = 0,
         place_channels: int = 0,
+        components_side: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(image_size, latent_dim, components_side)
         if image_size % 32:
             raise ValueError(f"image size is {image_size} px, expected a multiple of 32")
         self.use_depth = use_depth
@@ -135,10 +166,12 @@ class ResNetEncoder(nn.Module):
                 proprio_BP = torch.zeros(pooled_BC.size(0), self.proprio_dim, device=pooled_BC.device)
             pooled_BC = torch.cat([pooled_BC, proprio_BP.to(pooled_BC.dtype)], dim=1)
         result: Tensor = self.project(pooled_BC)
+        if self.components is not None:
+            result = result + self.components(image_BSSC)
         return result
 
 
-class DrivingEncoder(nn.Module):
+class DrivingEncoder(Beginning):
     """Residual stages 64-128-256-512, four-head attention between places of the map, then pooling: 256x256 to D.
 
     Args:
@@ -159,7 +192,7 @@ class DrivingEncoder(nn.Module):
         place_channels: int = 0,
         components_side: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(image_size, latent_dim, components_side)
         if image_size % 32:
             raise ValueError(f"image size is {image_size} px, expected a multiple of 32")
         self.trunk = ResidualTrunk(3, widths)
@@ -170,22 +203,6 @@ class DrivingEncoder(nn.Module):
         self.out = nn.Linear(widths[-1], widths[-1])
         self.summary = MapSummary(widths[-1], (image_size // 32) ** 2, place_channels)
         self.project = nn.Linear(self.summary.size, latent_dim)
-        self.components: LinearEncoder | None = None
-        if components_side:
-            self.components = LinearEncoder(image_size, latent_dim, components_side).requires_grad_(False)
-
-    @torch.no_grad()
-    def begin_at(self, image_NSSC: Tensor) -> None:
-        """Give the principal components of pictures, and nothing else yet: the network learns what they lack.
-
-        Raises:
-            ValueError: Fewer pictures than components, or it has none.
-        """
-        if self.components is None:
-            raise ValueError("an encoder without components cannot begin at them")
-        self.components.fit(image_NSSC)
-        for value in self.project.parameters():
-            value.zero_()
 
     def forward(self, image_BSSC: Tensor, depth_B1SS: Tensor | None = None, proprio_BP: Tensor | None = None) -> Tensor:
         """Return latents [B, D] of uint8 RGB images [B, S, S, 3]; depth and proprioception are not used."""

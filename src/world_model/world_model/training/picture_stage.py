@@ -23,9 +23,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from world_model.data.episodes import Episode
-from world_model.models.decoders import PixelShuffleDecoder
+from world_model.models.decoders import CoarseAndFine
 from world_model.models.factory import make_decoder, make_encoder, make_transition
-from world_model.models.residual import DrivingEncoder, ResidualBlock
+from world_model.models.residual import Beginning, ResidualBlock
 from world_model.optional import extra
 from world_model.runtime.conditioning import MOTION_FEATURES
 from world_model.runtime.pictures import psnr_per_picture
@@ -69,7 +69,7 @@ class Pictures(nn.Module):
     def begin_at(self, episodes: Sequence[Episode]) -> None:
         """Begin with the principal components of some pictures, where encoder and decoder have room for them."""
         encoder, decoder = self.encoder, self.decoder
-        if not isinstance(encoder, DrivingEncoder) or not isinstance(decoder, PixelShuffleDecoder):
+        if not isinstance(encoder, Beginning) or not isinstance(decoder, CoarseAndFine):
             return
         if encoder.components is None:
             return
