@@ -18,7 +18,8 @@ def test_a_quaternion_of_the_other_sign_is_the_same_turn(sign):
     assert rotation_angle(EARLY, sign * EARLY) == pytest.approx(0.0, abs=1e-12)
     assert rotation_angle(EARLY, sign * LATE) == pytest.approx(0.4, abs=1e-12)
     assert yaw_of(slerp(EARLY, sign * LATE, 0.5)) == pytest.approx(0.4, abs=1e-12)
-    np.testing.assert_allclose(rotate(sign * EARLY, np.array([1.0, 0.0, 3.0])), [np.cos(0.2), np.sin(0.2), 3.0], atol=1e-12)
+    turned_3 = rotate(sign * EARLY, np.array([1.0, 0.0, 3.0]))
+    np.testing.assert_allclose(turned_3, [np.cos(0.2), np.sin(0.2), 3.0], atol=1e-12)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
