@@ -225,6 +225,8 @@ BAD_FRAMES = [
     ("image-truncated", {"data": array.array("B", bytes(10))}),
     ("image-empty", {"width": 0}),
     ("impossible-stamp", {"header": Header(stamp=Time(sec=2**31 - 1))}),
+    ("impossible-stamp", {"header": Header(stamp=Time(sec=-5))}),
+    ("impossible-stamp", {"header": Header(stamp=Time(sec=5, nanosec=10**9))}),
     ("image-step", {"step": 3}),
     ("frame-unusable", {"colour": (0, 0, 0)}),
 ]

@@ -24,13 +24,15 @@ def stamp_ns(stamp: Time) -> int:
 
 
 def believable_stamp_ns(stamp: Time) -> int:
-    """Returns a stamp as nanoseconds, if times ahead of it can be told at all.
+    """Returns a stamp as nanoseconds, if it is one and times ahead of it can be told at all.
 
     Raises:
         MessageError: ``impossible-stamp``.
     """
-    if stamp.sec > LATEST_STAMP_S:
-        raise MessageError("impossible-stamp", f"stamp of {stamp.sec} s, at most {LATEST_STAMP_S}")
+    if not 0 <= stamp.sec <= LATEST_STAMP_S:
+        raise MessageError("impossible-stamp", f"stamp of {stamp.sec} s, expected 0 to {LATEST_STAMP_S}")
+    if stamp.nanosec >= 1_000_000_000:
+        raise MessageError("impossible-stamp", f"stamp with {stamp.nanosec} ns, expected less than a second")
     return stamp_ns(stamp)
 
 

@@ -98,9 +98,9 @@ def checked_pose(point: Sequence[float], turn: Sequence[float]) -> tuple[np.ndar
         raise MessageError("pose-not-finite", f"position {position.tolist()} m, orientation {quaternion.tolist()}")
     if float(np.abs(position).max()) > LARGEST_POSITION_M:
         raise MessageError("pose-too-far", f"position {position.tolist()} m, expected at most {LARGEST_POSITION_M:g}")
-    norm = float(np.linalg.norm(quaternion))
+    norm = math.hypot(*quaternion.tolist())  # NumPy's overflows with a warning
     if abs(norm - 1.0) > _UNIT_TOLERANCE:
-        raise MessageError("quaternion-not-unit", f"length {norm:.4f} of {quaternion.tolist()}, expected 1")
+        raise MessageError("quaternion-not-unit", f"length {norm:.4g} of {quaternion.tolist()}, expected 1")
     return position, quaternion / norm
 
 
