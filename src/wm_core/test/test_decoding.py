@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wm_core.errors import MessageError
-from wm_core.images import compressed_image_from_msg, depth_from_msg, image_from_msg, picture_from_msg
+from wm_core.images import compressed, compressed_image_from_msg, depth_from_msg, image_from_msg, picture_from_msg
 from wm_core.images.compressed import declared_size
 from wm_core.images.depth import decode_rvl
 
@@ -236,3 +236,23 @@ def test_bytes_are_bounded(monkeypatch):
 
     with pytest.raises(MessageError, match=r"image-too-large.*1000000000000 bytes"):
         picture_from_msg(SimpleNamespace(format="png", data=Endless()))
+
+
+@pytest.mark.parametrize(
+    ("whole", "shape"), [(2400, (40, 60)), (2399, (20, 30)), (600, (20, 30)), (599, (10, 15)), (9, (5, 8))]
+)
+def test_a_large_jpeg_comes_out_smaller_and_looks_the_same(monkeypatch, whole, shape):
+    monkeypatch.setattr(compressed, "WHOLE_LIMIT", whole)
+    ramp_HW3 = np.dstack([np.tile(np.linspace(0, 250, 60), (40, 1)), np.full((40, 60), 40.0), np.full((40, 60), 200.0)])
+    data = cv2.imencode(".jpg", ramp_HW3.astype(np.uint8)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+
+    found = picture_from_msg(SimpleNamespace(format="jpeg", data=data))
+
+    assert found.shape == (*shape, 3)
+    wanted = cv2.resize(ramp_HW3, shape[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(found - wanted).max() < 16  # the sides of an eighth do not divide by eight
+
+
+def test_a_large_png_which_can_only_be_decoded_whole_is_refused():
+    with pytest.raises(MessageError, match=r"image-too-large.*7300x5400 pixels, at most 9000000"):
+        picture_from_msg(SimpleNamespace(format="png", data=png_header(7300, 5400)))

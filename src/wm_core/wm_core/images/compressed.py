@@ -13,6 +13,8 @@ from wm_core.images.raw import CompressedImageLike
 
 PIXEL_LIMIT = 40_000_000
 """Most pixels that a compressed image may declare: beyond 8K video, 120 MB once decoded."""
+WHOLE_LIMIT = 9_000_000
+"""Most pixels that are decoded one by one, 4K video: a JPEG of more is decoded at a half, a quarter or an eighth."""
 BYTE_LIMIT = 128_000_000
 """Most bytes of a compressed image."""
 _SCAN_LIMIT = 12
@@ -20,6 +22,7 @@ _SCAN_LIMIT = 12
 _MOST_SEGMENTS, _MOST_PADDING = 4096, 65_536
 
 _JPEG, _JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
+_REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 _JPEG_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TIFF_SIDES = {256: "width", 257: "height"}
@@ -28,9 +31,13 @@ _TIFF_SIDES = {256: "width", 257: "height"}
 def compressed_image_from_msg(msg: CompressedImageLike, pixel_limit: int = PIXEL_LIMIT) -> np.ndarray:
     """Returns the RGB picture [H, W, 3] uint8 of a JPEG, PNG, WebP, BMP or TIFF.
 
+    What a picture costs is bounded: encoders take pictures of some hundred pixels a side, and a JPEG of more than
+    ``WHOLE_LIMIT`` pixels comes out smaller, at little of the cost. The others can only be decoded whole, so larger
+    ones are refused.
+
     Args:
         msg: Compressed image.
-        pixel_limit: Most pixels that its header may declare.
+        pixel_limit: Most pixels that its header may declare, of a JPEG; of others at most ``WHOLE_LIMIT``.
 
     Raises:
         MessageError: ``image-empty``, ``image-encoding`` (depth, or a format whose size cannot be told),
@@ -38,8 +45,18 @@ def compressed_image_from_msg(msg: CompressedImageLike, pixel_limit: int = PIXEL
     """
     if "compressedDepth" in msg.format:
         raise MessageError("image-encoding", f"'{msg.format}' is depth, expected a picture")
-    pixels = decode_file(msg.data, cv2.IMREAD_COLOR, msg.format, pixel_limit)
+    is_jpeg = bytes(msg.data[:2]) == _JPEG
+    pixel_limit = pixel_limit if is_jpeg else min(pixel_limit, WHOLE_LIMIT)
+    flags = _jpeg_flags(msg.data) if is_jpeg else cv2.IMREAD_COLOR
+    pixels = decode_file(msg.data, flags, msg.format, pixel_limit)
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _jpeg_flags(data: Any) -> int:
+    """Returns how to decode a JPEG so that at most ``WHOLE_LIMIT`` pixels come out."""
+    width, height = declared_size(np.frombuffer(data, np.uint8).data)
+    wanted = (flag for factor, flag in _REDUCED.items() if width * height <= WHOLE_LIMIT * factor**2)
+    return cv2.IMREAD_COLOR if width * height <= WHOLE_LIMIT else next(wanted, cv2.IMREAD_REDUCED_COLOR_8)
 
 
 def decode_file(data: Any, flags: int, name: str, pixel_limit: int = PIXEL_LIMIT) -> np.ndarray:
