@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from wm_core.timeline import NS_PER_S
+from wm_core.words import counted
 
 PARTIAL_SHARE = 0.1
 """Share of the frames in the covered time that may be lost to faults."""
@@ -161,9 +162,8 @@ class Account:
     def lines(self) -> list[str]:
         """Return the account in words."""
         counts, camera = self.counts, self.camera
-        first = (
-            f"{self.recording}: {camera.read} frames read on {camera.topic} ({camera.why}), {counts[Fate.KEPT]} kept"
-        )
+        read = f"{counted(camera.read, 'frame')} read on {camera.topic} ({camera.why})"
+        first = f"{self.recording}: {read}, {counts[Fate.KEPT]} kept"
         for fate in sorted(_FREE, key=lambda fate: fate.value):
             first += f", {counts[fate]} {fate.value}" if counts[fate] else ""
         lines = [first]
@@ -172,7 +172,8 @@ class Account:
             lines.append(f"  lost: {_in_words(reason, count, camera)}{f'; first: {example}' if example else ''}")
         lines += [f"  {self._stream('poses', self.poses)}", f"  {self._stream('actions', self.actions)}"]
         if self.uncovered():
-            lines.append(f"  {self.uncovered()} kept frames lie before the first or after the last pose")
+            lies = "lies" if self.uncovered() == 1 else "lie"
+            lines.append(f"  {counted(self.uncovered(), 'kept frame')} {lies} before the first or after the last pose")
         if np.isfinite(self.step_s):
             rhythm = f"a frame each {self.step_s:.3f} s, largest gap {self.largest_gap_s:.2f} s"
             lines.append(f"  covers {self._covered_s():.1f} s, {rhythm}")
@@ -230,4 +231,4 @@ def exit_code(accounts: Sequence[Account], allow_partial: bool) -> int:
 def _in_words(reason: str, count: int, camera: StreamAccount) -> str:
     if reason == "frame-repeated":
         return f"{count} of {camera.read} images on {camera.topic} repeat a stamp; is the camera stamped?"
-    return f"{count} frame{'s' if count > 1 else ''}, {reason}"
+    return f"{counted(count, 'frame')}, {reason}"
