@@ -15,7 +15,7 @@ from wm_core.projection import FeatureSpace, Projection
 from wm_testing.artifacts import make_random_artifact
 from wm_testing.robots import Drive, drive, unicycle
 from world_model.cli import main
-from world_model.commands import adapt, live
+from world_model.commands import adapt, adapting, live
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter
 from world_model.errors import ArtifactError, ProfileError
 from world_model.evaluation import report
@@ -134,18 +134,18 @@ def test_it_starts_from_the_artifact_for_any_robot(foreign, monkeypatch, tmp_pat
 
 
 def test_the_last_fifth_of_what_is_learned_says_when_to_stop(artifact, tmp_path):
-    config = load_config(adapt.config_path("finetune"))
+    config = load_config(adapting.config_path("finetune"))
     drives = list(EpisodeSet(converted(tmp_path / "long", drive(unicycle(), 2, seed=2, seconds=30))).episodes())
-    adapt._write_set(tmp_path / "set", drives, load_artifact(artifact), config)
+    adapting.write_set(tmp_path / "set", drives, load_artifact(artifact), config)
     written = EpisodeSet(tmp_path / "set")
     (train,), (valid,) = written.episodes("train"), written.episodes("valid")
     assert train.stamp_T[-1] < valid.stamp_T[0]
     assert len(train) + len(valid) == len(drives[0])
     assert len(valid) / len(drives[0]) == pytest.approx(0.2, abs=0.01)
     short = [drives[0].cut(0.0, 15.0)]  # a fifth holds no sequence with its targets
-    adapt._write_set(tmp_path / "short", short, load_artifact(artifact), config)
+    adapting.write_set(tmp_path / "short", short, load_artifact(artifact), config)
     assert EpisodeSet(tmp_path / "short").names("valid") == []
-    adapt._write_set(tmp_path / "all", drives, load_artifact(artifact), replace(config, patience=0))
+    adapting.write_set(tmp_path / "all", drives, load_artifact(artifact), replace(config, patience=0))
     assert EpisodeSet(tmp_path / "all").names("valid") == []
 
 
@@ -157,8 +157,8 @@ def test_a_transition_that_is_not_better_is_thrown_away(artifact, foreign, tmp_p
         sets.append(np.load(data / "episodes" / "part-000" / "stamp.npy"))
         shutil.copytree(artifact, out / "artifact")
 
-    monkeypatch.setattr(adapt, "run_training", no_training)
-    monkeypatch.setattr(adapt, "_adapt_experts", lambda *_: None)
+    monkeypatch.setattr(adapting, "run_training", no_training)
+    monkeypatch.setattr(adapt, "adapt_experts", lambda *_: None)
     asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "robot"), "--no-slow"]
     assert main([*asked, "--json", str(tmp_path / "said.json")]) == 0  # the motion was better
     said = json.loads((tmp_path / "said.json").read_text())
@@ -173,9 +173,9 @@ def test_a_transition_that_is_not_better_is_thrown_away(artifact, foreign, tmp_p
 @pytest.mark.slow
 def test_a_transition_that_is_better_gets_a_folder_of_its_own(artifact, foreign, tmp_path, monkeypatch):
     better = Verdict("far", 1.0, 0.5, 0.5, 0.4, 0.6, 100)
-    monkeypatch.setattr(adapt, "run_training", lambda _c, _d, out, **_: shutil.copytree(artifact, out / "artifact"))
-    monkeypatch.setattr(adapt, "judge_forecasts", lambda *_: [better])
-    monkeypatch.setattr(adapt, "_adapt_experts", lambda *_: None)
+    monkeypatch.setattr(adapting, "run_training", lambda _c, _d, out, **_: shutil.copytree(artifact, out / "artifact"))
+    monkeypatch.setattr(adapting, "judge_forecasts", lambda *_: [better])
+    monkeypatch.setattr(adapt, "adapt_experts", lambda *_: None)
     (tmp_path / "robot" / "artifact-1").mkdir(parents=True)
     asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "robot"), "--no-slow"]
     assert main(asked) == 0
@@ -190,8 +190,8 @@ def test_experts_are_kept_where_the_next_start_is_better_for_them(artifact, tmp_
     profile, source = Profile(tmp_path / "robot"), load_artifact(artifact)
     episodes, outcome = list(EpisodeSet(data).episodes()), adapt.Outcome({}, {})
     options = adapt.parse([str(data), "--artifact", str(artifact), "--profile", str(tmp_path / "robot")])
-    state = adapt._adapt_motion(options, source, episodes, profile, outcome)
-    adapt._adapt_experts(options, source, episodes, profile, state, outcome, lambda _: None)
+    state = adapting.adapt_motion(options, source, episodes, profile, outcome)
+    adapting.adapt_experts(options, source, episodes, profile, state, outcome, lambda _: None)
     verdict, *_ = outcome.verdicts["experts"]
     assert ("experts" in outcome.kept) == is_shipped(outcome.verdicts["experts"]) == (EXPERTS in profile.names())
     assert verdict.count > 50
@@ -200,8 +200,9 @@ def test_experts_are_kept_where_the_next_start_is_better_for_them(artifact, tmp_
     found = known_robot(source, profile.folder)
     assert found.experts is not None
     judged = []
-    monkeypatch.setattr(adapt, "judge_experts", lambda *given: judged.append(given[4]) or [replace(verdict, ratio=1.5)])
-    adapt._adapt_experts(options, source, episodes, profile, state, outcome, lambda _: None)
+    worse = [replace(verdict, ratio=1.5)]
+    monkeypatch.setattr(adapting, "judge_experts", lambda *given: judged.append(given[4]) or worse)
+    adapting.adapt_experts(options, source, episodes, profile, state, outcome, lambda _: None)
     assert judged[0].entries == found.experts.entries  # what was there is what it is judged against
     assert profile.read(EXPERTS, EXPERTS_VERSION).revision == 1
 

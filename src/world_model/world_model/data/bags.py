@@ -6,7 +6,7 @@ Shape suffixes: T = frames, S = image side, A = action size, P = proprioception 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from world_model.data.events import read_events
 from world_model.data.frames import Events
 from world_model.data.stream import Aligned, align, delayed
 from world_model.errors import DataError
+from world_model.runtime.manifest import Manifest
 from world_model.runtime.stepping import measured_step_s
 
-__all__ = ["BagOptions", "Recording", "read_bag", "read_recording", "recording_of", "unusable"]
+__all__ = ["BagOptions", "Recording", "episodes_as_taken", "read_bag", "read_recording", "recording_of", "unusable"]
 
 _NEVER_NS = 2**62
 
@@ -121,6 +122,29 @@ def read_recording(
         frame_clock_T=np.array([frame.clock_ns for frame in events.frames], np.int64),
     )
     return recording_of(events, aligned, name or path.name.split(".")[0], account)
+
+
+def episodes_as_taken(path: Path, manifest: Manifest, asked: BagOptions, say: Callable[[str], None]) -> list[Episode]:
+    """Return the episodes of a recording as an artifact takes them, one for each stretch of time without a jump.
+
+    Args:
+        path: Recording.
+        manifest: Of the artifact, which says rate and sizes.
+        asked: Everything else.
+        say: Told the account of the recording, line by line.
+
+    Raises:
+        DataError: As ``read_recording``, or nothing of it can be used.
+    """
+    options = replace(
+        asked, rate_hz=1.0 / manifest.step_s, image_size=manifest.image_size, action_dim=manifest.action_dim
+    )
+    recording = read_recording(path, options)
+    for line in recording.account.lines():
+        say(line)
+    if not recording.episodes:
+        raise DataError(unusable(recording.account))
+    return recording.episodes
 
 
 def recording_of(events: Events, aligned: Aligned, name: str, account: Account, place: str | None = None) -> Recording:

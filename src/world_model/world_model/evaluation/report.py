@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from world_model.data.bags import BagOptions, read_recording, unusable
+from world_model.data.bags import BagOptions, episodes_as_taken
 from world_model.data.encoding import encode_episode, frames_of
 from world_model.data.episodes import Episode, EpisodeSet
 from world_model.data.known import with_pose_delay
@@ -213,7 +213,13 @@ def _loaded(options: EvaluationOptions, artifact: Artifact, say: Callable[[str],
     if (path / "manifest.json").is_file():
         episodes = list(EpisodeSet(path).episodes("test")) or list(EpisodeSet(path).episodes())
     elif path.exists():
-        episodes = _converted(path, options, artifact, say)
+        asked = BagOptions(
+            image_topic=options.image_topic,
+            pose_topic=options.pose_topic,
+            action_topic=options.action_topic,
+            pose_delay_s=options.pose_delay_s,
+        )
+        episodes = episodes_as_taken(path, manifest, asked, say)
     else:
         raise DataError(f"{options.data} is neither a recording, nor a converted set, nor sim:SEEDS")
     for episode in episodes:
@@ -224,26 +230,6 @@ def _loaded(options: EvaluationOptions, artifact: Artifact, say: Callable[[str],
                 f"{manifest.action_dim}"
             )
     return episodes
-
-
-def _converted(path: Path, options: EvaluationOptions, artifact: Artifact, say: Callable[[str], None]) -> list[Episode]:
-    """Returns the episodes of a recording, one for each stretch of time without a jump."""
-    manifest = artifact.manifest
-    bag_options = BagOptions(
-        image_topic=options.image_topic,
-        pose_topic=options.pose_topic,
-        action_topic=options.action_topic,
-        rate_hz=1.0 / manifest.step_s,
-        image_size=manifest.image_size,
-        action_dim=manifest.action_dim,
-        pose_delay_s=options.pose_delay_s,
-    )
-    recording = read_recording(path, bag_options)
-    for line in recording.account.lines():
-        say(line)
-    if not recording.episodes:
-        raise DataError(unusable(recording.account))
-    return recording.episodes
 
 
 def pixel_space(artifact: Artifact) -> PixelSpace | None:
