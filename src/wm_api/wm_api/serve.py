@@ -12,9 +12,10 @@ import torch
 
 from wm_api.app import create_app
 from wm_api.errors import SettingsError
+from wm_api.listening import add_listening, listening
 from wm_api.models import Models
 from wm_api.server import Server
-from wm_api.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_VARIABLE, ApiSettings, read_token
+from wm_api.settings import DEFAULT_PORT, TOKEN_VARIABLE, ApiSettings
 from wm_api.sources import Recorded, open_world
 from wm_core.errors import CoreError
 from wm_core.memory.errors import SpatialMemoryError
@@ -41,14 +42,9 @@ def parser() -> argparse.ArgumentParser:
     add("--simulate", type=int, metavar="SEED", help="a simulated robot drives in the recording's place")
     add("--once", action="store_true", help="play the recording once instead of over and over")
     add("--speed", type=float, default=1.0, help="of playing; 1 is as recorded")
-    add("--host", default=DEFAULT_HOST, help="address to listen on; beyond loopback only with a token")
-    add("--port", type=int, default=DEFAULT_PORT, help="TCP port; 0 lets the system choose")
-    add("--name", action="append", default=[], help="further host name by which the service may be called")
-    add("--token-file", type=Path, help="file with the token, readable by its owner only")
     add("--allow-writes", action="store_true", help="let who knows the token change the memory")
     add("--snapshots", type=Path, help="folder of snapshots; default: snapshots, beside the memory file")
-    add("--certificate", type=Path, help="TLS certificate chain (PEM)")
-    add("--key", type=Path, help="TLS private key (PEM)")
+    add_listening(options, DEFAULT_PORT, "the service")
     return options
 
 
@@ -56,10 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM and return the exit code: 0, or 2 where it cannot be configured."""
     given = parser().parse_args(arguments)
     try:
-        settings = ApiSettings(
-            host=given.host, port=given.port, token=read_token(given.token_file), allow_writes=given.allow_writes,
-            allowed_hosts=tuple(given.name), tls_certificate=given.certificate, tls_key=given.key,
-        )  # fmt: skip
+        settings = ApiSettings(allow_writes=given.allow_writes, **listening(given))
         torch.set_num_threads(1)
         recorded = _recorded(given)
         world, source = open_world(given.artifact, given.memory, recorded, given.snapshots)

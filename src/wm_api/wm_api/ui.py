@@ -21,9 +21,10 @@ from starlette.responses import StreamingResponse
 
 from wm_api import pages
 from wm_api.errors import ApiError, SettingsError
+from wm_api.listening import add_listening, listening
 from wm_api.security import Guard, refusal
 from wm_api.server import Server
-from wm_api.settings import DEFAULT_HOST, TOKEN_VARIABLE, ApiSettings, read_token
+from wm_api.settings import ApiSettings
 
 DEFAULT_API, DEFAULT_PORT = "http://127.0.0.1:8080", 3000
 EXIT_CONFIGURATION = 2
@@ -133,18 +134,8 @@ def _refused(_: Request, error: Exception) -> Response:
 def parser() -> argparse.ArgumentParser:
     """Return the command's options."""
     options = argparse.ArgumentParser(prog="scripts/ui", description=__doc__)
-    add = options.add_argument
-    add("--api", default=DEFAULT_API, help=f"address of the API; {DEFAULT_API} without it")
-    add(
-        "--host",
-        default=DEFAULT_HOST,
-        help=f"address to listen on; beyond loopback only with a token ({TOKEN_VARIABLE})",
-    )
-    add("--port", type=int, default=DEFAULT_PORT, help="TCP port; 0 lets the system choose")
-    add("--name", action="append", default=[], help="further host name by which the page may be called")
-    add("--token-file", type=Path, help="file with the token, the same as the API's, readable by its owner only")
-    add("--certificate", type=Path, help="TLS certificate chain (PEM)")
-    add("--key", type=Path, help="TLS private key (PEM)")
+    options.add_argument("--api", default=DEFAULT_API, help=f"address of the API; {DEFAULT_API} without it")
+    add_listening(options, DEFAULT_PORT, "the page", token="the token, the same as the API's")
     return options
 
 
@@ -152,10 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM and return the exit code: 0, or 2 where it cannot be configured."""
     given = parser().parse_args(arguments)
     try:
-        settings = ApiSettings(
-            host=given.host, port=given.port, token=read_token(given.token_file), allowed_hosts=tuple(given.name),
-            tls_certificate=given.certificate, tls_key=given.key,
-        )  # fmt: skip
+        settings = ApiSettings(**listening(given))
         app = create_ui(given.api, settings)
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201
