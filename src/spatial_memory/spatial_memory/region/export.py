@@ -17,6 +17,7 @@ from spatial_memory.region.file import write_region
 from spatial_memory.store import files
 from spatial_memory.store.bases import BASIS, WRITTEN_IN, basis_of
 from spatial_memory.store.extras import GET_EXTRAS, Alike, unpack_alike
+from spatial_memory.store.recent import Read
 from spatial_memory.store.schema import (
     GET_META,
     GET_RECORDS,
@@ -28,7 +29,7 @@ from spatial_memory.store.schema import (
     successor_layout,
 )
 from spatial_memory.store.seal import check_start, mark_in
-from spatial_memory.store.verify import CHUNK, Read, tallied
+from spatial_memory.store.verify import CHUNK, tallied
 from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreError
 from wm_core.memory.rows import Rows

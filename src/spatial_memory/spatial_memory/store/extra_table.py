@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 
 from spatial_memory.store.extras import GET_EXTRAS, PUT_EXTRA, Extra, pack_extra, unpack_extras
+from spatial_memory.store.recent import Read, Recent
 from spatial_memory.store.schema import GET_TALLY
-from spatial_memory.store.thumbnails import Read
 from spatial_memory.store.writer import Change
 
 _LOG = logging.getLogger(__name__)
@@ -16,7 +15,7 @@ _MOST_KEYS = 10_000
 Statement = tuple[str, list[tuple[object, ...]]]
 
 
-class ExtraTable:
+class ExtraTable(Recent[list[bytes]]):
     """Whole rotations and features of a store's records and of what followed them.
 
     Args:
@@ -28,10 +27,7 @@ class ExtraTable:
     """
 
     def __init__(self, read: Read, name: str) -> None:
-        self._read, self._name = read, name
-        self._damaged: set[int] = set()
-        self._recent: dict[int, list[bytes]] = {}
-        self._guard = threading.Lock()
+        super().__init__(read, name)
         self.look()
 
     def look(self) -> None:
@@ -90,23 +86,10 @@ class ExtraTable:
                 if not waiting:
                     self._recent.pop(record_id, None)
 
-    def forget(self, ids: Sequence[int]) -> None:
-        """Return nothing of some records from RAM any more."""
-        with self._guard:
-            for record_id in ids:
-                self._recent.pop(record_id, None)
-
     def forget_all(self) -> None:
         """Return nothing any more: the table is about to be emptied."""
-        with self._guard:
-            self._recent.clear()
+        super().forget_all()
         self.is_used = False
-
-    def renew(self) -> None:
-        """Take note that the whole table is another one; ``look`` tells whether there are any."""
-        with self._guard:
-            self._recent.clear()
-        self._damaged.clear()
 
     @property
     def damage(self) -> str:

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 
+from spatial_memory.store.recent import Recent
 from spatial_memory.store.schema import GET_SUCCESSORS, PUT_SUCCESSOR, pack_successor, unpack_successors
-from spatial_memory.store.thumbnails import Read
 from spatial_memory.store.writer import Change
 from wm_core.memory.record import Successor
 
 _LOG = logging.getLogger(__name__)
 
 
-class SuccessorTable:
+class SuccessorTable(Recent[dict[float, Successor]]):
     """The successors of a store's records.
 
     Args:
         read: Returns all committed rows of a query with its values.
         name: What to call the file.
     """
-
-    def __init__(self, read: Read, name: str) -> None:
-        self._read, self._name = read, name
-        self._damaged: set[int] = set()
-        self._recent: dict[int, dict[float, Successor]] = {}
-        self._guard = threading.Lock()
 
     def get(
         self, ids: Sequence[int], dim: int, held: Sequence[tuple[int, bytes]] = ()
@@ -70,22 +63,6 @@ class SuccessorTable:
                     del by_horizon[successor.horizon_s]
                     if not by_horizon:
                         del self._recent[record_id]
-
-    def forget(self, ids: Sequence[int]) -> None:
-        """Return nothing of some records from RAM any more."""
-        with self._guard:
-            for record_id in ids:
-                self._recent.pop(record_id, None)
-
-    def forget_all(self) -> None:
-        """Return nothing from RAM any more."""
-        with self._guard:
-            self._recent.clear()
-
-    def renew(self) -> None:
-        """Take note that the whole table is another one."""
-        self.forget_all()
-        self._damaged.clear()
 
     @property
     def damage(self) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from spatial_memory.store import files
+from spatial_memory.store.recent import Read
 from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreError
 
@@ -29,7 +30,6 @@ _MOST_KEYS = 10_000
 MOST_BYTES = 16_384
 """Largest picture that is kept."""
 
-Read = Callable[..., list[tuple]]
 Statements = Sequence[tuple[str, Sequence[tuple[object, ...]]]]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from spatial_memory.store import files
 from spatial_memory.store.extras import GET_EXTRAS, unpack_extras
+from spatial_memory.store.recent import Read
 from spatial_memory.store.schema import (
     GET_META,
     GET_RECORDS,
@@ -27,7 +28,6 @@ from wm_core.memory.errors import CorruptStoreError, StoreError
 
 CHUNK = 250_000
 _EXTRAS_CHUNK = 20_000  # features are large
-Read = Callable[..., list[tuple]]
 
 
 @dataclass(frozen=True)
