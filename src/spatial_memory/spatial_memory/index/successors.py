@@ -83,7 +83,7 @@ def held_times(columns: Columns, slots_N: np.ndarray) -> tuple[np.ndarray, list[
 def recall(columns: Columns, slots_N: np.ndarray, ids: Sequence[int]) -> tuple[list[tuple[int, bytes]], list[int]]:
     """Return ids and packed successors of the records that they are held of, and the ids of the others."""
     size = columns.successor_size
-    body = columns.flat("successors")[slots_N].tobytes()
+    body = columns.flat("successors").take(slots_N, axis=0).tobytes()
     held, others = [], []
     start = 0
     for record_id, count in zip(ids, columns.flat("successor_count")[slots_N].tolist()):
