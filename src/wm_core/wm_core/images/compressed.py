@@ -15,6 +15,8 @@ PIXEL_LIMIT = 40_000_000
 """Most pixels that a compressed image may declare: beyond 8K video, 120 MB once decoded."""
 WHOLE_LIMIT = 9_000_000
 """Most pixels that are decoded one by one, 4K video: a JPEG of more is decoded at a half, a quarter or an eighth."""
+LOSSLESS_LIMIT = 21_000_000
+"""Most pixels of what is no JPEG and can only be decoded whole: the largest usual cameras, some 0.4 s."""
 BYTE_LIMIT = 128_000_000
 """Most bytes of a compressed image."""
 _SCAN_LIMIT = 12
@@ -32,12 +34,12 @@ def compressed_image_from_msg(msg: CompressedImageLike, pixel_limit: int = PIXEL
     """Returns the RGB picture [H, W, 3] uint8 of a JPEG, PNG, WebP, BMP or TIFF.
 
     What a picture costs is bounded: encoders take pictures of some hundred pixels a side, and a JPEG of more than
-    ``WHOLE_LIMIT`` pixels comes out smaller, at little of the cost. The others can only be decoded whole, so larger
-    ones are refused.
+    ``WHOLE_LIMIT`` pixels comes out smaller, at little of the cost. The others can only be decoded whole, so those
+    of more than ``LOSSLESS_LIMIT`` are refused.
 
     Args:
         msg: Compressed image.
-        pixel_limit: Most pixels that its header may declare, of a JPEG; of others at most ``WHOLE_LIMIT``.
+        pixel_limit: Most pixels that its header may declare, of a JPEG; of others at most ``LOSSLESS_LIMIT``.
 
     Raises:
         MessageError: ``image-empty``, ``image-encoding`` (depth, or a format whose size cannot be told),
@@ -46,7 +48,7 @@ def compressed_image_from_msg(msg: CompressedImageLike, pixel_limit: int = PIXEL
     if "compressedDepth" in msg.format:
         raise MessageError("image-encoding", f"'{msg.format}' is depth, expected a picture")
     is_jpeg = bytes(msg.data[:2]) == _JPEG
-    pixel_limit = pixel_limit if is_jpeg else min(pixel_limit, WHOLE_LIMIT)
+    pixel_limit = pixel_limit if is_jpeg else min(pixel_limit, LOSSLESS_LIMIT)
     flags = _jpeg_flags(msg.data) if is_jpeg else cv2.IMREAD_COLOR
     pixels = decode_file(msg.data, flags, msg.format, pixel_limit)
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
