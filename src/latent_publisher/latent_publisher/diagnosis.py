@@ -22,7 +22,7 @@ _ANOTHER_CLOCK_S = 1.0
 _STOPPED_S = 1.0
 # Names come from messages: three of them, sixty characters each, are told.
 _NAMED, _SHOWN = 3, 60
-_LET_STAMP = "Let who sends them fill header.stamp anew each time"
+_LET_STAMP = "Let their sender fill header.stamp in each message"
 
 
 class InputDoctor:
@@ -40,6 +40,7 @@ class InputDoctor:
         self._frames: deque[str] = deque(maxlen=JUDGED)
         self._pose_frames: deque[str] = deque(maxlen=JUDGED)
         self._newest_ns: int | None = None
+        self._are_actions_stamped = False
         self.restart()
 
     def restart(self) -> None:
@@ -66,8 +67,9 @@ class InputDoctor:
         """Takes note of a pose that was refused."""
         self._refused.append(why)
 
-    def action(self, stamp_ns: int, steady_ns: int) -> None:
-        """Takes note of an action that was taken."""
+    def action(self, stamp_ns: int, steady_ns: int, is_stamped: bool) -> None:
+        """Takes note of an action that was taken, by its sender's stamp or by its arrival."""
+        self._are_actions_stamped = is_stamped
         self._actions.add(stamp_ns, steady_ns, self._newest_ns)
 
     def state(self, pose: PoseStatus, action: ActionStatus) -> None:
@@ -136,7 +138,9 @@ class InputDoctor:
             return
         off_s = self._actions.offset_s()
         if stamp_s := self._actions.stands_at_s():
-            yield f"the stamps of actions do not move ({stamp_s}): {_LET_STAMP}"
+            stands = f"the stamps of actions do not move ({stamp_s}): {_LET_STAMP}"
+            clock = f"the time at which actions arrive does not move ({stamp_s}): does /clock, for use_sim_time?"
+            yield stands if self._are_actions_stamped else clock
         elif abs(off_s) > max(_ANOTHER_CLOCK_S, self._action_max_age_s):
             yield f"{_apart('actions', off_s)}: another clock? Stamp them by the camera's clock, or synchronise both"
 

@@ -276,7 +276,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         arrival_ns = self._clock_of_frames.arrival_ns(monotonic_ns(), self.get_clock().now().nanoseconds)
         action_ns = sample.stamp_ns or arrival_ns
         self._aligner.action(action_ns, sample.values)
-        self._doctor.action(action_ns, monotonic_ns())
+        self._doctor.action(action_ns, monotonic_ns(), is_stamped=bool(sample.stamp_ns))
         self._health.count("actions_received")
         self._health.tick("action")
         self._publish_ready()

@@ -21,6 +21,7 @@ def run(
     action_off_s: float = 0.0,
     seconds: float = 8.0,
     standing: str = "",
+    is_stamped: bool = True,
 ) -> dict[str, str | None]:
     """What the doctor says at the end of a drive: everything arrives at its own time and carries these offsets."""
     doctor, poses, actions = InputDoctor(0.25, 0.5), PoseTrack(max_age_s=0.25), ActionTrack(2)
@@ -38,7 +39,7 @@ def run(
         elif kind == "action":
             stamp_ns = start_ns + S if standing == "actions" else now_ns + int(action_off_s * S)
             actions.insert(stamp_ns, np.zeros(2))
-            doctor.action(stamp_ns, now_ns)
+            doctor.action(stamp_ns, now_ns, is_stamped)
         else:
             doctor.frame(now_ns, usable=True)
             doctor.state(poses.at(now_ns).status, actions.at(now_ns).status)
@@ -81,6 +82,8 @@ def test_actions_of_another_clock_are_named():
 def test_actions_whose_stamps_stand_are_no_other_clock():
     found = run(standing="actions")
     assert "stamps of actions do not move (1700000001.000 s)" in (found["action_input"] or "")
+    found = run(standing="actions", is_stamped=False)
+    assert "does not move (1700000001.000 s): does /clock, for use_sim_time?" in (found["action_input"] or "")
     assert found["pose_input"] is None
 
 
