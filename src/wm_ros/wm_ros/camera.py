@@ -14,7 +14,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from wm_ros import qos
 from wm_ros.errors import MessageError
 from wm_ros.images import picture_from_msg
-from wm_ros.inputs import message_class
+from wm_ros.inputs import NOT_YET, message_class
+from wm_ros.saying import clipped
 from wm_ros.silence import why_silent
 from wm_ros.video import VIDEO_KINDS, VideoPictures
 
@@ -23,7 +24,7 @@ FrameMsg: TypeAlias = Image | CompressedImage
 __all__ = ["TRANSPORTS", "CameraSubscription", "FrameMsg", "picture_from_msg"]
 
 TRANSPORTS = ("auto", "raw", "compressed", *VIDEO_KINDS)
-_LOOK_AGAIN_S = 0.2
+_LOOK_AGAIN_S, _PATIENCE = 0.2, 25
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 """Types that carry a picture."""
 
@@ -64,7 +65,7 @@ class CameraSubscription:
         self._node, self._callback, self._group = node, callback, callback_group
         self._name = topic
         self._camera = node.resolve_topic_name(topic)
-        self.was_heard = False
+        self.was_heard, self._failures = False, 0
         self._finder: Timer | None = None
         self.is_video, self._refused, self._video = transport in VIDEO_KINDS, refused, VideoPictures()
         if self.is_video:
@@ -86,7 +87,8 @@ class CameraSubscription:
 
     def close(self) -> None:
         """Listen no more."""
-        self._node.destroy_subscription(self._subscription)
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
         if self._finder is not None:
             self._node.destroy_timer(self._finder)
 
@@ -99,7 +101,13 @@ class CameraSubscription:
     def _listen(self, kind: type, topic: str) -> None:
         self._source = (kind, topic)
         take, profile = (self._on_packet, qos.INPUT) if self.is_video else (self._on_frame, qos.SENSOR)
-        self._subscription = self._node.create_subscription(kind, topic, take, profile, callback_group=self._group)
+        self._subscription: Any = None
+        try:
+            self._subscription = self._node.create_subscription(kind, topic, take, profile, callback_group=self._group)
+        except NOT_YET as error:
+            self._failures += 1
+            if self._failures == _PATIENCE:
+                self._node.get_logger().warning(f"cannot listen to {topic} yet: {clipped(error)}")
 
     def _on_frame(self, msg: FrameMsg) -> None:
         self.was_heard = True
@@ -120,8 +128,11 @@ class CameraSubscription:
         offered = self._on_offer()
         if offered is not None and offered != self._source:
             self._node.get_logger().info(f"listening to {offered[1]} ({offered[0].__name__})")
-            self._node.destroy_subscription(self._subscription)
+            if self._subscription is not None:
+                self._node.destroy_subscription(self._subscription)
             self._listen(*offered)
+        elif self._subscription is None:
+            self._listen(*self._source)
 
     def _on_offer(self) -> tuple[type, str] | None:
         for topic in (self._camera, f"{self._camera}/compressed"):

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from wm_core.sources import (
@@ -23,6 +24,7 @@ from wm_core.sources import (
 from wm_ros import qos
 from wm_ros.errors import ConfigurationError, MessageError
 from wm_ros.health import Health
+from wm_ros.saying import clipped
 from wm_ros.silence import why_silent
 
 AUTO, TF = "auto", "tf"
@@ -45,6 +47,8 @@ ACTION_SOURCES: Mapping[str, str] = {
 }
 """``action_source``: the type that it means."""
 
+NOT_YET = rclpy_implementation.RCLError
+"""A topic has one type in a process (Fast DDS), and keeps it until the executor lets go of a destroyed subscription."""
 _LOOK_AGAIN_S = 0.2
 _LOOKS_BEFORE_TF = 5
 _HEARD_S = 2.0
@@ -102,6 +106,7 @@ class TypedInput:
         self._remap, self._heard_s = topic, -math.inf
         self._topic, self._source, self._kinds = node.resolve_topic_name(topic), source, kinds
         self._settled, self._taken, self._looks, self._subscriptions = False, "", 0, list[Any]()
+        self._trouble: str | None = None
         self._listen(next(iter(kinds.values())) if source == AUTO else kinds[source])
         self._finder = node.create_timer(_LOOK_AGAIN_S, self._on_finder, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -118,13 +123,22 @@ class TypedInput:
         return why_silent(self._node, (self._where(self._kind),), kinds, f"{self._name}s", self._remap)
 
     def _listen(self, kind: str) -> None:
-        found = message_class(kind, f"{self._name}_source")
+        message_class(kind, f"{self._name}_source")
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
-        self._kind = kind
-        self._subscriptions = [
-            self._node.create_subscription(found, self._where(kind), partial(self._on_message, kind), qos.INPUT)
-        ]
+        self._kind, self._subscriptions = kind, []
+        self._open()
+
+    def _open(self) -> None:
+        """Subscribes; where that cannot be yet, the next look tries again."""
+        try:
+            self._subscriptions, self._trouble = self._subscribed(self._kind), None
+        except NOT_YET as error:
+            self._trouble = f"cannot listen to {self._kind} on {self._where(self._kind)} yet: {clipped(error)}"
+
+    def _subscribed(self, kind: str) -> list[Any]:
+        found = message_class(kind, f"{self._name}_source")
+        return [self._node.create_subscription(found, self._where(kind), partial(self._on_message, kind), qos.INPUT)]
 
     def _where(self, kind: str) -> str:
         return self._topic
@@ -156,7 +170,7 @@ class TypedInput:
         return True
 
     def _wants(self, text: str | None) -> None:
-        self._health.degrade(f"{self._name}_source", text)
+        self._health.degrade(f"{self._name}_source", text or self._trouble)
 
     def _on_finder(self) -> None:
         """Looks for who publishes, until the first message came; then says what was taken.
@@ -173,6 +187,8 @@ class TypedInput:
     def _look(self) -> None:
         """Looks who publishes what."""
         self._looks += 1
+        if not self._subscriptions:
+            self._open()
         offered = self._on_offer(self._where(self._kind))
         if self._source != AUTO:
             others = ", ".join(sorted(offered))
@@ -227,11 +243,12 @@ class PoseInput(TypedInput):
     def _where(self, kind: str) -> str:
         return self._node.resolve_topic_name("/tf") if kind == TF_TYPE else self._topic
 
-    def _listen(self, kind: str) -> None:
-        super()._listen(kind)
+    def _subscribed(self, kind: str) -> list[Any]:
+        subscriptions = super()._subscribed(kind)
         if kind == TF_TYPE:
             found, topic = message_class(kind, "pose_source"), self._node.resolve_topic_name("/tf_static")
-            self._subscriptions.append(self._node.create_subscription(found, topic, self._on_static, qos.TF_STATIC))
+            subscriptions.append(self._node.create_subscription(found, topic, self._on_static, qos.TF_STATIC))
+        return subscriptions
 
     def _settle(self, kind: str) -> bool:
         # In tf a message says nothing yet: it may be about the wheels alone.
