@@ -15,8 +15,8 @@ PIXEL_LIMIT = 40_000_000
 """Most pixels that a compressed image may declare: beyond 8K video, 120 MB once decoded."""
 WHOLE_LIMIT = 9_000_000
 """Most pixels that are decoded one by one, 4K video: a JPEG of more is decoded at a half, a quarter or an eighth."""
-LOSSLESS_LIMIT = 21_000_000
-"""Most pixels of what is no JPEG and can only be decoded whole: the largest usual cameras, some 0.4 s."""
+LOSSLESS_LIMIT = 12_600_000
+"""Most pixels of what is no JPEG and can only be decoded whole: cameras of 12 megapixels, about a second."""
 BYTE_LIMIT = 128_000_000
 """Most bytes of a compressed image."""
 _SCAN_LIMIT = 12
