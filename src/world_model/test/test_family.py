@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -334,6 +335,10 @@ def test_a_strip_keeps_its_limit(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
     write_strip(tmp_path / "strip.png", {"truth": noise, "decoded": noise}, 150_000)
     assert 10_000 < (tmp_path / "strip.png").stat().st_size <= 150_000
+    # Fewer of each row where the smallest of all are too many.
+    write_strip(tmp_path / "strip.png", {"truth": noise, "decoded": noise}, 40_000)
+    assert 20_000 < (tmp_path / "strip.png").stat().st_size <= 40_000
+    assert cv2.imread(str(tmp_path / "strip.png")).shape[0] == 2 * 48
     with pytest.raises(ValueError, match="expected 1000 at most"):
         write_strip(tmp_path / "strip.png", {"truth": noise}, 1000)
 

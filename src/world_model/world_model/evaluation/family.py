@@ -136,9 +136,9 @@ def train_family(
     }
     stage = result["stages"]["pictures"]
     stage["pictures_per_s"] = _pictures_per_s(config, stage["steps"], stage["seconds"])
-    write_strip(out / STRIP_NAME, strip)
     (out / REPORT_NAME).write_text(json.dumps(result, indent=1) + "\n")
     (out / TEXT_NAME).write_text(markdown_of(result))
+    write_strip(out / STRIP_NAME, strip)
     return result
 
 

@@ -48,7 +48,7 @@ def film_strip(codec: Codec, seen: Sequence[HeldOut]) -> dict[str, np.ndarray]:
 
 
 def write_strip(path: Path, pictures: Mapping[str, np.ndarray], most_bytes: int = 150_000) -> None:
-    """Write rows of pictures as PNG, as large as the limit allows.
+    """Write rows of pictures as PNG, as large as the limit allows; where the smallest are too large, fewer of each row.
 
     Args:
         path: Where.
@@ -56,15 +56,22 @@ def write_strip(path: Path, pictures: Mapping[str, np.ndarray], most_bytes: int 
         most_bytes: Limit of the file's size.
 
     Raises:
-        ValueError: Not even the smallest fits.
+        ValueError: Not even one of each row fits.
     """
-    for side in _SIDES:
-        lines = [_line(label, image_NSSC, side) for label, image_NSSC in pictures.items()]
+    count = max(len(image_NSSC) for image_NSSC in pictures.values())
+    sizes = [(side, count) for side in _SIDES] + [(_SIDES[-1], fewer) for fewer in range(count - 1, 0, -1)]
+    for side, columns in sizes:
+        lines = [_line(label, image_NSSC[_spread(image_NSSC, columns)], side) for label, image_NSSC in pictures.items()]
         _, coded = cv2.imencode(".png", np.concatenate(lines)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
         if len(coded) <= most_bytes:
             path.write_bytes(coded.tobytes())
             return
     raise ValueError(f"{len(coded)} bytes at the smallest size, expected {most_bytes} at most")
+
+
+def _spread(image_NSSC: np.ndarray, count: int) -> np.ndarray:
+    """Return the rows of so many pictures, from the first to the last of them."""
+    return np.linspace(0, len(image_NSSC) - 1, min(count, len(image_NSSC))).astype(int)
 
 
 def _line(label: str, image_NSSC: np.ndarray, side: int) -> np.ndarray:
