@@ -9,6 +9,7 @@ from std_srvs.srv import Trigger
 from wm_interfaces.msg import LatentState
 from wm_interfaces.srv import MemoryWindow
 from wm_ros import Health, qos
+from wm_ros.saying import MOST_CHARACTERS
 from wm_ros.twins import twins_of
 from wm_testing.nodes import ros_context, spin_until
 
@@ -40,6 +41,19 @@ def test_two_of_each_are_named_by_who_publishes_and_by_who_hears(ros_context):
     assert "/latent/state has 2 publishers: /a, /b" in said
     assert "2 nodes answer /spatial_memory/clear: /a, /b" in said
     spin_until(lambda: twins_of(hears) == "/latent/state has 2 publishers: /a, /b", first, second, hears)
+
+
+def test_however_much_is_there_twice_it_is_one_short_line(ros_context):
+    first, second = (Node("n" * 60, namespace="s" * 60, start_parameter_services=False) for _ in range(2))
+    for each in (first, second):
+        for number in range(8):
+            each.create_publisher(LatentState, f"topic_{number}_{'t' * 60}", qos.STREAM)
+    spin_until(lambda: "more" in (twins_of(first) or ""), first, second)
+    said = twins_of(first)
+    assert said.startswith("2 nodes are called /sss")
+    assert len(said) <= MOST_CHARACTERS
+    first.destroy_node()
+    second.destroy_node()
 
 
 @pytest.mark.slow

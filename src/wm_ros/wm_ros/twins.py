@@ -8,10 +8,14 @@ from time import monotonic
 
 from rclpy.node import Node, NodeNameNonExistentError
 
+from wm_ros.saying import clipped
+
 _SHARED = {"/diagnostics", "/rosout", "/parameter_events", "/clock", "/tf", "/tf_static"}
 _OURS = "wm_interfaces"
 _EVERY_S = 2.0
 _MOST_NAMED = 5
+# With what the log puts around it, and " (... characters)", no more than a line may have of other nodes' names.
+_MOST_CHARACTERS = 150
 
 
 def twins_of(node: Node) -> str | None:
@@ -20,8 +24,17 @@ def twins_of(node: Node) -> str | None:
     Args:
         node: Who looks around.
     """
-    found = [*_names(node), *_topics(node), *_services(node)]
-    return "; ".join(found) or None
+    return _bounded([*_names(node), *_topics(node), *_services(node)]) or None
+
+
+def _bounded(found: list[str]) -> str:
+    """Return the first of what was found, of which a line of a log has room, and how many more there are."""
+    said = clipped(found[0], _MOST_CHARACTERS) if found else ""
+    for at, text in enumerate(found[1:], 1):
+        if len(said) + len(text) > _MOST_CHARACTERS:
+            return f"{said}; and {len(found) - at} more"
+        said += f"; {text}"
+    return said
 
 
 def _names(node: Node) -> Iterable[str]:
