@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import array
+from itertools import count
 
 import numpy as np
 import pytest
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import Header
 
@@ -84,11 +86,75 @@ def test_all_memories_follow_a_new_basis_and_states_of_both_are_kept(graph):
     graph.talker.destroy_publisher(held)
 
 
+def test_a_second_graph_changes_neither_the_basis_nor_the_memory_and_the_first_goes_on_without_it(graph):
+    """The second one's projection is latched, and its states are in it; the first one's follow when it tells so."""
+
+    def drive(publisher, first: int, basis: Projection) -> None:
+        counts = ("states_stored", "dropped/other-stream")
+        for step in range(first, first + 5):
+            before = [graph.counted(name) for name in counts]
+            publisher.publish(seen(10**9 + step * STEP_NS, 0.2 * step, feature(step), basis))
+            spin_until(
+                lambda before=before: [graph.counted(name) for name in counts] != before, graph.talker, graph.memory
+            )
+
+    held = publish(graph, FIRST)
+    drive(graph.states, 0, FIRST)
+    second = Node("second")
+    states = second.create_publisher(LatentState, "/latent/state", qos.STREAM)
+    projections = second.create_publisher(ProjectionMsg, "/latent/projection", qos.LATCHED)
+    projections.publish(projection_to_msg(SECOND, Header(), FIRST.encoder_id))
+    told = graph.memory._keeping._told
+    spin_until(lambda: told.asked_for(SECOND.encoder_id), graph.talker, graph.memory, second)
+    spin_until(states.get_subscription_count, graph.talker, graph.memory, second)
+    drive(graph.states, 5, FIRST)
+    drive(states, 5, SECOND)
+    assert stats(graph).encoder_id == FIRST.encoder_id
+    assert (stats(graph).memory_count, graph.counted("dropped/other-stream")) == (10, 5)
+    third = projection(3)
+    held.publish(projection_to_msg(third, Header(), FIRST.encoder_id))
+    spin_until(lambda: told.asked_for(third.encoder_id), graph.talker, graph.memory)
+    drive(graph.states, 10, third)
+    assert stats(graph).encoder_id == third.encoder_id
+    second.destroy_node()
+    drive(graph.states, 15, third)
+    asked = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.0, k=20, encoder_id=third.encoder_id)))
+    assert [asked.success, len(asked.matches.records), stats(graph).memory_count] == [True, 20, 20]
+    graph.talker.destroy_publisher(held)
+
+
+def test_of_two_graphs_that_were_there_before_none_changes_the_basis_until_one_is_alone(graph):
+    graph.call(InsertMemory, "insert", InsertMemory.Request(records=[remembered(n, 3.0 * n) for n in range(6)]))
+    held = publish(graph, SECOND)
+    second = Node("second")
+    states = second.create_publisher(LatentState, "/latent/state", qos.STREAM)
+    told = graph.memory._keeping._told
+    spin_until(lambda: told.asked_for(SECOND.encoder_id), graph.talker, graph.memory)
+    spin_until(lambda: graph.memory.count_publishers("/latent/state") == 2, graph.talker, graph.memory)
+
+    def waits(step: int) -> bool:
+        graph.states.publish(seen(10**9 + step * STEP_NS, 0.2 * step, feature(step), SECOND))
+        return "does once one of them is alone" in graph.memory._health.status().message
+
+    steps = count()
+    spin_until(lambda: waits(next(steps)), graph.talker, graph.memory)
+    assert stats(graph).encoder_id == FIRST.encoder_id
+    second.destroy_publisher(states)
+    spin_until(lambda: not waits(next(steps)), graph.talker, graph.memory)
+    assert stats(graph).encoder_id == SECOND.encoder_id
+    second.destroy_node()
+    graph.talker.destroy_publisher(held)
+
+
 def test_a_basis_of_other_features_is_refused_by_name(graph):
     graph.call(InsertMemory, "insert", InsertMemory.Request(records=[remembered(0, 0.0)]))
-    held = publish(graph, projection(1, FeatureSpace("other", 8, 1, 0.1, 2)))
+    other = projection(1, FeatureSpace("other", 8, 1, 0.1, 2))
+    held = publish(graph, other)
+    msg = seen(10**9, 0.0, feature(0), other)
+    msg.feature_id = "other"
 
     def complaint() -> str:
+        graph.states.publish(msg)
         return graph.memory._health.status().message
 
     spin_until(lambda: "network other came, the memory holds those of net" in complaint(), graph.talker, graph.memory)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from rclpy.node import Node
 from std_msgs.msg import Header
 
+from transition_predictor.bases import Bases
 from transition_predictor.node import TransitionPredictor
 from wm_core.projection import FeatureSpace, Projection
+from wm_interfaces.msg import LatentState
 from wm_interfaces.msg import Projection as ProjectionMsg
 from wm_ros import codes, floats, projection_to_msg, qos, stamp_msg
 from wm_testing.features import make_feature_artifact
@@ -85,6 +88,36 @@ def test_a_latent_that_comes_before_its_basis_waits_for_it(world, artifact):
     tell(world, own, 1)
     world.until(lambda: len(world.predictions) == 2)
     assert world.predictions[1].encoder_id == own.encoder_id
+
+
+def test_the_latents_of_a_second_graph_are_left_out_and_the_first_goes_on_when_it_has_gone(world, artifact):
+    fixed, rows = artifact.projection, features(artifact.projection.space.size)
+    own = Projection.fit(fixed.space, rows, 32)
+    world.predict(0, **changes(fixed, rows[0]))
+    first, second = world.latents, Node("second")
+    world.latents = second.create_publisher(LatentState, "/latent/state", qos.STREAM)
+    told = second.create_publisher(ProjectionMsg, "/latent/projection", qos.LATCHED)
+    told.publish(projection_to_msg(own, Header(stamp=stamp_msg(START_NS)), fixed.encoder_id))
+    world.until(lambda: world.node._bases.is_known(own.encoder_id))
+    world.until(world.latents.get_subscription_count)
+    for index in range(1, 4):
+        world.send(index, **changes(own, rows[index]))
+        world.until(lambda index=index: world.node._health.counted("dropped/other-stream") == index)
+    world.latents = first
+    assert world.predict(4, **changes(fixed, rows[4])).encoder_id == fixed.encoder_id
+    second.destroy_node()
+    assert world.predict(5, **changes(fixed, rows[5])).encoder_id == fixed.encoder_id
+    assert world.node._health.counted("changes_of_basis") == 0
+
+
+def test_a_basis_of_another_ends_no_waiting_for_the_own_one(artifact):
+    fixed = artifact.projection
+    bases: Bases[str] = Bases(artifact.manifest)
+    own, other = (Projection(fixed.space, fixed.mean + add, fixed.components) for add in (1.0, 2.0))
+    bases.wait(own.encoder_id, "a state")
+    assert bases.tell(other) == []
+    assert bases.tell(own) == ["a state"]
+    assert bases.tell(own) == []
 
 
 def test_what_is_of_another_network_is_refused(world, artifact):

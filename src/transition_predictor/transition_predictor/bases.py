@@ -56,7 +56,10 @@ class Bases(Generic[StateT]):
         for old in [each for each in self.projections if each != self.encoder_id][:-_MOST_BASES]:
             del self.projections[old]
         waiting = [state for encoder_id, state in self._untold if encoder_id == projection.encoder_id]
+        # Another robot's basis ends no waiting for the own one.
+        others = [each for each in self._untold if each[0] != projection.encoder_id]
         self._untold.clear()
+        self._untold.extend(others)
         return waiting
 
     def change(self, encoder_id: str) -> Projection | None:

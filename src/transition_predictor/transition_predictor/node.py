@@ -41,6 +41,7 @@ from wm_ros import (
 )
 from wm_ros.expected_frame import ExpectedFrame
 from wm_ros.foresight import Foresight
+from wm_ros.one_stream import OneStream
 from wm_ros.poseless import PoseWatch
 from wm_ros.silence import why_silent
 from world_model.runtime.adapted import adapted_artifact
@@ -150,8 +151,9 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
     def activate(self) -> None:
         """Open the inputs."""
         if self._bases.space is not None:
-            self.create_subscription(ProjectionMsg, "latent/projection", self._on_projection, qos.LATCHED)
-        self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
+            self.create_subscription(ProjectionMsg, "latent/projection", self._on_projection, qos.LATCHED_EACH)
+        stream = OneStream(self, "latent/state", self._health)
+        self.create_subscription(LatentState, "latent/state", stream.of(self._on_state), qos.STREAM)
         self.create_subscription(VisualHistory, "visual_history/state", self._on_history, qos.STREAM)
 
     def _scene(self) -> Scene:

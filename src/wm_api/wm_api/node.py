@@ -36,6 +36,7 @@ from wm_ros import (
     run_node,
     stamp_ns,
 )
+from wm_ros.one_stream import OneStream
 from wm_ros.silence import why_silent
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.prediction import Observation
@@ -110,8 +111,9 @@ class WmApi(ManagedNode[WmApiParams]):
     def activate(self) -> None:
         """Open the inputs."""
         if self._models.manifest.space is not None:
-            self.create_subscription(ProjectionMsg, "latent/projection", self._on_projection, qos.LATCHED)
-        self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
+            self.create_subscription(ProjectionMsg, "latent/projection", self._on_projection, qos.LATCHED_EACH)
+        stream = OneStream(self, "latent/state", self._health)
+        self.create_subscription(LatentState, "latent/state", stream.of(self._on_state), qos.STREAM)
         self.create_subscription(LatentPrediction, "latent_next/state", self._on_prediction, qos.STREAM)
         self.create_subscription(PredictionError, "prediction_error", self._on_error, qos.STREAM)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.STREAM)

@@ -45,6 +45,14 @@ LATCHED = QoSProfile(
 )
 """The last value, also for those who come late."""
 
+LATCHED_EACH = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=16,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+"""What several publishers latched: with a depth of 1 a reader keeps one value of all of them together."""
+
 DRAWN = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=64,

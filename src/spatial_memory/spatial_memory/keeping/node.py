@@ -16,6 +16,7 @@ from spatial_memory import messages
 from spatial_memory.album.node import Album
 from spatial_memory.answering.whole import WholeChanges
 from spatial_memory.embedded.changes import Allowed
+from spatial_memory.keeping.bases import ToldBases
 from spatial_memory.keeping.scale import ScaleBook
 from spatial_memory.model import USUAL_TOP_K
 from spatial_memory.params import SpatialMemoryParams
@@ -26,8 +27,10 @@ from wm_core.memory.errors import FrameMismatchError, RecordError, SpatialMemory
 from wm_core.memory.joining import PoseJoin
 from wm_core.memory.protocol import Memory
 from wm_core.memory.recorder import Recorder, State
+from wm_core.projection import Projection as Basis
 from wm_interfaces.msg import LatentState, PredictionError, Projection
 from wm_ros import Health, MessageError, clipped, projection_from_msg, qos, stamp_ns
+from wm_ros.one_stream import OneStream
 from wm_ros.poseless import PoseWatch
 
 _NEVER_NS = 2**63 - 1
@@ -36,6 +39,10 @@ _DRAINED_AT_ONCE = 20
 _AWAIT_BASIS_S = 5.0
 # Names of bases come from messages; a robot has two or three.
 _MOST_BASES = 64
+_UNCERTAIN = (
+    "the basis of the memories does not change: several publish the states, and whose it is is not certain; "
+    "it does once one of them is alone"
+)
 
 
 class Keeping:
@@ -75,7 +82,8 @@ class Keeping:
         self.is_model_known = False
         self.newest: State | None = None
         self._bases: deque[str] = deque(maxlen=_MOST_BASES)
-        self._await_until_s = 0.0
+        self._awaited = ("", 0.0)
+        self._told, self._is_changing, self._is_uncertain = ToldBases(), False, False
         self.poses = PoseWatch("they are not remembered")
         self._held_back: deque[LatentState | PredictionError] = deque(maxlen=_MOST_HELD_BACK)
 
@@ -87,13 +95,15 @@ class Keeping:
     def listen(self, node: Node) -> None:
         """Open topics."""
         self._logger = node.get_logger()
-        node.create_subscription(LatentState, "latent/state", self.on_state, qos.STREAM)
+        self._stream = OneStream(node, "latent/state", self._health)
+        node.create_subscription(LatentState, "latent/state", self._stream.of(self.on_state), qos.STREAM)
         node.create_subscription(PoseWithCovarianceStamped, "latent/pose", self._on_pose, qos.EVERY)
         node.create_subscription(PredictionError, "prediction_error", self._take, qos.STREAM)
-        node.create_subscription(Projection, "latent/projection", self.on_projection, qos.LATCHED)
+        node.create_subscription(Projection, "latent/projection", self.on_projection, qos.LATCHED_EACH)
 
     def finish(self) -> None:
         """Keep what waits, and what was to be linked yet."""
+        self._told, self._is_changing = ToldBases(), False  # the worker has ended
         self._take_joined(_NEVER_NS)
         self._drain(len(self._held_back))
         try:
@@ -147,19 +157,25 @@ class Keeping:
 
     def awaits_basis(self, msg: LatentState | PredictionError) -> bool:
         """Return whether a state came before the projection that leads to its basis: it waits for it a while."""
-        if not isinstance(msg, LatentState) or not msg.feature_id or msg.encoder_id in self._bases:
+        if not isinstance(msg, LatentState) or not msg.feature_id:
             return False
         if len(msg.encoder_id) > LONGEST_NAME:  # refused as soon as it is taken
             return False
-        if monotonic() < self._await_until_s:
+        if self._is_changing or self._change_basis(msg.encoder_id):
             return True
-        stats = self._memory.stats()
-        is_other = stats.feature_id == msg.feature_id and stats.encoder_id not in ("", msg.encoder_id)
-        if not is_other or self._await_until_s:
-            self._bases.append(msg.encoder_id)  # known, or waited for long enough: now the memory judges
-            self._await_until_s = 0.0
+        if msg.encoder_id in self._bases:
             return False
-        self._await_until_s = monotonic() + _AWAIT_BASIS_S
+        awaited, until_s = self._awaited
+        if awaited == msg.encoder_id:
+            if monotonic() < until_s:
+                return True
+            self._bases.append(awaited)  # waited for long enough: now the memory judges
+            return False
+        stats = self._memory.stats()
+        if stats.feature_id != msg.feature_id or stats.encoder_id in ("", msg.encoder_id):
+            self._bases.append(msg.encoder_id)
+            return False
+        self._awaited = msg.encoder_id, monotonic() + _AWAIT_BASIS_S
         return True
 
     def _keep(self, msg: LatentState) -> None:
@@ -197,20 +213,51 @@ class Keeping:
             self._recorder.observe_error(stamp_ns(msg.header.stamp), msg.error)
 
     def on_projection(self, msg: Projection) -> None:
-        """Read the memory in another basis from now on, off the executor; queries go on, and what comes waits."""
+        """Take note of a basis, off the executor; the memory changes to it with the first state in it."""
 
-        def work() -> int:
+        def work() -> Basis:
             projection, before = projection_from_msg(msg), checked_id(msg.previous_encoder_id, "previous_encoder_id")
-            count: int = self._whole.make(self._memory.reproject, projection)
             self._bases += [each for each in (projection.encoder_id, before) if each not in self._bases]
-            self._await_until_s = 0.0
-            if count:
-                self._logger.info(f"projected {count} memories again, for encoder {projection.encoder_id}")
-            return count
+            return projection
 
         def tell(done: Future[Any]) -> None:
             result = done.result()
+            if isinstance(result, Basis):
+                self._told.tell(result)
+                self._drain()
+            else:
+                self._health.degrade("projection", clipped(result))
+
+        self._whole.later(work).add_done_callback(tell)
+
+    def _say_uncertain(self, is_uncertain: bool) -> None:
+        if is_uncertain != self._is_uncertain:
+            self._is_uncertain = is_uncertain
+            self._health.degrade("projection", _UNCERTAIN if is_uncertain else None)
+
+    def _change_basis(self, encoder_id: str) -> bool:
+        """Read the memory in a state's basis from now on, off the executor; queries go on, and what comes waits.
+
+        Returns:
+            Whether the state has to wait for that.
+        """
+        basis = self._told.asked_for(encoder_id)
+        if basis is None or not self._stream.is_certain:
+            self._say_uncertain(basis is not None)
+            return False
+        self._told.apply(basis)
+        self._is_changing, self._is_uncertain = True, False
+
+        def work() -> int:
+            count: int = self._whole.make(self._memory.reproject, basis)
+            if count:
+                self._logger.info(f"projected {count} memories again, for encoder {basis.encoder_id}")
+            return count
+
+        def tell(done: Future[Any]) -> None:
+            result, self._is_changing = done.result(), False
             self._health.degrade("projection", clipped(result) if isinstance(result, Exception) else None)
             self._drain()
 
         self._whole.later(work).add_done_callback(tell)
+        return True

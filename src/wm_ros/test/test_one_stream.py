@@ -1,0 +1,102 @@
+"""Of several publishers of a topic one is followed: the first, until it is silent or gone."""
+
+from __future__ import annotations
+
+import pytest
+from rclpy.node import Node
+
+from wm_interfaces.msg import LatentState
+from wm_ros import Health, one_stream, qos
+from wm_ros.one_stream import OneStream
+from wm_testing.nodes import ros_context, spin_until
+
+__all__ = ["ros_context"]
+
+
+class Ear:
+    """A node that follows one stream, and two that publish."""
+
+    def __init__(self) -> None:
+        self.node, self.peers = Node("ear"), [Node("same"), Node("same", start_parameter_services=False)]
+        self.health, self.heard = Health(self.node), []
+        self.stream = OneStream(self.node, "latent/state", self.health)
+        take = self.stream.of(lambda msg: self.heard.append(msg.encoder_id))
+        self.node.create_subscription(LatentState, "latent/state", take, qos.STREAM)
+        self.publishers = []
+
+    def until(self, predicate) -> None:
+        spin_until(predicate, self.node, *self.peers)
+
+    def begin(self, index: int) -> None:
+        publisher = self.peers[index].create_publisher(LatentState, "latent/state", qos.STREAM)
+        self.publishers.append(publisher)
+        wanted = len(self.publishers)
+        self.until(publisher.get_subscription_count)
+        self.until(lambda: self.node.count_publishers("/latent/state") == wanted)
+
+    def say(self, index: int, word: str) -> None:
+        before = len(self.heard), self.health.counted("dropped/other-stream")
+        self.publishers[index].publish(LatentState(encoder_id=word))
+        self.until(lambda: (len(self.heard), self.health.counted("dropped/other-stream")) != before)
+
+
+@pytest.fixture
+def ear(ros_context, monkeypatch):
+    made = Ear()
+    now = [1000.0]
+    monkeypatch.setattr(one_stream, "monotonic", lambda: now[0])
+    made.now = now
+    yield made
+    for node in (made.node, *made.peers):
+        node.destroy_node()
+
+
+def test_the_first_is_followed_and_the_second_is_left_out_by_name(ear):
+    ear.begin(0)
+    ear.say(0, "a")
+    ear.begin(1)
+    for word in ("b", "a", "b"):
+        ear.say("ab".index(word), word)
+    assert ear.heard == ["a", "a"]
+    assert ear.health.counted("dropped/other-stream") == 2
+    assert ear.stream.is_certain
+
+
+def test_another_is_heard_while_the_first_is_silent_and_nothing_of_it_is_certain_until_it_is_alone(ear):
+    ear.begin(0)
+    ear.say(0, "a")
+    ear.begin(1)
+    ear.now[0] += 2.0
+    ear.say(1, "b")
+    assert ear.heard == ["a", "b"]
+    assert not ear.stream.is_certain
+    ear.say(0, "a")
+    ear.say(1, "b")
+    assert ear.heard == ["a", "b", "a"]
+    assert ear.stream.is_certain
+    ear.peers[0].destroy_publisher(ear.publishers[0])
+    ear.until(lambda: ear.node.count_publishers("/latent/state") == 1)
+    ear.now[0] += 0.6  # within the time in which the first would be waited for
+    ear.say(1, "b")
+    assert ear.heard == ["a", "b", "a", "b"]
+    assert ear.stream.is_certain
+
+
+def test_of_two_that_were_there_from_the_start_none_is_certain(ear):
+    ear.begin(0)
+    ear.begin(1)
+    ear.say(1, "b")
+    ear.say(0, "a")
+    assert ear.heard == ["b"]
+    assert not ear.stream.is_certain
+
+
+def test_where_nobody_tells_who_published_all_are_heard_and_nothing_is_certain_of_two(ear):
+    ear.begin(0)
+    take = ear.stream.of(lambda msg: ear.heard.append(msg.encoder_id))
+    take(LatentState(encoder_id="a"), {"publisher_gid": None})
+    assert ear.stream.is_certain
+    ear.begin(1)
+    take(LatentState(encoder_id="b"), {})
+    assert ear.heard == ["a", "b"]
+    assert not ear.stream.is_certain
