@@ -137,6 +137,17 @@ class Served(ManagedNode[ManagedParams]):
         return self._health.counted("dropped/too-large")
 
 
+def test_each_of_many_requests_at_once_is_answered(ros_context):
+    node, peer = Served(), Node("peer")
+    client = peer.create_client(MemoryStats, "stats", qos_profile=qos.SERVICE)
+    spin_until(client.service_is_ready, node, peer)
+    asked = [client.call_async(MemoryStats.Request()) for _ in range(400)]
+    spin_until(lambda: all(each.done() for each in asked), node, peer)
+    assert len(node.heard) == 400
+    node.destroy_node()
+    peer.destroy_node()
+
+
 @pytest.fixture
 def pair(ros_context):
     served, talker = Served(), Node("talker")

@@ -9,6 +9,7 @@ from rclpy.action.server import ActionServer
 from rclpy.lifecycle import LifecycleNode
 from rosgraph_msgs.msg import Clock as ClockMsg
 
+from wm_ros import qos
 from wm_ros.bounded import NO_LIMITS, bound_actions, bound_client, bound_service, bound_subscription, refusing
 from wm_ros.dispatcher import answering, executing
 from wm_ros.errors import MessageError
@@ -56,6 +57,7 @@ class NotedEntities(LifecycleNode):
 
     def create_client(self, *args: Any, **kwargs: Any) -> Any:
         """As ``Node.create_client``; an answer that is too large comes as a refusal."""
+        kwargs.setdefault("qos_profile", qos.SERVICE)
         client = bound_client(super().create_client(*args, **kwargs), self._drop_large)
         return self._noted(client, self.destroy_client)
 
@@ -72,6 +74,7 @@ class NotedEntities(LifecycleNode):
             **kwargs: As for ``Node.create_service``.
         """
         callback = answering(self, refusing(callback, self._drop_large))
+        kwargs.setdefault("qos_profile", qos.SERVICE)
         service = bound_service(super().create_service(srv_type, srv_name, callback, **kwargs), most_of)
         return self._noted(service, self.destroy_service)
 

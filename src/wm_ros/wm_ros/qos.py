@@ -53,6 +53,14 @@ LATCHED_EACH = QoSProfile(
 )
 """What several publishers latched: with a depth of 1 a reader keeps one value of all of them together."""
 
+SERVICE = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=512,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""Requests and answers: beyond ROS's usual depth of 10 those that come at once push each other out, unanswered."""
+
 DRAWN = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=64,
