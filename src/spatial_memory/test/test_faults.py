@@ -312,6 +312,32 @@ def test_a_file_that_was_only_touched_goes_on(tmp_path):
     again.close()
 
 
+def test_what_another_program_deletes_is_named_and_the_own_writing_is_not(tmp_path):
+    path = tmp_path / "memory.sqlite3"
+    world, memory = World(1), opened(path)
+    try:
+        for _ in range(3):
+            memory.insert([world.record() for _ in range(10)])
+            memory.flush()
+        memory._store._writer.watch()
+        assert memory.stats().degraded == ()
+        with contextlib.closing(sqlite3.connect(path)) as other, other:
+            other.execute("SELECT count(*) FROM record").fetchone()
+        memory._store._writer.watch()
+        assert memory.stats().degraded == ()
+        with contextlib.closing(sqlite3.connect(path)) as other, other:
+            other.execute("DELETE FROM record WHERE id IN (SELECT id FROM record LIMIT 20)")
+        memory._store._writer.watch()
+        (said,) = memory.stats().degraded
+        assert f"another program wrote to {path} while it was in use (30 records before, 10 after)" in said
+        assert "restart" in said
+        memory.insert([world.record()])
+        memory.flush()
+        assert len(memory.stats().degraded) == 1
+    finally:
+        memory.close()
+
+
 def test_another_program_cannot_open_it_even_without_the_lock_file(tmp_path):
     memory = opened(tmp_path / "memory.sqlite3")
     (tmp_path / "memory.sqlite3.lock").unlink()

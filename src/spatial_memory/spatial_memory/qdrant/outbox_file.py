@@ -85,6 +85,9 @@ class OutboxFile:
             raise OSError(f"{self._path} was taken away or replaced: nothing more is acknowledged until a restart")
         return connection or self.connection
 
+    def look(self, _connection: sqlite3.Connection) -> None:
+        """Note nothing: what waits to be sent is nobody's to look at."""
+
     def row(self) -> tuple:
         """Return what the next transaction writes about itself."""
         return self._seal.row()

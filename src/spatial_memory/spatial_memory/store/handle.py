@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from spatial_memory.store import files
+from spatial_memory.store.foreign import ForeignWrites
 from spatial_memory.store.identity import Identity
 from spatial_memory.store.schema import GET_TALLY
 from spatial_memory.store.seal import Mark, Seal, check_start, put_aside
@@ -41,6 +42,7 @@ class Handle:
     def __init__(self, path: str | Path, check: Callable[[sqlite3.Connection, str], Mark]) -> None:
         self.path = str(path) if str(path) == files.IN_MEMORY else str(Path(path).expanduser().resolve())
         self.guard = threading.Lock()
+        self.foreign = ForeignWrites(self.path)
         self._reader: sqlite3.Connection | None = None
         self._lock: IO[str] | None = None
         # Not yet opened for writing; what was found in it then must still be all of it when it is.
@@ -128,6 +130,7 @@ class Handle:
         connection.execute("PRAGMA synchronous = FULL")
         # Only sealing empties the log, so that nothing but that changes the file.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
+        self.foreign.begin(connection)
         return connection
 
     def _thaw(self) -> None:
@@ -170,6 +173,10 @@ class Handle:
     def is_untouched(self) -> bool:
         """Return whether the files are those that were opened, as they were left; a file not opened yet is."""
         return self._identity is None or not self._identity.difference()
+
+    def look(self, connection: sqlite3.Connection) -> None:
+        """Note whether another program wrote to the file."""
+        self.foreign.look(connection)
 
     def row(self) -> tuple:
         """Return what the next transaction writes about itself."""

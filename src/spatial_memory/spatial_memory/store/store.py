@@ -372,8 +372,9 @@ class Store:
 
     @property
     def damage(self) -> str | None:
-        """What was found damaged since the file was opened, or None."""
-        return "; ".join(filter(None, (self._successors.damage, self._extras.damage))) or None
+        """What was found damaged, or written by another program, since the file was opened, or None."""
+        found = (self._successors.damage, self._extras.damage, self._file.foreign.complaint)
+        return "; ".join(filter(None, found)) or None
 
     @property
     def pending_count(self) -> int:

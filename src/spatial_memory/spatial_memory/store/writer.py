@@ -29,6 +29,9 @@ class Keeper(Protocol):
     def keep(self, connection: sqlite3.Connection | None) -> sqlite3.Connection:
         """Return the connection to go on writing with; raises ``OSError`` where it would write what nobody finds."""
 
+    def look(self, connection: sqlite3.Connection) -> None:
+        """Note whether another program wrote to the file."""
+
     def row(self) -> tuple:
         """Return what the next transaction writes about itself."""
 
@@ -277,6 +280,8 @@ class Writer:
                 if self._is_owing or not self._keeper.is_untouched():
                     connection = self._kept()
                     self._is_owing = self._is_owing and self._keeper.confirm(connection)
+                if self._connection is not None:
+                    self._keeper.look(self._connection)
         with self._condition:
             del self._unsealed[: max(0, committed - self._sealed)]
             self._sealed = max(self._sealed, committed)
