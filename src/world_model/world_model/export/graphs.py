@@ -1,7 +1,8 @@
 """An artifact's parts as ONNX graphs beside their TorchScript, and which runtime is faster on this processor.
 
 Each method of a part becomes a graph whose weights stay in the TorchScript file; see ``world_model.runtime.graphs``.
-onnxruntime runs a part only where it says the same, over batches, horizons and memories of any number, and is faster.
+onnxruntime runs a part only where it says the same, over batches, horizons and memories of any number, and is faster;
+what runs seldom (``SELDOM``) it runs in any case.
 
 Sizes: B = batch, H = horizons, K = anticipated-pose neighbours, N = appearance neighbours, V = views.
 """
@@ -35,6 +36,9 @@ from world_model.runtime.tensors import VALID_FIELDS, Observed, Retrieved
 
 CHOSEN = ("encoder", "transition", "decoder", "world_action")
 """Parts that nodes run."""
+SELDOM = ("decoder",)
+"""Of those, what runs seldom and off the fast path: torch, imported for it alone, would hold up a whole process for a
+second and take 200 MB, so it is onnxruntime that runs it, however long that takes."""
 _OPSET = 18
 _MOST = 4096
 _REPEATS = 100
@@ -240,7 +244,7 @@ def _choose(artifact: Artifact, part: str, module: nn.Module, methods: Mapping[s
     if not difference <= (1.01 / 255.0 if part == "decoder" else TOLERANCE):
         return replace(entry, runtime=TORCHSCRIPT, files={}, weights={})
     entry = replace(entry, ms=_times(methods, opened, scripted))
-    if entry.ms[ONNXRUNTIME] > entry.ms[TORCHSCRIPT]:
+    if part not in SELDOM and entry.ms[ONNXRUNTIME] > entry.ms[TORCHSCRIPT]:
         return replace(entry, runtime=TORCHSCRIPT, files={}, weights={})
     for name, graph in files.items():
         (path / name).write_bytes(graph)
