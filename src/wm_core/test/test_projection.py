@@ -56,6 +56,22 @@ def test_many_rows_are_projected_as_few():
     np.testing.assert_allclose(projection.project(codes)[-7:], projection.project(codes[-7:]), atol=1e-5)
 
 
+def test_whatever_byte_of_a_file_is_damaged_it_is_refused_or_read(tmp_path):
+    """Each byte of the archive's headers names another method, version, flag or size of something."""
+    path = tmp_path / "projection.npz"
+    random = np.random.default_rng(0)
+    Projection(FeatureSpace("net", 8, 2, 0.1, 0), random.normal(size=8), random.normal(size=(2, 8))).save(path)
+    whole = path.read_bytes()
+    refused = 0
+    for at in range(0, len(whole), 2):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ int(random.integers(1, 256))]) + whole[at + 1 :])
+        try:
+            Projection.load(path)
+        except ProjectionError:
+            refused += 1
+    assert refused > len(whole) // 4
+
+
 def test_saved_and_loaded(tmp_path):
     fitted = Projection.fit(SPACE, features(5), 4)
     for projection in (fitted, Projection(SPACE, fitted.mean, fitted.components)):

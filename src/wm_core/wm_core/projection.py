@@ -6,6 +6,7 @@ Shape suffixes: N = pictures, F = numbers of a feature, Z = latent size.
 """
 
 import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from wm_core.errors import ProjectionError
 _ID_LENGTH = 16
 # Features are widened to floats by blocks of so many rows: a million at once would take gigabytes.
 _BLOCK_ROWS = 4096
+# What numpy and zipfile raise for damaged archives: one byte of a header names another compression, key or size.
+_UNREADABLE = (OSError, KeyError, TypeError, ValueError, EOFError, RuntimeError, MemoryError, BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -204,7 +207,7 @@ class Projection:
                 mean, components, variance = file["mean"], file["components"], float(file["variance"])
                 named = (str(file["feature_id"]), len(mean), int(file["grid"]))
                 space = FeatureSpace(*named, float(file["scale"]), int(file["zero_point"]))
-        except (OSError, KeyError, TypeError, ValueError, EOFError, BadZipFile) as error:
+        except _UNREADABLE as error:
             raise ProjectionError(f"{path} is no projection: {error}") from error
         return cls(space, mean, components, None if np.isnan(variance) else variance)
 
