@@ -111,3 +111,13 @@ def test_a_reader_meets_whole_parts_only(tmp_path):
     process.join()
     assert process.exitcode == 0
     assert json.loads((tmp_path / "projection.json").read_text())["revision"] == 60
+
+
+def test_arrays_that_cannot_be_read_are_refused_by_name(tmp_path):
+    profile = Profile(tmp_path)
+    profile.write("basis", 1, {}, {"mean": np.zeros(3)})
+    (arrays,) = tmp_path.glob("basis.*.npz")
+    arrays.unlink()
+    arrays.mkdir()
+    with pytest.raises(ProfileError, match="cannot be read"):
+        profile.read("basis", 1)

@@ -165,7 +165,12 @@ class Profile:
         if not name:
             return {}
         path = self.folder / Path(str(name)).name
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ProfileError(f"profile arrays {path} cannot be read: {error}") from error
         if _digest(content) != said.get("arrays_digest"):
             raise ProfileError(f"profile arrays {path} are damaged: they do not match their digest")
         try:
