@@ -19,7 +19,6 @@ from wm_ros.command_line import split_ros_args, stop_on_signal
 from wm_sim_ros.node import SimulatedRobot
 
 _PROGRESS_EVERY_S = 0.5
-_SETTLE_S = 1.0
 
 
 def wait_for_listeners(count: int, timeout_s: float, stop: Event) -> bool:
@@ -33,7 +32,6 @@ def wait_for_listeners(count: int, timeout_s: float, stop: Event) -> bool:
         while scout.count_subscribers(CAMERA) < count:
             if monotonic() > deadline or stop.wait(0.05):
                 return False
-        stop.wait(_SETTLE_S)
         return True
     finally:
         scout.destroy_node()

@@ -1,6 +1,7 @@
 """The node in process, heard through its topics."""
 
 import dataclasses
+import time
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,8 @@ def robot(**values):
 
 
 class Listener:
-    def __init__(self):
-        self.node = Node("listener")
+    def __init__(self, name="listener"):
+        self.node = Node(name)
         self.got = {topic: [] for topic in (CAMERA, POSE, ACTIONS, "camera/depth/image_raw", "proprioception")}
         kinds = (Image, PoseStamped, Float32MultiArray, Image, Float32MultiArray)
         for (topic, into), kind in zip(self.got.items(), kinds):
@@ -134,6 +135,27 @@ def drive(node, listener, action, seconds):
         lambda: publisher.publish(Float32MultiArray(data=action)) or len(listener.got[POSE]) > begin + 20 * seconds,
         node, listener.node,
     )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_who_listens_a_moment_after_the_first_misses_no_frame(monkeypatch):
+    monkeypatch.setattr("wm_sim_ros.node._SETTLE_S", 3.0)
+    first, late = Listener(), None
+    node, sent, ends = robot(**QUIET, width=16, height=16, duration_s=0.5, wait_for_camera_subscriber=True)
+    try:
+        spin_until(lambda: node._camera_publisher.get_subscription_count() > 0, node, first.node)
+        later_s = time.monotonic() + 0.5
+        spin_until(lambda: time.monotonic() > later_s, node, first.node)
+        late = Listener("late_listener")
+        spin_until(lambda: bool(ends), node, first.node, late.node)
+        spin_until(lambda: len(late.got[CAMERA]) >= 1, late.node)
+        begun_ns = min(stamp for topic, stamp, _ in sent if topic == CAMERA)
+        assert stamp_ns(late.got[CAMERA][0].header.stamp) == begun_ns
+    finally:
+        node.destroy_node()
+        first.node.destroy_node()
+        if late is not None:
+            late.node.destroy_node()
 
 
 @pytest.mark.slow

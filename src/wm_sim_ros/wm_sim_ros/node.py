@@ -43,6 +43,7 @@ CAMERA, DEPTH, POSE, ACTIONS = "camera/image_raw", "camera/depth/image_raw", "po
 PROPRIOCEPTION, REWARD, GOAL = "proprioception", "reward", "goal/image"
 _SUPERVISE_PERIOD_S = 0.2
 _MOST_BEHIND_S = 0.5
+_SETTLE_S = 1.0
 OnSent = Callable[[str, int, int], None]
 
 
@@ -125,11 +126,18 @@ class SimulatedRobot(Node):
         self._thread.shutdown(wait=True)
         super().destroy_node()
 
+    def _is_heard(self) -> bool:
+        """Wait for a subscriber of the camera, and a moment more; return whether the node goes on."""
+        while not self._camera_publisher.get_subscription_count():
+            if self._stop.wait(0.02):
+                return False
+        # A reader may learn of the writer later than the writer of it, and others are just about to be matched.
+        return not self._stop.wait(_SETTLE_S)
+
     def _drive(self) -> None:
         """Publish every event when it is due, until the duration is over or the node is destroyed."""
-        while self._params.wait_for_camera_subscriber and not self._camera_publisher.get_subscription_count():
-            if self._stop.wait(0.02):
-                return
+        if self._params.wait_for_camera_subscriber and not self._is_heard():
+            return
         start_ns, start_steady_ns = self.get_clock().now().nanoseconds, time.monotonic_ns()
         while not self._stop.is_set():
             if self._steering:
