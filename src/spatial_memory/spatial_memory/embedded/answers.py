@@ -113,7 +113,8 @@ def complete(
         made = store.completed(made)
     records = dict(zip(places, made))
     # Who asks for no successors gets the records without, and those are made once, too.
-    plain = {at: _without_successors(record) for at, record in records.items()} if wanted else records
+    is_mixed = bool(wanted) and not all(query.successors for query in queries)
+    plain = {at: _without_successors(record) for at, record in records.items()} if is_mixed else records
     answers: list[Matches] = []
     start = 0
     for query, shortlist, size, each in zip(queries, shortlists, sizes, ranked):
