@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -79,6 +80,14 @@ class Processes:
     def rss_bytes(self) -> int:
         """Return the resident memory of all processes [bytes]."""
         return sum(process.memory_info().rss for process in self._running.values() if process.poll() is None)
+
+    def shared_bytes(self) -> int:
+        """Return what the files in shared memory take that any of the processes has mapped [bytes]."""
+        paths: set[str] = set()
+        for process in self._running.values():
+            with contextlib.suppress(psutil.Error):
+                paths |= {each.path for each in process.memory_maps() if each.path.startswith("/dev/shm/")}
+        return sum(Path(path).stat().st_size for path in paths if Path(path).exists())
 
     def kill(self, name: str) -> None:
         """Send SIGKILL to one process and wait for its end."""

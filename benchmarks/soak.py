@@ -1,11 +1,13 @@
-"""Hours of stamps through recorder, store, window and predictor: RSS, file and age from a full memory on.
+"""Hours of stamps through recorder, store, window and predictor, or of the whole graph: growth from a full memory on.
 
 scripts/bench soak [--hours 24] [--capacity 20000] [--seed 0] [--json PATH]
+scripts/bench soak --graph composed|separate [--hours 2] [--capacity 20000] [--seed 0] [--json PATH]
 
-Without images and without ROS. The memory is filled to its capacity before counting begins; from then on eviction,
-snapshots and loop closures (a transform there and back) go on. Reported: the slope of the resident memory by a linear
-fit over the counted time, as a share of its mean; the largest file; the 99th percentile of a step's time in the first
-and in the last quarter.
+The first goes as fast as it can, without images and without ROS; the second lets the simulated robot drive in real
+time. The memory is full before counting begins; from then on eviction, snapshots and loop closures (a transform there
+and back) go on. Reported: where a linear fit of the resident memory begins and ends, and the share between; the largest
+file (and shared memory); the 99th percentile, in the first and in the last quarter, of a step's time, or of the ages of
+``/latent`` and ``/latent_next``.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +24,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.figures import machine
+from benchmarks.driver import own_domain_id
+from benchmarks.figures import machine, summary
+from benchmarks.growth import Sample, growth, quarters_p99, size_mb
+from benchmarks.soak_graph import FORMS, WARM_UP_S, measure
 from spatial_memory import CellGrid, CellMemory, LocalMap, Place, Query, Rigid, Store
 from wm_core.memory.journal import Area
 from wm_core.memory.recorder import Recorder, State
@@ -37,16 +41,6 @@ SAMPLE_EVERY = 200
 CLOSURE_EVERY, SNAPSHOT_EVERY = 12_000, 36_000
 PREDICT_EVERY = 20
 AREA_M = 5.0
-QUARTERS = 4
-
-
-@dataclass
-class Sample:
-    """What was measured at one moment of the counted time."""
-
-    hours: float
-    rss_mb: float
-    disk_mb: float
 
 
 def drive(number: int, rng: np.random.Generator) -> tuple[Place, np.ndarray]:
@@ -128,40 +122,45 @@ def soak(hours: float, capacity: int, seed: int) -> dict[str, Any]:
         for at in range(steps):
             took_s[at] = run.step()
             if at % SAMPLE_EVERY == 0:
-                disk = sum(each.stat().st_size for each in Path(folder).rglob("*") if each.is_file())
                 counted_h = (run.number - filled) * STEP_NS / 3600e9
-                samples.append(Sample(counted_h, process.memory_info().rss / 1e6, disk / 1e6))
+                samples.append(Sample(counted_h, process.memory_info().rss / 1e6, size_mb(Path(folder))))
         run.memory.close()
     return {**figures_of(samples, took_s), "filled_after_steps": filled, "steps": steps}
 
 
 def figures_of(samples: Sequence[Sample], took_s: np.ndarray) -> dict[str, Any]:
     """Return what samples and the times of all steps [s] come to."""
-    hours, rss = np.array([each.hours for each in samples]), np.array([each.rss_mb for each in samples])
-    slope, offset = np.polyfit(hours, rss, 1) if len(samples) > 1 else (0.0, rss[0])
-    start, end = offset + slope * hours[0], offset + slope * hours[-1]
-    quarter = max(1, len(took_s) // QUARTERS)
+    return {**growth(samples), "step_p99_ms": quarters_p99(took_s * 1e3)}
+
+
+def soak_graph(form: str, hours: float, capacity: int, seed: int, warm_up_s: float) -> dict[str, Any]:
+    """Return what hours of the whole graph cost; see ``benchmarks.soak_graph.measure``."""
+    samples, ages, done = measure(hours, capacity, form, own_domain_id(), seed, warm_up_s)
+    shared_mb = [each.shared_mb for each in samples]
     return {
-        "rss_mb": {"start": round(float(start), 2), "end": round(float(end), 2)},
-        "rss_growth": round(float(end / start - 1.0), 5),
-        "disk_mb_max": round(max(each.disk_mb for each in samples), 2),
-        "step_p99_ms": {
-            "first_quarter": round(float(np.percentile(took_s[:quarter], 99)) * 1e3, 3),
-            "last_quarter": round(float(np.percentile(took_s[-quarter:], 99)) * 1e3, 3),
-        },
+        **growth(samples),
+        "shared_mb": {"start": round(shared_mb[0], 2), "max": round(max(shared_mb), 2)},
+        "age_p99_ms": {name: quarters_p99(values_ms) for name, values_ms in ages.items()},
+        "age_ms": {name: summary(values_ms) for name, values_ms in ages.items()},
+        "warm_up_s": warm_up_s,
+        **done,
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it and print the figures; returns 0."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hours", type=float, default=24.0, help="of stamps, from a full memory on")
+    parser.add_argument("--hours", type=float, help="from a full memory on: 24 of stamps, 2 of the graph")
+    parser.add_argument("--graph", choices=FORMS, help="the whole graph, in one process or in one for each node")
+    parser.add_argument("--warm-up", type=float, default=WARM_UP_S, help="of the graph, before it counts [s]")
     parser.add_argument("--capacity", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
-    figures = soak(options.hours, options.capacity, options.seed)
-    report = {"hours": options.hours, "capacity": options.capacity, "seed": options.seed, **figures}
+    hours = options.hours or (2.0 if options.graph else 24.0)
+    given = (hours, options.capacity, options.seed)
+    figures = soak_graph(options.graph, *given, options.warm_up) if options.graph else soak(*given)
+    report = {"hours": hours, "capacity": options.capacity, "seed": options.seed, "graph": options.graph, **figures}
     print(json.dumps(report))
     if options.json:
         options.json.write_text(json.dumps({**report, "machine": machine()}, indent=1))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import soak
+from benchmarks.growth import Sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.training]
 ROOT = Path(__file__).parents[1]
@@ -29,7 +30,7 @@ def test_a_short_soak_reports_growth_file_and_age(tmp_path):
 
 
 def test_growth_is_the_slope_of_a_linear_fit():
-    samples = [soak.Sample(hours, 100.0 + 2.0 * hours, 1.0) for hours in (0.0, 1.0, 2.0, 5.0)]
+    samples = [Sample(hours, 100.0 + 2.0 * hours, 1.0) for hours in (0.0, 1.0, 2.0, 5.0)]
     figures = soak.figures_of(samples, np.array([0.001] * 75 + [0.002] * 25))
     assert figures["rss_mb"] == {"start": 100.0, "end": 110.0}
     assert figures["rss_growth"] == pytest.approx(0.1)
@@ -47,3 +48,13 @@ def test_a_short_history_of_faults_loses_nothing(tmp_path):
     assert (report["lost"], report["process_deaths"]) == (0, 0)
     assert report["faults"]
     assert report["rss_mb"].keys() == {"start", "end"}
+
+
+def test_the_whole_graph_is_soaked_from_a_full_memory_on(tmp_path):
+    path = tmp_path / "soak.json"
+    given = ["--graph", "composed", "--hours", "0.002", "--warm-up", "1", "--capacity", "300", "--json", str(path)]
+    assert soak.main(given) == 0
+    report = json.loads(path.read_text())
+    assert (report["held"], report["unanswered"], report["refused"]) == (300, 0, [])
+    assert report["age_ms"]["latent_next"]["n"] > 0
+    assert report["shared_mb"]["max"] >= report["shared_mb"]["start"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import statistics
 import sys
 from math import comb
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -93,6 +95,19 @@ def test_processor_time_and_memory_are_those_of_the_processes(tmp_path):
         wait_for(lambda: "ready" in big.log_paths["big"].read_text())
         assert big.rss_bytes() > 64_000_000
         assert big.cpu_s() < 10.0
+
+
+def test_shared_memory_counts_once_for_all_that_have_it_mapped(tmp_path):
+    shared = Path(f"/dev/shm/wm_test_{os.getpid()}")
+    shared.write_bytes(bytes(3_000_000))
+    try:
+        mapping = f"import mmap, os; held = mmap.mmap(os.open({str(shared)!r}, os.O_RDWR), 0)"
+        mapped = [sys.executable, "-c", READY.format(mapping)]
+        with Processes({"one": mapped, "other": mapped}, tmp_path) as both:
+            wait_for(lambda: all("ready" in path.read_text() for path in both.log_paths.values()))
+            assert both.shared_bytes() == 3_000_000
+    finally:
+        shared.unlink()
 
 
 def test_a_process_that_ended_is_named_with_its_last_words(tmp_path):
