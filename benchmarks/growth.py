@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 QUARTERS = 4
+RAW = 100
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Sample:
 
 
 def growth(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Return where a linear fit of the resident memory begins and ends, by which share it grew, and what is largest."""
+    """Return where a linear fit of the resident memory begins and ends, by which share it grew, the largest, and some."""
     hours, rss = np.array([each.hours for each in samples]), np.array([each.rss_mb for each in samples])
     slope, offset = np.polyfit(hours, rss, 1) if len(samples) > 1 else (0.0, rss[0])
     start, end = offset + slope * hours[0], offset + slope * hours[-1]
@@ -38,7 +39,13 @@ def growth(samples: Sequence[Sample]) -> dict[str, Any]:
         "rss_mb": {"start": round(float(start), 2), "end": round(float(end), 2)},
         "rss_growth": round(float(end / start - 1.0), 5),
         "disk_mb_max": round(max(each.disk_mb for each in samples), 2),
+        "samples": [_raw(each) for each in samples[:: max(1, len(samples) // RAW)]],
     }
+
+
+def _raw(sample: Sample) -> list[float]:
+    """Return a sample's hours and megabytes, as its attributes stand."""
+    return [round(sample.hours, 4), round(sample.rss_mb, 1), round(sample.disk_mb, 2), round(sample.shared_mb, 2)]
 
 
 def quarters_p99(values_ms: Sequence[float] | np.ndarray) -> dict[str, float]:

@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = (hours, options.capacity, options.seed)
     figures = soak_graph(options.graph, *given, options.warm_up) if options.graph else soak(*given)
     report = {"hours": hours, "capacity": options.capacity, "seed": options.seed, "graph": options.graph, **figures}
-    print(json.dumps(report))
+    print(json.dumps({name: value for name, value in report.items() if name != "samples"}))
     if options.json:
         options.json.write_text(json.dumps({**report, "machine": machine()}, indent=1))
     return 0
