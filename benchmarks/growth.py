@@ -31,7 +31,7 @@ class Sample:
 
 
 def growth(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Return where a linear fit of the resident memory begins and ends, its growth, the largest file, and raw values."""
+    """Return where a linear fit of the resident memory begins and ends, its growth, the largest file, and samples."""
     hours, rss = np.array([each.hours for each in samples]), np.array([each.rss_mb for each in samples])
     slope, offset = np.polyfit(hours, rss, 1) if len(samples) > 1 else (0.0, rss[0])
     start, end = offset + slope * hours[0], offset + slope * hours[-1]
