@@ -59,7 +59,9 @@ def test_the_profile_is_read_at_the_start(make_world, tmp_path):
 def test_an_adapted_artifact_takes_the_place_of_its_source_at_the_start(make_world, artifact, tmp_path):
     shutil.copytree(artifact.path, tmp_path / "adapted")
     path = tmp_path / "adapted" / "manifest.json"
-    path.write_text(path.read_text().replace('"random"', '"adapted"'))
+    entries = json.loads(path.read_text()) | {"name": "adapted"}
+    entries.pop("digest")  # changed on purpose
+    path.write_text(json.dumps(entries))
     keep_adapted(Profile(tmp_path / "robot"), tmp_path / "adapted", artifact)
     world = make_world(profile=str(tmp_path / "robot"), use_memory=False)
     assert world.node._manifest.name == "adapted"
@@ -72,6 +74,7 @@ def adapted_from(artifact, folder, profile, scale=1.5, **changes):
     shutil.copytree(artifact.path, folder)
     path = folder / "manifest.json"
     entries = json.loads(path.read_text())
+    entries.pop("digest")  # changed on purpose
     entries |= {"name": "adapted", "latent_variance": [scale * v for v in entries["latent_variance"]], **changes}
     path.write_text(json.dumps(entries))
     keep_adapted(Profile(profile), folder, artifact)

@@ -15,6 +15,7 @@ from wm_policy.runtime import (
     Observation,
     Observer,
     ObserverSettings,
+    PolicyManifest,
     Statistics,
     Trail,
     load_policy,
@@ -193,6 +194,18 @@ def test_a_policy_is_fed_and_asked(tmp_path):
     assert proposal.path_K2 is None
 
 
+def test_a_damaged_description_is_refused_and_a_former_one_without_digest_is_read(tmp_path):
+    exported(tmp_path)
+    path = tmp_path / "policy.json"
+    text, whole = path.read_text(), PolicyManifest.read(tmp_path)
+    path.write_text(text.replace('"step_s": 0', '"step_s": 1', 1))
+    assert path.read_text() != text
+    with pytest.raises(PolicyFileError, match="does not match its digest"):
+        PolicyManifest.read(tmp_path)
+    path.write_text(json.dumps({name: value for name, value in json.loads(text).items() if name != "digest"}))
+    assert PolicyManifest.read(tmp_path) == whole
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -206,7 +219,9 @@ def test_a_policy_is_fed_and_asked(tmp_path):
 def test_what_does_not_fit_is_refused(tmp_path, changes, text):
     exported(tmp_path)
     path = tmp_path / "policy.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    entries = json.loads(path.read_text()) | changes
+    entries.pop("digest")  # changed on purpose
+    path.write_text(json.dumps(entries))
     with pytest.raises(PolicyFileError, match=text):
         load_policy(tmp_path)
 

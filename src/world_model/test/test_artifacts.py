@@ -43,6 +43,7 @@ def copy_of(folder, tmp_path):
 def edit(path, **entries):
     manifest = json.loads((path / "manifest.json").read_text())
     manifest.update(entries)
+    manifest.pop("digest", None)  # changed on purpose
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 

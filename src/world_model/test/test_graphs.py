@@ -175,6 +175,7 @@ print("torch" in sys.modules)
 def rewritten(path: Path, change) -> None:
     entries = json.loads((path / "manifest.json").read_text())
     change(entries["graphs"]["transition"], entries)
+    entries.pop("digest", None)  # changed on purpose
     (path / "manifest.json").write_text(json.dumps(entries))
 
 

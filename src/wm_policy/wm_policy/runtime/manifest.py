@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from wm_core.sealed import DIGEST, is_whole, sealed_json
 from wm_policy.errors import PolicyFileError
 
 FORMAT, MANIFEST_NAME = "world-model-policy-1", "policy.json"
@@ -81,7 +82,7 @@ class PolicyManifest:
 
     def write(self, folder: Path) -> None:
         """Write it into a folder."""
-        (folder / MANIFEST_NAME).write_text(json.dumps(asdict(self), indent=1) + "\n")
+        (folder / MANIFEST_NAME).write_text(sealed_json(asdict(self)))
 
     @classmethod
     def read(cls, folder: Path) -> PolicyManifest:
@@ -94,10 +95,16 @@ class PolicyManifest:
         if not path.is_file():
             raise PolicyFileError(f"{folder} is not an exported policy: it has no {MANIFEST_NAME}")
         try:
-            entries = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            text = path.read_text(encoding="utf-8")
+            entries = json.loads(text)
+        except (OSError, ValueError, RecursionError) as error:
             raise PolicyFileError(f"{path} cannot be read: {error}") from error
-        return cls._from(entries, path)
+        # Former ones have no digest.
+        digest = entries.pop(DIGEST, None) if isinstance(entries, dict) else None
+        found = cls._from(entries, path)
+        if digest is not None and not is_whole(text, digest):
+            raise PolicyFileError(f"{path} is damaged, or was changed by hand: it does not match its digest")
+        return found
 
     @classmethod
     def _from(cls, entries: Any, path: Path) -> PolicyManifest:

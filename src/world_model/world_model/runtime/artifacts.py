@@ -16,6 +16,7 @@ import numpy as np
 
 from wm_core.errors import ProjectionError
 from wm_core.projection import Projection
+from wm_core.sealed import DIGEST
 from world_model.errors import ArtifactError
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.features import FeatureNetwork
@@ -356,7 +357,7 @@ def write_artifact(
     }
     if "encoder" not in named:
         raise ArtifactError(f"artifact at {path} would have no encoder.pt")
-    computed = ("files", "parts", "encoder_id", "format_version", "graphs")
+    computed = (DIGEST, "files", "parts", "encoder_id", "format_version", "graphs")
     kept = {name: value for name, value in entries.items() if name not in computed}
     kept["memory"] = {Retrieval.FORMER_NAMES.get(name, name): value for name, value in kept["memory"].items()}
     manifest = Manifest(**kept, files=files, parts=named, graphs=graphs, encoder_id="")
@@ -406,11 +407,16 @@ def read_manifest(path: Path) -> Manifest:
     """
     file = path / MANIFEST_NAME
     try:
-        if file.stat().st_size > _MOST_MANIFEST_BYTES:
-            raise ArtifactError(f"{file} has {file.stat().st_size} bytes, at most {_MOST_MANIFEST_BYTES} do")
-        return Manifest.from_json(file.read_text(encoding="utf-8"))
+        size = file.stat().st_size
+        text = file.read_text(encoding="utf-8") if size <= _MOST_MANIFEST_BYTES else ""
     except (OSError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{file} cannot be read: {error}") from error
+    if size > _MOST_MANIFEST_BYTES:
+        raise ArtifactError(f"{file} has {size} bytes, at most {_MOST_MANIFEST_BYTES} do")
+    try:
+        return Manifest.from_json(text)
+    except ArtifactError as error:
+        raise ArtifactError(f"{file}: {error}") from error
 
 
 def _digest(content: bytes) -> str:

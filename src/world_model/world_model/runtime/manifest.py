@@ -1,6 +1,7 @@
 """What an artifact says of itself, and what a deployment requires of it."""
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -9,6 +10,7 @@ from typing import Any
 
 from wm_core.bounds import LONGEST_HORIZON_S, SHORTEST_STEP_S
 from wm_core.projection import FeatureSpace
+from wm_core.sealed import DIGEST, is_whole, sealed_json
 from world_model.errors import ArtifactError
 from world_model.runtime.graphs import ONNXRUNTIME, TORCHSCRIPT, PartGraphs
 
@@ -28,6 +30,11 @@ DEFAULT_HISTORY_DIM = 4 * 224
 MOST = {"z_dim": 65_536, "action_dim": 1024, "image_size": 8192, "top_k": 4096, "history_dim": 1_000_000}
 """Largest sizes that are believed: a network beyond them is no network, but would fill the memory."""
 _MOST_SLOW = {"image_size": MOST["image_size"], "embedding_dim": 65_536, "history": 1024, "future": 1024}
+
+_LOG = logging.getLogger(__name__)
+# Said once in a process of each.
+_WITHOUT_DIGEST: set[tuple[str, str]] = set()
+_MOST_SAID = 64
 
 _TABLES = (
     "inputs", "motion", "memory", "parts", "graphs", "files", "training", "results", "world_action", "feature",
@@ -182,7 +189,7 @@ class Manifest:
         """Return the manifest written in ``text``.
 
         Raises:
-            ArtifactError: Not JSON, an entry is unknown, or one is missing.
+            ArtifactError: Not JSON, an entry is unknown, one is missing, or the text is not the one that was written.
         """
         try:
             entries = json.loads(text)
@@ -190,18 +197,39 @@ class Manifest:
             raise ArtifactError(f"manifest is not JSON: {error}") from error
         if not isinstance(entries, dict):
             raise ArtifactError(f"manifest is a JSON {type(entries).__name__}, expected an object")
+        digest = entries.pop(DIGEST, None)
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(entries) - known)
         if unknown:
             raise ArtifactError(f"manifest has unknown entries: {', '.join(unknown)}")
         try:
-            return cls(**entries)
+            manifest = cls(**entries)
         except (TypeError, AttributeError) as error:
             raise ArtifactError(f"manifest is incomplete, or an entry is of another type: {error}") from error
+        if digest is not None and not is_whole(text, digest):
+            raise ArtifactError(
+                "manifest is damaged, or was changed by hand: it does not match its digest; take the entry "
+                f"'{DIGEST}' out of one that was changed on purpose"
+            )
+        if digest is None:
+            manifest._miss_digest()
+        return manifest
+
+    def _miss_digest(self) -> None:
+        """Say, once in a process, that damage of the manifest would go unnoticed."""
+        origin = self.name, self.encoder_id
+        if origin in _WITHOUT_DIGEST or len(_WITHOUT_DIGEST) >= _MOST_SAID:
+            return
+        _WITHOUT_DIGEST.add(origin)
+        _LOG.warning(
+            "the manifest of artifact %.60r has no digest of its own, so that damage of it may go unnoticed; "
+            "'wm export ARTIFACT FOLDER --renew' writes one",
+            self.name,
+        )
 
     def to_json(self) -> str:
-        """Return the manifest as indented JSON."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        """Return the manifest as indented JSON, with a digest of its own."""
+        return sealed_json(asdict(self))
 
     def require(self, expect: Expectations) -> None:
         """Raise ``ArtifactError`` naming the first entry that differs from what is expected."""
