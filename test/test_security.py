@@ -19,18 +19,45 @@ pytestmark = pytest.mark.training
 ROOT = Path(__file__).parents[1]
 
 
+LOOK = """
+import json
+from scripts.lint import policies
+settled, unfiltered = policies._settled, {}
+def looked(nodes):
+    found = settled(nodes)
+    for node in nodes:
+        heard = [each for each in node.subscriptions if "OneStream" not in each.callback.__qualname__]
+        unfiltered.setdefault(node.get_name(), set()).update(each.topic_name for each in heard)
+    return found
+policies._settled = looked
+measured = policies.measured()
+print("FOUND", json.dumps({node: {" ".join(kind): sorted(names) for kind, names in found.items()}
+      for node, found in measured.items()}))
+print("UNFILTERED", json.dumps({node: sorted(topics) for node, topics in unfiltered.items()}))
+"""
+
+
 @pytest.fixture(scope="module")
-def real() -> dict[str, policies.Endpoints]:
-    script = "import json; from scripts.lint import policies; " + (
-        "print('FOUND', json.dumps({node: {' '.join(kind): sorted(names) for kind, names in found.items()} "
-        "for node, found in policies.measured().items()}))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd=ROOT)
-    line = next(line for line in done.stdout.splitlines() if line.startswith("FOUND "))
+def looked() -> dict[str, dict]:
+    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    lines = [line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("FOUND ", "UNFILTERED "))]
+    return {name: json.loads(text) for name, text in lines}
+
+
+@pytest.fixture(scope="module")
+def real(looked) -> dict[str, policies.Endpoints]:
     return {
         node: {tuple(kind.split()): set(names) for kind, names in found.items()}
-        for node, found in json.loads(line[6:]).items()
+        for node, found in looked["FOUND"].items()
     }
+
+
+def test_no_node_mixes_what_several_publish_but_where_each_says_something_of_its_own(looked):
+    # Time and transforms are everybody's; of projections each is asked for by the encoder that a state names.
+    shared = {"/clock", "/tf", "/tf_static", "/diagnostics", "/latent/projection"}
+    mixed = {node: set(topics) - shared for node, topics in looked["UNFILTERED"].items()}
+    assert looked["UNFILTERED"].keys() == looked["FOUND"].keys()
+    assert not any(mixed.values()), mixed
 
 
 def test_every_node_may_exactly_what_it_does(real):

@@ -36,6 +36,7 @@ from wm_ros import ConfigurationError
 from wm_ros.camera import IMAGE_TYPES
 from wm_ros.command_line import split_ros_args, stop_on_signal
 from wm_ros.inputs import message_class
+from wm_ros.one_stream import OneStream
 from wm_ros.silence import why_silent
 
 _NICENESS = 10
@@ -158,7 +159,11 @@ class BagRecorder(Node):
         reliability = ReliabilityPolicy.RELIABLE if is_latched else ReliabilityPolicy.BEST_EFFORT
         profile = QoSProfile(depth=depth, reliability=reliability, durability=durability)
         self._connections[topic] = self._writer.add_connection(topic, kind, typestore=store)
-        self.create_subscription(kept, topic, partial(self._on_message, topic), profile, raw=True)
+        # A recording holds what was there; that it is of two is said.
+        is_shared = topic in (self.resolve_topic_name("/tf"), self.resolve_topic_name("/tf_static"))
+        hear = partial(self._on_message, topic)
+        take = hear if is_shared else OneStream(self, topic, hears_all=True).of(hear)
+        self.create_subscription(kept, topic, take, profile, raw=True)
         self.get_logger().info(f"recording {topic} ({kind})")
 
     def _on_message(self, topic: str, data: bytes) -> None:

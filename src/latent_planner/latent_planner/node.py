@@ -47,6 +47,7 @@ from wm_ros import (
     vector_from_msg,
 )
 from wm_ros.memory_window import HeldMemories, WindowSettings
+from wm_ros.one_stream import OneStream
 from wm_ros.poseless import PoseWatch
 from wm_ros.silence import why_silent
 from world_model.errors import ProfileError
@@ -142,7 +143,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
 
     def activate(self) -> None:
         """Open the input and begin to tick."""
-        self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
+        stream = OneStream(self, "latent/state", self._health)
+        self.create_subscription(LatentState, "latent/state", stream.of(self._on_state), qos.STREAM)
         self.create_timer(self._step_s, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:

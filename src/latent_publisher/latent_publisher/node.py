@@ -46,6 +46,7 @@ from wm_ros import (
     vector_from_msg,
 )
 from wm_ros.messages import covariance_values, pose_std_values
+from wm_ros.one_stream import OneStream
 from world_model.runtime.profile import Profile, profile_folder
 
 _SIDE_INPUT_TOLERANCE_S = 0.1
@@ -127,12 +128,19 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         )
         self._action_input = ActionInput(self, health, params.action_source, self._encoder.action_dim, self._on_action)
         if self._encoder.wants_depth:
-            self.create_subscription(Image, "camera/depth/image_raw", self._on_depth, qos.SENSOR)
+            depths = OneStream(self, "camera/depth/image_raw", health).of(self._on_depth)
+            self.create_subscription(Image, "camera/depth/image_raw", depths, qos.SENSOR)
         if self._encoder.proprioception_dim:
-            self.create_subscription(Float32MultiArray, "proprioception", self._on_proprioception, qos.INPUT)
+            take = OneStream(self, "proprioception", health).of(self._on_proprioception)
+            self.create_subscription(Float32MultiArray, "proprioception", take, qos.INPUT)
         self.create_service(EncodeImage, "~/encode", self._on_encode)
         self._camera = CameraSubscription(
-            self, "camera/image_raw", self._on_image, self._params.image_transport, refused=self._refuse_packet
+            self,
+            "camera/image_raw",
+            self._on_image,
+            self._params.image_transport,
+            refused=self._refuse_packet,
+            health=health,
         )
         health.expect("images", params.image_timeout_s, self._camera.why_silent)
         health.expect("pose", params.image_timeout_s, self._pose_input.why_silent)

@@ -30,6 +30,7 @@ from wm_interfaces.action import ExecutePolicy
 from wm_interfaces.msg import LatentState
 from wm_ros import ConfigurationError, ManagedNode, MessageError, qos, run_node
 from wm_ros.memory_window import HeldMemories, WindowSettings
+from wm_ros.one_stream import OneStream
 from wm_ros.silence import why_silent
 
 _FEEDBACK_S = 0.1
@@ -123,7 +124,8 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         self._fed_back_ns = 0
         if self._inference is not None:
             self._inference.begin()
-        self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
+        stream = OneStream(self, "latent/state", self._health)
+        self.create_subscription(LatentState, "latent/state", stream.of(self._on_state), qos.STREAM)
         self._timer = self.create_timer(1.0 / self._params.rate_hz, self._on_time)
         # Undone first, while there is still something to brake with.
         self._noted(self, lambda _: self._brake())

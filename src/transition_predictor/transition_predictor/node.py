@@ -154,7 +154,9 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
             self.create_subscription(ProjectionMsg, "latent/projection", self._on_projection, qos.LATCHED_EACH)
         stream = OneStream(self, "latent/state", self._health)
         self.create_subscription(LatentState, "latent/state", stream.of(self._on_state), qos.STREAM)
-        self.create_subscription(VisualHistory, "visual_history/state", self._on_history, qos.STREAM)
+        histories = OneStream(self, "visual_history/state", self._health, beside=stream)
+        take = histories.of(self._on_history)
+        self.create_subscription(VisualHistory, "visual_history/state", take, qos.STREAM)
 
     def _scene(self) -> Scene:
         """Returns what is known now, for what is imagined from it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -114,8 +115,13 @@ class WmApi(ManagedNode[WmApiParams]):
             self.create_subscription(ProjectionMsg, "latent/projection", self._on_projection, qos.LATCHED_EACH)
         stream = OneStream(self, "latent/state", self._health)
         self.create_subscription(LatentState, "latent/state", stream.of(self._on_state), qos.STREAM)
-        self.create_subscription(LatentPrediction, "latent_next/state", self._on_prediction, qos.STREAM)
-        self.create_subscription(PredictionError, "prediction_error", self._on_error, qos.STREAM)
+        others: dict[str, tuple[type, Callable[[Any], None]]] = {
+            "latent_next/state": (LatentPrediction, self._on_prediction),
+            "prediction_error": (PredictionError, self._on_error),
+        }
+        for topic, (kind, take) in others.items():
+            beside = OneStream(self, topic, self._health, beside=stream)
+            self.create_subscription(kind, topic, beside.of(take), qos.STREAM)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.STREAM)
         self.create_timer(_WATCH_PERIOD_S, self._on_watch)
 
@@ -224,7 +230,9 @@ class WmApi(ManagedNode[WmApiParams]):
         is_looked_at = monotonic() - self._looked_at_s < _LOOKED_AT_S
         if is_looked_at and self._camera is None:
             params = self._params
-            self._camera = CameraSubscription(self, params.image_topic, self._on_image, params.image_transport)
+            self._camera = CameraSubscription(
+                self, params.image_topic, self._on_image, params.image_transport, health=self._health
+            )
         elif not is_looked_at and self._camera is not None:
             self._camera.close()
             self._camera = None

@@ -14,6 +14,7 @@ from wm_demo.film import Film
 from wm_demo.measurements import Spot
 from wm_interfaces.msg import LatentForecast, LatentPrediction, LatentState
 from wm_ros import CameraSubscription, FrameMsg, picture_from_msg, qos, stamp_ns
+from wm_ros.one_stream import OneStream
 
 CAMERA = "camera/image_raw"
 _WIDEST = 160
@@ -33,8 +34,11 @@ class FilmEar(Node):
         super().__init__("demo_film")
         self._film, self._lock = film, lock
         self._camera = CameraSubscription(self, CAMERA, self._on_frame)
-        self.create_subscription(LatentState, "latent/state", self._on_state, qos.STREAM)
-        self.create_subscription(LatentPrediction, "latent_next/state", self._on_prediction, qos.STREAM)
+        states = OneStream(self, "latent/state")
+        self.create_subscription(LatentState, "latent/state", states.of(self._on_state), qos.STREAM)
+        forecasts = OneStream(self, "latent_next/state", beside=states)
+        take = forecasts.of(self._on_prediction)
+        self.create_subscription(LatentPrediction, "latent_next/state", take, qos.STREAM)
 
     def _on_frame(self, msg: FrameMsg) -> None:
         with self._lock:

@@ -18,6 +18,7 @@ from wm_core.se3 import yaw_of
 from wm_demo.measurements import Measurements, ScoredForecast, Spot, StampFinder
 from wm_interfaces.msg import LatentPrediction, LatentState, PredictionError
 from wm_ros import qos, stamp_ns
+from wm_ros.one_stream import OneStream
 
 OUTPUTS = ("/latent", "/latent/state", "/latent_next", "/latent_next/state", "/prediction_error", "/visual_history")
 """What the graph publishes once it is up."""
@@ -37,16 +38,19 @@ class Monitor(Node):
         super().__init__("demo_monitor", **node_options)
         self._out = measurements
         self._latents, self._forecasts = StampFinder(), StampFinder()
+        states: OneStream | None = None
         listen: list[tuple[type, str, Callable[[Any], None]]] = [
-            (Float32MultiArray, "/latent", self._on_latent),
             (LatentState, "/latent/state", self._on_state),
+            (Float32MultiArray, "/latent", self._on_latent),
             (Float32MultiArray, "/latent_next", self._on_next),
             (LatentPrediction, "/latent_next/state", self._on_prediction),
             (PredictionError, "/prediction_error", self._on_error),
             (Float32MultiArray, "/visual_history", self._on_history),
         ]
         for kind, topic, callback in listen:
-            self.create_subscription(kind, topic, callback, qos.STREAM)
+            stream = OneStream(self, topic, beside=states)
+            states = states or stream
+            self.create_subscription(kind, topic, stream.of(callback), qos.STREAM)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
 
     def missing(self) -> list[str]:

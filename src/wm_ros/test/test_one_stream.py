@@ -7,6 +7,7 @@ from rclpy.node import Node
 
 from wm_interfaces.msg import LatentState
 from wm_ros import Health, one_stream, qos
+from wm_ros import health as health_module
 from wm_ros.one_stream import OneStream
 from wm_testing.nodes import ros_context, spin_until
 
@@ -100,3 +101,84 @@ def test_where_nobody_tells_who_published_all_are_heard_and_nothing_is_certain_o
     take(LatentState(encoder_id="b"), {})
     assert ear.heard == ["a", "b"]
     assert not ear.stream.is_certain
+
+
+def gid(process: int, publisher: int) -> dict:
+    return {"publisher_gid": {"data": bytes([process]) * 12 + bytes([publisher]) * 4}}
+
+
+def alone(ear, topic, **settings):
+    """A stream that is told who publishes, and what it lets through."""
+    heard: list[str] = []
+    stream = OneStream(ear.node, topic, ear.health, **settings)
+    return stream, stream.of(heard.append), heard
+
+
+def test_what_is_left_out_is_named_while_it_comes_and_not_for_ever(ear, monkeypatch):
+    monkeypatch.setattr(health_module, "monotonic", lambda: ear.now[0])
+    _, take, _ = alone(ear, "pose")
+    take("a", gid(1, 1))
+    assert not [each for each in ear.health.status().values if each.key.startswith("degraded/several")]
+    take("b", gid(2, 1))
+    found = {each.key: each.value for each in ear.health.status().values}
+    assert "/pose is published by several at once" in found["degraded/several on /pose"]
+    ear.now[0] += 20.0
+    assert not [each for each in ear.health.status().values if each.key.startswith("degraded/several")]
+
+
+def test_another_topic_of_the_same_graph_is_that_of_the_process_that_is_followed(ear):
+    states, take_state, _ = alone(ear, "latent/state")
+    _, take, heard = alone(ear, "prediction_error", beside=states)
+    take_state("of 1", gid(1, 1))
+    take("other first", gid(2, 5))
+    take("kin", gid(1, 5))
+    take("other", gid(2, 5))
+    ear.now[0] += 60.0  # silence of the kin is no reason to take the other's errors for it
+    take("other", gid(2, 5))
+    assert heard == ["other first", "kin"]
+    take_state("of 2", gid(2, 1))
+    take("other", gid(2, 5))
+    assert heard == ["other first", "kin", "other"]
+
+
+def test_nodes_of_processes_of_their_own_are_followed_by_who_was_heard_first(ear):
+    states, take_state, _ = alone(ear, "latent/state")
+    _, take, heard = alone(ear, "prediction_error", beside=states)
+    take_state("x", gid(1, 1))
+    for word, process in (("a", 3), ("b", 4), ("a", 3)):
+        take(word, gid(process, 5))
+    assert heard == ["a", "a"]
+
+
+def test_a_slow_one_is_waited_for_three_of_its_messages_but_not_for_ever(ear):
+    _, take, heard = alone(ear, "visual_history/state")
+    take("slow", gid(1, 1))
+    for _ in range(3):
+        ear.now[0] += 2.0
+        take("slow", gid(1, 1))
+        ear.now[0] += 1.5
+        take("other", gid(2, 1))
+    assert heard == ["slow"] * 4
+    ear.now[0] += 12.0
+    take("other", gid(2, 1))
+    assert heard[-1] == "other"
+
+
+def test_commands_of_all_are_heard_since_the_robot_obeys_them_and_that_is_named(ear):
+    _, take, heard = alone(ear, "actions", hears_all=True)
+    for word, process in (("a", 1), ("b", 2), ("a", 1)):
+        take(word, gid(process, 1))
+    assert heard == ["a", "b", "a"]
+    assert ear.health.counted("dropped/other-stream") == 0
+    assert "degraded/several on /actions" in {each.key for each in ear.health.status().values}
+
+
+def test_many_that_come_and_go_do_not_push_out_the_one_that_is_followed(ear):
+    _, take, heard = alone(ear, "pose")
+    take("mine", gid(1, 1))
+    for peer in range(2, 60):
+        ear.now[0] += 0.01
+        take("other", gid(peer, 1))
+    take("mine", gid(1, 1))
+    take("other", gid(99, 1))
+    assert heard == ["mine", "mine"]

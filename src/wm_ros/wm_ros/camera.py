@@ -13,8 +13,10 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from wm_ros import qos
 from wm_ros.errors import MessageError
+from wm_ros.health import Health
 from wm_ros.images import picture_from_msg
 from wm_ros.inputs import NOT_YET, message_class
+from wm_ros.one_stream import OneStream
 from wm_ros.saying import clipped
 from wm_ros.silence import why_silent
 from wm_ros.video import VIDEO_KINDS, VideoPictures
@@ -44,6 +46,7 @@ class CameraSubscription:
         transport: One of ``TRANSPORTS``.
         callback_group: Of the subscription.
         refused: Called with why for each video packet that does not decode.
+        health: Told where another camera publishes on the topic; None: the node's log is.
 
     Raises:
         ConfigurationError: The packets' type is not installed.
@@ -61,9 +64,10 @@ class CameraSubscription:
         transport: str = "auto",
         callback_group: CallbackGroup | None = None,
         refused: Callable[[MessageError], None] = lambda _: None,
+        health: Health | None = None,
     ) -> None:
         self._node, self._callback, self._group = node, callback, callback_group
-        self._name = topic
+        self._name, self._health = topic, health
         self._camera = node.resolve_topic_name(topic)
         self.was_heard, self._failures = False, 0
         self._finder: Timer | None = None
@@ -100,7 +104,8 @@ class CameraSubscription:
 
     def _listen(self, kind: type, topic: str) -> None:
         self._source = (kind, topic)
-        take, profile = (self._on_packet, qos.INPUT) if self.is_video else (self._on_frame, qos.SENSOR)
+        hear, profile = (self._on_packet, qos.INPUT) if self.is_video else (self._on_frame, qos.SENSOR)
+        take = OneStream(self._node, topic, self._health).of(hear)
         self._subscription: Any = None
         try:
             self._subscription = self._node.create_subscription(kind, topic, take, profile, callback_group=self._group)

@@ -66,6 +66,8 @@ class Health:
         self._gauges: dict[str, str] = {}
         self._degraded: dict[str, str] = {}
         self._causes: dict[str, str] = {}
+        # When modes end that nobody ends.
+        self._until_s: dict[str, float] = {}
         self._told: dict[str, _Told] = {}
         self._expected: dict[str, _Expected] = {}
         self._twins = TwinWatch(node)
@@ -154,6 +156,22 @@ class Health:
             self._told.setdefault(key, _Told(None, monotonic() - SELDOM_S)).changes += 1
             self._tell(key)
 
+    def degrade_for(self, seconds: float, key: str, message: str) -> None:
+        """Sets a degraded mode that ends by itself unless it is set again in time.
+
+        Args:
+            seconds: How long it lasts [s].
+            key: Name of the mode.
+            message: What does not work and what would help.
+        """
+        self._until_s[key] = monotonic() + seconds
+        self.degrade(key, message)
+
+    def _end_overdue(self) -> None:
+        for key in [key for key, until_s in self._until_s.items() if monotonic() > until_s]:
+            del self._until_s[key]
+            self.degrade(key, None)
+
     def _tell(self, key: str) -> None:
         """Logs a mode whose last line is out of date, unless that line is too fresh."""
         told, now_s = self._told[key], monotonic()
@@ -183,6 +201,7 @@ class Health:
     def status(self) -> DiagnosticStatus:
         """Returns the present status, as it would be published."""
         self._check_expected()
+        self._end_overdue()
         status = DiagnosticStatus(
             name=self._node.get_fully_qualified_name().lstrip("/"), hardware_id="world_model", message="ok"
         )

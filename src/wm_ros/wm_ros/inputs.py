@@ -24,6 +24,7 @@ from wm_core.sources import (
 from wm_ros import qos
 from wm_ros.errors import ConfigurationError, MessageError
 from wm_ros.health import Health
+from wm_ros.one_stream import OneStream
 from wm_ros.saying import clipped
 from wm_ros.silence import why_silent
 
@@ -138,7 +139,12 @@ class TypedInput:
 
     def _subscribed(self, kind: str) -> list[Any]:
         found = message_class(kind, f"{self._name}_source")
-        return [self._node.create_subscription(found, self._where(kind), partial(self._on_message, kind), qos.INPUT)]
+        take = self._of_one(kind, partial(self._on_message, kind))
+        return [self._node.create_subscription(found, self._where(kind), take, qos.INPUT)]
+
+    def _of_one(self, kind: str, take: Callable[[Any], None]) -> Callable[..., None]:
+        """Returns a callback that hears one publisher of a type, where several would say different things."""
+        return OneStream(self._node, self._where(kind), self._health).of(take)
 
     def _where(self, kind: str) -> str:
         return self._topic
@@ -250,6 +256,10 @@ class PoseInput(TypedInput):
             subscriptions.append(self._node.create_subscription(found, topic, self._on_static, qos.TF_STATIC))
         return subscriptions
 
+    def _of_one(self, kind: str, take: Callable[[Any], None]) -> Callable[..., None]:
+        # In tf each says something of its own.
+        return take if kind == TF_TYPE else super()._of_one(kind, take)
+
     def _settle(self, kind: str) -> bool:
         # In tf a message says nothing yet: it may be about the wheels alone.
         return kind == TF_TYPE or super()._settle(kind)
@@ -313,6 +323,10 @@ class ActionInput(TypedInput):
     ) -> None:
         self._size, self._take = size, callback
         super().__init__(node, health, "action", "actions", source, ACTION_SOURCES, self._on_action)
+
+    def _of_one(self, kind: str, take: Callable[[Any], None]) -> Callable[..., None]:
+        # The robot obeys each of them.
+        return OneStream(self._node, self._where(kind), self._health, hears_all=True).of(take)
 
     def why_silent(self) -> str | None:
         """Return why no action comes; a source that is there and pauses is none: many send only while driving."""

@@ -30,6 +30,7 @@ from wm_ros import (
     stamp_msg,
     vector_from_msg,
 )
+from wm_ros.one_stream import OneStream
 from wm_sim.building import make_building
 from wm_sim.settings import Driving
 from wm_sim.simulation import ACTIONS as DRIVEN
@@ -95,7 +96,8 @@ class SimulatedRobot(Node):
             self._action_publisher = self.create_publisher(Float32MultiArray, ACTIONS, qos.STREAM)
         else:
             self._steering = Steering(simulation)
-            self._commands = self.create_subscription(Float32MultiArray, ACTIONS, self._take_command, qos.INPUT)
+            take = OneStream(self, ACTIONS, self._health, hears_all=True).of(self._take_command)
+            self._commands = self.create_subscription(Float32MultiArray, ACTIONS, take, qos.INPUT)
         if task:
             self._reward_publisher = self.create_publisher(Float32MultiArray, REWARD, qos.STREAM)
             self._goal_publisher = self.create_publisher(Image, GOAL, qos.LATCHED)

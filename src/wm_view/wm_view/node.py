@@ -9,6 +9,7 @@ from geometry_msgs.msg import Pose, PoseWithCovarianceStamped, TransformStamped
 
 from wm_ros import ManagedNode, MessageError, message_class, pose_from_msg, qos, run_node, stamp_ns
 from wm_ros.expected_frame import transform_of
+from wm_ros.one_stream import OneStream
 from wm_view.links import Links
 from wm_view.params import FrameBroadcasterParams
 
@@ -44,7 +45,8 @@ class FrameBroadcaster(ManagedNode[FrameBroadcasterParams]):
         """Open the inputs."""
         self.create_subscription(self._message, "/tf", self._on_transforms, qos.TF)
         self.create_subscription(self._message, "/tf_static", self._on_transforms, qos.TF_STATIC)
-        self.create_subscription(PoseWithCovarianceStamped, "latent/pose", self._on_pose, qos.STREAM)
+        take = OneStream(self, "latent/pose", self._health).of(self._on_pose)
+        self.create_subscription(PoseWithCovarianceStamped, "latent/pose", take, qos.STREAM)
 
     def _on_transforms(self, msg: Any) -> None:
         for each in msg.transforms:

@@ -140,6 +140,7 @@ class WorldAction(ManagedNode[WorldActionParams]):
                     self._params.image_transport,
                     callback_group=self._group,
                     refused=lambda error: self._health.drop(error.reason, error.detail),
+                    health=self._health,
                 )
             )
 

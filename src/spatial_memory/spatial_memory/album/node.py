@@ -38,7 +38,7 @@ class Album:
 
     def listen(self, node: ManagedNode[Any], transport: str) -> None:
         """Open the camera's topic."""
-        self._camera = CameraSubscription(node, "camera/image_raw", self._on_frame, transport)
+        self._camera = CameraSubscription(node, "camera/image_raw", self._on_frame, transport, health=self._health)
 
     def _on_frame(self, msg: FrameMsg) -> None:
         with self._lock:

@@ -97,8 +97,10 @@ class Keeping:
         self._logger = node.get_logger()
         self._stream = OneStream(node, "latent/state", self._health)
         node.create_subscription(LatentState, "latent/state", self._stream.of(self.on_state), qos.STREAM)
-        node.create_subscription(PoseWithCovarianceStamped, "latent/pose", self._on_pose, qos.EVERY)
-        node.create_subscription(PredictionError, "prediction_error", self._take, qos.STREAM)
+        poses = OneStream(node, "latent/pose", self._health, beside=self._stream)
+        node.create_subscription(PoseWithCovarianceStamped, "latent/pose", poses.of(self._on_pose), qos.EVERY)
+        errors = OneStream(node, "prediction_error", self._health, beside=self._stream)
+        node.create_subscription(PredictionError, "prediction_error", errors.of(self._take), qos.STREAM)
         node.create_subscription(Projection, "latent/projection", self.on_projection, qos.LATCHED_EACH)
 
     def finish(self) -> None:

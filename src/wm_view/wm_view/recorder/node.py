@@ -26,6 +26,7 @@ from wm_ros import (
     qos,
     run_node,
 )
+from wm_ros.one_stream import OneStream
 from wm_view.recorder import messages
 from wm_view.recorder.opening import open_recording
 from wm_view.recorder.params import ViewRecorderParams
@@ -78,7 +79,9 @@ class ViewRecorder(ManagedNode[ViewRecorderParams]):
 
     def activate(self) -> None:
         """Open the inputs."""
-        self._camera = CameraSubscription(self, "camera/image_raw", partial(self._on_picture, "camera"))
+        self._camera = CameraSubscription(
+            self, "camera/image_raw", partial(self._on_picture, "camera"), health=self._health
+        )
         self._hear(Image, "imagination/image", _ANY, partial(self._on_picture, "imagination"))
         for topic, name, color in _POSES:
             self._hear(PoseWithCovarianceStamped, topic, qos.STREAM, partial(self._on_pose, name, color))
@@ -98,7 +101,9 @@ class ViewRecorder(ManagedNode[ViewRecorderParams]):
             except MessageError as error:
                 self._health.drop(error.reason, error.detail)
 
-        self.create_subscription(kind, topic, heard, profile)
+        is_shared = kind is DiagnosticArray
+        of_one = heard if is_shared else OneStream(self, topic, self._health).of(heard)
+        self.create_subscription(kind, topic, of_one, profile)
 
     def _at(self, msg: Any) -> Stamped:
         """Return when and where something was; what has no stamp is of now."""
