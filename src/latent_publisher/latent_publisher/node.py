@@ -21,6 +21,7 @@ from wm_core.alignment import ActionStatus, Aligned, ArrivalClock, FrameAligner,
 from wm_core.errors import FrameError
 from wm_core.sources import ActionSample, PoseSample
 from wm_core.timeline import Pacer, Passage, Timeline
+from wm_core.words import counted
 from wm_interfaces.msg import LatentState, Projection
 from wm_interfaces.srv import EncodeImage
 from wm_ros import (
@@ -51,6 +52,9 @@ from world_model.runtime.profile import Profile, profile_folder
 
 _SIDE_INPUT_TOLERANCE_S = 0.1
 _CLOCK_PATIENCE_NS = 2_000_000_000
+_DAY_NS = 86_400_000_000_000
+_NAMED_FOR_S = 10.0
+_ITS_SENDER = "Does its sender fill header.stamp, by the clock of the others?"
 # The profile is looked at after so many frames: five seconds at 20 Hz.
 _LOOK_EVERY = 100
 _POSE_COUNTERS = {status: f"pose_{status.name.lower()}" for status in PoseStatus}
@@ -102,6 +106,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         )
         self._doctor = InputDoctor(params.pose_max_age_s, params.action_max_age_s)
         self._clocks_differ_since_ns: int | None = None
+        self._frame_ns = 0
         self._depth: NearestInTime[np.ndarray] = NearestInTime(_SIDE_INPUT_TOLERANCE_S)
         self._proprioception: NearestInTime[np.ndarray] = NearestInTime(_SIDE_INPUT_TOLERANCE_S)
         self._latent_publisher = self.create_publisher(Float32MultiArray, "latent", qos.STREAM)
@@ -223,12 +228,15 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         """Returns whether a frame is due, after taking note of its stamp; counts why not."""
         passage = self._timeline.check(frame_ns, steady_ns)
         if passage is Passage.AHEAD:
-            self._health.drop("frame-ahead", f"stamp {frame_ns * 1e-9:.3f} s lies far ahead of the frames before it")
+            self._say_off("frame", "frame-ahead", frame_ns, "the frames before it")
             return False
         if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
             self._health.count(f"time_{passage.value}")
             text = f"the frames' time {passage.value} to {frame_ns * 1e-9:.3f} s: starting anew"
             self._health.warn(f"time_{passage.value}", text)
+            # A recording that loops is usual, and no day long.
+            if abs(frame_ns - self._frame_ns) > _DAY_NS:
+                self._health.degrade_for(_NAMED_FOR_S, "frame_time", f"{text}. {_ITS_SENDER}")
             for aligned in self._aligner.restart():
                 self._publish_state(aligned)
             self._depth.clear()
@@ -242,6 +250,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         elif passage is Passage.OUT_OF_ORDER:
             self._health.drop("frame-out-of-order", f"stamp {frame_ns * 1e-9:.3f} s is older than the last")
             return False
+        self._frame_ns = frame_ns
         self._clock_of_frames.frame(frame_ns, steady_ns, self.get_clock().now().nanoseconds)
         self._doctor.frame(frame_ns, usable=True)
         self._warn_of_clocks(steady_ns)
@@ -274,7 +283,8 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             names = f"'{clipped(sample.frame_id)}' now, before in '{clipped(self._aligner.frame_id)}'"
             self._health.warn("pose-frame", f"poses are told in {names}")
         errors = (sample.position_se_m, sample.yaw_se_rad)
-        self._aligner.pose(sample.stamp_ns, sample.position, sample.quaternion, errors, sample.frame_id)
+        if not self._aligner.pose(sample.stamp_ns, sample.position, sample.quaternion, errors, sample.frame_id):
+            self._say_off("pose", "pose-off-time", sample.stamp_ns, "the poses before it")
         self._doctor.pose(sample.stamp_ns, monotonic_ns(), sample.frame_id)
         self._health.count("poses_received")
         self._health.tick("pose")
@@ -283,11 +293,19 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
     def _on_action(self, sample: ActionSample) -> None:
         arrival_ns = self._clock_of_frames.arrival_ns(monotonic_ns(), self.get_clock().now().nanoseconds)
         action_ns = sample.stamp_ns or arrival_ns
-        self._aligner.action(action_ns, sample.values)
+        if not self._aligner.action(action_ns, sample.values):
+            self._say_off("action", "action-off-time", action_ns, "the actions before it")
         self._doctor.action(action_ns, monotonic_ns(), is_stamped=bool(sample.stamp_ns))
         self._health.count("actions_received")
         self._health.tick("action")
         self._publish_ready()
+
+    def _say_off(self, name: str, reason: str, at_ns: int, others: str) -> None:
+        """Names a message that is left out for its stamp, a while longer than it comes."""
+        text = f"stamp {at_ns * 1e-9:.3f} s lies far off {others}"
+        self._health.drop(reason, text)
+        advice = f"{counted(self._health.counted(f'dropped/{reason}'), name)} so far left out: {text}. {_ITS_SENDER}"
+        self._health.degrade_for(_NAMED_FOR_S, f"{name}_stamps", advice)
 
     def _on_depth(self, msg: Image) -> None:
         try:

@@ -272,6 +272,39 @@ def test_stamps_that_jump_are_survived(make_world):
     assert health.counted("time_jumps-back") == 1
 
 
+@pytest.mark.parametrize("wrong_ns", [2_140_000_000 * 10**9, 5 * 10**9])
+def test_poses_and_frames_of_another_age_are_named_and_change_nothing_for_the_others(make_world, wrong_ns):
+    world = make_world(action_wait_s=0.0)
+    health = world.node._health
+    for step in range(6):
+        at_ns, count = START_NS + step * 50_000_000, health.counted("poses_received")
+        if step == 3:
+            world.send_pose(wrong_ns, x=77.0)
+            world.until(lambda: world.dropped("pose-off-time") == 1)
+            count += 1
+        world.send_pose(at_ns, x=0.1 * step)
+        world.until(lambda count=count: health.counted("poses_received") == count + 1)
+        world.send_frame(at_ns)
+        world.until(lambda step=step: len(world.states) == step + 1)
+    assert [state.pose_status for state in world.states] == [LatentState.POSE_INTERPOLATED] * 6
+    np.testing.assert_allclose([state.pose.position.x for state in world.states], 0.1 * np.arange(6), atol=1e-9)
+    told = {item.key: item.value for item in health.status().values}
+    assert f"stamp {wrong_ns * 1e-9:.3f} s lies far off the poses before it" in told["degraded/pose_stamps"]
+    world.send_frame(wrong_ns)
+    is_future = wrong_ns > START_NS
+    world.until(lambda: world.dropped("frame-ahead") if is_future else health.counted("time_jumps-back"))
+    told = {item.key: item.value for item in health.status().values}
+    assert f"{wrong_ns * 1e-9:.3f} s" in told["degraded/frame_stamps" if is_future else "degraded/frame_time"]
+
+
+def test_a_stamp_that_is_none_is_refused_by_name(make_world):
+    world = make_world()
+    msg = PoseStamped()
+    msg.pose.orientation.w, msg.header.stamp.sec = 1.0, -5
+    world.poses.publish(msg)
+    world.until(lambda: world.dropped("impossible-stamp") == 1)
+
+
 def test_bad_poses_and_actions_are_named_and_survived(make_world):
     world = make_world()
     world.send_pose(START_NS, x=math.nan)

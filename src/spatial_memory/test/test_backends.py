@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -129,6 +130,26 @@ def test_deleting(memory, twin, what):
     assert memory.delete(what) == twin.delete(what) > 0
     assert memory.stats().memory_count == twin.stats().memory_count
     assert_agree(memory, twin, [world.query() for _ in range(10)])
+
+
+@pytest.mark.parametrize("last", ["future", "past"])
+def test_a_record_of_the_future_makes_no_other_old(memory, twin, last):
+    world, now = World(seed=71), time.time_ns()
+    ages_s = [400.0, 30.0, 2.0, -86_400 * 365 * 11.0]
+    plain = {"feature_F": np.empty(0, np.int8), "feature_id": "", "successors": ()}
+    records = [
+        world.record(stamp_ns=now - round(age_s * 1e9), x=float(at), y=0.0, **plain) for at, age_s in enumerate(ages_s)
+    ]
+    order = records if last == "future" else records[::-1]
+    for record in order:
+        memory.insert([record])
+        twin.insert([record])
+        memory.flush()
+    for seconds, ages_left in ((10.0, [400.0, 30.0]), (100.0, [400.0])):
+        query = Query(place=Place(0.0, 0.0), radius_m=50.0, k=9, exclude_recent_s=seconds)
+        expected = {record.stamp_ns for record, age_s in zip(records, ages_s) if age_s in ages_left}
+        for each in (memory, twin):
+            assert {record.stamp_ns for record in each.query_batch([query])[0].records} == expected
 
 
 def test_deleting_without_a_criterion_deletes_nothing(memory, twin):

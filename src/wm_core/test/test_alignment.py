@@ -82,6 +82,25 @@ def test_late_poses_find_their_place_and_loops_restart():
     assert len(track) == 1
 
 
+@pytest.mark.parametrize("wrong_s", [2_140_000_000, 0])
+@pytest.mark.parametrize("every", [2, 5])
+def test_poses_and_actions_of_another_age_leave_the_others_as_they_are(wrong_s, every):
+    """Of a robot at 1 m/s each second or fifth message is stamped 1970 or 2037: all others count as without it."""
+    track, actions, alone = PoseTrack(), ActionTrack(1), PoseTrack()
+    for row in range(100):
+        told_s = 1_800_000_000 + row / 20
+        if row and row % every == 0:
+            assert not track.insert(ns(wrong_s) + row, np.full(3, 1e3), IDENTITY)
+            assert not actions.insert(ns(wrong_s) + row, np.full(1, 1e3))
+        for each in (track, alone):
+            assert each.insert(ns(told_s), np.array([row / 20, 0.0, 0.0]), IDENTITY)
+        assert actions.insert(ns(told_s), np.full(1, row))
+        asked = ns(told_s + 0.02)
+        assert track.at(asked).status == alone.at(asked).status
+        np.testing.assert_array_equal(track.at(asked).position, alone.at(asked).position)
+        assert actions.at(asked).values == [row]
+
+
 @pytest.mark.parametrize(
     ("position", "quaternion"),
     [

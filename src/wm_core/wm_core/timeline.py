@@ -6,6 +6,7 @@ Times are integer nanoseconds of the data's own clock. Nothing here reads a cloc
 from __future__ import annotations
 
 import enum
+import math
 
 from wm_core.errors import AlignmentError
 
@@ -72,6 +73,7 @@ class Passage(enum.Enum):
     JUMPS_BACK = "jumps-back"
     JUMPS_AHEAD = "jumps-ahead"
     AHEAD = "ahead"
+    BEHIND = "behind"
 
 
 class Timeline:
@@ -87,9 +89,14 @@ class Timeline:
         ahead_s: Furthest that stamps may run ahead of the time that passed between frames [s].
         back_s: How far back is a jump; less is a frame out of order [s].
         tells_loops: Whether smaller steps back may be jumps; not for streams whose messages overtake each other.
+        doubts_back_s: Jumps back by more than this are held for an error (``BEHIND``), too, until the next one agrees:
+            no recording that loops is so long [s].
     """
 
-    def __init__(self, ahead_s: float = 5.0, back_s: float = 1.0, tells_loops: bool = True) -> None:
+    def __init__(
+        self, ahead_s: float = 5.0, back_s: float = 1.0, tells_loops: bool = True, doubts_back_s: float = math.inf
+    ) -> None:
+        self._doubts_back_ns = doubts_back_s * NS_PER_S
         self._ahead_ns, self._back_ns = int(ahead_s * NS_PER_S), int(back_s * NS_PER_S)
         self._tells_loops = tells_loops
         self._last: tuple[int, int] | None = None
@@ -100,7 +107,7 @@ class Timeline:
     def check(self, stamp_ns: int, steady_ns: int) -> Passage:
         """Returns what the stamp of a frame received at ``steady_ns`` (a steady clock) does."""
         passage = self._judge(stamp_ns, steady_ns)
-        if passage is Passage.AHEAD:
+        if passage in (Passage.AHEAD, Passage.BEHIND):
             self._doubted = (stamp_ns, steady_ns)
         elif passage is Passage.OUT_OF_ORDER:
             self._late = (stamp_ns, steady_ns)
@@ -119,17 +126,20 @@ class Timeline:
         if self._last is None:
             return Passage.FOLLOWS
         if stamp_ns < self._last[0] - self._back_ns:
-            return Passage.JUMPS_BACK
+            is_believed = self._last[0] - stamp_ns <= self._doubts_back_ns or self._agrees(stamp_ns, steady_ns)
+            return Passage.JUMPS_BACK if is_believed else Passage.BEHIND
         if stamp_ns <= self._last[0]:
             if self._tells_loops and stamp_ns < self._last[0] and self._loops(self._last, stamp_ns, steady_ns):
                 return Passage.JUMPS_BACK
             return Passage.REPEATED if stamp_ns == self._last[0] else Passage.OUT_OF_ORDER
         if not self._is_ahead(self._last, stamp_ns, steady_ns):
             return Passage.FOLLOWS
+        return Passage.JUMPS_AHEAD if self._agrees(stamp_ns, steady_ns) else Passage.AHEAD
+
+    def _agrees(self, stamp_ns: int, steady_ns: int) -> bool:
+        """Return whether a stamp goes on from the one that was held for an error."""
         doubted = self._doubted
-        if doubted and stamp_ns >= doubted[0] and not self._is_ahead(doubted, stamp_ns, steady_ns):
-            return Passage.JUMPS_AHEAD
-        return Passage.AHEAD
+        return doubted is not None and stamp_ns >= doubted[0] and not self._is_ahead(doubted, stamp_ns, steady_ns)
 
     def _loops(self, last: tuple[int, int], stamp_ns: int, steady_ns: int) -> bool:
         """Returns whether a small step back is a new timeline."""

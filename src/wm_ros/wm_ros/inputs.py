@@ -24,6 +24,7 @@ from wm_core.sources import (
 from wm_ros import qos
 from wm_ros.errors import ConfigurationError, MessageError
 from wm_ros.health import Health
+from wm_ros.messages import believable_stamp_ns
 from wm_ros.one_stream import OneStream
 from wm_ros.saying import clipped
 from wm_ros.silence import why_silent
@@ -288,6 +289,7 @@ class PoseInput(TypedInput):
                     self._take(sample)
             return
         try:
+            believable_stamp_ns(msg.header.stamp)
             sample = pose_sample_from_msg(msg)
         except MessageError as error:
             self._refused(error.detail)

@@ -17,6 +17,7 @@ from spatial_memory.index.eviction import Forgetting
 from spatial_memory.store.bases import WRITTEN_IN, basis_word, projected
 from spatial_memory.store.extras import extras_of, extras_of_successor
 from spatial_memory.store.schema import pack_successor
+from wm_core.memory.present import newest_ns
 from wm_core.memory.record import MemoryRecord, Successor, check_successor, check_surprise
 
 
@@ -84,9 +85,9 @@ class Inserting(MemoryState):
         self._index.add(rows)
         self._store.put(rows)
         self._store.put_meta(next_id=self._catalogue.next_id)
-        newest = int(rows.stamp_N.max())
-        self._newest_ns = newest if len(self._index) == len(rows) else max(self._newest_ns, newest)
-        self._put_newest_ns = max(self._put_newest_ns, newest)
+        before = [] if len(self._index) == len(rows) else [self._newest_ns]
+        self._newest_ns = newest_ns(np.array([*before, newest_ns(rows.stamp_N)], np.int64))
+        self._put_newest_ns = max(self._put_newest_ns, int(rows.stamp_N.max()))
         for cell in set(rows.cell_N.tolist()):
             self._forgetting.touch(cell)
 

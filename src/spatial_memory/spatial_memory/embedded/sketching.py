@@ -9,6 +9,7 @@ import numpy as np
 
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.index.cell_index import CellIndex
+from wm_core.memory.present import newest_ns
 from wm_core.memory.sketch import Sketch, Traces
 
 
@@ -26,7 +27,7 @@ def sketched(index: CellIndex, catalogue: Catalogue, most: int, last: int) -> Sk
     return Sketch(
         catalogue.frame_id,
         len(index),
-        int(directory.newest_L[lists_L].max()),
+        newest_ns(directory.newest_L[lists_L]),
         directory.cell_L[lists_L],
         directory.size_L[lists_L],
         directory.newest_L[lists_L],

@@ -87,14 +87,15 @@ class MemoryState:
             return
         assert self._index is not None
         assert self._forgetting is not None
+        is_newest_gone = False
         for record_id in ids:
             slot = self._index.slot_of(record_id)
-            newest = int(self._index.columns.flat("stamp")[slot]) >= self._newest_ns
+            is_newest_gone |= int(self._index.columns.flat("stamp")[slot]) >= self._newest_ns
             cell = self._index.cell_at(slot)
             self._index.remove(record_id)
             self._forgetting.touch(cell)
-            if newest:
-                self._newest_ns = self._index.newest_ns()
+        if is_newest_gone:
+            self._newest_ns = self._index.newest_ns()
         self._store.drop(ids)
         self._journal.changed(ids)
 

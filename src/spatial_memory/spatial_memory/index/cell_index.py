@@ -16,6 +16,7 @@ from spatial_memory.index.idmap import IdMap
 from spatial_memory.index.successors import hold, hold_all, hold_more
 from wm_core.memory.filters import Candidates, Limits, passing
 from wm_core.memory.frames import LevelGrid
+from wm_core.memory.present import newest_ns
 from wm_core.memory.query import Query
 from wm_core.memory.ranking import Shortlist
 
@@ -166,9 +167,12 @@ class CellIndex:
         return int(self.directory.cell_L[self.columns.page_list[slot // PAGE]])
 
     def newest_ns(self) -> int:
-        """Return the newest stamp held [ns]; 0 where nothing is."""
-        lists_L = self.directory.occupied()
-        return int(self.directory.newest_L[lists_L].max()) if len(lists_L) else 0
+        """Return the newest stamp held that is believed [ns]; 0 where nothing is."""
+        of_cells_L = self.directory.newest_L[self.directory.occupied()]
+        newest = newest_ns(of_cells_L)
+        # A cell tells its newest alone: where that is not believed, each record is asked.
+        is_newest = not len(of_cells_L) or newest == int(of_cells_L.max())
+        return newest if is_newest else newest_ns(self.columns.flat("stamp")[self.slots()])
 
     def slots(self) -> np.ndarray:
         """Return the slots of all records."""

@@ -19,7 +19,7 @@ from spatial_memory.qdrant import points
 from spatial_memory.qdrant.server import QdrantServer
 from wm_core.memory.errors import BackendAwayError
 from wm_core.memory.filters import Candidates, Limits, passing
-from wm_core.memory.present import present_ns
+from wm_core.memory.present import newest_ns, present_ns
 from wm_core.memory.query import Matches, Query, no_matches
 from wm_core.memory.ranking import Shortlist, Shortlisted, rank
 from wm_core.memory.record import MemoryRecord
@@ -120,5 +120,6 @@ class Held:
         return present_ns(np.array([record.stamp_ns for record in held], np.int64), clock_ns)
 
     def newest_ns(self) -> int:
-        """Return the newest stamp held [ns]; 0 where nothing is."""
-        return max((record.stamp_ns for record in self.scroll(None, vectors=False, keys=points.COMPARED)), default=0)
+        """Return the newest stamp held that is believed [ns]; 0 where nothing is."""
+        held = self.scroll(None, vectors=False, keys=points.COMPARED)
+        return newest_ns(np.array([record.stamp_ns for record in held], np.int64))

@@ -71,6 +71,7 @@ class _Pose(NamedTuple):
     errors: tuple[float, float]
 
 
+_DAY_S = 86_400.0
 ValueT = TypeVar("ValueT")
 
 
@@ -78,7 +79,7 @@ class _Track(Generic[ValueT]):
     """The last values by their stamps, ascending.
 
     They come in the order of their arrival; a stamp that steps back by more than a second restarts the track (a bag
-    that loops, a clock that is set), and a single one far ahead is left out, until another agrees.
+    that loops, a clock that is set). A single one far ahead or more than a day back is left out, until another agrees.
 
     Args:
         keep_s: How far back they are kept [s].
@@ -86,7 +87,7 @@ class _Track(Generic[ValueT]):
 
     def __init__(self, keep_s: float) -> None:
         self._keep_ns = int(keep_s * NS_PER_S)
-        self._timeline = Timeline(ahead_s=keep_s, tells_loops=False)
+        self._timeline = Timeline(ahead_s=keep_s, tells_loops=False, doubts_back_s=_DAY_S)
         self._stamps: list[int] = []
         self._values: list[ValueT] = []
 
@@ -112,7 +113,7 @@ class _Track(Generic[ValueT]):
             replaces: Whether it takes the place of one of the same time; else it comes after that.
         """
         passage = self._timeline.check(stamp_ns, 0)
-        if passage is Passage.AHEAD:
+        if passage in (Passage.AHEAD, Passage.BEHIND):
             return False
         if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
             self._stamps, self._values = [], []
@@ -167,7 +168,7 @@ class PoseTrack(_Track[_Pose]):
             errors: Standard errors of x and y [m] and of the yaw [rad]; NaN where not told.
 
         Returns:
-            Whether it was taken; one stamped far ahead of those before is not, until another agrees.
+            Whether it was taken; one stamped far off those before is not, until another agrees.
 
         Raises:
             AlignmentError: Values are not finite, or the quaternion's length is not 1 within 1 %.
@@ -239,7 +240,7 @@ class ActionTrack(_Track[np.ndarray]):
         self._max_age_ns, self._tolerance_ns = int(max_age_s * NS_PER_S), int(tolerance_s * NS_PER_S)
 
     def insert(self, stamp_ns: int, values: np.ndarray) -> bool:
-        """Adds an action [A]; returns whether it was taken: one far ahead of those before is not, until another agrees.
+        """Adds an action [A]; returns whether it was taken: one far off those before is not, until another agrees.
 
         Raises:
             AlignmentError: Wrong length, or values not finite.

@@ -20,6 +20,7 @@ from wm_core.memory.errors import QueryError
 from wm_core.memory.filters import Candidates, Limits, is_filtered, passing
 from wm_core.memory.frames import Metric, Planar
 from wm_core.memory.kernels import Table, address, ask_of, load
+from wm_core.memory.present import newest_ns
 from wm_core.memory.query import Place, Query
 from wm_core.memory.ranking import Shortlist, rank
 from wm_core.memory.rows import Rows
@@ -92,7 +93,7 @@ class ArraySearch:
         self._grid = _Squares(rows.x_N, rows.y_N, cell_m) if self._is_planar else None
         self._order_N = np.arange(len(rows)) if self._grid is None else self._grid.order_N
         self._rows = _contiguous(rows.take(self._order_N))
-        self._newest_ns = int(rows.stamp_N.max(initial=0))
+        self._newest_ns = newest_ns(rows.stamp_N)
         self._library = load() if compiled and self._is_planar else None
         self._table = _table_of(self._rows, self._grid) if self._grid is not None else None
 

@@ -12,6 +12,25 @@ _AHEAD_NS = 60_000_000_000
 _APART_NS = 86_400_000_000_000
 
 
+def newest_ns(stamp_N: np.ndarray, clock_ns: int | None = None) -> int:
+    """Return the newest stamp [ns], leaving out those more than a minute ahead of the clock where others are not.
+
+    What "recent" is counts from it: 0 where there is none.
+
+    Args:
+        stamp_N: Of records [ns].
+        clock_ns: As for ``present_ns``.
+    """
+    if not len(stamp_N):
+        return 0
+    newest = int(stamp_N.max())
+    latest = (time.time_ns() if clock_ns is None else clock_ns) + _AHEAD_NS
+    if newest <= latest:
+        return newest
+    believed_N = stamp_N[stamp_N <= latest]
+    return int(believed_N.max()) if len(believed_N) else newest
+
+
 def present_ns(stamp_N: np.ndarray, clock_ns: int | None = None) -> int:
     """Return the newest stamp that can be believed [ns]; 0 where there is none.
 

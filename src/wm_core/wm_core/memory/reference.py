@@ -22,7 +22,7 @@ from wm_core.memory.errors import (
 )
 from wm_core.memory.filters import Candidates, Limits, passing
 from wm_core.memory.frames import Grid
-from wm_core.memory.present import present_ns
+from wm_core.memory.present import newest_ns, present_ns
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query
 from wm_core.memory.record import (
@@ -187,7 +187,7 @@ class ReferenceMemory:
             except RecordError as error:
                 raise QueryError(str(error)) from error
         held = list(self._records.values())
-        newest = max((record.stamp_ns for record in held), default=0)
+        newest = newest_ns(np.array([record.stamp_ns for record in held], np.int64))
         names = {record.session: at for at, record in enumerate(held)}
         cell_C = None
         if query.place is not None and query.ring_count > 0:

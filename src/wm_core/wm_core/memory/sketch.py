@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from wm_core.memory.present import newest_ns
 from wm_core.memory.record import MemoryRecord
 
 
@@ -84,7 +85,7 @@ def sketch_of(records: Sequence[MemoryRecord], frame_id: str, most: int, last: i
     return Sketch(
         frame_id,
         len(records),
-        max((record.stamp_ns for record in records), default=0),
+        newest_ns(np.array(list(newest.values()), np.int64)),
         np.array(cells, np.uint64),
         np.array([counts[cell] for cell in cells], np.int64),
         np.array([newest[cell] for cell in cells], np.int64),
