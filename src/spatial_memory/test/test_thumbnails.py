@@ -180,3 +180,15 @@ def test_a_file_that_is_none_is_refused(tmp_path):
     (tmp_path / "text").write_text("something else" * 100)
     with pytest.raises(CorruptStoreError):
         read_thumbnail(tmp_path / "text", 1)
+
+
+def test_what_is_damaged_is_told_and_the_others_come(memory, path):
+    assert memory.stats().degraded == ()
+    with closing(sqlite3.connect(path)) as connection:
+        for record_id, body in ((3, b"short"), (4, None), (5, pack_thumbnail(6, picture(6)))):
+            connection.execute(
+                "UPDATE thumbnail SET body = coalesce(?, zeroblob(9)) WHERE record = ?", (body, record_id)
+            )
+        connection.commit()
+    assert memory.thumbnails.get(range(1, 13)) == {at: picture(at) for at in range(1, 13) if at not in (3, 4, 5)}
+    assert any("3 pictures damaged" in text for text in memory.stats().degraded)

@@ -10,7 +10,7 @@ from wm_api.sources import open_world
 from wm_api.testing import START_NS, TOKEN, Z_DIM, line_record, observe, running
 from wm_api.world import World
 from wm_core.errors import CoreError
-from wm_core.memory.errors import StoreError
+from wm_core.memory.errors import BackendAwayError, CorruptStoreError, StoreError
 from wm_core.memory.query import Place, Query
 
 AUTHORISED = {"authorization": f"Bearer {TOKEN}"}
@@ -156,3 +156,25 @@ def _fill(file, encoder_id: str) -> None:
     filled = open_cell_memory(str(file), make_grid("local", 0.0, 0.0, 2.0, -1), 1000, 1.0, 0.01)
     filled.insert([line_record(at, encoder_id) for at in range(1, 4)])
     filled.close()
+
+
+@pytest.mark.slow
+def test_a_memory_that_is_damaged_or_away_is_named_and_no_fault(models, monkeypatch):
+    kept = FileMemory()
+    kept.insert([line_record(at, models.manifest.encoder_id) for at in range(1, 4)])
+    with running(World(models, kept)) as service:
+        for error, status in (
+            (CorruptStoreError("memory.sqlite3 is damaged: 'wm memory mend' reads what is left", "malformed"), 410),
+            (BackendAwayError("nobody serves spatial_memory/recall"), 503),
+            (StoreError("disk I/O error"), 409),
+        ):
+
+            def fail(*_: object, error: Exception = error) -> None:
+                raise error
+
+            for name in ("pictures", "get", "query_batch"):
+                monkeypatch.setattr(kept, name, fail)
+            asked = {"pose": {"x": 0, "y": 0}, "k": 1}
+            answers = [service.http.get("/frames/remembered/2.jpg"), service.http.post("/memory/query", json=asked)]
+            assert [each.status_code for each in answers] == [status] * 2
+            assert all(str(error) in each.json()["detail"] for each in answers)

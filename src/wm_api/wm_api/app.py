@@ -13,7 +13,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 
 from wm_api import pages
-from wm_api.errors import ApiError
+from wm_api.errors import ApiError, refusal_of_memory
 from wm_api.metrics import Counted
 from wm_api.routes import goals, inference, live, login, memory, models
 from wm_api.schemas import EncodeRequest
@@ -22,6 +22,7 @@ from wm_api.service import Service
 from wm_api.settings import ApiSettings
 from wm_api.validation import invalid_of, known_query
 from wm_api.world import World
+from wm_core.memory.errors import SpatialMemoryError
 
 _TEXT = "Latents, forecasts and memories of a robot's world model. Every refusal names the field that is at fault."
 # The framework would send its own measurements wherever the environment says.
@@ -63,6 +64,7 @@ def create_app(world: World, settings: ApiSettings, page_folders: Sequence[Path]
         app.include_router(router)
     app.openapi = _openapi(app)  # type: ignore[method-assign]
     app.add_exception_handler(ApiError, _refused)
+    app.add_exception_handler(SpatialMemoryError, _of_memory)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _failed)
     # The last one added is the first one asked.
@@ -91,6 +93,10 @@ def _openapi(app: FastAPI) -> Callable[[], dict[str, Any]]:
 def _refused(_: Request, error: Any) -> Response:
     status, headers, body = refusal(error)
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})
+
+
+def _of_memory(request: Request, error: Any) -> Response:
+    return _refused(request, refusal_of_memory(error))
 
 
 def _invalid(request: Request, error: Any) -> Response:

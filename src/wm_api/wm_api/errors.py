@@ -10,6 +10,13 @@
 from __future__ import annotations
 
 from wm_core.errors import CoreError
+from wm_core.memory.errors import (
+    BackendAwayError,
+    CorruptStoreError,
+    QueryError,
+    RecordError,
+    SpatialMemoryError,
+)
 
 
 class SettingsError(CoreError):
@@ -53,3 +60,19 @@ class UnavailableError(ApiError):
 
     def __init__(self, detail: str, retry_after_s: int = 1) -> None:
         super().__init__(503, detail, retry_after_s=retry_after_s)
+
+
+def refusal_of_memory(error: SpatialMemoryError, field: str = "memory") -> ApiError:
+    """Return what a request is told where the memory refuses, is away (503) or is damaged (410).
+
+    Args:
+        error: The memory's.
+        field: What of the request is at fault.
+    """
+    if isinstance(error, BackendAwayError):
+        return UnavailableError(str(error))
+    if isinstance(error, QueryError):
+        return InvalidError(field, str(error))
+    if isinstance(error, RecordError):
+        return ApiError(409 if error.reason.startswith("other-") else 422, str(error), field)
+    return ApiError(410 if isinstance(error, CorruptStoreError) else 409, str(error), field)

@@ -147,6 +147,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         403: "Not allowed here.",
         404: "Not there.",
         409: "Nothing is live, or it does not fit what is held.",
+        410: "It was there, and what is left of it is damaged.",
         413: "The body is too large.",
         415: "The body is of a type that is not taken.",
         422: "A field is wrong; it is named.",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
@@ -12,7 +12,7 @@ from sensor_msgs.msg import CompressedImage
 from spatial_memory.album.frames import FrameRing
 from spatial_memory.messages import record_to_msg
 from wm_core.errors import FrameError
-from wm_core.memory.errors import QueryError
+from wm_core.memory.errors import QueryError, SpatialMemoryError
 from wm_interfaces.srv import RecallMemory
 from wm_ros import CameraSubscription, FrameMsg, Health, ManagedNode, MessageError, picture_from_msg, stamp_ns
 
@@ -34,10 +34,12 @@ class Album:
     def __init__(self, health: Health, memory: Any, most: int) -> None:
         self._health, self._memory, self._most = health, memory, most
         self._ring, self._lock, self._waiting = FrameRing(), Lock(), 0
+        self._node: ManagedNode[Any] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="memory-album")
 
     def listen(self, node: ManagedNode[Any], transport: str) -> None:
         """Open the camera's topic."""
+        self._node = node
         self._camera = CameraSubscription(node, "camera/image_raw", self._on_frame, transport, health=self._health)
 
     def _on_frame(self, msg: FrameMsg) -> None:
@@ -47,19 +49,35 @@ class Album:
         if is_busy:
             self._health.skip("thumbnail-late")
         else:
-            self._thread.submit(self._take, msg)
+            self._later(self._take, msg)
 
     def _take(self, msg: FrameMsg) -> None:
         with self._lock:
             self._waiting -= 1
         try:
             self._keep(self._ring.frame(stamp_ns(msg.header.stamp), picture_from_msg(msg)))
-        except (MessageError, FrameError) as error:
+        except (MessageError, FrameError, SpatialMemoryError) as error:
             self._health.drop("thumbnail", str(error))
 
     def remember(self, record_id: int, at_ns: int) -> None:
         """Keep a picture of a record that was stored, of the frame of its stamp; returns at once."""
-        self._thread.submit(lambda: self._keep(self._ring.record(record_id, at_ns)))
+        self._later(self._take_record, record_id, at_ns)
+
+    def _later(self, work: Callable[..., None], *arguments: Any) -> None:
+        def tell(done: Future[None]) -> None:
+            error, node = done.exception(), self._node
+            if error is None or node is None or node.executor is None:
+                return
+            # A node takes note of its faults on its executor alone.
+            node.executor.create_task(node.fault, error)
+
+        self._thread.submit(work, *arguments).add_done_callback(tell)
+
+    def _take_record(self, record_id: int, at_ns: int) -> None:
+        try:
+            self._keep(self._ring.record(record_id, at_ns))
+        except (FrameError, SpatialMemoryError) as error:
+            self._health.drop("thumbnail", str(error))
 
     def _keep(self, pictures: dict[int, bytes]) -> None:
         if not pictures:

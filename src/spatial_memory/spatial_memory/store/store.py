@@ -373,7 +373,7 @@ class Store:
     @property
     def damage(self) -> str | None:
         """What was found damaged, or written by another program, since the file was opened, or None."""
-        found = (self._successors.damage, self._extras.damage, self._file.foreign.complaint)
+        found = (self._successors.damage, self._extras.damage, self.thumbnails.damage, self._file.foreign.complaint)
         return "; ".join(filter(None, found)) or None
 
     @property

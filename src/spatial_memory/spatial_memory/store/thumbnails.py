@@ -7,6 +7,7 @@ oldest go first.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,9 @@ from spatial_memory.store import files
 from spatial_memory.store.recent import Read
 from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreError
+from wm_core.words import counted
 
+_LOG = logging.getLogger(__name__)
 # Only of a record that is still there, and after it: what is written keeps its order.
 PUT_THUMBNAIL = """INSERT INTO thumbnail SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM record WHERE id = ?1)
                    ON CONFLICT (record) DO UPDATE SET body = excluded.body"""
@@ -68,6 +71,7 @@ class Thumbnails:
 
     def __init__(self, read: Read, put: Callable[[Statements, int], None]) -> None:
         self._read, self._put = read, put
+        self._damaged: set[int] = set()
         self.look()
 
     def look(self) -> None:
@@ -100,14 +104,24 @@ class Thumbnails:
         self._put([(PUT_THUMBNAIL, packed), *prune], len(packed))
 
     def get(self, ids: Sequence[int]) -> dict[int, bytes]:
-        """Return the pictures of records, of those that have one; a damaged one counts as none."""
+        """Return the pictures of records, of those that have a whole one; ``damage`` tells of others."""
         found: dict[int, bytes] = {}
         for at in range(0, len(ids) if self.is_used else 0, _MOST_KEYS):
             some = list(ids[at : at + _MOST_KEYS])
             rows = self._read(f"{GET_THUMBNAILS} WHERE record IN ({','.join('?' * len(some))})", some)
-            whole = ((record_id, unpack_thumbnail(record_id, body)) for record_id, body in rows)
-            found |= {record_id: jpeg for record_id, jpeg in whole if jpeg is not None}
+            for record_id, body in rows:
+                jpeg = unpack_thumbnail(record_id, body)
+                if jpeg is not None:
+                    found[record_id] = jpeg
+                elif record_id not in self._damaged:
+                    self._damaged.add(record_id)
+                    _LOG.error("the picture of record %d is damaged", record_id)
         return found
+
+    @property
+    def damage(self) -> str:
+        """What was found damaged since the file was opened; empty: nothing."""
+        return f"{counted(len(self._damaged), 'picture')} damaged" if self._damaged else ""
 
 
 def read_thumbnail(path: Path, record_id: int) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from wm_api.errors import ApiError, InvalidError, NotThereError, UnavailableError
+from wm_api.errors import ApiError, InvalidError, NotThereError, refusal_of_memory
 from wm_api.memories import ServedMemory
 from wm_api.memory_schemas import (
     BatchAnswer,
@@ -32,7 +32,7 @@ from wm_api.models import vector
 from wm_api.schemas import REFUSALS
 from wm_api.service import Json, Served, Service, may_write
 from wm_core.memory import query as queries
-from wm_core.memory.errors import BackendAwayError, QueryError, RecordError, SpatialMemoryError
+from wm_core.memory.errors import SpatialMemoryError
 from wm_core.memory.protocol import Forget, Rigid
 from wm_core.memory.query import MAX_K, Box, Matches
 from wm_core.memory.record import MAX_ID
@@ -47,14 +47,8 @@ async def _asked(served: Service, work: Callable[[ServedMemory], T], field: str)
     memory = served.world.served_memory()
     try:
         return await served.files.run(work, memory)
-    except BackendAwayError as error:
-        raise UnavailableError(str(error)) from error
-    except QueryError as error:
-        raise InvalidError(field, str(error)) from error
-    except RecordError as error:
-        raise ApiError(409 if error.reason.startswith("other-") else 422, str(error), field) from error
     except SpatialMemoryError as error:
-        raise ApiError(409, str(error), field) from error
+        raise refusal_of_memory(error, field) from error
 
 
 def _query_of(served: Service, asked: QueryRequest) -> queries.Query:
