@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -214,21 +215,34 @@ def test_what_was_only_about_to_change_is_not_taken_back(tmp_path, kind):
         assert opened.held() == held
 
 
-def test_what_the_disk_does_not_take_yet_can_be_taken_back_all_the_same(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["transform", "delete", "clear"])
+def test_what_the_disk_does_not_take_changes_nothing_and_leaves_the_last_change_to_take_back(
+    tmp_path, monkeypatch, kind
+):
+    change = {"transform": lambda: opened.changes.transform(MOVE, ""), "clear": lambda: opened.changes.clear(),
+              "delete": lambda: opened.changes.delete(Forget(ids=(3, 4)))}[kind]  # fmt: skip
     with closing(Opened(tmp_path)) as opened:
         opened.changes.insert([record(number) for number in range(10)])
-        held, flush = opened.held(), opened.memory.flush
+        whole = opened.held()
+        opened.changes.delete(Forget(ids=(1,)))
+        held = opened.held()
+        writer = opened.memory._store._writer
+        commit = writer._commit
 
-        def refused(_timeout_s: float = 30.0) -> None:
-            raise StoreError("not durable: the disk is full")
+        def refused(_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
 
-        monkeypatch.setattr(opened.memory, "flush", refused)
+        monkeypatch.setattr(writer, "_commit", refused)
         with pytest.raises(StoreError, match="full"):
-            opened.changes.transform(MOVE, "")
-        monkeypatch.setattr(opened.memory, "flush", flush)
-        assert opened.held() != held
+            change()
+        assert opened.held() == held
+        monkeypatch.setattr(writer, "_commit", commit)
+        opened.changes.insert([record(77)])
+        assert opened.held().items() > held.items()
         opened.changes.undo()
-        assert_alike(opened.held(), held)
+        assert opened.held().items() > whole.items()
+        opened.again()
+        assert opened.held().items() > whole.items()
 
 
 CHILD = """

@@ -146,7 +146,12 @@ class Changes:
         self._check(self._allowed.destructive, "delete", "allow_destructive")
         what.check(self._memory.stats().frame_id)
         ids = self._memory.matching_ids(what) if hasattr(self._memory, "matching_ids") else None
-        return int(self._undo.kept("delete", lambda: self._durably(self._memory.delete(what)), ids=ids))
+        return int(self._undo.kept("delete", lambda: self._delete(what), ids=ids))
+
+    def _delete(self, what: Forget) -> int:
+        if hasattr(self._memory, "delete_now"):
+            return int(self._memory.delete_now(what))
+        return self._durably(self._memory.delete(what))
 
     def clear(self) -> None:
         """Forget everything.

@@ -25,6 +25,22 @@ class Deleting(MemoryState):
         # A part at a time, so that queries get their turn in between.
         return sum(self._remove_held(ids[start : start + _CHUNK]) for start in range(0, len(ids), _CHUNK))
 
+    def delete_now(self, what: Forget) -> int:
+        """Forget what matches, all of it and for good before returning, or nothing, and return how many that were.
+
+        Raises:
+            ForgetError: Criteria that make no sense.
+            StoreError: The disk does not take it; then nothing changed.
+        """
+        with self._gate:
+            ids = self.matching_ids(what)
+            if ids:
+                self._store.drop_now(ids)
+            for start in range(0, len(ids), _CHUNK):
+                with self._lock:
+                    self._take_out(ids[start : start + _CHUNK])
+        return len(ids)
+
     def matching_ids(self, what: Forget) -> list[int]:
         """Return the ids of what ``delete`` would forget.
 
@@ -46,12 +62,17 @@ class Deleting(MemoryState):
             return len(held)
 
     def clear(self) -> None:
-        """Forget everything, the encoder included; ids are not used again."""
-        with self._restoring, self._lock:
+        """Forget everything, the encoder included, for good before returning; ids are not used again.
+
+        Raises:
+            StoreError: The disk does not take it; then nothing changed.
+        """
+        with self._restoring, self._gate:
             next_id = self._catalogue.next_id
-            self._catalogue = Catalogue(next_id=next_id)
-            self._search = self._forgetting = None
-            self._journal.replaced("cleared")
-            self._newest_ns = self._put_newest_ns = 0
             self._store.clear(next_id=next_id)
-            self._store.read_in(None)
+            with self._lock:
+                self._catalogue = Catalogue(next_id=next_id)
+                self._search = self._forgetting = None
+                self._journal.replaced("cleared")
+                self._newest_ns = self._put_newest_ns = 0
+                self._store.read_in(None)

@@ -30,12 +30,12 @@ class Moving(MemoryState):
     """Moves records, all or none."""
 
     def transform(self, rigid: Rigid, session: str = "") -> int:
-        """Move the records of a session, or all, and return how many; durable when it returns.
+        """Move the records of a session, or all, and return how many; for good when it returns.
 
         Raises:
             PlaceError: One of them would lie nowhere; then none moved.
             FrameMismatchError: Only some would move to another frame; then none moved.
-            StoreError: The disk does not take it at present; they moved in RAM and will on disk.
+            StoreError: The disk does not take it; then none moved.
         """
 
         def plan() -> Moved:
@@ -71,7 +71,7 @@ class Moving(MemoryState):
             return places if self._journal.revision == revision else None
 
     def put_places(self, places: Places, back: Rigid | None = None) -> int:
-        """Put records where they lay, and return how many those are; durable when it returns.
+        """Put records where they lay, and return how many those are; for good when it returns.
 
         Args:
             places: Where; of records that are not held any more nothing comes of it.
@@ -79,7 +79,7 @@ class Moving(MemoryState):
 
         Raises:
             PlaceError: One of those others would lie nowhere; then none moved.
-            StoreError: The disk does not take it at present; they moved in RAM and will on disk.
+            StoreError: The disk does not take it; then none moved.
         """
 
         def plan() -> Moved:
@@ -102,7 +102,7 @@ class Moving(MemoryState):
                 yield rows
 
     def _move(self, plan: Callable[[], Moved]) -> list[Rows]:
-        """Put records elsewhere, all or none, and return them; durable when it returns.
+        """Put records elsewhere, all or none, and return them; for good when it returns.
 
         Args:
             plan: Returns them as they shall be, their rotations, and the frame. Queries go on meanwhile; where the
@@ -111,9 +111,8 @@ class Moving(MemoryState):
         with self._restoring:
             moved = self._planned(plan)
             if moved is None:
-                with self._lock:
+                with self._gate:
                     moved = self._planned(plan)
-        self.flush(_WHOLE_S)
         return moved or []
 
     def _planned(self, plan: Callable[[], Moved]) -> list[Rows] | None:
@@ -124,14 +123,17 @@ class Moving(MemoryState):
         # Built beside the one that is searched: with all of a large memory that takes seconds.
         search = self._searched(moved) if moved and sum(map(len, moved)) == len(self) else None
         tuples = packed_rows(giving_way(moved))
-        with self._lock:
-            if self._journal.revision != revision:
-                return None
-            if self._index is not None:
-                self._put_moved(moved, search, frame_id)
-                if moved:
-                    self._store.replace(tuples, turned, frame_id=frame_id)
-            return moved
+        with self._gate:
+            with self._lock:
+                if self._journal.revision != revision:
+                    return None
+            # Queries go on; who changes records waits.
+            if self._index is not None and moved:
+                self._store.replace_now(tuples, turned, _WHOLE_S, frame_id=frame_id)
+            with self._lock:
+                if self._index is not None:
+                    self._put_moved(moved, search, frame_id)
+        return moved
 
     def _searched(self, parts: Sequence[Rows]) -> Search:
         search = self._new_search(self._catalogue)

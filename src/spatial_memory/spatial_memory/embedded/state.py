@@ -83,6 +83,13 @@ class MemoryState:
         return new_search(self._backend, catalogue, self._grid, room_of(catalogue, len(self), self._capacity))
 
     def _remove(self, ids: Sequence[int]) -> None:
+        """Forget records that are held, here at once and on disk when that takes it."""
+        self._take_out(ids)
+        if ids:
+            self._store.drop(ids)
+
+    def _take_out(self, ids: Sequence[int]) -> None:
+        """Forget records that are held, here alone."""
         if not ids:
             return
         assert self._index is not None
@@ -96,7 +103,6 @@ class MemoryState:
             self._forgetting.touch(cell)
         if is_newest_gone:
             self._newest_ns = self._index.newest_ns()
-        self._store.drop(ids)
         self._journal.changed(ids)
 
     def _evict(self) -> None:

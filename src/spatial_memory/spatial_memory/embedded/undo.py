@@ -95,11 +95,14 @@ class Undo:
             self._note(kind, move)
         except OSError as error:
             raise StoreError(f"what undo needs cannot be kept, so nothing changed: {error}") from error
+        except StoreError as error:
+            text = str(error).replace(f"{self._next}/", "")  # where files lie is nothing for peers
+            raise StoreError(f"what undo needs cannot be kept, so nothing changed: {text}") from error
         try:
             result = change()
         except StoreError:
-            # It is made in RAM and will be on disk once that takes it; but for a restore, which is all or nothing.
-            if kind == "restore":
+            # A server may have it all the same, or will once it is there; a file takes all or nothing.
+            if kind == "restore" or hasattr(self._memory, "delete_now"):
                 shutil.rmtree(self._next, ignore_errors=True)
             else:
                 self._promote()

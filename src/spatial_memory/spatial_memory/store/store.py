@@ -22,6 +22,7 @@ from spatial_memory.store.extras import (
     GET_EXTRAS,
     PUT_EXTRA,
     Extra,
+    pack_extra,
     unpack_own,
     with_successor_features,
 )
@@ -249,22 +250,54 @@ class Store:
             self._writer.put(self._extras.change(items, oldest_ns=oldest_ns))
 
     def drop(self, ids: Sequence[int]) -> None:
-        """Forget records and their successors."""
+        """Forget records and what belongs to them."""
+        self._forget(ids)
+        self._writer.put(self._dropped(ids))
+
+    def drop_now(self, ids: Sequence[int], timeout_s: float = 600.0) -> None:
+        """Forget records and what belongs to them, in one transaction and for good before returning, or none of them.
+
+        Raises:
+            StoreError: The disk does not take it; then nothing changed.
+        """
+        self._writer.run_now(self._dropped(ids), timeout_s)
+        self._forget(ids)
+
+    def _forget(self, ids: Sequence[int]) -> None:
         self._successors.forget(ids)
         self._extras.forget(ids)
+
+    def _dropped(self, ids: Sequence[int]) -> Change:
         keys = [(record_id,) for record_id in ids]
         statements = [(DROP_RECORD, keys), (DROP_SUCCESSORS, keys)]
         if self._extras.is_used:
             statements.append((DROP_EXTRAS, keys))
         if self.thumbnails.is_used:
             statements.append((DROP_THUMBNAIL, keys))
-        self._writer.put(Change(statements, None, 2 * len(ids)))
+        return Change(statements, None, 2 * len(ids))
 
     def replace(
         self, records: Sequence[tuple[object, ...]], extras: Sequence[tuple[int, Extra]] = (), **meta: object
     ) -> None:
         """Rewrite records, as ``packed_rows`` returns them, what only some have, and meta, in one transaction."""
         self._writer.put(self._extras.change(extras, [(PUT_RECORD, list(records)), _words(meta)]))
+
+    def replace_now(
+        self,
+        records: Sequence[tuple[object, ...]],
+        extras: Sequence[tuple[int, Extra]],
+        timeout_s: float = 600.0,
+        **meta: object,
+    ) -> None:
+        """As ``replace``, for good before returning, or not at all.
+
+        Raises:
+            StoreError: The disk does not take it; then nothing changed.
+        """
+        rows: list[tuple[object, ...]] = [(record_id, pack_extra(record_id, extra)) for record_id, extra in extras]
+        statements: list[Statement] = [(PUT_RECORD, list(records)), _words(meta), (PUT_EXTRA, rows)]
+        self._writer.run_now(Change(statements, row_count=len(records) + len(rows)), timeout_s)
+        self._extras.is_used = self._extras.is_used or bool(rows)
 
     def merge(
         self, packed: Packed, meta: Mapping[str, object], sessions: Mapping[str, int], timeout_s: float = 600.0
@@ -284,13 +317,17 @@ class Store:
         self._writer.run_now(Change(statements, row_count=len(packed.rows)), timeout_s)
         self._extras.is_used = self._extras.is_used or bool(packed.extras)
 
-    def clear(self, **meta: object) -> None:
-        """Forget everything but these meta about the memory."""
-        self._successors.forget_all()
-        self._extras.forget_all()
+    def clear(self, timeout_s: float = 600.0, **meta: object) -> None:
+        """Forget everything but these meta about the memory, for good before returning, or nothing.
+
+        Raises:
+            StoreError: The disk does not take it; then nothing changed.
+        """
         statements: list[Statement] = [(f"DELETE FROM {table}", [()]) for table in TABLES]
         statements.append(_words(meta))
-        self._writer.put(Change(statements))
+        self._writer.run_now(Change(statements), timeout_s)
+        self._successors.forget_all()
+        self._extras.forget_all()
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return once everything so far is durable.
