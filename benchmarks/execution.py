@@ -14,12 +14,14 @@ import numpy as np
 
 from benchmarks.execution_node import NodeRunner
 from benchmarks.execution_runner import PERIOD_S, CoreRunner, Fault, Runner
-from benchmarks.taught import NS, RATE_HZ, SMALLEST, Route, teach
+from benchmarks.taught import NS, RATE_HZ, Look, Route, blind, picture_size, teach
+from latent_publisher.encoder import Encoder
 from policy_runner.chunks import COMBINATIONS, Chunk, ChunkBuffer, Combining
 from policy_runner.execution import Execution, ExecutionSettings
 from policy_runner.params import PolicyRunnerParams
 from wm_core.limits import Limiter
 from wm_sim import DEFAULT_POSE_NOISE, EXACT, STILL, Simulation
+from world_model.runtime.artifacts import load_artifact
 
 LATENCY_S, JITTER = 0.3, 0.2
 # How much two chunks for the same time differ: standard deviation, of the range of an action.
@@ -27,7 +29,9 @@ DISAGREEMENT = 0.05
 # Long enough after an injected stop for the robot to be on its way again.
 AFTER_STOP_S = 2.0
 LIMITS = PolicyRunnerParams().limits
-RUNNERS = ("core", "core, not getting free", "node")
+# The seed of what is driven differs from that of the lap: poses would drift alike.
+ANOTHER_RUN = 1000
+RUNNERS = ("core", "core, not getting free", "core, poses as measured", "node")
 
 
 def late(how: str, seconds: float, seed: int) -> dict[str, float]:
@@ -89,15 +93,17 @@ class Rounds:
     faults: dict[str, int] = field(default_factory=dict)
 
 
-def drive(route: Route, runner: Runner, rounds: float, *, exact: bool, every_s: float, seed: int) -> Rounds:
+def drive(
+    route: Route, runner: Runner, rounds: float, *, exact: bool, every_s: float, seed: int, look: Look = blind
+) -> Rounds:
     """Return what rounds of a taught route were like, with something going wrong every so often."""
     run = Simulation(
-        seed, building_seed=route.seed, image_size=SMALLEST, changes=STILL, driven_by="actions",
+        seed, building_seed=route.seed, image_size=picture_size(look), changes=STILL, driven_by="actions",
         pose_noise=EXACT if exact else DEFAULT_POSE_NOISE,
     )  # fmt: skip
     rng, made, last, stopped_until_s = np.random.default_rng(seed), Rounds(), None, 0.0
     ahead = faults(rng, every_s)
-    fault, poses = next(ahead), list[tuple[float, int, np.ndarray]]()
+    fault, poses = next(ahead), list[tuple[float, int, np.ndarray, np.ndarray]]()
     limit = round(3.0 * rounds * route.length_m / PERIOD_S)
     for number in range(limit):
         now_s = number * PERIOD_S
@@ -107,12 +113,12 @@ def drive(route: Route, runner: Runner, rounds: float, *, exact: bool, every_s: 
         active = fault if now_s >= fault.begin_s else None
         if int(now_s * RATE_HZ + 1e-6) != int((now_s - PERIOD_S) * RATE_HZ + 1e-6) or not number:
             pose, arrival_s = run.measure_pose(now_s)
-            poses.append((arrival_s, round(now_s * NS), np.array(pose)))
+            poses.append((arrival_s, round(now_s * NS), np.array(pose), look(run.frame(now_s)[0])))
         is_stopped = active is not None and active.kind == "stopped"
         while poses and poses[0][0] <= now_s:
-            _, stamp_ns, pose_3 = poses.pop(0)
+            _, *seen = poses.pop(0)
             if not is_stopped:
-                runner.see(stamp_ns, pose_3)
+                runner.see(*seen)
         command_A = runner.command(round(now_s * NS), active)
         run.command(command_A, now_s)
         made.command.append(command_A)
@@ -159,23 +165,27 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     """Return all figures."""
     found: dict[str, Any] = {"late": {how: late(how, options.seconds, options.seed) for how in COMBINATIONS}}
     makers: dict[str, Callable[..., Runner]] = {
-        "core": CoreRunner, "core, not getting free": partial(CoreRunner, gets_free=False), "node": NodeRunner,
+        "core": CoreRunner, "core, not getting free": partial(CoreRunner, gets_free=False),
+        "core, poses as measured": partial(CoreRunner, drift_m=0.0), "node": NodeRunner,
     }  # fmt: skip
+    look: Look = Encoder(load_artifact(options.artifact)).encode if options.artifact else blind
     for name in options.runners:
         found[name] = []
         for seed in options.buildings:
-            route = teach(seed, **({"pose_noise": EXACT} if options.exact else {}))
+            route = teach(seed, look, **({"pose_noise": EXACT} if options.exact else {}))
             runner = makers[name](route, LATENCY_S, JITTER, options.seed)
             try:
                 made = drive(
-                    route, runner, options.rounds, exact=options.exact, every_s=options.every, seed=options.seed + seed
-                )
+                    route, runner, options.rounds, exact=options.exact, every_s=options.every,
+                    seed=ANOTHER_RUN + options.seed + seed, look=look,
+                )  # fmt: skip
                 found[name].append(summary(route, made, runner))
             finally:
                 runner.close()
     found["config"] = {
         "rate_hz": round(1.0 / PERIOD_S), "latency_s": LATENCY_S, "jitter": JITTER, "disagreement": DISAGREEMENT,
         "exact_poses": options.exact, "every_s": options.every, "seed": options.seed,
+        "artifact": options.artifact,
     }  # fmt: skip
     return found
 
@@ -191,6 +201,7 @@ def main() -> None:
     parser.add_argument(
         "--noise", dest="exact", action="store_false", help="poses err as in a usual run; default: exact"
     )
+    parser.add_argument("--artifact", default="artifact://tiny", help="sees what is driven by; empty: nothing does")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

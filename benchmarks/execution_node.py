@@ -16,7 +16,7 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float32MultiArray
 
 from benchmarks.execution_runner import NS, Fault, nearest_drive
-from benchmarks.taught import ENCODER_ID, Z_DIM, Route, TaughtMemory
+from benchmarks.taught import ENCODER_ID, Route, TaughtMemory
 from policy_runner.chunks import Chunk
 from policy_runner.nearest_drive import NearestDrive
 from policy_runner.node import PolicyRunner
@@ -135,9 +135,9 @@ class NodeRunner:
                 raise RuntimeError("the node does not answer")
             self._executor.spin_once(timeout_sec=0.01)
 
-    def see(self, stamp_ns: int, pose_3: np.ndarray) -> None:
+    def see(self, stamp_ns: int, pose_3: np.ndarray, latent_D: np.ndarray) -> None:
         """Send a state with a measured pose."""
-        msg = LatentState(latent=floats(np.zeros(Z_DIM)), encoder_id=ENCODER_ID, pose_frame_id="map", has_pose=True)
+        msg = LatentState(latent=floats(latent_D), encoder_id=ENCODER_ID, pose_frame_id="map", has_pose=True)
         msg.header.stamp = stamp_msg(stamp_ns + _EPOCH_S * NS)
         x, y, yaw = map(float, pose_3)
         msg.pose = pose_to_msg((x, y, 0.0), quaternion_of(yaw))

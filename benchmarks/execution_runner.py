@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from benchmarks.taught import Route, around
 from policy_runner.chunks import PREFIX, Chunk, ChunkBuffer, Combining
+from policy_runner.drift import DriftSettings, Known, Localised
 from policy_runner.estimate import Estimate, EstimateSettings
 from policy_runner.execution import Execution, ExecutionSettings
 from policy_runner.goals import Track
 from policy_runner.nearest_drive import NearestDrive, NearestDriveSettings
 from policy_runner.params import PolicyRunnerParams
-from policy_runner.policies import Observation, PolicyError
+from policy_runner.policies import Frame, Observation, Policy, PolicyError
 from wm_core.limits import Limiter
 
 PERIOD_S, RADIUS_M, NS = 0.02, 5.0, 1_000_000_000
@@ -44,8 +44,8 @@ class Runner(Protocol):
     def starved(self) -> int:
         """Steps without a chunk."""
 
-    def see(self, stamp_ns: int, pose_3: np.ndarray) -> None:
-        """Take a measured pose."""
+    def see(self, stamp_ns: int, pose_3: np.ndarray, latent_D: np.ndarray) -> None:
+        """Take a measured pose and what was seen there."""
 
     def command(self, now_ns: int, fault: Fault | None) -> np.ndarray:
         """Return the command for now [A]; called once a period."""
@@ -78,10 +78,21 @@ class CoreRunner:
         jitter: Share by which that differs.
         seed: Of the jitter.
         gets_free: See ``nearest_drive``.
+        drift_m: Poses are put right by at most this, by what is seen against what is remembered [m]; 0: not.
     """
 
-    def __init__(self, route: Route, latency_s: float, jitter: float, seed: int, *, gets_free: bool = True) -> None:
-        params, self._make_policy = PolicyRunnerParams(), partial(nearest_drive, gets_free=gets_free)
+    def __init__(
+        self,
+        route: Route,
+        latency_s: float,
+        jitter: float,
+        seed: int,
+        *,
+        gets_free: bool = True,
+        drift_m: float | None = None,
+    ) -> None:
+        params, self._gets_free = PolicyRunnerParams(), gets_free
+        self._known, self._drift_m = Known(), params.drift_m if drift_m is None else drift_m
         settings = ExecutionSettings(replan_s=params.replan_s, stale_s=params.stale_s, hold_s=params.hold_s)
         limiter = Limiter(params.limits, PERIOD_S)
         self._execution = Execution(settings, ChunkBuffer(Combining(PREFIX)), limiter, np.zeros(2))
@@ -91,15 +102,21 @@ class CoreRunner:
         self._estimate = Estimate(EstimateSettings(response_s=params.response_s))
         self._soon_ns = round(params.response_s * NS)
         self._new: list[tuple[int, np.ndarray]] = []
+        self._frames: list[Frame] = []
+
+    def _make_policy(self) -> Policy:
+        policy = nearest_drive(gets_free=self._gets_free)
+        return Localised(policy, DriftSettings(most_m=self._drift_m), self._known) if self._drift_m else policy
 
     @property
     def starved(self) -> int:
         """Steps without a chunk."""
         return self._execution.counts.starved
 
-    def see(self, stamp_ns: int, pose_3: np.ndarray) -> None:
-        """Take a measured pose."""
+    def see(self, stamp_ns: int, pose_3: np.ndarray, latent_D: np.ndarray) -> None:
+        """Take a measured pose and what was seen there."""
         self._new.append((stamp_ns, pose_3))
+        self._frames.append(Frame(stamp_ns, latent_D, pose_3=pose_3))
 
     def command(self, now_ns: int, fault: Fault | None) -> np.ndarray:
         """Return the command for now [A]."""
@@ -131,7 +148,9 @@ class CoreRunner:
         observation = Observation(
             stamp_ns, np.zeros(1), pose_3, float(np.hypot(*self._track.velocity_2)), None,
             self._execution.decided(stamp_ns, self._policy.step_s, now_ns), around(self._memories, pose_3, RADIUS_M),
+            frames=tuple(self._frames),
         )  # fmt: skip
+        self._frames.clear()
         try:
             chunk = self._policy.act(observation)
         except PolicyError:

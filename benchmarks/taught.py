@@ -1,12 +1,13 @@
 """A taught route in the simulator: what a first lap leaves in the memory, and how far off it a later drive is.
 
-Shape suffixes: N = memories, P = points of the way, L = legs between them, 3 = x, y [m], yaw [rad].
+Shape suffixes: N = memories, P = points of the way, L = legs between them, D = latent size, 3 = x, y [m], yaw [rad].
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,11 @@ from wm_core.memory.record import MemoryRecord
 from wm_core.se2 import Pose2
 from wm_sim import STILL, Driving, Simulation, make_building
 
-RATE_HZ, SMALLEST, LAP_OVERLAP, USUAL_PACE = 20.0, (8, 8), 1.15, 0.85
+RATE_HZ, SMALLEST, PICTURE = 20.0, (8, 8), (64, 64)
+CLOSED_M, OVERLAP_M, LONGEST_LAPS = 1.0, 4.0, 3.0
 NS, Z_DIM, ENCODER_ID = 1_000_000_000, 2, "none"
+Look = Callable[[np.ndarray], np.ndarray]
+"""Returns what a picture [H, W, 3] looks like, [D]."""
 # Taught and driven again the same way: the ring, without the short cut.
 TAUGHT = Driving(detour_probability=0.0)
 
@@ -54,35 +58,73 @@ class Route:
         return float(off_L.min())
 
 
-def teach(seed: int, **options: Any) -> Route:
+def blind(image_HW3: np.ndarray) -> np.ndarray:
+    """Return the same for every picture."""
+    return np.zeros(Z_DIM)
+
+
+def picture_size(look: Look) -> tuple[int, int]:
+    """Return how large pictures are to be for a look."""
+    return SMALLEST if look is blind else PICTURE
+
+
+class Lap:
+    """Whether a lap is closed: it came by where it began, and went on from there.
+
+    Args:
+        length_m: Of a round, about.
+    """
+
+    def __init__(self, length_m: float) -> None:
+        self._length_m, self._way_m, self._closed_m = length_m, 0.0, math.inf
+        self._first: Sequence[float] | None = None
+        self._last: Sequence[float] = ()
+
+    def is_closed(self, pose_3: Sequence[float]) -> bool:
+        """Take a pose; return whether the lap is over, or will never be."""
+        if self._first is None:
+            self._first = self._last = pose_3
+        self._way_m += math.dist(self._last[:2], pose_3[:2])
+        self._last = pose_3
+        is_round = self._way_m > 0.5 * self._length_m and math.dist(self._first[:2], pose_3[:2]) < CLOSED_M
+        self._closed_m = min(self._closed_m, self._way_m) if is_round else self._closed_m
+        return self._way_m > min(self._closed_m + CLOSED_M + OVERLAP_M, LONGEST_LAPS * self._length_m)
+
+
+def ring_length_m(building: Any) -> float:
+    """Return how long a round through a building is [m]."""
+    return float(np.hypot(*(np.roll(building.ring_E2, -1, axis=0) - building.ring_E2).T).sum())
+
+
+def teach(seed: int, look: Look = blind, **options: Any) -> Route:
     """Return what a lap through a building, driven by itself, leaves behind; options as for ``Simulation``."""
     world = {"world": options["world"]} if "world" in options else {}
-    ring_E2 = make_building(seed, *world.values()).ring_E2
-    length_m = float(np.hypot(*(np.roll(ring_E2, -1, axis=0) - ring_E2).T).sum())
-    duration_s = LAP_OVERLAP * length_m / TAUGHT.speed_m_s / USUAL_PACE
-    run = Simulation(seed, image_size=SMALLEST, changes=STILL, driving=TAUGHT, **options)
-    spacing, last = Spacing(), None
-    kept: list[tuple[int, tuple[float, float, float], tuple[float, float]]] = []
-    way = []
-    for number in range(round(duration_s * RATE_HZ)):
-        time_s = number / RATE_HZ
+    length_m = ring_length_m(make_building(seed, *world.values()))
+    run = Simulation(seed, **{"image_size": picture_size(look), "changes": STILL, "driving": TAUGHT} | options)
+    spacing, last, lap = Spacing(), None, Lap(length_m)
+    kept: list[tuple[int, tuple[float, float, float], tuple[float, float], np.ndarray]] = []
+    way: list[tuple[float, float, float]] = []
+    while not way or not lap.is_closed(way[-1]):
+        time_s = len(way) / RATE_HZ
         pose, _ = run.measure_pose(time_s)
         way.append(run.robot.pose_at(time_s))
         stamp_ns, place = round(time_s * NS), Pose2(pose[0], pose[1], 0.0, pose[2])
         if spacing.is_due(last, stamp_ns, place):
             last = stamp_ns, place
-            kept.append((stamp_ns, pose, run.robot.command))
-    stamp_N, pose_N3, action_NA = (np.array(column) for column in zip(*kept))
-    memories = Memories(stamp_N, np.zeros(len(stamp_N), int), pose_N3, action_NA)
+            kept.append((stamp_ns, pose, run.robot.command, look(run.frame(time_s)[0])))
+    stamp_N, pose_N3, action_NA, latent_ND = (np.array(column) for column in zip(*kept))
+    memories = Memories(stamp_N, np.zeros(len(stamp_N), int), pose_N3, action_NA, latent_ND)
     return Route(seed, memories, np.array(way), length_m)
 
 
 def around(memories: Memories, pose_3: np.ndarray, radius_m: float) -> Memories:
     """Return the memories within a distance of a place."""
     near_N = np.hypot(*(memories.pose_N3[:, :2] - pose_3[:2]).T) <= radius_m
+    latent_ND = memories.latent_ND
     return Memories(
-        memories.stamp_N[near_N], memories.session_N[near_N], memories.pose_N3[near_N], memories.action_NA[near_N]
-    )
+        memories.stamp_N[near_N], memories.session_N[near_N], memories.pose_N3[near_N], memories.action_NA[near_N],
+        None if latent_ND is None else latent_ND[near_N],
+    )  # fmt: skip
 
 
 class TaughtMemory:
@@ -94,19 +136,22 @@ class TaughtMemory:
 
     def __init__(self, route: Route) -> None:
         memories = route.memories
-        rows = zip(memories.stamp_N.tolist(), memories.pose_N3.tolist(), memories.action_NA.astype(np.float32))
+        assert memories.latent_ND is not None
+        columns = (memories.pose_N3.tolist(), memories.action_NA.astype(np.float32), memories.latent_ND.astype(np.float32))
         self._records = [
             MemoryRecord(
-                stamp_ns, np.zeros(Z_DIM, np.float32), x, y, id=number, yaw=yaw, encoder_id=ENCODER_ID,
-                session="taught", action_A=action_A,
+                stamp_ns, latent_D, x, y, id=number, yaw=yaw, encoder_id=ENCODER_ID, session="taught", action_A=action_A
             )
-            for number, (stamp_ns, (x, y, yaw), action_A) in enumerate(rows, 1)
-        ]  # fmt: skip
+            for number, (stamp_ns, (x, y, yaw), action_A, latent_D) in enumerate(
+                zip(memories.stamp_N.tolist(), *columns), 1
+            )
+        ]
+        self._z_dim = memories.latent_ND.shape[1]
 
     def window(self, ask: WindowAsk) -> WindowUpdate:
         """Return all of it to who does not hold it yet."""
         is_whole = ask.epoch != 1
-        packed = Packed.of(self._records if is_whole else [], ENCODER_ID, "map", Z_DIM, 2)
+        packed = Packed.of(self._records if is_whole else [], ENCODER_ID, "map", self._z_dim, 2)
         area = Area(ask.area.x, ask.area.y, ask.area.radius_m)
         newest_ns = self._records[-1].stamp_ns
         return WindowUpdate(1, 1, is_whole, "first", area, newest_ns, None, True, packed, np.empty(0, int))

@@ -1,7 +1,7 @@
 """Remembered drives: memories of one session in their order, as a way with what was commanded along it.
 
 A standstill is left out: who drives the way again goes on where the way goes on. Shape suffixes: N = memories,
-L = legs between two memories that follow one another, A = action size, 3 = x, y [m], yaw [rad].
+L = legs between two memories that follow one another, A = action size, D = latent size, 3 = x, y [m], yaw [rad].
 """
 
 from __future__ import annotations
@@ -53,9 +53,10 @@ class Drives:
     Args:
         memories: In any order; those without a command are left out.
         bend: What the second value of a command is; None: nothing that is known.
+        response_s: So long before the place that it is for a command was given [s].
     """
 
-    def __init__(self, memories: Memories, bend: Bend | None = None) -> None:
+    def __init__(self, memories: Memories, bend: Bend | None = None, response_s: float = 0.0) -> None:
         known_N = np.isfinite(memories.action_NA).all(axis=1) & np.isfinite(memories.pose_N3).all(axis=1)
         order = np.lexsort((memories.stamp_N, memories.session_N))
         order = order[known_N[order]]
@@ -67,17 +68,19 @@ class Drives:
         self.session_L, self.stamp_L = session_N[at_L], stamp_N[at_L]
         self.pose_L3, self.end_L3 = pose_N3[at_L], pose_N3[at_L + 1]
         self.action_LA, self.end_action_LA = action_NA[at_L], action_NA[at_L + 1]
+        self._latent_ND = None if memories.latent_ND is None else memories.latent_ND[order]
+        self._at_L = at_L
         self.time_L = (stamp_N[at_L + 1] - stamp_N[at_L]) * 1e-9
         self.length_L = np.hypot(*(self.end_L3 - self.pose_L3)[:, :2].T)
         (stands_N,) = np.nonzero(is_leg_L & ~moves_L)
-        self._mend(zip(session_N[stands_N], stamp_N[stands_N], stamp_N[stands_N + 1]), bend)
+        self._mend(zip(session_N[stands_N], stamp_N[stands_N], stamp_N[stands_N + 1]), bend, response_s)
         self._next_L = self._following()
         self._left_L = self._lasting()
 
     def __len__(self) -> int:
         return len(self.stamp_L)
 
-    def _mend(self, stands: Iterable[tuple[int, int, int]], bend: Bend | None) -> None:
+    def _mend(self, stands: Iterable[tuple[int, int, int]], bend: Bend | None, response_s: float) -> None:
         """Drive on where the drive came to a stand or began again, as before and after that.
 
         The commands of a stop are given while the robot still moves: given again, they would stop it again.
@@ -95,8 +98,12 @@ class Drives:
         speed_L = self.length_L[like_L] / self.time_L[like_L]
         self.time_L[near_L] = self.length_L[near_L] / speed_L
         if bend is not None:
-            turn_L = wrap_angle(self.end_L3[near_L, 2] - self.pose_L3[near_L, 2])
-            for leg, speed, curve in zip(near_L, speed_L, turn_L / self.length_L[near_L]):
+            # As every command, it was given before the bend that it is for.
+            end_L = np.cumsum(self.length_L)
+            ahead_L = np.searchsorted(end_L, (end_L - 0.5 * self.length_L)[near_L] + response_s * speed_L)
+            bend_L = np.minimum(ahead_L, len(self) - 1)
+            curve_L = wrap_angle(self.end_L3[bend_L, 2] - self.pose_L3[bend_L, 2]) / self.length_L[bend_L]
+            for leg, speed, curve in zip(near_L, speed_L, curve_L):
                 self.action_LA[leg, 1] = self.end_action_LA[leg, 1] = bend(float(speed), float(curve))
 
     def _following(self) -> np.ndarray:
@@ -167,6 +174,13 @@ class Drives:
     def action(self, place: Place) -> np.ndarray:
         """Return what was commanded at a place, [A]."""
         return np.asarray((1.0 - place.share) * self.action_LA[place.leg] + place.share * self.end_action_LA[place.leg])
+
+    def latent(self, place: Place) -> np.ndarray | None:
+        """Return what was seen at a place, [D]; None: that was not told."""
+        if self._latent_ND is None:
+            return None
+        begin_D, end_D = self._latent_ND[self._at_L[place.leg] : self._at_L[place.leg] + 2]
+        return np.asarray((1.0 - place.share) * begin_D + place.share * end_D, float)
 
     def speed(self, place: Place) -> float:
         """Return how fast the way was driven there [m/s]."""

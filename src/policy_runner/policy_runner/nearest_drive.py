@@ -52,8 +52,8 @@ class NearestDriveSettings:
     most_m: float = 1.0
     steering: str = YAW_RATE
     wheelbase_m: float = 0.3
-    gain_off: float = 1.0
-    gain_yaw_hz: float = 2.0
+    gain_off: float = 2.0
+    gain_yaw_hz: float = 2.8
     most_yaw_rate_rad_s: float = 1.0
     lag_s: float = 0.2
     most_speed: float = math.inf
@@ -146,7 +146,8 @@ class NearestDrive:
             raise PolicyError(f"the memory holds actions of {found} values, expected {self.action_dim}")
         if self._drives is None or self._made_of is not observation.memories:
             bend = self._bend if self._steers else None
-            self._made_of, self._drives = observation.memories, Drives(observation.memories, bend)
+            self._made_of = observation.memories
+            self._drives = Drives(observation.memories, bend, self._settings.response_s)
         drives, pose_3 = self._drives, observation.pose_3
         place = drives.nearest(pose_3, self._settings.most_m, self._before)
         if place is None and self._before is not None and self._steers:

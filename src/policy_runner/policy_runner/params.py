@@ -56,6 +56,9 @@ class PolicyRunnerParams(ManagedParams):
     window_radius_m: float = param(30.0, "Memories held around the robot [m].", low=1.0)
     memory_radius_m: float = param(5.0, "Memories that a policy sees around it [m].", low=0.5)
     most_memories: int = param(1000, "And at most so many, the nearest.", low=1, high=4096)
+    drift_m: float = param(
+        0.25, "Most that poses are put right by what is seen against what is remembered [m]; 0: not.", low=0.0, high=1.0
+    )
     drive_within_m: float = param(1.0, "As far away a remembered drive may be [m].", low=0.01)
     steering: str = param(YAW_RATE, "What the second value of an action is.", choices=STEERINGS)
     wheelbase_m: float = param(0.3, "Of a robot that steers by an angle [m].", low=0.01)
