@@ -18,6 +18,7 @@ from std_msgs.msg import Float32MultiArray
 from benchmarks.execution_runner import NS, Fault, nearest_drive
 from benchmarks.taught import ENCODER_ID, Route, TaughtMemory
 from policy_runner.chunks import Chunk
+from policy_runner.drift import Known
 from policy_runner.nearest_drive import NearestDrive
 from policy_runner.node import PolicyRunner
 from policy_runner.policies import Observation
@@ -59,8 +60,8 @@ class _Late:
 
     takes = NearestDrive.takes
 
-    def __init__(self, world: _World, latency_s: float, jitter: float, seed: int) -> None:
-        self._policy, self._world = nearest_drive(), world
+    def __init__(self, world: _World, latency_s: float, jitter: float, seed: int, known: Known) -> None:
+        self._policy, self._world = nearest_drive(known=known), world
         self._latency, self._rng = (latency_s, jitter), np.random.default_rng(seed)
         self.action_dim, self.step_s = self._policy.action_dim, self._policy.step_s
 
@@ -105,8 +106,11 @@ class NodeRunner:
         rclpy.init(args=[], domain_id=own_domain_id())
         self._world, self._command = _World(), np.zeros(2)
         overrides = [Parameter(name, value=value) for name, value in (("shadow", False), ("use_sim_time", True))]
+        known = Known()
         self._node = PolicyRunner(
-            lambda: _Late(self._world, latency_s, jitter, seed), TaughtMemory(route), parameter_overrides=overrides
+            lambda: _Late(self._world, latency_s, jitter, seed, known),
+            TaughtMemory(route),
+            parameter_overrides=overrides,
         )
         self._peer = Node("robot")
         self._clock = self._peer.create_publisher(Clock, "/clock", 10)

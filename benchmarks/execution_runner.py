@@ -54,7 +54,7 @@ class Runner(Protocol):
         """End."""
 
 
-def nearest_drive(*, gets_free: bool = True) -> NearestDrive:
+def nearest_drive(*, gets_free: bool = True, known: Known | None = None) -> NearestDrive:
     """Return the nearest drive as the node makes it, or one that goes on as before when it is held."""
     params = PolicyRunnerParams()
     return NearestDrive(
@@ -66,6 +66,7 @@ def nearest_drive(*, gets_free: bool = True) -> NearestDrive:
             most_rate=params.rate[0],
             gets_free=gets_free,
         ),
+        known,
     )
 
 
@@ -105,7 +106,7 @@ class CoreRunner:
         self._frames: list[Frame] = []
 
     def _make_policy(self) -> Policy:
-        policy = nearest_drive(gets_free=self._gets_free)
+        policy = nearest_drive(gets_free=self._gets_free, known=self._known)
         return Localised(policy, DriftSettings(most_m=self._drift_m), self._known) if self._drift_m else policy
 
     @property

@@ -6,8 +6,8 @@ Shape suffixes: N = memories, P = points of the way, L = legs between them, D = 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,11 @@ class TaughtMemory:
     def __init__(self, route: Route) -> None:
         memories = route.memories
         assert memories.latent_ND is not None
-        columns = (memories.pose_N3.tolist(), memories.action_NA.astype(np.float32), memories.latent_ND.astype(np.float32))
+        columns = (
+            memories.pose_N3.tolist(),
+            memories.action_NA.astype(np.float32),
+            memories.latent_ND.astype(np.float32),
+        )
         self._records = [
             MemoryRecord(
                 stamp_ns, latent_D, x, y, id=number, yaw=yaw, encoder_id=ENCODER_ID, session="taught", action_A=action_A
@@ -146,7 +150,7 @@ class TaughtMemory:
                 zip(memories.stamp_N.tolist(), *columns), 1
             )
         ]
-        self._z_dim = memories.latent_ND.shape[1]
+        self._z_dim = latent_ND.shape[1]
 
     def window(self, ask: WindowAsk) -> WindowUpdate:
         """Return all of it to who does not hold it yet."""

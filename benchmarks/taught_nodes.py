@@ -26,9 +26,10 @@ from std_msgs.msg import Float32MultiArray
 from benchmarks.execution import AFTER_STOP_S, Rounds, broken_limits, faults
 from benchmarks.execution_runner import Fault, nearest_drive
 from benchmarks.figures import machine
-from benchmarks.taught import LAP_OVERLAP, TAUGHT, USUAL_PACE, Route
+from benchmarks.taught import LONGEST_LAPS, TAUGHT, Lap, Route, ring_length_m
 from latent_publisher.node import LatentPublisher
 from policy_runner.chunks import Chunk
+from policy_runner.drift import Known
 from policy_runner.nearest_drive import NearestDrive
 from policy_runner.node import PolicyRunner
 from policy_runner.policies import Memories, Observation
@@ -85,8 +86,8 @@ class Inference:
 class _Late:
     takes = NearestDrive.takes
 
-    def __init__(self, inference: Inference) -> None:
-        self._policy, self._inference = nearest_drive(), inference
+    def __init__(self, inference: Inference, known: Known) -> None:
+        self._policy, self._inference = nearest_drive(known=known), inference
         self.action_dim, self.step_s = self._policy.action_dim, self._policy.step_s
 
     def act(self, observation: Observation) -> Chunk:
@@ -150,13 +151,19 @@ class Bench:
 
     def teach(self, building: int) -> Route:
         """Return the way of a lap that the robot drove by itself."""
-        ring_E2 = make_building(building).ring_E2
-        length_m = float(np.hypot(*(np.roll(ring_E2, -1, axis=0) - ring_E2).T).sum())
-        seconds = LAP_OVERLAP * length_m / TAUGHT.speed_m_s / USUAL_PACE
-        robot, truth = _robot(building, building, "path", self._pose | {"duration_s": seconds})
+        length_m = ring_length_m(make_building(building))
+        robot, truth = _robot(building, building, "path", self._pose)
         self._spinning.executor.add_node(robot)
-        self._spinning._longest_s = _START_S + 2.0 * seconds
-        self._spinning.until(lambda: robot.finished)
+        self._spinning._longest_s = _START_S + LONGEST_LAPS * length_m / TAUGHT.speed_m_s
+        lap, seen = Lap(length_m), 0
+
+        def is_closed() -> bool:
+            nonlocal seen
+            fresh = truth.pose[seen:]
+            seen += len(fresh)
+            return any([lap.is_closed(pose) for pose in fresh])
+
+        self._spinning.until(is_closed)
         self._leave(robot)
         nothing = Memories(np.empty(0, int), np.empty(0, int), np.empty((0, 3)), np.empty((0, 2)))
         return Route(building, nothing, np.array(truth.pose), length_m)
@@ -165,8 +172,9 @@ class Bench:
         self, route: Route, inference: Inference, rounds: float, every_s: float, seed: int
     ) -> tuple[Rounds, PolicyRunner]:
         """Return what rounds of a taught route were like, and the node that drove."""
+        known = Known()
         runner = PolicyRunner(
-            lambda: _Late(inference), self._memory.window_source,
+            lambda: _Late(inference, known), self._memory.window_source,
             parameter_overrides=[Parameter("shadow", value=False)],
             cli_args=["--ros-args", "-r", "latent/state:=bench/state"],
         )  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from policy_runner.drift import Known
 from policy_runner.nearest_drive import NearestDrive, NearestDriveSettings
 from policy_runner.policies import HoldLastAction, Policy
 
@@ -30,8 +31,13 @@ class Wanted:
     drive: NearestDriveSettings
 
 
-def policy_maker(name: str, wanted: Wanted) -> Callable[[], Policy]:
+def policy_maker(name: str, wanted: Wanted, known: Known | None = None) -> Callable[[], Policy]:
     """Return what makes a policy, as often as it is needed anew.
+
+    Args:
+        name: The parameter ``policy``.
+        wanted: What it is made with.
+        known: What one that is made anew knows of the one before.
 
     Raises:
         UnknownPolicyError: Nothing is known of that name.
@@ -40,7 +46,7 @@ def policy_maker(name: str, wanted: Wanted) -> Callable[[], Policy]:
     if name == HOLD_LAST_ACTION:
         return partial(HoldLastAction, wanted.action_dim, drive.steps, drive.step_s)
     if name == NEAREST_DRIVE:
-        return partial(NearestDrive, wanted.action_dim, drive)
+        return partial(NearestDrive, wanted.action_dim, drive, known)
     folder = Path(name).expanduser()
     if not folder.is_dir():
         raise UnknownPolicyError(f"policy is '{name}', expected {HOLD_LAST_ACTION}, {NEAREST_DRIVE} or a folder")

@@ -153,9 +153,15 @@ class Drift:
 
 
 class Known:
-    """What outlives a policy that is made anew: the newest offset, written by its thread and read by others."""
+    """What outlives a policy that is made anew, written by its thread and read by others.
+
+    Attributes:
+        offset: By how much poses are off.
+        before: Session and stamp [ns] of the place on a remembered way that it was at.
+    """
 
     offset: Offset | None = None
+    before: tuple[int, int] | None = None
 
     @property
     def text(self) -> str:
@@ -188,7 +194,9 @@ class Localised:
         if observation.memories is not None and observation.memories.latent_ND is not None:
             self._look(observation.frames, observation.memories)
         off_3 = np.array([*self._drift.off_2, 0.0])
-        frames = tuple(each if each.pose_3 is None else replace(each, pose_3=each.pose_3 - off_3) for each in observation.frames)
+        frames = tuple(
+            each if each.pose_3 is None else replace(each, pose_3=each.pose_3 - off_3) for each in observation.frames
+        )
         pose_3 = None if observation.pose_3 is None else observation.pose_3 - off_3
         chunk = self._policy.act(replace(observation, pose_3=pose_3, frames=frames))
         return chunk if chunk.path_H3 is None else replace(chunk, path_H3=chunk.path_H3 + off_3)

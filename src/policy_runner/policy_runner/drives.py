@@ -94,17 +94,29 @@ class Drives:
         near_L, usual_L = np.nonzero(is_near_L)[0], np.nonzero(~is_near_L)[0]
         # As slowly as it drove anywhere around: a stop tells nothing of how fast the place can be passed.
         like_L = [_slowest(usual_L, leg, self.length_L / self.time_L) for leg in near_L.tolist()]
-        self.action_LA[near_L] = self.end_action_LA[near_L] = self.action_LA[like_L]
         speed_L = self.length_L[like_L] / self.time_L[like_L]
-        self.time_L[near_L] = self.length_L[near_L] / speed_L
+        self.action_LA[near_L] = self.end_action_LA[near_L] = self.action_LA[like_L]
         if bend is not None:
-            # As every command, it was given before the bend that it is for.
-            end_L = np.cumsum(self.length_L)
-            ahead_L = np.searchsorted(end_L, (end_L - 0.5 * self.length_L)[near_L] + response_s * speed_L)
-            bend_L = np.minimum(ahead_L, len(self) - 1)
-            curve_L = wrap_angle(self.end_L3[bend_L, 2] - self.pose_L3[bend_L, 2]) / self.length_L[bend_L]
-            for leg, speed, curve in zip(near_L, speed_L, curve_L):
-                self.action_LA[leg, 1] = self.end_action_LA[leg, 1] = bend(float(speed), float(curve))
+            speed_L = self._bent(near_L, speed_L, float(np.abs(self.action_LA[usual_L, 1]).max()), bend, response_s)
+        self.time_L[near_L] = self.length_L[near_L] / speed_L
+
+    def _bent(self, near_L: np.ndarray, speed_L: np.ndarray, most: float, bend: Bend, response_s: float) -> np.ndarray:
+        """Let legs bend as the way does, given some time before it; return how fast they are driven [m/s].
+
+        A bend that would take more than the drive ever steered is driven as slowly as that.
+        """
+        curve_L = wrap_angle(self.end_L3[:, 2] - self.pose_L3[:, 2]) / self.length_L
+        end_L = np.cumsum(self.length_L)
+        middle_L = (end_L - 0.5 * self.length_L)[near_L]
+        ahead_L = np.minimum(np.searchsorted(end_L, middle_L + response_s * speed_L), len(self) - 1)
+        slower_L = np.empty(len(near_L))
+        for number, (leg, ahead, speed) in enumerate(zip(near_L, ahead_L, speed_L)):
+            sharpest = max(abs(bend(float(speed), float(curve))) for curve in curve_L[leg : ahead + 2])
+            share = min(1.0, most / max(sharpest, 1e-9))
+            slower_L[number] = share * speed
+            self.action_LA[leg, 0] = self.end_action_LA[leg, 0] = share * self.action_LA[leg, 0]
+            self.action_LA[leg, 1] = self.end_action_LA[leg, 1] = bend(float(share * speed), float(curve_L[ahead]))
+        return slower_L
 
     def _following(self) -> np.ndarray:
         """Return the leg that goes on where each ends, in the same drive; -1: none does."""

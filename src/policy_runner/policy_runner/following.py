@@ -51,7 +51,7 @@ class Following:
     def __init__(self, settings: FollowingSettings | None = None) -> None:
         self._settings = settings or FollowingSettings()
         self._chunk: Chunk | None = None
-        self._ahead_s = self._against_rad_s = self._first_s = 0.0
+        self._ahead_s = self._against_rad_s = self._first_s = self._behind_s = 0.0
 
     def see(self, chunk: Chunk | None, stamp_ns: int, pose_3: np.ndarray) -> None:
         """Take a pose of the robot, at its stamp [ns], while a chunk is executed."""
@@ -65,8 +65,10 @@ class Following:
             share = self._settings.share
         there_s, left_m, yaw_rad = self._place(chunk, due_s + self._ahead_s, pose_3)
         self._ahead_s += share * (there_s - due_s - self._ahead_s)
+        if share == 1.0:
+            self._behind_s = min(0.0, self._ahead_s)
         # A robot that lags behind, or is held, is told to go on all the same: a chunk may begin with a stand.
-        self._ahead_s = max(self._ahead_s, _LEAST_PACE * (self._first_s - due_s))
+        self._ahead_s = max(self._ahead_s, self._behind_s + _LEAST_PACE * (self._first_s - due_s))
         settings, speed = self._settings, abs(float(chunk.at(stamp_ns + self.shift_ns(chunk))[0]))
         against = -settings.gain_off * speed * left_m - settings.gain_yaw_hz * yaw_rad * min(1.0, 2.0 * speed)
         self._against_rad_s = min(max(against, -settings.most_rad_s), settings.most_rad_s)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from policy_runner.chunks import Chunk
+from policy_runner.drift import Known
 from policy_runner.drives import Drives, Place
 from policy_runner.policies import MEMORIES, Memories, Observation, PolicyError
 from policy_runner.stalled import Stalled
@@ -24,6 +25,8 @@ _MOST_OFF_M = 0.5
 _SPEED_S = 0.4
 _SLOW_FROM_RAD, _LEAST_SHARE = 0.8, 0.3
 _TURNED_RAD, _TURNS_ONLY_RAD = 2.6, 1.2
+# So long beyond what is decided a chunk goes on to turn off its way: by then the next one knows whether it is free.
+_FREE_S = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,7 @@ class NearestDriveSettings:
 class _Off:
     """Place on the way, pace 0..1 and pace told at a command; distance to its left [m] and yaw [rad] at its effect.
 
-    ``free_rad``: how far off the way it is to face, to get free of what holds it [rad].
+    ``free_rad``: how far off the way it is to face, to get free of what holds it [rad], and ``free_s`` for how long.
     """
 
     place: Place
@@ -82,6 +85,7 @@ class _Off:
     pace: float
     told: float
     free_rad: float = 0.0
+    free_s: float = 0.0
 
     def pace_after(self, share: float) -> float:
         """Return the pace once this share of what it lacks is made up for."""
@@ -94,17 +98,20 @@ class NearestDrive:
     Args:
         action_dim: Action size A.
         settings: How it drives.
+        known: Where it was before it was made anew; None: that is not known.
     """
 
     takes = frozenset({MEMORIES})
 
-    def __init__(self, action_dim: int, settings: NearestDriveSettings | None = None) -> None:
+    def __init__(
+        self, action_dim: int, settings: NearestDriveSettings | None = None, known: Known | None = None
+    ) -> None:
         self._settings = settings or NearestDriveSettings()
         self.action_dim, self.step_s = action_dim, self._settings.step_s
         self._steers = action_dim >= 2 and self._settings.steering != NOTHING
         self._made_of: Memories | None = None
         self._drives: Drives | None = None
-        self._before: tuple[int, int] | None = None
+        self._known = known or Known()
         self._stalled = Stalled()
         # What it has put right lately: time [ns], yaw rate [rad/s].
         self._against: list[tuple[int, float]] = []
@@ -149,13 +156,13 @@ class NearestDrive:
             self._made_of = observation.memories
             self._drives = Drives(observation.memories, bend, self._settings.response_s)
         drives, pose_3 = self._drives, observation.pose_3
-        place = drives.nearest(pose_3, self._settings.most_m, self._before)
-        if place is None and self._before is not None and self._steers:
+        place = drives.nearest(pose_3, self._settings.most_m, self._known.before)
+        if place is None and self._known.before is not None and self._steers:
             # It was turned off the way that it is on: it turns back.
-            place = drives.nearest(pose_3, self._settings.most_m, self._before, most_rad=_TURNED_RAD)
+            place = drives.nearest(pose_3, self._settings.most_m, self._known.before, most_rad=_TURNED_RAD)
         if place is None:
             raise PolicyError(f"no remembered drive within {self._settings.most_m:g} m that faces the same way")
-        self._before = drives.name(place)
+        self._known.before = drives.name(place)
         way_3, speed = drives.pose(place), observation.speed_m_s
         dx, dy = pose_3[:2] - way_3[:2]
         left_m = math.cos(way_3[2]) * dy - math.sin(way_3[2]) * dx
@@ -169,6 +176,7 @@ class NearestDrive:
         if len(observation.decided_PA) and self._settings.gets_free:
             told_m_s = float(observation.decided_PA[0][0])
             off.free_rad = self._stalled.see(observation.stamp_ns, pose_3, told_m_s, off.left_m)
+            off.free_s = len(observation.decided_PA) * self._settings.step_s + _FREE_S
         self._respond(drives, off, observation.stamp_ns)
         return drives, off
 
@@ -274,6 +282,8 @@ class NearestDrive:
         if place is None:
             return False
         off.place = place
+        off.free_s -= settings.step_s
+        off.free_rad = off.free_rad if off.free_s > 0.0 else 0.0
         self._turn(off, speed, turned_more_rad_s)
         off.pace = off.pace_after(min(1.0, settings.step_s / settings.lag_s))
         return True

@@ -14,6 +14,7 @@ from rclpy.task import Future
 from policy_runner.accepting.node import Reception, RefusedError
 from policy_runner.choice import UnknownPolicyError, Wanted, policy_maker
 from policy_runner.chunks import ChunkBuffer, Combining
+from policy_runner.drift import DriftSettings, Known, Localised
 from policy_runner.estimate import Estimate, EstimateSettings, twist_of
 from policy_runner.execution import Execution, ExecutionSettings, Mode, Outcome, Step
 from policy_runner.goals import Fence, Goal
@@ -22,7 +23,7 @@ from policy_runner.job import Job, Wish
 from policy_runner.messages import Output, feedback_msg, result_msg, seen_from_msg
 from policy_runner.nearest_drive import NearestDriveSettings
 from policy_runner.params import PolicyRunnerParams
-from policy_runner.policies import Policy
+from policy_runner.policies import MEMORIES, Policy
 from policy_runner.situation import Seen, Situation
 from wm_core.limits import Limiter
 from wm_core.memory.journal import WindowSource
@@ -68,15 +69,20 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
 
     def prepare(self) -> None:
         """Make the policy once, so that one that cannot be made is refused by name."""
-        self._make_policy = self._given or self._maker()
+        self._known = Known()
+        make = self._given or self._maker()
         try:
-            self._policy = self._make_policy()
+            self._policy = make()
         except ValueError as error:
             raise ConfigurationError(f"{self.get_name()}: {error}") from error
-        size = len(self._params.low)
+        params, size = self._params, len(self._params.low)
         if self._policy.action_dim != size:
             raise ConfigurationError(f"the policy gives {self._policy.action_dim} actions, the limits are of {size}")
         self._limiter = self._new_limiter()
+        self._make_policy = make
+        if params.drift_m and MEMORIES in self._policy.takes:
+            drift = DriftSettings(most_m=params.drift_m)
+            self._make_policy = lambda: Localised(make(), drift, self._known)
 
     def _maker(self) -> Callable[[], Policy]:
         params = self._params
@@ -86,7 +92,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
             most_speed=params.high[0], most_rate=params.rate[0],
         )  # fmt: skip
         try:
-            return policy_maker(params.policy, Wanted(len(params.low), drive))
+            return policy_maker(params.policy, Wanted(len(params.low), drive), self._known)
         except UnknownPolicyError as error:
             raise ConfigurationError(f"{self.get_name()}: {error}") from error
 
@@ -234,6 +240,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         health.degrade("execution", reason, cause=step.mode.value if reason else "")
         chunk = job.execution.newest_chunk
         health.gauge("chunk_age_s", "none" if chunk is None else f"{(now_ns - chunk.stamp_ns) * 1e-9:.3f}")
+        health.gauge("drift", self._known.text)
         health.gauge("latency_p95_s", f"{job.execution.latency.reckoned_s:.3f}")
         if job.handle is not None and abs(now_ns - self._fed_back_ns) >= _FEEDBACK_S * 1e9:
             self._fed_back_ns = now_ns

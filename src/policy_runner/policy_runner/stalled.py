@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_NS = 1_000_000_000
+_NS, _SIDES = 1_000_000_000, 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,7 @@ class StalledSettings:
         growing_rad_s: And by so much more as long as it is held [rad/s].
         most_rad: Farthest [rad].
         side_s: After so long it tries the other side [s].
+        back_rad: Farthest once both sides were of no use: out of a corner only the way back leads [rad].
     """
 
     after_s: float = 0.8
@@ -37,6 +38,7 @@ class StalledSettings:
     growing_rad_s: float = 0.3
     most_rad: float = 1.3
     side_s: float = 5.0
+    back_rad: float = 2.5
 
 
 class Stalled:
@@ -77,7 +79,9 @@ class Stalled:
             self._poses.clear()
             return 0.0
         turns, on_side_s = divmod((stamp_ns - since_ns) / _NS, settings.side_s)
-        off_rad = min(settings.first_rad + settings.growing_rad_s * on_side_s, settings.most_rad)
+        is_tried = turns >= _SIDES
+        grows_rad_s, most_rad = settings.growing_rad_s, settings.back_rad if is_tried else settings.most_rad
+        off_rad = min(settings.first_rad + (2.0 if is_tried else 1.0) * grows_rad_s * on_side_s, most_rad)
         return side * off_rad * (-1.0 if turns % 2 else 1.0)
 
     def _stands(self, stamp_ns: int) -> bool:
