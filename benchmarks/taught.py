@@ -150,7 +150,7 @@ class TaughtMemory:
                 zip(memories.stamp_N.tolist(), *columns), 1
             )
         ]
-        self._z_dim = latent_ND.shape[1]
+        self._z_dim = memories.latent_ND.shape[1]
 
     def window(self, ask: WindowAsk) -> WindowUpdate:
         """Return all of it to who does not hold it yet."""

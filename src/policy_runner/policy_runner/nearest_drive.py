@@ -57,7 +57,7 @@ class NearestDriveSettings:
     wheelbase_m: float = 0.3
     gain_off: float = 2.0
     gain_yaw_hz: float = 2.8
-    most_yaw_rate_rad_s: float = 1.0
+    most_yaw_rate_rad_s: float = 1.8
     lag_s: float = 0.2
     most_speed: float = math.inf
     most_rate: float = math.inf
