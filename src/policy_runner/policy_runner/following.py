@@ -19,7 +19,7 @@ from wm_core.se2 import wrap_angle
 
 _NS = 1_000_000_000
 _YAW_WEIGHT_M = 0.3
-_STANDING_M_S, _LEAST_PACE = 0.05, 0.5
+_STANDING_M_S, _LEAST_PACE, _UNDER_WAY = 0.05, 0.5, 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +66,18 @@ class Following:
         there_s, left_m, yaw_rad = self._place(chunk, due_s + self._ahead_s, pose_3)
         self._ahead_s += share * (there_s - due_s - self._ahead_s)
         if share == 1.0:
-            self._behind_s = min(0.0, self._ahead_s)
+            self._behind_s = min(0.0, self._ahead_s) if self._drove(chunk, there_s, due_s) else 0.0
         # A robot that lags behind, or is held, is told to go on all the same: a chunk may begin with a stand.
         self._ahead_s = max(self._ahead_s, self._behind_s + _LEAST_PACE * (self._first_s - due_s))
         settings, speed = self._settings, abs(float(chunk.at(stamp_ns + self.shift_ns(chunk))[0]))
         against = -settings.gain_off * speed * left_m - settings.gain_yaw_hz * yaw_rad * min(1.0, 2.0 * speed)
         self._against_rad_s = min(max(against, -settings.most_rad_s), settings.most_rad_s)
+
+    @staticmethod
+    def _drove(chunk: Chunk, there_s: float, due_s: float) -> bool:
+        """Return whether a chunk was under way at a place: where it only begins to move, a robot would stay."""
+        there, due = (float(chunk.at(chunk.stamp_ns + round(time_s * _NS))[0]) for time_s in (there_s, due_s))
+        return there >= _UNDER_WAY * due
 
     def shift_ns(self, chunk: Chunk) -> int:
         """Return by how much the robot is ahead of a chunk's time [ns]; 0 where that is not known."""
