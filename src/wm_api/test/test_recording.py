@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rosbags.rosbag2 import Writer
+from rosbags.typesys import Stores, get_typestore
 
 from wm_api.memories import FileMemory
 from wm_api.models import Models
@@ -27,6 +29,8 @@ from world_model.runtime.artifacts import load_artifact
 
 CAR = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "donkeycar_laps" / "bag"
 _DEADLINE_S = 120.0
+SIDES = "left", "right"
+IMAGE = "sensor_msgs/msg/Image"
 
 
 def until(predicate) -> None:
@@ -144,6 +148,43 @@ def test_a_recording_that_is_none_is_told_and_ends_nothing(models, tmp_path, cap
     player.stop()
 
 
+@pytest.fixture
+def two_cameras(tmp_path) -> Path:
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    kinds = store.types
+    with Writer(tmp_path / "stereo", version=9) as writer:
+        sides = [writer.add_connection(f"/{side}/image_rect", IMAGE, typestore=store) for side in SIDES]
+        for row in range(60):
+            stamp = kinds["builtin_interfaces/msg/Time"](row // 20, row % 20 * 50_000_000)
+            header = kinds["std_msgs/msg/Header"](stamp, "camera")
+            for grey, side in zip((60, 200), sides):
+                picture = np.full(48 * 64, grey + row % 4, np.uint8)
+                msg = kinds[IMAGE](header, 48, 64, "mono8", 0, 64, picture)
+                writer.write(side, row * 50_000_000 + 1, store.serialize_cdr(msg, IMAGE))
+    return tmp_path / "stereo"
+
+
+@pytest.mark.slow
+def test_which_of_two_cameras_plays_can_be_told(models, two_cameras, caplog):
+    caplog.set_level("INFO", "wm_api.recording")
+    world = World(models, FileMemory())
+    undecided = Player(world, Recorded(two_cameras))
+    undecided.start()
+    until(lambda: "failed" in states(world))
+    assert "equally good; name one with --image-topic" in caplog.text
+    undecided.stop()
+    told = Player(
+        world, Recorded(two_cameras, speed=100.0, is_repeated=False, topics={"image_topic": "/right/image_rect"})
+    )
+    with running(world) as service:
+        told.start()
+        until(lambda: "ended" in states(world))
+        seen = cv2.imdecode(np.frombuffer(service.http.get("/frames/camera.jpg").content, np.uint8), cv2.IMREAD_COLOR)
+        assert abs(float(seen.mean()) - 203) < 3, "the right one is the brighter"
+    told.stop()
+    assert "60 frames read on /right/image_rect (as asked for" in caplog.text
+
+
 def test_a_speed_that_makes_no_sense_is_refused():
     with pytest.raises(DataError):
         Recorded(None, speed=0.0)
@@ -158,6 +199,7 @@ def test_a_speed_that_makes_no_sense_is_refused():
         ["--artifact", "artifact://tiny", "--memory", "/nowhere/memory.sqlite3"],
         ["--bag", "/nowhere"],
         ["--bag", "/tmp", "--simulate", "1"],
+        ["--simulate", "1", "--image-topic", "/camera"],
         ["--token-file", "/nowhere"],
         ["--certificate", "/nowhere"],
     ],

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
@@ -56,6 +56,7 @@ class Recorded:
         is_repeated: Over and over, or once.
         seed: Of the simulated building and drive.
         duration_s: Of the simulated drive [s].
+        topics: Of the recording, where they are named: ``image_topic``, ``pose_topic``, ``action_topic``.
     """
 
     path: Path | None
@@ -63,6 +64,7 @@ class Recorded:
     is_repeated: bool = True
     seed: int = 0
     duration_s: float = 120.0
+    topics: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -198,8 +200,14 @@ class Player:
 
     def _read(self, path: Path) -> Sequence[Episode]:
         manifest = self._world.models.manifest
-        options = BagOptions(image_size=manifest.image_size, rate_hz=1.0 / manifest.step_s)
+        named = self._recorded.topics
+        options = BagOptions(
+            image_topic=named.get("image_topic"), pose_topic=named.get("pose_topic"),
+            action_topic=named.get("action_topic"), image_size=manifest.image_size, rate_hz=1.0 / manifest.step_s,
+        )  # fmt: skip
         recording: Recording = read_recording(path, options, progress=self._progress)
+        for line in recording.account.lines():
+            _LOG.info(line)
         if not recording.episodes:
             raise DataError(unusable(recording.account))
         topic = recording.account.camera.topic

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from wm_core.errors import CoreError
 from wm_core.memory.errors import SpatialMemoryError
 
 EXIT_CONFIGURATION = 2
+TOPICS = ("image", "pose", "action")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
         help="memory file to answer from; nothing is written to it without --allow-writes",
     )
     add("--bag", type=Path, help="recording that plays as if it were live; without --memory it fills one in RAM")
+    for topic in TOPICS:
+        add(f"--{topic}-topic", help="of the recording; by default chosen by what it holds")
     add("--simulate", type=int, metavar="SEED", help="a simulated robot drives in the recording's place")
     add("--once", action="store_true", help="play the recording once instead of over and over")
     add("--speed", type=float, default=1.0, help="of playing; 1 is as recorded")
@@ -76,15 +80,20 @@ def _recorded(given: argparse.Namespace) -> Recorded | None:
     """Returns what is to play.
 
     Raises:
-        SettingsError: A recording and the simulator.
+        SettingsError: A recording and the simulator, or topics of none.
     """
     if given.bag is not None and given.simulate is not None:
         raise SettingsError("--bag and --simulate: only one can play")
+    asked = {name: value for topic in TOPICS if (value := getattr(given, name := f"{topic}_topic")) is not None}
+    if asked and given.bag is None:
+        raise SettingsError(
+            f"--{next(iter(asked)).replace('_', '-')} names a topic of a recording, expected --bag, too"
+        )
     if given.bag is None and given.simulate is None:
         return None
     if given.bag is not None and not given.bag.exists():
         raise SettingsError(f"no recording at '{given.bag}'")
-    return Recorded(given.bag, given.speed, is_repeated=not given.once, seed=given.simulate or 0)
+    return Recorded(given.bag, given.speed, is_repeated=not given.once, seed=given.simulate or 0, topics=asked)
 
 
 def _say(settings: ApiSettings, port: int, models: Models) -> None:
@@ -94,6 +103,8 @@ def _say(settings: ApiSettings, port: int, models: Models) -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("wm_api").setLevel(logging.INFO)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     raise SystemExit(main())
