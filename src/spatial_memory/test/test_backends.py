@@ -256,6 +256,24 @@ def test_clear_forgets_the_encoder_too(memory, twin):
     assert memory.stats().encoder_id == "f"
 
 
+def test_places_told_in_a_utm_zone_are_found_as_near_ones(memory, twin):
+    world, east_m, north_m = World(6), 430_102.0, 5_299_998.0  # northings about the fold at 53 x 100 km
+    fill(memory, twin, world)
+    asked = [world.query() for _ in range(40)]
+    near = [each for each in asked if each.place and not each.box and not each.ring_count]
+    far = [
+        replace(each, place=each.place._replace(x=each.place.x + east_m, y=each.place.y + north_m))
+        for each in near
+        if each.place
+    ]
+    before = [[record.id for record in found.records] for found in memory.query_batch(near)]
+    assert sum(map(bool, before)) > 5
+    for each in (memory, twin):
+        each.transform(Rigid(east_m, north_m, 0.0, 0.0))
+    assert_agree(memory, twin, far)
+    assert [[record.id for record in found.records] for found in memory.query_batch(far)] == before
+
+
 @pytest.mark.parametrize(
     ("fields", "error"),
     [

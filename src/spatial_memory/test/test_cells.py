@@ -8,6 +8,8 @@ from itertools import pairwise
 import h3.api.numpy_int as h3
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spatial_memory import CellGrid, LocalMap, PlaceError, Wgs84Map, resolution_for
 
@@ -59,10 +61,34 @@ def test_impossible_coordinates_are_refused(x, y):
         grid.cells_of(np.array([0.0, x]), np.array([0.0, y]))
 
 
-@pytest.mark.parametrize(("x", "y"), [(1.1e5, 0.0), (0.0, -1.1e5), (math.nan, 0.0), (math.inf, 0.0)])
+@pytest.mark.parametrize(("x", "y"), [(1e7, 0.0), (0.0, -1.1e7), (math.nan, 0.0), (math.inf, 0.0)])
 def test_places_off_a_local_map_are_refused(x, y):
     with pytest.raises(PlaceError):
         CellGrid(LocalMap(), 12).cell_of(x, y)
+
+
+def test_what_lies_beyond_the_extent_is_folded_into_it():
+    grid = CellGrid(LocalMap(), 15)
+    # Worked by hand, E = 100 km: 430 102 m is two folds of 200 km on, not turned; 100 003 m is one on, turned.
+    assert grid.cell_of(430_102.0, 0.0) == grid.cell_of(30_102.0, 0.0)
+    assert grid.cell_of(100_003.0, 5.0) == grid.cell_of(99_997.0, 5.0)
+    assert grid.cell_of(-100_003.0, 5.0) == grid.cell_of(-99_997.0, 5.0)
+
+
+@given(
+    x=st.floats(-9.9e6, 9.9e6), y=st.floats(-9.9e6, 9.9e6), edge=st.booleans(), distance=st.floats(0.0, 30.0),
+    bearing=st.floats(0.0, 2 * math.pi), datum=st.sampled_from([(4.53, 137.977), (84.0, 10.0)]),
+)  # fmt: skip
+def test_a_disc_misses_nothing_far_from_the_datum(x, y, edge, distance, bearing, datum):
+    grid = CellGrid(LocalMap(*datum), 13)
+    if edge:  # where the map is folded
+        x = (2 * round(x / (2 * grid.map.extent_m)) + 1) * grid.map.extent_m
+    near = x + distance * math.cos(bearing), y + distance * math.sin(bearing)
+    index, cells = grid.disc(grid.cell_of(x, y), distance + 0.01, 10_000)
+    assert grid.cell_of(*near, resolution=grid.levels[index]) in cells
+    assert grid.cells_of(np.array([x]), np.array([y]))[0] == grid.cell_of(x, y)
+    corner_C2 = grid.outline(grid.cell_of(x, y), (x, y))
+    assert np.hypot(*(corner_C2 - (x, y)).T).max() < 20.0 or edge, "drawn where it is, cells of resolution 13 span 9 m"
 
 
 @pytest.mark.parametrize("datum", [(91.0, 0.0), (86.0, 0.0), (0.0, 181.0), (math.nan, 0.0)])

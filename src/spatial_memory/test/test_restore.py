@@ -29,6 +29,7 @@ from spatial_memory import (
     Store,
     StoreError,
     Successor,
+    Wgs84Map,
 )
 from spatial_memory.factory import open_cell_memory
 from spatial_memory.store.schema import checksummed
@@ -309,10 +310,10 @@ def test_other_sizes_are_refused(open_memory, tmp_path, grid):
 
 def test_records_off_the_map_are_refused(open_memory, tmp_path):
     memory, path = filled(open_memory, tmp_path)
-    polar = CellGrid(LocalMap(80.0, 0.0), 15)  # its map reaches 10 km, the usual one 100 km
+    globe = CellGrid(Wgs84Map(), 15)  # its map reaches 180 degrees, the usual one 10 000 km
     memory.transform(Rigid(50_000.0, 0.0, 0.0, 0.0))
     memory.snapshot(path)
-    other = CellMemory(Store(tmp_path / "other.sqlite3"), polar)
+    other = CellMemory(Store(tmp_path / "other.sqlite3"), globe)
     other.insert([World(3).record()])
     before = held_by(other)
     with pytest.raises(SpatialMemoryError, match="not within"):

@@ -6,18 +6,18 @@ Shape suffixes: N = records.
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import Quaternion, Transform, Vector3
 from rclpy.node import Node
 
 from spatial_memory.factory import make_grid
 from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
 from spatial_memory.messages import record_to_msg
-from wm_api.memories import Cell, memories_of
+from wm_api.memories import Cell, fullest_cells, memories_of
 from wm_api.messages import celled_records, corners, ids_of, matches_from_msg, query_to_msg, stats_from_response
 from wm_core.errors import MessageError
 from wm_core.memory.errors import BackendAwayError, QueryError, StoreError
@@ -163,9 +163,7 @@ class GraphMemory:
     def cells(self, most: int) -> tuple[list[Cell], int]:
         """Return the fullest cells; see ``ServedMemory``."""
         rows = self._rows()
-        held = Counter(self._grid.cells_of(rows.x_N, rows.y_N).tolist())
-        fullest = [Cell(cell, count, self._grid.outline(cell)) for cell, count in held.most_common(most)]
-        return fullest, len(held)
+        return fullest_cells(self._grid, np.column_stack([rows.x_N, rows.y_N]), most)
 
     def neighbours(self, queries: Sequence[Query]) -> list[Sequence[Memory] | Neighbours]:
         """Answer queries of whoever looks ahead, from the window where it reaches as far; see ``ServedMemory``.

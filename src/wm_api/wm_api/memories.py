@@ -15,6 +15,7 @@ import numpy as np
 
 from spatial_memory.embedded.memory import CellMemory
 from spatial_memory.factory import make_grid, open_cell_memory
+from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.geometry.maps import DEFAULT_DATUM_LAT, DEFAULT_DATUM_LNG
 from spatial_memory.store.files import IN_MEMORY
 from spatial_memory.store.names import SnapshotFolder
@@ -41,6 +42,20 @@ class Cell:
     cell: int
     count: int
     outline_C2: np.ndarray
+
+
+def fullest_cells(grid: CellGrid, place_N2: np.ndarray, most: int) -> tuple[list[Cell], int]:
+    """Return the fullest cells, and how many hold something.
+
+    Args:
+        grid: Cuts the map.
+        place_N2: Where memories are [m].
+        most: So many cells.
+    """
+    cell_N = grid.cells_of(place_N2[:, 0], place_N2[:, 1])
+    held, place_of = Counter(cell_N.tolist()), dict(zip(cell_N.tolist(), place_N2.tolist()))
+    fullest = [Cell(cell, count, grid.outline(cell, tuple(place_of[cell]))) for cell, count in held.most_common(most)]
+    return fullest, len(held)
 
 
 class ServedMemory(Protocol):
@@ -135,9 +150,7 @@ class FileMemory:
     def cells(self, most: int) -> tuple[list[Cell], int]:
         """Return the fullest cells; see ``ServedMemory``."""
         place_N3 = self.memory.places(_MOST_PLACES)
-        held = Counter(self._grid.cells_of(place_N3[:, 0], place_N3[:, 1]).tolist())
-        fullest = [Cell(cell, count, self._grid.outline(cell)) for cell, count in held.most_common(most)]
-        return fullest, len(held)
+        return fullest_cells(self._grid, place_N3[:, :2], most)
 
     def insert(self, records: Sequence[MemoryRecord]) -> list[int]:
         """Keep records; see ``ServedMemory``."""

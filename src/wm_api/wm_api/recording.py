@@ -42,6 +42,7 @@ from world_model.runtime.retrieved import MemoryRequest
 _WIDEST_PX = 640
 _WANTED_S = 5.0
 _STATS_EVERY = 20
+_MOST_SAID = 10
 
 _LOG = logging.getLogger(__name__)
 
@@ -252,7 +253,7 @@ class Player:
         try:
             latent_D = self._encode(episode, row, image_HW3)
         except FrameError as error:
-            self.refused[str(error)] += 1
+            self._refuse(str(error))
             return
         observation = _observation(episode, row, stamp_ns, latent_D, self._world.models.manifest.action_dim)
         self._show_camera(stamp_ns, image_HW3)
@@ -285,7 +286,7 @@ class Player:
         try:
             return memory.neighbours([one.to_query(encoder_id) for one in requests])
         except QueryError as error:
-            self.refused[str(error)] += 1
+            self._refuse(str(error))
             return None
 
     def _remember(self, observation: Observation, image_HW3: np.ndarray) -> None:
@@ -303,7 +304,13 @@ class Player:
         try:
             self._recorder.observe(State(observation.stamp_ns, observation.latent_D, encoder_id, place, action_A))
         except RecordError as error:
-            self.refused[error.reason] += 1
+            self._refuse(error.reason)
+
+    def _refuse(self, why: str) -> None:
+        """Counts what cannot be used, and says it where it is the first of its kind."""
+        if not self.refused[why] and len(self.refused) < _MOST_SAID:
+            _LOG.warning("cannot be used: %s", why)
+        self.refused[why] += 1
 
 
 class _Pictured:

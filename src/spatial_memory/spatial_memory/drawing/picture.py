@@ -49,11 +49,11 @@ class Picture:
     """Draws a memory again and again; keeps the outlines of its cells.
 
     Args:
-        outline: Returns the corners of an H3 cell in map coordinates [5 or 6, 2].
+        outline: Returns the corners of an H3 cell in map coordinates [5 or 6, 2], near a place.
     """
 
-    def __init__(self, outline: Callable[[int], np.ndarray]) -> None:
-        self._outline = outline
+    def __init__(self, outline: Callable[[int, tuple[float, float]], np.ndarray]) -> None:
+        self._outline, self._near = outline, (0.0, 0.0)
         self._triangles: dict[int, np.ndarray] = {}
         self._tiles: dict[int, int] = {}
         self._drawn: tuple[Sketch, str] | None = None
@@ -82,6 +82,8 @@ class Picture:
 
     def _cells_anew(self, sketch: Sketch, coloring: str) -> list[Shape]:
         cell_C, count_C, newest_C = coarsened(sketch, MOST_CELLS)
+        if len(sketch.newest.place_N3):
+            self._near = float(sketch.newest.place_N3[-1, 0]), float(sketch.newest.place_N3[-1, 1])
         if len(self._triangles) > 4 * MOST_CELLS or not len(cell_C):
             self._triangles.clear()
         if not len(cell_C):
@@ -116,7 +118,7 @@ class Picture:
         """Return the corners of triangles that fill a cell, but for a rim that sets it apart [N, 3]."""
         known = self._triangles.get(cell)
         if known is None:
-            corner_62 = self._outline(cell)
+            corner_62 = self._outline(cell, self._near)
             corner_62 = corner_62.mean(axis=0) + _SHRUNK * (corner_62 - corner_62.mean(axis=0))
             order = [at for last in range(2, len(corner_62)) for at in (0, last - 1, last)]
             known = self._triangles[cell] = np.column_stack((corner_62[order], np.zeros(len(order))))

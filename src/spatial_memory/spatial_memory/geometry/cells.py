@@ -80,10 +80,10 @@ class CellGrid:
         """Return the cell's ancestors, one per level after the first."""
         return tuple(h3.cell_to_parent(cell, level) for level in self.levels[1:])
 
-    def outline(self, cell: int) -> np.ndarray:
-        """Return the corners of a cell in map coordinates [5 or 6, 2]."""
+    def outline(self, cell: int, near: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+        """Return the corners of a cell in map coordinates [5 or 6, 2], on the part of the map where a place lies."""
         lat_lng = np.array(h3.cell_to_boundary(cell))
-        return np.stack(self.map.from_latlng(lat_lng[:, 0], lat_lng[:, 1]), axis=1)
+        return np.stack(self.map.from_latlng(lat_lng[:, 0], lat_lng[:, 1], near), axis=1)
 
     def within_rings(self, cell: int, ring_count: int) -> np.ndarray:
         """Return all cells at most ``ring_count`` steps away, uint64 [C]."""

@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from wm_core.bounds import LARGEST_POSITION_M
 from wm_core.memory.errors import PlaceError
 from wm_core.memory.frames import Floats, Planar
 
@@ -26,7 +27,9 @@ DEFAULT_DATUM_LNG = 137.977
 class LocalMap(Planar):
     """A metric map frame whose origin lies at a datum, x east and y north.
 
-    Laid out equirectangularly: good for cells, and never used for distances.
+    Laid out equirectangularly: good for cells, and never used for distances. Coordinates beyond ``extent_m`` (of a UTM
+    zone, say) are folded back and forth into it, as a strip of paper is: what is near stays near, so no cell is
+    missed, and what comes to lie there from elsewhere is told apart by its distance.
 
     Args:
         datum_lat: Latitude of the origin [deg].
@@ -47,22 +50,38 @@ class LocalMap(Planar):
     def to_latlng(self, x_N: np.ndarray, y_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return latitudes and longitudes [deg]."""
         for name, values in (("x", x_N), ("y", y_N)):
-            if not np.all(np.abs(values) <= self.extent_m):
-                raise PlaceError(f"{name} is not within {self.extent_m:.0f} m of the map's origin")
+            if not np.all(np.abs(values) < LARGEST_POSITION_M):
+                raise PlaceError(f"{name} is not within {LARGEST_POSITION_M:.0f} m of the map's origin")
+        x_N, y_N = self._folded(x_N), self._folded(y_N)
         lng_N = self.datum_lng + x_N / self._metres_per_lng
         return self.datum_lat + y_N / METRES_PER_DEGREE, (lng_N + 180.0) % 360.0 - 180.0
 
     def place_to_latlng(self, x: float, y: float) -> tuple[float, float]:
         """Return latitude and longitude of one place [deg]."""
-        if not (abs(x) <= self.extent_m and abs(y) <= self.extent_m):
-            raise PlaceError(f"place {x}, {y} is not within {self.extent_m:.0f} m of the map's origin")
+        if not (abs(x) < LARGEST_POSITION_M and abs(y) < LARGEST_POSITION_M):
+            raise PlaceError(f"place {x}, {y} is not within {LARGEST_POSITION_M:.0f} m of the map's origin")
+        if abs(x) > self.extent_m or abs(y) > self.extent_m:
+            x, y = float(self._folded(np.float64(x))), float(self._folded(np.float64(y)))
         lng = self.datum_lng + x / self._metres_per_lng
         return self.datum_lat + y / METRES_PER_DEGREE, (lng + 180.0) % 360.0 - 180.0
 
-    def from_latlng(self, lat_N: np.ndarray, lng_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return map coordinates [m]."""
+    def from_latlng(
+        self, lat_N: np.ndarray, lng_N: np.ndarray, near: tuple[float, float] = (0.0, 0.0)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return map coordinates [m]: of all places that lie there, those on the same folds as a place nearby."""
         dlng_N = (np.asarray(lng_N) - self.datum_lng + 180.0) % 360.0 - 180.0
-        return dlng_N * self._metres_per_lng, (np.asarray(lat_N) - self.datum_lat) * METRES_PER_DEGREE
+        x_N, y_N = dlng_N * self._metres_per_lng, (np.asarray(lat_N) - self.datum_lat) * METRES_PER_DEGREE
+        return self._unfolded(x_N, near[0]), self._unfolded(y_N, near[1])
+
+    def _folded(self, value_N: np.ndarray) -> np.ndarray:
+        """Return coordinates within the extent, every second fold turned over."""
+        fold_N = np.rint(value_N / (2.0 * self.extent_m))
+        folded_N: np.ndarray = np.where(fold_N % 2.0, -1.0, 1.0) * (value_N - 2.0 * self.extent_m * fold_N)
+        return folded_N
+
+    def _unfolded(self, folded_N: np.ndarray, near: float) -> np.ndarray:
+        fold = round(near / (2.0 * self.extent_m))
+        return (-folded_N if fold % 2 else folded_N) + 2.0 * self.extent_m * fold
 
     def box_distance2(self, box_N4: np.ndarray, x: float, y: float) -> np.ndarray:
         """Return squared distances to boxes (min x, min y, max x, max y) [m^2]."""
@@ -92,8 +111,10 @@ class Wgs84Map:
             raise PlaceError(f"longitude {x}, latitude {y} is not within 180 and 90 degrees")
         return y, x
 
-    def from_latlng(self, lat_N: np.ndarray, lng_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return map coordinates [deg]."""
+    def from_latlng(
+        self, lat_N: np.ndarray, lng_N: np.ndarray, near: tuple[float, float] = (0.0, 0.0)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return map coordinates [deg]; each place of this map lies at one only."""
         return np.asarray(lng_N), np.asarray(lat_N)
 
     def distance2(self, x_N: np.ndarray, y_N: np.ndarray, x: Floats, y: Floats) -> np.ndarray:

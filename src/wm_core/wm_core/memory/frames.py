@@ -45,8 +45,10 @@ class Map(Metric, Protocol):
     def place_to_latlng(self, x: float, y: float) -> tuple[float, float]:
         """Return latitude and longitude of one place [deg], the same as ``to_latlng``."""
 
-    def from_latlng(self, lat_N: np.ndarray, lng_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return map coordinates."""
+    def from_latlng(
+        self, lat_N: np.ndarray, lng_N: np.ndarray, near: tuple[float, float] = (0.0, 0.0)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return map coordinates; where several places lie at one spot, those nearest to a place."""
 
     def box_distance2(self, box_N4: np.ndarray, x: float, y: float) -> np.ndarray:
         """Return squared distances to boxes (min x, min y, max x, max y), or less [m^2]."""
