@@ -304,12 +304,12 @@ class Player:
         try:
             self._recorder.observe(State(observation.stamp_ns, observation.latent_D, encoder_id, place, action_A))
         except RecordError as error:
-            self._refuse(error.reason)
+            self._refuse(error.reason, "not remembered")
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str, what: str = "cannot be used") -> None:
         """Counts what cannot be used, and says it where it is the first of its kind."""
         if not self.refused[why] and len(self.refused) < _MOST_SAID:
-            _LOG.warning("cannot be used: %s", why)
+            _LOG.warning("%s: %s", what, why)
         self.refused[why] += 1
 
 
