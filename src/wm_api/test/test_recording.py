@@ -29,7 +29,7 @@ from world_model.runtime.artifacts import load_artifact
 
 CAR = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "donkeycar_laps" / "bag"
 _DEADLINE_S = 120.0
-SIDES = "left", "right"
+SIDES = "ahead", "behind"
 IMAGE = "sensor_msgs/msg/Image"
 
 
@@ -174,15 +174,15 @@ def test_which_of_two_cameras_plays_can_be_told(models, two_cameras, caplog):
     assert "equally good; name one with --image-topic" in caplog.text
     undecided.stop()
     told = Player(
-        world, Recorded(two_cameras, speed=100.0, is_repeated=False, topics={"image_topic": "/right/image_rect"})
+        world, Recorded(two_cameras, speed=100.0, is_repeated=False, topics={"image_topic": "/behind/image_rect"})
     )
     with running(world) as service:
         told.start()
         until(lambda: "ended" in states(world))
         seen = cv2.imdecode(np.frombuffer(service.http.get("/frames/camera.jpg").content, np.uint8), cv2.IMREAD_COLOR)
-        assert abs(float(seen.mean()) - 203) < 3, "the right one is the brighter"
+        assert abs(float(seen.mean()) - 203) < 3, "the one behind is the brighter"
     told.stop()
-    assert "60 frames read on /right/image_rect (as asked for" in caplog.text
+    assert "60 frames read on /behind/image_rect (as asked for" in caplog.text
 
 
 def test_a_speed_that_makes_no_sense_is_refused():

@@ -7,6 +7,7 @@ import pytest
 
 from bag_player.node import TAKES, parse_remaps
 from wm_core.bags import Bag, BagError, header_stamp_ns, match_topics
+from wm_core.bags.topics import Candidate, choose
 from wm_testing.system import START_NS, STEP_NS, make_bag
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -104,3 +105,38 @@ def test_a_wish_that_cannot_be_met_is_named():
         match_topics({"/a": IMAGE}, {"/a": "/pose"}, TAKES)
     with pytest.raises(BagError, match="expected /RECORDED/TOPIC:=/GRAPH/TOPIC"):
         parse_remaps(["/a=/b"])
+
+
+@pytest.mark.parametrize(
+    ("target", "told", "chosen"),
+    [
+        ("/camera/image_raw", {"/zed/left/image": "rgb8", "/zed/right/image": "rgb8"}, "/zed/left/image"),
+        (
+            "/camera/image_raw",
+            {
+                "/right/image": "rgb8",
+                "/right/image/compressed": "jpeg",
+                "/left/image": "rgb8",
+                "/left/image/compressed": "jpeg",
+            },
+            "/left/image",
+        ),
+        (
+            "/camera/image_raw",
+            {"/infra1": "640x480 mono8", "/infra2": "640x480 mono8", "/color": "640x480 rgb8"},
+            "/color",
+        ),
+        ("/camera/image_raw", {"/grey": "mono8", "/left/c": "bgr8", "/right/c": "bgr8"}, "/left/c"),
+        ("/camera/image_raw", {"/infra1": "mono8", "/infra2": "mono8"}, None),
+        ("/camera/image_raw", {"/front": "rgb8", "/rear": "rgb8"}, None),
+        ("/camera/image_raw", {"/front_left": "rgb8", "/rear_right": "rgb8"}, None),
+        ("/camera/image_raw", {"/front_left": "rgb8", "/front_right": "rgb8", "/rear": "rgb8"}, None),
+        ("/pose", {"/wheel/odom": "in 'odom'", "/odometry/filtered": "in 'odom'"}, "/odometry/filtered"),
+        ("/pose", {"/a/odometry/filtered": "in 'odom'", "/b/odometry/filtered": "in 'odom'"}, None),
+        ("/actions", {"/cmd": "", "/odometry/filtered": ""}, None),
+    ],
+)
+def test_custom_decides_between_equally_good_topics_or_nothing_does(target, told, chosen):
+    found = choose(target, [Candidate(topic, 100, moves=True, told=text) for topic, text in told.items()])
+    assert (found.topic, found.is_tie) == (chosen, chosen is None)
+    assert {other.topic for other in found.others} == set(told) - {chosen}

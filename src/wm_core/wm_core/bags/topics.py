@@ -15,6 +15,11 @@ CLEARLY_MORE = 2.0
 _FEW = 0.1
 """Share of the messages of the fullest candidate below which a name counts for nothing."""
 
+_FUSED = {"/pose": "odometry/filtered"}
+"""What the topic is called in which a state estimator joins the others that feed the same topic of the graph."""
+_GREY = ("mono8", "mono16", "8UC1")
+"""What says of a picture that it has no colours."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -70,7 +75,8 @@ def choose(target: str, candidates: Sequence[Candidate], why_none: str = "") -> 
 
     Empty topics are left out. Of the rest, one of the same name (for cameras also NAME/compressed) goes first, unless
     it has hardly any messages beside another, or says always the same while another does not. Then what says something
-    that changes, the better type, and at least twice the messages decide; else it is a tie.
+    that changes, the better type, and at least twice the messages decide; then custom: raw before compressed of one
+    camera, colour before grey, the left of a stereo pair, what a state estimator filtered. Else it is a tie.
 
     Args:
         target: Topic of the graph.
@@ -94,9 +100,9 @@ def choose(target: str, candidates: Sequence[Candidate], why_none: str = "") -> 
     best.sort(key=lambda c: -(c.count or 0))
     if best[0].count is not None and best[0].count >= CLEARLY_MORE * (best[1].count or 0):
         return _taken(target, best[0], "it has most messages", candidates)
-    pair = _one_camera(best)
-    if pair is not None:
-        return _taken(target, pair, "the raw one of one camera", candidates)
+    usual = _by_custom(target, best)
+    if usual is not None:
+        return _taken(target, *usual, candidates)
     return Choice(target, None, "equally good candidates", tuple(candidates), is_tie=True)
 
 
@@ -109,6 +115,24 @@ def _why_best(best: Candidate, filled: Sequence[Candidate]) -> str:
 def _taken(target: str, candidate: Candidate, why: str, candidates: Sequence[Candidate]) -> Choice:
     count = "" if candidate.count is None else f", {counted(candidate.count, 'message')}"
     return Choice(target, candidate.topic, why + count, tuple(c for c in candidates if c is not candidate))
+
+
+def _by_custom(target: str, candidates: Sequence[Candidate]) -> tuple[Candidate, str] | None:
+    """Returns which of equally good candidates custom takes, and why; None where it takes none."""
+    one = _one_camera(candidates)
+    if one is not None:
+        return one, "the raw one of one camera"
+    coloured = [c for c in candidates if not any(word in c.told for word in _GREY)]
+    if 0 < len(coloured) < len(candidates):
+        return (coloured[0], "the one in colour") if len(coloured) == 1 else _by_custom(target, coloured)
+    left = [c for c in candidates if "left" in c.topic]
+    names = {c.topic for c in left}
+    is_stereo = bool(left) and all(c in left or c.topic.replace("right", "left") in names for c in candidates)
+    one = _one_camera(left) if is_stereo else None
+    if one is not None:
+        return one, "the left one of a stereo pair"
+    fused = [c for c in candidates if target in _FUSED and _FUSED[target] in c.topic]
+    return (fused[0], "the one that joins the others") if len(fused) == 1 else None
 
 
 def _one_camera(candidates: Sequence[Candidate]) -> Candidate | None:
