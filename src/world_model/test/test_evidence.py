@@ -46,6 +46,20 @@ def test_without_evidence_the_forecast_is_the_same_bits():
     assert not evidence.share_C.any()
 
 
+def test_who_is_leant_on_speaks_until_there_is_evidence():
+    evidence = Evidence(2, np.ones(DIM), STEP_S)
+    evidence.lean(1, 0.75)
+    forecast_D, candidate_CD = np.zeros(DIM), np.stack([np.full(DIM, 9.0), np.full(DIM, 4.0)])
+    np.testing.assert_allclose(evidence.combine(forecast_D, candidate_CD), np.full(DIM, 3.0))
+    # One forecast of 0.05 s says 0 (share 0), caution of 0.2 s of the error left (9) says 0.75, worked by hand:
+    # share = (0.05 * 0 + 1.8 * 0.75) / (0.05 * 16 + 1.8).
+    evidence.learn(forecast_D, np.stack([np.zeros(DIM), np.full(DIM, 4.0)]), np.zeros(DIM))
+    np.testing.assert_allclose(evidence.share_C, [0.0, 1.35 / 2.6])
+    rng = np.random.default_rng(3)
+    follow(evidence, 30.0, normal, noisy(0.1), [noisy(1.0), noisy(1.0)], rng)
+    assert evidence.share_C.max() < 0.05, "evidence has the last word"
+
+
 def test_two_equally_good_independent_forecasts_get_half_each():
     rng = np.random.default_rng(1)
     evidence = Evidence(1, np.ones(DIM), STEP_S)

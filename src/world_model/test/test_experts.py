@@ -1,5 +1,7 @@
 """The combination of forecasts: what it learns within seconds, and that it is never far from the best of its parts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,29 @@ def test_without_feedback_the_network_speaks():
     second = experts.combine(said(1, rng.normal(size=DIM), network_D, with_D=with_D, copies_MD=copies_MD, gate=0.7))
     assert np.array_equal(second.latent_D, with_D)
     assert second.gate == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(("change", "base_share"), [(0.02, 0.9), (10.0, 0.2)])
+def test_at_the_first_revisit_a_copy_speaks_as_far_as_the_base_is_known_to_err(change, base_share):
+    """One step ahead little changes: an untried copy, which may be wrong by a whole picture, must not replace that."""
+    rng = np.random.default_rng(4)
+    latent_TD = np.cumsum(rng.normal(size=(400, DIM)), axis=0) * np.sqrt(change)
+    experts, copy_D = Experts(STEP_S, STEP_S, np.ones(DIM), DIM), np.full(DIM, 3.0)
+    for t, latent_D in enumerate(latent_TD[:-1]):
+        experts.observe(t * STEP_NS, latent_D)
+        got = experts.combine(said(t, latent_D, latent_D))
+    experts.observe(399 * STEP_NS, latent_TD[399])
+    first = said(
+        399, latent_TD[399], latent_TD[399], with_D=copy_D, copies_MD=np.stack([copy_D] * 3), gate=1.0, revisit=True
+    )
+    got = experts.combine(replace(first, is_copied=True))
+    assert (got.gate < 1.0 - base_share) == (change < 1.0)
+    np.testing.assert_allclose(
+        got.latent_D, got.gate * copy_D + (1.0 - got.gate) * got.without_memory_D, rtol=1e-4, atol=1e-4
+    )
+    assert experts.combine(first).gate < 1.0, "what was leant on stays until there is evidence"
+    untried = Experts(STEP_S, STEP_S, np.ones(DIM), DIM).combine(first)
+    assert untried.gate == 1.0, "a network that trusts memories is followed"
 
 
 @pytest.mark.parametrize("horizon", HORIZONS)

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from world_model.runtime.experts import WITH_MEMORY, WITHOUT_MEMORY, Experts
+from world_model.runtime.experts import UNKNOWN_BASE, UNKNOWN_COPY, WITH_MEMORY, WITHOUT_MEMORY, Experts
 
 _NETWORK, _PERSISTENCE, _MEAN = "network", "persistence", "running_mean"
-# Before anything came true: what the combination misses at a horizon of 1 s, where memories speak and where not.
-_UNKNOWN_BASE, _UNKNOWN_FULL = 1.0, 0.3
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,8 @@ class Blend:
             np.asarray(horizons_s, np.float64),
             np.array([[each.base_E for each in kind] for kind in now]),
             np.array([[each.full_E for each in kind] for kind in now]),
-            np.where(np.isnan(base_error_2L), _UNKNOWN_BASE * unknown_L, base_error_2L),
-            np.where(np.isnan(full_error_2L), _UNKNOWN_FULL * unknown_L, full_error_2L),
+            np.where(np.isnan(base_error_2L), UNKNOWN_BASE * unknown_L, base_error_2L),
+            np.where(np.isnan(full_error_2L), UNKNOWN_COPY * unknown_L, full_error_2L),
         )
 
     @classmethod
@@ -56,7 +54,7 @@ class Blend:
         """Return the combination before anything came true: the network speaks alone."""
         base_2LE, full_2LE = np.zeros((2, 1, len(WITHOUT_MEMORY))), np.zeros((2, 1, len(WITH_MEMORY)))
         base_2LE[..., 0] = full_2LE[..., 0] = 1.0
-        errors = np.full((2, 1), _UNKNOWN_BASE), np.full((2, 1), _UNKNOWN_FULL)
+        errors = np.full((2, 1), UNKNOWN_BASE), np.full((2, 1), UNKNOWN_COPY)
         return cls(np.ones(1), base_2LE, full_2LE, *errors)
 
     def at(self, time_S: np.ndarray, reach_s: float = np.inf) -> tuple[np.ndarray, np.ndarray]:

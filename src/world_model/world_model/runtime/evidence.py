@@ -26,8 +26,8 @@ class Evidence:
     """Combines the forecasts of one horizon with candidates, by how well each did on forecasts whose time has come.
 
     The combination is ``forecast + sum_c w_c (candidate_c - forecast)`` with shares that are not negative and sum to at
-    most 1. They minimise the squared error over the latents' variance, all dimensions alike, with a ridge towards 0:
-    without evidence the forecast stays as it is.
+    most 1. They minimise the squared error over the latents' variance, all dimensions alike, with a ridge towards 0, or
+    towards what ``lean`` says: without evidence the forecast stays as it is, or as that makes it.
 
     Args:
         candidates: C.
@@ -46,6 +46,7 @@ class Evidence:
         self._gram_CC = np.zeros((candidates, candidates))
         self._moment_C = np.zeros(candidates)
         self.share_C = np.zeros(candidates)
+        self._lean_C = np.zeros(candidates)
         self._seconds = self._left = 0.0
         self._solve_every, self._unsolved = solve_every, 0
 
@@ -53,6 +54,17 @@ class Evidence:
     def error(self) -> float:
         """How large the combination's error was lately (NMSE); NaN before anything came true."""
         return self._left / self._seconds if self._seconds > 0.0 else math.nan
+
+    def lean(self, candidate: int, share: float) -> None:
+        """Expect that a candidate deserves a share, until there is evidence.
+
+        Args:
+            candidate: Which.
+            share: Its share (0..1).
+        """
+        self._lean_C[candidate] = share
+        if not self._seconds:
+            self.share_C = self._lean_C.copy()
 
     def rescale(self, variance_D: np.ndarray) -> None:
         """Count errors in another unit from now on: latents changed their basis. Shares are of no basis and stay."""
@@ -105,7 +117,7 @@ class Evidence:
     def _solve(self) -> None:
         self._unsolved = 0
         caution = CAUTION_S * self._left / self._seconds + _TINY
-        self.share_C = shares(self._gram_CC, self._moment_C, caution, self.share_C)
+        self.share_C = shares(self._gram_CC, self._moment_C + caution * self._lean_C, caution, self.share_C)
 
 
 def shares(gram_CC: np.ndarray, moment_C: np.ndarray, ridge: float, former_C: np.ndarray | None = None) -> np.ndarray:

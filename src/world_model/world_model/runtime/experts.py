@@ -7,6 +7,7 @@ is one more of each kind, where there is one. Shares come from least squares; a 
 Shape suffixes: D = latent size, F = features, E = experts.
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ TRUST = 0.9
 _SOLVE_EVERY = 4
 # Of what is learned again in another basis, the shares of who needs no memory see one in so many: that is what costs.
 _REPLAY_EVERY = 4
+# Before anything came true: what the combination without memories misses, and what a copy of a place seen before does.
+UNKNOWN_BASE, UNKNOWN_COPY = 1.0, 0.3
 _KINDS = {False: "near", True: "revisit"}
 # A slow camera judges a forecast with the next frame, up to this share of the horizon late.
 _LATE = 0.1
@@ -49,6 +52,7 @@ class Said:
         revisit: The place was seen before.
         prior_2D: What a prior says without memories and with them; ``None`` without one, or where it is silent: then
             what this robot learned itself speaks in its place.
+        is_copied: What the network is given as saying with memories is a plain copy: there is no network.
     """
 
     stamp_ns: int
@@ -61,6 +65,7 @@ class Said:
     copies_MD: np.ndarray | None
     revisit: bool
     prior_2D: np.ndarray | None = None
+    is_copied: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,6 +204,8 @@ class Experts:
         if self._has_prior:
             full_ED[-1] = base_D if said.prior_2D is None else said.prior_2D[1]
         evidence, guard = self._evidence[said.revisit], self.guard[said.revisit]
+        if said.is_copied:
+            evidence.lean(memories, self._share_of_base())
         full_ED[0] = evidence.combine(full_ED[1], full_ED[2:])
         ticket = guard.take()
         weight_E = ticket.weight_E
@@ -207,6 +214,14 @@ class Experts:
         least_gate = (1.0 - sum(shares)) * said.gate + sum(shares[:memories])
         gate = weights[0] * least_gate + weights[1] * said.gate + sum(weights[2 : 2 + memories])
         return Combined((weight_E @ full_ED).astype(np.float32), base_D.astype(np.float32), ridge_D, gate)
+
+    def _share_of_base(self) -> float:
+        """Return how much the base should have beside a copy whose errors are not known yet: as its own are lately.
+
+        Of two independent forecasts the best mean weighs each by the other's error.
+        """
+        error = self._base_evidence.error
+        return UNKNOWN_COPY / (UNKNOWN_COPY + (UNKNOWN_BASE if math.isnan(error) else error))
 
     def weights(self, revisit: bool) -> Weights:
         """Return how the next forecast will be combined.

@@ -145,8 +145,8 @@ class Forecaster:
         latent_D, base_D = networks.with_D, networks.without_D
         networks = replace(networks, gate=networks.gate if len(found) else 0.0)
         if not self._has_network and revisit and copies_MD is not None:
-            # Where the robot was before, the first guess is what it saw there.
-            networks = replace(networks, with_D=copies_MD[0], gate=1.0)
+            # Where the robot was before, the first guess is what it saw there, as far as that beats the base.
+            networks = replace(networks, with_D=copies_MD[0], gate=1.0, is_copied=True)
         if EVIDENCE in self._off:
             combined = Combined(latent_D, base_D, last.latent_D, networks.gate)
         else:

@@ -21,13 +21,15 @@ WIDEST = 32
 class Networks:
     """What the network says of one horizon: without memories, with them, and how much those had to say (0..1).
 
-    ``prior_2D`` is what a prior says without memories and with them; ``None`` without one.
+    ``prior_2D`` is what a prior says without memories and with them; ``None`` without one. ``is_copied``: what is said
+    with memories is a plain copy of one, for want of a network.
     """
 
     without_D: np.ndarray
     with_D: np.ndarray
     gate: float
     prior_2D: np.ndarray | None = None
+    is_copied: bool = False
 
 
 class Panel:
@@ -168,6 +170,7 @@ class Panel:
                 copies_MD=copies_MD,
                 revisit=revisit,
                 prior_2D=networks.prior_2D,
+                is_copied=networks.is_copied,
             )
         )
 
