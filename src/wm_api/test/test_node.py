@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path as FilePath
 
 import httpx
 import numpy as np
 import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Path
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
@@ -218,8 +220,51 @@ def test_silence_and_health_are_events(graph):
     graph.until(talk)
     count = sum(each.name == "diagnostics" and each.data["node"] == "camera_driver" for each in events)
     assert count == 1
-    graph.until(lambda: events[-1].name == "source" and events[-1].data["state"] == "silent")
-    assert "latent/state" in events[-1].data["detail"]
+    graph.until(lambda: said("source", state="silent"))
+    silent = next(each for each in events if each.name == "source" and each.data["state"] == "silent")
+    assert "latent/state" in silent.data["detail"]
+    # Who does not speak of its health any more is not well any more.
+    assert not said("diagnostics", node="camera_driver", level=3)
+    graph.node._told_s["camera_driver"] -= 100.0
+    graph.until(lambda: said("diagnostics", node="camera_driver", level=3))
+
+
+@pytest.mark.slow
+def test_where_a_planner_would_go_is_shown_while_it_says_so(graph):
+    def path(count: int) -> Path:
+        places = [PoseStamped(pose=pose_to_msg((0.1 * at, 2.0, 0.0), quaternion_of(0.0))) for at in range(count)]
+        return Path(poses=places)
+
+    paths = graph.peer.create_publisher(Path, "planned_path", qos.STREAM)
+    routes = graph.peer.create_publisher(Path, "latent_planner/route", qos.LATCHED)
+    routes.publish(path(1001))
+    live = graph.node.world.live
+
+    def shown() -> bool:
+        paths.publish(path(57))
+        graph.talk()
+        return live.newest is not None and len(live.newest["planned"]) == 57
+
+    graph.until(shown)
+    assert live.newest["planned"][3] == [0.3, 2.0]
+    graph.until(lambda: any(each.kind == "route" for each in live.standing(live.cursor(None))))
+    (route,) = [each for each in live.standing(live.cursor(None)) if each.kind == "route"]
+    assert 90 <= len(route.data["points"]) <= 102
+    assert (route.data["points"][0], route.data["points"][-1]) == ([0.0, 2.0], [100.0, 2.0])
+    # It was killed while it drove.
+    graph.until(lambda: graph.talk() or live.newest["planned"] == [])
+
+
+@pytest.mark.slow
+def test_ages_are_those_of_the_frames_where_their_clock_is_this_one(graph):
+    live, ages = graph.node.world.live, {"latent", "forecast"}
+    graph.until(lambda: graph.talk() or (live.newest is not None and bool(live.newest["forecasts"])))
+    # Its stamps are of another time.
+    assert not ages & set(live.newest["ages_ms"])
+    msg = LatentState()
+    msg.header.stamp = stamp_msg(graph.node.get_clock().now().nanoseconds - 50_000_000)
+    graph.node._take_age("latent", msg)
+    assert 50.0 <= graph.node._showing.ages["latent"] < 10_000.0
 
 
 @pytest.mark.slow
@@ -246,7 +291,7 @@ def test_a_latent_of_another_encoder_is_dropped_by_name(graph):
 
 
 def test_the_shipped_parameters_name_all_there_are():
-    path = Path(__file__).parents[3] / "config" / "wm_api.yaml"
+    path = FilePath(__file__).parents[3] / "config" / "wm_api.yaml"
     (entries,) = yaml.safe_load(path.read_text()).values()
     given = entries["ros__parameters"]
     params = WmApiParams()

@@ -213,6 +213,64 @@ def test_nothing_is_cut_off_at_the_side(page, size):
     assert least >= 12.0
 
 
+def test_all_is_on_one_screen_of_a_laptop(page):
+    page.resize(1280, 800)
+    page.wait(lambda: page.run("return innerWidth") == 1280, "it has that size")
+    assert page.run("return document.documentElement.scrollHeight") <= 800
+    shown = page.run(
+        "return ['camera', 'map', 'film', 'plot-error', 'plot-timing', 'parts']"
+        ".map((each) => document.getElementById(each).getBoundingClientRect())"
+        ".map(({ top, height }) => [top, height])"
+    )
+    assert all(0 <= top < 780 and height > 50 for top, height in shown), shown
+
+
+def test_sliders_and_their_numbers_do_not_lie_over_one_another(page):
+    page.resize(1280, 800)
+    choose(page, "from", "own")
+    page.run("document.querySelector('details').open = true")
+    beside = page.run(
+        "return [...document.querySelectorAll('#latent-sliders .slider')].map((each) =>"
+        "[each, ...each.children].map((part) => part.getBoundingClientRect()).map(({ left, right }) => [left, right]))"
+    )
+    page.run("document.querySelector('details').open = false")
+    choose(page, "from", "now")
+    assert len(beside) == 32
+    for (left, right), *parts in beside:
+        edges = [left, *(edge for part in parts for edge in part), right]
+        assert edges == sorted(edges)
+
+
+def test_the_trail_has_a_gap_where_the_robot_was_not_seen(page):
+    drawn = page.run("""
+        const map = window.worldModel.map, drawn = [];
+        map.forget();
+        for (const x of [0, 0.5, 1, 10, 10.5]) map.observe({ x, y: 0, yaw: 0 }, "map", 0.1, null);
+        let pen = null;
+        const lineTo = (x) => { drawn.push([pen, x]); pen = x; };
+        const context = { stroke() {}, beginPath() {}, moveTo(x) { pen = x; }, lineTo };
+        map.paintTrail(context, {}, ({ x, y }) => [x, y]);
+        map.forget();
+        return drawn;
+    """)
+    assert drawn == [[0, 0.5], [0.5, 1], [10, 10.5]]
+
+
+def test_what_is_not_well_stands_first(page):
+    page.wait(lambda: page.run("return document.getElementById('parts').children.length") > 1, "parts are told")
+    click(page, "run")
+    page.wait(lambda: "imagining" in page.text("parts"), "it is told how imagining goes")
+    choose(page, "action-mode", "sequence")
+    page.run(
+        "const text = document.getElementById('sequence'); text.value = '1';text.dispatchEvent(new Event('input'))"
+    )
+    first = "return document.getElementById('parts').firstChild.textContent"
+    page.wait(lambda: page.run(first).startswith("imagining"), "what is wrong stands first")
+    choose(page, "action-mode", "held")
+    page.wait(lambda: not page.run(first).startswith("imagining"), "it is well again")
+    click(page, "run")
+
+
 def test_it_tells_what_is_gone_the_service_or_its_source_and_comes_back(page, service):
     service.kill()
     page.wait(lambda: state(page) == "gone", "it is told")

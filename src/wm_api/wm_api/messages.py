@@ -11,6 +11,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Point
+from nav_msgs.msg import Path
 
 from spatial_memory.messages import records_from_msgs
 from wm_core.bounds import LARGEST_ACTION, LARGEST_LATENT_STDS
@@ -33,6 +34,7 @@ _METRICS = {"l2": MemoryQuery.METRIC_L2, "cosine": MemoryQuery.METRIC_COSINE}
 _NUMBERS = ("radius_m", "yaw_tolerance_rad", "rotation_tolerance_rad", "z_tolerance_m", "exclude_recent_s",
             "action_distance", "yaw_weight_m", "pose_weight")  # fmt: skip
 _TINY = 1e-30
+_MOST_POINTS = 100
 
 
 def query_to_msg(query: Query) -> MemoryQuery:
@@ -160,6 +162,14 @@ def diagnostics_entry(status: DiagnosticStatus) -> dict[str, Any]:
     level = status.level[0] if isinstance(status.level, bytes) else int(status.level)
     values = {each.key[:256]: each.value[:1000] for each in status.values[:200]}
     return {"node": status.name[:256], "level": level, "message": status.message[:2000], "values": values}
+
+
+def points_from_msg(msg: Path) -> list[list[float]]:
+    """Return x, y [m] along a path, of a long one about as many as a map shows; empty where one is not finite."""
+    every = max(-(-len(msg.poses) // _MOST_POINTS), 1)
+    kept = [*msg.poses[:-1:every], *msg.poses[-1:]]
+    points = [[round(each.pose.position.x, 3), round(each.pose.position.y, 3)] for each in kept]
+    return points if all(math.isfinite(x) and math.isfinite(y) for x, y in points) else []
 
 
 def _finite(value: float) -> float | None:

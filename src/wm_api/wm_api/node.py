@@ -9,12 +9,19 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from nav_msgs.msg import Path
 
 from wm_api.app import create_app
 from wm_api.graph import GraphMemory
 from wm_api.memories import ServedMemory
-from wm_api.messages import diagnostics_entry, error_from_msg, forecast_from_msg, observation_from_msg
+from wm_api.messages import (
+    diagnostics_entry,
+    error_from_msg,
+    forecast_from_msg,
+    observation_from_msg,
+    points_from_msg,
+)
 from wm_api.models import Models
 from wm_api.params import WmApiParams
 from wm_api.planner import PlannerGoals
@@ -48,14 +55,20 @@ _WATCH_PERIOD_S = 0.5
 _STATS_EVERY = 4
 _MOST_STATES = 40
 _MOST_BASES = 16
+_MOST_NODES = 1000
 _STANDS_BACK = 10
+# Health is told once a second.
+_QUIET_S = 5.0
+# What is older by its stamp is of a clock that is set otherwise.
+_MOST_AGE_S = 10.0
 
 
 class WmApi(ManagedNode[WmApiParams]):
     """Serve what the graph says: latents, forecasts, errors, health and pictures; and its memory through its services.
 
     Subscribes ``/latent/state`` (wm_interfaces/LatentState), ``/latent/projection``, ``/latent_next/state``
-    (wm_interfaces/LatentPrediction), ``/prediction_error`` and ``/diagnostics``; the camera only while somebody looks.
+    (wm_interfaces/LatentPrediction), ``/prediction_error`` and ``/diagnostics``, ``/planned_path`` and
+    ``/latent_planner/route`` (nav_msgs/Path); the camera only while somebody looks.
     Asks ``/spatial_memory/{query_batch,window,stats,...}``. Models of its own answer requests, so that no client's work
     falls to the graph.
     """
@@ -87,8 +100,10 @@ class WmApi(ManagedNode[WmApiParams]):
         self._states: OrderedDict[int, tuple[LatentState, Observation]] = OrderedDict()
         self._projections: dict[str, Projection] = {}
         self._statuses: dict[str, tuple[int, str]] = {}
+        self._told_s: dict[str, float] = {}
         self._camera: CameraSubscription | None = None
         self._looked_at_s, self._heard_s, self._predicted_s = -_LOOKED_AT_S, -1e9, -1e9
+        self._planned_s = -1e9
         self._is_live: bool | None = None
         self._watched_count = 0
         listening = threading.Event()
@@ -123,6 +138,8 @@ class WmApi(ManagedNode[WmApiParams]):
             beside = OneStream(self, topic, self._health, beside=stream)
             self.create_subscription(kind, topic, beside.of(take), qos.STREAM)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.STREAM)
+        self.create_subscription(Path, "planned_path", self._on_planned, qos.STREAM)
+        self.create_subscription(Path, "latent_planner/route", self._on_route, qos.LATCHED)
         self.create_timer(_WATCH_PERIOD_S, self._on_watch)
 
     def release(self) -> None:
@@ -180,6 +197,8 @@ class WmApi(ManagedNode[WmApiParams]):
         self._states[observation.stamp_ns] = msg, observation
         while len(self._states) > _MOST_STATES:
             self._states.popitem(last=False)
+            self._showing.missed += 1
+        self._take_age("latent", msg)
         if self._heard_s - self._predicted_s > self._params.silent_after_s:
             self._showing.show(observation, (), msg.pose_frame_id)
 
@@ -193,6 +212,7 @@ class WmApi(ManagedNode[WmApiParams]):
             self._health.drop(error.reason, error.detail)
             return
         self._predicted_s = monotonic()
+        self._take_age("forecast", msg)
         self._showing.ages["memory_query"] = round(float(msg.memory_query_ms), 2) if msg.memory_query_ms > 0 else 0.0
         self._showing.show(found[1], forecasts, found[0].pose_frame_id)
 
@@ -200,13 +220,41 @@ class WmApi(ManagedNode[WmApiParams]):
         if msg.encoder_id == self._models.manifest.encoder_id:
             self._showing.judged(error_from_msg(msg))
 
+    def _take_age(self, name: str, msg: LatentState | LatentPrediction) -> None:
+        """Takes note of how old a frame is by what was made of it; of no clock but the frame's own nothing is said."""
+        age_ms = (self.get_clock().now().nanoseconds - stamp_ns(msg.header.stamp)) * 1e-6
+        if 0.0 <= age_ms <= _MOST_AGE_S * 1e3:
+            self._showing.ages[name] = round(age_ms, 2)
+        else:
+            self._showing.ages.pop(name, None)
+
+    def _on_planned(self, msg: Path) -> None:
+        self._showing.planned, self._planned_s = points_from_msg(msg), monotonic()
+
+    def _on_route(self, msg: Path) -> None:
+        self.world.live.happened("route", {"points": points_from_msg(msg)}, "route")
+
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status[:200]:
             entry = diagnostics_entry(status)
             stands = entry["level"], entry["message"]
-            if self._statuses.get(entry["node"]) != stands and len(self._statuses) < 1000:
-                self._statuses[entry["node"]] = stands
-                self.world.live.happened("diagnostics", entry, entry["node"])
+            name = entry["node"]
+            if name not in self._statuses and len(self._statuses) >= _MOST_NODES:
+                continue
+            self._told_s[name] = monotonic()
+            if self._statuses.get(name) != stands:
+                self._statuses[name] = stands
+                self.world.live.happened("diagnostics", entry, name)
+
+    def _tell_quiet(self) -> None:
+        """Tells which nodes do not speak of their health any more."""
+        now_s, level = monotonic(), DiagnosticStatus.STALE[0]
+        for name, told_s in self._told_s.items():
+            if now_s - told_s > _QUIET_S and self._statuses[name][0] != level:
+                text = f"says nothing of its health for {_QUIET_S:g} s: it has ended, or hangs"
+                self._statuses[name] = level, text
+                entry = {"node": name, "level": level, "message": text, "values": {}}
+                self.world.live.happened("diagnostics", entry, name)
 
     # ---------------------------------------------------------------- pictures and watching
 
@@ -227,6 +275,9 @@ class WmApi(ManagedNode[WmApiParams]):
             self._is_live = is_live
             detail = "" if is_live else self._why_silent()
             self.world.live.happened("source", {"state": "live" if is_live else "silent", "detail": detail}, "source")
+        if monotonic() - self._planned_s > max(self._params.silent_after_s, 1.0):
+            self._showing.planned = []
+        self._tell_quiet()
         is_looked_at = monotonic() - self._looked_at_s < _LOOKED_AT_S
         if is_looked_at and self._camera is None:
             params = self._params

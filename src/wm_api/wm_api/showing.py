@@ -32,6 +32,12 @@ class Showing:
     Args:
         world: Where it is published.
         metrics: What counts it; None: nobody.
+
+    Attributes:
+        memory: How much is remembered.
+        ages: How old what is shown was when it came [ms], by its name.
+        missed: How many latents got no forecast.
+        planned: x, y [m] along the path that a planner has in mind; empty: none drives.
     """
 
     world: World
@@ -43,6 +49,7 @@ class Showing:
     memory: dict[str, Any] = field(default_factory=dict)
     ages: dict[str, float] = field(default_factory=dict)
     missed: int = 0
+    planned: list[list[float]] = field(default_factory=list)
 
     def judged(self, entry: Mapping[str, Any]) -> None:
         """Take the errors of a forecast whose time has come, as ``error_entry`` makes them."""
@@ -81,6 +88,7 @@ class Showing:
             "rates": {"latent_hz": self._rate_hz()},
             "ages_ms": self.ages,
             "missed": self.missed,
+            "planned": self.planned,
             "pictures": pictures,
         })  # fmt: skip
         if self.metrics is not None:

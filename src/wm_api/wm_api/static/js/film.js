@@ -58,8 +58,9 @@ export class Film {
     const { pose, pose_std: std } = step;
     const place = pose ? `expected at ${figure(pose.x)}, ${figure(pose.y)} m, ${figure((pose.yaw * 180) / Math.PI)}°` : "no pose";
     const sure = std ? ` (± ${figure(Math.max(std[0], std[1]))} m)` : "";
-    const used = step.memory_ids.length ? `memories ${step.memory_ids.slice(0, 6).join(", ")}` : "no memories";
-    say(element("step-text"), `step ${step.step}, ${figure(step.horizon_s)} s ahead: ${place}${sure}; gate ${figure(step.gate)}; ${used}; ${step.revisit ? "a revisit" : "a first visit"}`);
+    const visit = step.revisit ? "a revisit" : "a first visit";
+    const used = step.memory_ids.length ? `memories ${step.memory_ids.slice(0, 6).join(", ")}; ${visit}` : "no memories";
+    say(element("step-text"), `step ${step.step}, ${figure(step.horizon_s)} s ahead: ${place}${sure}; gate ${figure(step.gate)}; ${used}`);
   }
 
   cell(step) {

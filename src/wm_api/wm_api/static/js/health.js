@@ -17,29 +17,22 @@ export class Health {
     this.rows = new Map();
   }
 
-  /** Says how a part is. */
+  /** Says how a part is. What is not well stands first. */
   set(name, level, why = "", word = "") {
-    if (!this.rows.has(name)) {
-      const row = make("tr", {}, make("th", { scope: "row" }, name), make("td", { class: "state" }), make("td"));
-      const after = [...this.rows.keys()].filter((other) => other < name).sort().pop();
-      if (after) this.rows.get(after).after(row);
-      else element("parts").prepend(row);
-      this.rows.set(name, row);
-    }
-    const [, state, reasons] = this.rows.get(name).children;
+    const row = this.rows.get(name) || this.row(name), [, state, reasons] = row.children;
     const text = word ? `${WORDS[level][0]} ${word}` : WORDS[level];
     if (state.textContent !== text) state.textContent = text;
-    if (state.dataset.level !== level) state.dataset.level = level;
     if (reasons.textContent !== why) reasons.textContent = why;
+    if (state.dataset.level === level) return;
+    state.dataset.level = level;
+    row.dataset.order = `${level === "ok" ? 1 : 0}${name}`;
+    const after = [...element("parts").children].find((other) => other !== row && other.dataset.order > row.dataset.order);
+    element("parts").insertBefore(row, after || null);
   }
 
-  /** Forgets the parts that a test names. */
-  drop(isGone) {
-    for (const [name, row] of this.rows) {
-      if (isGone(name)) {
-        row.remove();
-        this.rows.delete(name);
-      }
-    }
+  row(name) {
+    const row = make("li", {}, make("span", {}, name), make("span", { class: "state" }), make("span", { class: "why" }));
+    this.rows.set(name, row);
+    return row;
   }
 }

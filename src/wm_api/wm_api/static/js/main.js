@@ -14,8 +14,13 @@ const STATES = {
   live: "live", waiting: "waiting", silent: "no data", gone: "no connection", locked: "token wanted",
 };
 
+const AGES = { memory_query: "memory query" };
+
 const health = new Health();
-const pictures = Object.fromEntries(["camera", "foreseen"].map((name) => [name, new Picture(element(name), `/frames/${name}.jpg`)]));
+const pictures = {
+  camera: new Picture(element("camera"), "/frames/camera.jpg", shaped),
+  foreseen: new Picture(element("foreseen"), "/frames/foreseen.jpg"),
+};
 const errorPlot = plotOf("error", [
   { label: "with memory", colour: "line-1" },
   { label: "without", colour: "line-2" },
@@ -23,13 +28,14 @@ const errorPlot = plotOf("error", [
 ]);
 const timingPlot = plotOf("timing", [
   { label: "latents", colour: "line-1", unit: "Hz" },
-  { label: "oldest age", colour: "line-2", unit: "ms" },
+  { label: "oldest age", colour: "line-2", unit: "ms", isRight: true },
 ]);
 const map = new MapView(setGoal);
 const memory = new MemoryView({
   onCells: (cells) => map.set({ cells }),
   onHits: (hits) => map.set({ hits }),
   onStats: showMemory,
+  isAway: () => status !== null && status.mode === "graph" && live.state !== "live",
 });
 const rollout = new Rollout({
   onPath: (path) => map.set({ path }),
@@ -41,6 +47,11 @@ const STATUS_EVERY_MS = 5000;
 let status = null, newest = null, toldAt = 0;
 /** Kept for as long as the page is open, and nowhere else. */
 let token = "";
+
+/** What is foreseen or remembered was squeezed into a square: it is shown in the camera's shape. */
+function shaped(width, height) {
+  if (width && height) document.documentElement.style.setProperty("--aspect", `${width} / ${height}`);
+}
 
 async function opened() {
   for (const picture of Object.values(pictures)) picture.restart();
@@ -82,7 +93,7 @@ function happened(event) {
     const degraded = Object.entries(data.values || {}).filter(([key, value]) => key.startsWith("degraded/") && value);
     const reasons = degraded.map(([key, value]) => `${key.slice("degraded/".length)}: ${value}`);
     const why = [data.message, ...reasons.filter((reason) => !String(data.message).includes(reason))].filter(Boolean).join("; ");
-    health.set(String(data.node || data.name), levelOf(data.level), why);
+    health.set(String(data.node || data.name), levelOf(data.level), why === "ok" ? "" : why);
   }
 }
 
@@ -98,20 +109,30 @@ function showFrame(frame) {
   const furthest = frame.errors[frame.errors.length - 1];
   // A frame repeats the last errors; only new ones belong to its place.
   const isFresh = furthest && Math.abs(furthest.stamp_ns - frame.stamp_ns) < 1e9;
-  map.observe(frame.pose, isFresh ? furthest.error : null, frame.expected_pose);
+  map.observe(frame.pose, frame.frame_id, isFresh ? furthest.error : null, frame.expected_pose);
   if (furthest) errorPlot.add(frame.stamp_s, [furthest.error, furthest.without_memory, furthest.persistence]);
   const ages = Object.values(frame.ages_ms || {}).filter(Number.isFinite);
   timingPlot.add(frame.stamp_s, [frame.rates.latent_hz, ages.length ? Math.max(...ages) : null]);
+  showPlanned(frame.planned || []);
   const forecast = frame.forecasts[frame.forecasts.length - 1];
   memory.used(forecast ? forecast.memory_ids : []);
   rollout.observe(frame);
   if (performance.now() - toldAt > 250) tellFigures(frame, furthest, forecast);
 }
 
+/** Shows where a planner would go now, and in the legend what that is; nothing where none drives. */
+function showPlanned(points) {
+  const isPlanned = points.length > 0;
+  if (!isPlanned && !map.planned.length) return;
+  map.set({ planned: points.map(([x, y]) => ({ x, y })) });
+  for (const each of document.querySelectorAll("#map-legend .planned")) each.hidden = !isPlanned;
+}
+
 function tellFigures(frame, furthest, forecast) {
   toldAt = performance.now();
   errorPlot.tell();
   timingPlot.tell();
+  say(element("foreseen-ago"), forecast ? `${figure(forecast.horizon_s)} s ago` : "");
   say(element("errors-horizon"), furthest ? `${figure(furthest.horizon_s)} s ahead, NMSE` : "");
   const entries = {
     "latents": `${figure(frame.rates.latent_hz)} Hz`,
@@ -122,7 +143,7 @@ function tellFigures(frame, furthest, forecast) {
     "missed": `${frame.missed} frames`,
     "skipped here": `${frame.skipped || 0} frames`,
     "action": frame.action ? frame.action.map((value) => figure(value)).join(", ") : "–",
-    ...Object.fromEntries(Object.entries(frame.ages_ms || {}).map(([name, value]) => [`age: ${name}`, `${figure(value)} ms`])),
+    ...Object.fromEntries(Object.entries(frame.ages_ms || {}).map(([name, value]) => [AGES[name] || `${name} age`, `${figure(value)} ms`])),
   };
   const list = element("figures");
   for (const [name, text] of Object.entries(entries)) {
@@ -145,10 +166,13 @@ function showMemory(stats, why) {
 }
 
 function connection(state, sinceMs, reason) {
+  const isBack = state === "live" && document.body.dataset.state !== "live";
   document.body.dataset.state = state;
   element("connection").dataset.state = state;
   const since = sinceMs !== null && state !== "live" ? ` for ${Math.floor(sinceMs / 1000)} s` : "";
   say(element("connection-text"), `${STATES[state]}${since}`);
+  if (state === "silent") showPlanned([]);
+  if (isBack) memory.refresh();
   const level = { live: "ok", waiting: "warn", silent: "stale", gone: "error", locked: "error" }[state];
   const why = { silent: `connected, but no frame${since}: the graph or the recording is gone` }[state] || reason;
   health.set("connection", level, why, STATES[state]);

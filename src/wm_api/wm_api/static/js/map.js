@@ -4,8 +4,10 @@ import { colours, element, figure, onceAFrame, say, sharpened } from "./dom.js";
 
 const MOST_TRAIL = 6000;
 const LEAST_M = 0.02;
+/** Between places further apart the robot was not seen. */
+const GAP_M = 2;
 const RAMP = ["ramp-0", "ramp-1", "ramp-2", "ramp-3"];
-const THEME = ["text", "quiet", "grid", "cell", "hit", "expected", "path", "accent", "panel", ...RAMP];
+const THEME = ["text", "quiet", "grid", "cell", "hit", "expected", "path", "good", "panel", ...RAMP];
 /** Errors at which the next colour of the trail begins: NMSE, 1 is no better than the mean. */
 const LIMITS = [0.2, 0.6, 1.2];
 
@@ -17,7 +19,7 @@ export class MapView {
     this.view = { x: 0, y: 0, scale: 40 };
     this.isFollowing = true;
     this.isSettingGoal = false;
-    Object.assign(this, { cells: [], hits: [], path: [], pose: null, expected: null, goal: null, chosen: null });
+    Object.assign(this, { cells: [], hits: [], path: [], planned: [], route: [], pose: null, expected: null, goal: null, chosen: null });
     this.forget();
     this.draw = onceAFrame(() => this.paint());
     new ResizeObserver(this.draw).observe(this.canvas);
@@ -31,9 +33,10 @@ export class MapView {
     this.draw && this.draw();
   }
 
-  /** Takes where the robot is, the error of what was foreseen for now, and where it had been expected. */
-  observe(pose, error, expected) {
+  /** Takes where the robot is, in which frame, the error of what was foreseen for now, and where it had been expected. */
+  observe(pose, frame, error, expected) {
     this.pose = pose;
+    this.frame = frame;
     this.expected = expected;
     if (pose) {
       const last = this.trail[this.trail.length - 1];
@@ -46,7 +49,7 @@ export class MapView {
     this.draw();
   }
 
-  /** Takes fields to show: cells, hits, path, goal, chosen. */
+  /** Takes fields to show: cells, hits, path, planned, route, goal, chosen. */
   set(fields) {
     Object.assign(this, fields);
     this.draw();
@@ -147,16 +150,21 @@ export class MapView {
     if (width < 10) return;
     const theme = colours(THEME), { x, y, scale } = this.view;
     const at = (point) => [width / 2 + (point.x - x) * scale, height / 2 - (point.y - y) * scale];
-    this.paintGrid(context, theme, width, height);
+    const step = this.paintGrid(context, theme, width, height);
     this.paintCells(context, theme, at);
     this.paintTrail(context, theme, at);
-    this.paintPath(context, theme, at);
+    if (this.planned.length) {
+      polyline(context, this.route.map(at), theme.quiet, 2, [7, 5]);
+      polyline(context, this.planned.map(at), theme.good, 3, []);
+    }
+    polyline(context, this.path.map(at), theme.path, 3, [2, 5]);
     for (const hit of this.hits) ring(context, at(hit), 6, theme.hit, 3);
     if (this.expected) arrow(context, at(this.expected), this.expected.yaw, theme.expected, [4, 3]);
     if (this.chosen) ring(context, at(this.chosen), 8, theme.path, 3);
     if (this.pose) arrow(context, at(this.pose), this.pose.yaw, theme.text, []);
     if (this.goal) cross(context, at(this.goal), theme.expected);
-    const place = this.pose ? `robot at ${figure(this.pose.x)}, ${figure(this.pose.y)} m` : "no pose";
+    this.paintScale(context, theme, step, height);
+    const place = this.pose ? `robot at ${figure(this.pose.x)}, ${figure(this.pose.y)} m${this.frame ? ` in ${this.frame}` : ""}` : "no pose";
     say(element("map-text"), `${place}; ${this.cells.length} cells${this.hits.length ? `; ${this.hits.length} memories used` : ""}`);
   }
 
@@ -178,11 +186,19 @@ export class MapView {
       context.lineTo(width, at);
     }
     context.stroke();
-    context.fillStyle = context.strokeStyle = theme.quiet;
+    return step;
+  }
+
+  /** Says how long a side of the grid is; over all else, as it must be readable. */
+  paintScale(context, theme, step, height) {
+    const long = step * this.view.scale;
+    context.fillStyle = theme.panel;
+    context.fillRect(5, height - 31, long + 10, 27);
+    context.fillStyle = context.strokeStyle = theme.text;
     context.lineWidth = 2;
     context.beginPath();
     context.moveTo(10, height - 10);
-    context.lineTo(10 + step * scale, height - 10);
+    context.lineTo(10 + long, height - 10);
     context.stroke();
     context.font = "12px system-ui, sans-serif";
     context.textAlign = "left";
@@ -193,7 +209,7 @@ export class MapView {
     const most = this.cells.reduce((count, cell) => Math.max(count, cell.count), 1);
     context.fillStyle = theme.cell;
     for (const { outline, count } of this.cells) {
-      context.globalAlpha = 0.15 + 0.55 * Math.sqrt(count / most);
+      context.globalAlpha = 0.3 + 0.5 * Math.sqrt(count / most);
       context.beginPath();
       outline.forEach(([x, y], corner) => context[corner ? "lineTo" : "moveTo"](...at({ x, y })));
       context.fill();
@@ -207,29 +223,33 @@ export class MapView {
     let level = null;
     for (let index = 1; index < this.trail.length; index += 1) {
       const before = this.trail[index - 1], point = this.trail[index];
-      if (Math.hypot(point.x - before.x, point.y - before.y) > 2) continue;
-      if (point.level !== level) {
-        if (level !== null) context.stroke();
+      const isGap = Math.hypot(point.x - before.x, point.y - before.y) > GAP_M;
+      if (level !== null && (isGap || point.level !== level)) {
+        context.stroke();
+        level = null;
+      }
+      if (isGap) continue;
+      if (level === null) {
         level = point.level;
         context.strokeStyle = level < 0 ? theme.quiet : theme[RAMP[level]];
         context.beginPath();
         context.moveTo(...at(before));
-      } else if (index === 1) context.moveTo(...at(before));
+      }
       context.lineTo(...at(point));
     }
     if (level !== null) context.stroke();
   }
+}
 
-  paintPath(context, theme, at) {
-    if (!this.path.length) return;
-    context.strokeStyle = theme.path;
-    context.lineWidth = 3;
-    context.setLineDash([2, 5]);
-    context.beginPath();
-    this.path.forEach((point, index) => context[index ? "lineTo" : "moveTo"](...at(point)));
-    context.stroke();
-    context.setLineDash([]);
-  }
+function polyline(context, points, colour, width, dash) {
+  if (!points.length) return;
+  context.strokeStyle = colour;
+  context.lineWidth = width;
+  context.setLineDash(dash);
+  context.beginPath();
+  points.forEach((point, index) => context[index ? "lineTo" : "moveTo"](...point));
+  context.stroke();
+  context.setLineDash([]);
 }
 
 function ring(context, [x, y], radius, colour, width) {

@@ -9,7 +9,7 @@ const AT_ONCE = 8;
 const REST_MS = 5000;
 
 export class MemoryView {
-  /** Takes whom to tell: onCells(cells), onStats(stats or null, why), onHits(places). */
+  /** Takes whom to tell: onCells(cells), onStats(stats or null, why), onHits(places), and isAway(): nobody would answer. */
   constructor(handlers) {
     this.handlers = handlers;
     this.forget();
@@ -83,7 +83,7 @@ export class MemoryView {
   }
 
   get isResting() {
-    return !this.isServed || document.hidden || performance.now() < (this.restsUntil || 0);
+    return !this.isServed || document.hidden || this.handlers.isAway() || performance.now() < (this.restsUntil || 0);
   }
 
   async get(url) {

@@ -3,8 +3,9 @@
 const REST_MS = 2000;
 
 export class Picture {
-  /** Takes the image element and its URL. */
-  constructor(image, url) {
+  /** Takes the image element, its URL, and whom to tell its width and height. */
+  constructor(image, url, onShape = null) {
+    this.onShape = onShape;
     this.image = image;
     this.url = url;
     this.wanted = 0;
@@ -12,6 +13,7 @@ export class Picture {
     this.isLoading = false;
     image.addEventListener("load", () => {
       image.hidden = !this.wanted;
+      if (this.onShape) this.onShape(image.naturalWidth, image.naturalHeight);
       this.done();
     });
     image.addEventListener("error", () => {

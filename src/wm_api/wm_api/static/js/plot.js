@@ -1,16 +1,19 @@
-/** Lines over time on a canvas: the last minute, in rings of fixed size. */
+/** Lines over time on a canvas: the last minute, in rings of fixed size. Each unit has an axis: left, or right. */
 
 import { colours, element, figure, make, onceAFrame, sharpened } from "./dom.js";
 
 const SAMPLES = 1500;
-const LEFT = 46, RIGHT = 8, TOP = 8, BOTTOM = 20;
+const LEFT = 46, RIGHT = 8, TOP = 8, BOTTOM = 20, UNIT = 14;
+/** Between values further apart nothing is known. */
+const GAP_S = 1;
 
 export class Plot {
-  /** Takes a canvas, the place of its legend, lines as {label, colour (of the theme), unit, dash}, and seconds shown. */
+  /** Takes a canvas, the place of its legend, lines as {label, colour (of the theme), unit, dash, isRight}, and seconds shown. */
   constructor(canvas, legend, lines, seconds = 60) {
     this.canvas = canvas;
     this.lines = lines;
     this.seconds = seconds;
+    this.sides = [false, true].filter((isRight) => lines.some((line) => Boolean(line.isRight) === isRight));
     this.times = new Float64Array(SAMPLES);
     this.values = lines.map(() => new Float32Array(SAMPLES));
     this.count = 0;
@@ -54,26 +57,35 @@ export class Plot {
     const theme = colours(["text", "quiet", "grid", ...this.lines.map((line) => line.colour)]);
     if (!this.count || width < 80) return;
     const newest = this.time(this.count - 1), first = this.firstShown(newest);
-    const top = niceTop(this.largest(first));
-    const x = (time) => LEFT + (width - LEFT - RIGHT) * (1 - (newest - time) / this.seconds);
-    const y = (value) => TOP + (height - TOP - BOTTOM) * (1 - Math.min(value, top) / top);
-    this.paintAxes(context, theme, width, height, top, y);
-    this.lines.forEach((line, at) => {
-      context.strokeStyle = theme[line.colour];
-      context.lineWidth = line.dash ? 1.5 : 2;
-      context.setLineDash(line.dash || []);
-      context.beginPath();
-      let isDown = false;
-      for (let index = first; index < this.count; index += 1) {
-        const value = this.values[at][index % SAMPLES];
-        if (Number.isNaN(value)) isDown = false;
-        else {
-          context[isDown ? "lineTo" : "moveTo"](x(this.time(index)), y(value));
-          isDown = true;
-        }
+    const right = this.sides.length > 1 ? LEFT : RIGHT, above = this.lines.some((line) => line.unit) ? TOP + UNIT : TOP;
+    const frame = { left: LEFT, right: width - right, top: above, bottom: height - BOTTOM };
+    const x = (time) => frame.left + (frame.right - frame.left) * (1 - (newest - time) / this.seconds);
+    for (const isRight of this.sides) {
+      const drawn = this.lines.map((line, at) => ({ ...line, at })).filter((line) => Boolean(line.isRight) === isRight);
+      const top = niceTop(this.largest(first, drawn));
+      const y = (value) => frame.top + (frame.bottom - frame.top) * (1 - Math.min(value, top) / top);
+      this.paintAxis(context, theme, frame, top, drawn[0], isRight);
+      for (const line of drawn) this.paintLine(context, theme[line.colour], line, first, x, y);
+    }
+    this.paintTime(context, theme, frame, height);
+  }
+
+  paintLine(context, colour, { at, dash }, first, x, y) {
+    context.strokeStyle = colour;
+    context.lineWidth = dash ? 1.5 : 2;
+    context.setLineDash(dash || []);
+    context.beginPath();
+    let isDown = false, before = -Infinity;
+    for (let index = first; index < this.count; index += 1) {
+      const value = this.values[at][index % SAMPLES], time = this.time(index);
+      if (Number.isNaN(value)) isDown = false;
+      else {
+        context[isDown && time - before < GAP_S ? "lineTo" : "moveTo"](x(time), y(value));
+        isDown = true;
+        before = time;
       }
-      context.stroke();
-    });
+    }
+    context.stroke();
     context.setLineDash([]);
   }
 
@@ -83,36 +95,46 @@ export class Plot {
     return first;
   }
 
-  largest(first) {
+  largest(first, lines) {
     let most = 0;
-    for (const ring of this.values) {
+    for (const { at } of lines) {
       for (let index = first; index < this.count; index += 1) {
-        const value = ring[index % SAMPLES];
+        const value = this.values[at][index % SAMPLES];
         if (value > most) most = value;
       }
     }
     return most;
   }
 
-  paintAxes(context, theme, width, height, top, y) {
+  paintAxis(context, theme, { left, right, top: above, bottom }, top, { unit, colour }, isRight) {
+    const edge = isRight ? right + 6 : left - 6;
     context.font = "12px system-ui, sans-serif";
-    context.fillStyle = theme.quiet;
-    context.strokeStyle = theme.grid;
-    context.lineWidth = 1;
+    context.fillStyle = this.sides.length > 1 ? theme[colour] : theme.quiet;
+    context.textAlign = isRight ? "left" : "right";
     for (let tick = 0; tick <= 4; tick += 1) {
-      const value = (top * tick) / 4, at = Math.round(y(value)) + 0.5;
-      context.beginPath();
-      context.moveTo(LEFT, at);
-      context.lineTo(width - RIGHT, at);
-      context.stroke();
-      context.textAlign = "right";
-      if (tick % 2 === 0) context.fillText(figure(value, 2), LEFT - 6, at + 4);
+      const at = Math.round(above + (bottom - above) * (1 - tick / 4)) + 0.5;
+      if (!isRight) line(context, theme.grid, left, right, at);
+      if (tick % 2 === 0) context.fillText(figure((top * tick) / 4, 2), edge, at + 4);
     }
-    context.textAlign = "left";
-    context.fillText(`−${this.seconds} s`, LEFT, height - 5);
-    context.textAlign = "right";
-    context.fillText("now", width - RIGHT, height - 5);
+    if (unit) context.fillText(unit, edge, UNIT - 3);
   }
+
+  paintTime(context, theme, { left, right }, height) {
+    context.fillStyle = theme.quiet;
+    context.textAlign = "left";
+    context.fillText(`−${this.seconds} s`, left, height - 5);
+    context.textAlign = "right";
+    context.fillText("now", right, height - 5);
+  }
+}
+
+function line(context, colour, left, right, at) {
+  context.strokeStyle = colour;
+  context.lineWidth = 1;
+  context.beginPath();
+  context.moveTo(left, at);
+  context.lineTo(right, at);
+  context.stroke();
 }
 
 /** Returns a round number at or above a value. */
