@@ -58,10 +58,11 @@ def look_up(wanted_D: np.ndarray, look_ND: np.ndarray, pose_N3: np.ndarray, same
     """
     if not len(look_ND):
         raise GoalError("empty", "the memory is empty, so no picture can be looked up")
-    if wanted_D.shape != look_ND.shape[1:] or not np.isfinite(wanted_D).all():
-        raise GoalError(
-            "foreign", f"the goal is {wanted_D.shape}, the memories {look_ND.shape[1:]}, or it is not finite"
-        )
+    if wanted_D.shape != look_ND.shape[1:]:
+        sizes = f"{wanted_D.size} numbers, those of the memories have {look_ND.shape[1]}"
+        raise GoalError("foreign", f"the goal's latent has {sizes}")
+    if not np.isfinite(wanted_D).all():
+        raise GoalError("foreign", "the goal's latent holds a number that is not finite")
     distance_N = np.linalg.norm(look_ND - wanted_D, axis=1)
 
     def nearest(k: int) -> Ranked:

@@ -12,6 +12,7 @@ from rclpy.action.server import CancelResponse, GoalResponse
 from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
 
+from latent_planner.blocked import Blocked
 from latent_planner.finding.node import GoalFinder
 from latent_planner.goals import GoalError
 from latent_planner.judging import SurpriseJudge
@@ -113,6 +114,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             self._imagining = SurpriseJudge(artifact, manifest.step_s, params.surprise_margin)
         self._pursuit = Pursuit(motion, settings, self._judge or self._imagining)
         self._watch = InputWatch(params.input_timeout_s)
+        # Whom nobody commands stands as long as somebody likes.
+        self._blocked = Blocked(params.blocked_timeout_s if params.drive else 0.0, params.max_speed_m_s)
         self._poses = PoseWatch("nothing can be planned")
         self._seen_last: tuple[int, np.ndarray] | None = None
 
@@ -276,6 +279,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         located = await self._finder.locate(run, self._pursuit.pose_3)
         self._show(run, located)
         self._pursuit.drive_to(located.goal.pose_3, located.field)
+        self._blocked.restart()
         # From now on, to where that memory is, wherever it is moved to.
         if located.memory_id:
             assert run.wish is not None
@@ -339,9 +343,21 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         if decision.state is State.REACHED:
             self._end(run, Result.REACHED, "")
             return
+        why_not = self._why_blocked(decision.state, now_s)
+        if why_not:
+            self._end(run, Result.UNREACHABLE, why_not)
+            return
         self._output.send(decision, pose_3, run.pose)
         self._health.tick("commands")
         self._feed_back(run, _STATES[decision.state], now_s, decision.cost)
+
+    def _why_blocked(self, state: State, now_s: float) -> str:
+        """Return why it is no use to drive on; empty: it is."""
+        pose_3 = self._pursuit.pose_3
+        if state is not State.DRIVING or pose_3 is None:
+            self._blocked.restart()
+            return ""
+        return self._blocked.take(now_s, float(pose_3[0]), float(pose_3[1]))
 
     def _prepare_to_imagine(self) -> None:
         pose_3, seen = self._pursuit.pose_3, self._seen_last

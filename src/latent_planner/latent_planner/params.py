@@ -67,6 +67,10 @@ class LatentPlannerParams(ModelParams):
     memory_timeout_s: float = param(
         3.0, "Silence of the memory at which the robot is stopped [s].", low=0.1, high=600.0
     )
+    blocked_timeout_s: float = param(
+        10.0, "Standing where it is to drive after which a goal is given up, with drive [s]; 0: never.",
+        low=0.0, high=600.0,
+    )  # fmt: skip
     lookup_timeout_s: float = param(
         5.0, "Longest time to turn a picture into a place and find the way there [s].", low=0.1, high=600.0
     )

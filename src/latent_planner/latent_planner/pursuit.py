@@ -123,7 +123,7 @@ class Pursuit:
             GoalError: ``motion``.
         """
         try:
-            Vehicle(self._motion.model, self._settings.step_s, ACTIONS)
+            Vehicle(self._motion.steered, self._settings.step_s, ACTIONS)
         except ValueError as error:
             text = "drive it by hand for half a minute, or give it a profile that knows"
             raise GoalError("motion", f"{error}; {text}") from error
@@ -136,7 +136,7 @@ class Pursuit:
         """
         self.check()
         settings = self._settings
-        self._vehicle = Vehicle(self._motion.model, settings.step_s, ACTIONS)
+        self._vehicle = Vehicle(self._motion.steered, settings.step_s, ACTIONS)
         self._planner = Planner(
             self._vehicle, settings.limits, settings.planner, settings.mppi, seed=settings.seed, judge=self._judge
         )

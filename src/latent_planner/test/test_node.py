@@ -276,6 +276,16 @@ def test_a_memory_that_is_emptied_on_the_way_stops_the_robot(make_world):
     assert stopped(world)
 
 
+def test_a_robot_that_is_held_gives_its_goal_up(make_world):
+    world = make_world(drive=True, blocked_timeout_s=1.5)
+    _, result = world.drive(pose=pose_goal(9.0))
+    world.on_executor(lambda: setattr(world, "advance", lambda: None))
+    answer = world.wait(result)
+    assert answer.result.name == "UNREACHABLE"
+    assert "in its way" in answer.result.message
+    assert stopped(world)
+
+
 def test_stale_inputs_stop_the_robot(make_world):
     world = make_world(drive=True, input_timeout_s=0.5)
     _, result = world.drive(pose=pose_goal(9.0))

@@ -67,6 +67,23 @@ def test_where_the_robot_is_by_now_follows_from_the_commands_since_its_last_fram
     assert max(missed) < 0.025
 
 
+def test_a_robot_that_stood_where_it_was_told_to_drive_can_still_be_planned_for():
+    """A while without wheels: that nothing moves it foretells best then, and cannot be planned with."""
+    motion = OwnMotion(UNICYCLE, STEP_S, 2, (STEP_S, 1.0), 1.0)
+    driver = Pursuit(motion, PursuitSettings(step_s=STEP_S, mppi=FEW, is_obeyed=True))
+    x_m = -14.0
+    for step in range(600):
+        # It rolls on as it did, whatever it is told.
+        x_m += 0.5 * STEP_S
+        turn = 1.0 if step // 20 % 2 else -1.0
+        driver.observe(round(step * STEP_S * 1e9), Pose2(x_m, 0.0, 0.0, 0.0), np.array([0.0, turn]))
+    assert motion.calibration is not None
+    assert not motion.model.weights
+    driver.check()
+    driver.drive_to(np.array([6.0, 0.0, 0.0]), FIELD)
+    assert driver.step(0.0)[0].command_A.shape == (2,)
+
+
 def test_plans_are_made_anew_as_often_as_asked_and_followed_in_between():
     driver = pursuit(replan_every=3)
     driver.observe(0, Pose2(0.0, 0.0, 0.0, 0.0), np.zeros(2))

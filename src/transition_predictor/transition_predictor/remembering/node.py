@@ -109,7 +109,7 @@ class Remembering:
         if found is not None:
             return self._found(found, LatentPrediction.MEMORY_WINDOW, (perf_counter() - begin_s) * 1e3)
         if not is_served:
-            self._health.degrade("memory", "nobody serves /spatial_memory/query_batch: predicting without memories")
+            self._health.degrade("memory", f"nobody serves {self.client.srv_name}: predicting without memories")
             return Answer(None, "memory absent")
         asked = [query_to_msg(request, encoder_id, frame_id) for request in requests]
         self._asked, self._manifest, self._begin_s = [query.k for query in asked], manifest, begin_s

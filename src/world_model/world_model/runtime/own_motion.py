@@ -65,6 +65,11 @@ class OwnMotion:
         """The model in use."""
         return self._model
 
+    @property
+    def steered(self) -> MotionModel:
+        """The model in use; where that one follows no actions, another one that does, if there is any."""
+        return self._model if self.calibration is None else self.calibration.steered()
+
     def restart(self) -> None:
         """Let what comes next not follow from what came before; what was learned stays."""
         self._recent.clear()
@@ -109,9 +114,7 @@ class OwnMotion:
 
     def start(self) -> MotionStart:
         """Return the motion as it is now, to follow plans: by a model that follows actions, if there is one."""
-        if self.calibration is None:
-            return self._tracker.start()
-        model = self.calibration.steered()
+        model = self.steered
         return (self._tracker if model is self._model else self._replayed(model)).start()
 
     def state(self) -> dict[str, Any] | None:
