@@ -12,6 +12,9 @@ def main() -> None:
     """Run the node; exit code 0 after a signal, also one that comes while modules are imported."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
+    # Before NumPy is imported: a second thread of its products spins on a core that another node needs.
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     # What is imported stays: looking through it for garbage costs a tenth of a start. The node begins with that again.
     gc.disable()
     from transition_predictor.node import main as run
