@@ -29,6 +29,18 @@ def test_what_cannot_be_drawn_has_no_number():
     assert decoding.shown("foreseen") == 1
 
 
+def test_who_was_told_a_number_gets_a_picture_though_memories_were_forgotten_meanwhile():
+    gallery, latent_D = Gallery(), np.zeros(4, np.float32)
+    gallery.remember(7, RED)
+    gallery.put_latent("foreseen", latent_D, (7,))
+    seen = gallery.newest("foreseen")
+    gallery.put_latent("foreseen", latent_D, (7,))
+    assert gallery.shown("foreseen") == 2
+    gallery.forget()
+    assert gallery.newest("foreseen") == seen is not None
+    assert gallery.shown("foreseen") == 0
+
+
 def test_what_was_foreseen_from_memories_is_shown_when_its_time_comes(world, monkeypatch):
     monkeypatch.setattr(world, "gallery", Gallery())
     world.gallery.remember(5, RED)

@@ -114,7 +114,7 @@ class Gallery:
         self._decode = decode
         self._lock = threading.Lock()
         self._newest: dict[str, tuple[int, Drawn]] = {}
-        self._made: dict[str, tuple[int, bytes | None]] = {}
+        self._made: dict[str, tuple[int, bytes]] = {}
         self._remembered: OrderedDict[int, bytes] = OrderedDict()
         self._imagined: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._most = most_remembered, most_imagined
@@ -144,7 +144,11 @@ class Gallery:
             return number if is_seen or any(each in self._remembered for each in drawn.memory_ids) else 0
 
     def newest(self, name: str) -> tuple[int, bytes] | None:
-        """Return the number and the JPEG of the newest picture of a name, or None."""
+        """Return the number and the JPEG of the newest picture of a name, or None.
+
+        Where that shows nothing, as what it is like was forgotten since, the last one that somebody saw stands for it:
+        who was told its number just now asks for it.
+        """
         with self._lock:
             held = self._newest.get(name)
         if held is None:
@@ -152,8 +156,10 @@ class Gallery:
         number, drawn = held
         made = self._made.get(name)
         if made is None or made[0] != number:
-            made = self._made[name] = number, self._jpeg(drawn)
-        return None if made[1] is None else (number, made[1])
+            jpeg = self._jpeg(drawn)
+            if jpeg is not None:
+                made = self._made[name] = number, jpeg
+        return made
 
     def _jpeg(self, drawn: Drawn) -> bytes | None:
         if drawn.image_HW3 is not None:
