@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 _HORIZON_S = 1.0
+_SHOWN_PERCENT = 99.5
 
 
 def draw(found: Measurements, receipts: dict[str, list[int]], directory: Path) -> list[Path]:
@@ -37,7 +39,7 @@ def _far_ahead(found: Measurements) -> list[ScoredForecast]:
 
 
 def _trajectory(found: Measurements, path: Path) -> Path:
-    figure, axes = plt.subplots(figsize=(7, 6), constrained_layout=True)
+    figure, axes = plt.subplots(figsize=(6.4, 5.5), constrained_layout=True)
     error_at = {e.stamp_ns: e.ours for e in _far_ahead(found)}
     if found.path:
         axes.plot([s.x for s in found.path], [s.y for s in found.path], color="0.85", linewidth=1, zorder=1)
@@ -60,7 +62,7 @@ def _trajectory(found: Measurements, path: Path) -> Path:
 
 
 def _errors(found: Measurements, path: Path) -> Path:
-    figure, axes = plt.subplots(figsize=(9, 4), constrained_layout=True)
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), constrained_layout=True)
     errors = _far_ahead(found)
     if errors:
         seconds = (np.array([e.steady_ns for e in errors]) - errors[0].steady_ns) / 1e9
@@ -75,7 +77,7 @@ def _errors(found: Measurements, path: Path) -> Path:
         if revisit.any():
             whole_height = axes.get_xaxis_transform()
             axes.fill_between(seconds, 0, 1, where=revisit, color="0.9", transform=whole_height, label="seen before")
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        figure.legend(loc="outside lower center", ncols=4)
     axes.set(xlabel="time [s]", ylabel="NMSE, 1 s mean", title="Prediction error 1 s ahead", ylim=(0, None))
     return _save(figure, path)
 
@@ -90,30 +92,34 @@ def _smoothed(values: np.ndarray, window: int = 20) -> np.ndarray:
 
 
 def _rates(receipts: dict[str, list[int]], path: Path) -> Path:
-    figure, axes = plt.subplots(figsize=(9, 4), constrained_layout=True)
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), constrained_layout=True)
     begin = min((times[0] for times in receipts.values() if times), default=0)
-    for topic, times in sorted(receipts.items()):
+    # One line may lie on another: what comes later is dashed, so that both are seen.
+    for style, (topic, times) in zip(cycle(("-", "--", ":")), sorted(receipts.items())):
         seconds = (np.array(times) - begin) / 1e9
         if len(seconds) > 1:
             edges = np.arange(0.0, seconds[-1] + 1.0, 1.0)
             counts, _ = np.histogram(seconds, bins=edges) if len(edges) > 1 else (np.array([]), edges)
-            axes.step(edges[: len(counts)], counts, where="post", label=topic)
+            axes.step(edges[: len(counts)], counts, where="post", linestyle=style, label=topic)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        figure.legend(loc="outside lower center", ncols=3)
     axes.set(xlabel="time [s]", ylabel="messages per second", title="Rates", ylim=(0, None))
     return _save(figure, path)
 
 
 def _ages(found: Measurements, path: Path) -> Path:
-    figure, axes = plt.subplots(figsize=(9, 4), constrained_layout=True)
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), constrained_layout=True)
+    longest_ms = 0.0
     for topic in ("/latent", "/latent_next"):
         ages_ms = np.sort(found.ages.ages_ms(topic))
         if len(ages_ms):
+            # One message that was late by far would squeeze all others into a corner.
+            longest_ms = max(longest_ms, 1.2 * float(np.percentile(ages_ms, _SHOWN_PERCENT)))
             axes.plot(ages_ms, np.arange(1, len(ages_ms) + 1) / len(ages_ms), label=topic)
     if axes.get_legend_handles_labels()[0]:
-        axes.set_xlim(0, None)
+        axes.set_xlim(0, longest_ms)
         axes.legend(loc="lower right")
-    axes.set(xlabel="age [ms]", ylabel="share", title="Age since the frame was sent", ylim=(0, 1))
+    axes.set(xlabel="age [ms]", ylabel="share that is no older", title="Age since the frame was sent", ylim=(0, 1))
     return _save(figure, path)
 
 

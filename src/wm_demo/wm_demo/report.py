@@ -69,7 +69,8 @@ def write_report(path: Path, summary: Mapping[str, Any], pictures: Sequence[Path
         "<details><summary>everything measured</summary>",
         f"<pre>{escape(json.dumps(summary, indent=2))}</pre></details>",
     ]
-    head = f'<meta charset="utf-8"><title>World model: demo</title><style>{_STYLE}</style>'
+    wide = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = f"{wide}<title>World model: demo</title><style>{_STYLE}</style>"
     body = "\n".join(part for part in parts if part)
     path.write_text(f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n')
     return path
