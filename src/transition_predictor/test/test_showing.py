@@ -73,11 +73,16 @@ def test_pictures_are_alike_by_their_structure():
 def test_pictures_stand_in_a_row_with_captions():
     red_HW3 = np.zeros((10, 20, 3), np.uint8)
     red_HW3[:] = (255, 0, 0)
-    strip_HW3 = side_by_side([(red_HW3, "seen"), (None, "nothing")], 64)
-    assert strip_HW3.shape[1] == 128
-    assert (strip_HW3[:64, :64] == (255, 0, 0)).all()
-    assert len(np.unique(strip_HW3[:64, 64:])) == 1
-    assert strip_HW3[64:, :64].max() > 200
+    green_SSC = np.zeros((6, 6, 3), np.uint8)
+    green_SSC[:] = (0, 255, 0)
+    strip_HW3 = side_by_side([(red_HW3, "seen"), (None, "nothing"), (green_SSC, "squeezed")], 64)
+    # All as wide and high as what the camera sees.
+    assert strip_HW3.shape == (32 + 18, 3 * 64, 3)
+    assert (strip_HW3[:32, :64] == (255, 0, 0)).all()
+    assert len(np.unique(strip_HW3[:32, 64:128])) == 1
+    assert (strip_HW3[:32, 128:] == (0, 255, 0)).all()
+    assert strip_HW3[32:, :64].max() > 200
+    assert side_by_side([(np.zeros((900, 3, 3), np.uint8), "slim")], 64).shape == (128 + 18, 64, 3)
     assert read_jpeg(b"") is None
     assert read_jpeg(b"no jpeg") is None
 
@@ -135,15 +140,15 @@ def test_who_looks_sees_the_present_beside_what_was_foreseen(make_world):
     blue[:] = (0, 0, 255)
     index = watched.until_shown(3, blue, 1)
     strip_HW3 = image_from_msg(watched.raw[-1])
-    assert strip_HW3.shape[1] == 3 * 192
-    assert (strip_HW3[:192, :192] == (0, 0, 255)).all()
+    assert strip_HW3.shape[:2] == (144 + 18, 3 * 192)
+    assert (strip_HW3[:144, :192] == (0, 0, 255)).all()
     assert watched.raw[-1].header.frame_id == "camera"
     # The seen is green from now on, as the pictures remembered: they are the closer ones.
     while not _is_green(watched.raw[-1]):
         index = watched.until_shown(len(watched.raw) + 1, watched.green, index)
     world.until(lambda: len(watched.compressed) > 0)
     file = np.frombuffer(bytes(watched.compressed[-1].data), np.uint8)
-    assert cv2.imdecode(file, cv2.IMREAD_COLOR).shape == strip_HW3.shape
+    assert cv2.imdecode(file, cv2.IMREAD_COLOR).shape == image_from_msg(watched.raw[-1]).shape
     for each in (watched.looking, watched.also):
         world.peer.destroy_subscription(each)
     world.until(lambda: watched.camera.get_subscription_count() == 0)

@@ -35,7 +35,7 @@ from wm_ros import (
 from world_model.runtime.prediction import Prediction
 
 _MOST_FRAMES = 30
-_SIDE_PX = 192
+_WIDTH_PX = 192
 
 
 class PictureTopic:
@@ -120,7 +120,7 @@ class PictureTopic:
                 self._tile(due_by_kind, f"{ahead_s:.0f} s ago"),
                 self._tile(next_by_kind, f"in {ahead_s:.0f} s"),
             ]
-            strip_HW3 = side_by_side(tiles, _SIDE_PX)
+            strip_HW3 = side_by_side(tiles, _WIDTH_PX)
         except (MessageError, FrameError) as error:
             self._node._health.drop("picture", str(error))
             return

@@ -17,6 +17,8 @@ from wm_core.images import prepare_image
 AUTO, DECODED, REMEMBERED = "auto", "decoded", "remembered"
 KINDS = (AUTO, DECODED, REMEMBERED)
 _CAPTION_PX, _SIZE, _GREY, _WHITE = 18, 0.42, 40, (255, 255, 255)
+# Of height to width: a strip of any camera is one that can be looked at.
+_LEAST_SLIM, _MOST_SLIM = 0.25, 2.0
 _MOST_FORESEEN = 200
 # What came in one look counts this much less with each that follows.
 _KEEP = 0.8
@@ -131,25 +133,29 @@ def read_jpeg(jpeg: bytes) -> np.ndarray | None:
     return None if bgr_HW3 is None else cv2.cvtColor(bgr_HW3, cv2.COLOR_BGR2RGB)
 
 
-def side_by_side(tiles: Sequence[tuple[np.ndarray | None, str]], side_px: int) -> np.ndarray:
+def side_by_side(tiles: Sequence[tuple[np.ndarray | None, str]], width_px: int) -> np.ndarray:
     """Return pictures in a row, each with its caption below, uint8 RGB.
+
+    All have the shape of the first one: what is foreseen or remembered was squeezed into a square.
 
     Args:
         tiles: Pictures, None where there is none, and captions.
-        side_px: Side of each [px].
+        width_px: Of each [px].
     """
+    shape = next((picture_HW3.shape for picture_HW3, _ in tiles if picture_HW3 is not None), (1, 1))
+    height_px = max(round(width_px * min(max(shape[0] / shape[1], _LEAST_SLIM), _MOST_SLIM)), 1)
     columns = []
     for picture_HW3, caption in tiles:
-        tile_HW3 = np.full((side_px + _CAPTION_PX, side_px, 3), _GREY, np.uint8)
+        tile_HW3 = np.full((height_px + _CAPTION_PX, width_px, 3), _GREY, np.uint8)
         if picture_HW3 is not None:
-            tile_HW3[:side_px] = _enlarged(picture_HW3, side_px)
-        place = (4, side_px + _CAPTION_PX - 5)
+            tile_HW3[:height_px] = _fitted(picture_HW3, width_px, height_px)
+        place = (4, height_px + _CAPTION_PX - 5)
         cv2.putText(tile_HW3, caption, place, cv2.FONT_HERSHEY_SIMPLEX, _SIZE, _WHITE, 1, cv2.LINE_AA)
         columns.append(tile_HW3)
     return np.concatenate(columns, axis=1)
 
 
-def _enlarged(picture_HW3: np.ndarray, side_px: int) -> np.ndarray:
-    if min(picture_HW3.shape[:2]) >= side_px:
-        return prepare_image(picture_HW3, side_px)
-    return cv2.resize(picture_HW3, (side_px, side_px), interpolation=cv2.INTER_NEAREST)
+def _fitted(picture_HW3: np.ndarray, width_px: int, height_px: int) -> np.ndarray:
+    is_larger = picture_HW3.shape[0] >= height_px and picture_HW3.shape[1] >= width_px
+    way = cv2.INTER_AREA if is_larger else cv2.INTER_NEAREST
+    return np.asarray(cv2.resize(picture_HW3, (width_px, height_px), interpolation=way))
