@@ -182,6 +182,11 @@ def test_a_held_action_and_a_path(imagination, places, moment):
     assert got.pose_BS3[0, 1] == pytest.approx((start_3 + path_P3[0]) / 2)
     assert got.pose_BS3[0, -1] == pytest.approx(path_P3[1])
     assert not got.std_BS3.any()
+    # As far as asked: part of the way, or on beyond its end, where the robot stands.
+    part, beyond = (Plan.of_path(path_P3, 0.2, 2, STEP_S, start_3, horizon_s).pose_BS3[0] for horizon_s in (0.1, 0.6))
+    assert part == pytest.approx(plan.pose_BS3[0, :2])
+    assert beyond[:8] == pytest.approx(plan.pose_BS3[0])
+    assert beyond[8:] == pytest.approx(np.tile(path_P3[1], (4, 1)))
 
 
 def test_without_memories_or_a_pose_nothing_is_recalled(imagination, places, moment):
@@ -210,6 +215,8 @@ def test_without_memories_or_a_pose_nothing_is_recalled(imagination, places, mom
         ("no-path", lambda: Plan.of_path(np.zeros((0, 3)), 0.0, 2, STEP_S, np.zeros(3))),
         ("horizon", lambda: Plan.of_path(np.zeros((6, 3)), 1.0, 2, STEP_S, np.zeros(3))),
         ("horizon", lambda: Plan.of_path(np.zeros((6, 3)), -1.0, 2, STEP_S, np.zeros(3))),
+        ("horizon", lambda: Plan.of_path(np.zeros((6, 3)), 0.1, 2, STEP_S, np.zeros(3), 5.1)),
+        ("horizon", lambda: Plan.of_path(np.zeros((6, 3)), 0.1, 2, STEP_S, np.zeros(3), float("nan"))),
     ],
 )
 def test_what_cannot_be_imagined_is_refused_by_name(reason, make):

@@ -188,7 +188,7 @@ def plan_of(ask: Ask, moment: Moment, manifest: Manifest) -> Plan:
     if moment.pose is None:
         raise ImaginationError("no-pose", "a path begins where the robot is, and that is not known")
     start_3 = np.array([moment.pose.x, moment.pose.y, moment.pose.yaw])
-    return Plan.of_path(ask.path_P3, ask.spacing_s, manifest.action_dim, manifest.step_s, start_3)
+    return Plan.of_path(ask.path_P3, ask.spacing_s, manifest.action_dim, manifest.step_s, start_3, ask.horizon_s)
 
 
 def places_for(pose_BS3: np.ndarray, radius_m: float, scene: Scene, beyond: Beyond) -> HeldPlaces | None:

@@ -73,7 +73,13 @@ class Plan:
 
     @classmethod
     def of_path(
-        cls, pose_P3: np.ndarray, spacing_s: float, action_dim: int, step_s: float, start_3: np.ndarray
+        cls,
+        pose_P3: np.ndarray,
+        spacing_s: float,
+        action_dim: int,
+        step_s: float,
+        start_3: np.ndarray,
+        horizon_s: float = 0.0,
     ) -> Plan:
         """Return a plan that follows poses.
 
@@ -83,6 +89,7 @@ class Plan:
             action_dim: A.
             step_s: Time of one step [s].
             start_3: Where it is now.
+            horizon_s: How far ahead [s]; 0: to the end of the path. Beyond that the robot stands there.
 
         Raises:
             ImaginationError: ``no-path``, ``not-finite``, ``horizon`` or ``too-many``.
@@ -94,7 +101,7 @@ class Plan:
         spacing_s = spacing_s or step_s
         if not (np.isfinite(spacing_s) and spacing_s > 0.0):
             raise ImaginationError("horizon", f"poses {spacing_s:g} s apart, expected more than 0")
-        steps = steps_until(len(pose_P3) * spacing_s, step_s)
+        steps = steps_until(horizon_s or len(pose_P3) * spacing_s, step_s)
         _check_size(1, steps, step_s)
         whole_P3 = np.concatenate([np.asarray(start_3, np.float64)[None], pose_P3])
         whole_P3[:, 2] = np.unwrap(whole_P3[:, 2])
