@@ -116,9 +116,9 @@ def drive(
             poses.append((arrival_s, round(now_s * NS), np.array(pose), look(run.frame(now_s)[0])))
         is_stopped = active is not None and active.kind == "stopped"
         while poses and poses[0][0] <= now_s:
-            _, *seen = poses.pop(0)
+            _, stamp_ns, pose_3, latent_D = poses.pop(0)
             if not is_stopped:
-                runner.see(*seen)
+                runner.see(stamp_ns, pose_3, latent_D)
         command_A = runner.command(round(now_s * NS), active)
         run.command(command_A, now_s)
         made.command.append(command_A)

@@ -100,7 +100,8 @@ def teach(seed: int, look: Look = blind, **options: Any) -> Route:
     """Return what a lap through a building, driven by itself, leaves behind; options as for ``Simulation``."""
     world = {"world": options["world"]} if "world" in options else {}
     length_m = ring_length_m(make_building(seed, *world.values()))
-    run = Simulation(seed, **{"image_size": picture_size(look), "changes": STILL, "driving": TAUGHT} | options)
+    usual: dict[str, Any] = {"image_size": picture_size(look), "changes": STILL, "driving": TAUGHT}
+    run = Simulation(seed, **usual | options)
     spacing, last, lap = Spacing(), None, Lap(length_m)
     kept: list[tuple[int, tuple[float, float, float], tuple[float, float], np.ndarray]] = []
     way: list[tuple[float, float, float]] = []
