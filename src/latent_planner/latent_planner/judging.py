@@ -15,6 +15,8 @@ from world_model.runtime.artifacts import Artifact
 from world_model.runtime.motion_model import MotionModel
 
 DECISION_S, REACH_S = 0.2, 2.0
+# Plans that lead less far stay where the robot is [m].
+_STAYS_M = 0.3
 _ANY = MotionModel(weights=((0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0)))
 
 
@@ -22,7 +24,9 @@ class SurpriseJudge:
     """A ``Judge`` that refuses plans along which memories have less to say than along the best known of them.
 
     How much they have to say is the share that the forecast takes from them, the mean over the steps up to ``REACH_S``.
-    What is asked is only which of some plans is better known, so that at least one always passes.
+    What is asked is only which of some plans is better known, so that at least one always passes. That is asked of
+    plans that go somewhere: who stays where it is, or turns round there, is on known ground, though it may look a way
+    that was never seen; and standing still, which is foreseen best of all, is nothing to compare a drive with.
 
     Args:
         artifact: Whose forecast.
@@ -70,6 +74,8 @@ class SurpriseJudge:
             return np.ones(len(plan_BSA), bool)
         _, said_BS = self._imagination.foresee(told_BSA, reached_BS3, at_BSK)
         said_B = said_BS.mean(axis=1)
-        good_B: np.ndarray = said_B >= said_B.max() - self._margin
+        far_B = np.hypot(*np.moveaxis(reached_BS3[..., :2] - pose_3[:2], 2, 0)).max(axis=1)
+        goes_B = far_B >= _STAYS_M
+        good_B: np.ndarray = ~goes_B | (said_B >= said_B.max(where=goes_B, initial=-np.inf) - self._margin)
         self.refused_count += int((~good_B).sum())
         return good_B

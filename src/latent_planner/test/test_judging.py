@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from latent_planner.ground import Ground
+from latent_planner.ground_settings import GroundSettings
 from latent_planner.judging import SurpriseJudge
+from latent_planner.limits import Limits
+from latent_planner.planner import Planner
+from latent_planner.vehicle import Vehicle
 
 from wm_core.memory.journal import Area, WindowUpdate
 from wm_core.memory.packed import Packed
 from wm_core.memory.record import MemoryRecord, Successor
 from wm_core.memory.window import Window
 from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.motion_model import MotionModel
 
 STEP_S, STAMP_NS = 0.05, 1_000_000_000_000
 
@@ -66,6 +72,46 @@ def test_one_always_passes_and_none_is_refused_where_nothing_is_known(artifact):
     for other in (None, Window(), track("another")[0]):
         judge.begin(STAMP_NS, np.zeros(3), look_ND[0], other)
         assert judge(np.zeros(3), plan_BSA, pose_BS3).all()
+
+
+def turning():
+    """Returns a plan that stands and one that turns round where it is, [2, 56, 2] and [2, 56, 3]."""
+    plan_BSA, pose_BS3 = np.zeros((2, 56, 2)), np.zeros((2, 56, 3))
+    plan_BSA[1, :, 1] = 1.0
+    pose_BS3[1, :, 2] = STEP_S * np.arange(1, 57)
+    return plan_BSA, pose_BS3
+
+
+def test_who_stands_or_turns_round_is_not_refused_and_no_measure_for_who_drives(artifact):
+    window, look_ND = track(artifact.manifest.encoder_id)
+    judge = SurpriseJudge(artifact, STEP_S, margin=0.05)
+    judge.begin(STAMP_NS, np.zeros(3), look_ND[0], window)
+    both = [np.concatenate(each) for each in zip(turning(), plans([30.0, 30.5]))]
+    assert judge(np.zeros(3), *both).all()
+    three = [np.concatenate(each) for each in zip(turning(), plans([0.0, 30.0]))]
+    assert judge(np.zeros(3), *three).tolist() == [True, True, True, False]
+    assert judge(np.zeros(3), *turning()).all()
+
+
+@pytest.mark.slow
+def test_a_robot_whose_goal_lies_behind_it_turns_round(artifact):
+    """It has been here looking ahead, and never looked back: what it sees there nobody can foresee."""
+    window, look_ND = track(artifact.manifest.encoder_id)
+    judge, manifest = SurpriseJudge(artifact, STEP_S, margin=0.05), artifact.manifest
+    model = MotionModel.from_manifest(manifest.motion)
+    pose_N3 = np.column_stack([0.2 * np.arange(60), np.zeros(60), np.zeros(60)])
+    planner = Planner(Vehicle(model, STEP_S, 2), Limits(), judge=judge)
+    planner.drive_to(
+        np.array([1.0, 0.0, np.nan]), Ground(pose_N3, np.zeros(60, int), GroundSettings()).field(np.array([1.0, 0.0]))
+    )
+    body, pose_3 = Vehicle(model, STEP_S, 2), np.array([6.0, 0.0, 0.0])
+    for step in range(100):
+        judge.begin(STAMP_NS + step * 50_000_000, pose_3, look_ND[30], window)
+        command_A = planner.decide(pose_3, 0.5, replan=step % 2 == 0).command_A
+        pose_3 = body.roll_out(pose_3, np.asarray(command_A, float)[None, None])[0, 0]
+        body.told(command_A)
+    assert np.cos(pose_3[2]) < -0.8
+    assert pose_3[0] < 5.5
 
 
 def test_plans_that_lead_out_of_the_window_and_memories_without_actions_are_no_fault(artifact):

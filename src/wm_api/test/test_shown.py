@@ -29,6 +29,17 @@ def test_what_cannot_be_drawn_has_no_number():
     assert decoding.shown("foreseen") == 1
 
 
+def test_a_rate_is_told_once_it_is_one(world, monkeypatch):
+    times_s = iter([0.0, 0.0001, 0.0002, 0.25, 0.5, 0.75])
+    monkeypatch.setattr("wm_api.showing.monotonic", lambda: next(times_s))
+    showing, rates = Showing(world), []
+    for at in range(6):
+        showing.show(Observation(START_NS + at * STEP_NS, np.zeros(Z_DIM, np.float32), None), [])
+        assert world.live.newest is not None
+        rates.append(world.live.newest["rates"]["latent_hz"])
+    assert rates == [None, None, None, None, 8.0, 6.67]
+
+
 def test_who_was_told_a_number_gets_a_picture_though_memories_were_forgotten_meanwhile():
     gallery, latent_D = Gallery(), np.zeros(4, np.float32)
     gallery.remember(7, RED)

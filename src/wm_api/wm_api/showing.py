@@ -18,7 +18,7 @@ from wm_api.world import World, forecast_entry, pose_entry
 from world_model.runtime.metrics import ScoredForecast
 from world_model.runtime.prediction import Forecast, Observation
 
-_RATED = 40
+_RATED, _LEAST_RATED_S = 40, 0.5
 # Twenty times a second it would double what is sent.
 _LEFT_OUT = "without_memory"
 _MOST_AHEAD = 400
@@ -101,9 +101,9 @@ class Showing:
         self._expected.clear()
 
     def _rate_hz(self) -> float | None:
-        if len(self._arrivals) < 2:
-            return None
-        return round((len(self._arrivals) - 1) / max(self._arrivals[-1] - self._arrivals[0], 1e-6), 2)
+        span_s = self._arrivals[-1] - self._arrivals[0]
+        # The first ones may come at once, having waited somewhere.
+        return round((len(self._arrivals) - 1) / span_s, 2) if span_s >= _LEAST_RATED_S else None
 
     def _expected_pose(self, stamp_ns: int) -> dict[str, float] | None:
         """Return where the robot had been expected to be now, by the forecast nearest to this time."""
