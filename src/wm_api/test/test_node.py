@@ -25,6 +25,7 @@ from wm_api.node import WmApi
 from wm_api.params import WmApiParams
 from wm_api.pictures import jpeg_of
 from wm_api.testing import START_NS, STEP_NS, Z_DIM, line_record
+from wm_core.memory.errors import QueryError
 from wm_core.memory.protocol import Forget
 from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import LatentForecast, LatentPrediction, LatentState, PredictionError
@@ -192,6 +193,18 @@ def test_what_the_graph_s_memory_keeps_of_a_place_is_shown(graph):
     asking.start()
     graph.until(lambda: not asking.is_alive())
     assert found == {kept: jpeg}
+
+
+@pytest.mark.slow
+def test_a_memory_that_does_not_tell_what_it_holds_is_away(graph, monkeypatch):
+    def refuse(*_):
+        raise QueryError("not now")
+
+    assert graph.ask("GET", "/memory/cells").status_code == 200
+    monkeypatch.setattr(graph.node.world.memory, "_refresh", refuse)
+    answer = graph.ask("GET", "/memory/cells")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "not now" in answer.json()["detail"]
 
 
 @pytest.mark.slow

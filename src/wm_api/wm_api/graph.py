@@ -162,7 +162,11 @@ class GraphMemory:
 
     def cells(self, most: int) -> tuple[list[Cell], int]:
         """Return the fullest cells; see ``ServedMemory``."""
-        rows = self._rows()
+        try:
+            rows = self._rows()
+        except QueryError as error:
+            # Nobody asked for anything but what there is.
+            raise BackendAwayError(f"the memory does not tell what it holds: {error}") from error
         return fullest_cells(self._grid, np.column_stack([rows.x_N, rows.y_N]), most)
 
     def neighbours(self, queries: Sequence[Query]) -> list[Sequence[Memory] | Neighbours]:
