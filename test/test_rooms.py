@@ -14,6 +14,7 @@ ROOMS = {
         ["chunks", "goals", "latency", "stalled"],
         ["following", "policies"],
         ["drives", "execution"],
+        ["drift"],
         ["nearest_drive", "job"],
         ["estimate", "exported"],
         ["choice", "situation"],
@@ -38,7 +39,7 @@ ROOMS = {
         ["node"],
     ],
     "wm_core": [
-        ["databases", "drawing", "errors", "moved", "se2", "se3", "words"],
+        ["databases", "drawing", "errors", "moved", "se2", "se3", "sealed", "words"],
         ["projection", "bounds", "limits"],
         ["timeline", "images", "sources", "memory"],
         ["alignment", "bags"],
