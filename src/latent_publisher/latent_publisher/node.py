@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray, Header
 
 from latent_publisher.basis import Basis
+from latent_publisher.decoding.node import Decoding
 from latent_publisher.diagnosis import InputDoctor
 from latent_publisher.encoder import Encoder
 from latent_publisher.params import LatentPublisherParams
@@ -37,7 +39,6 @@ from wm_ros import (
     depth_from_msg,
     float_array_msg,
     floats,
-    picture_from_msg,
     pose_to_msg,
     projection_to_msg,
     qos,
@@ -93,6 +94,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         name, frames, fixed = self._params.profile, self._params.projection_frames, self._encoder.fixed
         profile = Profile(profile_folder(name, self.get_namespace())) if name else None
         self._basis = None if fixed is None else Basis(fixed, profile, frames)
+        self._decoding = Decoding(self._health, lambda: self.executor)
         self._is_basis_told, self._told_id, self._looked_count = False, self._encoder.encoder_id, 0
 
     def configure(self) -> None:
@@ -114,6 +116,10 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._pose_publisher = self.create_publisher(PoseWithCovarianceStamped, "latent/pose", qos.EVERY)
         if self._basis is not None:
             self._projection_publisher = self.create_publisher(Projection, "latent/projection", qos.LATCHED)
+
+    def release(self) -> None:
+        """End the thread that decodes."""
+        self._decoding.close()
 
     def params_changed(self, params: LatentPublisherParams) -> None:
         """Follow another rate."""
@@ -138,7 +144,8 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         if self._encoder.proprioception_dim:
             take = OneStream(self, "proprioception", health).of(self._on_proprioception)
             self.create_subscription(Float32MultiArray, "proprioception", take, qos.INPUT)
-        self.create_service(EncodeImage, "~/encode", self._on_encode)
+        # In a group of its own: while a request waits for its picture, frames go on.
+        self.create_service(EncodeImage, "~/encode", self._on_encode, callback_group=MutuallyExclusiveCallbackGroup())
         self._camera = CameraSubscription(
             self,
             "camera/image_raw",
@@ -165,10 +172,15 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             return
         if not self._is_wanted(frame_ns, steady_ns):
             return
+        header = msg.header
+        self._decoding.frame(msg, frame_ns, lambda picture: self._take(header, picture, frame_ns, steady_ns))
+
+    def _take(self, header: Header, picture: np.ndarray, frame_ns: int, steady_ns: int) -> None:
+        if not self.is_active:  # it was decoded beside, and meanwhile all has ended
+            return
         begin = perf_counter()
         try:
-            depth_HW, proprioception_P = self._depth.at(frame_ns), self._proprioception.at(frame_ns)
-            encoded = self._encoded(msg, depth_HW, proprioception_P)
+            encoded = self._encoded(header, picture, self._depth.at(frame_ns), self._proprioception.at(frame_ns))
         except MessageError as error:
             self._health.drop(error.reason, error.detail)
             return
@@ -182,27 +194,28 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._aligner.frame(encoded, frame_ns, steady_ns)
         self._publish_ready()
 
-    def _encoded(self, msg: FrameMsg, depth_HW: np.ndarray | None, proprioception_P: np.ndarray | None) -> _Encoded:
+    def _encoded(
+        self, header: Header, picture: np.ndarray, depth_HW: np.ndarray | None, proprioception_P: np.ndarray | None
+    ) -> _Encoded:
         """Returns a frame's latent and feature; tells of the basis before the first frame in it."""
-        picture = picture_from_msg(msg)
         if self._basis is None:
             latent_D = self._encoder.encode(picture, depth_HW, proprioception_P)
-            return _Encoded(msg.header, latent_D, self._encoder.encoder_id)
+            return _Encoded(header, latent_D, self._encoder.encoder_id)
         feature_F = self._encoder.look(picture)
         self._looked_count += 1
         if self._looked_count % _LOOK_EVERY == 0:
             self._basis.look()
-        latent_D, before = self._basis.latent(feature_F, stamp_ns(msg.header.stamp))
+        latent_D, before = self._basis.latent(feature_F, stamp_ns(header.stamp))
         self._health.degrade("projection", self._basis.trouble or None)
         if before is not None or not self._is_basis_told:
-            self._tell_basis(self._basis, msg.header, before or "")
-        return _Encoded(msg.header, latent_D, self._told_id, feature_F)
+            self._tell_basis(self._basis, header, before or "")
+        return _Encoded(header, latent_D, self._told_id, feature_F)
 
-    def _on_encode(self, request: EncodeImage.Request, response: EncodeImage.Response) -> EncodeImage.Response:
+    async def _on_encode(self, request: EncodeImage.Request, response: EncodeImage.Response) -> EncodeImage.Response:
         """Answers what the encoder makes of a picture that is none of the stream."""
         picture = request.image if request.image.data else request.compressed
         try:
-            image_HW3 = picture_from_msg(picture)
+            image_HW3 = await self._decoding.picture(picture)
             if self._basis is None:
                 latent_D = self._encoder.encode(image_HW3)
             else:
@@ -242,6 +255,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             self._depth.clear()
             self._proprioception.clear()
             self._doctor.restart()
+            self._decoding.restart()
         elif passage is Passage.REPEATED:
             self._doctor.frame(frame_ns, usable=False)
             self._say_what_is_wrong()

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from wm_core.images.compressed import PIXEL_LIMIT, compressed_image_from_msg
+from wm_core.images.compressed import PIXEL_LIMIT, compressed_image_from_msg, most_decoding_s
 from wm_core.images.depth import depth_from_msg
 from wm_core.images.preparing import prepare_depth, prepare_image
 from wm_core.images.raw import (
@@ -32,6 +32,7 @@ __all__ = [
     "compressed_image_from_msg",
     "depth_from_msg",
     "image_from_msg",
+    "most_decoding_s",
     "picture_from_msg",
     "prepare_depth",
     "prepare_image",

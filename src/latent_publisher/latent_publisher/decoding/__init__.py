@@ -1,0 +1,1 @@
+"""Pictures of the camera and of requests, decoded."""
