@@ -13,6 +13,7 @@ from rclpy.parameter import Parameter
 
 from spatial_memory.node import SpatialMemory
 from spatial_memory.params import SpatialMemoryParams
+from wm_core.memory.errors import CorruptStoreError
 from wm_core.memory.journal import Area, WindowAsk
 from wm_interfaces.msg import LatentState, MemoryQuery, MemoryRecord, MemorySuccessor, PredictionError
 from wm_interfaces.srv import (
@@ -323,3 +324,18 @@ def test_every_answer_says_which_memory_it_is_of(graph):
     again = SpatialMemory(parameter_overrides=[Parameter("db_path", value=":memory:")])
     assert again._answering.epoch != epoch, "another run"
     again.destroy_node()
+
+
+def test_successors_that_cannot_be_counted_are_named_and_no_fault(graph, monkeypatch):
+    def damaged() -> np.ndarray:
+        raise CorruptStoreError("memory.sqlite3 is damaged: malformed", "malformed")
+
+    monkeypatch.setattr(graph.memory._memory, "successor_times", damaged)
+    msg = state(10**9, 0.0)
+    msg.step_s, msg.horizons_s, msg.top_k = 0.2, [0.2, 2.0], 3
+    graph.states.publish(msg)
+    spin_until(
+        lambda: any("malformed" in item.value for item in graph.memory._health.status().values),
+        graph.talker, graph.memory,
+    )  # fmt: skip
+    assert graph.counted("faults") == 0

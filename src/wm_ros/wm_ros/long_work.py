@@ -31,17 +31,19 @@ class LongWork:
         self._pool, self._waker, self._expected = ThreadPoolExecutor(1, thread_name_prefix=name), waker, expected
         self._lock, self._waiting = Lock(), 0
 
-    def later(self, work: Callable[[], Any]) -> Future[Any]:
+    def later(self, work: Callable[[], Any], *, is_own: bool = False) -> Future[Any]:
         """Returns a future of what ``work`` returns, or of the expected error it ends with.
 
         When too much waits already, that is a ``MessageError``, ``busy``, at once.
 
         Args:
             work: Called on the thread.
+            is_own: It is the node's own, which peers that ask for too much must not keep from being done; whoever says
+                so bounds how much there is of it.
         """
         future: Future[Any] = Future(executor=self._waker())
         with self._lock:
-            if self._waiting >= MOST_WAITING:
+            if self._waiting >= MOST_WAITING and not is_own:
                 future.set_result(
                     MessageError("busy", f"{self._waiting} requests are waiting already; ask again later")
                 )

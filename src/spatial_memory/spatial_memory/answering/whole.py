@@ -19,7 +19,7 @@ class WholeChanges:
         under_way: Changes that have begun and not ended.
     """
 
-    def __init__(self, later: Callable[[Callable[[], Any]], Any], changed: Callable[[], None]) -> None:
+    def __init__(self, later: Callable[..., Any], changed: Callable[[], None]) -> None:
         self.later, self._changed = later, changed
         self.under_way = 0
 

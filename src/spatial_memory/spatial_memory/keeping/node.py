@@ -39,6 +39,7 @@ _DRAINED_AT_ONCE = 20
 _AWAIT_BASIS_S = 5.0
 # Names of bases come from messages; a robot has two or three.
 _MOST_BASES = 64
+_MOST_PROJECTIONS = 8
 _UNCERTAIN = (
     "the basis of the memories does not change: several publish the states, and whose it is is not certain; "
     "it does once one of them is alone"
@@ -82,7 +83,7 @@ class Keeping:
         self.is_model_known = False
         self.newest: State | None = None
         self._bases: deque[str] = deque(maxlen=_MOST_BASES)
-        self._awaited = ("", 0.0)
+        self._awaited, self._projections_waiting = ("", 0.0), 0
         self._told, self._is_changing, self._is_uncertain = ToldBases(), False, False
         self.poses = PoseWatch("they are not remembered")
         self._held_back: deque[LatentState | PredictionError] = deque(maxlen=_MOST_HELD_BACK)
@@ -216,6 +217,9 @@ class Keeping:
 
     def on_projection(self, msg: Projection) -> None:
         """Take note of a basis, off the executor; the memory changes to it with the first state in it."""
+        if self._projections_waiting >= _MOST_PROJECTIONS:
+            self._health.drop("projection-flood", f"{self._projections_waiting} projections wait already")
+            return
 
         def work() -> Basis:
             projection, before = projection_from_msg(msg), checked_id(msg.previous_encoder_id, "previous_encoder_id")
@@ -223,6 +227,7 @@ class Keeping:
             return projection
 
         def tell(done: Future[Any]) -> None:
+            self._projections_waiting -= 1
             result = done.result()
             if isinstance(result, Basis):
                 self._told.tell(result)
@@ -230,7 +235,8 @@ class Keeping:
             else:
                 self._health.degrade("projection", clipped(result))
 
-        self._whole.later(work).add_done_callback(tell)
+        self._projections_waiting += 1
+        self._whole.later(work, is_own=True).add_done_callback(tell)
 
     def _say_uncertain(self, is_uncertain: bool) -> None:
         if is_uncertain != self._is_uncertain:
@@ -261,5 +267,5 @@ class Keeping:
             self._health.degrade("projection", clipped(result) if isinstance(result, Exception) else None)
             self._drain()
 
-        self._whole.later(work).add_done_callback(tell)
+        self._whole.later(work, is_own=True).add_done_callback(tell)
         return True

@@ -10,6 +10,7 @@ from spatial_memory.answering.node import Answering
 from spatial_memory.answering.whole import WholeChanges
 from spatial_memory.keeping.scale import ScaleBook
 from spatial_memory.model import SuccessorFit, fit_of
+from wm_core.memory.errors import SpatialMemoryError
 from wm_core.memory.protocol import Memory, Stats
 from wm_core.memory.recorder import Recorder
 from wm_interfaces.srv import MemoryStats
@@ -139,7 +140,7 @@ class Standing:
         """State the scale in the robot's profile, off the executor, when it is another."""
         work = self._book.news()
         if work is not None:
-            told = self._whole.later(work)
+            told = self._whole.later(work, is_own=True)
             told.add_done_callback(lambda done: self._health.degrade("profile", done.result() or None))
 
     def _count_successors(self) -> None:
@@ -147,7 +148,11 @@ class Standing:
         if self._counting is not None:
             if not self._counting.done():
                 return
-            self._fit = self._counting.result()
+            try:
+                self._fit = self._counting.result()
+                self._health.degrade("successors_count", None)
+            except SpatialMemoryError as error:
+                self._health.degrade("successors_count", f"which of them can be used is not known: {error}")
         if self._keeping.is_model_known:
             horizons_s, step_s = self._recorder.horizons_s, self._recorder.step_s
             self._counting = self._worker.submit(lambda: fit_of(self._memory.successor_times(), horizons_s, step_s))
