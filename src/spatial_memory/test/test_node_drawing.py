@@ -138,3 +138,11 @@ def test_spacing_and_marker_rate_are_followed_while_driving(graph):
     assert graph.memory.set_parameters([Parameter("marker_rate", value=10.0)])[0].successful
     assert not graph.memory._drawing.timer.is_canceled()
     assert not graph.memory.set_parameters([Parameter("db_path", value="/elsewhere")])[0].successful
+
+
+@pytest.mark.parametrize("rate_hz", [5e-324, 1e-300, 0.0, 20.0])
+def test_any_rate_that_a_parameter_allows_can_be_set_while_it_runs(graph, rate_hz):
+    (result,) = graph.memory.set_parameters([Parameter("marker_rate", value=rate_hz)])
+    assert result.successful
+    timer = graph.memory._drawing.timer
+    assert timer.is_canceled() if rate_hz == 0.0 else timer.timer_period_ns >= 50_000_000

@@ -14,6 +14,8 @@ from wm_core.memory.protocol import Memory
 from wm_core.memory.query import Matches, Place
 from wm_ros.markers import MarkerSheet
 
+_LEAST_HZ = 1e-4
+
 
 class Drawing:
     """Shows what a memory holds, whatever run it comes from, while somebody watches.
@@ -52,7 +54,8 @@ class Drawing:
     def pace(self, rate_hz: float) -> None:
         """Draw so often [Hz]; 0: not at all."""
         if rate_hz > 0:
-            self.timer.timer_period_ns = int(1e9 / rate_hz)
+            # Nanoseconds between two of a rate next to none are more than a timer can count.
+            self.timer.timer_period_ns = int(1e9 / max(rate_hz, _LEAST_HZ))
             self.timer.reset()
         else:
             self.timer.cancel()

@@ -35,6 +35,7 @@ from wm_ros import (
 from world_model.runtime.prediction import Prediction
 
 _MOST_FRAMES = 30
+_LEAST_HZ = 1e-4
 _WIDTH_PX = 192
 
 
@@ -68,7 +69,10 @@ class PictureTopic:
         self._making: Future[None] | None = None
         self._shown_ns = 0
         if rate_hz > 0.0:
-            node.create_timer(1.0 / rate_hz, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            # Nanoseconds between two of a rate next to none are more than a timer can count.
+            node.create_timer(
+                1.0 / max(rate_hz, _LEAST_HZ), self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            )
 
     @property
     def is_watched(self) -> bool:
