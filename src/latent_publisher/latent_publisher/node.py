@@ -177,6 +177,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
 
     def _take(self, header: Header, picture: np.ndarray, frame_ns: int, steady_ns: int) -> None:
         if not self.is_active:  # it was decoded beside, and meanwhile all has ended
+            self._health.skip("decoded-late")
             return
         begin = perf_counter()
         try:
