@@ -182,3 +182,12 @@ def test_many_that_come_and_go_do_not_push_out_the_one_that_is_followed(ear):
     take("mine", gid(1, 1))
     take("other", gid(99, 1))
     assert heard == ["mine", "mine"]
+
+
+def test_who_comes_in_the_place_of_one_that_is_gone_is_heard_at_once(ear):
+    for word, index in (("a", 0), ("b", 1), ("c", 0)):
+        ear.begin(index)
+        ear.say(0, word)
+        ear.peers[index].destroy_publisher(ear.publishers.pop())
+        ear.until(lambda: ear.node.count_publishers("/latent/state") == 0)
+    assert ear.heard == ["a", "b", "c"]

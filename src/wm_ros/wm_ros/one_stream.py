@@ -144,6 +144,7 @@ class OneStream:
         if not self._home and self._node.count_publishers(self._topic) <= 1:
             self._home = gid
         self._heard[gid] = _Heard(now_s)
+        self._looked_s = -_LOOK_EVERY_S  # it may have come in the place of one that is gone
 
     def _is_heard_before(self, gid: bytes, now_s: float) -> bool:
         """Return whether somebody else goes on who was heard first."""
