@@ -11,6 +11,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import Path
+from rclpy.qos import QoSProfile
 
 from wm_api.app import create_app
 from wm_api.graph import GraphMemory
@@ -130,16 +131,16 @@ class WmApi(ManagedNode[WmApiParams]):
             self.create_subscription(ProjectionMsg, "latent/projection", self._on_projection, qos.LATCHED_EACH)
         stream = OneStream(self, "latent/state", self._health)
         self.create_subscription(LatentState, "latent/state", stream.of(self._on_state), qos.STREAM)
-        others: dict[str, tuple[type, Callable[[Any], None]]] = {
-            "latent_next/state": (LatentPrediction, self._on_prediction),
-            "prediction_error": (PredictionError, self._on_error),
+        others: dict[str, tuple[type, Callable[[Any], None], QoSProfile]] = {
+            "latent_next/state": (LatentPrediction, self._on_prediction, qos.STREAM),
+            "prediction_error": (PredictionError, self._on_error, qos.STREAM),
+            "planned_path": (Path, self._on_planned, qos.STREAM),
+            "latent_planner/route": (Path, self._on_route, qos.LATCHED),
         }
-        for topic, (kind, take) in others.items():
+        for topic, (kind, take, profile) in others.items():
             beside = OneStream(self, topic, self._health, beside=stream)
-            self.create_subscription(kind, topic, beside.of(take), qos.STREAM)
+            self.create_subscription(kind, topic, beside.of(take), profile)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.STREAM)
-        self.create_subscription(Path, "planned_path", self._on_planned, qos.STREAM)
-        self.create_subscription(Path, "latent_planner/route", self._on_route, qos.LATCHED)
         self.create_timer(_WATCH_PERIOD_S, self._on_watch)
 
     def release(self) -> None:
