@@ -8,7 +8,7 @@ import pytest
 from benchmarks.execution import LIMITS, broken_limits, drive, late
 from benchmarks.execution_node import NodeRunner
 from benchmarks.execution_runner import PERIOD_S, CoreRunner
-from benchmarks.taught import teach
+from benchmarks.taught import CLOSED_M, OVERLAP_M, Lap, teach
 from policy_runner.chunks import COMBINATIONS
 from wm_sim import EXACT
 
@@ -42,6 +42,25 @@ def test_a_taught_route_is_driven_again_while_inference_is_late_killed_and_resta
         assert {"delayed", "killed"} <= made.faults.keys()
     finally:
         runner.close()
+
+
+def test_a_lap_is_closed_where_it_came_by_its_beginning_and_went_on():
+    """A square of 4 m a side: back after 16 m less what counts as there, and so much farther."""
+    lap, way_m, place = Lap(16.0), 0.0, (0.0, 0.0)
+    corners = [(4.0, 0.0), (4.0, 4.0), (0.0, 4.0), (0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0)]
+    for corner in corners:
+        while place != corner:
+            place = tuple(here + 0.5 * ((goal > here) - (goal < here)) for here, goal in zip(place, corner))
+            if lap.is_closed(place):
+                assert way_m == pytest.approx(16.0 + OVERLAP_M, abs=CLOSED_M)
+                return
+            way_m += 0.5
+    pytest.fail("never closed")
+
+
+def test_who_never_comes_by_again_ends_all_the_same():
+    lap = Lap(10.0)
+    assert [lap.is_closed((float(at), 0.0)) for at in range(32)] == [False] * 31 + [True]
 
 
 def test_broken_limits_are_counted():

@@ -46,6 +46,23 @@ def test_a_robot_that_stands_is_told_to_go_where_a_chunk_begins_with_a_stand():
     assert min(told[10:]) > 0.9
 
 
+def test_a_robot_that_was_held_while_its_chunk_was_made_is_looked_for_where_it_is():
+    """The chunk came 0.4 s after its stamp, and the robot has not moved since: its corner is still as far away."""
+    following, chunk = Following(), straight()
+    following.see(chunk, 4 * S // 10, at(0.0))
+    assert following.shift_ns(chunk) == pytest.approx(-0.4 * S, abs=0.05 * S)
+
+
+def test_where_its_chunk_only_begins_to_move_a_robot_goes_by_time():
+    """From a stand: at the place where it is the chunk has hardly a speed, and would keep it there."""
+    speed = np.minimum(1.0, 0.1 * np.arange(60))
+    path = np.zeros((60, 3))
+    path[1:, 0] = np.cumsum(0.05 * speed[1:])
+    following, chunk = Following(), Chunk(0, 0.05, np.column_stack([speed, np.zeros(60)]), path)
+    following.see(chunk, 4 * S // 10, at(0.0))
+    assert following.shift_ns(chunk) == 0
+
+
 @pytest.mark.parametrize(("left_m", "yaw"), [(0.2, 0.0), (0.0, 0.3), (0.1, 0.1)])
 def test_a_robot_off_its_path_is_brought_back(left_m, yaw):
     following, chunk = Following(), straight()

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from policy_runner.drift import Known
 from policy_runner.drives import Drives
 from policy_runner.nearest_drive import NOTHING, STEERING_ANGLE, NearestDrive, NearestDriveSettings
 from policy_runner.policies import Memories, Observation, PolicyError
@@ -145,6 +146,16 @@ def test_a_steering_angle_gives_the_curvature_of_the_way():
 def test_commands_of_unknown_meaning_are_given_as_they_were():
     chunk = NearestDrive(2, NearestDriveSettings(steering=NOTHING)).act(asked(circle(), (0.0, 0.3, 0.2)))
     assert chunk.action_HA == pytest.approx(np.tile([1.0, 0.5], (20, 1)))
+
+
+def test_one_that_is_made_anew_while_turned_off_its_way_turns_back():
+    known, memories = Known(), circle(count=40)
+    turned = (0.0, 0.0, -1.5)
+    with pytest.raises(PolicyError, match="faces the same way"):
+        NearestDrive(2).act(asked(memories, turned))
+    NearestDrive(2, known=known).act(asked(memories, (0.0, 0.0, 0.0)))
+    chunk = NearestDrive(2, known=known).act(asked(memories, turned, stamp_ns=S))
+    assert chunk.action_HA[0, 1] > 0.5
 
 
 def test_a_stand_on_the_way_does_not_stop_it():

@@ -43,6 +43,13 @@ def test_after_some_time_it_tries_the_other_side():
     assert {np.sign(angle) for angle in angles[29:47]} == {1.0}
 
 
+def test_once_both_sides_were_of_no_use_it_turns_back():
+    settings = StalledSettings(side_s=3.0)
+    angles = np.abs(seen(Stalled(settings), 10.0))
+    assert angles[:60].max() <= 0.4 + 0.3 * 3.0
+    assert angles[60:].max() == pytest.approx(0.4 + 0.6 * 2.9, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("place", "told"), [(lambda time_s: at(0.3 * time_s), 1.0), (lambda time_s: at(0.0), 0.1)], ids=["moves", "waits"]
 )
