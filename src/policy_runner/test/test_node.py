@@ -65,6 +65,19 @@ def test_the_robot_drives_round_by_the_nearest_drive_to_its_sub_goals(make_world
     assert last.inference_s >= 0.0
 
 
+def test_what_poses_are_put_right_by_is_told(make_world):
+    """What is seen is the same everywhere here: no offset, and as sure of that as before."""
+    world = make_world()
+    world.drive()
+    world.until(lambda: world.status()["drift"] == "0.000, 0.000 m (+- 0.070)")
+
+
+def test_poses_are_not_put_right_where_that_is_not_wanted(make_world):
+    world = make_world(drift_m=0.0)
+    world.drive()
+    assert world.status()["drift"] == "not known"
+
+
 def test_in_shadow_it_only_proposes_with_and_without_a_goal(make_world):
     world = make_world(shadow=True)
     world.until(lambda: any(command[0] > 0.5 for command in world.proposed))
