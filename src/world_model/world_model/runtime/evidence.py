@@ -120,6 +120,31 @@ class Evidence:
         self.share_C = shares(self._gram_CC, self._moment_C + caution * self._lean_C, caution, self.share_C)
 
 
+class Missed:
+    """How much one forecaster missed lately (NMSE).
+
+    Args:
+        variance_D: The unit of errors.
+        step_s: Time between forecasts [s].
+    """
+
+    def __init__(self, variance_D: np.ndarray, step_s: float) -> None:
+        self._precision_D = 1.0 / (np.asarray(variance_D, np.float64) * len(variance_D))
+        self._keep = math.exp(-step_s / FORGET_S)
+        self._sum = self._weight = 0.0
+
+    @property
+    def error(self) -> float:
+        """The mean; 0 before anything came true."""
+        return self._sum / self._weight if self._weight else 0.0
+
+    def learn(self, forecast_D: np.ndarray, latent_D: np.ndarray) -> None:
+        """Take a forecast whose time has come."""
+        missed_D = latent_D - forecast_D
+        self._sum = self._keep * self._sum + float((missed_D * missed_D) @ self._precision_D)
+        self._weight = self._keep * self._weight + 1.0
+
+
 def shares(gram_CC: np.ndarray, moment_C: np.ndarray, ridge: float, former_C: np.ndarray | None = None) -> np.ndarray:
     """Return the non-negative least-squares solution with a ridge, scaled down to a sum of at most 1, [C].
 

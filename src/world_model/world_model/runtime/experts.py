@@ -7,7 +7,6 @@ is one more of each kind, where there is one. Shares come from least squares; a 
 Shape suffixes: D = latent size, F = features, E = experts.
 """
 
-import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from world_model.runtime.evidence import Evidence
+from world_model.runtime.evidence import Evidence, Missed
 from world_model.runtime.guard import DelayedMixture, Ticket
 from world_model.runtime.past import Example
 from world_model.runtime.regression import OnlineRidge
@@ -26,7 +25,8 @@ TRUST = 0.9
 _SOLVE_EVERY = 4
 # Of what is learned again in another basis, the shares of who needs no memory see one in so many: that is what costs.
 _REPLAY_EVERY = 4
-# Before anything came true: what the combination without memories misses, and what a copy of a place seen before does.
+# Before anything came true: what the combination without memories misses, and what a copy of a place seen before does,
+# over what the robot's own mean does.
 UNKNOWN_BASE, UNKNOWN_COPY = 1.0, 0.3
 _KINDS = {False: "near", True: "revisit"}
 # A slow camera judges a forecast with the next frame, up to this share of the horizon late.
@@ -127,6 +127,7 @@ class Experts:
         self._feature_count, self._step_s = feature_count, step_s
         self._ridge = OnlineRidge(feature_count, variance_D, step_s)
         self._base_evidence = Evidence(self._base_count - 1, variance_D, step_s, _SOLVE_EVERY)
+        self._usual = Missed(variance_D, step_s)
         # What memories are worth where the place was seen before says nothing of where it was only near.
         self._evidence = {
             kind: Evidence(self._full_count - 1, variance_D, step_s, _SOLVE_EVERY) for kind in (False, True)
@@ -218,10 +219,12 @@ class Experts:
     def _share_of_base(self) -> float:
         """Return how much the base should have beside a copy whose errors are not known yet: as its own are lately.
 
-        Of two independent forecasts the best mean weighs each by the other's error.
+        Of two independent forecasts the best mean weighs each by the other's error. Both are counted over that of the
+        robot's own mean: before a projection is fitted the unit is of other pictures.
         """
-        error = self._base_evidence.error
-        return UNKNOWN_COPY / (UNKNOWN_COPY + (UNKNOWN_BASE if math.isnan(error) else error))
+        error, usual = self._base_evidence.error, self._usual.error
+        ratio = error / usual if usual > 0.0 else UNKNOWN_BASE
+        return UNKNOWN_COPY / (UNKNOWN_COPY + ratio)
 
     def weights(self, revisit: bool) -> Weights:
         """Return how the next forecast will be combined.
@@ -251,6 +254,7 @@ class Experts:
         said = made.said
         self._ridge.learn(said.feature_F, latent_D - said.latent_D)
         self._base_evidence.learn(made.base_ED[1], made.base_ED[2:], latent_D)
+        self._usual.learn(said.mean_D, latent_D)
         guard, ticket = made.base_learner
         guard.learn(ticket, made.base_ED, latent_D)
         if made.full_ED is None or made.full_learner is None:
@@ -281,6 +285,7 @@ class Experts:
         self._variance_D = variance_D
         self._ridge = OnlineRidge(self._feature_count, variance_D, self._step_s)
         self._base_evidence = Evidence(self._base_count - 1, variance_D, self._step_s, _SOLVE_EVERY)
+        self._usual = Missed(variance_D, self._step_s)
         for number, (regressor_R, latent_D, change_D) in enumerate(
             zip(example.regressor_NR, example.latent_ND, example.change_ND)
         ):
@@ -289,6 +294,7 @@ class Experts:
                 # What a prior would have said is not known: it stands for the present latent.
                 others = [latent_D, mean_D, latent_D + self._ridge.forecast(regressor_R), latent_D]
                 self._base_evidence.learn(latent_D, np.stack(others[: self._base_count - 1]), latent_D + change_D)
+                self._usual.learn(mean_D, latent_D + change_D)
             self._ridge.learn(regressor_R, change_D)
         for evidence in self._evidence.values():
             evidence.rescale(variance_D)
