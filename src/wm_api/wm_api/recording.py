@@ -205,6 +205,7 @@ class Player:
         options = BagOptions(
             image_topic=named.get("image_topic"), pose_topic=named.get("pose_topic"),
             action_topic=named.get("action_topic"), image_size=manifest.image_size, rate_hz=1.0 / manifest.step_s,
+            action_dim=manifest.action_dim,
         )  # fmt: skip
         recording: Recording = read_recording(path, options, progress=self._progress)
         for line in recording.account.lines():

@@ -324,6 +324,14 @@ def choice(tmp_path, events, **wishes):
     return {target: found[target].topic for target in found}
 
 
+def test_commands_of_another_length_than_is_taken_are_named_with_both(tmp_path):
+    wheels = [(ACTIONS, ARRAY, T0 + i * STEP, action(0.1 * i, 0.2, 0.1, 0.3)) for i in range(60)]
+    account = account_of(write(tmp_path / "rover", frames(60) + poses(60) + wheels), action_dim=2)
+    assert account.actions.known == 0
+    assert account.notes == ["60 actions on /actions have 4 values, 2 are taken: not used"]
+    assert not account_of(tmp_path / "rover").notes, "the recording's own length where none is asked for"
+
+
 def test_an_empty_topic_of_the_right_name_gives_way_to_one_that_speaks(tmp_path):
     events = [(CAMERA, IMAGE, T0, None), ("/goal_pose", POSE_TYPE, T0, None)]
     events += frames(30, topic="/front") + poses(30, topic="/robot_pose") + actions(30)

@@ -194,6 +194,8 @@ def _complete(account: Account, aligned: Aligned, events: Events) -> None:
     for name, stream in (("poses", account.poses), ("actions", account.actions)):
         if standing := _standing(name, stream):
             account.notes.append(standing)
+        elif stream.unusable["action-length"]:
+            account.notes.append(_of_other_length(stream, events, aligned.action_TA.shape[1]))
         elif stream.read and not stream.known:
             account.notes.append(_why_unknown(name, stream, account.camera))
 
@@ -215,6 +217,15 @@ def _standing(name: str, stream: StreamAccount) -> str:
     if len(stamps) != 1 or len(stream.stamps_ns) <= 2:
         return ""
     return f"{name} on {stream.topic} all carry one stamp, {stamps.pop() * 1e-9:.3f} s: who sends them fills it once"
+
+
+def _of_other_length(stream: StreamAccount, events: Events, taken: int) -> str:
+    """Returns what to say of actions that have another number of values than is taken."""
+    sizes = sorted({len(action.values) for action in events.actions} - {taken})
+    had = " or ".join(map(str, sizes))
+    return (
+        f"{stream.unusable['action-length']} actions on {stream.topic} have {had} values, {taken} are taken: not used"
+    )
 
 
 def _why_unknown(name: str, stream: StreamAccount, camera: StreamAccount) -> str:
