@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import monotonic_ns, perf_counter
 from typing import Any
 
@@ -17,6 +16,7 @@ from latent_publisher.basis import Basis
 from latent_publisher.decoding.node import Decoding
 from latent_publisher.diagnosis import InputDoctor
 from latent_publisher.encoder import Encoder
+from latent_publisher.messages import Encoded, pose_msg, state_msg
 from latent_publisher.params import LatentPublisherParams
 from latent_publisher.side_inputs import NearestInTime
 from wm_core.alignment import ActionStatus, Aligned, ArrivalClock, FrameAligner, PoseStatus
@@ -39,15 +39,12 @@ from wm_ros import (
     depth_from_msg,
     float_array_msg,
     floats,
-    pose_to_msg,
     projection_to_msg,
     qos,
     run_node,
-    stamp_msg,
     stamp_ns,
     vector_from_msg,
 )
-from wm_ros.messages import covariance_values, pose_std_values
 from wm_ros.one_stream import OneStream
 from world_model.runtime.profile import Profile, profile_folder
 
@@ -60,14 +57,6 @@ _ITS_SENDER = "Does its sender fill header.stamp, by the clock of the others?"
 _LOOK_EVERY = 100
 _POSE_COUNTERS = {status: f"pose_{status.name.lower()}" for status in PoseStatus}
 _ACTION_COUNTERS = {status: f"action_{status.name.lower()}" for status in ActionStatus}
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    header: Header
-    latent_D: np.ndarray
-    encoder_id: str
-    feature_F: np.ndarray | None = None
 
 
 class LatentPublisher(ManagedNode[LatentPublisherParams]):
@@ -103,7 +92,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._health.gauge("encoder_id", self._encoder.encoder_id)
         self._pacer, self._timeline, self._clock_of_frames = Pacer(params.publish_rate), Timeline(), ArrivalClock()
         encoder = self._encoder
-        self._aligner: FrameAligner[_Encoded] = FrameAligner(
+        self._aligner: FrameAligner[Encoded] = FrameAligner(
             encoder.action_dim, encoder.step_s, encoder.motion, params.waits()
         )
         self._doctor = InputDoctor(params.pose_max_age_s, params.action_max_age_s)
@@ -197,11 +186,11 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
 
     def _encoded(
         self, header: Header, picture: np.ndarray, depth_HW: np.ndarray | None, proprioception_P: np.ndarray | None
-    ) -> _Encoded:
+    ) -> Encoded:
         """Returns a frame's latent and feature; tells of the basis before the first frame in it."""
         if self._basis is None:
             latent_D = self._encoder.encode(picture, depth_HW, proprioception_P)
-            return _Encoded(header, latent_D, self._encoder.encoder_id)
+            return Encoded(header, latent_D, self._encoder.encoder_id)
         feature_F = self._encoder.look(picture)
         self._looked_count += 1
         if self._looked_count % _LOOK_EVERY == 0:
@@ -210,7 +199,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._health.degrade("projection", self._basis.trouble or None)
         if before is not None or not self._is_basis_told:
             self._tell_basis(self._basis, header, before or "")
-        return _Encoded(header, latent_D, self._told_id, feature_F)
+        return Encoded(header, latent_D, self._told_id, feature_F)
 
     async def _on_encode(self, request: EncodeImage.Request, response: EncodeImage.Response) -> EncodeImage.Response:
         """Answers what the encoder makes of a picture that is none of the stream."""
@@ -351,32 +340,13 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
     def _publish_measured(self) -> None:
         """Publishes the measured pose of each frame that lies between two poses by now."""
         for at_ns, pose in self._aligner.measured():
-            assert pose.position is not None
-            assert pose.quaternion is not None
-            msg = PoseWithCovarianceStamped(header=Header(stamp=stamp_msg(at_ns), frame_id=self._aligner.frame_id))
-            msg.pose.pose = pose_to_msg(pose.position, pose.quaternion)
-            msg.pose.covariance = covariance_values(*pose.errors)
-            self._pose_publisher.publish(msg)
+            self._pose_publisher.publish(pose_msg(at_ns, pose, self._aligner.frame_id))
 
-    def _publish_state(self, aligned: Aligned[_Encoded]) -> None:
-        msg = LatentState(header=aligned.frame.header, encoder_id=aligned.frame.encoder_id)
-        msg.latent = floats(aligned.frame.latent_D)
-        if self._basis is not None and aligned.frame.feature_F is not None:
-            msg.feature_id, msg.feature = self._basis.projection.space.feature_id, codes(aligned.frame.feature_F)
-        msg.step_s, msg.horizons_s, msg.top_k = (
-            self._encoder.step_s,
-            list(self._encoder.horizons_s),
-            self._encoder.top_k,
-        )
-        pose, action = aligned.pose, aligned.action
-        msg.pose_status, msg.action_status = int(pose.status), int(action.status)
-        if pose.position is not None and pose.quaternion is not None:
-            msg.has_pose, msg.pose_frame_id = True, self._aligner.frame_id
-            msg.pose = pose_to_msg(pose.position, pose.quaternion)
-            msg.pose_std = pose_std_values(pose.errors[0], *pose.errors)
-        if action.values is not None:
-            msg.has_action, msg.action = True, floats(action.values)
-        self._state_publisher.publish(msg)
+    def _publish_state(self, aligned: Aligned[Encoded]) -> None:
+        encoder, pose, action = self._encoder, aligned.pose, aligned.action
+        feature_id = "" if self._basis is None else self._basis.projection.space.feature_id
+        timing = (encoder.step_s, encoder.horizons_s, encoder.top_k)
+        self._state_publisher.publish(state_msg(aligned, feature_id, timing, self._aligner.frame_id))
         self._doctor.state(pose.status, action.status)
         self._say_what_is_wrong()
         self._health.count(_POSE_COUNTERS[pose.status])
