@@ -200,6 +200,23 @@ def test_ids_of_memories_keep_all_their_digits(page):
     assert found["none"] == {"memory_ids": []}
 
 
+def test_no_two_labels_of_an_axis_are_alike(page):
+    script = """
+        const [value, done] = arguments;
+        import("/static/js/plot.js").then(({ niceTop, tickText }) => {
+            const top = niceTop(value);
+            done([0, top / 2, top].map((each) => tickText(each, top)));
+        });
+    """
+    labels = {
+        value: page.driver.execute_async_script(script, value) for value in (0.0098, 0.0061, 1.2, 7.5, 580.0, 3e-7)
+    }
+    assert labels[0.0098] == ["0", "0.005", "0.010"]
+    assert labels[1.2] == ["0", "0.75", "1.50"]
+    assert labels[580.0] == ["0", "300", "600"]
+    assert all(len(set(texts)) == 3 for texts in labels.values()), labels
+
+
 @pytest.mark.parametrize("size", [(1440, 900), (844, 390)])
 def test_nothing_is_cut_off_at_the_side(page, size):
     page.resize(*size)

@@ -114,7 +114,7 @@ export class Plot {
     for (let tick = 0; tick <= 4; tick += 1) {
       const at = Math.round(above + (bottom - above) * (1 - tick / 4)) + 0.5;
       if (!isRight) line(context, theme.grid, left, right, at);
-      if (tick % 2 === 0) context.fillText(figure((top * tick) / 4, 2), edge, at + 4);
+      if (tick % 2 === 0) context.fillText(tickText((top * tick) / 4, top), edge, at + 4);
     }
     if (unit) context.fillText(unit, edge, UNIT - 3);
   }
@@ -142,6 +142,15 @@ export function niceTop(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 1.5, 2, 3, 4, 6, 8, 10].map((step) => step * power).find((step) => step >= value * 0.9999);
+}
+
+/** Returns the label of a tick at 0, half or all of an axis: as many decimals as half of it needs, so that no two are alike. */
+export function tickText(value, top) {
+  if (value === 0) return "0";
+  if (top < 1e-4 || top >= 1e6) return value.toExponential(1);
+  let decimals = 0;
+  while (decimals < 6 && Math.abs((top / 2) * 10 ** decimals - Math.round((top / 2) * 10 ** decimals)) > 1e-6) decimals += 1;
+  return value.toFixed(decimals);
 }
 
 /** Returns the plot of a canvas by its id; its legend is `legend-` and the same name. */
