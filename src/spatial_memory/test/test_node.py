@@ -102,7 +102,7 @@ def test_bad_states_are_named_and_counted(graph):
     graph.states.publish(state(4 * 10**9, 1.0, value=float("nan")))
     graph.states.publish(state(4 * 10**9, float("inf")))
     graph.states.publish(state(4 * 10**9, 1e9))
-    graph.states.publish(state(4 * 10**9, 9e6))
+    graph.states.publish(state(4 * 10**9, 1e7))
     spin_until(lambda: graph.counted("states_received") == 7, graph.talker, graph.memory)
     assert graph.counted("dropped/other-encoder") == 1
     assert graph.counted("skipped/no-pose") == 1
