@@ -22,6 +22,7 @@ _MOST_YAW_RAD = math.radians(60.0)
 _GOES_ON_M = 0.3
 _GOES_ON_S = 2.0
 _BONUS_M = 0.3
+_BACK_S, _STAYS_RAD = 0.3, 0.5
 _OWN_S = 5.0
 # A drive that soon ends is left for another that lies this much farther away.
 _ENDS_M, _ENDS_S = 0.6, 2.0
@@ -141,7 +142,7 @@ class Drives:
         most_m: float,
         before: tuple[int, int] | None = None,
         beside: tuple[int, int] | None = None,
-        most_rad: float = _MOST_YAW_RAD,
+        turned_rad: float = 0.0,
     ) -> Place | None:
         """Return the place nearest to a pose that faces the same way; None: none lies near.
 
@@ -150,21 +151,26 @@ class Drives:
             most_m: As far away as it may be [m].
             before: Session and stamp [ns] of the place before; what follows it soon is preferred.
             beside: Session and stamp [ns] of a place whose own surroundings do not count.
-            most_rad: As far off its direction as it may face [rad].
+            turned_rad: As far off its way as who stays on the one of ``before`` may face [rad].
         """
         if not len(self):
             return None
         share_L, away_L = self._beside(pose_3)
         turn_L = np.abs(wrap_angle(self.pose_L3[:, 2] - pose_3[2]))
-        cost_L = away_L + _YAW_WEIGHT_M * turn_L
+        cost_L, may_be_L = away_L + _YAW_WEIGHT_M * turn_L, turn_L <= _MOST_YAW_RAD
         if before is not None:
             since_L = (self.stamp_L - before[1]) * 1e-9
-            cost_L = cost_L - _BONUS_M * ((self.session_L == before[0]) & (np.abs(since_L) <= _GOES_ON_S))
+            goes_on_L = (self.session_L == before[0]) & (np.abs(since_L) <= _GOES_ON_S)
+            # Turned off its way it faces as another part of it does, before the bend or after, and is not there.
+            stays_L = goes_on_L & (since_L >= -_BACK_S) & (turn_L <= turned_rad)
+            stays_cost_L = away_L + _YAW_WEIGHT_M * np.minimum(turn_L, _STAYS_RAD)
+            cost_L = np.where(stays_L, stays_cost_L, cost_L) - _BONUS_M * goes_on_L
+            may_be_L = may_be_L | stays_L
         cost_L = cost_L + _ENDS_M * (self._left_L < _ENDS_S)
         if beside is not None:
             is_own_L = (self.session_L == beside[0]) & (np.abs(self.stamp_L - beside[1]) * 1e-9 <= _OWN_S)
             cost_L = np.where(is_own_L, np.inf, cost_L)
-        cost_L = np.where((away_L <= most_m) & (turn_L <= most_rad), cost_L, np.inf)
+        cost_L = np.where((away_L <= most_m) & may_be_L, cost_L, np.inf)
         leg = int(cost_L.argmin())
         return Place(leg, float(share_L[leg])) if math.isfinite(cost_L[leg]) else None
 

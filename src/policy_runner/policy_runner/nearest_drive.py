@@ -156,10 +156,8 @@ class NearestDrive:
             self._made_of = observation.memories
             self._drives = Drives(observation.memories, bend, self._settings.response_s)
         drives, pose_3 = self._drives, observation.pose_3
-        place = drives.nearest(pose_3, self._settings.most_m, self._known.before)
-        if place is None and self._known.before is not None and self._steers:
-            # It was turned off the way that it is on: it turns back.
-            place = drives.nearest(pose_3, self._settings.most_m, self._known.before, most_rad=_TURNED_RAD)
+        turned_rad = _TURNED_RAD if self._steers else 0.0
+        place = drives.nearest(pose_3, self._settings.most_m, self._known.before, turned_rad=turned_rad)
         if place is None:
             raise PolicyError(f"no remembered drive within {self._settings.most_m:g} m that faces the same way")
         self._known.before = drives.name(place)

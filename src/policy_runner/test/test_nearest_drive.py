@@ -241,3 +241,28 @@ def test_where_it_expects_to_be_is_where_a_robot_comes(pose):
     away_H = np.hypot(*(np.array(came) - chunk.path_H3)[:, :2].T)
     assert away_H[:20].max() < 0.08
     assert away_H.max() < 0.25
+
+
+def round_a_corner(leg_m=4.0):
+    """A drive of 1 m/s to the south, and round a narrow corner to the east."""
+    along_m = np.arange(0.0, 2.0 * leg_m, 0.1)
+    turned = np.clip((along_m - leg_m) / 0.4, 0.0, 1.0)
+    yaw = 0.5 * math.pi * (turned - 1.0)
+    step_2 = 0.1 * np.column_stack([np.cos(yaw), np.sin(yaw)])
+    pose = np.column_stack([np.cumsum(step_2, axis=0), yaw])
+    action = np.column_stack([np.ones(len(yaw)), np.where((turned > 0.0) & (turned < 1.0), 0.5 * math.pi / 0.4, 0.0)])
+    return Memories(np.round(along_m * S).astype(np.int64), np.zeros(len(yaw), int), pose, action)
+
+
+def test_who_is_turned_off_its_way_beside_another_part_of_it_stays_where_it_is_on_it():
+    """0.6 m past the corner and 0.7 m beside the way it faces as the way did before the corner, 0.6 m from there."""
+    memories = round_a_corner()
+    corner_2, known = memories.pose_N3[42, :2], Known()
+    known.before = 0, int(memories.stamp_N[46])
+    begin = (corner_2[0] + 0.6, corner_2[1] + 0.7, -0.5 * math.pi)
+    policy = NearestDrive(2, NearestDriveSettings(response_s=0.0), known)
+    track = driven(policy, memories, begin, 3.0)
+    assert known.before[1] > memories.stamp_N[46]
+    # South of the way it would come out if it drove on beside the part before the corner.
+    assert track[:, 1].min() > memories.pose_N3[-1, 1] - 0.2
+    assert abs(track[-1, 1] - memories.pose_N3[-1, 1]) < 0.1
