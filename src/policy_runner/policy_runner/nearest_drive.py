@@ -27,6 +27,8 @@ _SLOW_FROM_RAD, _LEAST_SHARE = 0.8, 0.3
 _TURNED_RAD, _TURNS_ONLY_RAD = 2.6, 1.2
 # So long beyond what is decided a chunk goes on to turn off its way: by then the next one knows whether it is free.
 _FREE_S = 0.4
+# And is so slow meanwhile: it goes on for the latency of the next one before that can bring it back.
+_HELD_SHARE = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,7 @@ class _Off:
     """Place on the way, pace 0..1 and pace told at a command; distance to its left [m] and yaw [rad] at its effect.
 
     ``free_rad``: how far off the way it is to face, to get free of what holds it [rad], and ``free_s`` for how long.
+    ``is_held``: whether it is held when the chunk is made.
     """
 
     place: Place
@@ -86,6 +89,7 @@ class _Off:
     told: float
     free_rad: float = 0.0
     free_s: float = 0.0
+    is_held: bool = False
 
     def pace_after(self, share: float) -> float:
         """Return the pace once this share of what it lacks is made up for."""
@@ -141,7 +145,9 @@ class NearestDrive:
             raise PolicyError("the remembered drive ends here, and no other goes on")
         self._against = [each for each in self._against if each[0] < observation.stamp_ns] + against
         assert observation.pose_3 is not None
-        return Chunk(observation.stamp_ns, settings.step_s, np.array(actions), self._path(observation.pose_3, path))
+        # Who is held is not where the path says, and whatever steered by it would turn back what gets it free.
+        path_H3 = None if off.is_held else self._path(observation.pose_3, path)
+        return Chunk(observation.stamp_ns, settings.step_s, np.array(actions), path_H3)
 
     def _begin(self, observation: Observation) -> tuple[Drives, _Off]:
         if observation.pose_3 is None:
@@ -173,7 +179,8 @@ class NearestDrive:
         off = _Off(place, float(left_m), float(wrap_angle(pose_3[2] - way_3[2])), pace, told)
         if len(observation.decided_PA) and self._settings.gets_free:
             told_m_s = float(observation.decided_PA[0][0])
-            off.free_rad = self._stalled.see(observation.stamp_ns, pose_3, told_m_s, off.left_m)
+            off.free_rad = self._stalled.see(observation.stamp_ns, pose_3, told_m_s, off.left_m, off.yaw_rad)
+            off.is_held = off.free_rad != 0.0
             off.free_s = len(observation.decided_PA) * self._settings.step_s + _FREE_S
         self._respond(drives, off, observation.stamp_ns)
         return drives, off
@@ -253,7 +260,8 @@ class NearestDrive:
         action_A = action_A.copy()
         # Facing off the way it is slow, so that it turns before it is farther off.
         least = _LEAST_SHARE if off.free_rad or abs(off.yaw_rad) < _TURNS_ONLY_RAD else 0.0
-        action_A[0] *= min(1.0, max(least, 1.25 - abs(off.yaw_rad) / _SLOW_FROM_RAD))
+        most = _HELD_SHARE if off.is_held else 1.0
+        action_A[0] *= min(most, max(least, 1.25 - abs(off.yaw_rad) / _SLOW_FROM_RAD))
         if settings.steering == YAW_RATE:
             # Slower than the drive was, the same bend takes a smaller yaw rate.
             remembered_rad_s *= soon

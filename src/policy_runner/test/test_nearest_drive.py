@@ -266,3 +266,13 @@ def test_who_is_turned_off_its_way_beside_another_part_of_it_stays_where_it_is_o
     # South of the way it would come out if it drove on beside the part before the corner.
     assert track[:, 1].min() > memories.pose_N3[-1, 1] - 0.2
     assert abs(track[-1, 1] - memories.pose_N3[-1, 1]) < 0.1
+
+
+def test_who_is_held_is_told_to_go_slowly_and_by_time():
+    """What gets it free is executed as it was told: steered by a path, it would be turned back."""
+    policy, memories = NearestDrive(2), circle()
+    one = np.array([[1.0, 0.5]])
+    chunks = [policy.act(asked(memories, (0.0, -0.1, 0.0), 0.0, round(0.1 * number * S), one)) for number in range(10)]
+    assert chunks[0].path_H3 is not None
+    assert chunks[-1].path_H3 is None
+    assert chunks[-1].action_HA[1:, 0].max() == pytest.approx(0.4, abs=0.01)

@@ -20,11 +20,13 @@ def at(x, y=0.0, yaw=0.0):
     return np.array([x, y, yaw])
 
 
-def seen(stalled, seconds, place=lambda time_s: at(0.0), told=1.0, left_m=0.1, begin_s=0.0):
-    return [
-        stalled.see(round((begin_s + tenth / 10) * S), place(begin_s + tenth / 10), told, left_m)
-        for tenth in range(round(10 * seconds) + 1)
-    ]
+def seen(stalled, seconds, place=lambda time_s: at(0.0), told=1.0, left_m=0.1, begin_s=0.0, turns=1.0):
+    """Returns what a robot that turns by a share of what it is told is told, ten times a second."""
+    angles = [0.0]
+    for tenth in range(round(10 * seconds) + 1):
+        time_s = begin_s + tenth / 10
+        angles.append(stalled.see(round(time_s * S), place(time_s), told, left_m, turns * angles[-1]))
+    return angles[1:]
 
 
 @pytest.mark.parametrize(("left_m", "sign"), [(0.1, -1.0), (-0.1, 1.0)])
@@ -34,6 +36,18 @@ def test_who_stands_though_told_to_go_turns_towards_its_way_and_then_farther(lef
     assert angles[:8] == [0.0] * 8
     assert angles[8] == pytest.approx(sign * 0.4)
     assert angles[28] == pytest.approx(sign * (0.4 + 0.3 * 2.0))
+
+
+def test_who_has_not_turned_so_far_yet_is_not_told_to_turn_farther():
+    """Answers are late: told by time alone it would be turned far beyond where it comes free."""
+    assert set(np.abs(seen(Stalled(), 2.8, turns=0.2)[8:])) == {0.4}
+
+
+def test_who_begins_to_move_turns_no_farther():
+    stalled = Stalled()
+    last = seen(stalled, 2.8)[-1]
+    moved = [stalled.see(round((2.8 + n / 10) * S), at(0.06), 1.0, 0.1, 0.7 * last) for n in range(1, 5)]
+    assert moved == pytest.approx([0.7 * last] * 4)
 
 
 def test_after_some_time_it_tries_the_other_side():
@@ -66,7 +80,7 @@ def test_who_has_come_away_is_free():
 def test_time_that_goes_back_begins_anew():
     stalled = Stalled()
     seen(stalled, 1.0, begin_s=10.0)
-    assert stalled.see(S, at(0.0), 1.0, 0.1) == 0.0
+    assert stalled.see(S, at(0.0), 1.0, 0.1, 0.0) == 0.0
 
 
 def driven_past_a_post(beside_m, **settings):
