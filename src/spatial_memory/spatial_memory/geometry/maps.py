@@ -61,7 +61,7 @@ class LocalMap(Planar):
         if not (abs(x) < LARGEST_POSITION_M and abs(y) < LARGEST_POSITION_M):
             raise PlaceError(f"place {x}, {y} is not within {LARGEST_POSITION_M:.0f} m of the map's origin")
         if abs(x) > self.extent_m or abs(y) > self.extent_m:
-            x, y = float(self._folded(np.float64(x))), float(self._folded(np.float64(y)))
+            x, y = self._folded(np.array((x, y), np.float64)).tolist()
         lng = self.datum_lng + x / self._metres_per_lng
         return self.datum_lat + y / METRES_PER_DEGREE, (lng + 180.0) % 360.0 - 180.0
 
