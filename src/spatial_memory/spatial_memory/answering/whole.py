@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from wm_ros.kept_room import give_back_room
+
 
 class WholeChanges:
     """Knows whether the whole memory is being changed.
@@ -30,5 +32,13 @@ class WholeChanges:
             result = change(*arguments)
         finally:
             self.under_way -= 1
+            give_back_room()
         self._changed()
         return result
+
+    def copied(self, copy: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what copying the whole memory returns, called on that thread; it goes on answering meanwhile."""
+        try:
+            return copy(*arguments)
+        finally:
+            give_back_room()

@@ -82,7 +82,7 @@ class Changing:
     async def _on_snapshot(
         self, request: SnapshotMemory.Request, response: SnapshotMemory.Response
     ) -> SnapshotMemory.Response:
-        result = await self._later(lambda: self._changes.snapshot(request.path))
+        result = await self._later(lambda: self._whole.copied(self._changes.snapshot, request.path))
         response.success, response.message, response.memory_count = _outcome(result)
         return response
 
