@@ -45,6 +45,7 @@ from wm_interfaces.srv import (
     RecognisePlace,
 )
 from wm_ros import ConfigurationError, LongWork, ManagedNode, MessageError, run_node
+from wm_ros.kept_room import give_back_room
 from world_model.errors import ArtifactError, ProfileError
 from world_model.runtime.profile import Profile, profile_folder
 
@@ -125,7 +126,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._worker = LongWork("memory-worker", lambda: self.executor, SpatialMemoryError, MessageError)
         self._searcher = LongWork("memory-searcher", lambda: self.executor, SpatialMemoryError)
         self._answering = Answering(health, memory, self.window_source, self._searcher, self._usual)
-        self._whole = WholeChanges(self._worker.later, self._answering.forget_last)
+        self._whole = WholeChanges(self._worker.later, self._answering.forget_last, give_back_room)
         self._changing = Changing(self, self._changes, self._whole)
         self._keeping = Keeping(
             health, memory, recorder, self._whole, self._allowed, book, self._album, lambda: self._params

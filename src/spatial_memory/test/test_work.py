@@ -9,6 +9,7 @@ import pytest
 
 from spatial_memory import CellGrid, CellMemory, LocalMap, Store
 from spatial_memory.answering import work
+from spatial_memory.answering.whole import WholeChanges
 from spatial_memory.answering.work import answers_in_slices, check_asked, check_records, is_quick
 from spatial_memory.index import pacing
 from spatial_memory.index.pacing import giving_way
@@ -93,3 +94,19 @@ def test_work_gives_way(monkeypatch):
     assert len(slept) == 5
     assert min(slept) >= 0.001
     assert list(giving_way(range(1000))) == list(range(1000))
+
+
+def test_the_end_of_each_change_and_copy_is_told_however_it_went():
+    told = []
+    whole = WholeChanges(None, lambda: told.append("changed"), lambda: told.append("ended"))
+
+    def refused():
+        raise RecordError("full", "no room")
+
+    assert whole.make(lambda number: number + 1, 2) == 3
+    assert whole.copied(lambda: 5) == 5
+    for attempt in (whole.make, whole.copied):
+        with pytest.raises(RecordError):
+            attempt(refused)
+    assert told == ["ended", "changed", "ended", "ended", "ended"]
+    assert whole.under_way == 0

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from wm_ros.kept_room import give_back_room
-
 
 class WholeChanges:
     """Knows whether the whole memory is being changed.
@@ -15,14 +13,15 @@ class WholeChanges:
         later: Runs work on the thread that waits for the disk; returns a future of its result, or of the expected error
             it ended with.
         changed: Called when the whole memory is another.
+        ended: Called on that thread after a change, or a copy, of the whole memory, however it went.
 
     Attributes:
         later: As given.
         under_way: Changes that have begun and not ended.
     """
 
-    def __init__(self, later: Callable[..., Any], changed: Callable[[], None]) -> None:
-        self.later, self._changed = later, changed
+    def __init__(self, later: Callable[..., Any], changed: Callable[[], None], ended: Callable[[], object]) -> None:
+        self.later, self._changed, self._ended = later, changed, ended
         self.under_way = 0
 
     def make(self, change: Callable[..., Any], *arguments: Any) -> Any:
@@ -32,7 +31,7 @@ class WholeChanges:
             result = change(*arguments)
         finally:
             self.under_way -= 1
-            give_back_room()
+            self._ended()
         self._changed()
         return result
 
@@ -41,4 +40,4 @@ class WholeChanges:
         try:
             return copy(*arguments)
         finally:
-            give_back_room()
+            self._ended()
