@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks.against.graph_side import FORMS
 from benchmarks.driver import own_domain_id
 from benchmarks.figures import machine, summary
 from benchmarks.growth import Sample, growth, quarters_p99, size_mb
-from benchmarks.soak_graph import FORMS, WARM_UP_S, measure
+from benchmarks.soak_graph import WARM_UP_S, measure
 from spatial_memory import CellGrid, CellMemory, LocalMap, Place, Query, Rigid, Store
 from wm_core.memory.journal import Area
 from wm_core.memory.recorder import Recorder, State

@@ -5,7 +5,6 @@ Shape suffixes: N = records, D = latent size.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
-from benchmarks.against.graph_side import executable, graph_commands, is_up, robot_command
+from benchmarks.against.graph_side import graph_commands, is_up, robot_command
 from benchmarks.driver import START_DEADLINE_S, Driver, StartError, ros
 from benchmarks.growth import Sample, size_mb
 from benchmarks.processes import Processes
@@ -28,7 +27,6 @@ from spatial_memory import CellGrid, CellMemory, LocalMap, MemoryRecord, Store, 
 from wm_interfaces.srv import MemoryStats, SnapshotMemory, TransformMemory
 from world_model.runtime.artifacts import load_artifact
 
-FORMS = ("composed", "separate")
 SAMPLE_S, CLOSURE_S, SNAPSHOT_S = 2.0, 300.0, 900.0
 WARM_UP_S = 120.0
 RECORD_S, RADIUS_M, CHUNK = 0.5, 5.0, 1_000
@@ -61,19 +59,6 @@ def fill(path: Path, capacity: int, seed: int) -> None:
     for start in range(0, capacity, CHUNK):
         memory.insert([record(at) for at in range(start, min(capacity, start + CHUNK))])
     memory.close()
-
-
-def commands(form: str, scratch: Path, capacity: int) -> dict[str, list[str]]:
-    """Return the graph's processes; their memory is ``scratch/store/memory.sqlite3``."""
-    store = scratch / "store"
-    parameters = {"db_path": str(store / "memory.sqlite3"), "capacity": capacity}
-    if form == "composed":
-        config = scratch / "soak.yaml"
-        config.write_text(json.dumps({"spatial_memory": {"ros__parameters": parameters}}))
-        return {"world_model": [*executable("wm_bringup", "world_model"), "--params-file", str(config)]}
-    found = graph_commands("separate", store)
-    found["spatial_memory"] += ["-p", f"capacity:={capacity}"]
-    return found
 
 
 class Keeper(Node):
@@ -140,7 +125,7 @@ def measure(
     Args:
         hours: How long it counts, from ``warm_up_s`` after the graph is up [h].
         capacity: Of its memory, which is full when the graph starts.
-        form: One of ``FORMS``.
+        form: As for ``graph_commands``.
         domain_id: DDS domain.
         seed: Of the simulated building and drive, and of what the memory held before.
         warm_up_s: For so long it does not count: the first hundred predictions load what they need [s].
@@ -159,7 +144,7 @@ def measure(
         for node in (driver, keeper):
             stack.callback(node.destroy_node)
             executor.add_node(node)
-        graph = stack.enter_context(Processes(commands(form, scratch, capacity), scratch))
+        graph = stack.enter_context(Processes(graph_commands(form, store, capacity=capacity), scratch))
         robot = stack.enter_context(Processes({"robot": robot_command(seed)}, scratch))
 
         def spin(until: Callable[[], bool]) -> None:

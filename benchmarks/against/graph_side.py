@@ -63,19 +63,25 @@ def shipped(node: str) -> list[str]:
     return ["--params-file", str(path)] if path.is_file() else []
 
 
-def graph_commands(form: str, scratch: Path) -> dict[str, list[str]]:
-    """Return the graph's processes, with a memory of their own.
+def graph_commands(form: str, scratch: Path, **memory: object) -> dict[str, list[str]]:
+    """Return the graph's processes, with a memory of their own, ``scratch/memory.sqlite3``.
+
+    Args:
+        form: One of ``FORMS``.
+        scratch: A folder of this run alone.
+        **memory: Parameters of the memory.
 
     Raises:
         StartError: This side has no such executable.
     """
-    db_path = str(scratch / "memory.sqlite3")
+    parameters = {"db_path": str(scratch / "memory.sqlite3"), **memory}
     if form == "composed":
         config = scratch / "bench.yaml"
-        config.write_text(json.dumps({"spatial_memory": {"ros__parameters": {"db_path": db_path}}}))
+        config.write_text(json.dumps({"spatial_memory": {"ros__parameters": parameters}}))
         return {"world_model": [*executable("wm_bringup", "world_model"), "--params-file", str(config)]}
     commands = {node: [*executable(node, f"{node}_node"), "--ros-args", *shipped(node)] for node in NODES}
-    commands["spatial_memory"] += ["-p", f"db_path:={db_path}"]
+    for name, value in parameters.items():
+        commands["spatial_memory"] += ["-p", f"{name}:={value}"]
     return commands
 
 
