@@ -188,6 +188,8 @@ class Localised:
         self._policy, self._known = policy, known
         self.action_dim, self.step_s, self.takes = policy.action_dim, policy.step_s, policy.takes
         self._drift = Drift(settings, known.offset)
+        self._made_of: Memories | None = None
+        self._drives: Drives | None = None
 
     def act(self, observation: Observation) -> Chunk:
         """Return the actions from an observation on; see ``Policy``."""
@@ -202,9 +204,10 @@ class Localised:
         return chunk if chunk.path_H3 is None else replace(chunk, path_H3=chunk.path_H3 + off_3)
 
     def _look(self, frames: tuple[Frame, ...], memories: Memories) -> None:
-        drives = Drives(memories)
-        if not len(drives):
+        if self._drives is None or self._made_of is not memories:
+            self._made_of, self._drives = memories, Drives(memories)
+        if not len(self._drives):
             return
         for frame in frames:
-            self._drift.see(frame, drives)
+            self._drift.see(frame, self._drives)
         self._known.offset = self._drift.offset
