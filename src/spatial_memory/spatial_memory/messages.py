@@ -219,7 +219,7 @@ def record_to_msg(record: records.MemoryRecord) -> MemoryRecord:
     return msg
 
 
-def _int8s(values_F: np.ndarray) -> array.array:
+def _int8s(values_F: np.ndarray) -> array.array[int]:
     """Return a feature as what an ``int8[]`` field takes without checking each."""
     return array.array("b", values_F.tobytes())
 

@@ -8,6 +8,7 @@ from typing import IO
 
 from spatial_memory.store import files
 from spatial_memory.store.identity import Identity
+from spatial_memory.store.schema import Row
 from spatial_memory.store.seal import Seal, check_start
 from wm_core.memory.errors import CorruptStoreError
 
@@ -88,7 +89,7 @@ class OutboxFile:
     def look(self, _connection: sqlite3.Connection) -> None:
         """Note nothing: what waits to be sent is nobody's to look at."""
 
-    def row(self) -> tuple:
+    def row(self) -> Row:
         """Return what the next transaction writes about itself."""
         return self._seal.row()
 

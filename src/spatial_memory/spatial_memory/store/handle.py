@@ -14,7 +14,7 @@ from typing import IO
 from spatial_memory.store import files
 from spatial_memory.store.foreign import ForeignWrites
 from spatial_memory.store.identity import Identity
-from spatial_memory.store.schema import GET_TALLY
+from spatial_memory.store.schema import GET_TALLY, Row
 from spatial_memory.store.seal import Mark, Seal, check_start, put_aside
 from spatial_memory.store.snapshots import copy_to
 from wm_core.databases import open_database
@@ -47,7 +47,7 @@ class Handle:
         self._lock: IO[str] | None = None
         # Not yet opened for writing; what was found in it then must still be all of it when it is.
         self._frozen = False
-        self._found: list[tuple] = []
+        self._found: list[Row] = []
         self.seal = Seal(Path(self.path), _COUNT)
         self._identity: Identity | None = None
         self._check = check
@@ -178,7 +178,7 @@ class Handle:
         """Note whether another program wrote to the file."""
         self.foreign.look(connection)
 
-    def row(self) -> tuple:
+    def row(self) -> Row:
         """Return what the next transaction writes about itself."""
         return self.seal.row()
 
@@ -276,7 +276,7 @@ class Handle:
             self._lock.close()
         self._lock = files.hold(Path(self.path))
 
-    def read(self, sql: str, values: Sequence = ()) -> list[tuple]:
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """Return all rows of a query on what is committed; none while the file cannot be opened.
 
         Raises:
@@ -292,7 +292,7 @@ class Handle:
             except sqlite3.DatabaseError as error:
                 raise CorruptStoreError(files.damage_text(self.path, error), str(error)) from error
 
-    def tally(self) -> list[tuple]:
+    def tally(self) -> list[Row]:
         """Return how many records are committed and the sum of their keys, in a list that is empty without a file."""
         return self.read(GET_TALLY, ("record",))
 

@@ -6,7 +6,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-Read = Callable[..., list[tuple]]
+from spatial_memory.store.schema import Row
+
+Read = Callable[..., list[Row]]
 """Returns all committed rows of a query with its values."""
 RecentT = TypeVar("RecentT")
 

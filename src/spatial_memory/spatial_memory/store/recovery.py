@@ -23,6 +23,7 @@ from spatial_memory.store.schema import (
     PUT_RECORD,
     PUT_SESSION,
     PUT_SUCCESSOR,
+    Row,
     from_tuples,
     opened,
     pack_successor,
@@ -200,7 +201,7 @@ def _salvage_extras(source: sqlite3.Connection, new: sqlite3.Connection, kept: s
     return featured
 
 
-def _rows(source: sqlite3.Connection, sql: str, order: str) -> Iterator[tuple]:
+def _rows(source: sqlite3.Connection, sql: str, order: str) -> Iterator[Row]:
     """Yield rows from one end until the file cannot be read further."""
     try:
         yield from source.execute(f"{sql} ORDER BY 1 {order}")
@@ -208,7 +209,7 @@ def _rows(source: sqlite3.Connection, sql: str, order: str) -> Iterator[tuple]:
         return
 
 
-def _session_of(row: tuple, dim: int, action_dim: int) -> int:
+def _session_of(row: Row, dim: int, action_dim: int) -> int:
     """Return the number of a record's session, -1 where the record is damaged."""
     try:
         return int(from_tuples([row], dim, action_dim).session_N[0])

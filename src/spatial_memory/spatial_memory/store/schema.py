@@ -10,6 +10,7 @@ import itertools
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from wm_core.memory.errors import CorruptStoreError
 from wm_core.memory.record import NO_FEATURE, Successor
 from wm_core.memory.rows import Rows
 
+Row = tuple[Any, ...]
+"""A row of a table, as SQLite gives and takes it."""
 TABLES = ("meta", "session", "record", "successor", "extra", "thumbnail")
 # Updates, not replacements: the tally counts insertions.
 PUT_RECORD = "INSERT INTO record VALUES (?,?) ON CONFLICT (id) DO UPDATE SET body = excluded.body"
@@ -38,7 +41,7 @@ GET_META = "SELECT key, value, checksum FROM meta"
 GET_SESSIONS = "SELECT number, name, checksum FROM session"
 
 
-def checksummed(*values: object) -> tuple:
+def checksummed(*values: object) -> Row:
     """Return a small row with the checksum of what it says."""
     return (*values, zlib.crc32(repr(values).encode()))
 
@@ -124,8 +127,8 @@ def successor_layout(dim: int) -> np.dtype:
     return np.dtype([("horizon", "<f8"), ("dt", "<f8"), ("latent", "<f4", (dim,)), ("checksum", "<u4")])
 
 
-def opened(rows: list[tuple], what: str) -> list[tuple]:
-    """Return small rows without their checksums.
+def opened(rows: list[Row], what: str) -> list[tuple[Any, Any]]:
+    """Return small rows, a key and a value, without their checksums.
 
     Raises:
         CorruptStoreError: One of them does not say what was written.
@@ -133,7 +136,7 @@ def opened(rows: list[tuple], what: str) -> list[tuple]:
     for row in rows:
         if checksummed(*row[:-1]) != row:
             raise CorruptStoreError(f"{what} {row[0]!r} is damaged: its checksum does not match")
-    return [row[:-1] for row in rows]
+    return [(key, value) for key, value, _ in rows]
 
 
 def _layout(dim: int, action_dim: int) -> np.dtype:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spatial_memory.store import files
-from spatial_memory.store.schema import GET_META, checksummed
+from spatial_memory.store.schema import GET_META, Row, checksummed
 from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, LostRecordsError
 
@@ -42,7 +42,7 @@ class Mark(NamedTuple):
     number: int = 0
     record_count: int = 0
 
-    def row(self) -> tuple:
+    def row(self) -> Row:
         """Return what a transaction writes about itself in the description."""
         return checksummed(_KEY, f"{self.number} {self.store_id}")
 
@@ -151,7 +151,7 @@ class Seal:
         """How far the store has come."""
         return self._mark
 
-    def row(self) -> tuple:
+    def row(self) -> Row:
         """Return what the next transaction writes into the description."""
         return self._mark._replace(number=self._mark.number + 1).row()
 

@@ -31,7 +31,7 @@ def copy_to(source: sqlite3.Connection, path: Path) -> int:
         with contextlib.closing(open_database(temporary)) as target:
             source.backup(target)
             target.execute("PRAGMA journal_mode = DELETE").fetchone()
-            count = target.execute(GET_TALLY, ("record",)).fetchone()[0]
+            count: int = target.execute(GET_TALLY, ("record",)).fetchone()[0]
         files.publish(temporary, path)
         return count
     except (sqlite3.Error, OSError) as error:

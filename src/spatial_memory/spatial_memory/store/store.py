@@ -40,6 +40,7 @@ from spatial_memory.store.schema import (
     PUT_SUCCESSOR,
     TABLES,
     TALLY_DIFFERENCES,
+    Row,
     checksummed,
     from_tuples,
     horizons_of,
@@ -307,7 +308,7 @@ class Store:
         Raises:
             StoreError: The disk does not take them; then nothing changed.
         """
-        statements: list[tuple[str, Iterable[tuple]]] = [
+        statements: list[tuple[str, Iterable[Row]]] = [
             (PUT_RECORD, to_tuples(packed.rows)),
             (PUT_SUCCESSOR, packed.successors),
             (PUT_EXTRA, packed.extras),

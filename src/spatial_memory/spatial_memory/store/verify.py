@@ -17,6 +17,7 @@ from spatial_memory.store.schema import (
     GET_SESSIONS,
     GET_SUCCESSORS,
     GET_TALLY,
+    Row,
     check_successors,
     from_tuples,
     opened,
@@ -106,7 +107,7 @@ def check_rows(connection: sqlite3.Connection, name: str) -> Contents:
         sqlite3.Error: It cannot be read.
     """
 
-    def read(sql: str, values: tuple = ()) -> list[tuple]:
+    def read(sql: str, values: Row = ()) -> list[Row]:
         return connection.execute(sql, values).fetchall()
 
     connection.execute("BEGIN")

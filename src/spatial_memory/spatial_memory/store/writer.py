@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from spatial_memory.store.schema import PUT_META
+from spatial_memory.store.schema import PUT_META, Row
 from wm_core.memory.errors import StoreError
 
 _RETRY_S = (0.5, 1.0, 2.0, 5.0)
@@ -32,7 +32,7 @@ class Keeper(Protocol):
     def look(self, connection: sqlite3.Connection) -> None:
         """Note whether another program wrote to the file."""
 
-    def row(self) -> tuple:
+    def row(self) -> Row:
         """Return what the next transaction writes about itself."""
 
     def committed(self) -> None:
@@ -57,7 +57,7 @@ class Change:
             only for ``run_now``.
     """
 
-    statements: Sequence[tuple[str, Iterable[tuple]]]
+    statements: Sequence[tuple[str, Iterable[Row]]]
     oldest_ns: int | None = None
     row_count: int = 1
     done: Callable[[], None] | None = None

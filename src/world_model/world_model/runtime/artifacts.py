@@ -85,7 +85,8 @@ class Artifact:
         from world_model.runtime.projected_torch import TorchProjectedEncoder
 
         if self.projection is None:
-            return self.running("encoder", self._load("encoder"))
+            encoder: Encoder = self.running("encoder", self._load("encoder"))
+            return encoder
         return TorchProjectedEncoder(ProjectedEncoder(self.features(), self.projection))
 
     def in_onnxruntime(self, part: str, methods: Collection[str]) -> OnnxPart | None:

@@ -303,7 +303,7 @@ def surely_better(one: Iterable[Block], other: Iterable[Block], future: str, mar
     if not len(pair_B2):
         return False
     weight_B = _KEEP ** np.arange(len(pair_B2) - 1.0, -1.0, -1.0)
-    mine, theirs = (weight_B @ pair_B2).tolist()
+    mine, theirs = map(float, weight_B @ pair_B2)
     if len(pair_B2) == 1:
         return mine < (1.0 - _AT_ONCE) * theirs
     less_B = weight_B * (pair_B2[:, 1] - pair_B2[:, 0])

@@ -90,7 +90,8 @@ class Evidence:
         """Return the forecast with each candidate's share in it, [D]."""
         if not any(self.share_C.tolist()):
             return forecast_D
-        return (forecast_D + self.share_C @ (candidate_CD - forecast_D)).astype(np.float32)
+        combined_D: np.ndarray = (forecast_D + self.share_C @ (candidate_CD - forecast_D)).astype(np.float32)
+        return combined_D
 
     def learn(self, forecast_D: np.ndarray, candidate_CD: np.ndarray, latent_D: np.ndarray) -> None:
         """Learn from a forecast, before it was combined, whose time has come."""

@@ -326,7 +326,7 @@ def _half(plain_E: np.ndarray, weight_E: np.ndarray) -> np.ndarray:
 
 def _effective(share_C: np.ndarray, weight_E: np.ndarray) -> np.ndarray:
     """Return what each expert's weight comes to: their combination by ``share_C`` is the first of those mixed."""
-    effective_E = weight_E[1:].copy()
+    effective_E: np.ndarray = weight_E[1:].copy()
     effective_E[0] += weight_E[0] * (1.0 - share_C.sum())
     effective_E[1:] += weight_E[0] * share_C
     return effective_E

@@ -24,38 +24,45 @@ class FormerTransition:
     @property
     def history(self) -> nn.Module:
         """Where the visual history enters."""
-        return self._module.history
+        history: nn.Module = self._module.history
+        return history
 
     def initial(self, batch: int) -> Tensor:
         """Return the state before anything was seen, [B, C]."""
-        return self._module.initial(batch)
+        state_BC: Tensor = self._module.initial(batch)
+        return state_BC
 
     def observe(self, latent_BD: Tensor, action_BA: Tensor, state_BC: Tensor) -> Tensor:
         """Return the state after one more latent and the action taken there (NaN: unknown)."""
-        return self._module.observe(latent_BD, action_BA, state_BC)
+        next_BC: Tensor = self._module.observe(latent_BD, action_BA, state_BC)
+        return next_BC
 
     def foresee_path(self, observed: Observed) -> Tensor:
         """Return what to add to the expected displacement and its standard error then, [B, H, 6]."""
-        return self._module.foresee_path(*observed[:_PRESENT])
+        path_BH6: Tensor = self._module.foresee_path(*observed[:_PRESENT])
+        return path_BH6
 
     def forecast(self, observed: Observed, retrieved: Retrieved) -> tuple[Tensor, Tensor, Tensor]:
         """Return the forecast [B, H, D], the one without memories [B, H, D] and the gate [B, H]."""
         by_position = (*observed[:_PRESENT], *retrieved, *observed[_PRESENT:])
-        return self._module.forecast(*by_position)
+        forecast: tuple[Tensor, Tensor, Tensor] = self._module.forecast(*by_position)
+        return forecast
 
     def rollout(
         self, latent_BD: Tensor, action_BSA: Tensor, motion_BSM: Tensor, state_BC: Tensor, step_s: float
     ) -> Tensor:
         """Return the latents imagined step by step, [B, S, D]."""
-        return self._module.rollout(latent_BD, action_BSA, motion_BSM, state_BC, step_s)
+        latent_BSD: Tensor = self._module.rollout(latent_BD, action_BSA, motion_BSM, state_BC, step_s)
+        return latent_BSD
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the parameters that freezing has left, with their names of then."""
-        return self._module.named_parameters()
+        yield from self._module.named_parameters()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the weights under their names of then; a module of today takes them all the same."""
-        return self._module.state_dict()
+        weights: dict[str, Tensor] = self._module.state_dict()
+        return weights
 
 
 def is_former(module: torch.jit.ScriptModule) -> bool:

@@ -118,7 +118,8 @@ class Arrays:
             values = np.frombuffer(self._archive.read(entry), "<f4")
         except (KeyError, zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:
             raise ArtifactError(f"{self._name}: {member} cannot be read: {error}") from error
-        return values.reshape(sides).copy()
+        own: np.ndarray = values.reshape(sides).copy()
+        return own
 
 
 class OnnxPart:

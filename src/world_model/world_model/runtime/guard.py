@@ -50,7 +50,7 @@ class DelayedMixture:
     def __init__(self, prior_E: np.ndarray, variance_D: np.ndarray) -> None:
         self._prior_E = np.asarray(prior_E, np.float64)
         self._precision_D = 1.0 / (np.asarray(variance_D, np.float64) * len(variance_D))
-        self._first_E = np.eye(1, len(self._prior_E))[0]
+        self._first_E: np.ndarray = np.eye(1, len(self._prior_E))[0]
         self._lost: list[np.ndarray] = []
         self._free: list[int] = []
         self._gap = self._mixed = 0.0

@@ -100,11 +100,12 @@ class VisualHistory:
 
     def array(self) -> np.ndarray:
         """Copy as [N, E] float32, oldest first, zeros in front."""
-        return self._embeddings_NE.copy()
+        copy_NE: np.ndarray = self._embeddings_NE.copy()
+        return copy_NE
 
     def vector(self) -> np.ndarray:
         """Copy as [N * E] float32, oldest first, zeros in front."""
-        return self._embeddings_NE.reshape(-1).copy()
+        return self.array().reshape(-1)
 
     def _break_before(self, stamp_ns: int) -> HistoryBreak | None:
         if self._stamp_ns is None:

@@ -30,7 +30,8 @@ def nmse(error_D: np.ndarray, variance_D: np.ndarray) -> np.ndarray:
     variance_D = np.asarray(variance_D, np.float64)
     if not np.all(variance_D > 0):
         raise ValueError("latent variances must be positive")
-    return np.mean(np.asarray(error_D, np.float64) ** 2 / variance_D, axis=-1)
+    nmse: np.ndarray = np.mean(np.asarray(error_D, np.float64) ** 2 / variance_D, axis=-1)
+    return nmse
 
 
 def misses(gap_s: float, horizon_s: float, step_s: float) -> bool:

@@ -50,7 +50,8 @@ def displacement_at(moved_S3: np.ndarray, horizons_s: Sequence[float], step_s: f
     step_H = np.asarray(horizons_s) / step_s
     whole_H = np.round(step_H)
     if np.abs(step_H - whole_H).max() < 1e-6:
-        return moved_S3[np.maximum(whole_H.astype(int), 1) - 1]
+        at_whole_H3: np.ndarray = moved_S3[np.maximum(whole_H.astype(int), 1) - 1]
+        return at_whole_H3
     at_S, from_zero_S3 = np.arange(len(moved_S3) + 1), np.concatenate([np.zeros((1, 3)), moved_S3])
     return np.stack([np.interp(step_H, at_S, column_S) for column_S in from_zero_S3.T], axis=1)
 
@@ -238,7 +239,8 @@ class MotionTracker:
         return Pose2(moved.x, moved.y, measured.z, moved.yaw)
 
     def _command(self, action_TA: np.ndarray) -> np.ndarray:
-        return action_features(self._model.limited(action_TA)) @ self._weights_F3
+        twist_T3: np.ndarray = action_features(self._model.limited(action_TA)) @ self._weights_F3
+        return twist_T3
 
     def _driven_twist(self, steps: int, plan_SA: np.ndarray | None) -> np.ndarray:
         command_C3 = np.stack(self._pending)

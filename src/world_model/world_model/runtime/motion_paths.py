@@ -76,7 +76,9 @@ def residual_twist(
     """Return the measured less the modelled twist over the ``window`` steps before each start, [M, 3]."""
     moved_M3 = relative(rows.pose_N3[start_M], rows.pose_N3[start_M - window])
     sum_N3 = np.concatenate([np.zeros((1, 3)), np.cumsum(twist_N3, axis=0)])
-    return arcs(moved_M3, window * step_s) - (sum_N3[start_M] - sum_N3[start_M - window]) / window
+    modelled_M3 = (sum_N3[start_M] - sum_N3[start_M - window]) / window
+    residual_M3: np.ndarray = arcs(moved_M3, window * step_s) - modelled_M3
+    return residual_M3
 
 
 def known_twist(twist_N3: np.ndarray, start_M: np.ndarray, steps: int) -> np.ndarray:

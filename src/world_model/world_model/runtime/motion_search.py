@@ -88,7 +88,8 @@ def starts(rows: MotionRows, steps: int, warm: int = WARM_STEPS, driven: bool = 
     first_M = np.arange(warm, max(count - steps, warm))
     whole_M = broken_N[first_M + steps + 1] == broken_N[first_M - warm]
     whole_M &= rows.fresh_N[first_M + steps] - rows.fresh_N[first_M - warm] == steps + warm
-    return first_M[whole_M]
+    start_M: np.ndarray = first_M[whole_M]
+    return start_M
 
 
 def target_of(rows: MotionRows, step_s: float, steps: int, driven: bool) -> Target:

@@ -229,7 +229,8 @@ def plain_copy(found: Neighbours, expected: Pose2, std_3: np.ndarray, retrieval:
         std_3: Standard errors of that (forward [m], left [m], turn [rad]).
         retrieval: Settings of the artifact.
     """
-    return _weights(found, expected, std_3, retrieval) @ found.latent_KD
+    copy_D: np.ndarray = _weights(found, expected, std_3, retrieval) @ found.latent_KD
+    return copy_D
 
 
 def _weights(found: Neighbours, expected: Pose2, std_3: np.ndarray, retrieval: Retrieval) -> np.ndarray:
@@ -255,7 +256,8 @@ def plain_copies(found: Neighbours, expected: Pose2, std_3: np.ndarray, retrieva
     share_3K[0] = _weights(found, expected, std_3, retrieval)
     share_3K[1, :FEW] = 1.0 / min(len(found), FEW)
     share_3K[2, 0] = 1.0
-    return share_3K @ found.latent_KD
+    copies_3D: np.ndarray = share_3K @ found.latent_KD
+    return copies_3D
 
 
 def _offsets(memories: Neighbours, frame: Pose2) -> np.ndarray:

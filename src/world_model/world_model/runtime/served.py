@@ -101,7 +101,8 @@ class _OnnxTransition:
         return latent_BHD, base_BHD, gate_BH
 
     def outcomes(self, state_BC: Any) -> np.ndarray:
-        return state_BC[:, :0]
+        none_B0: np.ndarray = state_BC[:, :0]
+        return none_B0
 
 
 class _OnnxSlowBranch:

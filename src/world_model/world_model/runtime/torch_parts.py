@@ -57,7 +57,8 @@ def frozen(module: torch.jit.ScriptModule, part: str) -> torch.jit.ScriptModule:
     preserved = [name for name in METHODS[part] if hasattr(module, name)]
     # Where TorchScript may not compile, freezing removes what the methods left still call.
     with torch.jit.optimized_execution(True):  # type: ignore[attr-defined]
-        return torch.jit.freeze(module, preserved_attrs=preserved)
+        small: torch.jit.ScriptModule = torch.jit.freeze(module, preserved_attrs=preserved)
+        return small
 
 
 def require_device(device: str) -> None:
