@@ -103,9 +103,14 @@ CONDITION = {
 }
 
 
+BESIDE = {path.stem: path.parent.name for path in SOURCE.glob("*/*.py") if path.name != "setup.py"}
+"""Modules beside packages, and whose they are."""
+
+
 def imported(paths: list[Path]) -> set[str]:
-    """Returns the top-level names of all modules that files import, but for Python's own."""
-    return set().union(*map(imported_packages, paths)) - set(sys.stdlib_module_names)
+    """Returns the packages, or top-level names, of all modules that files import, but for Python's own."""
+    names = set().union(*map(imported_packages, paths)) - set(sys.stdlib_module_names)
+    return {BESIDE.get(name, name) for name in names}
 
 
 def imports_of(package: str) -> tuple[set[str], set[str]]:

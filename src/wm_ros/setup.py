@@ -18,4 +18,5 @@ setup(
     maintainer_email="maintainers@example.com",
     description="What every node of the world model shares: parameters, conversions, QoS, health, runner.",
     license="Apache-2.0",
+    py_modules=["wm_ros_start"],
 )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from spatial_memory.store.schema import Row
-
-Read = Callable[..., list[Row]]
+Read = Callable[..., list[tuple[Any, ...]]]
 """Returns all committed rows of a query with its values."""
 RecentT = TypeVar("RecentT")
 
