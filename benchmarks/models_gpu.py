@@ -21,7 +21,8 @@ from world_model.errors import ArtifactError
 from world_model.export.torchscript import example_inputs
 from world_model.models.factory import make_encoder, make_transition
 from world_model.models.transition import Transition
-from world_model.runtime.artifacts import Artifact, load_artifact, write_artifact
+from world_model.runtime.artifact_folder import write_artifact
+from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.captured import Captured
 from world_model.runtime.cuda_graphs import CudaGraphs
 from world_model.runtime.fused import FusedForecast

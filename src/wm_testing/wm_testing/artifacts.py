@@ -8,7 +8,8 @@ import torch
 from world_model.export.world_action import manifest_entry, script
 from world_model.models import GruContext, LinearDecoder, LinearEncoder, Transition
 from world_model.models.world_action import WorldActionConfig, untrained
-from world_model.runtime.artifacts import Manifest, write_artifact
+from world_model.runtime.artifact_folder import write_artifact
+from world_model.runtime.artifacts import Manifest
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.motion import MotionModel
 

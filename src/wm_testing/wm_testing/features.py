@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from wm_core.projection import FeatureSpace, Projection
-from world_model.runtime.artifacts import PROJECTION_NAME, Manifest, write_artifact
+from world_model.runtime.artifact_folder import PROJECTION_NAME, write_artifact
+from world_model.runtime.artifacts import Manifest
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.motion import MotionModel
 

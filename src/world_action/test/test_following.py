@@ -10,7 +10,8 @@ import torch
 
 from world_action.following import SlowBranchFollower
 from world_model.runtime.adapted import VERSION, keep_slow_branch
-from world_model.runtime.artifacts import Artifact, add_part, load_artifact
+from world_model.runtime.artifact_folder import add_part
+from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.profile import SLOW, Profile
 from world_model.runtime.served import served_slow_branch
 

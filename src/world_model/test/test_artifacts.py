@@ -15,14 +15,8 @@ import torch
 import world_model
 from wm_testing.artifacts import make_random_artifact
 from world_model.errors import ArtifactError
-from world_model.runtime.artifacts import (
-    Expectations,
-    Manifest,
-    add_part,
-    load_artifact,
-    resolve_model_path,
-    write_artifact,
-)
+from world_model.runtime.artifact_folder import add_part, write_artifact
+from world_model.runtime.artifacts import Expectations, Manifest, load_artifact, resolve_model_path
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.motion import MotionModel
 

@@ -14,7 +14,8 @@ import torch
 from wm_core.se2 import Pose2
 from wm_testing.artifacts import make_random_artifact
 from world_model.errors import ArtifactError
-from world_model.runtime.artifacts import FORMAT_VERSION, add_part, load_artifact
+from world_model.runtime.artifact_folder import add_part
+from world_model.runtime.artifacts import FORMAT_VERSION, load_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.former import FormerTransition
 from world_model.runtime.predictor import Observation, Predictor

@@ -19,7 +19,8 @@ from wm_core.se2 import Pose2
 from wm_testing.artifacts import make_random_artifact
 from world_model.errors import ArtifactError
 from world_model.runtime.arrays import ObservedArrays, RetrievedArrays
-from world_model.runtime.artifacts import add_part, load_artifact, write_artifact
+from world_model.runtime.artifact_folder import add_part, write_artifact
+from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.conditioning import ANTICIPATED_FEATURES, APPEARANCE_FEATURES, MOTION_FEATURES
 from world_model.runtime.graphs import ONNXRUNTIME, TORCHSCRIPT, Arrays
 from world_model.runtime.predictor import Observation, Predictor

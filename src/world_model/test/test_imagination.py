@@ -16,7 +16,8 @@ from wm_testing.artifacts import make_random_artifact
 from world_model.errors import ImaginationError, ObservationError
 from world_model.models.config import ModelConfig
 from world_model.models.factory import make_transition
-from world_model.runtime.artifacts import add_part, load_artifact
+from world_model.runtime.artifact_folder import add_part
+from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.experts import Experts, Said
 from world_model.runtime.imagination import Imagination

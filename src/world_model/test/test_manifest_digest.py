@@ -11,7 +11,8 @@ import pytest
 
 from world_model.errors import ArtifactError
 from world_model.runtime import manifest as module
-from world_model.runtime.artifacts import SHIPPED_PATH, Manifest, read_manifest
+from world_model.runtime.artifact_folder import read_manifest
+from world_model.runtime.artifacts import SHIPPED_PATH, Manifest
 
 TEXT = (SHIPPED_PATH / "tiny" / "manifest.json").read_text()
 

@@ -14,7 +14,8 @@ from wm_testing.features import make_feature_artifact
 from world_model.errors import ArtifactError
 from world_model.models.config import ModelConfig
 from world_model.models.factory import make_transition
-from world_model.runtime.artifacts import load_artifact, write_artifact
+from world_model.runtime.artifact_folder import write_artifact
+from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.experts import WITH_MEMORY, WITHOUT_MEMORY, Experts, Said
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.runtime.prior import BASIS, KEPT, SPEAKS_S, Prior, turning

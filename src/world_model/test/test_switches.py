@@ -11,7 +11,8 @@ from wm_testing.artifacts import make_random_artifact
 from world_model.errors import ArtifactError, ConfigError
 from world_model.models import GruContext, Transition
 from world_model.models.world_action import WorldActionConfig
-from world_model.runtime.artifacts import Artifact, add_part, load_artifact
+from world_model.runtime.artifact_folder import add_part
+from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.motion import MotionModel, MotionTracker
 from world_model.runtime.predictor import Observation, Prediction, Predictor
 from world_model.runtime.retrieved import Memory, MemoryRequest

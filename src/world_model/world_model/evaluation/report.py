@@ -32,7 +32,8 @@ from world_model.evaluation.comparable import comparable
 from world_model.evaluation.known_robot import known_robot
 from world_model.evaluation.runner import EpisodeForecasts, forecast_episode, name_without
 from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
-from world_model.runtime.artifacts import REFERENCE_NAME, Artifact, load_artifact
+from world_model.runtime.artifact_folder import REFERENCE_NAME
+from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.fitting import FRAMES
 from world_model.runtime.metrics import too_slow
 from world_model.runtime.predictor import Observation, Predictor

@@ -32,7 +32,8 @@ from world_model.export.lite_network import (
     load_network,
 )
 from world_model.export.prior import read_prior
-from world_model.runtime.artifacts import PROJECTION_NAME, SHIPPED_PATH, Manifest, read_manifest, write_artifact
+from world_model.runtime.artifact_folder import PROJECTION_NAME, read_manifest, write_artifact
+from world_model.runtime.artifacts import SHIPPED_PATH, Manifest
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.features import FeatureNetwork
 from world_model.runtime.motion import MotionModel

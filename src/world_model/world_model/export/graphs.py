@@ -29,7 +29,8 @@ from world_model.export.onnx_export import TOLERANCE, eager_parts
 from world_model.export.torchscript import example_frames, example_inputs, latent_unit
 from world_model.export.world_action import restore
 from world_model.models.transition import Transition
-from world_model.runtime.artifacts import Artifact, load_artifact, read_manifest, write_artifact
+from world_model.runtime.artifact_folder import read_manifest, write_artifact
+from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.graphs import ONNXRUNTIME, TORCHSCRIPT, OnnxPart, PartGraphs, open_part
 from world_model.runtime.manifest import Manifest
 from world_model.runtime.tensors import VALID_FIELDS, Observed, Retrieved

@@ -27,7 +27,8 @@ from world_model.export.onnx_export import eager_parts
 from world_model.export.torchscript import example_inputs
 from world_model.models.residual import ResidualTrunk
 from world_model.models.transition import Transition
-from world_model.runtime.artifacts import REFERENCE_NAME, Artifact, Manifest, load_artifact, write_artifact
+from world_model.runtime.artifact_folder import REFERENCE_NAME, write_artifact
+from world_model.runtime.artifacts import Artifact, Manifest, load_artifact
 from world_model.runtime.tensors import Observed, Retrieved
 
 # Largest loss of accuracy, as squared error over variance, at which an artifact is still written.

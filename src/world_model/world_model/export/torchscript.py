@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from world_model.errors import ArtifactError
 from world_model.models.transition import Transition
-from world_model.runtime.artifacts import MANIFEST_NAME, Artifact, Manifest, load_artifact, write_artifact
+from world_model.runtime.artifact_folder import write_artifact
+from world_model.runtime.artifacts import MANIFEST_NAME, Artifact, Manifest, load_artifact
 from world_model.runtime.conditioning import ANTICIPATED_FEATURES, APPEARANCE_FEATURES, MOTION_FEATURES
 from world_model.runtime.tensors import Observed, Retrieved
 

@@ -10,7 +10,8 @@ import torch
 
 from world_model.errors import ArtifactError
 from world_model.models.world_action import ServedWorldAction, WorldActionConfig, untrained
-from world_model.runtime.artifacts import Manifest, add_part, load_artifact
+from world_model.runtime.artifact_folder import add_part
+from world_model.runtime.artifacts import Manifest, load_artifact
 
 PART = "world_action"
 PARITY_TOLERANCE = 1e-4

@@ -15,7 +15,7 @@ from world_model.data.episodes import EpisodeSet
 from world_model.data.known import known_of
 from world_model.data.pixel_space import fit_pixel_space
 from world_model.models.transition import Transition
-from world_model.runtime.artifacts import REFERENCE_NAME
+from world_model.runtime.artifact_folder import REFERENCE_NAME
 from world_model.runtime.motion import MotionModel
 from world_model.training.clips import latents_of
 from world_model.training.config import TrainConfig

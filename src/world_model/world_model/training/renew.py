@@ -10,7 +10,8 @@ import torch
 
 from world_model.export.onnx_export import eager_parts
 from world_model.export.torchscript import check_parity, example_frames
-from world_model.runtime.artifacts import Manifest, load_artifact, write_artifact
+from world_model.runtime.artifact_folder import write_artifact
+from world_model.runtime.artifacts import Manifest, load_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.training.checkpoints import stored_config
 from world_model.training.config import TrainConfig
