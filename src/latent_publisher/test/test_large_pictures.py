@@ -101,3 +101,23 @@ def test_a_large_picture_of_a_request_holds_no_frame_up(world):
 
     world.until(is_over)
     assert answer.result().success
+
+
+@pytest.mark.slow
+def test_whose_picture_is_decoded_while_the_node_is_cleaned_up_is_told_so_at_once(world):
+    client = world.peer.create_client(EncodeImage, "/latent_publisher/encode")
+    world.until(client.service_is_ready)
+    request = EncodeImage.Request()
+    request.compressed.data = LARGE
+    answers, stopped = [client.call_async(request) for _ in range(3)], []
+
+    def is_over() -> bool:  # in one executor from beginning to end: the request waits in it
+        if world.decoding.is_set() and not stopped:
+            stopped.append(world.node.trigger_deactivate())
+            world.node.trigger_cleanup()
+        return all(answer.done() for answer in answers)
+
+    world.until(is_over)
+    assert not world.let_go.is_set()
+    assert [answer.result().message[:9] for answer in answers] == ["stopped: "] * 3
+    world.let_go.set()

@@ -22,3 +22,15 @@ def test_too_much_is_refused_at_once_but_for_the_nodes_own():
     assert done.wait(60.0)
     work.shutdown()
     assert all(future.done() for future in [*futures, own])
+
+
+def test_what_is_given_up_is_told_to_who_waits_for_it_without_waiting():
+    let_go, begun = Event(), Event()
+    work = LongWork("worker", lambda: None, MessageError)
+    under_way = work.later(lambda: (begun.set(), let_go.wait(60.0)))
+    waiting = work.later(lambda: 1)
+    assert begun.wait(60.0)
+    work.give_up()
+    assert waiting.result().reason == "stopped"
+    assert not under_way.done()
+    let_go.set()

@@ -16,6 +16,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.task import Future
 from std_msgs.msg import Float32, String
 from std_srvs.srv import Trigger
 
@@ -176,6 +177,36 @@ def test_a_service_answers_whatever_happens(peer):
     assert not answers[0].result().success
     assert "internal error" in answers[0].result().message
     assert echo._health.counted("faults") == 2
+    echo.destroy_node()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("step", ["deactivate", "clean up"])
+def test_who_asked_is_told_when_the_node_stops_serving_meanwhile(peer, step, threads):
+    echo, waits, begun = made(autostart=False), Future(), []
+
+    async def wait(request, response):
+        begun.append(request)
+        response.success = await waits
+        return response
+
+    echo.on_ask = wait
+    echo.trigger_configure()
+    echo.trigger_activate()
+    spin = Spin(echo, peer, threads=threads)
+    client = peer.create_client(Trigger, "ask")
+    spin.until(client.service_is_ready)
+    answers = [client.call_async(Trigger.Request()) for _ in range(3)]
+    spin.until(lambda: len(begun) == 1)  # the group lets in one at a time
+    echo.trigger_deactivate()
+    if step == "clean up":
+        waits.set_result(True)
+        echo.trigger_cleanup()
+    spin.until(lambda: answers[0].done())
+    assert answers[0].result().success is (step == "clean up")
+    assert answers[0].result().message.startswith("" if step == "clean up" else "stopped: ")
+    spin.until(lambda: all(answer.done() for answer in answers))
+    spin.until(lambda: peer.count_services("ask") == 0)
     echo.destroy_node()
 
 

@@ -20,6 +20,7 @@ from rclpy.type_support import check_is_valid_msg_type
 
 from wm_ros.errors import MessageError
 from wm_ros.lengths import Excess, Layout, excess, layout_of, sample, sizes_in, sizes_of
+from wm_ros.refusals import refused
 
 MOST_OBJECTS = 40_000
 """Objects that may be made of one message, some 0.2 s; 4096 bytes count as one. The largest answer has 36 864."""
@@ -97,8 +98,8 @@ def bounded(
             found = excess(address, layout, MOST_OBJECTS, limits)
             if found is None:
                 return convert(address)
-            refused = Oversized(kind, found)
-            return refused if instead is None else instead(refused)
+            oversized = Oversized(kind, found)
+            return oversized if instead is None else instead(oversized)
         except Exception as error:
             return Unreadable(error)
 
@@ -141,9 +142,9 @@ def bound_client(client: Any, tell: Tell) -> Any:
     """
     kind = client.srv_type
 
-    def refusal(refused: Oversized) -> Any:
-        tell(refused.error)
-        return _refused(kind.Response(), refused.error)
+    def refusal(found: Oversized) -> Any:
+        tell(found.error)
+        return refused(kind.Response(), str(found.error), found.error.reason)
 
     client.srv_type = _service(kind, kind.Request, bounded(kind.Response, instead=refusal))
     return client
@@ -172,7 +173,7 @@ def refusing(callback: Callable[[Any, Any], Any], tell: Tell) -> Callable[[Any, 
     def answer(request: Any, response: Any) -> Any:
         if _is_message(request, tell):
             return callback(request, response)
-        return _refused(response, request.error)
+        return refused(response, str(request.error), request.error.reason)
 
     return answer
 
@@ -187,16 +188,16 @@ def bound_actions(server: Any, tell: Tell) -> Any:
     action, is_welcome = server._action_type, server._goal_callback
     asking = action.Impl.SendGoalService
 
-    def empty(refused: Oversized) -> Any:
+    def empty(oversized: Oversized) -> Any:
         request = asking.Request()
-        request.goal = type("Refused", (action.Goal,), {"refused": refused})()
+        request.goal = type("Refused", (action.Goal,), {"oversized": oversized})()
         return request
 
     def goal_callback(goal: Any) -> Any:
-        refused = getattr(goal, "refused", None)
-        if refused is None:
+        oversized = getattr(goal, "oversized", None)
+        if oversized is None:
             return is_welcome(goal)
-        tell(refused.error)
+        tell(oversized.error)
         return GoalResponse.REJECT
 
     members = {name: getattr(action.Impl, name) for name in vars(action.Impl) if not name.startswith("__")}
@@ -219,15 +220,6 @@ def _is_message(msg: Any, tell: Tell) -> bool:
         tell(msg.error)
         return False
     return True
-
-
-def _refused(response: Any, error: MessageError) -> Any:
-    if hasattr(response, "success"):
-        response.success = False
-    for name, text in (("message", str(error)), ("reason", error.reason)):
-        if isinstance(getattr(response, name, None), str):
-            setattr(response, name, text)
-    return response
 
 
 @cache

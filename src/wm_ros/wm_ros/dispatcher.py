@@ -17,6 +17,7 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 
 from wm_ros.lean_executor import Entry, LeanExecutor
+from wm_ros.refusals import refused
 from wm_ros.saying import Seldom, place_of, traceback_of
 
 _REFUSAL = "internal error, see the node's log"
@@ -161,10 +162,7 @@ def answering(node: FaultTolerant, callback: Callable[[Any, Any], Any]) -> Calla
             return await result if inspect.isawaitable(result) else result
         except Exception as error:
             node.fault(error)
-        refusal = type(response)()
-        if hasattr(refusal, "success") and hasattr(refusal, "message"):
-            refusal.success, refusal.message = False, _REFUSAL
-        return refusal
+        return refused(type(response)(), _REFUSAL)
 
     return answer
 

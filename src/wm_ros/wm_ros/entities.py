@@ -15,6 +15,7 @@ from wm_ros.dispatcher import answering, executing
 from wm_ros.errors import MessageError
 from wm_ros.finite import FinitePublisher
 from wm_ros.health import Health
+from wm_ros.owed import Owed
 
 
 class NotedEntities(LifecycleNode):
@@ -64,7 +65,9 @@ class NotedEntities(LifecycleNode):
     def create_service(
         self, srv_type: Any, srv_name: str, callback: Any, *, most_of: Mapping[str, int] = NO_LIMITS, **kwargs: Any
     ) -> Any:
-        """As ``Node.create_service``; it answers even where its callback fails, and refuses what is too large.
+        """As ``Node.create_service``; it answers even where its callback fails or the node is deactivated meanwhile.
+
+        What is too large is refused.
 
         Args:
             srv_type: Of the service.
@@ -73,10 +76,16 @@ class NotedEntities(LifecycleNode):
             most_of: {field of a request: how many elements it may have}, looked at before the request is converted.
             **kwargs: As for ``Node.create_service``.
         """
-        callback = answering(self, refusing(callback, self._drop_large))
+        owed = Owed(answering(self, refusing(callback, self._drop_large)))
         kwargs.setdefault("qos_profile", qos.SERVICE)
-        service = bound_service(super().create_service(srv_type, srv_name, callback, **kwargs), most_of)
-        return self._noted(service, self.destroy_service)
+        service = bound_service(super().create_service(srv_type, srv_name, owed.answer, **kwargs), most_of)
+
+        def destroy(watched: Any) -> None:
+            owed.end(lambda: self.destroy_service(watched))
+            if self.executor is not None:
+                self.executor.wake()  # so that who waits is told now
+
+        return self._noted(owed.watch(service), destroy)
 
     def _drop_large(self, error: MessageError) -> None:
         self._health.drop(error.reason, str(error))

@@ -55,8 +55,9 @@ class LongWork:
     def _tell(self, done: Done[Any], future: Future[Any]) -> None:
         with self._lock:
             self._waiting -= 1
-        error = done.exception()
-        if error is None or isinstance(error, self._expected):
+        is_given_up = done.cancelled()
+        error = MessageError("stopped", "the node stopped before this was begun") if is_given_up else done.exception()
+        if error is None or is_given_up or isinstance(error, self._expected):
             future.set_result(done.result() if error is None else error)
         else:
             future.set_exception(error)  # type: ignore[arg-type]
@@ -71,3 +72,7 @@ class LongWork:
     def shutdown(self) -> None:
         """Waits until all is done."""
         self._pool.shutdown()
+
+    def give_up(self) -> None:
+        """Ends without waiting: what has not begun ends as a ``MessageError``, ``stopped``."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

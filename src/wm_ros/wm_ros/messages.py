@@ -38,8 +38,14 @@ def believable_stamp_ns(stamp: Time) -> int:
 
 def stamp_msg(time_ns: int) -> Time:
     """Returns nanoseconds as a stamp; beyond what one can hold (2038, 1901) its end, never another time."""
-    sec, nanosec = divmod(min(max(int(time_ns), _EARLIEST_NS), _LATEST_NS), 1_000_000_000)
-    return Time(sec=sec, nanosec=nanosec)
+    stamp = Time()
+    fill_stamp(stamp, time_ns)
+    return stamp
+
+
+def fill_stamp(stamp: Time, time_ns: int) -> None:
+    """Writes nanoseconds into a stamp of a message, as ``stamp_msg`` returns them."""
+    stamp.sec, stamp.nanosec = divmod(min(max(int(time_ns), _EARLIEST_NS), _LATEST_NS), 1_000_000_000)
 
 
 def pose_from_msg(pose: Pose) -> tuple[np.ndarray, np.ndarray]:

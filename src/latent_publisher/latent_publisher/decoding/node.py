@@ -89,8 +89,9 @@ class Decoding:
         return np.asarray(found)
 
     def close(self) -> None:
-        """End the thread."""
-        self._thread.shutdown()
+        """End the thread, without waiting for what it decodes: nobody takes that any more."""
+        self.restart()
+        self._thread.give_up()
 
 
 def _is_costly(msg: FrameMsg) -> bool:
