@@ -35,8 +35,8 @@ from wm_interfaces.msg import (
     RecognisedPlace,
 )
 from wm_interfaces.srv import DeleteMemory, RecognisePlace
-from wm_ros import MessageError, floats, pose_from_msg, stamp_msg, stamp_ns
-from wm_ros.messages import fill_pose
+from wm_ros import MessageError, believable_stamp_ns, floats, pose_from_msg, stamp_msg, stamp_ns
+from wm_ros.messages import fill_pose, fill_stamp
 
 _RANKS = {
     MemoryQuery.RANK_AUTO: "auto",
@@ -101,7 +101,7 @@ def state_from_msg(msg: LatentState) -> State:
     _check_names(msg, "encoder_id", "pose_frame_id", "feature_id")
     _check_horizons(msg)
     return State(
-        stamp_ns(msg.header.stamp),
+        believable_stamp_ns(msg.header.stamp),
         bounded_vector(msg.latent, "latent"),
         msg.encoder_id,
         place_from_msg(msg.pose) if msg.has_pose else None,
@@ -202,7 +202,7 @@ def record_to_msg(record: records.MemoryRecord) -> MemoryRecord:
     # Filled in place: a constructor makes each part once more, and answers carry many records.
     msg = MemoryRecord(id=record.id, session=record.session, encoder_id=record.encoder_id)
     msg.feature_id, msg.frame_id, msg.h3_cell = record.feature_id, record.frame_id, record.h3_cell
-    msg.stamp.sec, msg.stamp.nanosec = divmod(record.stamp_ns, 1_000_000_000)
+    fill_stamp(msg.stamp, record.stamp_ns)
     rotation = record.orientation or quaternion_of(record.yaw)
     fill_pose(msg.position, msg.orientation, (record.x, record.y, record.z), rotation)
     msg.latent, msg.surprise = floats(record.latent_D), record.surprise
@@ -251,7 +251,7 @@ def _record_from_msg(msg: MemoryRecord) -> records.MemoryRecord:
         raise MessageError("too-many-successors", f"{len(msg.successors)} successors, expected at most {MOST_HORIZONS}")
     place = place_from_msg(Pose(position=msg.position, orientation=msg.orientation))
     return records.MemoryRecord(
-        stamp_ns=stamp_ns(msg.stamp),
+        stamp_ns=believable_stamp_ns(msg.stamp),
         latent_D=bounded_vector(msg.latent, "latent"),
         x=place.x,
         y=place.y,

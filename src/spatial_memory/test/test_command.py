@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
+
+import numpy as np
 import pytest
 
 from spatial_memory import CellGrid, CellMemory, LocalMap, Store
@@ -84,3 +88,56 @@ def test_absent_and_foreign_files_are_refused(tmp_path, capsys):
         assert main(["backup", str(tmp_path / name), str(tmp_path / "copy")]) == 2
     assert not (tmp_path / "copy").exists()
     assert capsys.readouterr().err.count("\n") == 6
+
+
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """As a disk that is full soon: nothing is written beyond a file's first so many bytes."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def contents(folder):
+    skipped = ("-shm", "-wal", ".lock")  # of who only looks
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith(skipped)}
+
+
+@pytest.mark.parametrize(
+    "command", ["backup", "export-region", "import-region", "import-region new", "mend", "mend --from"]
+)
+def test_what_the_disk_does_not_take_leaves_everything_as_it_was(command, tmp_path, capsys):
+    folder, path, other = tmp_path / "full", tmp_path / "full" / "memory", tmp_path / "other"
+    folder.mkdir()
+    for at, place in enumerate((path, other)):
+        memory = CellMemory(Store(place), CellGrid(LocalMap(), 15))
+        memory.insert(World(at).records(900))
+        memory.close()
+    assert main(["export-region", str(other), str(tmp_path / "region")]) == 0
+    main(["backup", str(other), str(folder / "copy")])
+    if command == "mend":
+        body = bytearray(path.read_bytes())
+        body[len(body) // 2 : len(body) // 2 + 9000] = np.random.default_rng(0).bytes(9000)
+        path.write_bytes(body)
+    words = {
+        "backup": ["backup", path, folder / "copy"],
+        "export-region": ["export-region", path, folder / "region"],
+        "import-region": ["import-region", path, tmp_path / "region"],
+        "import-region new": ["import-region", folder / "new", tmp_path / "region"],
+        "mend": ["mend", path],
+        "mend --from": ["mend", path, "--from", other],
+    }[command]
+    before = contents(folder)
+    capsys.readouterr()
+    with files_of_at_most(60_000):
+        assert main([str(word) for word in words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("wm memory: ")
+    assert said.count("\n") == 1
+    assert str(folder) in said
+    assert contents(folder) == before
+    if command != "export-region":
+        assert main([str(word) for word in words]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from std_srvs.srv import Trigger
 
 from wm_core.se3 import quaternion_of
@@ -35,6 +36,10 @@ def test_insert_delete_transform_clear(graph):
     refused = graph.call(InsertMemory, "insert", InsertMemory.Request(records=[MemoryRecord(encoder_id="e1")]))
     assert not refused.success
     assert "record 0" in refused.message
+    for stamp in (Time(sec=-5), Time(sec=2**31 - 1), Time(nanosec=10**9)):
+        record = MemoryRecord(encoder_id="e1", latent=floats([1.0, 0.0]), session="s", stamp=stamp)
+        refused = graph.call(InsertMemory, "insert", InsertMemory.Request(records=[record]))
+        assert (refused.success, refused.message[:27]) == (False, "impossible-stamp: record 0:")
     deleted = graph.call(DeleteMemory, "delete", DeleteMemory.Request(ids=[answer.ids[1]]))
     assert (deleted.success, deleted.deleted_count) == (True, 1)
     assert not graph.call(DeleteMemory, "delete", DeleteMemory.Request()).success

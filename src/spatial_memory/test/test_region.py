@@ -24,9 +24,10 @@ from spatial_memory import (
     StoreLockedError,
     Successor,
 )
+from spatial_memory.region import merge as merging
 from spatial_memory.region.command import main
 from spatial_memory.region.export import export_region
-from spatial_memory.region.file import read_region
+from spatial_memory.region.file import read_region, write_region
 from spatial_memory.region.merge import Merged, import_region
 from wm_core.memory.reference import BruteMemory
 from wm_core.projection import FeatureSpace, Projection
@@ -194,6 +195,54 @@ def test_damage_anywhere_is_refused_before_the_first_change(grid, tmp_path):
             import_region(tmp_path / "bad", tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == before
     assert not (tmp_path / "b-wal").exists() or not (tmp_path / "b-wal").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("stamp_N", -1, "stamp -1 ns"),
+        ("stamp_N", 2**31 * 10**9, "stamp 2147483648000000000 ns"),
+        ("x_N", 1e300, "x is"),
+        ("z_N", -1e8, "z is"),
+        ("yaw_N", 1e9, "yaw is"),
+        ("rotation_N4", (0.5, 0.0, 0.0, 3.0), "rotation"),
+        ("rotation_N4", (np.inf, 0.0, 0.0, 1.0), "rotation"),
+    ],
+)
+def test_whole_files_of_what_no_memory_takes_are_refused_too(column, value, says, grid, tmp_path):
+    turned = [replace(each, orientation=(0.6, 0.0, 0.0, 0.8), yaw=0.0) for each in World(10).records(9)]
+    fill(tmp_path / "a", turned, grid)
+    export_region(tmp_path / "a", tmp_path / "region")
+    region = read_region(tmp_path / "region")
+    values = getattr(region.rows, column).copy()
+    values[4] = value
+    setattr(region.rows, column, values)
+    write_region(region, tmp_path / "region")
+    with pytest.raises(CorruptStoreError, match=says):
+        import_region(tmp_path / "region", tmp_path / "b")
+    assert not list(tmp_path.glob("b*"))
+
+
+def test_a_region_comes_in_whole_or_not_at_all(grid, tmp_path, monkeypatch):
+    fill(tmp_path / "a", World(10).records(90), grid)
+    fill(tmp_path / "b", World(11).records(5), grid)
+    export_region(tmp_path / "a", tmp_path / "region")
+    packed, made = merging._packed, []
+
+    def packed_once(part, catalogue):
+        if made:
+            raise OSError("the disk is full")
+        made.append(part)
+        return packed(part, catalogue)
+
+    monkeypatch.setattr(merging, "_CHUNK", 40)
+    monkeypatch.setattr(merging, "_packed", packed_once)
+    with pytest.raises(StoreError, match="the disk is full"):
+        import_region(tmp_path / "region", tmp_path / "b")
+    assert len(held(tmp_path / "b", grid)) == 5
+    monkeypatch.setattr(merging, "_packed", packed)
+    assert import_region(tmp_path / "region", tmp_path / "b").added == 90
+    assert len(held(tmp_path / "b", grid)) == 95
 
 
 @pytest.mark.slow

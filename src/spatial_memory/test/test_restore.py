@@ -322,6 +322,21 @@ def test_records_off_the_map_are_refused(open_memory, tmp_path):
     other.close()
 
 
+@pytest.mark.parametrize("stamp_ns", [-1, 2**31 * 10**9])
+def test_stamps_that_cannot_be_are_refused_but_for_what_is_held_already(open_memory, tmp_path, stamp_ns):
+    memory, path = filled(open_memory, tmp_path)
+    memory.insert([World(2).record(stamp_ns=stamp_ns)])  # as a version did that took them
+    memory.snapshot(path)
+    before = held_by(memory)
+    with pytest.raises(RecordError, match=f"snapshot: stamp {stamp_ns} ns"):
+        memory.restore(path)
+    assert_same_content(held_by(memory), before)
+    memory.clear()
+    memory.restore(path, is_own=True)
+    assert_same_content(held_by(memory), before)
+    assert_same_content(held_by(open_memory()), before)
+
+
 # ---------------------------------------------------------------- disks that refuse
 
 

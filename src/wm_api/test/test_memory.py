@@ -114,6 +114,9 @@ def test_writing_changes_the_memory_and_snapshots_bring_it_back(models, artifact
         assert (held["pose"]["x"], held["session"], held["latent"]) == (5.0, "by hand", [0.5] * Z_DIM)
         wrong = write("insert", records=[{**entry, "latent": [0.5]}])
         assert (wrong.status_code, wrong.json()["field"]) == (422, "records.0.latent")
+        for stamp_ns in (-1, 2**31 * 10**9):
+            wrong = write("insert", records=[{**entry, "stamp_ns": stamp_ns}])
+            assert (wrong.status_code, wrong.json()["field"]) == (422, "records.0.stamp_ns")
         other = write("insert", records=[{**entry, "encoder_id": "another"}])
         assert (other.status_code, other.json()["field"]) == (409, "records.0.encoder_id")
         assert write("transform", x=1.0).json() == {"count": 4}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
-from wm_api.schemas import Action, Count, Finite, Latent, Metres, Name, Pose, Positive, Request, StampNs
+from wm_api.schemas import Action, Count, Finite, Latent, Metres, Name, Pose, Positive, Request, SeenNs, StampNs
 from wm_core.memory.query import MAX_K, MAX_RINGS, Box, Matches, Place, Query
 from wm_core.memory.record import MAX_ID, MemoryRecord, Successor
 
@@ -74,7 +74,7 @@ class RecordEntry(Request):
     """A memory."""
 
     id: RecordId = 0
-    stamp_ns: StampNs
+    stamp_ns: SeenNs
     latent: Latent
     pose: Pose
     session: Name = ""

@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from wm_core.bounds import LARGEST_POSITION_M, LARGEST_VALUE
+from wm_core.memory.record import LATEST_NS
 
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST_VALUE, le=LARGEST_VALUE)]
 Metres = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST_POSITION_M, le=LARGEST_POSITION_M)]
 Positive = Annotated[float, Field(allow_inf_nan=False, ge=0.0, le=1e9)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 StampNs = Annotated[int, Field(gt=-(2**63), lt=2**63, description="Nanoseconds.")]
+SeenNs = Annotated[int, Field(ge=0, le=LATEST_NS, description="When it was seen, in nanoseconds.")]
 Latent = Annotated[list[Finite], Field(min_length=1, max_length=65_536)]
 Action = Annotated[list[Finite], Field(min_length=1, max_length=1024)]
 Name = Annotated[str, Field(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]

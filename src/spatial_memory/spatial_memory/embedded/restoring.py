@@ -18,6 +18,8 @@ from spatial_memory.index.eviction import Forgetting
 from spatial_memory.index.rebasing import project_all, put_in_place
 from spatial_memory.store.bases import BASIS, basis_word
 from spatial_memory.store.store import Store
+from wm_core.memory.errors import RecordError
+from wm_core.memory.record import check_stamps
 from wm_core.projection import Projection
 
 _LOG = logging.getLogger(__name__)
@@ -34,27 +36,30 @@ class Restoring(MemoryState):
         """
         return self._store.snapshot(path)
 
-    def restore(self, path: Path, *, any_frame: bool = False) -> int:
+    def restore(self, path: Path, *, is_own: bool = False) -> int:
         """Replace everything by what a snapshot holds and return how many records that are.
 
         Queries go on while the snapshot is read and checked. Ids that were chosen before are not chosen again.
 
         Args:
             path: The snapshot.
-            any_frame: Whether its places may be in another frame than the memory's.
+            is_own: It is this memory's own past: its places may be in another frame than now, its stamps as ever.
 
         Raises:
             StoreError: The snapshot is absent, damaged or something else, or the disk does not take it; then nothing
                 changed.
             EncoderMismatchError: It holds latents of another encoder than the memory; then nothing changed.
             PlaceError: Records lie outside the map; then nothing changed.
+            RecordError: A record has a stamp that none can have; then nothing changed.
         """
         snapshots = staged(path, self._store.path, self._grid, self._capacity, self._backend)
         with self._restoring, snapshots as snapshot:
+            if not is_own:
+                _check_stamps(str(path), snapshot)
             words, basis = self._rebased(str(path), snapshot)
             with self._gate:
                 with self._lock:
-                    mine = replace(self._catalogue, frame_id="") if any_frame else self._catalogue
+                    mine = replace(self._catalogue, frame_id="") if is_own else self._catalogue
                     check_fits(str(path), snapshot.catalogue, mine)
                     if snapshot.search is not None:
                         self._check_room(f"snapshot {path}", len(snapshot.search.index))
@@ -101,3 +106,13 @@ class Restoring(MemoryState):
         _LOG.info("%s is of encoder %s: projected again for %s", name, theirs.encoder_id, basis.encoder_id)
         theirs.encoder_id = basis.encoder_id
         return {"encoder_id": basis.encoder_id, BASIS: basis_word(basis)}, basis
+
+
+def _check_stamps(name: str, snapshot: Staged) -> None:
+    if snapshot.search is None:
+        return
+    index = snapshot.search.index
+    try:
+        check_stamps(index.columns.flat("stamp")[index.slots()])
+    except RecordError as error:
+        raise RecordError(error.reason, f"snapshot {name}: {error}") from error

@@ -199,7 +199,7 @@ class Undo:
             known |= set(np.load(after).tolist())
         newer = self._memory.get([key for key in self._memory.held_ids() if key not in known])
         if not newer:
-            return self._memory.restore(self._folder / "before", any_frame=True)
+            return self._memory.restore(self._folder / "before", is_own=True)
         if move is not None and move.frame_id:
             newer = _moved_back(newer, move, self._frame_before(), self._grid)
         merged = self._folder / "merged"
@@ -210,7 +210,7 @@ class Undo:
                 _carry(self._memory, memory, [record.id for record in newer[at : at + _CHUNK]])
             whole = self._folder / "whole"
             memory.snapshot(whole)
-        return self._memory.restore(whole, any_frame=True)
+        return self._memory.restore(whole, is_own=True)
 
     def _frame_before(self) -> str:
         with _opened(self._folder / "before", self._grid) as before:

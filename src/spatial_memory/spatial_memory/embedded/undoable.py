@@ -31,7 +31,7 @@ class Undoable(Protocol):
     def snapshot(self, path: Path) -> int:
         """Write everything to one file."""
 
-    def restore(self, path: Path, *, any_frame: bool = False) -> int:
+    def restore(self, path: Path, *, is_own: bool = False) -> int:
         """Replace everything by what a snapshot holds."""
 
     def flush(self, timeout_s: float = 30.0) -> None:

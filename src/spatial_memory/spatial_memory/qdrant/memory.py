@@ -309,14 +309,14 @@ class QdrantMemory:
         self.flush()
         return write_snapshot(path, self._mine(vectors=True), self._grid)
 
-    def restore(self, path: Path, *, any_frame: bool = False) -> int:
+    def restore(self, path: Path, *, is_own: bool = False) -> int:
         """Replace everything of this robot by what a snapshot holds and return how many records that are.
 
         What is dropped and what is put goes to the outbox in one transaction, once every record was checked.
 
         Args:
             path: The snapshot.
-            any_frame: Whether its places may be in another frame than the memory's.
+            is_own: It is this memory's own past: its places may be in another frame than now, its stamps as ever.
 
         Raises:
             StoreError: The snapshot is absent or damaged, or the outbox does not take it; then nothing changed.
@@ -329,7 +329,7 @@ class QdrantMemory:
         mine = before.catalogue()
         if self._basis is not None:  # another basis of its features will do
             mine.encoder_id = ""
-        if any_frame:
+        if is_own:
             mine = replace(mine, frame_id="")
         records = all_in_basis(read_snapshot(path, mine, self._grid), self._basis, None, before.sources.feature_id)
         if before.encoder_id and records and records[0].encoder_id != before.encoder_id:

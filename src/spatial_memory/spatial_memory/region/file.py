@@ -22,7 +22,9 @@ import numpy as np
 
 from spatial_memory.region.contents import Followers, Manifest, Region
 from spatial_memory.store import files
+from wm_core.bounds import LARGEST_POSITION_M
 from wm_core.memory.errors import CorruptStoreError, StoreError
+from wm_core.memory.record import check_stamps
 from wm_core.memory.rows import Rows
 
 _MAGIC = b"WMREGION"
@@ -30,6 +32,7 @@ _VERSION = 1
 _HEAD = struct.Struct("<8sII")
 _MOST_MANIFEST = 64 << 20
 _MOST_ROWS = 100_000_000
+_UNIT_TOLERANCE = 0.01
 _PLAIN = ("latent", "feature", "follow_latent", "follow_feature")
 _COLUMNS = (
     "id", "stamp", "x", "y", "z", "yaw", "session", "surprise", "action", "previous_action", "latent",
@@ -242,9 +245,19 @@ def _check_latents(what: str, latent: np.ndarray | None, count: int, manifest: M
 
 
 def _check_values(rows: Rows, followers: Followers, session_count: int) -> None:
-    for name in ("x", "y", "z", "yaw"):
-        if not np.isfinite(rows.column(name)).all():
-            raise ValueError(f"{name} is not finite")
+    check_stamps(rows.stamp_N)
+    for name, most in (
+        ("x", LARGEST_POSITION_M),
+        ("y", LARGEST_POSITION_M),
+        ("z", LARGEST_POSITION_M),
+        ("yaw", math.tau),
+    ):
+        if not (np.abs(rows.column(name)) <= most).all():
+            raise ValueError(f"{name} is not finite, or beyond {most:g}")
+    if rows.rotation_N4 is not None:
+        length_N = np.linalg.norm(rows.rotation_N4[~np.isnan(rows.rotation_N4).all(axis=1)].astype(np.float64), axis=1)
+        if not (np.abs(length_N - 1.0) <= _UNIT_TOLERANCE).all():
+            raise ValueError("a rotation is not of unit length")
     if np.isinf(rows.action_NA).any() or np.isinf(rows.previous_action_NA).any() or np.isinf(rows.surprise_N).any():
         raise ValueError("an action or a surprise is infinite")
     if rows.id_N.min() < 1 or rows.session_N.min() < 0 or rows.session_N.max() >= session_count:

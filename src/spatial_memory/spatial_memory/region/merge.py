@@ -24,6 +24,7 @@ from spatial_memory.region.contents import Manifest, Region, at_home, origin_of
 from spatial_memory.region.file import read_region
 from spatial_memory.store.bases import BASIS, WRITTEN_IN, basis_of
 from spatial_memory.store.extras import pack_alike
+from spatial_memory.store.files import remove
 from spatial_memory.store.schema import successor_layout
 from spatial_memory.store.store import Packed, Store
 from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, FrameMismatchError, StoreError
@@ -56,16 +57,24 @@ def import_region(path: Path, target: Path) -> Merged:
         target: The memory; one that is not there yet begins with the region.
 
     Raises:
-        StoreError: The region, or the memory, cannot be read or written.
+        StoreError: The region, or the memory, cannot be read or written; then nothing changed, as with all others.
         StoreLockedError: Another process holds the memory.
         CorruptStoreError: The region is something else, damaged or not all there, or the memory is damaged.
         EncoderMismatchError: Its latents cannot be compared with the memory's, nor made from features.
         FrameMismatchError: Its places are in another frame, or on another map.
         PlaceError: Records lie outside the map.
     """
-    region = read_region(path.expanduser())
-    with contextlib.closing(Store(target.expanduser())) as store:
-        return merge(region, store, str(path))
+    region, target = read_region(path.expanduser()), target.expanduser()
+    is_new = not target.exists()
+    try:
+        with contextlib.closing(Store(target)) as store:
+            return merge(region, store, str(path))
+    except BaseException as error:
+        if is_new:
+            remove(target)
+        if type(error) is StoreError and str(target) not in str(error):
+            raise StoreError(f"{target}: {error}") from error
+        raise
 
 
 def merge(region: Region, store: Store, name: str) -> Merged:
@@ -87,9 +96,12 @@ def merge(region: Region, store: Store, name: str) -> Merged:
     words = {**catalogue.meta(grid), **({WRITTEN_IN: region.manifest.basis} if not mine.dim else {})}
     if not len(region):
         return Merged(0, total, is_projected=False)
-    for part in _parts(region, cells_N):
-        chosen = _in_place(part, fitting, catalogue, numbers)
-        store.merge(_packed(chosen, catalogue), {**words, "next_id": catalogue.next_id}, catalogue.sessions)
+    parts = (_in_place(part, fitting, catalogue, numbers) for part in _parts(region, cells_N))
+    store.merge(
+        (_packed(part, catalogue) for part in parts),
+        lambda: {**words, "next_id": catalogue.next_id},
+        catalogue.sessions,
+    )
     return Merged(len(region), total - len(region), is_projected=fitting is not None)
 
 

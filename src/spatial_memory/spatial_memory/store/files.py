@@ -121,12 +121,20 @@ def create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".new")
     temporary.unlink(missing_ok=True)
-    connection = open_database(temporary)
     try:
-        connection.executescript(CREATE)
-    finally:
-        connection.close()
-    publish(temporary, path)
+        with contextlib.closing(open_database(temporary)) as connection:
+            connection.executescript(CREATE)
+        publish(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Take a file that was not finished away, and what lies beside it, as far as the disk lets it."""
+    for suffix in ("", "-journal", "-wal", "-shm", ".ledger", ".lock"):
+        with contextlib.suppress(OSError):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def publish(temporary: Path, path: Path) -> None:

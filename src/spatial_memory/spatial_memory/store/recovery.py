@@ -46,7 +46,7 @@ def recover(path: Path) -> int:
         path: The damaged file; what there is of it is renamed to ``NAME.damaged-N``. One that is missing is given up.
 
     Raises:
-        StoreError: There is no file, and never was one.
+        StoreError: There is no file, and never was one; or the disk does not take the new one, and nothing changed.
         CorruptStoreError: Not even what the memory says of itself can be read, so that no record could be trusted.
         StoreLockedError: Another process holds it.
     """
@@ -58,8 +58,9 @@ def recover(path: Path) -> int:
             _LOG.error("%s was missing: starting without what it held", path)
             return 0
         rebuilt = path.with_name(path.name + ".rebuilt")
-        kept = _rebuild(path, rebuilt)
-        aside = _put_in_place(rebuilt, path)
+        with _unfinished(path, rebuilt, rebuilt.with_name(f"{rebuilt.name}.new")):
+            kept = _rebuild(path, rebuilt)
+            aside = _put_in_place(rebuilt, path)
     _LOG.error("%s was damaged: kept %d records, the damaged file is %s", path, kept, aside)
     return kept
 
@@ -79,8 +80,9 @@ def replace_by(path: Path, backup: Path) -> int:
     with _held(path), contextlib.closing(_source(backup.expanduser().resolve(), "mode=ro")) as source:
         rebuilt = path.with_name(path.name + ".rebuilt")
         rebuilt.unlink(missing_ok=True)
-        copy_to(source, rebuilt)
-        _put_in_place(rebuilt, path)
+        with _unfinished(path, rebuilt):
+            copy_to(source, rebuilt)
+            _put_in_place(rebuilt, path)
     return count
 
 
@@ -103,6 +105,19 @@ def _held(path: Path) -> Iterator[None]:
     finally:
         if lock is not None:
             lock.close()
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path, *made: Path) -> Iterator[None]:
+    """Take files away again where they do not come into a store's place, and say of which store that was."""
+    try:
+        yield
+    except BaseException as error:
+        for each in made:
+            files.remove(each)
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise StoreError(f"{path} cannot be mended: {error}") from error
+        raise
 
 
 def _source(path: Path, how: str) -> sqlite3.Connection:

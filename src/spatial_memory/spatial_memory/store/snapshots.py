@@ -35,9 +35,8 @@ def copy_to(source: sqlite3.Connection, path: Path) -> int:
         files.publish(temporary, path)
         return count
     except (sqlite3.Error, OSError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise StoreError(f"snapshot {path} cannot be written: {error}") from error
+        files.remove(temporary)
+        raise StoreError(f"{path} cannot be written: {error}") from error
 
 
 def check_replaceable(path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -301,22 +301,37 @@ class Store:
         self._extras.is_used = self._extras.is_used or bool(rows)
 
     def merge(
-        self, packed: Packed, meta: Mapping[str, object], sessions: Mapping[str, int], timeout_s: float = 600.0
+        self,
+        parts: Iterable[Packed],
+        meta: Callable[[], Mapping[str, object]],
+        sessions: Mapping[str, int],
+        timeout_s: float = 600.0,
     ) -> None:
         """Keep records of another memory, in one transaction and for good before returning, or none of them.
+
+        Args:
+            parts: Made as they are written, so that only one is held at a time.
+            meta: Returns what the memory is to say of itself, once all parts are written.
+            sessions: Number of each session.
+            timeout_s: Longest to wait for what was handed over before [s].
 
         Raises:
             StoreError: The disk does not take them; then nothing changed.
         """
-        statements: list[tuple[str, Iterable[Row]]] = [
-            (PUT_RECORD, to_tuples(packed.rows)),
-            (PUT_SUCCESSOR, packed.successors),
-            (PUT_EXTRA, packed.extras),
-            (PUT_SESSION, [checksummed(number, name) for name, number in sessions.items()]),
-            _words(meta),
-        ]
-        self._writer.run_now(Change(statements, row_count=len(packed.rows)), timeout_s)
-        self._extras.is_used = self._extras.is_used or bool(packed.extras)
+        has_extras = False
+
+        def statements() -> Iterator[tuple[str, Iterable[Row]]]:
+            nonlocal has_extras
+            for packed in parts:
+                has_extras = has_extras or bool(packed.extras)
+                yield PUT_RECORD, to_tuples(packed.rows)
+                yield PUT_SUCCESSOR, packed.successors
+                yield PUT_EXTRA, packed.extras
+            yield PUT_SESSION, [checksummed(number, name) for name, number in sessions.items()]
+            yield _words(meta())
+
+        self._writer.run_now(Change(statements()), timeout_s)
+        self._extras.is_used = self._extras.is_used or has_extras
 
     def clear(self, timeout_s: float = 600.0, **meta: object) -> None:
         """Forget everything but these meta about the memory, for good before returning, or nothing.

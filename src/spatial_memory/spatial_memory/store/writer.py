@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -47,7 +47,8 @@ class Change:
     """Statements that become durable together.
 
     Attributes:
-        statements: SQL and the rows to run it with; no rows: run it once.
+        statements: SQL and the rows to run it with; no rows: run it once. Any that are made as they are run only for
+            ``run_now``, which runs them once.
         oldest_ns: Oldest stamp among the states it inserts [ns]; None: inserts none.
         row_count: About how much work it is.
         done: Called once it is durable, on the writer's thread.
@@ -57,7 +58,7 @@ class Change:
             only for ``run_now``.
     """
 
-    statements: Sequence[tuple[str, Iterable[Row]]]
+    statements: Iterable[tuple[str, Iterable[Row]]]
     oldest_ns: int | None = None
     row_count: int = 1
     done: Callable[[], None] | None = None

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wm_core.bounds import LATEST_STAMP_S
 from wm_core.memory.errors import EncoderMismatchError, FrameMismatchError, RecordError
 from wm_core.se2 import wrap_angle
 from wm_core.se3 import yaw_of
@@ -21,6 +22,8 @@ LAST_FOLLOWED_ID = 2**63 - 2**40
 """Ids that the memory chooses follow the largest that was given up to this one, so that a trillion are always left."""
 MIN_FREE_IDS = 2**32
 """A stored counter that leaves fewer than these was pushed there by a given id and is not followed."""
+LATEST_NS = (LATEST_STAMP_S + 1) * 1_000_000_000 - 1
+"""Latest stamp of a record that comes in, by a message, a file or HTTP [ns]; the earliest is 0."""
 _MAX_SURPRISE = float(np.finfo(np.float32).max)
 _UNIT_TOLERANCE = 0.01
 # Half the sine of a pitch of 88 degrees; beyond it a yaw means nothing.
@@ -203,6 +206,21 @@ def check_surprise(surprise: float) -> None:
     """
     if abs(surprise) > _MAX_SURPRISE:
         raise RecordError("not-finite", f"surprise is {surprise}, which single precision cannot hold")
+
+
+def check_stamps(stamp_N: Sequence[int] | np.ndarray) -> None:
+    """Refuse stamps of what comes in that cannot be a time at which something was seen [ns].
+
+    ``check_record`` does not: what a memory holds from before this was asked goes on, and can be undone.
+
+    Raises:
+        RecordError: ``impossible-stamp``, with the worst.
+    """
+    earliest, latest = (int(np.min(stamp_N)), int(np.max(stamp_N))) if len(stamp_N) else (0, 0)
+    if earliest >= 0 and latest <= LATEST_NS:
+        return
+    worst = earliest if earliest < 0 else latest
+    raise RecordError("impossible-stamp", f"stamp {worst} ns, expected 0 to {LATEST_STAMP_S} s")
 
 
 def check_name(name: str, what: str) -> None:
