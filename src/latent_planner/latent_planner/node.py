@@ -155,6 +155,10 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         if self._run is not None:
             self._end(self._run, Result.STOPPED, "the planner was deactivated")
 
+    def finish(self) -> None:
+        """Wait for what is under way."""
+        self._finder.shutdown()
+
     def release(self) -> None:
         """Wait for what is under way."""
         self._finder.shutdown()

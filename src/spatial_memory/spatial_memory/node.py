@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic
@@ -50,6 +51,7 @@ from world_model.errors import ArtifactError, ProfileError
 from world_model.runtime.profile import Profile, profile_folder
 
 # Some 50 000 memories, which are there in a fraction of a second.
+_LONGEST_FLUSH_S = 10.0
 _LOADED_AT_ONCE_BYTES = 32 << 20
 _SOURCES = {"wm_sim": "simulated", "bag_player": "replay"}
 
@@ -220,6 +222,13 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._recorder.set_spacing(params.spacing(self._book.scale))
         if self.is_active:
             self._drawing.pace(params.marker_rate)
+
+    def finish(self) -> None:
+        """Wait for what peers asked for, and for the disk."""
+        self._worker.shutdown()
+        self._searcher.shutdown()
+        with suppress(StoreError):  # it goes on waiting in RAM
+            self._memory.flush(_LONGEST_FLUSH_S)
 
     def release(self) -> None:
         """Make durable what is left."""

@@ -116,6 +116,10 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         self.get_logger().info(f"the profile names {adapted.path} in the place of {artifact.path}")
         return adapted
 
+    def finish(self) -> None:
+        """End what is being imagined."""
+        self._imagination.close()
+
     def release(self) -> None:
         """Keep what was learned."""
         self._imagination.close()

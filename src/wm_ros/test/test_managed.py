@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import get_ident
+from threading import Event, get_ident
 from time import monotonic
 
 import pytest
@@ -207,6 +207,7 @@ def test_who_asked_is_told_when_the_node_stops_serving_meanwhile(peer, step, thr
     assert answers[0].result().message.startswith("" if step == "clean up" else "stopped: ")
     spin.until(lambda: all(answer.done() for answer in answers))
     spin.until(lambda: peer.count_services("ask") == 0)
+    spin.executor.shutdown()
     echo.destroy_node()
 
 
@@ -245,8 +246,10 @@ def test_a_lifecycle_manager_drives_it(peer):
     def go(transition):
         request = ChangeState.Request()
         request.transition.id = transition
-        answers = change.call_async(request), state.call_async(GetState.Request())
-        spin.until(lambda: all(answer.done() for answer in answers))
+        answers = [change.call_async(request)]
+        spin.until(lambda: answers[0].done())
+        answers.append(state.call_async(GetState.Request()))
+        spin.until(lambda: answers[1].done())
         return answers[0].result().success, answers[1].result().current_state.label
 
     assert go(Transition.TRANSITION_CONFIGURE) == (True, "inactive")
@@ -265,6 +268,57 @@ def test_a_lifecycle_manager_drives_it(peer):
     assert go(Transition.TRANSITION_CONFIGURE) == (True, "inactive")
     assert echo.history.count("prepare") == 2
     assert go(Transition.TRANSITION_INACTIVE_SHUTDOWN) == (True, "finalized")
+    echo.destroy_node()
+
+
+def asked(spin, peer, transition):
+    """Returns what asking the echo for a transition will have come to."""
+    client = peer.create_client(ChangeState, "echo/change_state")
+    spin.until(client.service_is_ready)
+    request = ChangeState.Request()
+    request.transition.id = transition
+    return client.call_async(request)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("transition", ["configure", "cleanup", "inactive_shutdown", "active_shutdown"])
+def test_what_takes_long_before_a_transition_holds_nobody_up(peer, transition, threads):
+    echo, let_go, ticks = made(autostart=False), Event(), []
+    if transition != "configure":
+        echo.trigger_configure()
+    if transition == "active_shutdown":
+        echo.trigger_activate()
+    slow = "prepare" if transition == "configure" else "finish"
+    setattr(echo, slow, lambda: (echo.history.append(get_ident()), let_go.wait(60.0)))
+    peer.create_timer(
+        0.01, lambda: ticks.append(bool(echo.history) and echo.history[-1] not in ("configure", "activate"))
+    )
+    spin = Spin(echo, peer, threads=threads)
+    answer = asked(spin, peer, getattr(Transition, f"TRANSITION_{transition.upper()}"))
+    spin.until(lambda: sum(ticks) > 3)
+    assert not answer.done()
+    others = [asked(spin, peer, each) for each in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)]
+    spin.until(lambda: all(other.done() for other in others))
+    assert not any(other.result().success for other in others)
+    let_go.set()
+    spin.until(answer.done)
+    assert answer.result().success
+    assert echo.history[-1] == ("configure" if transition == "configure" else "release")
+    assert get_ident() not in echo.history
+    spin.executor.shutdown()
+    echo.destroy_node()
+
+
+def test_what_cannot_be_prepared_beside_is_refused_and_can_be_tried_again(peer):
+    echo = made(autostart=False, factor=13.0)
+    spin = Spin(echo, peer)
+    for factor, is_good in ((13.0, False), (14.0, False), (1.0, True)):
+        echo._params = EchoParams(autostart=False, factor=factor)
+        answer = asked(spin, peer, Transition.TRANSITION_CONFIGURE)
+        spin.until(answer.done)
+        assert answer.result().success is is_good
+    assert echo.history.count("prepare") == 3
+    assert "KeyError" in echo._health.status().message
     echo.destroy_node()
 
 

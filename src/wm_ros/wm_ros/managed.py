@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from lifecycle_msgs.msg import State
+from lifecycle_msgs.msg import State, Transition
 from rclpy.clock import Clock, ClockType
 from rclpy.guard_condition import GuardCondition
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -22,6 +22,7 @@ from wm_ros.health import Health
 from wm_ros.live_params import follow_params
 from wm_ros.params import declare_params, param
 from wm_ros.saying import clipped, place_of, traceback_of
+from wm_ros.transitions import AskedTransitions
 
 _OK, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _STATES = {
@@ -87,12 +88,14 @@ class ManagedNode(NotedEntities, Generic[ParamsT]):
         self._is_prepared = self._is_restarting = False
         self._failure: BaseException | None = None
         self._label, self._is_starting = "unconfigured", False
+        self._unready: BaseException | None = None
+        self._asked = AskedTransitions(self)
         follow_params(self, self._params, self._on_new_params)
 
     # ---------------------------------------------------------------- what a subclass provides
 
     def prepare(self) -> None:
-        """Loads what takes long; makes no entities of ROS. A restart calls it on a thread of its own."""
+        """Loads what takes long; makes no entities of ROS. Where others are served it has a thread of its own."""
 
     def configure(self) -> None:
         """Opens publishers and clients."""
@@ -102,6 +105,9 @@ class ManagedNode(NotedEntities, Generic[ParamsT]):
 
     def deactivate(self) -> None:
         """Ends what was begun while it was active; what ``activate`` opened is destroyed afterwards."""
+
+    def finish(self) -> None:
+        """Waits for what is under way on other threads; on a thread of its own before a peer has it cleaned up."""
 
     def release(self) -> None:
         """Gives back what ``prepare`` and ``configure`` took and ROS does not know of."""
@@ -203,6 +209,9 @@ class ManagedNode(NotedEntities, Generic[ParamsT]):
         return _OK
 
     def _configure(self) -> None:
+        unready, self._unready = self._unready, None
+        if unready is not None:
+            raise unready
         if not self._is_prepared:
             self.prepare()
         self._is_prepared, self._is_configured = False, True
@@ -259,6 +268,37 @@ class ManagedNode(NotedEntities, Generic[ParamsT]):
     def _beat(self) -> None:
         self._heartbeat.publish(State(id=_STATES[self._label], label=self._label))
 
+    # ---------------------------------------------------------------- transitions that peers ask for
+
+    @property
+    def is_being_made(self) -> bool:
+        """Whether something is done beside the executor, after which the node goes on in another state."""
+        return self._builder is not None or self._is_restarting
+
+    def work_before(self, transition: int) -> Callable[[], None] | None:
+        """Returns what takes long before a transition and needs no executor; None: nothing does.
+
+        Whoever is to be shut down stops serving here.
+
+        Args:
+            transition: One of ``Transition.TRANSITION_*``.
+        """
+        if transition == Transition.TRANSITION_CONFIGURE and self._label == "unconfigured" and not self._is_prepared:
+            return self.prepare
+        if transition == Transition.TRANSITION_ACTIVE_SHUTDOWN and self._label == "active":
+            self._deactivate()
+            self._label = "inactive"
+            return self.finish
+        ends = Transition.TRANSITION_CLEANUP, Transition.TRANSITION_INACTIVE_SHUTDOWN
+        return self.finish if transition in ends and self._label == "inactive" else None
+
+    def worked(self, transition: int, error: BaseException | None) -> None:
+        """Takes note of how that went, just before the transition."""
+        if transition == Transition.TRANSITION_CONFIGURE:
+            self._is_prepared, self._unready = error is None, error
+        elif error is not None:
+            self._say_fault(error, 1)
+
     # ---------------------------------------------------------------- errors
 
     def fault(self, error: Exception) -> None:
@@ -306,9 +346,13 @@ class ManagedNode(NotedEntities, Generic[ParamsT]):
 
     def _prepare_then(self, why: str, go_on: Callable[[Future[None]], None]) -> None:
         """Prepares on a thread, then calls on the executor."""
+        self.beside(why, self.prepare, go_on)
+
+    def beside(self, why: str, work: Callable[[], None], go_on: Callable[[Future[None]], None]) -> None:
+        """Does work on a thread, so that nobody waits for it, then calls on the executor with how it went."""
         self._builder = ThreadPoolExecutor(1, thread_name_prefix=f"{self.get_name()}-{why}")
         guard = LifecycleNode.create_guard_condition(self, lambda: ready(guard))
-        prepared = self._builder.submit(self.prepare)
+        prepared = self._builder.submit(work)
 
         def ready(guard: GuardCondition) -> None:
             self.destroy_guard_condition(guard)
