@@ -15,7 +15,9 @@ from rclpy.task import Future
 class Transient(Protocol):
     """A node that changes its state, as ``ManagedNode`` does."""
 
-    executor: Executor | None
+    @property
+    def executor(self) -> Executor | None:
+        """The executor that serves it."""
 
     @property
     def is_being_made(self) -> bool:
@@ -68,7 +70,8 @@ class AskedTransitions:
             if work is not None:
                 ended: Future[Any] = Future(executor=node.executor)
                 node.beside("transition", work, ended.set_result)
-                node.worked(transition, (await ended).exception())
+                done: Any = await ended
+                node.worked(transition, done.exception())
             return self._change(request, response)
         finally:
             self._is_under_way = False
