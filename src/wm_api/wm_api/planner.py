@@ -16,7 +16,7 @@ from wm_api.goals import Goal
 from wm_api.live import Live
 from wm_core.se3 import quaternion_of
 from wm_interfaces.action import Plan
-from wm_ros import pose_to_msg
+from wm_ros import pose_to_msg, qos
 
 ACTION = "latent_planner/plan"
 _STATES = {Plan.Feedback.LOCATING: "locating", Plan.Feedback.DRIVING: "driving", Plan.Feedback.TURNING: "turning"}
@@ -33,7 +33,7 @@ class PlannerGoals:
 
     def __init__(self, node: Node, live: Live) -> None:
         self._live = live
-        self._client: Any = ActionClient(node, Plan, ACTION)
+        self._client: Any = ActionClient(node, Plan, ACTION, **qos.ACTION)
         self._lock = threading.Lock()
         self._number = 0
         self._handle: Any = None

@@ -13,6 +13,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.action import ActionClient
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -20,6 +21,7 @@ from rclpy.task import Future
 from std_msgs.msg import Float32, String
 from std_srvs.srv import Trigger
 
+from wm_interfaces.action import ImagineStream
 from wm_ros import ConfigurationError, ManagedNode, ManagedParams, MessageError, param, qos
 from wm_ros.dispatcher import dispatching_executor
 from wm_testing.nodes import ros_context  # noqa: F401
@@ -208,6 +210,27 @@ def test_who_asked_is_told_when_the_node_stops_serving_meanwhile(peer, step, thr
     spin.until(lambda: all(answer.done() for answer in answers))
     spin.until(lambda: peer.count_services("ask") == 0)
     spin.executor.shutdown()
+    echo.destroy_node()
+
+
+def test_goals_that_come_at_once_are_each_answered(peer):
+    echo = made(autostart=False)
+
+    def execute(handle):
+        handle.succeed()
+        return ImagineStream.Result(message="done")
+
+    echo.configure = lambda: echo.create_action_server(ImagineStream, "do", execute)
+    echo.trigger_configure()
+    spin = Spin(echo, peer)
+    client = ActionClient(peer, ImagineStream, "do", **qos.ACTION)
+    spin.until(client.server_is_ready)
+    goals = [client.send_goal_async(ImagineStream.Goal()) for _ in range(40)]
+    spin.until(lambda: all(goal.done() for goal in goals))
+    results = [goal.result().get_result_async() for goal in goals]
+    spin.until(lambda: all(result.done() for result in results))
+    assert {result.result().result.message for result in results} == {"done"}
+    client.destroy()
     echo.destroy_node()
 
 

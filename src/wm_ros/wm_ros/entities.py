@@ -103,6 +103,7 @@ class NotedEntities(LifecycleNode):
             **kwargs: As for ``rclpy.action.ActionServer``.
         """
         callback = executing(self, action_type.Result, execute)
+        kwargs = {**qos.ACTION, **kwargs}
         server = bound_actions(ActionServer(self, action_type, name, callback, **kwargs), self._drop_large)
         return self._noted(server, ActionServer.destroy)
 

@@ -61,6 +61,9 @@ SERVICE = QoSProfile(
 )
 """Requests and answers: beyond ROS's usual depth of 10 those that come at once push each other out, unanswered."""
 
+ACTION = {f"{service}_service_qos_profile": SERVICE for service in ("goal", "result", "cancel")}
+"""The same for who serves goals, and who sends them: arguments of rclpy's servers and clients."""
+
 DRAWN = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=64,
