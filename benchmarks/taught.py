@@ -6,8 +6,9 @@ Shape suffixes: N = memories, P = points of the way, L = legs between them, D = 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from wm_core.memory.keyframes import Spacing
 from wm_core.memory.packed import Packed
 from wm_core.memory.record import MemoryRecord
 from wm_core.se2 import Pose2
-from wm_sim import STILL, Driving, Simulation, make_building
+from wm_sim import STILL, Driving, Simulation
+from wm_sim.contact import Surroundings
 
 RATE_HZ, SMALLEST, PICTURE = 20.0, (8, 8), (64, 64)
 CLOSED_M, OVERLAP_M, LONGEST_LAPS = 1.0, 4.0, 3.0
+MOST_LAPS, ANOTHER_LAP = 50, 10_000
 NS, Z_DIM, ENCODER_ID = 1_000_000_000, 2, "none"
 Look = Callable[[np.ndarray], np.ndarray]
 """Returns what a picture [H, W, 3] looks like, [D]."""
@@ -96,19 +99,59 @@ def ring_length_m(building: Any) -> float:
     return float(np.hypot(*(np.roll(building.ring_E2, -1, axis=0) - building.ring_E2).T).sum())
 
 
+def lap_seed(seed: int, **options: Any) -> int:
+    """Return the first seed of a run in a building whose lap touches nothing.
+
+    A robot that drives by itself goes through everything: what it does there no robot of its size could do again.
+
+    Args:
+        seed: Of the building, and of the first run tried.
+        options: As for ``Simulation``.
+
+    Raises:
+        ValueError: None of ``MOST_LAPS`` runs does.
+    """
+    for number in range(MOST_LAPS):
+        run = Simulation(seed + number * ANOTHER_LAP, **_usual(seed, options) | {"image_size": SMALLEST})
+        around, lap = Surroundings(run.building, run.bodies[1], lambda run=run: run.bodies[0]), Lap(_length_m(run))
+        if all(around.clearance_m(*pose[:2]) >= 0.0 for pose in _lap(run, lap)):
+            return seed + number * ANOTHER_LAP
+    raise ValueError(f"building {seed}: each of {MOST_LAPS} laps touches something")
+
+
+def _usual(seed: int, options: dict[str, Any]) -> dict[str, Any]:
+    return {"building_seed": seed, "changes": STILL, "driving": TAUGHT} | options
+
+
+def _length_m(run: Simulation) -> float:
+    return ring_length_m(run.building)
+
+
+def _lap(run: Simulation, lap: Lap) -> Iterator[tuple[float, float, float]]:
+    """Yield where the robot truly is at each frame, until the lap is over."""
+    for number in count():
+        run.act(number / RATE_HZ)
+        pose = run.robot.pose_at(number / RATE_HZ)
+        yield pose
+        if lap.is_closed(pose):
+            return
+
+
 def teach(seed: int, look: Look = blind, **options: Any) -> Route:
-    """Return what a lap through a building, driven by itself, leaves behind; options as for ``Simulation``."""
-    world = {"world": options["world"]} if "world" in options else {}
-    length_m = ring_length_m(make_building(seed, *world.values()))
-    usual: dict[str, Any] = {"image_size": picture_size(look), "changes": STILL, "driving": TAUGHT}
-    run = Simulation(seed, **usual | options)
-    spacing, last, lap = Spacing(), None, Lap(length_m)
+    """Return what a lap through a building, driven by itself, leaves behind; options as for ``Simulation``.
+
+    Raises:
+        ValueError: No lap was found that touches nothing.
+    """
+    run = Simulation(lap_seed(seed, **options), **_usual(seed, {"image_size": picture_size(look)} | options))
+    length_m = _length_m(run)
+    spacing, last = Spacing(), None
     kept: list[tuple[int, tuple[float, float, float], tuple[float, float], np.ndarray]] = []
     way: list[tuple[float, float, float]] = []
-    while not way or not lap.is_closed(way[-1]):
+    for true_pose in _lap(run, Lap(length_m)):
         time_s = len(way) / RATE_HZ
         pose, _ = run.measure_pose(time_s)
-        way.append(run.robot.pose_at(time_s))
+        way.append(true_pose)
         stamp_ns, place = round(time_s * NS), Pose2(pose[0], pose[1], 0.0, pose[2])
         if spacing.is_due(last, stamp_ns, place):
             last = stamp_ns, place
