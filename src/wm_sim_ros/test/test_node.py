@@ -211,3 +211,25 @@ def test_task_shows_its_goal_and_rewards_every_frame():
 def test_task_without_driver_is_refused():
     with pytest.raises(ParameterError, match="driven_by"):
         robot(task="reach_image")
+
+
+@pytest.mark.slow
+def test_with_a_time_scale_others_follow_its_clock_and_no_message_is_ahead_of_it():
+    listener = Listener("follower")
+    listener.node.set_parameters([Parameter("use_sim_time", value=True)])
+    node, _, ends = robot(
+        **QUIET, width=16, height=16, duration_s=2.0, time_scale=4.0, wait_for_camera_subscriber=True
+    )  # fmt: skip
+    times = []
+    listener.node.create_timer(0.1, lambda: times.append(listener.node.get_clock().now().nanoseconds))
+    try:
+        spin_until(lambda: bool(ends), node, listener.node)
+        assert node.frames_sent == 40
+        assert node._counts["frames_skipped"] == 0
+        spin_until(lambda: len(listener.got[CAMERA]) >= 35, listener.node)
+        begun_ns = stamp_ns(listener.got[CAMERA][0].header.stamp)
+        assert 1.5e9 < listener.node.get_clock().now().nanoseconds - begun_ns <= 2e9
+        assert 10 <= len(times) <= 25
+    finally:
+        node.destroy_node()
+        listener.node.destroy_node()

@@ -1,4 +1,4 @@
-"""The node ``wm_sim``: the simulated robot's camera, poses and actions on ROS topics, in real time."""
+"""The node ``wm_sim``: the simulated robot's camera, poses and actions on ROS topics, in real time or its own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rosgraph_msgs.msg import Clock as ClockMsg
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray
 
@@ -37,11 +38,12 @@ from wm_sim.simulation import ACTIONS as DRIVEN
 from wm_sim.simulation import PATH, Simulation
 from wm_sim.tasks import Task, make_task
 from wm_sim.timeline import Event, FrameEvent, PoseEvent, Timeline
+from wm_sim_ros.pace import Pace
 from wm_sim_ros.params import WmSimParams
 from wm_sim_ros.steering import Steering
 
 CAMERA, DEPTH, POSE, ACTIONS = "camera/image_raw", "camera/depth/image_raw", "pose", "actions"
-PROPRIOCEPTION, REWARD, GOAL = "proprioception", "reward", "goal/image"
+PROPRIOCEPTION, REWARD, GOAL, CLOCK = "proprioception", "reward", "goal/image", "/clock"
 _SUPERVISE_PERIOD_S = 0.2
 _MOST_BEHIND_S = 0.5
 _SETTLE_S = 1.0
@@ -59,7 +61,8 @@ class SimulatedRobot(Node):
     that led there, and 1 where the task goes on, else 0).
 
     A thread of its own renders and publishes, so a busy executor does not disturb the rates. A machine too slow for
-    the rate loses whole frames, which are counted.
+    the rate loses whole frames, which are counted. With ``time_scale`` it publishes ``/clock`` (rosgraph_msgs/Clock)
+    for all nodes under ``use_sim_time``, and such a machine makes time slower instead.
 
     Args:
         on_sent: Called just before each message with its topic, stamp [ns] and the steady clock's time [ns], from the
@@ -89,13 +92,17 @@ class SimulatedRobot(Node):
         self._timeline = Timeline(simulation, self._params.rate_hz, self._params.pose_rate_hz)
         self._counts = dict.fromkeys(("frames_sent", "poses_sent", "actions_sent", "frames_skipped"), 0)
         self._reported = dict(self._counts)
+        self._start_ns = 0
+        if self._params.time_scale:
+            self._clock_publisher = self.create_publisher(ClockMsg, CLOCK, 10)
+        self._pace = Pace(self._params.time_scale, self._tell_time, self._stop)
         self._camera_publisher = self.create_publisher(Image, CAMERA, qos.STREAM)
         self._pose_publisher = self.create_publisher(PoseStamped, POSE, qos.STREAM)
         self._steering: Steering | None = None
         if self._params.driven_by == PATH:
             self._action_publisher = self.create_publisher(Float32MultiArray, ACTIONS, qos.STREAM)
         else:
-            self._steering = Steering(simulation)
+            self._steering = Steering(simulation, lambda: self._pace.now_s)
             take = OneStream(self, ACTIONS, self._health, hears_all=True).of(self._take_command)
             self._commands = self.create_subscription(Float32MultiArray, ACTIONS, take, qos.INPUT)
         if task:
@@ -140,24 +147,28 @@ class SimulatedRobot(Node):
         """Publish every event when it is due, until the duration is over or the node is destroyed."""
         if self._params.wait_for_camera_subscriber and not self._is_heard():
             return
-        start_ns, start_steady_ns = self.get_clock().now().nanoseconds, time.monotonic_ns()
+        # Where the time is its own, whatever this node itself may follow is not asked.
+        self._start_ns = time.time_ns() if self._params.time_scale else self.get_clock().now().nanoseconds
+        self._pace.begin()
         while not self._stop.is_set():
             if self._steering:
                 # What happens next depends on what is commanded until then.
-                if self._stop.wait(max(0.0, self._timeline.due_s - (time.monotonic_ns() - start_steady_ns) * 1e-9)):
+                if not self._pace.wait(self._timeline.due_s):
                     return
-                self._steering.steer(start_steady_ns)
+                self._steering.steer()
             event = self._timeline.next()
             if self._params.duration_s and event.stamp_s >= self._params.duration_s:
                 return
-            behind_s = (time.monotonic_ns() - start_steady_ns) * 1e-9 - event.due_s
-            if behind_s < 0 and self._stop.wait(-behind_s):
+            behind_s = self._pace.now_s - event.due_s
+            if not self._pace.wait(event.due_s) or not self.context.ok():
                 return
-            if not self.context.ok():
-                return
-            self._publish(event, start_ns + round(event.stamp_s * 1e9))
+            self._publish(event, self._start_ns + round(event.stamp_s * 1e9))
             if behind_s > _MOST_BEHIND_S:
                 self._counts["frames_skipped"] += self._timeline.skip_frames(event.due_s + behind_s)
+
+    def _tell_time(self, now_s: float) -> None:
+        if self._start_ns and self.context.ok():
+            self._clock_publisher.publish(ClockMsg(clock=stamp_msg(self._start_ns + round(now_s * 1e9))))
 
     def _publish(self, event: Event, stamp_ns: int) -> None:
         if isinstance(event, FrameEvent):

@@ -23,6 +23,12 @@ class WmSimParams:
     rate_hz: float = param(20.0, "Camera frames per second.", low=0.1, high=100.0)
     pose_rate_hz: float = param(20.0, "Poses per second.", low=0.1, high=100.0)
     duration_s: float = param(0.0, "Time after which the robot stops sending [s]; 0 goes on for ever.", low=0.0)
+    time_scale: float = param(
+        0.0,
+        "Publish /clock, at most so many simulated seconds in a second, slower where the machine is; 0: real time.",
+        low=0.0,
+        high=100.0,
+    )
     wait_for_camera_subscriber: bool = param(False, "Start driving when somebody subscribes to the camera.")
     driven_by: str = param(
         PATH,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 import numpy as np
@@ -16,25 +16,26 @@ class Steering:
 
     Args:
         simulation: Driven by actions.
+        now_s: Returns the present in the simulation's time [s].
     """
 
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self._commands: SimpleQueue[tuple[int, np.ndarray]] = SimpleQueue()
+    def __init__(self, simulation: Simulation, now_s: Callable[[], float]) -> None:
+        self._simulation, self._now_s = simulation, now_s
+        self._commands: SimpleQueue[tuple[float, np.ndarray]] = SimpleQueue()
         self._outcome: Outcome | None = None
 
     def take(self, action_A: np.ndarray) -> None:
         """Take a command that arrives now: forward speed [m/s], yaw rate [rad/s]."""
-        self._commands.put((time.monotonic_ns(), action_A))
+        self._commands.put((self._now_s(), action_A))
 
-    def steer(self, start_steady_ns: int) -> None:
+    def steer(self) -> None:
         """Carry out what was commanded up to now, each at the time when it arrived."""
         while True:
             try:
-                arrived_ns, action_A = self._commands.get_nowait()
+                arrived_s, action_A = self._commands.get_nowait()
             except Empty:
                 return
-            self._simulation.command(action_A, (arrived_ns - start_steady_ns) * 1e-9)
+            self._simulation.command(action_A, arrived_s)
 
     def judge(self, time_s: float) -> Outcome | None:
         """Return how the task went up to a frame's time [s], None without a task."""
