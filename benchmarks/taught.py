@@ -113,10 +113,14 @@ def lap_seed(seed: int, **options: Any) -> int:
     """
     for number in range(MOST_LAPS):
         run = Simulation(seed + number * ANOTHER_LAP, **_usual(seed, options) | {"image_size": SMALLEST})
-        around, lap = Surroundings(run.building, run.bodies[1], lambda run=run: run.bodies[0]), Lap(_length_m(run))
-        if all(around.clearance_m(*pose[:2]) >= 0.0 for pose in _lap(run, lap)):
+        if _touches_nothing(run):
             return seed + number * ANOTHER_LAP
     raise ValueError(f"building {seed}: each of {MOST_LAPS} laps touches something")
+
+
+def _touches_nothing(run: Simulation) -> bool:
+    around = Surroundings(run.building, run.bodies[1], lambda: run.bodies[0])
+    return all(around.clearance_m(*pose[:2]) >= 0.0 for pose in _lap(run, Lap(_length_m(run))))
 
 
 def _usual(seed: int, options: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Rounds of a taught route through the nodes themselves, in real time, with inference failing and stops injected.
+"""Rounds of a taught route through the nodes themselves, with inference failing and stops injected.
 
 The simulated robot drives a lap by itself while ``latent_publisher`` and ``spatial_memory`` listen; then it is driven
-by ``policy_runner``, by the poses that it publishes: noisy, late, at their rate. Judged by where it truly was.
+by ``policy_runner``, by the poses that it publishes: noisy, late, at their rate. Judged by where it truly was. All of
+them follow the robot's ``/clock``, or real time with ``--time-scale 0``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import argparse
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -26,7 +27,7 @@ from std_msgs.msg import Float32MultiArray
 from benchmarks.execution import AFTER_STOP_S, Rounds, broken_limits, faults
 from benchmarks.execution_runner import Fault, nearest_drive
 from benchmarks.figures import machine
-from benchmarks.taught import LONGEST_LAPS, TAUGHT, Lap, Route, ring_length_m
+from benchmarks.taught import LONGEST_LAPS, TAUGHT, Lap, Route, lap_seed, ring_length_m
 from latent_publisher.node import LatentPublisher
 from policy_runner.chunks import Chunk
 from policy_runner.drift import Known
@@ -41,7 +42,9 @@ from wm_sim import make_building
 from wm_sim_ros.node import POSE, SimulatedRobot
 from wm_testing.spinning import Spinning
 
-_DELAYED, _START_S, _ANOTHER_RUN, _LOOK_S = 3.0, 60.0, 1000, 0.02
+_DELAYED, _START_S, _ANOTHER_RUN, _LOOK_S, _GLANCE_S = 3.0, 60.0, 1000, 0.02, 0.002
+# A machine that is so much too slow makes the time so much slower.
+_SLOWEST = 0.1
 _STILL = dict.fromkeys(
     ("daylight_swing", "lamp_std", "lamp_switch_interval_s", "move_interval_s", "image_noise_std"), 0.0
 ) | {"walker_count": 0}
@@ -60,10 +63,11 @@ class Inference:
         latency_s: Of inference [s].
         jitter: Share by which that differs.
         seed: Of the jitter.
+        now_s: Returns the present that its latency counts in [s].
     """
 
-    def __init__(self, latency_s: float, jitter: float, seed: int) -> None:
-        self._latency, self._rng = (latency_s, jitter), np.random.default_rng(seed)
+    def __init__(self, latency_s: float, jitter: float, seed: int, now_s: Callable[[], float]) -> None:
+        self._latency, self._rng, self._now_s = (latency_s, jitter), np.random.default_rng(seed), now_s
         self._fault, self._dead = "", threading.Event()
 
     def suffer(self, fault: Fault | None) -> None:
@@ -79,8 +83,10 @@ class Inference:
         """
         latency_s, jitter = self._latency
         slower = _DELAYED if self._fault == "delayed" else 1.0
-        if self._dead.wait(slower * latency_s * self._rng.uniform(1.0 - jitter, 1.0 + jitter)):
-            raise KilledError("killed")
+        due_s = self._now_s() + slower * latency_s * self._rng.uniform(1.0 - jitter, 1.0 + jitter)
+        while (left_s := due_s - self._now_s()) > 0.0:
+            if self._dead.wait(min(left_s, _GLANCE_S)):
+                raise KilledError("killed")
 
 
 class _Late:
@@ -128,15 +134,16 @@ class Bench:
 
     Args:
         artifact: Of the encoder.
-        pose: Parameters of the robot's poses that differ from the usual.
+        robot: Parameters of the robot that differ from the usual.
     """
 
-    def __init__(self, artifact: str, pose: dict[str, Any]) -> None:
+    def __init__(self, artifact: str, robot: dict[str, Any]) -> None:
         rclpy.init(args=[], domain_id=own_domain_id())
-        self._pose = pose
-        self._memory = SpatialMemory(parameter_overrides=[Parameter("db_path", value=":memory:")])
-        self._publisher = LatentPublisher(parameter_overrides=[Parameter("model_path", value=artifact)])
-        self._peer, self._is_stopped = Node("bench_taught"), False
+        self._robot_given = robot
+        self._follows = [Parameter("use_sim_time", value=robot["time_scale"] > 0.0)]
+        self._memory = SpatialMemory(parameter_overrides=[Parameter("db_path", value=":memory:"), *self._follows])
+        self._publisher = LatentPublisher(parameter_overrides=[Parameter("model_path", value=artifact), *self._follows])
+        self._peer, self._is_stopped = Node("bench_taught", parameter_overrides=self._follows), False
         states = self._peer.create_publisher(LatentState, "bench/state", qos.STREAM)
         hand_on = lambda msg: None if self._is_stopped else states.publish(msg)  # noqa: E731
         self._peer.create_subscription(LatentState, "latent/state", hand_on, qos.STREAM)
@@ -146,15 +153,20 @@ class Bench:
         self._nodes: list[Node] = [self._memory, self._publisher, self._peer]
         self._spinning.start(self._nodes)
 
+    def now_s(self) -> float:
+        """Return the present, of the clock that all follow [s]."""
+        return float(self._peer.get_clock().now().nanoseconds) * 1e-9
+
     def _hear(self, msg: Float32MultiArray) -> None:
         self._commands.append(np.array(msg.data, float))
 
     def teach(self, building: int) -> Route:
         """Return the way of a lap that the robot drove by itself."""
         length_m = ring_length_m(make_building(building))
-        robot, truth = _robot(building, building, "path", self._pose)
+        robot, truth = _robot(lap_seed(building), building, "path", self._robot_given)
         self._spinning.executor.add_node(robot)
-        self._spinning._longest_s = _START_S + LONGEST_LAPS * length_m / TAUGHT.speed_m_s
+        slowest = min(self._robot_given["time_scale"], _SLOWEST) or 1.0
+        self._spinning._longest_s = _START_S + LONGEST_LAPS * length_m / TAUGHT.speed_m_s / slowest
         lap, seen = Lap(length_m), 0
 
         def is_closed() -> bool:
@@ -175,12 +187,12 @@ class Bench:
         known = Known()
         runner = PolicyRunner(
             lambda: _Late(inference, known), self._memory.window_source,
-            parameter_overrides=[Parameter("shadow", value=False)],
+            parameter_overrides=[Parameter("shadow", value=False), *self._follows],
             cli_args=["--ros-args", "-r", "latent/state:=bench/state"],
         )  # fmt: skip
         self._commands.clear()
         self._spinning.executor.add_node(runner)
-        robot, truth = _robot(_ANOTHER_RUN + seed, route.seed, "actions", self._pose)
+        robot, truth = _robot(_ANOTHER_RUN + seed, route.seed, "actions", self._robot_given)
         self._spinning.executor.add_node(robot)
         client: Any = ActionClient(self._peer, ExecutePolicy, "policy_runner/execute")
         self._spinning.until(lambda: client.server_is_ready() and len(truth.pose) > 10)
@@ -198,12 +210,11 @@ class Bench:
         self, route: Route, truth: Truth, inference: Inference, rounds: float, every_s: float, seed: int
     ) -> Rounds:
         made, ahead = Rounds(), faults(np.random.default_rng(seed), every_s)
-        fault, began_s, judged, calm_from_s = next(ahead), monotonic(), 0, 0.0
+        fault, began_s, judged, calm_from_s = next(ahead), self.now_s(), 0, 0.0
         longest_s = 3.0 * rounds * route.length_m
         pause = threading.Event()
-        while made.way_m < rounds * route.length_m and monotonic() - began_s < longest_s:
+        while made.way_m < rounds * route.length_m and (now_s := self.now_s() - began_s) < longest_s:
             pause.wait(_LOOK_S)
-            now_s = monotonic() - began_s
             if now_s >= fault.end_s:
                 made.faults[fault.kind] = made.faults.get(fault.kind, 0) + 1
                 fault = next(ahead)
@@ -233,15 +244,15 @@ class Bench:
         rclpy.try_shutdown()
 
 
-def measure(building: int, options: argparse.Namespace, pose: dict[str, Any]) -> dict[str, Any]:
+def measure(building: int, options: argparse.Namespace, robot: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of one building."""
-    bench = Bench(options.artifact, pose)
+    bench = Bench(options.artifact, robot)
     try:
         began_s = monotonic()
         route = bench.teach(building)
         made, runner = bench.drive(
-            route, Inference(options.latency, options.jitter, options.seed), options.rounds, options.every,
-            options.seed + building,
+            route, Inference(options.latency, options.jitter, options.seed, bench.now_s), options.rounds,
+            options.every, options.seed + building,
         )  # fmt: skip
         health = runner._health
         return {
@@ -273,16 +284,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jitter", type=float, default=0.2, help="share by which that differs")
     parser.add_argument("--pose-rate", type=float, default=20.0, help="[Hz]")
     parser.add_argument("--pose-latency", type=float, default=0.03, help="[s]")
+    parser.add_argument(
+        "--time-scale", type=float, default=1.0, help="times as fast as real time, at most; 0: real time, no /clock"
+    )
     parser.add_argument("--exact", action="store_true", help="poses err by their latency alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
-    pose = {"pose_rate_hz": options.pose_rate, "pose_latency_s": options.pose_latency}
+    robot = {
+        "pose_rate_hz": options.pose_rate, "pose_latency_s": options.pose_latency, "time_scale": options.time_scale,
+    }  # fmt: skip
     if options.exact:
-        pose |= dict.fromkeys(_ERRORS, 0.0)
+        robot |= dict.fromkeys(_ERRORS, 0.0)
     found: dict[str, Any] = {"buildings": []}
     for building in options.buildings:
-        found["buildings"].append(measure(building, options, pose))
+        found["buildings"].append(measure(building, options, robot))
         print(json.dumps(found["buildings"][-1]), flush=True)
         given = {name: value for name, value in vars(options).items() if name != "json"}
         if options.json:
