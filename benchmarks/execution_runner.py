@@ -9,10 +9,11 @@ import numpy as np
 
 from benchmarks.taught import Route, around
 from policy_runner.chunks import PREFIX, Chunk, ChunkBuffer, Combining
-from policy_runner.drift import DriftSettings, Known, Localised
+from policy_runner.drift import DriftSettings, Known
 from policy_runner.estimate import Estimate, EstimateSettings
 from policy_runner.execution import Execution, ExecutionSettings
 from policy_runner.goals import Track
+from policy_runner.localised import Localised
 from policy_runner.nearest_drive import NearestDrive, NearestDriveSettings
 from policy_runner.params import PolicyRunnerParams
 from policy_runner.policies import Frame, Observation, Policy, PolicyError

@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from policy_runner.chunks import Chunk
 from policy_runner.drives import Drives, Place
-from policy_runner.policies import Frame, Memories, Observation, Policy
+from policy_runner.policies import Frame
 
 _NS = 1_000_000_000
 _GATE = 9.0
@@ -152,16 +151,29 @@ class Drift:
         return replace(offset, off_2=off_2, spread_22=0.5 * (spread_22 + spread_22.T))
 
 
+@dataclass(frozen=True)
+class Before:
+    """A place on a remembered way that a robot was at.
+
+    Attributes:
+        begun_ns: When what it was asked for then began [ns].
+        name: Session and stamp [ns] of the place.
+    """
+
+    begun_ns: int
+    name: tuple[int, int]
+
+
 class Known:
     """What outlives a policy that is made anew, written by its thread and read by others.
 
     Attributes:
         offset: By how much poses are off.
-        before: Session and stamp [ns] of the place on a remembered way that it was at.
+        before: Where on a remembered way it was; None: nowhere yet.
     """
 
     offset: Offset | None = None
-    before: tuple[int, int] | None = None
+    before: Before | None = None
 
     @property
     def text(self) -> str:
@@ -171,43 +183,3 @@ class Known:
             return "not known"
         x, y = offset.off_2
         return f"{x:.3f}, {y:.3f} m (+- {math.sqrt(float(np.trace(offset.spread_22)) / 2.0):.3f})"
-
-
-class Localised:
-    """A policy that is asked with poses put right by what the robot sees against what it remembers.
-
-    The path of its chunk is given in measured poses again, as everything else is.
-
-    Args:
-        policy: Is asked.
-        settings: How far what is seen is believed.
-        known: Where the offset is kept.
-    """
-
-    def __init__(self, policy: Policy, settings: DriftSettings, known: Known) -> None:
-        self._policy, self._known = policy, known
-        self.action_dim, self.step_s, self.takes = policy.action_dim, policy.step_s, policy.takes
-        self._drift = Drift(settings, known.offset)
-        self._made_of: Memories | None = None
-        self._drives: Drives | None = None
-
-    def act(self, observation: Observation) -> Chunk:
-        """Return the actions from an observation on; see ``Policy``."""
-        if observation.memories is not None and observation.memories.latent_ND is not None:
-            self._look(observation.frames, observation.memories)
-        off_3 = np.array([*self._drift.off_2, 0.0])
-        frames = tuple(
-            each if each.pose_3 is None else replace(each, pose_3=each.pose_3 - off_3) for each in observation.frames
-        )
-        pose_3 = None if observation.pose_3 is None else observation.pose_3 - off_3
-        chunk = self._policy.act(replace(observation, pose_3=pose_3, frames=frames))
-        return chunk if chunk.path_H3 is None else replace(chunk, path_H3=chunk.path_H3 + off_3)
-
-    def _look(self, frames: tuple[Frame, ...], memories: Memories) -> None:
-        if self._drives is None or self._made_of is not memories:
-            self._made_of, self._drives = memories, Drives(memories)
-        if not len(self._drives):
-            return
-        for frame in frames:
-            self._drift.see(frame, self._drives)
-        self._known.offset = self._drift.offset

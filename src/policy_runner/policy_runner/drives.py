@@ -248,6 +248,26 @@ class Drives:
         return Place(leg, left_s / self.time_L[leg])
 
 
+class Ways:
+    """The drives of the memories asked with last, made once for all who go by them.
+
+    Args:
+        bend: As for ``Drives``.
+        response_s: As for ``Drives`` [s].
+    """
+
+    def __init__(self, bend: Bend | None = None, response_s: float = 0.0) -> None:
+        self._bend, self._response_s = bend, response_s
+        self._made_of: Memories | None = None
+        self._drives: Drives | None = None
+
+    def of(self, memories: Memories) -> Drives:
+        """Return the drives of some memories."""
+        if self._drives is None or self._made_of is not memories:
+            self._made_of, self._drives = memories, Drives(memories, self._bend, self._response_s)
+        return self._drives
+
+
 def _smooth(stamp_N: np.ndarray, session_N: np.ndarray, pose_N3: np.ndarray) -> np.ndarray:
     """Return poses as the mean of the few around each in its drive: how far neighbours lie apart is mostly noise."""
     smooth_N3 = pose_N3.copy()

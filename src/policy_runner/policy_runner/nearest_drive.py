@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from policy_runner.chunks import Chunk
-from policy_runner.drift import Known
-from policy_runner.drives import Drives, Place
-from policy_runner.policies import MEMORIES, Memories, Observation, PolicyError
+from policy_runner.drift import Before, Known
+from policy_runner.drives import Drives, Place, Ways
+from policy_runner.policies import MEMORIES, Observation, PolicyError
 from policy_runner.stalled import Stalled
 from wm_core.se2 import wrap_angle
 
@@ -113,9 +113,10 @@ class NearestDrive:
         self._settings = settings or NearestDriveSettings()
         self.action_dim, self.step_s = action_dim, self._settings.step_s
         self._steers = action_dim >= 2 and self._settings.steering != NOTHING
-        self._made_of: Memories | None = None
-        self._drives: Drives | None = None
+        # Told to who puts poses right by the same drives.
+        self.ways = Ways(self._bend if self._steers else None, self._settings.response_s)
         self._known = known or Known()
+        self._begun_ns: int | None = None
         self._stalled = Stalled()
         # What it has put right lately: time [ns], yaw rate [rad/s].
         self._against: list[tuple[int, float]] = []
@@ -157,16 +158,16 @@ class NearestDrive:
         if observation.memories.action_NA.shape[1] != self.action_dim:
             found = observation.memories.action_NA.shape[1]
             raise PolicyError(f"the memory holds actions of {found} values, expected {self.action_dim}")
-        if self._drives is None or self._made_of is not observation.memories:
-            bend = self._bend if self._steers else None
-            self._made_of = observation.memories
-            self._drives = Drives(observation.memories, bend, self._settings.response_s)
-        drives, pose_3 = self._drives, observation.pose_3
+        drives, pose_3 = self.ways.of(observation.memories), observation.pose_3
+        if observation.begun_ns != self._begun_ns:
+            self._begun_ns, self._stalled, self._against = observation.begun_ns, Stalled(), []
+        before = self._known.before
+        name = before.name if before is not None and before.begun_ns == observation.begun_ns else None
         turned_rad = _TURNED_RAD if self._steers else 0.0
-        place = drives.nearest(pose_3, self._settings.most_m, self._known.before, turned_rad=turned_rad)
+        place = drives.nearest(pose_3, self._settings.most_m, name, turned_rad=turned_rad)
         if place is None:
             raise PolicyError(f"no remembered drive within {self._settings.most_m:g} m that faces the same way")
-        self._known.before = drives.name(place)
+        self._known.before = Before(observation.begun_ns, drives.name(place))
         way_3, speed = drives.pose(place), observation.speed_m_s
         dx, dy = pose_3[:2] - way_3[:2]
         left_m = math.cos(way_3[2]) * dy - math.sin(way_3[2]) * dx

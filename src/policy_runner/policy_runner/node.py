@@ -14,12 +14,13 @@ from rclpy.task import Future
 from policy_runner.accepting.node import Reception, RefusedError
 from policy_runner.choice import UnknownPolicyError, Wanted, policy_maker
 from policy_runner.chunks import ChunkBuffer, Combining
-from policy_runner.drift import DriftSettings, Known, Localised
+from policy_runner.drift import DriftSettings, Known
 from policy_runner.estimate import Estimate, EstimateSettings, twist_of
 from policy_runner.execution import Execution, ExecutionSettings, Mode, Outcome, Step
 from policy_runner.goals import Fence, Goal
 from policy_runner.inference.node import Inference
 from policy_runner.job import Job, Wish
+from policy_runner.localised import Localised
 from policy_runner.messages import Output, feedback_msg, result_msg, seen_from_msg
 from policy_runner.nearest_drive import NearestDriveSettings
 from policy_runner.params import PolicyRunnerParams

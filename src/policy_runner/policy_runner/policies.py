@@ -75,6 +75,7 @@ class Observation:
         instruction: In words; empty: none.
         goal_latent_D: What it is to see at the goal; None: anything.
         frames: All frames since the last observation that the policy was asked with, this one last.
+        begun_ns: When what it is asked for began [ns]: with another one it begins anew wherever the robot is.
     """
 
     stamp_ns: int
@@ -87,6 +88,7 @@ class Observation:
     instruction: str = ""
     goal_latent_D: np.ndarray | None = None
     frames: tuple[Frame, ...] = ()
+    begun_ns: int = 0
 
 
 class Policy(Protocol):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from policy_runner.chunks import Chunk
-from policy_runner.drift import Drift, DriftSettings, Known, Localised
+from policy_runner.drift import Drift, DriftSettings, Known
 from policy_runner.drives import Drives
+from policy_runner.localised import Localised
 from policy_runner.policies import MEMORIES, Frame, Memories, Observation
 
 S = 1_000_000_000

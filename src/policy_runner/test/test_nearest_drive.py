@@ -1,12 +1,15 @@
 """The nearest remembered drive, on ways whose right answer is known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from policy_runner.drift import Known
+from policy_runner import drives as drives_module
+from policy_runner.drift import Before, DriftSettings, Known
 from policy_runner.drives import Drives
+from policy_runner.localised import Localised
 from policy_runner.nearest_drive import NOTHING, STEERING_ANGLE, NearestDrive, NearestDriveSettings
 from policy_runner.policies import Memories, Observation, PolicyError
 
@@ -258,14 +261,38 @@ def test_who_is_turned_off_its_way_beside_another_part_of_it_stays_where_it_is_o
     """0.6 m past the corner and 0.7 m beside the way it faces as the way did before the corner, 0.6 m from there."""
     memories = round_a_corner()
     corner_2, known = memories.pose_N3[42, :2], Known()
-    known.before = 0, int(memories.stamp_N[46])
+    known.before = Before(0, (0, int(memories.stamp_N[46])))
     begin = (corner_2[0] + 0.6, corner_2[1] + 0.7, -0.5 * math.pi)
     policy = NearestDrive(2, NearestDriveSettings(response_s=0.0), known)
     track = driven(policy, memories, begin, 3.0)
-    assert known.before[1] > memories.stamp_N[46]
+    assert known.before.name[1] > memories.stamp_N[46]
     # South of the way it would come out if it drove on beside the part before the corner.
     assert track[:, 1].min() > memories.pose_N3[-1, 1] - 0.2
     assert abs(track[-1, 1] - memories.pose_N3[-1, 1]) < 0.1
+
+
+@pytest.mark.parametrize(("begun_ns", "is_past_the_corner"), [(0, True), (7, False)])
+def test_with_a_new_goal_it_begins_where_it_is_and_not_where_it_was(begun_ns, is_past_the_corner):
+    """Beside the part after the corner, yet facing as the way did before it."""
+    memories = round_a_corner()
+    corner_2, known = memories.pose_N3[42, :2], Known()
+    known.before = Before(0, (0, int(memories.stamp_N[52])))
+    begin = (corner_2[0] + 0.8, corner_2[1] + 0.4, -0.5 * math.pi)
+    policy = NearestDrive(2, NearestDriveSettings(response_s=0.0), known)
+    policy.act(replace(asked(memories, begin), begun_ns=begun_ns))
+    assert known.before.begun_ns == begun_ns
+    assert (known.before.name[1] > memories.stamp_N[42]) == is_past_the_corner
+
+
+def test_the_drives_of_memories_are_made_once_for_all_who_go_by_them(monkeypatch):
+    made = []
+    monkeypatch.setattr(drives_module, "Drives", lambda *given: made.append(given) or Drives(*given))
+    one, other = (replace(circle(), latent_ND=np.zeros((120, 2))) for _ in range(2))
+    known = Known()
+    policy = Localised(NearestDrive(2, known=known), DriftSettings(), known)
+    for memories in (one, one, other):
+        policy.act(asked(memories, (0.0, 0.0, 0.0)))
+    assert [given[0] for given in made] == [one, other]
 
 
 def test_who_is_held_is_told_to_go_slowly_and_by_time():

@@ -83,6 +83,7 @@ class Inference:
             instruction=job.wish.instruction,
             goal_latent_D=job.wish.goal_latent_D,
             frames=situation.taken_frames(),
+            begun_ns=job.begin_ns,
         )
         self._asked_for, self._asked_ns = job, now_ns
         self._worker.ask(observation)
