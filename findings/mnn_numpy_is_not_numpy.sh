@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What comes before and after a model on a small robot, written with MNN.numpy, which MNN gives "the same as NumPy" for its runtime.
+# What comes before and after a model on a small robot, written with MNN.numpy, which has NumPy's names.
 #
 # Guess: a function of NumPy's name gives NumPy's numbers, or an error (as it raises NotImplementedError for what it lacks).
 # Seen with mnn 3.6.1 and numpy 2.4.6 (PyPI; Python 3.11, x86-64):
