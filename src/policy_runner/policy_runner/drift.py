@@ -16,6 +16,8 @@ import numpy as np
 
 from policy_runner.drives import Drives, Place
 from policy_runner.policies import Frame
+from policy_runner.stalled import Stalled
+from policy_runner.touched import Touched
 
 _NS = 1_000_000_000
 _GATE = 9.0
@@ -170,9 +172,15 @@ class Known:
     Attributes:
         offset: By how much poses are off.
         before: Where on a remembered way it was; None: nowhere yet.
+        touched: Where on its way it was held.
+        stalled: Whether it is held, for what it was asked for last: which way it tries.
     """
 
+    def __init__(self) -> None:
+        self.stalled = Stalled()
+
     offset: Offset | None = None
+    touched = Touched()
     before: Before | None = None
 
     @property

@@ -29,6 +29,8 @@ _TURNED_RAD, _TURNS_ONLY_RAD = 2.6, 1.2
 _FREE_S = 0.4
 # And is so slow meanwhile: it goes on for the latency of the next one before that can bring it back.
 _HELD_SHARE = 0.4
+# Who came free a moment ago stays as slow until it faces its way again, but for this.
+_BACK_RAD = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ class _Off:
     """Place on the way, pace 0..1 and pace told at a command; distance to its left [m] and yaw [rad] at its effect.
 
     ``free_rad``: how far off the way it is to face, to get free of what holds it [rad], and ``free_s`` for how long.
-    ``is_held``: whether it is held when the chunk is made.
+    ``is_held``: whether it is held when the chunk is made, ``was_held``: or was a moment ago.
     """
 
     place: Place
@@ -90,6 +92,7 @@ class _Off:
     free_rad: float = 0.0
     free_s: float = 0.0
     is_held: bool = False
+    was_held: bool = False
 
     def pace_after(self, share: float) -> float:
         """Return the pace once this share of what it lacks is made up for."""
@@ -116,8 +119,6 @@ class NearestDrive:
         # Told to who puts poses right by the same drives.
         self.ways = Ways(self._bend if self._steers else None, self._settings.response_s)
         self._known = known or Known()
-        self._begun_ns: int | None = None
-        self._stalled = Stalled()
         # What it has put right lately: time [ns], yaw rate [rad/s].
         self._against: list[tuple[int, float]] = []
 
@@ -159,12 +160,16 @@ class NearestDrive:
             found = observation.memories.action_NA.shape[1]
             raise PolicyError(f"the memory holds actions of {found} values, expected {self.action_dim}")
         drives, pose_3 = self.ways.of(observation.memories), observation.pose_3
-        if observation.begun_ns != self._begun_ns:
-            self._begun_ns, self._stalled, self._against = observation.begun_ns, Stalled(), []
-        before = self._known.before
-        name = before.name if before is not None and before.begun_ns == observation.begun_ns else None
+        before, name = self._known.before, None
+        if before is not None and before.begun_ns == observation.begun_ns:
+            name = before.name
+        else:
+            self._known.stalled, self._against = Stalled(), []
+        stalled = self._known.stalled
         turned_rad = _TURNED_RAD if self._steers else 0.0
-        place = drives.nearest(pose_3, self._settings.most_m, name, turned_rad=turned_rad)
+        # However it turns where it is held, it comes no farther along its way by that.
+        facing_3 = pose_3 if stalled.stood_rad is None else np.array([*pose_3[:2], stalled.stood_rad])
+        place = drives.nearest(facing_3, self._settings.most_m, name, turned_rad=turned_rad)
         if place is None:
             raise PolicyError(f"no remembered drive within {self._settings.most_m:g} m that faces the same way")
         self._known.before = Before(observation.begun_ns, drives.name(place))
@@ -180,9 +185,15 @@ class NearestDrive:
         off = _Off(place, float(left_m), float(wrap_angle(pose_3[2] - way_3[2])), pace, told)
         if len(observation.decided_PA) and self._settings.gets_free:
             told_m_s = float(observation.decided_PA[0][0])
-            off.free_rad = self._stalled.see(observation.stamp_ns, pose_3, told_m_s, off.left_m, off.yaw_rad)
+            off.free_rad = stalled.see(observation.stamp_ns, pose_3, told_m_s, off.left_m, off.yaw_rad)
             off.is_held = off.free_rad != 0.0
-            off.free_s = len(observation.decided_PA) * self._settings.step_s + _FREE_S
+            off.was_held = stalled.was_held(observation.stamp_ns)
+            # Who moves by now is free before anything else can be commanded.
+            more_s = 0.0 if stalled.is_moving else _FREE_S
+            off.free_s = len(observation.decided_PA) * self._settings.step_s + more_s
+            side = stalled.taken_side()
+            if side is not None:
+                self._known.touched = self._known.touched.noted(way_3, side)
         self._respond(drives, off, observation.stamp_ns)
         return drives, off
 
@@ -253,7 +264,9 @@ class NearestDrive:
             return action_A, remembered_rad_s
         settings, soon = self._settings, self._soon(off)
         speed = max(soon * drives.speed(off.place), _LEAST_SPEED_M_S)
-        left_m = min(max(off.left_m, -_MOST_OFF_M), _MOST_OFF_M)
+        touched = self._known.touched
+        aside_m = touched.left_m(drives.pose(off.place)) if touched.touches else 0.0
+        left_m = min(max(off.left_m - aside_m, -_MOST_OFF_M), _MOST_OFF_M)
         against = -settings.gain_off * speed * left_m - settings.gain_yaw_hz * off.yaw_rad
         if off.free_rad:
             against = -settings.gain_yaw_hz * (off.yaw_rad - off.free_rad)
@@ -261,7 +274,8 @@ class NearestDrive:
         action_A = action_A.copy()
         # Facing off the way it is slow, so that it turns before it is farther off.
         least = _LEAST_SHARE if off.free_rad or abs(off.yaw_rad) < _TURNS_ONLY_RAD else 0.0
-        most = _HELD_SHARE if off.is_held else 1.0
+        is_careful = off.is_held or (off.was_held and abs(off.yaw_rad) > _BACK_RAD)
+        most = _HELD_SHARE if is_careful else 1.0
         action_A[0] *= min(most, max(least, 1.25 - abs(off.yaw_rad) / _SLOW_FROM_RAD))
         if settings.steering == YAW_RATE:
             # Slower than the drive was, the same bend takes a smaller yaw rate.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_NS, _SIDES = 1_000_000_000, 2
+_NS, _SIDES, _NEVER_NS = 1_000_000_000, 2, 2**62
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,8 @@ class StalledSettings:
     """When a robot counts as held, and how it gets free.
 
     Attributes:
-        after_s: So long it is told to go on and stands [s].
+        after_m: So far it is told to go while it stands [m].
+        response_s: Time from a command to when a robot does it [s].
         told_m_s: Speed from which on it is told to go on [m/s].
         within_m: Who moves less than this stands [m].
         moving_m: Who is held and has come this far turns no farther [m].
@@ -30,9 +31,11 @@ class StalledSettings:
         most_rad: Farthest [rad].
         side_s: After so long it tries the other side [s].
         back_rad: Farthest once both sides were of no use: out of a corner only the way back leads [rad].
+        recently_s: So long after it came free it goes on with care [s].
     """
 
-    after_s: float = 0.8
+    after_m: float = 0.25
+    response_s: float = 0.2
     told_m_s: float = 0.2
     within_m: float = 0.06
     moving_m: float = 0.05
@@ -43,13 +46,14 @@ class StalledSettings:
     most_rad: float = 1.3
     side_s: float = 5.0
     back_rad: float = 2.5
+    recently_s: float = 2.0
 
 
 @dataclass
 class _Held:
     """Since when and where it is held, the side tried first (1: left), how far off the way it is to face, when told.
 
-    ``sides``: how often it has changed sides.
+    ``stood_rad``: how it faced when it came to stand; ``sides``: how often it has changed sides.
     """
 
     since_ns: int
@@ -57,6 +61,7 @@ class _Held:
     place_2: np.ndarray
     side: float
     off_rad: float
+    stood_rad: float
     sides: int = 0
 
 
@@ -69,8 +74,31 @@ class Stalled:
 
     def __init__(self, settings: StalledSettings | None = None) -> None:
         self._settings = settings or StalledSettings()
-        self._poses: deque[tuple[int, np.ndarray]] = deque()
+        # When it was where, and how far it had been told to go by then since it stood last [m].
+        self._poses: deque[tuple[int, np.ndarray, float]] = deque()
         self._held: _Held | None = None
+        self._came_free: float | None = None
+        self._free_ns = -_NEVER_NS
+        self._is_moving = False
+
+    @property
+    def stood_rad(self) -> float | None:
+        """How it faced when it came to stand where it is held [rad]; None: it is not held."""
+        return None if self._held is None else self._held.stood_rad
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether who is held moves by now, and will soon be free."""
+        return self._is_moving
+
+    def was_held(self, stamp_ns: int) -> bool:
+        """Return whether it came free a moment ago."""
+        return 0 <= stamp_ns - self._free_ns < round(self._settings.recently_s * _NS)
+
+    def taken_side(self) -> float | None:
+        """Return the side to which it came free since the last call, 1: left, -1: right; None: it did not."""
+        side, self._came_free = self._came_free, None
+        return side
 
     def see(self, stamp_ns: int, pose_3: np.ndarray, told_m_s: float, left_m: float, yaw_rad: float) -> float:
         """Return how far to the left of its way the robot is to face [rad]; 0: as it would without.
@@ -89,12 +117,17 @@ class Stalled:
         if self._held is None:
             if told_m_s < settings.told_m_s:
                 self._poses.clear()
-            self._poses.append((stamp_ns, pose_3[:2].copy()))
-            if not self._stands(stamp_ns):
+            last = self._poses[-1] if self._poses else (stamp_ns, None, 0.0)
+            told_m = last[2] + told_m_s * (stamp_ns - last[0]) / _NS
+            self._poses.append((stamp_ns, pose_3.copy(), told_m))
+            if not self._stands(told_m - told_m_s * settings.response_s):
                 return 0.0
-            side = -math.copysign(1.0, left_m)
-            self._held = _Held(stamp_ns, stamp_ns, pose_3[:2].copy(), side, settings.first_rad)
-        if math.dist(self._held.place_2, pose_3[:2]) >= settings.free_m:
+            side, stood_rad = -math.copysign(1.0, left_m), float(self._poses[0][1][2])
+            self._held = _Held(stamp_ns, stamp_ns, pose_3[:2].copy(), side, settings.first_rad, stood_rad)
+        moved_m = math.dist(self._held.place_2, pose_3[:2])
+        self._is_moving = settings.moving_m <= moved_m < settings.free_m
+        if moved_m >= settings.free_m:
+            self._came_free, self._free_ns = self._side(self._held, stamp_ns), stamp_ns
             self._held = None
             self._poses.clear()
             return 0.0
@@ -103,8 +136,7 @@ class Stalled:
     def _off(self, held: _Held, stamp_ns: int, pose_3: np.ndarray, yaw_rad: float) -> float:
         """Return how far to the left of its way who is held is to face now [rad]."""
         settings = self._settings
-        sides = int((stamp_ns - held.since_ns) / _NS / settings.side_s)
-        side = -held.side if sides % 2 else held.side
+        sides, side = self._sides(held, stamp_ns), self._side(held, stamp_ns)
         is_tried = sides >= _SIDES
         if sides != held.sides:
             held.sides, held.off_rad = sides, settings.first_rad
@@ -116,13 +148,18 @@ class Stalled:
         held.seen_ns = stamp_ns
         return side * held.off_rad
 
-    def _stands(self, stamp_ns: int) -> bool:
-        """Return whether it was told to go on all the time, and has not moved."""
+    def _sides(self, held: _Held, stamp_ns: int) -> int:
+        return int((stamp_ns - held.since_ns) / _NS / self._settings.side_s)
+
+    def _side(self, held: _Held, stamp_ns: int) -> float:
+        return -held.side if self._sides(held, stamp_ns) % 2 else held.side
+
+    def _stands(self, told_m: float) -> bool:
+        """Return whether it was told to go so far, with what it is told by now, and has not moved since."""
         settings = self._settings
-        from_ns = stamp_ns - round(settings.after_s * _NS)
-        while len(self._poses) > 1 and self._poses[1][0] <= from_ns:
+        while len(self._poses) > 1 and told_m - self._poses[1][2] >= settings.after_m:
             self._poses.popleft()
-        first_ns, first_2 = self._poses[0]
-        if first_ns > from_ns:
+        _, first_3, first_m = self._poses[0]
+        if told_m - first_m < settings.after_m:
             return False
-        return all(math.dist(first_2, each_2) < settings.within_m for _, each_2 in self._poses)
+        return all(math.dist(first_3[:2], each_3[:2]) < settings.within_m for _, each_3, _ in self._poses)

@@ -78,6 +78,22 @@ def test_poses_are_not_put_right_where_that_is_not_wanted(make_world):
     assert world.status()["drift"] == "not known"
 
 
+def test_a_policy_is_told_which_goal_it_is_asked_for(make_world):
+    """Where it was at the end of one is nothing to begin the next with."""
+    asked = []
+
+    class Notes(Straight):
+        def act(self, observation):
+            asked.append(observation.begun_ns)
+            return super().act(observation)
+
+    world = make_world(lambda: Notes([]))
+    for _ in range(2):
+        world.run(time_limit_s=0.5)
+    assert asked == sorted(asked)
+    assert len(set(asked)) == 2
+
+
 def test_in_shadow_it_only_proposes_with_and_without_a_goal(make_world):
     world = make_world(shadow=True)
     world.until(lambda: any(command[0] > 0.5 for command in world.proposed))

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from policy_runner.drift import Known
 from policy_runner.nearest_drive import NearestDrive, NearestDriveSettings
 from policy_runner.policies import Memories, Observation
 from policy_runner.stalled import Stalled, StalledSettings
@@ -33,9 +34,29 @@ def seen(stalled, seconds, place=lambda time_s: at(0.0), told=1.0, left_m=0.1, b
 def test_who_stands_though_told_to_go_turns_towards_its_way_and_then_farther(left_m, sign):
     stalled = Stalled()
     angles = seen(stalled, 2.8, left_m=left_m)
-    assert angles[:8] == [0.0] * 8
-    assert angles[8] == pytest.approx(sign * 0.4)
-    assert angles[28] == pytest.approx(sign * (0.4 + 0.3 * 2.0))
+    assert angles[:4] == [0.0] * 4
+    assert angles[5] == pytest.approx(sign * 0.4)
+    assert angles[25] == pytest.approx(sign * (0.4 + 0.3 * 2.0))
+
+
+def test_who_is_told_to_go_slowly_is_waited_for():
+    """At a fifth of the speed a robot that moves takes five times as long for what counts as moving."""
+    assert not any(seen(Stalled(), 1.0, told=0.25))
+    assert any(seen(Stalled(), 1.6, told=0.25))
+
+
+def test_it_is_known_for_a_while_to_which_side_it_came_free():
+    stalled = Stalled()
+    last = seen(stalled, 1.0)[-1]
+    assert not stalled.is_moving
+    stalled.see(round(1.1 * S), at(0.06), 1.0, 0.1, last)
+    assert stalled.is_moving
+    assert stalled.taken_side() is None
+    stalled.see(round(1.2 * S), at(0.2), 1.0, 0.1, last)
+    assert not stalled.is_moving
+    assert stalled.was_held(round(1.3 * S))
+    assert not stalled.was_held(round(4.0 * S))
+    assert (stalled.taken_side(), stalled.taken_side()) == (-1.0, None)
 
 
 def test_who_has_not_turned_so_far_yet_is_not_told_to_turn_farther():
@@ -53,8 +74,8 @@ def test_who_begins_to_move_turns_no_farther():
 def test_after_some_time_it_tries_the_other_side():
     settings = StalledSettings(side_s=2.0)
     angles = seen(Stalled(settings), 6.0)
-    assert {np.sign(angle) for angle in angles[9:27]} == {-1.0}
-    assert {np.sign(angle) for angle in angles[29:47]} == {1.0}
+    assert {np.sign(angle) for angle in angles[6:24]} == {-1.0}
+    assert {np.sign(angle) for angle in angles[26:44]} == {1.0}
 
 
 def test_once_both_sides_were_of_no_use_it_turns_back():
@@ -113,3 +134,34 @@ def test_what_stands_beside_the_way_is_passed(beside_m):
 
 def test_who_is_not_to_get_free_stands_before_it_for_good():
     assert driven_past_a_post(0.2, gets_free=False).pose_after(0.0)[0] < 3.0
+
+
+def held_in_a_bend(policy, turns_rad, seconds=3.0):
+    """Asks for a robot that stands where a drive of 1 m/s begins to bend by 3 rad/s, and turns to the left there."""
+    times_s = 0.1 * np.arange(40)
+    yaw = np.clip(3.0 * (times_s - 1.5), 0.0, 0.5 * math.pi)
+    place_N2 = np.cumsum(0.1 * np.column_stack([np.cos(yaw), np.sin(yaw)]), axis=0)
+    memories = Memories(
+        np.round(times_s * S).astype(np.int64), np.zeros(40, int), np.column_stack([place_N2, yaw]),
+        np.column_stack([np.ones(40), np.gradient(yaw, 0.1)]),
+    )  # fmt: skip
+    for tenth in range(round(10 * seconds)):
+        pose_3 = np.array([1.7, 0.3, min(turns_rad * tenth / 10, 1.4)])
+        policy.act(Observation(tenth * S // 10, np.zeros(1), pose_3, 0.0, None, np.array([[0.6, 0.0]]), memories))
+
+
+def test_however_it_turns_where_it_is_held_it_is_where_it_came_to_stand():
+    """Beside a bend it would be taken to be after it, and told to turn on from how the way faces there."""
+    stands, turns = Known(), Known()
+    held_in_a_bend(NearestDrive(2, known=stands), 0.0)
+    held_in_a_bend(NearestDrive(2, known=turns), 1.0)
+    assert turns.before.name == pytest.approx(stands.before.name, abs=0.2 * S)
+
+
+def test_one_that_is_made_anew_goes_on_trying_where_the_one_before_was():
+    known = Known()
+    held_in_a_bend(NearestDrive(2, known=known), 0.0, 1.5)
+    stalled = known.stalled
+    assert stalled.stood_rad is not None
+    held_in_a_bend(NearestDrive(2, known=known), 0.0, 0.1)
+    assert known.stalled is stalled
