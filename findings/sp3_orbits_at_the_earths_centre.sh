@@ -3,28 +3,27 @@
 #
 # Guess: a position of 0 0 0 and a clock of 999999.999999, which is how SP3 says "bad or absent", are NaN, as where an epoch lacks the satellite;
 # a file without velocities has NaN for them, or none.
-# Seen with georinex 1.16.2, gnssanalysis 0.0.60 as a second reader, numpy 2.4.6, xarray 2026.9.0 (PyPI; Python 3.11, x86-64):
-#   absent position                            0, 0, 0 km: the satellite is at the earth's centre; gnssanalysis: NaN
-#   absent clock                               999999.999999 us, a second: 300 000 km in a range; gnssanalysis: NaN
+# Seen with georinex 1.16.2, numpy 2.4.6, xarray 2026.9.0 (PyPI; Python 3.11, x86-64):
+#   absent position                            0, 0, 0 km: the satellite is at the earth's centre
+#   absent clock                               999999.999999 us, a second: 300 000 km in a range
 #   velocities of a file that has none         NaN but for its first epoch, which holds what was in that memory before
 #   clock rates of a file that has none        in each epoch what was in that memory before
 #
 # So: mask both numbers by hand, and leave velocities and rates alone unless the file's first line says #dV.
-# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (630 MB).
+# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (250 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 unset PYTHONPATH LD_LIBRARY_PATH VIRTUAL_ENV
 "${PYTHON:-python3}" -m venv "$scratch/venv"
 "$scratch/venv/bin/python" -m pip install -qq --disable-pip-version-check \
-    'georinex==1.16.2' 'gnssanalysis==0.0.60' 'numpy==2.4.6' 'xarray==2026.9.0'
+    'georinex==1.16.2' 'numpy==2.4.6' 'xarray==2026.9.0'
 
 cat >"$scratch/probe.py" <<'PYTHON'
 import sys
 
 import georinex
 import numpy as np
-from gnssanalysis.gn_io import sp3
 
 SATELLITES = ("G01", "G02", "R01")
 KNOWN = "  13372.459000 -22881.123456   1234.567890    123.456789"
@@ -56,14 +55,11 @@ LINES = [
 with open("probe.sp3", "w") as file:
     file.write("\n".join(LINES) + "\n")
 orbits = georinex.load("probe.sp3")
-first = sp3.read_sp3("probe.sp3")["EST"].iloc[:3].to_numpy()
 SEEN = [
     ("position, known", orbits.position[0, 0].values.tolist(), [13372.459, -22881.123456, 1234.56789]),
     ("position, absent", orbits.position[0, 1].values.tolist(), [0.0, 0.0, 0.0]),
-    ("the same by gnssanalysis", bool(np.isnan(first[1, :3].astype(float)).all()), True),
     ("clock, known", float(orbits.clock[0, 0]), 123.456789),
     ("clocks, absent", orbits.clock[0, 1:].values.tolist(), [999999.999999] * 2),
-    ("the same by gnssanalysis", bool(np.isnan(first[1:, 3].astype(float)).all()), True),
     ("velocities, second epoch", bool(np.isnan(orbits.velocity[1]).all()), True),
     ("velocities, first epoch, all NaN", bool(np.isnan(orbits.velocity[0]).all()), False),
     ("clock rates, all NaN", bool(np.isnan(orbits.dclock).all()), False),
