@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The mean depth of a picture, the spread of a wall's distances: float32 in Bottleneck (which xarray and pandas take if it is there) and numexpr.
+# The mean depth of a picture, the spread of a wall's distances: float32 in Bottleneck (which pandas takes for `std`) and numexpr.
 #
 # Guess: a mean of float32 is right to some millionths, as NumPy's over all of a picture, or is computed in double precision.
 # Seen with Bottleneck 1.6.0, numexpr 2.14.2, numpy 2.4.6 (PyPI; Python 3.11, x86-64), 480 x 640 pixels of 4.1 m:
