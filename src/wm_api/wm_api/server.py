@@ -9,6 +9,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from wm_api.patience import PatientProtocol
 from wm_api.settings import ApiSettings
 
 _GRACE_S = 3
@@ -35,6 +36,7 @@ class Server(uvicorn.Server):
             log_level="warning",
             server_header=False,
             date_header=False,
+            http=PatientProtocol,
             backlog=_BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_GRACE_S,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
 
@@ -61,7 +63,7 @@ SERVICE = QoSProfile(
 )
 """Requests and answers: beyond ROS's usual depth of 10 those that come at once push each other out, unanswered."""
 
-ACTION = {f"{service}_service_qos_profile": SERVICE for service in ("goal", "result", "cancel")}
+ACTION: dict[str, Any] = {f"{service}_service_qos_profile": SERVICE for service in ("goal", "result", "cancel")}
 """The same for who serves goals, and who sends them: arguments of rclpy's servers and clients."""
 
 DRAWN = QoSProfile(

@@ -1,0 +1,89 @@
+"""Connections on which a request does not come whole are closed, and nobody else waits for them."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import closing, suppress
+
+import pytest
+
+from wm_api import patience
+from wm_api.testing import observe
+
+_HEAD = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+_BODY = b'{"latent": "now"}'
+_WHOLE = _HEAD + b"Content-Length: %d\r\n\r\n" % len(_BODY) + _BODY
+_DEADLINE_S = 60.0
+
+
+def connected(served) -> closing:
+    return closing(socket.create_connection(("127.0.0.1", served.port), _DEADLINE_S))
+
+
+def said_until_closed(connection: socket.socket) -> bytes:
+    """Returns all that comes before the server closes; none of these wait for the keep-alive."""
+    connection.settimeout(_DEADLINE_S)
+    return said_so_far(connection)
+
+
+def said_so_far(connection: socket.socket) -> bytes:
+    said = b""
+    while part := connection.recv(65_536):
+        said += part
+    return said
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET / HTTP/1.1\r\nHost: 127", _HEAD, _HEAD + b"Content-Length: 40\r\n\r\n{", _WHOLE + b"GET / HT"],
+    ids=["nothing", "half a line", "half a head", "half a body", "half of another"],
+)
+def test_who_does_not_end_a_request_is_let_go(served, monkeypatch, sent):
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.3)
+    observe(served.world)
+    with connected(served) as connection:
+        connection.sendall(sent)
+        begin_s = time.monotonic()
+        said = said_until_closed(connection)
+        assert time.monotonic() - begin_s < 15.0, "uvicorn itself closes after 20 s where nothing comes"
+    assert said.startswith(b"HTTP/1.1 200" if sent.startswith(_WHOLE) else b"")
+
+
+def test_a_byte_at_a_time_is_no_request_and_much_at_a_time_is(served, monkeypatch):
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(patience, "LEAST_BYTES", 10)
+    observe(served.world)
+    for size, is_answered in ((1, False), (20, True)):
+        padded = _BODY.ljust(400)
+        with connected(served) as connection:
+            connection.sendall(_HEAD + b"Connection: close\r\nContent-Length: 400\r\n\r\n")
+            try:
+                for at in range(0, 400, size):
+                    connection.sendall(padded[at : at + size])
+                    time.sleep(0.1)
+                said = said_until_closed(connection)
+            except (BrokenPipeError, ConnectionResetError):
+                said = b""
+        assert said.startswith(b"HTTP/1.1 200") is is_answered
+
+
+def test_a_stream_goes_on_however_long(served, monkeypatch):
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.2)
+    with connected(served) as connection:
+        connection.sendall(b"GET /stream-live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        time.sleep(1.0)
+        connection.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            said_so_far(connection)
+
+
+def test_one_connection_too_many_is_closed_and_the_others_go_on(served, monkeypatch):
+    monkeypatch.setattr(patience, "MOST_CONNECTIONS", 4)
+    with connected(served) as first, connected(served), connected(served), connected(served):
+        time.sleep(0.1)
+        with connected(served) as another, suppress(ConnectionResetError):
+            assert said_until_closed(another) == b""
+        first.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert first.recv(15) == b"HTTP/1.1 200 OK"
