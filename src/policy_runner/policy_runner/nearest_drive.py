@@ -278,8 +278,8 @@ class NearestDrive:
         most = _HELD_SHARE if is_careful else 1.0
         action_A[0] *= min(most, max(least, 1.25 - abs(off.yaw_rad) / _SLOW_FROM_RAD))
         if settings.steering == YAW_RATE:
-            # Slower than the drive was, the same bend takes a smaller yaw rate.
-            remembered_rad_s *= soon
+            # Slower than the drive was, the same bend takes a smaller yaw rate; who is held is driven round none.
+            remembered_rad_s *= 0.0 if off.free_rad else soon
             action_A[1] = remembered_rad_s + against
         else:
             action_A[1] = math.atan(math.tan(action_A[1]) + settings.wheelbase_m * against / speed)
@@ -299,10 +299,11 @@ class NearestDrive:
         told, speed = self._told(drives, off.place, action_A), self._soon(off) * drives.speed(off.place)
         most = settings.most_rate * settings.step_s / max(float(drives.action(off.place)[0]), _LEAST_SPEED_M_S)
         off.told = min(max(told, off.told - most), off.told + most)
-        place = drives.after(off.place, off.pace * settings.step_s, settings.most_m)
+        goes_on = not off.free_rad or settings.steering != YAW_RATE
+        place = drives.after(off.place, off.pace * settings.step_s if goes_on else 0.0, settings.most_m)
         if place is None:
             return False
-        off.place = place
+        off.place, speed = place, speed if goes_on else 0.0
         off.free_s -= settings.step_s
         off.free_rad = off.free_rad if off.free_s > 0.0 else 0.0
         self._turn(off, speed, turned_more_rad_s)

@@ -165,3 +165,26 @@ def test_one_that_is_made_anew_goes_on_trying_where_the_one_before_was():
     assert stalled.stood_rad is not None
     held_in_a_bend(NearestDrive(2, known=known), 0.0, 0.1)
     assert known.stalled is stalled
+
+
+def told_where_it_stands(curvature):
+    """Returns the last chunk for a robot that stands 0.1 m to the right of a drive of 1 m/s, 3 m along it."""
+    policy, along_m = NearestDrive(2), 0.1 * np.arange(80)
+    yaw = curvature * along_m
+    middle = curvature * (along_m + 0.05)
+    place_N2 = np.cumsum(0.1 * np.column_stack([np.cos(middle), np.sin(middle)]), axis=0)
+    memories = Memories(
+        np.round(along_m * S).astype(np.int64), np.zeros(80, int), np.column_stack([place_N2, yaw]),
+        np.tile([1.0, curvature], (80, 1)),
+    )  # fmt: skip
+    x, y, there = *place_N2[30], yaw[30]
+    pose_3 = np.array([x + 0.1 * math.sin(there), y - 0.1 * math.cos(there), there])
+    one = np.array([[1.0, 0.0]])
+    return [policy.act(Observation(n * S // 10, np.zeros(1), pose_3, 0.0, None, one, memories)) for n in range(8)][-1]
+
+
+def test_in_a_bend_it_turns_as_on_a_straight_and_is_not_driven_on_round_the_bend():
+    """It does not come along the bend: what that takes would undo its turn to the other side for good."""
+    straight, bent = told_where_it_stands(0.0), told_where_it_stands(1.0)
+    np.testing.assert_allclose(bent.action_HA[1:8, 1], straight.action_HA[1:8, 1], atol=0.15)
+    assert straight.action_HA[1, 1] > 0.5
