@@ -152,6 +152,14 @@ def test_too_large_bodies_are_refused_before_they_are_read_whole(world):
         never.close()
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, gzip"])
+def test_a_compressed_body_is_refused_by_name_where_none_is_unpacked(served, encoding):
+    refused = served.http.post("/predict", content=b"{}", headers={"content-encoding": encoding})
+    assert (refused.status_code, refused.json()["field"]) == (415, "content-encoding")
+    plain = served.http.post("/predict", content=b"{}", headers={"content-encoding": "identity"})
+    assert plain.status_code != 415
+
+
 @pytest.mark.slow
 def test_more_than_waits_is_refused_with_a_time_to_come_back(world):
     with running(world, queue_size=2) as service:

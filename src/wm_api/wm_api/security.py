@@ -32,6 +32,7 @@ OPEN_PATHS = frozenset({"/", "/favicon.ico", "/login", "/v2/health/live"})
 """What beyond loopback is served without the token: the page, which holds no data, and where it hands the token in."""
 LARGE_PATHS = re.compile(r"/encode|/v2/models/[^/]+(/versions/[^/]+)?/infer")
 """Paths whose bodies carry pictures or tensors."""
+_TAKES_PACKED = "/v2/"
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _MOST_ADDRESSES = 4096
 _SAFE_HEADERS = (
@@ -120,6 +121,9 @@ class Guard:
             raise ApiError(429, "too many requests from this address", retry_after_s=1)
         if self._settings.wants_token and not is_open(scope["path"]) and not self._knows_token(headers):
             raise ApiError(401, "the token is missing or wrong", "authorization")
+        packed = headers.get("content-encoding", "").strip().lower()
+        if packed not in ("", "identity") and not scope["path"].startswith(_TAKES_PACKED):
+            raise ApiError(415, "only bodies of /v2 may be compressed", "content-encoding")
 
     def _check_host(self, headers: Mapping[str, str]) -> None:
         """Refuse names that are not ours: a page elsewhere can have its own name lead here."""
@@ -160,7 +164,7 @@ class _Body:
 
     def check_declared(self, length: str) -> None:
         """Refuse a length that is too large, or none."""
-        if length and not length.isdigit():
+        if length and not (length.isascii() and length.isdigit()):
             raise ApiError(400, "content-length is no number", "content-length")
         if length and int(length[:20]) > self._most:
             raise ApiError(413, self._told(), "body")
