@@ -11,12 +11,12 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 ROOMS = {
     "policy_runner": [
-        ["chunks", "goals", "latency", "stalled"],
+        ["chunks", "goals", "latency", "stalled", "touched"],
         ["following", "policies"],
         ["drives", "execution"],
         ["drift"],
         ["nearest_drive", "job"],
-        ["estimate", "exported"],
+        ["estimate", "exported", "localised"],
         ["choice", "situation"],
         ["params"],
         ["inference", "messages"],
