@@ -131,6 +131,17 @@ def test_tf_is_composed_and_looked_up_at_the_time_asked_for():
     assert buffer.lookup(9_000_000_000) is None  # odometry of 8 s ago holds no more
 
 
+def test_a_correction_that_comes_rarely_holds_until_the_next_is_overdue():
+    """A map told every 10 s, odometry every second: no pose is lost but those before its gap is known."""
+    buffer, known = TransformBuffer(), []
+    for second in range(60):
+        if second % 10 == 0 and second < 40:
+            buffer.insert(tf(transform("map", "odom", float(second), x=100.0)))
+        if buffer.insert(tf(transform("odom", "base_link", second + 0.5, x=float(second)))):
+            known.append(second)
+    assert known == [0, 1, *range(10, 50)]  # its last, of 30 s, holds for two of its gaps
+
+
 def test_the_pose_of_an_optical_frame_in_tf_is_the_bodys():
     buffer = TransformBuffer(child="cam_optical_frame")
     look = Fields(x=-0.5, y=0.5, z=-0.5, w=0.5)  # REP-103: body to optical

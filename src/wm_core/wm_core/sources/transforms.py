@@ -20,7 +20,10 @@ MOST_FRAMES = 1000
 """Frames that are kept; whole humanoids have some hundred."""
 _MOST_SHOWN = 12
 _MOST_KEPT = 20_000
+# A transform holds so long beyond its newest; one that comes more rarely, as a map's correction may, for so many of its
+# own gaps, up to the longest.
 _HOLD_NS = 2_000_000_000
+_HOLD_GAPS, _LONGEST_HOLD_NS = 2, 60_000_000_000
 _KEEP_NS = 10_000_000_000
 _BACK_NS = 1_000_000_000
 
@@ -32,10 +35,13 @@ class _Edge:
         self.parent, self.is_static = parent, is_static
         self._stamps: list[int] = []
         self._poses: list[tuple[np.ndarray, np.ndarray]] = []
+        self._gap_ns = 0
 
     def insert(self, stamp_ns: int, position: np.ndarray, quaternion: np.ndarray) -> None:
         if self._stamps and (stamp_ns < self._stamps[-1] - _BACK_NS or self.is_static):
             self._stamps, self._poses = [], []
+        if self._stamps and stamp_ns > self._stamps[-1]:
+            self._gap_ns = stamp_ns - self._stamps[-1]
         at = bisect_left(self._stamps, stamp_ns)
         self._stamps.insert(at, stamp_ns)
         self._poses.insert(at, (position, quaternion))
@@ -54,7 +60,8 @@ class _Edge:
             part = (stamp_ns - self._stamps[after - 1]) / (self._stamps[after] - self._stamps[after - 1])
             return start + part * (end - start), slerp(turned, turns, part)
         end_at = -1 if after else 0
-        return self._poses[end_at] if abs(stamp_ns - self._stamps[end_at]) <= _HOLD_NS else None
+        hold_ns = _HOLD_NS if end_at == 0 else min(max(_HOLD_NS, _HOLD_GAPS * self._gap_ns), _LONGEST_HOLD_NS)
+        return self._poses[end_at] if abs(stamp_ns - self._stamps[end_at]) <= hold_ns else None
 
 
 class TransformBuffer:
