@@ -150,7 +150,7 @@ class Forecaster:
         if EVIDENCE in self._off:
             combined = Combined(latent_D, base_D, last.latent_D, networks.gate)
         else:
-            moved_3 = None if way.moved_H3 is None else way.moved_H3[index]
+            moved_3 = None if way.alone_H3 is None else way.alone_H3[index]
             combined = panel.combine(index, networks, moved_3, copies_MD, revisit)
         return Forecast(
             horizon_s=self._horizons_s[index],

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -30,9 +31,67 @@ _LARGEST, _USUAL = 5.0, 2.0
 _LEAST_SCALE, _MOST_SCALE = 0.5, 20.0
 
 
+WaitingT = TypeVar("WaitingT")
+
+
+class Awaited(Generic[WaitingT]):
+    """Expectations of each horizon, until their time comes: one in so many, since they overlap.
+
+    Args:
+        horizons_s: Times ahead [s].
+        step_s: Time between observations [s].
+    """
+
+    def __init__(self, horizons_s: Sequence[float], step_s: float) -> None:
+        self._horizons_ns = [round(horizon_s * 1e9) for horizon_s in horizons_s]
+        self._slack_ns = step_s * 0.5e9
+        self._count = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop those whose time has not come."""
+        self._waiting: list[deque[tuple[int, WaitingT]]] = [deque() for _ in self._horizons_ns]
+
+    def add(self, stamp_ns: int, expected: Callable[[], Sequence[WaitingT]]) -> None:
+        """Let what is expected of each horizon now wait, where it is its turn."""
+        self._count += 1
+        if self._count % _EVERY:
+            return
+        for waiting, horizon_ns, each in zip(self._waiting, self._horizons_ns, expected()):
+            while waiting and waiting[-1][0] >= stamp_ns + horizon_ns:
+                waiting.pop()
+            waiting.append((stamp_ns + horizon_ns, each))
+
+    def due(self, stamp_ns: int) -> list[tuple[int, WaitingT]]:
+        """Return which horizons' expectations are for this time, up to half a step off, and them."""
+        found = []
+        for row, waiting in enumerate(self._waiting):
+            while waiting and waiting[0][0] < stamp_ns - self._slack_ns:
+                waiting.popleft()
+            if waiting and waiting[0][0] <= stamp_ns + self._slack_ns:
+                found.append((row, waiting.popleft()[1]))
+        return found
+
+
+def overlaps(horizons_s: Sequence[float], step_s: float) -> np.ndarray:
+    """Return how many of the expectations that wait overlap in time, and are one and the same evidence, [H, 1]."""
+    overlap_H1: np.ndarray = np.maximum(np.array(horizons_s)[:, None] / (_EVERY * step_s), 1.0)
+    return overlap_H1
+
+
+def kept(step_s: float) -> float:
+    """Return by how much older evidence counts less with each expectation."""
+    return math.exp(-_EVERY * step_s / _FORGET_S)
+
+
+def missed(pose: Pose2, present: Pose2, moved_3: np.ndarray) -> np.ndarray:
+    """Return true minus expected displacement, in the frame of where the robot was."""
+    forward, left, turn = pose.relative_to(present)
+    return np.array([forward - moved_3[0], left - moved_3[1], math.remainder(turn - moved_3[2], math.tau)])
+
+
 @dataclass(frozen=True)
 class _Waiting:
-    due_ns: int
     present: Pose2
     moved_3: np.ndarray
     said_3: np.ndarray
@@ -55,11 +114,9 @@ class PathTrust:
     """
 
     def __init__(self, horizons_s: Sequence[float], step_s: float) -> None:
-        self._horizons_ns = [round(horizon_s * 1e9) for horizon_s in horizons_s]
-        self._slack_ns = step_s * 0.5e9
-        self._keep = math.exp(-_EVERY * step_s / _FORGET_S)
-        self._overlap_H1 = np.maximum(np.array(horizons_s)[:, None] / (_EVERY * step_s), 1.0)
-        self._count = 0
+        self._awaited = Awaited[_Waiting](horizons_s, step_s)
+        self._keep = kept(step_s)
+        self._overlap_H1 = overlaps(horizons_s, step_s)
         shape = (len(horizons_s), 3)
         self._seen_H1 = np.zeros((len(horizons_s), 1))
         self._square_H3, self._product_H3, self._missed_H3 = (np.zeros(shape) for _ in range(3))
@@ -68,7 +125,7 @@ class PathTrust:
 
     def restart(self) -> None:
         """Drop expectations whose time has not come; what was learned stays."""
-        self._waiting: list[deque[_Waiting]] = [deque() for _ in self._horizons_ns]
+        self._awaited.forget()
 
     def doubt(self) -> None:
         """Believe half of what was learned: what is expected is said by another motion model now."""
@@ -95,34 +152,22 @@ class PathTrust:
             std_H3: Standard errors of the displacements.
             own_H3: Standard errors that come of those of the present pose, where they are told.
         """
-        self._count += 1
-        if self._count % _EVERY == 0:
-            for row, horizon_ns in enumerate(self._horizons_ns):
-                waiting = self._waiting[row]
-                while waiting and waiting[-1].due_ns >= stamp_ns + horizon_ns:
-                    waiting.pop()
-                expected = (moved_H3[row], said_H3[row], std_H3[row], own_H3[row])
-                waiting.append(_Waiting(stamp_ns + horizon_ns, present, *expected))
+        each = zip(moved_H3, said_H3, std_H3, own_H3)
+        self._awaited.add(stamp_ns, lambda: [_Waiting(present, *expected) for expected in each])
         return moved_H3 + self.share_H3 * said_H3, np.hypot(self.scale_H3 * std_H3, own_H3)
 
     def observe(self, stamp_ns: int, pose: Pose2 | None) -> None:
         """Learn from the expectations for this time, up to half a step off."""
         judged = False
-        for row, waiting in enumerate(self._waiting):
-            while waiting and waiting[0].due_ns < stamp_ns - self._slack_ns:
-                waiting.popleft()
-            if waiting and waiting[0].due_ns <= stamp_ns + self._slack_ns:
-                expected = waiting.popleft()
-                if pose is not None:
-                    self._judge(row, expected, pose)
-                    judged = True
+        for row, expected in self._awaited.due(stamp_ns):
+            if pose is not None:
+                self._judge(row, expected, pose)
+                judged = True
         if judged:
             self._solve()
 
     def _judge(self, row: int, expected: _Waiting, pose: Pose2) -> None:
-        forward, left, turn = pose.relative_to(expected.present)
-        moved_3 = expected.moved_3
-        missed_3 = np.array([forward - moved_3[0], left - moved_3[1], math.remainder(turn - moved_3[2], math.tau)])
+        missed_3 = missed(pose, expected.present, expected.moved_3)
         std_3 = np.maximum(expected.std_3, 1e-4)
         missed_3, said_3, own_3 = missed_3 / std_3, expected.said_3 / std_3, expected.own_3 / std_3
         far_3 = self.scale_H3[row]

@@ -48,6 +48,7 @@ from world_model.runtime.switches import (
     switched_off,
     transition_without,
 )
+from world_model.runtime.trail import Trail
 from world_model.runtime.way import Way
 
 __all__ = ["Forecast", "Observation", "Prediction", "Predictor", "is_revisit"]
@@ -87,8 +88,10 @@ class Predictor:
         without: Collection[str] = (),
     ) -> None:
         manifest = artifact.manifest
-        # Without a network nothing foresees paths better than the motion model does.
-        self._off = switched_off(without) | (frozenset() if artifact.has("transition") else {PATH_FORESIGHT})
+        # Without a network nothing foresees paths, but for what was driven before.
+        self._off = switched_off(without)
+        self._hears_trail = use_memory and not artifact.has("transition") and PATH_FORESIGHT not in self._off
+        self._off |= frozenset() if artifact.has("transition") else {PATH_FORESIGHT}
         self._manifest = manifest
         transition = (
             transition_without(artifact, self._off) if use_memory else served_transition(artifact, "without_memory")
@@ -133,7 +136,8 @@ class Predictor:
             calibrate=CALIBRATION not in self._off,
         )
         retrieval = Retrieval.from_manifest(manifest.memory)
-        self._way = Way(self.motion, self.horizons_s, manifest.step_s, retrieval, self._off)
+        trail = Trail(max(self.horizons_s), retrieval.exclude_recent_s) if self._hears_trail else None
+        self._way = Way(self.motion, self.horizons_s, manifest.step_s, retrieval, self._off, trail)
         self._gap_s = 0.0
         self._restart()
 
@@ -237,7 +241,7 @@ class Predictor:
         if observation.code_F is None:
             return
         unknown_H3 = np.full((len(self.horizons_s), 3), np.nan)
-        moved_H3 = unknown_H3 if self._way.moved_H3 is None else self._way.moved_H3
+        moved_H3 = unknown_H3 if self._way.alone_H3 is None else self._way.alone_H3
         action_A = np.zeros(self._manifest.action_dim) if observation.action_A is None else observation.action_A
         self._past.add(Seen(observation.stamp_ns, observation.code_F, action_A, moved_H3))
 

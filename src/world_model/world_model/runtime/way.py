@@ -21,6 +21,7 @@ from world_model.runtime.own_motion import OwnMotion
 from world_model.runtime.prediction import Observation
 from world_model.runtime.retrieved import MemoryRequest
 from world_model.runtime.switches import CALIBRATION, PATH_FORESIGHT
+from world_model.runtime.trail import Trail, TrailTrust
 
 
 class Way:
@@ -32,10 +33,12 @@ class Way:
         step_s: Of the artifact [s].
         retrieval: How memories are asked for.
         off: Parts that are switched off.
+        trail: What was driven before, where no network foresees paths; ``None``: it is not heard.
 
     Attributes:
         moved_H3: Displacement at each horizon; ``None``: nothing is known of it.
         std_H3: Its standard error.
+        alone_H3: The displacement less what the trail says: what is expected without memories.
     """
 
     def __init__(
@@ -45,18 +48,25 @@ class Way:
         step_s: float,
         retrieval: Retrieval,
         off: Collection[str],
+        trail: Trail | None = None,
     ) -> None:
+        self._trail = trail
         self._motion, self._horizons_s, self._step_s, self._off = motion, tuple(horizons_s), step_s, off
         self._retrieval = retrieval
         self._reach = max(math.ceil(max(horizons_s) / step_s - 1e-6), 1)
         self._trust = PathTrust(self._horizons_s, step_s)
+        self._trail_trust = TrailTrust(self._horizons_s, step_s)
         self.restart()
 
     def restart(self) -> None:
         """Forget where the robot came from: what comes next does not follow from it."""
         self._motion.restart()
         self._trust.restart()
+        if self._trail is not None:
+            self._trail.restart()
+            self._trail_trust.restart()
         self.moved_H3: np.ndarray | None = None
+        self.alone_H3: np.ndarray | None = None
         self.std_H3 = self._motion.known_std_H3
 
     def observe(self, observation: Observation, known_future: bool) -> None:
@@ -65,6 +75,10 @@ class Way:
         if self._motion.update(*seen, known_future):
             self._trust.doubt()
         self._trust.observe(observation.stamp_ns, observation.pose)
+        if self._trail is not None:
+            self._trail_trust.observe(observation.stamp_ns, observation.pose)
+            if observation.pose is not None:
+                self._trail.add(observation.stamp_ns, observation.pose)
 
     def expect(self, observation: Observation, context: Context, plan_SA: np.ndarray | None) -> None:
         """Work out where the robot will be.
@@ -74,7 +88,10 @@ class Way:
             context: Which took it in; where actions are held, it foresees how the path differs from theirs.
             plan_SA: Actions that will follow; ``None``: they are not known.
         """
+        self.alone_H3 = None
         self.moved_H3, self.std_H3 = self._expected(observation, context, plan_SA)
+        if self._trail is None:
+            self.alone_H3 = self.moved_H3
 
     def _expected(
         self, observation: Observation, context: Context, plan_SA: np.ndarray | None
@@ -83,14 +100,24 @@ class Way:
         known_std_H3, moved_S3 = self._motion.known_std_H3, self._motion.displacements(self._reach, plan_SA)
         if moved_S3 is None:
             return None, known_std_H3
-        moved_H3 = displacement_at(moved_S3, self._horizons_s, self._step_s)
+        moved_H3 = self.alone_H3 = displacement_at(moved_S3, self._horizons_s, self._step_s)
         said_H3, std_H3 = np.zeros_like(moved_H3), known_std_H3
-        if plan_SA is None and PATH_FORESIGHT not in self._off:
+        if plan_SA is None and self._trail is not None:
+            moved_H3 = self._as_before(observation.stamp_ns, moved_H3, self._trail)
+        elif plan_SA is None and PATH_FORESIGHT not in self._off:
             said_H3, std_H3 = self._foreseen(moved_H3, context)
         own_H3 = pose_error(moved_H3, observation.pose, observation.pose_std_3)
         if CALIBRATION in self._off or self._motion.pose is None:
             return moved_H3 + said_H3, np.hypot(std_H3, own_H3)
         return self._trust.expect(observation.stamp_ns, self._motion.pose, moved_H3, said_H3, std_H3, own_H3)
+
+    def _as_before(self, stamp_ns: int, moved_H3: np.ndarray, trail: Trail) -> np.ndarray:
+        """Return the displacements as the path that was driven here before has them, as far as that is worth it."""
+        present = self._motion.pose
+        ahead_H3 = None if present is None else trail.ahead(stamp_ns, present, moved_H3)
+        if present is None or ahead_H3 is None:
+            return moved_H3
+        return self._trail_trust.follow(stamp_ns, present, moved_H3, ahead_H3)
 
     def _foreseen(self, moved_H3: np.ndarray, context: Context) -> tuple[np.ndarray, np.ndarray]:
         """Return how the path differs from a held action's, and the standard error of that, [H, 3] each.

@@ -1,0 +1,238 @@
+"""The path that a robot drove before, where it drives again: it tells how the path goes on.
+
+A held action leads straight on where the robot always turned. What was driven here before knows better, in any robot's
+own poses, whatever moved it. The pace is the present one: only the shape of the path is remembered.
+
+Shape suffixes: N = points of the trail, P = former passes, H = horizons, 3 = (forward [m], left [m], turn [rad]).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wm_core.se2 import Pose2
+from world_model.runtime.foresight import Awaited, kept, missed, overlaps
+from world_model.runtime.motion_paths import relative
+
+POINTS = 20_000
+# Points lie apart by this share of the way of one second, or by this turn [rad].
+_SPACING, _TURNED_RAD = 0.04, 0.1
+# A former pass counts up to this share of the way ahead beside the robot (a radian as far as the way ahead is long),
+# and weighs less with this share.
+_REACH, _NEAR = 0.6, 0.3
+# So many passes are heard, each by its nearest point; two points of one pass lie less than this many ways ahead apart.
+_PASSES, _APART = 4, 2.0
+# Of a trail that is full the oldest part is forgotten.
+_FORGOTTEN = 0.25
+# Less is no way ahead [m].
+_LEAST_M = 0.02
+# Which part of what a trail adds is followed before anything came true.
+_FIRST_SHARE = 0.5
+# An error counts at most so many times the usual one: a localisation that jumped is no motion.
+_LARGEST = 5.0
+
+
+class Trail:
+    """Where a robot drove, and where it went from there.
+
+    Args:
+        horizon_s: Furthest time ahead that is asked for [s].
+        recent_s: Of what is not this old it is no use to be told [s].
+        points: How many are kept.
+    """
+
+    def __init__(self, horizon_s: float, recent_s: float, points: int = POINTS) -> None:
+        self._horizon_s, self._recent_ns = horizon_s, round(recent_s * 1e9)
+        # x, y, yaw (without jumps), metres driven so far; a row of a path that is not the former's goes on far ahead.
+        self._point_N4 = np.empty((points, 4))
+        self._stamp_N = np.empty(points, np.int64)
+        self._path_N = np.empty(points, np.int64)
+        self._count = self._path = 0
+        self._last: tuple[int, Pose2] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def restart(self) -> None:
+        """Let what comes next not follow from what came before; the trail stays."""
+        self._path += 1
+        self._last = None
+
+    def add(self, stamp_ns: int, pose: Pose2) -> None:
+        """Take a pose, where it lies so far from the last that it says something new."""
+        last, count = self._last, self._count
+        metres, yaw = 0.0, pose.yaw
+        if last is not None:
+            elapsed_s = (stamp_ns - last[0]) * 1e-9
+            former_4 = self._point_N4[count - 1]
+            moved_m = math.hypot(pose.x - former_4[0], pose.y - former_4[1])
+            turn = math.remainder(pose.yaw - former_4[2], math.tau)
+            if elapsed_s <= 0.0:
+                return
+            spacing_m = _SPACING * self._horizon_s * moved_m / elapsed_s
+            if abs(turn) < _TURNED_RAD and moved_m < max(spacing_m, _LEAST_M):
+                return
+            metres, yaw = former_4[3] + moved_m, former_4[2] + turn
+        if count == len(self._stamp_N):
+            count = self._forget()
+        self._point_N4[count] = pose.x, pose.y, yaw, metres
+        self._stamp_N[count], self._path_N[count] = stamp_ns, self._path
+        self._count, self._last = count + 1, (stamp_ns, pose)
+
+    def _forget(self) -> int:
+        """Forget the oldest part; return how many points are left."""
+        first = math.ceil(_FORGOTTEN * self._count)
+        left = self._count - first
+        for rows in (self._point_N4, self._stamp_N, self._path_N):
+            rows[:left] = rows[first : self._count]
+        return left
+
+    def ahead(self, stamp_ns: int, pose: Pose2, moved_H3: np.ndarray) -> np.ndarray | None:
+        """Return the displacement at each horizon along what was driven here before, [H, 3].
+
+        Args:
+            stamp_ns: Now.
+            pose: Present pose.
+            moved_H3: Displacements that the motion expects, which tell how far: the way along the trail is as long.
+
+        Returns:
+            ``None`` where the robot stands, or did not come this way before.
+        """
+        way_H = np.hypot(moved_H3[:, 0], moved_H3[:, 1])
+        way_m = float(way_H.max())
+        if way_m < _LEAST_M or not self._count:
+            return None
+        chosen_P, score_P = self._passes(stamp_ns, pose, moved_H3[int(way_H.argmax())], way_m)
+        if not len(chosen_P):
+            return None
+        weight_P = np.exp(-np.square(score_P / (_NEAR * way_m)))
+        weight_P /= weight_P.sum()
+        begin_P3 = self._point_N4[chosen_P, :3]
+        begin_m_P = self._point_N4[chosen_P, 3]
+        said_HP3 = np.stack([relative(self._at(chosen_P, begin_m_P + each_m), begin_P3) for each_m in way_H])
+        said_H3: np.ndarray = np.einsum("p,hpk->hk", weight_P, said_HP3)
+        return said_H3
+
+    def _passes(self, stamp_ns: int, pose: Pose2, moved_3: np.ndarray, way_m: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the nearest point of each former pass in this direction and how far it is off [m], best first."""
+        point_N4, reach_m = self._point_N4[: self._count], _REACH * way_m
+        near_N = np.abs(point_N4[:, 0] - pose.x) < reach_m
+        near_N &= np.abs(point_N4[:, 1] - pose.y) < reach_m
+        row_P = np.flatnonzero(near_N & (self._stamp_N[: self._count] < stamp_ns - self._recent_ns))
+        apart_P = np.hypot(point_N4[row_P, 0] - pose.x, point_N4[row_P, 1] - pose.y)
+        turned_P = point_N4[row_P, 2] - pose.yaw
+        turned_P -= math.tau * np.rint(turned_P / math.tau)
+        score_P = np.hypot(apart_P, way_m * turned_P)
+        good_P = score_P < reach_m
+        row_P, score_P = row_P[good_P], score_P[good_P]
+        chosen: list[int] = []
+        for index in np.argsort(score_P, kind="stable").tolist():
+            if all(self._is_apart(row_P[index], row_P[other], way_m) for other in chosen):
+                chosen.append(index)
+            if len(chosen) == _PASSES:
+                break
+        row_P, score_P = row_P[chosen], score_P[chosen]
+        good_P = self._goes_on(row_P, moved_3, way_m)
+        return row_P[good_P], score_P[good_P]
+
+    def _goes_on(self, row_P: np.ndarray, moved_3: np.ndarray, way_m: float) -> np.ndarray:
+        """Return which points have a whole way ahead behind them that leads where the robot is moving, bool [P]."""
+        end_P = np.minimum(row_P + 1, self._count - 1)
+        step_P3 = relative(self._point_N4[end_P, :3], self._point_N4[row_P, :3])
+        leads_P = step_P3[:, 0] * moved_3[0] + step_P3[:, 1] * moved_3[1] > 0.0
+        return np.asarray(leads_P & (self._end_m(row_P) >= self._point_N4[row_P, 3] + way_m))
+
+    def _end_m(self, row_P: np.ndarray) -> np.ndarray:
+        """Return how many metres had been driven at the end of the path that each point is of, [P]."""
+        last_P = np.searchsorted(self._path_N[: self._count], self._path_N[row_P], side="right") - 1
+        return np.asarray(self._point_N4[last_P, 3])
+
+    def _is_apart(self, one: int, other: int, way_m: float) -> bool:
+        apart_m = abs(self._point_N4[one, 3] - self._point_N4[other, 3])
+        return bool(self._path_N[one] != self._path_N[other] or apart_m > _APART * way_m)
+
+    def _at(self, row_P: np.ndarray, metres_P: np.ndarray) -> np.ndarray:
+        """Return where paths were after so many metres, [P, 3]."""
+        result_P3 = np.empty((len(row_P), 3))
+        for index, (row, metres) in enumerate(zip(row_P.tolist(), metres_P.tolist())):
+            end = int(np.searchsorted(self._path_N[: self._count], self._path_N[row], side="right"))
+            path_N4 = self._point_N4[row:end]
+            at = min(int(np.searchsorted(path_N4[:, 3], metres, side="left")), len(path_N4) - 1)
+            before_4, after_4 = path_N4[max(at - 1, 0)], path_N4[at]
+            span_m = after_4[3] - before_4[3]
+            part = 1.0 if span_m <= 0.0 else min(max((metres - before_4[3]) / span_m, 0.0), 1.0)
+            result_P3[index] = before_4[:3] + part * (after_4[:3] - before_4[:3])
+        return result_P3
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    present: Pose2
+    moved_3: np.ndarray
+    said_3: np.ndarray
+
+
+class TrailTrust:
+    """Learns which share of what a trail adds to the expected displacement is worth following, by horizon and axis.
+
+    Least squares over what came true lately. It begins at a half, as if one expectation, as large as what the motion
+    usually misses, had said so: where each round of a course is another, nothing is followed soon.
+
+    Args:
+        horizons_s: Times ahead [s].
+        step_s: Time between observations [s].
+
+    Attributes:
+        share_H3: Those shares (0..1).
+    """
+
+    def __init__(self, horizons_s: Sequence[float], step_s: float) -> None:
+        self._awaited = Awaited[_Waiting](horizons_s, step_s)
+        self._keep, self._overlap_H1 = kept(step_s), overlaps(horizons_s, step_s)
+        shape = (len(horizons_s), 3)
+        self._seen_H1 = np.zeros((len(horizons_s), 1))
+        self._square_H3, self._product_H3, self._missed_H3 = (np.zeros(shape) for _ in range(3))
+        self.share_H3 = np.full(shape, _FIRST_SHARE)
+
+    def restart(self) -> None:
+        """Drop expectations whose time has not come; what was learned stays."""
+        self._awaited.forget()
+
+    def follow(self, stamp_ns: int, present: Pose2, moved_H3: np.ndarray, ahead_H3: np.ndarray) -> np.ndarray:
+        """Return the displacement at each horizon, as far towards the trail's as that is worth it, [H, 3].
+
+        Args:
+            stamp_ns: Now.
+            present: Present pose.
+            moved_H3: What the motion expects.
+            ahead_H3: Where the trail leads.
+        """
+        said_H3 = ahead_H3 - moved_H3
+        self._awaited.add(stamp_ns, lambda: [_Waiting(present, *each) for each in zip(moved_H3, said_H3)])
+        followed_H3: np.ndarray = moved_H3 + self.share_H3 * said_H3
+        return followed_H3
+
+    def observe(self, stamp_ns: int, pose: Pose2 | None) -> None:
+        """Learn from the expectations for this time, up to half a step off."""
+        due = self._awaited.due(stamp_ns)
+        if pose is None or not due:
+            return
+        for row, expected in due:
+            missed_3 = missed(pose, expected.present, expected.moved_3)
+            if self._seen_H1[row]:
+                most_3 = _LARGEST * np.sqrt(self._missed_H3[row] / self._seen_H1[row]) + 1e-6
+                missed_3 = np.clip(missed_3, -most_3, most_3)
+            self._seen_H1[row] = self._keep * self._seen_H1[row] + 1.0
+            for table, value_3 in (
+                (self._square_H3, expected.said_3 * expected.said_3),
+                (self._product_H3, expected.said_3 * missed_3),
+                (self._missed_H3, missed_3 * missed_3),
+            ):
+                table[row] = self._keep * table[row] + value_3
+        prior_H3 = self._overlap_H1 * self._missed_H3 / np.maximum(self._seen_H1, 1.0) + 1e-12
+        share_H3 = (self._product_H3 + _FIRST_SHARE * prior_H3) / (self._square_H3 + prior_H3)
+        self.share_H3 = np.clip(share_H3, 0.0, 1.0)
