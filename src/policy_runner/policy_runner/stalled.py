@@ -24,7 +24,6 @@ class StalledSettings:
         told_m_s: Speed from which on it is told to go on [m/s].
         within_m: Who moves less than this stands [m].
         moving_m: Who is held and has come this far turns no farther [m].
-        moving_s: For so long; who is not free by then is held anew where it is [s].
         free_m: Who has come this far from where it was held is free [m].
         first_rad: As far off its way it turns at first [rad].
         growing_rad_s: And by so much more as long as it is held and faces there [rad/s].
@@ -40,7 +39,6 @@ class StalledSettings:
     told_m_s: float = 0.2
     within_m: float = 0.06
     moving_m: float = 0.05
-    moving_s: float = 0.8
     free_m: float = 0.09
     first_rad: float = 0.4
     growing_rad_s: float = 0.3
@@ -55,8 +53,7 @@ class StalledSettings:
 class _Held:
     """Since when and where it is held, the side tried first (1: left), how far off the way it is to face, when told.
 
-    ``stood_rad``: how it faced when it came to stand; ``sides``: how often it has changed sides; ``moving_ns``: since
-    when it moves.
+    ``stood_rad``: how it faced when it came to stand; ``sides``: how often it has changed sides.
     """
 
     since_ns: int
@@ -66,7 +63,6 @@ class _Held:
     off_rad: float
     stood_rad: float
     sides: int = 0
-    moving_ns: int | None = None
 
 
 class Stalled:
@@ -129,21 +125,13 @@ class Stalled:
             side, stood_rad = -math.copysign(1.0, left_m), float(self._poses[0][1][2])
             self._held = _Held(stamp_ns, stamp_ns, pose_3[:2].copy(), side, settings.first_rad, stood_rad)
         moved_m = math.dist(self._held.place_2, pose_3[:2])
-        self._is_moving = settings.moving_m <= moved_m < settings.free_m and self._moves(self._held, stamp_ns, pose_3)
+        self._is_moving = settings.moving_m <= moved_m < settings.free_m
         if moved_m >= settings.free_m:
             self._came_free, self._free_ns = self._side(self._held, stamp_ns), stamp_ns
             self._held = None
             self._poses.clear()
             return 0.0
         return self._off(self._held, stamp_ns, pose_3, yaw_rad)
-
-    def _moves(self, held: _Held, stamp_ns: int, pose_3: np.ndarray) -> bool:
-        """Return whether who has come a little way is on it: who is not free soon is held where it is now."""
-        held.moving_ns = stamp_ns if held.moving_ns is None else held.moving_ns
-        if stamp_ns - held.moving_ns <= round(self._settings.moving_s * _NS):
-            return True
-        held.place_2, held.moving_ns = pose_3[:2].copy(), None
-        return False
 
     def _off(self, held: _Held, stamp_ns: int, pose_3: np.ndarray, yaw_rad: float) -> float:
         """Return how far to the left of its way who is held is to face now [rad]."""

@@ -188,11 +188,3 @@ def test_in_a_bend_it_turns_as_on_a_straight_and_is_not_driven_on_round_the_bend
     straight, bent = told_where_it_stands(0.0), told_where_it_stands(1.0)
     np.testing.assert_allclose(bent.action_HA[1:8, 1], straight.action_HA[1:8, 1], atol=0.15)
     assert straight.action_HA[1, 1] > 0.5
-
-
-def test_who_came_a_little_way_and_is_held_there_turns_farther_again():
-    stalled = Stalled()
-    seen(stalled, 1.0)
-    angles = [stalled.see(round((1.0 + n / 10) * S), at(0.06), 1.0, 0.1, -0.4) for n in range(1, 31)]
-    assert abs(angles[-1]) > 0.6
-    assert not stalled.is_moving
