@@ -47,8 +47,8 @@ class Trail:
 
     def __init__(self, horizon_s: float, recent_s: float, points: int = POINTS) -> None:
         self._horizon_s, self._recent_ns = horizon_s, round(recent_s * 1e9)
-        # x, y, yaw (without jumps), metres driven so far; a row of a path that is not the former's goes on far ahead.
-        self._point_N4 = np.empty((points, 4))
+        # x, y, yaw (without jumps), metres driven so far, which never become less.
+        self._point_N4 = np.empty((points, 4), order="F")  # columns are looked through
         self._stamp_N = np.empty(points, np.int64)
         self._path_N = np.empty(points, np.int64)
         self._count = self._path = 0
@@ -65,7 +65,7 @@ class Trail:
     def add(self, stamp_ns: int, pose: Pose2) -> None:
         """Take a pose, where it lies so far from the last that it says something new."""
         last, count = self._last, self._count
-        metres, yaw = 0.0, pose.yaw
+        metres, yaw = float(self._point_N4[count - 1, 3]) if count else 0.0, pose.yaw
         if last is not None:
             elapsed_s = (stamp_ns - last[0]) * 1e-9
             former_4 = self._point_N4[count - 1]
@@ -111,9 +111,9 @@ class Trail:
             return None
         weight_P = np.exp(-np.square(score_P / (_NEAR * way_m)))
         weight_P /= weight_P.sum()
-        begin_P3 = self._point_N4[chosen_P, :3]
-        begin_m_P = self._point_N4[chosen_P, 3]
-        said_HP3 = np.stack([relative(self._at(chosen_P, begin_m_P + each_m), begin_P3) for each_m in way_H])
+        begin_P4 = self._point_N4[chosen_P]
+        end_HP3 = self._at(chosen_P, begin_P4[:, 3] + way_H[:, None])
+        said_HP3 = relative(end_HP3, begin_P4[:, :3])
         said_H3: np.ndarray = np.einsum("p,hpk->hk", weight_P, said_HP3)
         return said_H3
 
@@ -129,13 +129,8 @@ class Trail:
         score_P = np.hypot(apart_P, way_m * turned_P)
         good_P = score_P < reach_m
         row_P, score_P = row_P[good_P], score_P[good_P]
-        chosen: list[int] = []
-        for index in np.argsort(score_P, kind="stable").tolist():
-            if all(self._is_apart(row_P[index], row_P[other], way_m) for other in chosen):
-                chosen.append(index)
-            if len(chosen) == _PASSES:
-                break
-        row_P, score_P = row_P[chosen], score_P[chosen]
+        chosen_P = self._apart(row_P, score_P, way_m)
+        row_P, score_P = row_P[chosen_P], score_P[chosen_P]
         good_P = self._goes_on(row_P, moved_3, way_m)
         return row_P[good_P], score_P[good_P]
 
@@ -151,22 +146,24 @@ class Trail:
         last_P = np.searchsorted(self._path_N[: self._count], self._path_N[row_P], side="right") - 1
         return np.asarray(self._point_N4[last_P, 3])
 
-    def _is_apart(self, one: int, other: int, way_m: float) -> bool:
-        apart_m = abs(self._point_N4[one, 3] - self._point_N4[other, 3])
-        return bool(self._path_N[one] != self._path_N[other] or apart_m > _APART * way_m)
+    def _apart(self, row_P: np.ndarray, score_P: np.ndarray, way_m: float) -> list[int]:
+        """Return which points are the best of their passes, the best of all first."""
+        metres_P, path_P = self._point_N4[row_P, 3], self._path_N[row_P]
+        left_P, chosen = score_P.copy(), []
+        while len(left_P) and len(chosen) < _PASSES and math.isfinite(left_P[best := int(left_P.argmin())]):
+            chosen.append(best)
+            left_P[(path_P == path_P[best]) & (np.abs(metres_P - metres_P[best]) <= _APART * way_m)] = np.inf
+        return chosen
 
-    def _at(self, row_P: np.ndarray, metres_P: np.ndarray) -> np.ndarray:
-        """Return where paths were after so many metres, [P, 3]."""
-        result_P3 = np.empty((len(row_P), 3))
-        for index, (row, metres) in enumerate(zip(row_P.tolist(), metres_P.tolist())):
-            end = int(np.searchsorted(self._path_N[: self._count], self._path_N[row], side="right"))
-            path_N4 = self._point_N4[row:end]
-            at = min(int(np.searchsorted(path_N4[:, 3], metres, side="left")), len(path_N4) - 1)
-            before_4, after_4 = path_N4[max(at - 1, 0)], path_N4[at]
-            span_m = after_4[3] - before_4[3]
-            part = 1.0 if span_m <= 0.0 else min(max((metres - before_4[3]) / span_m, 0.0), 1.0)
-            result_P3[index] = before_4[:3] + part * (after_4[:3] - before_4[:3])
-        return result_P3
+    def _at(self, row_P: np.ndarray, metres_HP: np.ndarray) -> np.ndarray:
+        """Return where paths were after so many metres, which they have before them, [H, P, 3]."""
+        after_HP = np.searchsorted(self._point_N4[: self._count, 3], metres_HP.reshape(-1)).reshape(metres_HP.shape)
+        before_HP4 = self._point_N4[np.maximum(after_HP - 1, row_P)]
+        step_HP4 = self._point_N4[after_HP] - before_HP4
+        span_HP = step_HP4[..., 3]
+        part_HP = (metres_HP - before_HP4[..., 3]) / np.where(span_HP > 0.0, span_HP, 1.0)
+        result_HP3: np.ndarray = before_HP4[..., :3] + part_HP[..., None] * step_HP4[..., :3]
+        return result_HP3
 
 
 @dataclass(frozen=True)
