@@ -149,7 +149,8 @@ class Trail:
     def _apart(self, row_P: np.ndarray, score_P: np.ndarray, way_m: float) -> list[int]:
         """Return which points are the best of their passes, the best of all first."""
         metres_P, path_P = self._point_N4[row_P, 3], self._path_N[row_P]
-        left_P, chosen = score_P.copy(), []
+        chosen: list[int] = []
+        left_P = score_P.copy()
         while len(left_P) and len(chosen) < _PASSES and math.isfinite(left_P[best := int(left_P.argmin())]):
             chosen.append(best)
             left_P[(path_P == path_P[best]) & (np.abs(metres_P - metres_P[best]) <= _APART * way_m)] = np.inf
