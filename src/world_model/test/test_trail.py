@@ -83,6 +83,20 @@ def test_passes_that_part_are_weighed_by_how_near_they_are(trail):
     assert sides[1] == pytest.approx(0.0, abs=0.05)
 
 
+def test_a_localisation_that_jumps_is_no_motion(trail):
+    """A loop closure puts the robot 1.5 m to the left; nobody who comes by again is expected to go there."""
+    drive(trail, [*line((0.0, 0.0), 0.0, 2.0), *line((2.0, 1.5), 0.0, 3.0)])
+    assert trail.ahead(60 * NS, pose(1.5, 0.0, 0.0), STRAIGHT_13) is None
+    np.testing.assert_allclose(trail.ahead(60 * NS, pose(2.5, 1.5, 0.0), STRAIGHT_13), STRAIGHT_13, atol=0.02)
+
+
+@pytest.mark.parametrize("speed", [0.05, 1.0, 30.0])
+def test_the_first_metres_of_a_slow_and_of_a_fast_robot_are_kept(trail, speed):
+    drive(trail, line((0.0, 0.0), 0.0, 5.0 * speed, speed))
+    ahead_13 = speed * STRAIGHT_13
+    np.testing.assert_allclose(trail.ahead(60 * NS, pose(2.0 * speed, 0.0, 0.0), ahead_13), ahead_13, atol=0.05 * speed)
+
+
 def test_a_path_that_was_cut_off_does_not_go_on_elsewhere(trail):
     now_s = drive(trail, line((0.0, 0.0), 0.0, 1.0))
     trail.restart()

@@ -30,6 +30,8 @@ _PASSES, _APART = 4, 2.0
 _FORGOTTEN = 0.25
 # Less is no way ahead [m].
 _LEAST_M = 0.02
+# A step so many times as long as the one before is none of the robot's: its localisation jumped, or poses were lost.
+_JUMP = 10.0
 # Which part of what a trail adds is followed before anything came true.
 _FIRST_SHARE = 0.5
 # An error counts at most so many times the usual one: a localisation that jumped is no motion.
@@ -53,6 +55,7 @@ class Trail:
         self._path_N = np.empty(points, np.int64)
         self._count = self._path = 0
         self._last: tuple[int, Pose2] | None = None
+        self._step_m = 0.0
 
     def __len__(self) -> int:
         return self._count
@@ -76,7 +79,11 @@ class Trail:
             spacing_m = _SPACING * self._horizon_s * moved_m / elapsed_s
             if abs(turn) < _TURNED_RAD and moved_m < max(spacing_m, _LEAST_M):
                 return
-            metres, yaw = former_4[3] + moved_m, former_4[2] + turn
+            usual_m, self._step_m = max(self._step_m, _LEAST_M), moved_m
+            if moved_m > _JUMP * usual_m:
+                self.restart()
+            else:
+                metres, yaw = former_4[3] + moved_m, former_4[2] + turn
         if count == len(self._stamp_N):
             count = self._forget()
         self._point_N4[count] = pose.x, pose.y, yaw, metres
