@@ -333,8 +333,8 @@ def test_targets_are_compared_in_pixels(trained: tuple) -> None:
     same = [[row["baseline"] for row in result["ours/same"]] for result in results.values()]
     assert all(each == same[0] for each in same)
     # Six seeds on one processor gave 0.328 to 0.333 and 0.52 to 0.94; on others the first was below 0.3.
-    assert results["frozen"]["readout_error"] < 0.5
-    assert results["frozen"]["ours/same"][0]["ratio"] < 1.0
+    assert results["frozen"]["readout_error"] < 0.4
+    assert results["frozen"]["ours/same"][0]["ratio"] < 0.8
 
 
 def test_evaluation_reports_every_baseline(trained: tuple, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class Trail:
         self._stamp_N = np.empty(points, np.int64)
         self._path_N = np.empty(points, np.int64)
         self._count = self._path = 0
-        self._last: tuple[int, Pose2] | None = None
+        self._last_ns: int | None = None
         self._step_m = 0.0
 
     def __len__(self) -> int:
@@ -63,14 +63,14 @@ class Trail:
     def restart(self) -> None:
         """Let what comes next not follow from what came before; the trail stays."""
         self._path += 1
-        self._last = None
+        self._last_ns = None
 
     def add(self, stamp_ns: int, pose: Pose2) -> None:
         """Take a pose, where it lies so far from the last that it says something new."""
-        last, count = self._last, self._count
+        last_ns, count = self._last_ns, self._count
         metres, yaw = float(self._point_N4[count - 1, 3]) if count else 0.0, pose.yaw
-        if last is not None:
-            elapsed_s = (stamp_ns - last[0]) * 1e-9
+        if last_ns is not None:
+            elapsed_s = (stamp_ns - last_ns) * 1e-9
             former_4 = self._point_N4[count - 1]
             moved_m = math.hypot(pose.x - former_4[0], pose.y - former_4[1])
             turn = math.remainder(pose.yaw - former_4[2], math.tau)
@@ -88,7 +88,7 @@ class Trail:
             count = self._forget()
         self._point_N4[count] = pose.x, pose.y, yaw, metres
         self._stamp_N[count], self._path_N[count] = stamp_ns, self._path
-        self._count, self._last = count + 1, (stamp_ns, pose)
+        self._count, self._last_ns = count + 1, stamp_ns
 
     def _forget(self) -> int:
         """Forget the oldest part; return how many points are left."""
