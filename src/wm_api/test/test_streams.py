@@ -12,6 +12,7 @@ import pytest
 
 from wm_api.client import Client, events_of
 from wm_api.live import Live
+from wm_api.routes.live import stream_live
 from wm_api.streams import comment, event
 from wm_api.testing import Z_DIM, observe, running
 
@@ -91,6 +92,27 @@ def test_live_frames_and_events_come_and_new_watchers_learn_how_things_stand(ser
     with served.http.stream("GET", "/stream-live", headers={"last-event-id": first.id}) as answer:
         found = events_of(answer.iter_lines())
         assert [next(found).name, next(found).data] == ["memory", {"state": "ended"}]
+
+
+def test_what_happens_before_the_first_byte_is_sent_is_not_missed(served):
+    sent: list[bytes] = []
+
+    async def read() -> None:
+        answer = await stream_live(served.service)
+        served.world.live.happened("diagnostics", {"number": "early"})
+
+        async def send(message) -> None:
+            sent.append(message.get("body", b""))
+
+        async def receive() -> dict:
+            while b"early" not in b"".join(sent):
+                await asyncio.sleep(0.005)
+            return {"type": "http.disconnect"}
+
+        await asyncio.wait_for(answer({"type": "http"}, receive, send), _DEADLINE_S)
+
+    asyncio.run(read())
+    assert b"event: diagnostics" in b"".join(sent)
 
 
 @pytest.mark.slow

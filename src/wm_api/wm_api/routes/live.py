@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BaseModel, Field
 
 from wm_api.errors import InvalidError, NotThereError
-from wm_api.live import News
+from wm_api.live import Cursor, News
 from wm_api.schemas import REFUSALS
 from wm_api.service import Json, Served, Service
 from wm_api.streams import PING_S, EventStream, comment, event, retry
@@ -75,14 +75,15 @@ async def stream_live(
     served.streams.require_room()
     if last_event_id and not (last_event_id.isascii() and last_event_id.isdigit()):
         raise InvalidError("last-event-id", "expected the number of an event")
-    return EventStream(served.streams, _live(served, int(last_event_id) if last_event_id else None, camera))
+    # The place is taken before the answer begins: whoever sees that a stream is open misses nothing from then on.
+    cursor = served.world.live.cursor(int(last_event_id) if last_event_id else None)
+    return EventStream(served.streams, _live(served, cursor, not last_event_id, camera))
 
 
-async def _live(served: Service, last_event_id: int | None, is_looking: bool) -> AsyncGenerator[bytes, None]:
+async def _live(served: Service, cursor: Cursor, is_new: bool, is_looking: bool) -> AsyncGenerator[bytes, None]:
     live, metrics = served.world.live, served.metrics
-    cursor = live.cursor(last_event_id)
     yield retry()
-    for each in live.standing(cursor) if last_event_id is None else ():
+    for each in live.standing(cursor) if is_new else ():
         yield event(each.data, name=each.kind, number=each.id)
     while True:
         if is_looking:
