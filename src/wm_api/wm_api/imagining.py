@@ -55,19 +55,32 @@ class Imagined:
     memory_ids: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Look:
+    """Where a look ahead begins, and whom it asks.
+
+    Attributes:
+        past: Up to the present, which is the last; its action is the one taken now.
+        plan_SA: Actions that follow it; the last one is held. None: the present one is held.
+        ask: The memory; None: without.
+        drive: Number of the drive that the past is of as it is, with nothing planned; None: it is of none.
+    """
+
+    past: tuple[Observation, ...]
+    plan_SA: np.ndarray | None
+    ask: Ask | None
+    drive: int | None = None
+
+
 class Imaginer(Protocol):
     """Looks ahead."""
 
-    def imagine(
-        self, past: Sequence[Observation], plan_SA: np.ndarray | None, steps: int, ask: Ask | None
-    ) -> list[Imagined]:
+    def imagine(self, look: Look, steps: int) -> list[Imagined]:
         """Return what follows, one entry per step.
 
         Args:
-            past: Up to the present, which is the last; its action is the one taken now.
-            plan_SA: Actions that follow it; the last one is held. None: the present one is held.
+            look: Where it begins.
             steps: How far, in steps of the artifact.
-            ask: The memory; None does without.
 
         Raises:
             ObservationError: A latent or an action of the wrong size or not finite.
@@ -86,47 +99,66 @@ class Forecaster:
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
         self._step_s = artifact.manifest.step_s
-        self._action_dim = artifact.manifest.action_dim
-        self._predictors: dict[int, Predictor] = {}
-        self._near = Predictor(artifact)
+        self._ahead: dict[int, _Ahead] = {}
+        self._near = _Ahead(artifact, None)
         self._of(_SIZES[0])
 
-    def predict(
-        self, past: Sequence[Observation], plan_SA: np.ndarray | None, ask: Ask | None
-    ) -> tuple[tuple[Forecast, ...], tuple[str, ...]]:
+    def predict(self, look: Look) -> tuple[tuple[Forecast, ...], tuple[str, ...]]:
         """Return the forecasts for one step and the artifact's horizon, and what lay outside the training range."""
-        requests = self._observe(self._near, past, plan_SA)
-        memories = ask(requests) if ask is not None and requests else None
-        prediction = self._near.predict(memories)
+        predictor, requests = self._near.begin(look)
+        memories = look.ask(requests) if look.ask is not None and requests else None
+        prediction = predictor.predict(memories)
         return prediction.forecasts, prediction.outside
 
-    def imagine(
-        self, past: Sequence[Observation], plan_SA: np.ndarray | None, steps: int, ask: Ask | None
-    ) -> list[Imagined]:
+    def imagine(self, look: Look, steps: int) -> list[Imagined]:
         """Return what follows; see ``Imaginer``."""
-        predictor = self._of(next(size for size in _SIZES if size >= steps))
-        requests = self._observe(predictor, past, plan_SA)
+        predictor, requests = self._of(next(size for size in _SIZES if size >= steps)).begin(look)
         memories: list[Found] | None = None
-        if ask is not None and requests:
+        if look.ask is not None and requests:
             # Of the horizons beyond the last step nothing is shown, so nothing is asked.
-            found = ask([*requests[:steps], requests[-1]])
+            found = look.ask([*requests[:steps], requests[-1]])
             unasked: list[Found] = [()] * (len(requests) - 1 - steps)
             memories = [*found[:-1], *unasked, found[-1]]
         forecasts = predictor.predict(memories).forecasts[:steps]
         return [_imagined(step, forecast) for step, forecast in enumerate(forecasts, start=1)]
 
-    def _of(self, size: int) -> Predictor:
-        if size not in self._predictors:
-            horizons_s = [self._step_s * step for step in range(1, size + 1)]
-            self._predictors[size] = Predictor(self._artifact, horizons_s=horizons_s)
-        return self._predictors[size]
+    def _of(self, size: int) -> _Ahead:
+        if size not in self._ahead:
+            self._ahead[size] = _Ahead(self._artifact, [self._step_s * step for step in range(1, size + 1)])
+        return self._ahead[size]
 
-    @staticmethod
-    def _observe(predictor: Predictor, past: Sequence[Observation], plan_SA: np.ndarray | None) -> list[MemoryRequest]:
-        predictor.reset()
-        for observation in past[:-1]:
-            predictor.observe(observation)
-        return predictor.observe(past[-1], plan_SA)
+
+class _Ahead:
+    """Looks ahead at some horizons: along the drive by a predictor that goes with it, from elsewhere by another one.
+
+    Who goes along has seen more than a look brings and learns what forecasts are worth, and a look costs what is new.
+
+    Args:
+        artifact: Its transition.
+        horizons_s: Times ahead [s]; None: the artifact's.
+    """
+
+    def __init__(self, artifact: Artifact, horizons_s: Sequence[float] | None) -> None:
+        self._along, self._elsewhere = (Predictor(artifact, horizons_s=horizons_s) for _ in range(2))
+        self._drive, self._last_ns = -1, -1
+        self._requests: list[MemoryRequest] = []
+
+    def begin(self, look: Look) -> tuple[Predictor, list[MemoryRequest]]:
+        """Return who has observed the past, and what it asks of the memory."""
+        drive, now_ns = look.drive, look.past[-1].stamp_ns
+        if drive is None or (drive, now_ns) < (self._drive, self._last_ns):
+            self._elsewhere.reset()
+            for observation in look.past[:-1]:
+                self._elsewhere.observe(observation)
+            return self._elsewhere, self._elsewhere.observe(look.past[-1], look.plan_SA)
+        if drive > self._drive:
+            self._along.reset()
+            self._drive, self._last_ns = drive, -1
+        for observation in look.past:
+            if observation.stamp_ns > self._last_ns:
+                self._requests = self._along.observe(observation)
+                self._last_ns = observation.stamp_ns
+        return self._along, self._requests
 
 
 def _imagined(step: int, forecast: Forecast) -> Imagined:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
-from wm_api.world import Look
+from wm_api.imagining import Imagined, Look
 
 _MOST = 64
 _KEPT_S = 60.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Begun:
     """A rollout that was begun.
 
@@ -20,11 +20,13 @@ class Begun:
         look: Where from, and with which plan.
         name: In the URLs of its pictures.
         at_s: When, on the steady clock [s].
+        imagined: What came of it; empty: nothing yet. Who comes back is told the rest of the same.
     """
 
     look: Look
     name: str
     at_s: float
+    imagined: list[Imagined] = field(default_factory=list)
 
 
 class Rollouts:

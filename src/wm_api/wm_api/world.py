@@ -6,11 +6,12 @@ Shape suffixes: D = latent size, A = action size, S = steps, H = height, W = wid
 from __future__ import annotations
 
 import base64
+import itertools
 import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from wm_api.errors import ApiError, InvalidError, NotThereError, UnavailableError
 from wm_api.goals import Goals
-from wm_api.imagining import Ask, Found, Imagined
+from wm_api.imagining import Ask, Found, Imagined, Look
 from wm_api.live import Live
 from wm_api.memories import ServedMemory, without_age
 from wm_api.models import Models, vector
@@ -34,24 +35,10 @@ from world_model.runtime.retrieved import MemoryRequest
 T = TypeVar("T")
 CONTEXT = 8
 """Observations that the context of a look ahead is built from."""
+_DRIVES = itertools.count(1)
 _UNTIMED_NS = 0
 # A look ahead from no known time takes every memory for this old.
 _UNTIMED_AGE_NS = 60_000_000_000
-
-
-@dataclass(frozen=True)
-class Look:
-    """Where a look ahead begins, and whom it asks.
-
-    Attributes:
-        past: Up to the present, which is the last.
-        plan_SA: Actions that follow; None: the present one is held.
-        ask: The memory; None: without.
-    """
-
-    past: tuple[Observation, ...]
-    plan_SA: np.ndarray | None
-    ask: Ask | None
 
 
 class World:
@@ -80,13 +67,14 @@ class World:
         self.goals: Goals | None = None
         self.longest_steps = max(int(longest_rollout_s / models.manifest.step_s + 1e-6), 1)
         self._past: deque[Observation] = deque(maxlen=CONTEXT)
+        self._drive = next(_DRIVES)
         self._lock = threading.Lock()
 
     def observe(self, observation: Observation) -> None:
         """Take what is observed now, from any thread."""
         with self._lock:
             if self._past and observation.stamp_ns <= self._past[-1].stamp_ns:
-                self._past.clear()
+                self._begin_drive()
             self._past.append(observation)
 
     def change_models(self, models: Models) -> None:
@@ -97,7 +85,11 @@ class World:
     def restart(self) -> None:
         """Forget the present: what comes next does not follow from it."""
         with self._lock:
-            self._past.clear()
+            self._begin_drive()
+
+    def _begin_drive(self) -> None:
+        self._past.clear()
+        self._drive = next(_DRIVES)
 
     @property
     def present(self) -> Observation | None:
@@ -126,28 +118,33 @@ class World:
             given_SA = np.stack([vector(row, size, f"actions.{at}") for at, row in enumerate(actions)])
         elif start.action is not None:
             given_SA = vector(start.action, size, "action")[None]
-        past = self._past_of(start)
+        past, drive = self._past_of(start)
         if given_SA is not None:
+            drive = None
             past = (*past[:-1], replace(past[-1], action_A=given_SA[0]))
             # A constant action is a plan, too: nobody is to guess how the drive goes on.
             given_SA = given_SA[1:] if len(given_SA) > 1 else given_SA
         is_timed = past[-1].stamp_ns != _UNTIMED_NS
-        return Look(past, given_SA, self._asker(is_timed) if start.memory and self.memory is not None else None)
+        ask = self._asker(is_timed) if start.memory and self.memory is not None else None
+        return Look(past, given_SA, ask, drive)
 
-    def _past_of(self, start: Start) -> tuple[Observation, ...]:
+    def _past_of(self, start: Start) -> tuple[tuple[Observation, ...], int | None]:
+        """Return up to where a look ahead begins, and of which drive that is, if it is as it was seen."""
         pose = None if start.pose is None else Pose2(start.pose.x, start.pose.y, start.pose.z, start.pose.yaw)
         if start.latent == "now":
             with self._lock:
-                past = tuple(self._past)
+                past, drive = tuple(self._past), self._drive
             if not past:
                 raise ApiError(409, "nothing is live: give a latent, or serve a recording or a graph", "latent")
             if pose is not None:
                 # Another place than where it is: what came before does not lead there.
                 past = (replace(past[-1], pose=pose, pose_std_3=None, orientation=None),)
-            return past if start.stamp_ns is None else (*past[:-1], replace(past[-1], stamp_ns=start.stamp_ns))
+            if start.stamp_ns is not None:
+                past = (*past[:-1], replace(past[-1], stamp_ns=start.stamp_ns))
+            return past, drive if pose is None and start.stamp_ns is None else None
         latent_D = vector(start.latent, self.models.manifest.z_dim, "latent")
         stamp_ns = _UNTIMED_NS if start.stamp_ns is None else start.stamp_ns
-        return (Observation(stamp_ns, latent_D, pose),)
+        return (Observation(stamp_ns, latent_D, pose),), None
 
     def _asker(self, is_timed: bool) -> Ask:
         memory, encoder_id = self.memory, self.models.manifest.encoder_id
@@ -178,7 +175,7 @@ class World:
             InvalidError: A start that the predictor refuses.
         """
         begin_s = perf_counter()
-        forecasts, outside = _refusing(lambda: self.models.forecaster.predict(look.past, look.plan_SA, look.ask))
+        forecasts, outside = _refusing(lambda: self.models.forecaster.predict(look))
         answer = {
             "forecasts": [forecast_entry(each) for each in forecasts],
             "memory_used": any(each.memory_ids for each in forecasts),
@@ -210,7 +207,7 @@ class World:
         Raises:
             InvalidError: A start that the predictor refuses.
         """
-        return _refusing(lambda: self.models.imaginer.imagine(look.past, look.plan_SA, steps, look.ask))
+        return _refusing(lambda: self.models.imaginer.imagine(look, steps))
 
     def frames(self, imagined: Sequence[Imagined]) -> list[tuple[bytes, str] | None]:
         """Return the JPEG of each step and how it came to be: ``decoded``, ``remembered``, or None without either."""

@@ -171,7 +171,9 @@ async def _steps(
     world = served.world
     yield retry()
     try:
-        imagined = (await served.inference.run(world.imagine, begun.look, steps))[after:]
+        if not begun.imagined:
+            begun.imagined = await served.inference.run(world.imagine, begun.look, steps)
+        imagined = begun.imagined[after:]
         at, size = 0, 1
         while at < len(imagined):
             some = imagined[at : at + size]
