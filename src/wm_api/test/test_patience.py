@@ -51,8 +51,8 @@ def test_who_does_not_end_a_request_is_let_go(served, monkeypatch, sent):
 
 
 def test_a_byte_at_a_time_is_no_request_and_much_at_a_time_is(served, monkeypatch):
-    monkeypatch.setattr(patience, "PATIENCE_S", 0.5)
-    monkeypatch.setattr(patience, "LEAST_BYTES", 10)
+    monkeypatch.setattr(patience, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(patience, "LEAST_BYTES", 20)
     observe(served.world)
     for size, is_answered in ((1, False), (20, True)):
         padded = _BODY.ljust(400)
