@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rclpy.action.server import ActionServer
@@ -41,6 +41,7 @@ class NotedEntities(LifecycleNode):
         """As ``Node.create_publisher``; what is published is looked at for numbers that are not finite."""
         if self._created is None:
             return super().create_publisher(msg_type, *args, **kwargs)
+        kwargs.setdefault("event_callbacks", self._health.misfits.of_publisher(_topic_of(args, kwargs)))
         publisher: Any = super().create_publisher(msg_type, *args, publisher_class=FinitePublisher, **kwargs)
         publisher.refuse = self._refuse
         return self._noted(publisher, self.destroy_publisher)
@@ -50,6 +51,8 @@ class NotedEntities(LifecycleNode):
 
     def create_subscription(self, msg_type: Any, *args: Any, **kwargs: Any) -> Any:
         """As ``Node.create_subscription``; what is too large is dropped and named before it is converted."""
+        if self._created is not None:
+            kwargs.setdefault("event_callbacks", self._health.misfits.of_subscription(_topic_of(args, kwargs)))
         subscription = super().create_subscription(msg_type, *args, **kwargs)
         if not subscription.raw:
             bound_subscription(subscription, self._drop_large)
@@ -114,3 +117,8 @@ class NotedEntities(LifecycleNode):
     def create_guard_condition(self, *args: Any, **kwargs: Any) -> Any:
         """As ``Node.create_guard_condition``."""
         return self._noted(super().create_guard_condition(*args, **kwargs), self.destroy_guard_condition)
+
+
+def _topic_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Returns the topic among the arguments of ``create_publisher`` or ``create_subscription``."""
+    return str(args[0] if args else kwargs["topic"])

@@ -13,6 +13,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from wm_core.words import counted
+from wm_ros.misfits import MisfitWatch
 from wm_ros.saying import SELDOM_S, Seldom, clipped
 from wm_ros.twins import TwinWatch
 
@@ -51,6 +52,9 @@ class Health:
         node: Its name, with its namespace, becomes the status name.
         period_s: Time between reports [s], on the steady clock, so a paused simulation still reports.
         on_report: Called with each report.
+
+    Attributes:
+        misfits: Names peers whose quality of service does not fit; what is made with its callbacks is watched.
     """
 
     def __init__(self, node: Node, period_s: float = 1.0, on_report: Callable[[], None] = lambda: None) -> None:
@@ -70,7 +74,7 @@ class Health:
         self._until_s: dict[str, float] = {}
         self._told: dict[str, _Told] = {}
         self._expected: dict[str, _Expected] = {}
-        self._twins = TwinWatch(node)
+        self._twins, self.misfits = TwinWatch(node), MisfitWatch(node)
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = node.create_timer(period_s, self.report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -221,6 +225,7 @@ class Health:
     def report(self) -> None:
         """Publishes the status now."""
         self.degrade("twins", self._twins.complaint())
+        self.degrade("qos", self.misfits.complaint())
         status = self.status()
         for key in self._told:
             self._tell(key)
