@@ -153,6 +153,23 @@ def test_after_so_many_errors_the_core_is_made_anew_off_the_executor(peer):
     echo.destroy_node()
 
 
+def test_others_are_served_while_a_core_that_is_made_anew_ends_what_is_under_way(peer, monkeypatch):
+    echo, ended, ticks = made(faults_per_minute=1), Event(), []
+    monkeypatch.setattr(echo, "finish", lambda: ended.wait(20.0))
+    spin = Spin(echo, peer)
+    talk(spin, peer, 1.0)
+    peer.numbers.publish(Float32(data=-1.0))
+    spin.until(lambda: not echo.is_active)
+    peer.create_timer(0.01, lambda: ticks.append("peer"))
+    spin.until(lambda: len(ticks) > 3)
+    assert echo.history == ["prepare", "configure", "activate"]
+    assert "making it anew" in echo._health.status().message
+    ended.set()
+    spin.until(lambda: echo.history[3:] == ["release", "prepare", "configure", "activate"])
+    spin.until(lambda: echo.is_active)
+    echo.destroy_node()
+
+
 @pytest.mark.slow
 def test_a_core_that_cannot_be_made_anew_is_tried_again(peer, monkeypatch):
     echo = made(faults_per_minute=1)

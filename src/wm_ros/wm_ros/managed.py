@@ -327,8 +327,21 @@ class ManagedNode(NotedEntities, Generic[ParamsT]):
         self.get_logger().error(f"too many unexpected errors: {text}")
         if self._label == "active":
             self.trigger_deactivate()
-            self.trigger_cleanup()
         self._health.degrade("restart", text)
+        if self._label != "inactive":  # it could not even be deactivated, and was cleaned up for that
+            self._begin_anew_in(wait_s)
+            return
+
+        def finished(done: Future[None]) -> None:
+            self.worked(Transition.TRANSITION_CLEANUP, done.exception())
+            self.trigger_cleanup()
+            self._health.degrade("restart", text)
+            self._begin_anew_in(wait_s)
+
+        # What is under way may take minutes; the other nodes of the process go on.
+        self.beside("restart", self.finish, finished)
+
+    def _begin_anew_in(self, wait_s: float) -> None:
         if wait_s <= 0:
             self._begin_anew()
             return
