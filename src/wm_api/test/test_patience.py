@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 
 from wm_api import patience
+from wm_api.patience import MOST_CONNECTIONS
+from wm_api.server import _BACKLOG
 from wm_api.testing import observe
+from wm_testing.system import wait_until
 
 _HEAD = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 _BODY = b'{"latent": "now"}'
@@ -87,3 +91,33 @@ def test_one_connection_too_many_is_closed_and_the_others_go_on(served, monkeypa
             assert said_until_closed(another) == b""
         first.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert first.recv(15) == b"HTTP/1.1 200 OK"
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_crowd_takes_few_files_beside_those_it_may_hold(served, monkeypatch):
+    monkeypatch.setattr(patience, "MOST_CONNECTIONS", 4)
+    loops, files = [], []
+    made = patience.PatientProtocol.connection_made
+
+    def counting(self, transport):
+        loops.append(self.loop)
+        files.append(open_files())
+        made(self, transport)
+
+    monkeypatch.setattr(patience.PatientProtocol, "connection_made", counting)
+    with connected(served) as first, ExitStack() as crowd:
+        wait_until(lambda: bool(loops))
+        callers = [crowd.enter_context(socket.socket()) for _ in range(400)]
+        before = open_files()
+        loops[0].call_soon_threadsafe(time.sleep, 0.5)  # they all come before the server looks again
+        for caller in callers:
+            caller.setblocking(False)
+            caller.connect_ex(("127.0.0.1", served.port))
+        wait_until(lambda: len(files) > 60)
+        assert max(files) - before <= 4 * _BACKLOG + 4
+        first.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert first.recv(15) == b"HTTP/1.1 200 OK"
+    assert 4 * _BACKLOG + MOST_CONNECTIONS < 800, "a process may usually open 1024"

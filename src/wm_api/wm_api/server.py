@@ -14,7 +14,9 @@ from wm_api.settings import ApiSettings
 
 _GRACE_S = 3
 _KEEP_ALIVE_S = 20
-_BACKLOG = 256
+# asyncio takes so many at once, and lets go of those that are too many three rounds later: beside
+# patience.MOST_CONNECTIONS four times as many files may be open.
+_BACKLOG = 64
 
 
 class Server(uvicorn.Server):
