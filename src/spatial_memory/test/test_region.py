@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
+import json
 import math
 import shutil
+import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,8 +32,9 @@ from spatial_memory import (
 from spatial_memory.region import merge as merging
 from spatial_memory.region.command import main
 from spatial_memory.region.export import export_region
-from spatial_memory.region.file import read_region, write_region
+from spatial_memory.region.file import _HEAD, _MAGIC, read_region, write_region
 from spatial_memory.region.merge import Merged, import_region
+from spatial_memory.store import files
 from wm_core.memory.reference import BruteMemory
 from wm_core.projection import FeatureSpace, Projection
 
@@ -221,6 +227,84 @@ def test_whole_files_of_what_no_memory_takes_are_refused_too(column, value, says
     with pytest.raises(CorruptStoreError, match=says):
         import_region(tmp_path / "region", tmp_path / "b")
     assert not list(tmp_path.glob("b*"))
+
+
+def claims_of(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Returns what a region's file says of itself, and its columns."""
+    body = path.read_bytes()
+    _, size, _ = _HEAD.unpack_from(body)
+    return json.loads(body[_HEAD.size : _HEAD.size + size]), body[_HEAD.size + size :]
+
+
+def write_claims(path: Path, said: object, columns: bytes) -> None:
+    """Writes a region whose checksums fit, whatever it says."""
+    words = said if isinstance(said, bytes) else json.dumps(said).encode()
+    path.write_bytes(_HEAD.pack(_MAGIC, len(words), zlib.crc32(words)) + words + columns)
+
+
+ABSURD = [-1, 10**9, 2**63, 10**400, math.nan, math.inf, 0.5, "x", None, True, [], [1], {}, ["s", "s"], "O", "<f8"]
+
+
+@pytest.mark.slow
+def test_whatever_a_file_says_of_itself_is_imported_or_refused_by_name(grid, tmp_path):
+    fill(tmp_path / "a", World(10).records(20), grid)
+    export_region(tmp_path / "a", tmp_path / "region")
+    said, columns = claims_of(tmp_path / "region")
+    places = [(said, key) for key in said]
+    places += [(about, key) for about in said["columns"] for key in about]
+    for holder, key in places:
+        before = holder[key]
+        for value in ABSURD:
+            holder[key] = value
+            write_claims(tmp_path / "bad", said, columns)
+            with contextlib.suppress(CorruptStoreError, EncoderMismatchError, FrameMismatchError):
+                import_region(tmp_path / "bad", tmp_path / "b")
+            for left in tmp_path.glob("b[!a]*"):
+                left.unlink()
+            (tmp_path / "b").unlink(missing_ok=True)
+        holder[key] = before
+    for words in (b"[" * 100_000, b"[]", b"5", b"\xff"):
+        write_claims(tmp_path / "bad", words, columns)
+        with pytest.raises(CorruptStoreError, match="is refused"):
+            import_region(tmp_path / "bad", tmp_path / "b")
+
+
+def test_a_small_file_does_not_become_gigabytes(grid, tmp_path):
+    fill(tmp_path / "a", World(10).records(20), grid)
+    export_region(tmp_path / "a", tmp_path / "region")
+    said, columns = claims_of(tmp_path / "region")
+    about = next(each for each in said["columns"] if each["name"] == "yaw")
+    about["shape"] = [90_000_000]
+    write_claims(tmp_path / "bad", said, columns)
+    with pytest.raises(CorruptStoreError, match="bytes would become 36000"):
+        import_region(tmp_path / "bad", tmp_path / "b")
+
+
+def test_latents_without_those_that_followed_are_refused(grid, tmp_path):
+    fill(tmp_path / "a", World(10).records(20), grid)
+    export_region(tmp_path / "a", tmp_path / "region")
+    region = read_region(tmp_path / "region")
+    bare = replace(region, followers=replace(region.followers, latent_SD=None))
+    write_region(bare, tmp_path / "region")
+    with pytest.raises(CorruptStoreError, match="none of what followed"):
+        import_region(tmp_path / "region", tmp_path / "b")
+
+
+def test_where_nothing_could_be_written_nothing_is_left(grid, tmp_path, monkeypatch):
+    fill(tmp_path / "a", World(10).records(20), grid)
+    export_region(tmp_path / "a", tmp_path / "region")
+    before = sorted(tmp_path.iterdir())
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "publish", full)
+    with pytest.raises(StoreError, match="No space left"):
+        export_region(tmp_path / "a", tmp_path / "new" / "folder" / "region")
+    with pytest.raises(StoreError):
+        import_region(tmp_path / "region", tmp_path / "new" / "folder" / "b")
+    assert main(["backup", str(tmp_path / "a"), str(tmp_path / "new" / "folder" / "copy")]) == 2
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_region_comes_in_whole_or_not_at_all(grid, tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ from spatial_memory.store.schema import (
     check_successors,
     from_tuples,
     opened,
+    sizes_in,
     successor_layout,
 )
 from spatial_memory.store.seal import check_start, mark_in
@@ -85,9 +86,7 @@ class _Reading:
         self._meta = dict(opened(self._read(GET_META), f"{name}: the word"))
         self._sessions = {name: number for number, name in opened(self._read(GET_SESSIONS), f"{name}: session")}
         self._origin = origin_of(mark_in(connection).store_id)
-        self._dim = int(self._meta.get("dim", 0))
-        self._action_dim = int(self._meta.get("action_dim", -1))
-        self._feature_dim = int(self._meta.get("feature_dim", 0))
+        self._dim, self._action_dim, self._feature_dim = sizes_in(self._meta)
 
     def region(self, area: tuple[float, ...], session: str) -> Region:
         if session and session not in self._sessions:

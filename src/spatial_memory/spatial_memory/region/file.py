@@ -14,12 +14,14 @@ import math
 import os
 import struct
 import zlib
-from dataclasses import asdict, fields
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from spatial_memory.region.claims import Column, claimed
 from spatial_memory.region.contents import Followers, Manifest, Region
 from spatial_memory.store import files
 from wm_core.bounds import LARGEST_POSITION_M
@@ -31,7 +33,8 @@ _MAGIC = b"WMREGION"
 _VERSION = 1
 _HEAD = struct.Struct("<8sII")
 _MOST_MANIFEST = 64 << 20
-_MOST_ROWS = 100_000_000
+# Times the file's size that its columns may take together, and what a small one may besides [bytes].
+_MOST_UNPACKED, _ROOM = 64, 1 << 20
 _UNIT_TOLERANCE = 0.01
 _PLAIN = ("latent", "feature", "follow_latent", "follow_feature")
 _COLUMNS = (
@@ -72,16 +75,19 @@ def write_region(region: Region, path: Path) -> int:
     try:
         if path.exists() and not _is_region(path):
             raise StoreError(f"{path} is no region: nothing is written over it")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(_HEAD.pack(_MAGIC, len(words), zlib.crc32(words)) + words)
-            file.writelines(body for _, _, body in blocks)
-            file.flush()
-            os.fsync(file.fileno())
-        files.publish(temporary, path)
+        with files.folder_of(path):
+            try:
+                with temporary.open("wb") as file:
+                    file.write(_HEAD.pack(_MAGIC, len(words), zlib.crc32(words)) + words)
+                    file.writelines(body for _, _, body in blocks)
+                    file.flush()
+                    os.fsync(file.fileno())
+                files.publish(temporary, path)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
         return path.stat().st_size
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StoreError(f"region {path} cannot be written: {error}") from error
 
 
@@ -98,14 +104,15 @@ def read_region(path: Path) -> Region:
         raise StoreError(f"region {path} cannot be read: {error}") from error
     try:
         manifest, listed, at = _manifest(body)
+        _check_room(listed, len(body))
         columns = {}
         for each in listed:
-            columns[str(each["name"])], at = _unpacked(each, body, at)
+            columns[each.name], at = _unpacked(each, body, at)
         if at != len(body):
             raise ValueError(f"{len(body) - at} bytes follow its end")
         region = _region(manifest, columns)
         _check(region)
-    except (ValueError, KeyError, TypeError, zlib.error, struct.error) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, zlib.error, struct.error) as error:
         text = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise CorruptStoreError(f"region {path} is refused: {text}", text) from error
     return region
@@ -141,7 +148,7 @@ def _packed(name: str, column: np.ndarray) -> tuple[dict[str, Any], bytes]:
     return about, zlib.compress(np.ascontiguousarray(planes).tobytes(), 6)
 
 
-def _manifest(body: memoryview) -> tuple[Manifest, list[dict[str, Any]], int]:
+def _manifest(body: memoryview) -> tuple[Manifest, list[Column], int]:
     """Return manifest, list of columns, and where the first begins."""
     if bytes(body[: len(_MAGIC)]) != _MAGIC:
         raise ValueError("it is no region of a memory")
@@ -153,36 +160,35 @@ def _manifest(body: memoryview) -> tuple[Manifest, list[dict[str, Any]], int]:
         raise ValueError("it is cut off in its manifest")
     if zlib.crc32(words) != checksum:
         raise ValueError("its manifest is damaged")
-    said = json.loads(words)
-    if said["version"] != _VERSION:
-        raise ValueError(f"it is of version {said['version']}, this reads {_VERSION}")
-    said |= {"area": tuple(said["area"]), "sessions": tuple(said["sessions"])}
-    return Manifest(**{each.name: said[each.name] for each in fields(Manifest)}), said["columns"], _HEAD.size + size
+    manifest, columns = claimed(json.loads(words), _VERSION)
+    return manifest, columns, _HEAD.size + size
 
 
-def _unpacked(about: dict[str, Any], body: memoryview, at: int) -> tuple[np.ndarray, int]:
+def _check_room(columns: Sequence[Column], size: int) -> None:
+    """Refuse a file that would take many times its own size: what compresses well lies beside what does not."""
+    unpacked = sum(column.size for column in columns)
+    if unpacked > _MOST_UNPACKED * size + _ROOM:
+        raise ValueError(f"{size} bytes would become {unpacked}")
+
+
+def _unpacked(column: Column, body: memoryview, at: int) -> tuple[np.ndarray, int]:
     """Return a column, and where the next begins."""
-    name, end = about["name"], at + int(about["bytes"])
+    name, end = column.name, at + column.length
     part = body[at:end]
-    if end < at or len(part) != end - at:
+    if len(part) != column.length:
         raise ValueError(f"it is cut off in {name}")
-    if zlib.crc32(part) != about["crc32"]:
+    if zlib.crc32(part) != column.checksum:
         raise ValueError(f"{name} is damaged")
-    kind, shape = np.dtype(str(about["type"])), tuple(int(each) for each in about["shape"])
-    size = math.prod(shape) * kind.itemsize
-    if kind.hasobject or not shape or min(shape) < 0 or size > _MOST_ROWS * 4096:
-        raise ValueError(f"{name} is no column")
-    if about["how"] == "plain":
-        return np.frombuffer(part, kind).reshape(shape), end
-    unpacker = zlib.decompressobj()
-    raw = unpacker.decompress(part, size) if size else b""
-    if len(raw) != size:
+    if column.how == "plain":
+        return np.frombuffer(part, column.kind).reshape(column.shape), end
+    raw = zlib.decompressobj().decompress(part, column.size) if column.size else b""
+    if len(raw) != column.size:
         raise ValueError(f"{name} is not as long as it says")
-    planes = np.frombuffer(raw, np.uint8).reshape(kind.itemsize, -1)
-    column = np.ascontiguousarray(planes.T).view(kind).reshape(shape)
-    return (
-        np.cumsum(column.view(np.uint64), dtype=np.uint64).view(np.int64) if about["how"] == "steps" else column
-    ), end
+    planes = np.frombuffer(raw, np.uint8).reshape(column.kind.itemsize, -1)
+    values = np.ascontiguousarray(planes.T).view(column.kind).reshape(column.shape)
+    if column.how == "steps":
+        values = np.cumsum(values.view(np.uint64), dtype=np.uint64).view(np.int64)
+    return values, end
 
 
 def _region(manifest: Manifest, columns: dict[str, np.ndarray]) -> Region:
@@ -223,8 +229,6 @@ def _check_shape(name: str, column: np.ndarray | None, manifest: Manifest) -> No
 def _check(region: Region) -> None:
     """Refuse what no memory can hold, or what does not fit together."""
     rows, followers, manifest = region.rows, region.followers, region.manifest
-    if not 0 <= manifest.count <= _MOST_ROWS or manifest.dim < 0:
-        raise ValueError(f"{manifest.count} records of {manifest.dim} values")
     total = int(followers.count_N.sum())
     shapes = [followers.count_N.shape, followers.horizon_S.shape, followers.dt_S.shape]
     if shapes != [(manifest.count,), (total,), (total,)]:
@@ -233,15 +237,26 @@ def _check(region: Region) -> None:
         _check_latents(what, latent, count, manifest)
     if not region.has_latents and not (region.is_featured and manifest.basis):
         raise ValueError("it holds neither latents nor all that they follow from")
+    if region.has_latents and total and followers.latent_SD is None:
+        raise ValueError("it holds latents, and none of what followed")
+    _check_features(rows.has_feature_N, rows.feature_NF, manifest.count, manifest)
+    _check_features(followers.has_feature_S, followers.feature_SF, total, manifest)
     if len(region):
         _check_values(rows, followers, len(manifest.sessions))
 
 
 def _check_latents(what: str, latent: np.ndarray | None, count: int, manifest: Manifest) -> None:
-    if latent is None or latent.ndim != 2 or not latent.shape[1]:
+    if latent is None or latent.shape == (count, 0):
         return
     if latent.shape != (count, manifest.dim) or not np.isfinite(latent).all():
         raise ValueError(f"a {what} has another size than {manifest.dim}, or is not finite")
+
+
+def _check_features(has: np.ndarray | None, feature: np.ndarray | None, count: int, manifest: Manifest) -> None:
+    if has is None and feature is None:
+        return
+    if has is None or feature is None or has.shape != (count,) or feature.shape != (count, manifest.feature_dim):
+        raise ValueError(f"features are not {manifest.feature_dim} values of {count}, or it does not say of which")
 
 
 def _check_values(rows: Rows, followers: Followers, session_count: int) -> None:

@@ -24,7 +24,7 @@ from spatial_memory.region.contents import Manifest, Region, at_home, origin_of
 from spatial_memory.region.file import read_region
 from spatial_memory.store.bases import BASIS, WRITTEN_IN, basis_of
 from spatial_memory.store.extras import pack_alike
-from spatial_memory.store.files import remove
+from spatial_memory.store.files import folder_of, remove
 from spatial_memory.store.schema import successor_layout
 from spatial_memory.store.store import Packed, Store
 from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, FrameMismatchError, StoreError
@@ -65,15 +65,24 @@ def import_region(path: Path, target: Path) -> Merged:
         PlaceError: Records lie outside the map.
     """
     region, target = read_region(path.expanduser()), target.expanduser()
+    try:
+        with folder_of(target), _left_as_it_was(target), contextlib.closing(Store(target)) as store:
+            return merge(region, store, str(path))
+    except (StoreError, OSError) as error:
+        if isinstance(error, OSError) or (type(error) is StoreError and str(target) not in str(error)):
+            raise StoreError(f"{target}: {error}") from error
+        raise
+
+
+@contextlib.contextmanager
+def _left_as_it_was(target: Path) -> Iterator[None]:
+    """Take a memory that was not there before away where it does not come to be."""
     is_new = not target.exists()
     try:
-        with contextlib.closing(Store(target)) as store:
-            return merge(region, store, str(path))
-    except BaseException as error:
+        yield
+    except BaseException:
         if is_new:
             remove(target)
-        if type(error) is StoreError and str(target) not in str(error):
-            raise StoreError(f"{target}: {error}") from error
         raise
 
 

@@ -8,6 +8,7 @@ import fcntl
 import functools
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -112,22 +113,40 @@ def check_place(path: str) -> None:
         raise StoreError(f"{path[:_SHOWN]} can never hold a memory: {why}")
 
 
+@contextlib.contextmanager
+def folder_of(path: Path) -> Iterator[None]:
+    """Make the folder of a file that is written meanwhile, and take away what was made of it where that fails.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    missing = [folder for folder in path.parents if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
 def create(path: Path) -> None:
     """Make an empty store appear at a path in one step, so that an empty file there always means damage.
 
     Raises:
         sqlite3.Error, OSError: The disk does not take it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".new")
-    temporary.unlink(missing_ok=True)
-    try:
-        with contextlib.closing(open_database(temporary)) as connection:
-            connection.executescript(CREATE)
-        publish(temporary, path)
-    except BaseException:
-        remove(temporary)
-        raise
+    with folder_of(path):
+        temporary.unlink(missing_ok=True)
+        try:
+            with contextlib.closing(open_database(temporary)) as connection:
+                connection.executescript(CREATE)
+            publish(temporary, path)
+        except BaseException:
+            remove(temporary)
+            raise
 
 
 def remove(path: Path) -> None:

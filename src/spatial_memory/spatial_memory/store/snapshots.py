@@ -26,16 +26,19 @@ def copy_to(source: sqlite3.Connection, path: Path) -> int:
     temporary = path.with_name(path.name + ".new")
     try:
         check_replaceable(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        with contextlib.closing(open_database(temporary)) as target:
-            source.backup(target)
-            target.execute("PRAGMA journal_mode = DELETE").fetchone()
-            count: int = target.execute(GET_TALLY, ("record",)).fetchone()[0]
-        files.publish(temporary, path)
+        with files.folder_of(path):
+            try:
+                temporary.unlink(missing_ok=True)
+                with contextlib.closing(open_database(temporary)) as target:
+                    source.backup(target)
+                    target.execute("PRAGMA journal_mode = DELETE").fetchone()
+                    count: int = target.execute(GET_TALLY, ("record",)).fetchone()[0]
+                files.publish(temporary, path)
+            except (sqlite3.Error, OSError):
+                files.remove(temporary)
+                raise
         return count
     except (sqlite3.Error, OSError) as error:
-        files.remove(temporary)
         raise StoreError(f"{path} cannot be written: {error}") from error
 
 
