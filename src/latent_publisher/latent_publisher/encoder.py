@@ -9,6 +9,7 @@ from wm_core.errors import FrameError
 from wm_core.images import prepare_depth, prepare_image
 from wm_core.projection import Projection
 from world_model.runtime.artifacts import Artifact
+from world_model.runtime.first_passes import first_passes
 from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.pose_ahead import PoseAhead
 from world_model.runtime.served import served_encoder
@@ -39,8 +40,12 @@ class Encoder:
         self._precision_D = 1.0 / np.sqrt(np.array(manifest.latent_variance))
         self.fixed: Projection | None = artifact.projection
         """From features to latents, where the artifact makes features; then ``look`` sees a frame."""
-        self._features = None if self.fixed is None else artifact.features()
-        self._module = served_encoder(artifact)
+        with first_passes(manifest.name):
+            self._features = None if self.fixed is None else artifact.features()
+            self._module = served_encoder(artifact)
+            self._warm_up()
+
+    def _warm_up(self) -> None:
         blank = np.zeros((self._size, self._size, 3), np.uint8)
         for _ in range(_WARM_UP_PASSES):
             self.encode(

@@ -17,6 +17,7 @@ from wm_api.imagining import Forecaster, Imaginer
 from wm_core.errors import FrameError
 from wm_core.images import prepare_image
 from world_model.runtime.artifacts import Artifact
+from world_model.runtime.first_passes import first_passes
 
 _WARM_UP_PASSES = 3
 _MOST_DECODED = 64
@@ -35,9 +36,10 @@ class Models:
         self.encoder = Encoder(artifact)
         self.forecaster = Forecaster(artifact)
         self.imaginer: Imaginer = imaginer or self.forecaster
-        self._decoder: Any = artifact.decoder() if artifact.has("decoder") else None
-        for _ in range(_WARM_UP_PASSES if self.has_decoder else 0):
-            self.decode(np.zeros((1, self.manifest.z_dim), np.float32))
+        with first_passes(self.manifest.name):
+            self._decoder: Any = artifact.decoder() if artifact.has("decoder") else None
+            for _ in range(_WARM_UP_PASSES if self.has_decoder else 0):
+                self.decode(np.zeros((1, self.manifest.z_dim), np.float32))
 
     @property
     def has_decoder(self) -> bool:

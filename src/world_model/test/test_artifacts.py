@@ -16,9 +16,11 @@ import world_model
 from wm_testing.artifacts import make_random_artifact
 from world_model.errors import ArtifactError
 from world_model.runtime.artifact_folder import add_part, write_artifact
-from world_model.runtime.artifacts import Expectations, Manifest, load_artifact, resolve_model_path
+from world_model.runtime.artifacts import SHIPPED_PATH, Expectations, Manifest, load_artifact, resolve_model_path
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.motion import MotionModel
+from world_model.runtime.onnx_session import open_session, raised_by_onnxruntime
+from world_model.runtime.predictor import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +221,31 @@ def test_a_variance_that_none_can_be_is_refused(folder, tmp_path, variance):
     manifest = json.loads((folder / "manifest.json").read_text())
     edit(copy_of(folder, tmp_path), latent_variance=[variance, *manifest["latent_variance"][1:]])
     with pytest.raises(ArtifactError, match="latent_variance holds a value that none can be"):
+        load_artifact(tmp_path)
+
+
+def test_networks_of_other_sizes_than_their_manifest_says_are_refused_by_name(tmp_path):
+    """Hashes match: nothing was damaged, and yet nothing fits."""
+    edit(copy_of(SHIPPED_PATH / "tiny", tmp_path), history_dim=3)
+    with pytest.raises(ArtifactError, match="of artifact 'tiny' do not fit its manifest"):
+        Predictor(load_artifact(tmp_path))
+
+
+@pytest.mark.parametrize("error", [UnicodeDecodeError("utf-8", b"\xdf", 0, 1, "invalid"), None])
+def test_whatever_onnxruntime_says_of_a_graph_is_no_crash(monkeypatch, error):
+    def refuse(*_, **__):
+        raise error or raised_by_onnxruntime()[0]("no graph")
+
+    onnxruntime = pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    with pytest.raises(ArtifactError, match=r"a\.onnx is not an ONNX file"):
+        open_session(b"", "a.onnx")
+
+
+def test_a_number_beyond_all_is_refused(folder, tmp_path):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    edit(copy_of(folder, tmp_path), latent_mean=[10**400, *manifest["latent_mean"][1:]])
+    with pytest.raises(ArtifactError, match="an entry is of another type"):
         load_artifact(tmp_path)
 
 

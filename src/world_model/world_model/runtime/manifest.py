@@ -204,7 +204,7 @@ class Manifest:
             raise ArtifactError(f"manifest has unknown entries: {', '.join(unknown)}")
         try:
             manifest = cls(**entries)
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, OverflowError) as error:
             raise ArtifactError(f"manifest is incomplete, or an entry is of another type: {error}") from error
         if digest is not None and not is_whole(text, digest):
             raise ArtifactError(

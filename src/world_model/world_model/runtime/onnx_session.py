@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -10,10 +11,19 @@ import numpy as np
 
 from world_model.errors import ArtifactError
 
+# Its errors share no base.
+_RAISED = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException", "EPFail")
+
 
 def is_installed() -> bool:
     """Return whether onnxruntime can be imported."""
     return find_spec("onnxruntime") is not None
+
+
+def raised_by_onnxruntime() -> tuple[type[Exception], ...]:
+    """Return what onnxruntime raises for what it cannot load or run; nothing before it is imported."""
+    raised = sys.modules.get("onnxruntime.capi.onnxruntime_pybind11_state")
+    return tuple(getattr(raised, name) for name in _RAISED if hasattr(raised, name))
 
 
 def open_session(content: bytes, name: str, weights: Mapping[str, np.ndarray] | None = None, threads: int = 1) -> Any:
@@ -31,7 +41,6 @@ def open_session(content: bytes, name: str, weights: Mapping[str, np.ndarray] | 
     try:
         # Not needed by artifacts of TorchScript alone.
         import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as raised
     except ImportError as error:
         raise ArtifactError(f"{name} needs onnxruntime, which is not installed: pip install onnxruntime") from error
     options = onnxruntime.SessionOptions()
@@ -42,11 +51,9 @@ def open_session(content: bytes, name: str, weights: Mapping[str, np.ndarray] | 
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in (weights or {}).values()]
     if values:
         options.add_external_initializers(list(weights or {}), values)
-    # Its errors share no base.
-    refusals = (raised.Fail, raised.InvalidProtobuf, raised.InvalidGraph, raised.InvalidArgument, raised.NotImplemented)
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except refusals as error:
+    except (UnicodeDecodeError, *raised_by_onnxruntime()) as error:  # the first where its text cites damaged names
         raise ArtifactError(f"{name} is not an ONNX file: {error}") from error
     # On a processor these lie where NumPy has them, and the session reads them there.
     session.held = weights, values

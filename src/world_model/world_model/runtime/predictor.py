@@ -22,6 +22,7 @@ from world_model.runtime.artifacts import Artifact
 from world_model.runtime.blend import Blend
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.context import Context, row
+from world_model.runtime.first_passes import first_passes
 from world_model.runtime.forecaster import Forecaster, Now
 from world_model.runtime.handed_on import Learned
 from world_model.runtime.moment import Moment
@@ -93,9 +94,10 @@ class Predictor:
         self._hears_trail = use_memory and not artifact.has("transition") and PATH_FORESIGHT not in self._off
         self._off |= frozenset() if artifact.has("transition") else {PATH_FORESIGHT}
         self._manifest = manifest
-        transition = (
-            transition_without(artifact, self._off) if use_memory else served_transition(artifact, "without_memory")
-        )
+        with first_passes(manifest.name):
+            transition = (
+                transition_without(artifact, self._off) if use_memory else served_transition(artifact, "without_memory")
+            )
         self._anticipated_k = top_k or manifest.top_k
         self.horizons_s = tuple(sorted(horizons_s or (manifest.step_s, manifest.horizon_s)))
         mean_D, variance_D = np.array(manifest.latent_mean), np.array(manifest.latent_variance)
@@ -116,7 +118,8 @@ class Predictor:
         self._spans_s = [usable_span_s(horizon_s, manifest.step_s) for horizon_s in self.horizons_s]
         self.successor_counts: Counter[str] = Counter(used=0, outside=0)
         self.reset()
-        self._warm_up()
+        with first_passes(manifest.name):
+            self._warm_up()
 
     def reset(self) -> None:
         """Forget the context and what recent forecasts taught; the next observation starts anew."""
