@@ -16,9 +16,8 @@ from wm_core.memory.errors import BackendAwayError, EncoderMismatchError, Record
 from wm_core.memory.protocol import Forget, Rigid
 from wm_core.memory.record import LAST_FOLLOWED_ID, MemoryRecord
 from wm_core.words import counted
-from world_model.errors import ArtifactError
-from world_model.runtime.manifest import Manifest
-from world_model.runtime.places import MANIFEST_NAME, resolve_model_path
+from world_model.runtime.artifact_folder import read_manifest
+from world_model.runtime.places import resolve_model_path
 
 _LONGEST_KEY = 200
 _LONGEST_S = 10.0
@@ -236,11 +235,7 @@ def artifact_source(model_path: str) -> tuple[str, str, int]:
     """
     if not model_path:
         return "", "", 0
-    path = resolve_model_path(model_path) / MANIFEST_NAME
-    try:
-        manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"model path '{model_path}': {error}") from error
+    manifest = read_manifest(resolve_model_path(model_path))
     space = manifest.space
     return ("", space.feature_id, 0) if space is not None else (manifest.encoder_id, "", manifest.z_dim)
 

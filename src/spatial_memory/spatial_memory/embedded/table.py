@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from spatial_memory.geometry.cells import CellGrid
-from wm_core.bounds import MOST_VALUES
+from spatial_memory.store.schema import sizes_in
 from wm_core.memory.errors import CorruptStoreError, EncoderMismatchError, RecordError
 from wm_core.memory.record import (
     LAST_FOLLOWED_ID,
@@ -205,17 +205,13 @@ class Catalogue:
             raise CorruptStoreError("the store's description is damaged: a word is no text")
         if not all(0 < number <= _MAX_SESSION for number in sessions.values()):
             raise CorruptStoreError("the store's description is damaged: a session has an impossible number")
+        dim, action_dim, feature_dim = sizes_in(meta)
         try:
-            dim, action_dim, next_id, feature_dim = (
-                int(meta.get(name, usual))
-                for name, usual in (("dim", 0), ("action_dim", -1), ("next_id", 1), ("feature_dim", 0))
-            )
+            next_id = int(meta.get("next_id", 1))
         except ValueError as error:
             raise CorruptStoreError(f"the store's description is damaged: {error}") from error
-        is_possible = 0 <= dim <= MOST_VALUES and -1 <= action_dim <= MOST_VALUES and 0 <= feature_dim <= MOST_VALUES
-        if not is_possible or next_id < 1:
-            text = f"dim {dim}, action_dim {action_dim}, next_id {next_id}, feature_dim {feature_dim}"
-            raise CorruptStoreError(f"the store's description is damaged: {text}")
+        if next_id < 1:
+            raise CorruptStoreError(f"the store's description is damaged: next_id {next_id}")
         if next_id > MAX_ID - MIN_FREE_IDS:
             _LOG.warning("next_id %d leaves hardly an id to choose: going on at %d", next_id, LAST_FOLLOWED_ID + 1)
             next_id = LAST_FOLLOWED_ID + 1

@@ -51,7 +51,7 @@ def basis_of(meta: Mapping[str, str]) -> Projection | None:
         space = FeatureSpace(*(words[name] for name in ("feature_id", "size", "grid", "scale", "zero_point")))
         mean_F, components = (np.frombuffer(base64.b64decode(words[name]), "<f4") for name in ("mean", "components"))
         projection = Projection(space, mean_F, components.reshape(-1, space.size), words["variance"])
-    except (ValueError, KeyError, TypeError, ProjectionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, ProjectionError) as error:
         raise CorruptStoreError(f"the store's description is damaged: its basis is none ({error})") from error
     if projection.encoder_id != meta.get("encoder_id"):
         raise CorruptStoreError("the store's description is damaged: its basis is of another encoder")

@@ -27,6 +27,7 @@ from spatial_memory.store.schema import (
     from_tuples,
     opened,
     pack_successor,
+    sizes_in,
     unpack_successors,
 )
 from spatial_memory.store.seal import Ledger
@@ -175,8 +176,9 @@ def _salvage(source: sqlite3.Connection, new: sqlite3.Connection, path: Path) ->
     try:
         meta = opened(source.execute(GET_META).fetchall(), "the word")
         sessions = opened(source.execute(GET_SESSIONS).fetchall(), "session")
-        dim, action_dim = int(dict(meta)["dim"]), int(dict(meta)["action_dim"])
-    except (sqlite3.DatabaseError, KeyError, ValueError) as error:
+        words = dict(meta)
+        dim, action_dim, _ = sizes_in({name: words[name] for name in ("dim", "action_dim")})
+    except (sqlite3.DatabaseError, KeyError, CorruptStoreError) as error:
         raise CorruptStoreError(f"{path} cannot be recovered: its description is unreadable ({error})") from error
     kept: set[int] = set()
     new.execute("PRAGMA journal_mode = DELETE").fetchone()

@@ -9,11 +9,12 @@ import functools
 import itertools
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from wm_core.bounds import MOST_VALUES
 from wm_core.memory.errors import CorruptStoreError
 from wm_core.memory.record import NO_FEATURE, Successor
 from wm_core.memory.rows import Rows
@@ -39,6 +40,37 @@ GET_TALLY = "SELECT rows, keys FROM tally WHERE name = ?"
 TALLY_DIFFERENCES = "SELECT name, rows, keys FROM tally EXCEPT SELECT name, rows, keys FROM snapshot.tally"
 GET_META = "SELECT key, value, checksum FROM meta"
 GET_SESSIONS = "SELECT number, name, checksum FROM session"
+
+
+class Sizes(NamedTuple):
+    """What a store's description says of the size of its records.
+
+    Attributes:
+        dim: Latent size D; 0 while that is open.
+        action_dim: Action size A; -1 while that is open.
+        feature_dim: Feature size F; 0 while that is open.
+    """
+
+    dim: int = 0
+    action_dim: int = -1
+    feature_dim: int = 0
+
+
+def sizes_in(meta: Mapping[str, str]) -> Sizes:
+    """Return the sizes that a store's description names.
+
+    Raises:
+        CorruptStoreError: They are no numbers, or none that can be.
+    """
+    open_yet = Sizes()
+    try:
+        sizes = Sizes(*(int(meta.get(name, usual)) for name, usual in open_yet._asdict().items()))
+    except (ValueError, TypeError) as error:
+        raise CorruptStoreError(f"the store's description is damaged: {error}") from error
+    if not all(least <= size <= MOST_VALUES for least, size in zip(open_yet, sizes)):
+        text = ", ".join(f"{name} {size}" for name, size in sizes._asdict().items())
+        raise CorruptStoreError(f"the store's description is damaged: {text}")
+    return sizes
 
 
 def checksummed(*values: object) -> Row:
@@ -195,6 +227,7 @@ def _check_values(packed_N: np.ndarray) -> None:
         good_N &= finite_N if finite_N.ndim == 1 else finite_N.all(axis=1)
     for name in ("action", "previous_action"):
         good_N &= ~np.isinf(packed_N[name]).any(axis=1)
+    good_N &= ~np.isinf(packed_N["surprise"])
     if not good_N.all():
         raise CorruptStoreError(f"record {packed_N['id'][~good_N][0]} holds values that no record can have")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import secrets
 import sqlite3
 import struct
@@ -26,6 +27,7 @@ _MAGIC = b"WMLEDGR1"
 _SLOT = struct.Struct("<8s16sQQ")
 _STRIDE = 512
 _KEY = "commit"
+_WORD = re.compile(r"(\d{1,18}) ([0-9a-f]{32})")
 _WAIT_MS = 100
 
 
@@ -52,12 +54,16 @@ def mark_in(connection: sqlite3.Connection) -> Mark:
 
     Raises:
         sqlite3.Error: It cannot be read.
+        CorruptStoreError: It is whole, and of no transaction.
     """
     rows = connection.execute(f"{GET_META} WHERE key = ?", (_KEY,)).fetchall()
     if not rows or checksummed(*rows[0][:-1]) != rows[0]:
         return Mark()
-    number, _, store_id = rows[0][1].partition(" ")
-    return Mark(store_id, int(number))
+    found = _WORD.fullmatch(str(rows[0][1]))
+    if found is None:
+        text = f"the store's description is damaged: {rows[0][1]!r:.60} is no transaction"
+        raise CorruptStoreError(text, text)
+    return Mark(found[2], int(found[1]))
 
 
 class Ledger:
@@ -226,7 +232,7 @@ def _peeked(path: Path, how: str) -> Mark | None:
     try:
         with contextlib.closing(open_database(f"{path.as_uri()}?{how}", uri=True)) as connection:
             return mark_in(connection)
-    except (sqlite3.Error, CorruptStoreError, ValueError):
+    except (sqlite3.Error, CorruptStoreError):
         return None
 
 

@@ -21,6 +21,7 @@ from spatial_memory.store.schema import (
     check_successors,
     from_tuples,
     opened,
+    sizes_in,
 )
 from spatial_memory.store.seal import Mark, check_start, mark_in
 from spatial_memory.store.thumbnails import GET_THUMBNAILS, check_thumbnails
@@ -130,7 +131,8 @@ def whole_mark(connection: sqlite3.Connection, name: str) -> Mark:
 
 def _check_all(read: Read, name: str, meta: dict[str, str]) -> int:
     """Check records, successors, pictures and what only some records have, and return how many records those are."""
-    dim, action_dim = int(meta.get("dim", 0)), max(int(meta.get("action_dim", -1)), 0)
+    sizes = sizes_in(meta)
+    dim, action_dim = sizes.dim, max(sizes.action_dim, 0)
     count = 0
     for tuples in tallied(read, name, "record", GET_RECORDS, "id"):
         count += len(from_tuples(tuples, dim, action_dim))
