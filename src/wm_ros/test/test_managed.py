@@ -13,6 +13,9 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter as ParameterMsg
+from rcl_interfaces.msg import ParameterValue
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.action import ActionClient
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
@@ -182,6 +185,29 @@ def test_a_core_that_cannot_be_made_anew_is_tried_again(peer, monkeypatch):
     spin.until(lambda: "13 is not served" in echo._health.status().message)
     echo._params = EchoParams(factor=1.0)
     spin.until(lambda: echo.is_active)
+    echo.destroy_node()
+
+
+@pytest.mark.parametrize("kind", [SetParameters, SetParametersAtomically])
+def test_what_is_no_parameter_is_refused_and_no_fault(peer, kind):
+    """Five of them in a minute made the node anew."""
+    echo = made()
+    spin = Spin(echo, peer)
+    name = {SetParameters: "set_parameters", SetParametersAtomically: "set_parameters_atomically"}[kind]
+    client = peer.create_client(kind, f"echo/{name}")
+    spin.until(client.service_is_ready)
+    given = [
+        ParameterMsg(name="factor", value=ParameterValue(type=77)),
+        Parameter("factor", value=2.0).to_parameter_msg(),
+    ]
+    answer = client.call_async(kind.Request(parameters=given))
+    spin.until(answer.done)
+    results = answer.result().results if kind is SetParameters else [answer.result().result]
+    assert not results[0].successful
+    assert "factor: 77 is no type of a parameter" in results[0].reason
+    assert [each.successful for each in results[1:]] == ([True] if kind is SetParameters else [])
+    assert echo._params.factor == (2.0 if kind is SetParameters else 1.0)
+    assert echo._health.counted("faults") == 0
     echo.destroy_node()
 
 

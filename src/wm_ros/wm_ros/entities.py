@@ -10,6 +10,7 @@ from rclpy.lifecycle import LifecycleNode
 from rosgraph_msgs.msg import Clock as ClockMsg
 
 from wm_ros import qos
+from wm_ros.asked_params import refusing_no_parameters
 from wm_ros.bounded import NO_LIMITS, bound_actions, bound_client, bound_service, bound_subscription, refusing
 from wm_ros.dispatcher import answering, executing
 from wm_ros.errors import MessageError
@@ -79,6 +80,7 @@ class NotedEntities(LifecycleNode):
             most_of: {field of a request: how many elements it may have}, looked at before the request is converted.
             **kwargs: As for ``Node.create_service``.
         """
+        callback = refusing_no_parameters(srv_type, callback)
         owed = Owed(answering(self, refusing(callback, self._drop_large)))
         kwargs.setdefault("qos_profile", qos.SERVICE)
         service = bound_service(super().create_service(srv_type, srv_name, owed.answer, **kwargs), most_of)

@@ -299,11 +299,14 @@ class PoseInput(TypedInput):
 
     def _insert(self, msg: Any, is_static: bool) -> list[PoseSample]:
         try:
-            return self._buffer.insert(msg, is_static)
+            news = self._buffer.insert(msg, is_static)
         except MessageError as error:
             self._refused(error.detail)
             self._health.drop(error.reason, error.detail)
             return []
+        if self._buffer.refused is not None:  # the pose came all the same
+            self._health.drop(self._buffer.refused.reason, self._buffer.refused.detail)
+        return news
 
 
 class ActionInput(TypedInput):
