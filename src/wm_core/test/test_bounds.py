@@ -106,6 +106,35 @@ def test_frames_that_a_peer_makes_up_do_not_fill_the_memory():
     assert len(TransformBuffer("nowhere").why_not()) < 200
 
 
+def test_a_transform_that_cannot_be_does_not_take_the_others_of_its_message_along():
+    buffer = TransformBuffer()
+    broken = stamped("wheel", "base_link", x=math.nan)
+    news = buffer.insert(Made(transforms=[broken, stamped("base_link", "map", x=3.0)]))
+    assert [sample.position.tolist() for sample in news] == [[3.0, 0.0, 0.0]]
+    assert buffer.refused.reason == "pose-not-finite"
+    buffer.insert(Made(transforms=[stamped("base_link", "map", x=4.0, sec=2)]))
+    assert buffer.refused is None
+    with pytest.raises(MessageError, match="pose-not-finite"):
+        buffer.insert(Made(transforms=[broken]))
+
+
+@pytest.mark.parametrize("sec", [-1, 2**31 - 1])
+def test_a_transform_of_no_time_is_refused_and_a_static_one_needs_none(sec):
+    buffer = TransformBuffer()
+    with pytest.raises(MessageError, match="impossible-stamp"):
+        buffer.insert(Made(transforms=[stamped("base_link", "map", sec=sec)]))
+    buffer.insert(Made(transforms=[stamped("odom", "map", sec=sec)]), is_static=True)
+    assert len(buffer.insert(Made(transforms=[stamped("base_link", "odom", sec=1)]))) == 1
+
+
+def test_transforms_that_together_lead_off_every_map_are_refused():
+    buffer = TransformBuffer()
+    buffer.insert(Made(transforms=[stamped("odom", "map", x=9e6)]))
+    with pytest.raises(MessageError, match="pose-too-far"):
+        buffer.insert(Made(transforms=[stamped("base_link", "odom", x=9e6)]))
+    assert len(buffer.insert(Made(transforms=[stamped("base_link", "odom", x=1.0)]))) == 1
+
+
 @pytest.mark.slow
 def test_a_clock_that_stands_still_does_not_fill_the_memory():
     buffer = TransformBuffer()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wm_core.bounds import checked_name
+from wm_core.bounds import LARGEST_POSITION_M, LATEST_STAMP_S, checked_name
 from wm_core.errors import MessageError
 from wm_core.se3 import compose, rotate, slerp
 from wm_core.sources.poses import PoseSample, as_body, checked_pose, is_optical, stamp_ns_of
@@ -71,12 +71,16 @@ class TransformBuffer:
         parent: Frame in which poses are wanted; "" takes the first of map, odom, world that is connected.
         child: Frame whose pose is wanted; "" takes the first of base_link, base_footprint that is known, and where
             none is connected a camera's: the first optical frame that was told of.
+
+    Attributes:
+        refused: Why a transform of the newest message was not taken; None: all were.
     """
 
     def __init__(self, parent: str = "", child: str = "") -> None:
         self._parents = (parent.lstrip("/"),) if parent else MAPS
         self._child = child.lstrip("/")
         self._edges: dict[str, _Edge] = {}
+        self.refused: MessageError | None = None
 
     @property
     def frames(self) -> dict[str, str]:
@@ -86,25 +90,42 @@ class TransformBuffer:
     def insert(self, msg: Any, is_static: bool = False) -> list[PoseSample]:
         """Adds a TFMessage; returns the poses that are new through it.
 
+        A transform that cannot be one is passed over: several nodes' may lie in one message. ``refused`` then says why.
+
         Raises:
-            MessageError: A transform's values cannot be one; those before it were taken.
+            MessageError: Nothing new came of it, and some transform cannot be one, or the pose lies beyond every map.
         """
         moved: dict[str, int] = {}
+        self.refused = None
         for transform in msg.transforms:
-            child = checked_name(str(transform.child_frame_id), "child_frame_id").lstrip("/")
-            stamp_ns = stamp_ns_of(transform)
-            shift, turn = transform.transform.translation, transform.transform.rotation
-            pose = checked_pose((shift.x, shift.y, shift.z), (turn.x, turn.y, turn.z, turn.w))
-            parent = checked_name(str(transform.header.frame_id), "frame_id").lstrip("/")
-            edge = self._edges.get(child)
-            if edge is None and len(self._edges) >= MOST_FRAMES:
-                raise MessageError("tf-too-many-frames", f"more than {MOST_FRAMES} frames")
-            if edge is None or edge.parent != parent:
-                edge = self._edges[child] = _Edge(parent, is_static)
-            edge.insert(stamp_ns, *pose)
+            try:
+                child, stamp_ns = self._take(transform, is_static)
+            except MessageError as error:
+                self.refused = self.refused or error
+                continue
             if not is_static:
                 moved[child] = stamp_ns
-        return self._news(moved)
+        news = self._news(moved)
+        if self.refused is not None and not news:
+            raise self.refused
+        return news
+
+    def _take(self, transform: Any, is_static: bool) -> tuple[str, int]:
+        """Adds one transform; returns its frame and stamp."""
+        child = checked_name(str(transform.child_frame_id), "child_frame_id").lstrip("/")
+        stamp_ns = stamp_ns_of(transform)
+        if not (is_static or 0 <= stamp_ns <= LATEST_STAMP_S * 1_000_000_000):
+            raise MessageError("impossible-stamp", f"stamp of {stamp_ns / 1e9:g} s, expected 0 to {LATEST_STAMP_S}")
+        shift, turn = transform.transform.translation, transform.transform.rotation
+        pose = checked_pose((shift.x, shift.y, shift.z), (turn.x, turn.y, turn.z, turn.w))
+        parent = checked_name(str(transform.header.frame_id), "frame_id").lstrip("/")
+        edge = self._edges.get(child)
+        if edge is None and len(self._edges) >= MOST_FRAMES:
+            raise MessageError("tf-too-many-frames", f"more than {MOST_FRAMES} frames")
+        if edge is None or edge.parent != parent:
+            edge = self._edges[child] = _Edge(parent, is_static)
+        edge.insert(stamp_ns, *pose)
+        return child, stamp_ns
 
     def _news(self, moved: dict[str, int]) -> list[PoseSample]:
         chain = self._chain()
@@ -118,7 +139,11 @@ class TransformBuffer:
         return [] if sample is None else [sample]
 
     def lookup(self, stamp_ns: int) -> PoseSample | None:
-        """Returns the pose at a time, None where the frames are not connected or not known then."""
+        """Returns the pose at a time, None where the frames are not connected or not known then.
+
+        Raises:
+            MessageError: ``pose-too-far``: the transforms lie on a map, and lead off it together.
+        """
         found = self._chain()
         if found is None:
             return None
@@ -130,6 +155,8 @@ class TransformBuffer:
                 return None
             position = step[0] + rotate(step[1], position)
             quaternion = compose(step[1], quaternion)
+        if float(np.abs(position).max()) > LARGEST_POSITION_M:
+            raise MessageError("pose-too-far", f"{parent} -> {chain[0]} is {position.tolist()} m")
         return PoseSample(stamp_ns, position, as_body(quaternion, chain[0]), parent, chain[0])
 
     def _chain(self) -> tuple[list[str], str] | None:
