@@ -83,6 +83,9 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         **node_options: As for ``rclpy.node.Node``.
     """
 
+    # None as long as it was never configured so far: what fails before leaves it.
+    _to_end: GoalFinder | None = None
+
     def __init__(self, artifact: Artifact | None = None, judge: Judge | None = None, **node_options: Any) -> None:
         super().__init__("latent_planner", LatentPlannerParams, **node_options)
         self._given, self._judge = artifact, judge
@@ -138,7 +141,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         settings = WindowSettings(params.window_radius_m, 0.0, params.window_max_count, params.window_period_s)
         self._held = HeldMemories(self, self._health, settings)
         self._waiter = Waiter(lambda: self.executor)
-        self._finder = GoalFinder(self, self._health, params, self._held, self._waiter)
+        self._finder = self._to_end = GoalFinder(self, self._health, params, self._held, self._waiter)
         # Beside configure's other things: whoever's goal a deactivation ends is still told.
         self.create_action_server(
             Plan, "~/plan", self._execute, goal_callback=self._on_goal, cancel_callback=self._on_cancel
@@ -157,11 +160,12 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
 
     def finish(self) -> None:
         """Wait for what is under way."""
-        self._finder.shutdown()
+        if self._to_end is not None:
+            self._to_end.shutdown()
 
     def release(self) -> None:
         """Wait for what is under way."""
-        self._finder.shutdown()
+        self.finish()
 
     def fault(self, error: Exception) -> None:
         """Take note of an error that nobody expected, and stop the robot."""

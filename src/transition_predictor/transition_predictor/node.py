@@ -71,6 +71,9 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
     ``~/imagine_stream`` on a thread of its own.
     """
 
+    # None as long as it was never configured so far: what fails before leaves it.
+    _to_end: ImaginationServer | None = None
+
     def __init__(
         self, artifact: Artifact | None = None, window_source: WindowSource | None = None, **node_options: Any
     ) -> None:
@@ -118,11 +121,12 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
 
     def finish(self) -> None:
         """End what is being imagined."""
-        self._imagination.close()
+        if self._to_end is not None:
+            self._to_end.close()
 
     def release(self) -> None:
         """Keep what was learned."""
-        self._imagination.close()
+        self.finish()
         self._replacement.close()
         self._keeper.close()
         self._experts.close(self._predictor, self._bases.is_final)
@@ -142,7 +146,7 @@ class TransitionPredictor(ManagedNode[TransitionPredictorParams]):
         params = self._params
         self._remembering = Remembering(self, self._health, params, self._window_source, self._predict)
         self.create_service(Trigger, "~/reload", self._on_reload)
-        self._imagination = ImaginationServer(
+        self._imagination = self._to_end = ImaginationServer(
             self, self._artifact, params.top_k or None, self._window_source, self._scene, self._foresight.imagined
         )
         self._pictures = PictureTopic(

@@ -74,6 +74,10 @@ class WmApi(ManagedNode[WmApiParams]):
     falls to the graph.
     """
 
+    # None as long as it was never configured so far: what fails before leaves them.
+    _to_end: Server | None = None
+    _goals: PlannerGoals | None = None
+
     def __init__(self, artifact: Artifact | None = None, **node_options: Any) -> None:
         super().__init__("wm_api", WmApiParams, **node_options)
         self._given = artifact
@@ -108,7 +112,7 @@ class WmApi(ManagedNode[WmApiParams]):
         self._is_live: bool | None = None
         self._watched_count = 0
         listening = threading.Event()
-        self._server = Server(app, self._settings, lambda _: listening.set())
+        self._server = self._to_end = Server(app, self._settings, lambda _: listening.set())
         self._serving = threading.Thread(target=self._server.run, daemon=True, name="http")
         self._serving.start()
         self._await(listening)
@@ -145,8 +149,9 @@ class WmApi(ManagedNode[WmApiParams]):
 
     def release(self) -> None:
         """Have the server end: its streams first."""
-        self._server.should_exit = True
-        self._serving.join(_LISTENS_WITHIN_S)
+        if self._to_end is not None:
+            self._to_end.should_exit = True
+            self._serving.join(_LISTENS_WITHIN_S)
         if self._goals is not None:
             self._goals.close()
 

@@ -198,6 +198,7 @@ def test_what_is_no_parameter_is_refused_and_no_fault(peer, kind):
     spin.until(client.service_is_ready)
     given = [
         ParameterMsg(name="factor", value=ParameterValue(type=77)),
+        ParameterMsg(value=ParameterValue(type=1)),
         Parameter("factor", value=2.0).to_parameter_msg(),
     ]
     answer = client.call_async(kind.Request(parameters=given))
@@ -205,7 +206,8 @@ def test_what_is_no_parameter_is_refused_and_no_fault(peer, kind):
     results = answer.result().results if kind is SetParameters else [answer.result().result]
     assert not results[0].successful
     assert "factor: 77 is no type of a parameter" in results[0].reason
-    assert [each.successful for each in results[1:]] == ([True] if kind is SetParameters else [])
+    assert [each.successful for each in results[1:]] == ([False, True] if kind is SetParameters else [])
+    assert all(each.reason == "a parameter without a name" for each in results[1:2])
     assert echo._params.factor == (2.0 if kind is SetParameters else 1.0)
     assert echo._health.counted("faults") == 0
     echo.destroy_node()

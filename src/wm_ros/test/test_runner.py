@@ -15,6 +15,7 @@ from wm_ros import own_domain_id
 PROGRAM = """
 import sys
 from rclpy.node import Node
+from std_msgs.msg import Float32, String
 from wm_ros import ConfigurationError, run_node
 
 class Tested(Node):
@@ -24,6 +25,9 @@ class Tested(Node):
             raise ConfigurationError("this cannot\\nwork")
         if "bug" in sys.argv:
             raise KeyError("a bug")
+        if "topics" in sys.argv:
+            self.create_publisher(Float32, "one", 10)
+            self.create_publisher(String, "another", 10)
         print("up", flush=True)
 
 raise SystemExit(run_node(Tested, threads=2 if "pool" in sys.argv else 1))
@@ -52,6 +56,26 @@ def test_signals_end_it_cleanly_however_often(words, number):
             time.sleep(0.02)
         output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (0, "", "")
+
+
+CROSSED = ("-r", "one:=/both", "-r", "another:=/both")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("-r", f"__ns:=/{'n' * 225}"), "Invalid service name"),
+        (("-r", f"__ns:=/{'n' * 250}"), "node name"),
+        (CROSSED, "for existing topic name rt/both with incompatible type"),
+    ],
+)
+def test_a_name_that_ros_does_not_take_is_one_line_and_code_2(words, says):
+    with start("topics", "--ros-args", *words) as process:
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (2, "")
+    assert says in errors.splitlines()[-1]
+    assert "Traceback" not in errors
 
 
 COLLECTED = """

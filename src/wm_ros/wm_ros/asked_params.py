@@ -1,4 +1,4 @@
-"""Parameters as peers set them: what rclpy can make none of is refused by name, where it would raise an error."""
+"""Parameters as peers set them: what is none is refused, where rclpy would raise an error, or take it and forget it."""
 
 from __future__ import annotations
 
@@ -48,6 +48,8 @@ def refusing_no_parameters(srv_type: Any, callback: Callable[[Any, Any], Any]) -
 
 
 def _refusal(parameter: ParameterMsg) -> SetParametersResult | None:
+    if not parameter.name:
+        return SetParametersResult(successful=False, reason="a parameter without a name")
     if parameter.value.type in _TYPES:
         return None
     text = f"{clipped(parameter.name)}: {parameter.value.type} is no type of a parameter, expected 0 to {max(_TYPES)}"

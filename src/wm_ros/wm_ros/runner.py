@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
+from rclpy.exceptions import NameValidationException
 from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
@@ -23,6 +24,8 @@ from wm_ros.message_support import import_message_support
 from wm_ros.security import check_security, is_enforced
 from wm_ros.shared_memory import clean_shared_memory
 
+# What the error says of a name that is too long, and of one that was remapped to a topic of another type.
+_OF_NAMES = ("invalid node name", "with incompatible type")
 EXIT_OK = 0
 EXIT_CONFIGURATION = 2
 
@@ -120,10 +123,16 @@ def _raise_refusal(nodes: Sequence[Node]) -> None:
     """Raises what a node that started beside others ended the context with."""
     for node in nodes:
         error = getattr(node, "refusal", None)
-        if isinstance(error, (ConfigurationError, CoreError)):
+        if isinstance(error, (ConfigurationError, CoreError)) or _is_name(error):
             raise _CannotStartError(str(error)) from error
         if error is not None:
             raise error
+
+
+def _is_name(error: BaseException | None) -> bool:
+    """Returns whether ROS takes no node, topic or service of a name: whoever chose it is told, without a traceback."""
+    said = str(error) if isinstance(error, rclpy_implementation.RCLError) else ""
+    return any(words in said for words in _OF_NAMES) or isinstance(error, NameValidationException)
 
 
 def _make(factory: Callable[[], Sequence[Node]]) -> Sequence[Node]:
@@ -131,7 +140,9 @@ def _make(factory: Callable[[], Sequence[Node]]) -> Sequence[Node]:
         return factory()
     except (ConfigurationError, CoreError) as error:
         raise _CannotStartError(str(error)) from error
-    except RuntimeError as error:
+    except (RuntimeError, NameValidationException) as error:
+        if _is_name(error):
+            raise _CannotStartError(str(error)) from error
         if rclpy.ok() and is_enforced(os.environ):
             raise _CannotStartError(f"security is to be enforced, and cannot be: {error}") from error
         raise
