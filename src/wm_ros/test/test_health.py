@@ -6,10 +6,12 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist
 from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock as ClockMsg
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from wm_ros import Health
+from wm_ros import Health, stamp_msg
 from wm_ros.silence import why_silent
 from wm_testing.nodes import ros_context, spin_until  # noqa: F401
 
@@ -121,6 +123,69 @@ def test_another_cause_is_told_and_another_number_is_not(told):
         clock.now_s = 100.0 + second
         health.degrade("no_pose", f"none for {second} s: {cause}", cause)
     assert lines == ["no_pose: none for 1 s: a", "no_pose: none for 12 s: b"]
+
+
+@pytest.fixture
+def followed(ros_context, monkeypatch):  # noqa: F811
+    """A health of a node under ``/clock``, the steady clock, and what tells the time that it follows [s]."""
+    clock = Clock()
+    monkeypatch.setattr("wm_ros.present.monotonic", clock)
+    node = Node("tested", parameter_overrides=[Parameter("use_sim_time", value=True)])
+    peer = Node("simulation")
+    publisher = peer.create_publisher(ClockMsg, "/clock", 1)
+
+    def tell(time_s: float) -> None:
+        publisher.publish(ClockMsg(clock=stamp_msg(round(time_s * 1e9))))
+        spin_until(lambda: node.get_clock().now().nanoseconds == round(time_s * 1e9), node, peer)
+
+    spin_until(publisher.get_subscription_count, node, peer)
+    yield Health(node), clock, tell, lambda: peer.destroy_publisher(publisher)
+    node.destroy_node()
+    peer.destroy_node()
+
+
+def test_under_a_slow_clock_silence_lasts_as_long_as_that_says(followed):
+    health, clock, tell, _ = followed
+    health.expect("latents", 2.0)
+    tell(1000.0)
+    health.tick("latents")
+    for number in range(1, 8):
+        clock.now_s += 1.0
+        tell(1000.0 + 0.25 * number)
+        assert health.status().message == "ok"
+    tell(1003.0)
+    assert health.status().message == "no latents for 3 s"
+
+
+def test_a_clock_that_begins_or_is_set_back_is_no_silence_of_years(followed):
+    health, clock, tell, _ = followed
+    health.expect("latents", 2.0)
+    clock.now_s += 1.0
+    tell(1e9)
+    assert health.status().message == "ok"
+    health.tick("latents")
+    tell(1e9 - 3600.0)
+    assert health.status().message == "ok"
+    for number in range(1, 5):
+        clock.now_s += 1.0
+        tell(1e9 - 3600.0 + number)
+    assert health.status().message == "no latents for 4 s"
+
+
+def test_a_clock_that_stands_still_is_told_and_real_time_counts(followed):
+    health, clock, tell, end = followed
+    health.expect("latents", 2.0)
+    tell(1000.0)
+    health.tick("latents")
+    health.report()
+    clock.now_s += 3.0
+    health.report()
+    status = health.status()
+    assert "no latents for 3 s" in status.message
+    assert values(status)["degraded/clock"] == "/clock, which is followed (use_sim_time), stands still: is it paused"
+    end()
+    health.report()
+    assert values(health.status())["degraded/clock"].endswith("nobody publishes it")
 
 
 def test_silence_that_is_no_fault_degrades_nothing(node):

@@ -14,6 +14,7 @@ from rclpy.node import Node
 
 from wm_core.words import counted
 from wm_ros.misfits import MisfitWatch
+from wm_ros.present import Moment, Present
 from wm_ros.saying import SELDOM_S, Seldom, clipped
 from wm_ros.twins import TwinWatch
 
@@ -28,7 +29,7 @@ class _Expected:
     """What should tick: at least each ``timeout_s``, since when, and who can say why it does not."""
 
     timeout_s: float
-    since_s: float
+    since: Moment
     why: Callable[[], str | None] | None
 
 
@@ -46,7 +47,8 @@ class Health:
 
     Levels: OK; WARN while a mode is degraded, something expected stays away, or messages were dropped since the last
     report; ERROR for a minute after an unexpected error. Values are strings, keys as the methods say. What is said is
-    escaped and cut short; the same reason is logged at most every 5 s, with a count.
+    escaped and cut short; the same reason is logged at most every 5 s, with a count. Rates are of real seconds; what
+    stays away does so by the clock that the node follows.
 
     Args:
         node: Its name, with its namespace, becomes the status name.
@@ -65,7 +67,9 @@ class Health:
         self._seldom = Seldom()
         self._fault: tuple[float, str] | None = None
         self._is_paused = False
+        self._present = Present(node)
         self._ticks: dict[str, deque[float]] = {}
+        self._ticked: dict[str, Moment] = {}
         self._samples: dict[str, deque[float]] = {}
         self._gauges: dict[str, str] = {}
         self._degraded: dict[str, str] = {}
@@ -115,8 +119,9 @@ class Health:
         """Expects again, from now on, what was expected."""
         self._is_paused = False
         for expected in self._expected.values():
-            expected.since_s = monotonic()
+            expected.since = self._present.now()
         self._ticks.clear()
+        self._ticked.clear()
 
     def forget(self) -> None:
         """Ends degraded modes and expectations: what they were about is gone."""
@@ -129,7 +134,9 @@ class Health:
 
     def tick(self, name: str) -> None:
         """Marks one occurrence; reported as ``NAME_hz`` over the last 10 s."""
-        self._ticks.setdefault(name, deque(maxlen=4096)).append(monotonic())
+        now = self._present.now()
+        self._ticks.setdefault(name, deque(maxlen=4096)).append(now.steady_s)
+        self._ticked[name] = now
 
     def sample(self, name: str, value: float) -> None:
         """Adds a measurement; reported as ``NAME/p50``, ``/p99`` and ``/max`` over the last 600."""
@@ -197,10 +204,10 @@ class Health:
 
         Args:
             name: As ``tick`` is called with.
-            timeout_s: Silence that is a fault [s].
+            timeout_s: Silence that is a fault, by the clock that the node follows, if that goes on [s].
             why: Says why nothing comes and what would help, None where that is no fault; asked at each report.
         """
-        self._expected[name] = _Expected(timeout_s, monotonic(), why)
+        self._expected[name] = _Expected(timeout_s, self._present.now(), why)
 
     def status(self) -> DiagnosticStatus:
         """Returns the present status, as it would be published."""
@@ -226,6 +233,7 @@ class Health:
         """Publishes the status now."""
         self.degrade("twins", self._twins.complaint())
         self.degrade("qos", self.misfits.complaint())
+        self.degrade("clock", self._present.complaint())
         status = self.status()
         for key in self._told:
             self._tell(key)
@@ -236,11 +244,11 @@ class Health:
         self._on_report()
 
     def _check_expected(self) -> None:
+        self._present.look()
         if self._is_paused:
             return
         for name, expected in self._expected.items():
-            ticks = self._ticks.get(name)
-            silent_s = monotonic() - (ticks[-1] if ticks else expected.since_s)
+            silent_s = self._present.elapsed_s(self._ticked.get(name, expected.since))
             why = (expected.why() if expected.why else "") if silent_s > expected.timeout_s else None
             text = f"no {name} for {silent_s:.0f} s{f': {why}' if why else ''}"
             self.degrade(f"no_{name}", None if why is None else text, why or "")
