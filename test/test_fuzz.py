@@ -319,7 +319,7 @@ def test_goals_of_planner_and_policies(seed, wildness):
     usual = {"frame_id": "map", "w": 1.0, "latent": floats([0.0] * 4)}
     for make in (
         lambda: asked_from_goal(hostile(Plan.Goal, rng, usual, wildness)),
-        lambda: places_from_msg(hostile(ExecutePolicy.Goal, rng, usual, wildness), "map"),
+        lambda: places_from_msg(hostile(ExecutePolicy.Goal, rng, usual, wildness)),
         lambda: seen_from_msg(hostile(messages.LatentState, rng, usual, wildness), 2),
     ):
         try:

@@ -22,6 +22,7 @@ class Wish:
         goal_latent_D: What is to be seen at the goal; None: anything.
         time_limit_s: How long at most [s].
         is_open_ended: Whether no place is asked for: then the end of its time is no failure.
+        frame_id: Frame of its places; empty: it has none, or does not say.
     """
 
     goal: Goal
@@ -29,6 +30,11 @@ class Wish:
     goal_latent_D: np.ndarray | None = None
     time_limit_s: float = math.inf
     is_open_ended: bool = True
+    frame_id: str = ""
+
+    def is_of(self, frame_id: str) -> bool:
+        """Return whether a robot whose poses are of a frame can tell how far its places are; empty: not known yet."""
+        return not (self.frame_id and frame_id) or self.frame_id == frame_id
 
 
 @dataclass(eq=False)

@@ -122,26 +122,24 @@ def seen_from_msg(msg: LatentState, action_dim: int) -> Seen:
     return Seen(frame, place, msg.pose_frame_id, std_3)
 
 
-def places_from_msg(goal: Any, frame_id: str) -> list[np.ndarray]:
-    """Return the sub-goals of an ``ExecutePolicy`` goal, each x, y [m], yaw [rad].
+def places_from_msg(goal: Any) -> tuple[list[np.ndarray], str]:
+    """Return the sub-goals of an ``ExecutePolicy`` goal, each x, y [m], yaw [rad], and their frame; empty: not said.
 
     Args:
         goal: The message.
-        frame_id: Frame of the robot's poses; empty: not known yet.
 
     Raises:
-        MessageError: A pose cannot be, or is of another frame, or there are too many.
+        MessageError: A pose cannot be, they are of several frames, or there are too many.
     """
     if len(goal.sub_goals) > MOST_SUB_GOALS:
         raise MessageError("goal", f"{len(goal.sub_goals)} sub-goals, at most {MOST_SUB_GOALS}")
-    places = []
+    places, frame_ids = [], sorted({each.header.frame_id for each in goal.sub_goals} - {""})
+    if len(frame_ids) > 1:
+        raise MessageError("goal-frame", f"sub-goals of several frames: {clipped(', '.join(frame_ids))}")
     for each in goal.sub_goals:
-        if each.header.frame_id and frame_id and each.header.frame_id != frame_id:
-            text = f"a sub-goal in frame {clipped(each.header.frame_id)}, the robot's is {clipped(frame_id)}"
-            raise MessageError("goal-frame", text)
         position, turn = pose_from_msg(each.pose)
         places.append(np.array([position[0], position[1], yaw_of(turn)]))
-    return places
+    return places, frame_ids[0] if frame_ids else ""
 
 
 def feedback_msg(execution: Execution, goal: Goal, step: Step, now_ns: int) -> Any:

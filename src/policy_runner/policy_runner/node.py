@@ -11,7 +11,7 @@ import numpy as np
 from rclpy.action.server import CancelResponse, GoalResponse
 from rclpy.task import Future
 
-from policy_runner.accepting.node import Reception, RefusedError
+from policy_runner.accepting.node import Reception, RefusedError, other_frame
 from policy_runner.choice import UnknownPolicyError, Wanted, policy_maker
 from policy_runner.chunks import ChunkBuffer, Combining
 from policy_runner.drift import DriftSettings, Known
@@ -196,7 +196,11 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         soon_ns = now_ns + round(self._params.response_s * 1e9)
         soon_3 = self._situation.at(soon_ns, job.execution.planned(now_ns, soon_ns))
         job.execution.see(seen.frame.stamp_ns, soon_3, soon_ns)
-        if here_3 is not None and job.wish.goal.see(here_3):
+        if not job.wish.is_of(seen.frame_id):
+            # Asked for before any pose was known, or the poses are of another frame since.
+            job.message = job.message or other_frame(job.wish, seen.frame_id)
+            job.execution.end(Outcome.REFUSED)
+        elif here_3 is not None and job.wish.goal.see(here_3):
             job.execution.end(Outcome.REACHED)
 
     # ---------------------------------------------------------------- what goes out
@@ -278,22 +282,43 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
     async def _execute(self, handle: Any) -> Any:
         begin_ns, shadow = self._now_ns(), self._params.shadow
         try:
-            wish = await self._reception.wish(handle.request, self._situation.frame_id)
+            wish = await self._reception.wish(
+                handle.request, self._situation.frame_id, lambda: self.is_active and not handle.is_cancel_requested
+            )
+            self._check_begin(handle)
         except RefusedError as refusal:
-            handle.abort()
-            return result_msg(refusal.outcome, str(refusal), None, 0.0, shadow=shadow)
+            outcome, why = self._why_unwanted(handle) or (refusal.outcome, str(refusal))
+            (handle.canceled if outcome is Outcome.CANCELLED else handle.abort)()
+            return result_msg(outcome, why, None, 0.0, shadow=shadow)
         job = self._take_over(handle, wish, begin_ns)
-        if handle.is_cancel_requested:
-            job.execution.end(Outcome.CANCELLED)
-        outcome: Any = await job.done
-        if outcome is Outcome.CANCELLED:
+        ended: Any = await job.done
+        if ended is Outcome.CANCELLED:
             handle.canceled()
-        elif outcome is Outcome.REACHED or (outcome is Outcome.TIMED_OUT and job.wish.is_open_ended):
+        elif ended is Outcome.REACHED or (ended is Outcome.TIMED_OUT and job.wish.is_open_ended):
             handle.succeed()
         else:
             handle.abort()
         time_s = (self._now_ns() - begin_ns) * 1e-9
-        return result_msg(outcome, job.message, job.execution, time_s, shadow=shadow)
+        return result_msg(ended, job.message, job.execution, time_s, shadow=shadow)
+
+    def _why_unwanted(self, handle: Any) -> tuple[Outcome, str] | None:
+        """Return with what a goal ends that nobody wants any more, and why; None: it is wanted."""
+        if handle.is_cancel_requested:
+            return Outcome.CANCELLED, "cancelled before it began"
+        return None if self.is_active else (Outcome.STOPPED, "the node was deactivated before it began")
+
+    def _check_begin(self, handle: Any) -> None:
+        """Raise where a goal that was read is not to begin."""
+        if unwanted := self._why_unwanted(handle):
+            raise RefusedError(*unwanted)
+        seen, params = self._situation.seen, self._params
+        if not params.has_third or self._commanded is None or (self._job is not None and self._job.handle):
+            return
+        age_s = math.inf if seen is None else (self._now_ns() - seen.frame.stamp_ns) * 1e-9
+        if seen is None or seen.frame.action_A is None or age_s > params.stale_s:
+            # Commanding positions from anywhere else would be a jump.
+            text = f"where the {len(params.low)} positions are is not known: no state in {params.stale_s:g} s tells"
+            raise RefusedError(Outcome.STALE_INPUTS, text)
 
     def _take_over(self, handle: Any, wish: Wish, begin_ns: int) -> Job:
         """Return the job of a goal, begun; the former one ends."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 import threading
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
+from rclpy.node import Node
+from sensor_msgs.msg import Image
 
+from policy_runner.accepting.node import ANSWER_S
 from policy_runner.chunks import Chunk
 from policy_runner.params import PolicyRunnerParams
+from wm_interfaces.srv import EncodeImage
 from wm_ros import ConfigurationError, ParameterError
 from wm_testing.goals import pose_goal
 from wm_testing.nodes import assert_file_sets_every_parameter
@@ -201,6 +206,86 @@ def test_what_cannot_be_executed_is_refused_by_name(make_world):
     answer = world.run(sub_goals=[pose_goal(1.0, 0.0, frame="elsewhere")])
     assert "elsewhere" in answer.result.message
     assert not world.commands
+
+
+HALF_A_PICTURE = ({"height": 48}, {"data": bytes(12)}, {"width": 64}, {"width": 64, "height": 48})
+
+
+@pytest.mark.parametrize("picture", HALF_A_PICTURE)
+def test_half_a_picture_is_no_goal_without_one(make_world, picture):
+    """Taken for no picture, the robot would drive on and on."""
+    world = make_world()
+    answer = world.run(goal_image=Image(**picture), time_limit_s=0.5)
+    assert (answer.status, answer.result.name) == (GoalStatus.STATUS_ABORTED, "REFUSED")
+    assert "goal_image" in answer.result.message
+    assert not world.commands
+
+
+def test_a_goal_of_another_frame_is_refused_also_once_the_frame_is_known(make_world):
+    world = make_world()
+    world.is_sending = False
+    _, result = world.start(sub_goals=[pose_goal(1.0, 0.0, frame="odom")])
+    world.is_sending = True
+    answer = world.wait(result).result
+    assert (answer.name, answer.message) == ("REFUSED", "a sub-goal in frame odom, the robot's is map")
+    assert all(command == (0.0, 0.0) for command in world.commands)
+    _, result = world.drive(sub_goals=[pose_goal(-2.0, 2.0)])
+    world.changes["pose_frame_id"] = "odom"
+    assert world.wait(result).result.name == "REFUSED"
+    assert world.action == (0.0, 0.0)
+    answer = world.run(sub_goals=[pose_goal(1.0, 0.0, frame="odom"), pose_goal(2.0, 0.0)]).result
+    assert (answer.name, "several frames: map, odom" in answer.message) == ("REFUSED", True)
+
+
+@pytest.fixture
+def world_with_deaf_encoder(make_world):
+    """A runner whose encoder is there and never answers."""
+    world, deaf = make_world(), Node("deaf")
+    deaf.create_service(EncodeImage, "/latent_publisher/encode", lambda _, response: response)
+    world.until(world.node._reception.encode.service_is_ready)
+    yield world
+    deaf.destroy_node()
+
+
+PICTURE = Image(width=2, height=2, step=6, encoding="rgb8", data=bytes(12))
+
+
+def test_a_goal_that_is_cancelled_while_it_is_read_ends_at_once_and_takes_no_others_place(world_with_deaf_encoder):
+    world = world_with_deaf_encoder
+    _, others = world.drive()
+    handle, result = world.start(goal_image=PICTURE)
+    begun_s = monotonic()
+    assert world.wait(handle.cancel_goal_async()).goals_canceling
+    answer = world.wait(result)
+    assert (answer.status, answer.result.name) == (GoalStatus.STATUS_CANCELED, "CANCELLED")
+    assert monotonic() - begun_s < 0.5 * ANSWER_S
+    assert not others.done()
+
+
+def test_a_goal_that_is_read_when_the_node_is_deactivated_is_answered(world_with_deaf_encoder):
+    """Begun after that, nobody would ever end it."""
+    world = world_with_deaf_encoder
+    _, result = world.start(goal_image=PICTURE)
+    world.on_executor(world.node.trigger_deactivate)
+    answer = world.wait(result)
+    assert (answer.status, answer.result.name) == (GoalStatus.STATUS_ABORTED, "STOPPED")
+
+
+def test_positions_that_nobody_tells_are_not_commanded(make_world):
+    """From where a limiter happens to stand an arm would jump."""
+    world = make_world(third=[100.0, 100.0], low=[-2.0, -2.0], stale_s=5.0)
+    world.action = (1.0, 1.0)
+    world.changes["has_action"] = False
+    world.until(lambda: world.on_executor(lambda: world.node._situation.seen is not None))
+    answer = world.run().result
+    assert (answer.name, "positions" in answer.message) == ("STALE_INPUTS", True)
+    assert not world.commands
+    world.changes["has_action"] = True
+    world.until(lambda: world.on_executor(lambda: world.node._situation.seen.frame.action_A is not None))
+    handle, _ = world.start()
+    world.until(lambda: world.commands)
+    assert world.commands[0] == pytest.approx((1.0, 1.0), abs=0.05)
+    world.wait(handle.cancel_goal_async())
 
 
 def test_a_deactivated_node_has_braked_and_takes_no_goals(make_world):
