@@ -48,6 +48,7 @@ _SUPERVISE_PERIOD_S = 0.2
 _MOST_BEHIND_S = 0.5
 _SETTLE_S = 1.0
 OnSent = Callable[[str, int, int], None]
+OnTick = Callable[[int], None]
 
 
 class SimulatedRobot(Node):
@@ -68,6 +69,8 @@ class SimulatedRobot(Node):
         on_sent: Called just before each message with its topic, stamp [ns] and the steady clock's time [ns], from the
             publishing thread.
         on_finished: Called from the executor after ``duration_s``.
+        on_tick: Called with each time [ns] before it is told on ``/clock``, from the publishing thread: who holds it
+            holds the time of all.
         node_options: As for ``rclpy.node.Node``.
 
     Raises:
@@ -78,6 +81,7 @@ class SimulatedRobot(Node):
         self,
         on_sent: OnSent | None = None,
         on_finished: Callable[[], None] | None = None,
+        on_tick: OnTick | None = None,
         **node_options: Any,
     ) -> None:
         super().__init__("wm_sim", **node_options)
@@ -86,6 +90,7 @@ class SimulatedRobot(Node):
         self._params = declare_params(self, WmSimParams)
         self._on_sent = on_sent or (lambda topic, stamp_ns, steady_ns: None)
         self._on_finished = on_finished or (lambda: None)
+        self._on_tick = on_tick or (lambda time_ns: None)
         self._health = Health(self)
         task = _task(self._params)
         simulation = _simulation(self._params, task)
@@ -167,8 +172,12 @@ class SimulatedRobot(Node):
                 self._counts["frames_skipped"] += self._timeline.skip_frames(event.due_s + behind_s)
 
     def _tell_time(self, now_s: float) -> None:
-        if self._start_ns and self.context.ok():
-            self._clock_publisher.publish(ClockMsg(clock=stamp_msg(self._start_ns + round(now_s * 1e9))))
+        if not self._start_ns:
+            return
+        time_ns = self._start_ns + round(now_s * 1e9)
+        self._on_tick(time_ns)
+        if self.context.ok():
+            self._clock_publisher.publish(ClockMsg(clock=stamp_msg(time_ns)))
 
     def _publish(self, event: Event, stamp_ns: int) -> None:
         if isinstance(event, FrameEvent):

@@ -1,0 +1,119 @@
+"""Taught rounds through all nodes: a clock that waits for them, and figures whatever ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from time import monotonic
+
+import numpy as np
+import pytest
+
+from benchmarks import taught_nodes
+from benchmarks.taught import Route
+from benchmarks.taught_clock import COMMAND_LATE_S, STATE_LATE_S, Allowed, Together
+from benchmarks.taught_driven import Driven, Truth
+
+S = 1_000_000_000
+PATIENCE_S = 20.0
+
+
+def in_time(work):
+    """Returns a thread that does something, and whether it has done it a moment later."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(0.2)
+    return thread, not thread.is_alive()
+
+
+@pytest.mark.parametrize(("hear", "late_s"), [("state", STATE_LATE_S), ("command", COMMAND_LATE_S)])
+def test_the_clock_waits_for_who_is_behind_and_no_longer(hear, late_s):
+    together = Together(PATIENCE_S)
+    together.hold(5 * S)  # nobody was heard yet, so nobody is waited for
+    (lambda: together.state(5 * S) if hear == "state" else together.command())()
+    together.hold(5 * S + round(late_s * S))
+    thread, has_come = in_time(lambda: together.hold(6 * S))
+    assert not has_come
+    together.state(6 * S)
+    if hear == "command":
+        assert thread.is_alive()
+        together._told_ns = 6 * S
+        together.command()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert together.in_vain == 0
+
+
+def test_what_never_comes_is_waited_for_once():
+    together = Together(0.05)
+    together.state(1 * S)
+    for number in range(20):
+        together.hold((2 + number) * S)
+    assert together.in_vain == 1
+    together.state(30 * S)
+    together.hold(31 * S)
+    assert together.in_vain == 2
+
+
+def test_the_clock_stands_while_an_answer_is_made():
+    together = Together(PATIENCE_S)
+    with together.thinking():
+        thread, has_come = in_time(lambda: together.hold(1 * S))
+        assert not has_come
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def test_without_patience_nobody_is_waited_for():
+    together = Together(0.0)
+    together.state(1)
+    together.hold(9 * S)
+    assert together.held_s == 0.0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_time_and_a_second_one_is_what_it_was(number):
+    allowed, before = Allowed(60.0), signal.getsignal(number)
+    heard = []
+    signal.signal(number, lambda *_: heard.append(number))
+    try:
+        with allowed.listening():
+            assert not allowed.why_over
+            os.kill(os.getpid(), number)
+            assert (allowed.why_over, heard) == ("interrupted", [])
+            os.kill(os.getpid(), number)
+            assert heard == [number]
+    finally:
+        signal.signal(number, before)
+    assert Allowed(0.0).why_over == "the time allowed is over"
+
+
+def test_figures_are_of_what_was_driven_so_far():
+    """Straight on, beside the way by what is said; what comes while or soon after a stop is way alone."""
+    way_P3 = np.column_stack([np.arange(0.0, 11.0), np.zeros(11), np.zeros(11)])
+    runner = type("Runner", (), {"_health": type("Health", (), {"counted": staticmethod(lambda _: 0)})})
+    driven = Driven(Route(0, None, way_P3, 10.0), Truth(), [np.array([0.05, 0.0])] * 3, runner)
+    assert driven.figures()["rounds"] == 0.0
+    driven.truth.pose += [(0.0, 0.0, 0.0), (1.0, 0.1, 0.0), (2.0, 0.1, 0.0)]
+    driven.judge(is_calm=True)
+    driven.truth.pose += [(3.0, 0.9, 0.0)]
+    driven.judge(is_calm=False)
+    driven.judge(is_calm=True)
+    figures = driven.figures()
+    assert (figures["off_max_m"], figures["ended"], figures["commands"]) == (0.1, "under way", 3)
+    assert figures["rounds"] == pytest.approx(0.33, abs=0.02)
+
+
+@pytest.mark.slow
+def test_all_nodes_end_by_themselves_and_say_how_far_they_came(tmp_path, capsys):
+    """In two seconds no lap is taught."""
+    begun_s = monotonic()
+    path = tmp_path / "found.json"
+    arguments = ["--artifact", "artifact://tiny", "--buildings", "6", "--minutes", "0.03", "--json", str(path)]
+    taught_nodes.main(arguments)
+    assert monotonic() - begun_s < 120.0
+    (found,) = json.loads(path.read_text())["buildings"]
+    assert (found["building"], found["ended"]) == (6, "no lap: the time allowed is over")
+    assert json.loads(capsys.readouterr().out) == found
