@@ -176,6 +176,10 @@ class Execution:
         """Stop for good; the first outcome counts."""
         self.outcome = self.outcome or outcome
 
+    def time_out(self, now_ns: int) -> None:
+        """Stop for good: the time is over. Where nothing is seen any more, that is what it ends by."""
+        self.end(Outcome.STALE_INPUTS if self._is_stale(now_ns) else Outcome.TIMED_OUT)
+
     # ---------------------------------------------------------------- what goes out
 
     @property

@@ -91,7 +91,9 @@ class Output:
         msg = self._headed(stamp_ns)
         msg.joint_names = list(self._params.joint_names)
         point = message_class("trajectory_msgs/msg/JointTrajectoryPoint", "output")()
-        point.positions = [float(value) for value in command_A]
+        values = [float(value) for value in command_A]
+        # A stop of speeds, taken for a position, would move the joints to 0.
+        point.positions, point.velocities = (values, []) if self._params.has_third else ([], values)
         point.time_from_start = Duration(seconds=1.0 / self._params.rate_hz).to_msg()
         msg.points = [point]
         return msg

@@ -217,7 +217,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         if job is None:
             return
         if job.handle is not None and (now_ns - job.begin_ns) * 1e-9 > job.wish.time_limit_s:
-            job.execution.end(Outcome.TIMED_OUT)
+            job.execution.time_out(now_ns)
         step = job.execution.step(now_ns)
         self._publish(step)
         self._tell(job, step, now_ns)

@@ -45,12 +45,14 @@ def test_a_twist_takes_two_three_or_six_values(command, linear, angular):
     assert (msg.angular.x, msg.angular.y, msg.angular.z) == angular
 
 
-def test_a_trajectory_names_its_joints_and_its_time():
+@pytest.mark.parametrize(("third", "positions", "velocities"), [([9.0, 9.0], [0.1, 0.2], []), ([0.0], [], [0.1, 0.2])])
+def test_a_trajectory_names_its_joints_and_its_time(third, positions, velocities):
+    """Speeds are no positions: a stop of them would move the joints to 0."""
     pytest.importorskip("trajectory_msgs")
-    output = Output(params("joint_trajectory", joint_names=["a", "b"], rate_hz=50.0))
+    output = Output(params("joint_trajectory", joint_names=["a", "b"], rate_hz=50.0, third=third))
     msg = output.msg(np.array([0.1, 0.2]), 3 * S)
     assert (msg.header.stamp.sec, msg.joint_names) == (3, ["a", "b"])
-    assert list(msg.points[0].positions) == [0.1, 0.2]
+    assert (list(msg.points[0].positions), list(msg.points[0].velocities)) == (positions, velocities)
     assert msg.points[0].time_from_start.nanosec == 20_000_000
 
 

@@ -155,6 +155,13 @@ def test_stale_input_holds_then_stops_then_ends_by_name(make_world):
     assert_limits_kept(world.commands)
 
 
+def test_a_robot_that_saw_nothing_until_its_time_was_over_has_not_succeeded(make_world):
+    world = make_world(stale_s=0.3)
+    world.is_sending = False
+    answer = world.run(time_limit_s=1.0)
+    assert (answer.status, answer.result.name) == (GoalStatus.STATUS_ABORTED, "STALE_INPUTS")
+
+
 def test_inference_that_is_late_fails_or_hangs_breaks_no_limit_and_comes_back(make_world):
     hang, late = threading.Event(), threading.Event()
     does = []
