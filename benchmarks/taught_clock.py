@@ -27,9 +27,14 @@ class Together:
         self.held_s, self.in_vain, self._thinking = 0.0, 0, 0
         self.begin()
 
-    def begin(self) -> None:
-        """Forget who is how far: another clock begins."""
+    def begin(self, *, is_commanded: bool = True) -> None:
+        """Forget who is how far: another clock begins.
+
+        Args:
+            is_commanded: Whether its robot waits for commands; one that drives by itself tells them as it likes.
+        """
         with self._changed:
+            self._is_commanded = is_commanded
             self._told_ns = 0
             self._state_ns: int | None = None
             self._command_ns: int | None = None
@@ -44,7 +49,7 @@ class Together:
     def command(self) -> None:
         """Take note of a command that was heard."""
         with self._changed:
-            self._command_ns = self._told_ns or None
+            self._command_ns = (self._told_ns or None) if self._is_commanded else None
             self._changed.notify_all()
 
     @contextmanager

@@ -70,7 +70,7 @@ def _robot(
             truth.contacts = run.contact_count
 
     overrides = [Parameter(name, value=value) for name, value in values.items()]
-    together.begin()
+    together.begin(is_commanded=driven_by == "actions")
     node = SimulatedRobot(on_sent=note, on_tick=together.hold, parameter_overrides=overrides)
     return node, truth
 

@@ -57,6 +57,15 @@ def test_what_never_comes_is_waited_for_once():
     assert together.in_vain == 2
 
 
+def test_a_robot_that_drives_by_itself_waits_for_no_commands():
+    together = Together(PATIENCE_S)
+    together.begin(is_commanded=False)
+    together.hold(1 * S)
+    together.command()
+    together.hold(9 * S)
+    assert together.held_s < 0.5 * PATIENCE_S
+
+
 def test_the_clock_stands_while_an_answer_is_made():
     together = Together(PATIENCE_S)
     with together.thinking():
