@@ -95,7 +95,9 @@ class CoreRunner:
     ) -> None:
         params, self._gets_free = PolicyRunnerParams(), gets_free
         self._known, self._drift_m = Known(), params.drift_m if drift_m is None else drift_m
-        settings = ExecutionSettings(replan_s=params.replan_s, stale_s=params.stale_s, hold_s=params.hold_s)
+        settings = ExecutionSettings(
+            replan_s=params.replan_s, stale_s=params.stale_s, hold_s=params.hold_s, response_s=params.response_s
+        )
         limiter = Limiter(params.limits, PERIOD_S)
         self._execution = Execution(settings, ChunkBuffer(Combining(PREFIX)), limiter, np.zeros(2))
         self._memories, self._policy, self._track = route.memories, self._make_policy(), Track()

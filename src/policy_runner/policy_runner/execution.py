@@ -12,6 +12,7 @@ from enum import Enum
 
 import numpy as np
 
+from policy_runner.braking import Braking
 from policy_runner.chunks import Chunk, ChunkBuffer, ChunkError
 from policy_runner.following import Following
 from policy_runner.latency import Latency
@@ -63,6 +64,7 @@ class ExecutionSettings:
         replan_s: A newer chunk is asked for at the latest this long after the last one; 0: only when it is needed.
         margin_s: So much earlier than the measured latency asks for a chunk is asked for.
         latency_guess_s: Latency until it is measured.
+        response_s: From a command to when the robot does it.
     """
 
     period_s: float = 0.02
@@ -72,6 +74,7 @@ class ExecutionSettings:
     replan_s: float = 0.25
     margin_s: float = 0.04
     latency_guess_s: float = 0.3
+    response_s: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ class Execution:
         self._seen_ns: int | None = None
         self._asked_stamp_ns: int | None = None
         self._trouble_ns: int | None = None
+        self._braking: Braking | None = None
         self._now_ns: int | None = None
         self._left_ns = -_NEVER_NS
         self._why_not: str | None = None
@@ -292,7 +296,8 @@ class Execution:
         if not reason and planned_A is not None:
             self._mode, self._trouble_ns, self._has_begun = Mode.RUNNING, None, True
             return planned_A
-        self._trouble_ns = now_ns if self._trouble_ns is None else self._trouble_ns
+        if self._trouble_ns is None:
+            self._trouble_ns, self._braking = now_ns, self._along_path(now_ns)
         since_s = (now_ns - self._trouble_ns) / _NS
         if since_s > self._settings.give_up_s:
             self.end(self._why_given_up(now_ns))
@@ -302,10 +307,28 @@ class Execution:
             return held
         if self.outcome is None and not self._why_not and since_s <= self._settings.hold_s:
             self._mode = Mode.HOLDING
-            return held
+            return self._on_path(held)
         if self._mode not in (Mode.STOPPING, Mode.STOPPED):
             self._leave_plan(now_ns)
-        return held if self._safe_A is None else self._limiter.together(self._safe_A)
+        return held if self._safe_A is None else self._on_path(self._limiter.together(self._safe_A))
+
+    def _along_path(self, now_ns: int) -> Braking | None:
+        """Return how the newest chunk goes on from here; None: it does not say where."""
+        chunk, settings = self._buffer.newest, self._settings
+        if chunk is None or chunk.path_H3 is None:
+            return None
+        at_ns = now_ns + self._following.shift_ns(chunk)
+        return Braking(chunk, at_ns, settings.response_s, settings.period_s)
+
+    def _on_path(self, wanted_A: np.ndarray) -> np.ndarray:
+        """Return the same command turning as the path does, where there is one."""
+        rate = self._braking.yaw_rate(float(wanted_A[0])) if self._braking is not None else None
+        if rate is None:
+            self._braking = None
+            return wanted_A
+        wanted_A = wanted_A.copy()
+        wanted_A[1] = rate
+        return wanted_A
 
     def _leave_plan(self, now_ns: int) -> None:
         """Stop: where the robot goes on from there is not where its plan would have it."""

@@ -258,6 +258,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         settings = ExecutionSettings(
             period_s=1.0 / params.rate_hz, stale_s=params.stale_s, hold_s=params.hold_s, give_up_s=params.give_up_s,
             replan_s=params.replan_s, margin_s=2.0 / params.rate_hz, latency_guess_s=params.latency_guess_s,
+            response_s=params.response_s,
         )  # fmt: skip
         combining = Combining(params.combine, params.ensemble_decay, params.blend_new, params.seam_s)
         safe_A = None if params.has_third else np.zeros(size)

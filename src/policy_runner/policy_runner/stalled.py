@@ -23,13 +23,16 @@ class StalledSettings:
         response_s: Time from a command to when a robot does it [s].
         told_m_s: Speed from which on it is told to go on [m/s].
         within_m: Who moves less than this stands [m].
-        moving_m: Who is held and has come this far turns no farther [m].
+        moving_m: Who is held and comes this far turns no farther [m].
+        moves_s: Until so long after that; if it has come no farther by then, it is held there again [s].
         free_m: Who has come this far from where it was held is free [m].
         first_rad: As far off its way it turns at first [rad].
         growing_rad_s: And by so much more as long as it is held and faces there [rad/s].
         nearly_rad: So close to where it is to face it faces there [rad].
         most_rad: Farthest [rad].
-        side_s: After so long it tries the other side [s].
+        side_s: After so long it tries the other side, if it has faced as far off as it may for ``faced_s`` [s]; after
+            twice as long in any case.
+        faced_s: See there [s].
         back_rad: Farthest once both sides were of no use: out of a corner only the way back leads [rad].
         recently_s: So long after it came free it goes on with care [s].
     """
@@ -39,30 +42,36 @@ class StalledSettings:
     told_m_s: float = 0.2
     within_m: float = 0.06
     moving_m: float = 0.05
+    moves_s: float = 0.8
     free_m: float = 0.09
     first_rad: float = 0.4
     growing_rad_s: float = 0.3
     nearly_rad: float = 0.25
     most_rad: float = 1.3
     side_s: float = 5.0
+    faced_s: float = 1.0
     back_rad: float = 2.5
     recently_s: float = 2.0
 
 
 @dataclass
 class _Held:
-    """Since when and where it is held, the side tried first (1: left), how far off the way it is to face, when told.
+    """Since when it tries a side (1: left), where it is held, how far off the way it is to face, when that was told.
 
-    ``stood_rad``: how it faced when it came to stand; ``sides``: how often it has changed sides.
+    ``stood_rad``: how it faced when it came to stand; ``sides``: how often it has changed sides; ``moved_2``,
+    ``moved_ns``: where and when it had moved last; ``faced_ns``: since when it faces as far off as it may.
     """
 
-    since_ns: int
+    side_ns: int
     seen_ns: int
     place_2: np.ndarray
     side: float
     off_rad: float
     stood_rad: float
+    moved_2: np.ndarray
+    moved_ns: int
     sides: int = 0
+    faced_ns: int | None = None
 
 
 class Stalled:
@@ -122,37 +131,43 @@ class Stalled:
             self._poses.append((stamp_ns, pose_3.copy(), told_m))
             if not self._stands(told_m - told_m_s * settings.response_s):
                 return 0.0
-            side, stood_rad = -math.copysign(1.0, left_m), float(self._poses[0][1][2])
-            self._held = _Held(stamp_ns, stamp_ns, pose_3[:2].copy(), side, settings.first_rad, stood_rad)
+            side, stood_rad, here_2 = -math.copysign(1.0, left_m), float(self._poses[0][1][2]), pose_3[:2].copy()
+            self._held = _Held(stamp_ns, stamp_ns, here_2, side, settings.first_rad, stood_rad, here_2, -_NEVER_NS)
         moved_m = math.dist(self._held.place_2, pose_3[:2])
-        self._is_moving = settings.moving_m <= moved_m < settings.free_m
+        if math.dist(self._held.moved_2, pose_3[:2]) >= settings.moving_m:
+            self._held.moved_2, self._held.moved_ns = pose_3[:2].copy(), stamp_ns
+        moves = stamp_ns - self._held.moved_ns <= round(settings.moves_s * _NS)
+        self._is_moving = moves and moved_m < settings.free_m
         if moved_m >= settings.free_m:
-            self._came_free, self._free_ns = self._side(self._held, stamp_ns), stamp_ns
+            self._came_free, self._free_ns = self._held.side, stamp_ns
             self._held = None
             self._poses.clear()
             return 0.0
-        return self._off(self._held, stamp_ns, pose_3, yaw_rad)
+        return self._off(self._held, stamp_ns, yaw_rad)
 
-    def _off(self, held: _Held, stamp_ns: int, pose_3: np.ndarray, yaw_rad: float) -> float:
+    def _off(self, held: _Held, stamp_ns: int, yaw_rad: float) -> float:
         """Return how far to the left of its way who is held is to face now [rad]."""
-        settings = self._settings
-        sides, side = self._sides(held, stamp_ns), self._side(held, stamp_ns)
-        is_tried = sides >= _SIDES
-        if sides != held.sides:
-            held.sides, held.off_rad = sides, settings.first_rad
-        elif math.dist(held.place_2, pose_3[:2]) >= settings.moving_m:
+        settings, is_tried = self._settings, held.sides >= _SIDES
+        most_rad = settings.back_rad if is_tried else settings.most_rad
+        faces = held.off_rad - held.side * yaw_rad < settings.nearly_rad
+        if self._is_done(held, stamp_ns, faces=faces and held.off_rad >= most_rad):
+            held.side, held.sides, held.off_rad = -held.side, held.sides + 1, settings.first_rad
+            held.side_ns, held.faced_ns = stamp_ns, None
+        elif self._is_moving:
             held.off_rad = min(held.off_rad, max(abs(yaw_rad), settings.first_rad))
-        elif held.off_rad - side * yaw_rad < settings.nearly_rad:
+        elif faces:
             more_rad = settings.growing_rad_s * (2.0 if is_tried else 1.0) * (stamp_ns - held.seen_ns) / _NS
-            held.off_rad = min(held.off_rad + more_rad, settings.back_rad if is_tried else settings.most_rad)
+            held.off_rad = min(held.off_rad + more_rad, most_rad)
         held.seen_ns = stamp_ns
-        return side * held.off_rad
+        return held.side * held.off_rad
 
-    def _sides(self, held: _Held, stamp_ns: int) -> int:
-        return int((stamp_ns - held.since_ns) / _NS / self._settings.side_s)
-
-    def _side(self, held: _Held, stamp_ns: int) -> float:
-        return -held.side if self._sides(held, stamp_ns) % 2 else held.side
+    def _is_done(self, held: _Held, stamp_ns: int, *, faces: bool) -> bool:
+        """Return whether a side was of no use: it faced as far off as it may, or could not in twice the time."""
+        settings = self._settings
+        held.faced_ns = (stamp_ns if held.faced_ns is None else held.faced_ns) if faces else None
+        spent_s = (stamp_ns - held.side_ns) / _NS
+        has_faced = held.faced_ns is not None and (stamp_ns - held.faced_ns) / _NS >= settings.faced_s
+        return spent_s >= settings.side_s * (1.0 if has_faced else 2.0)
 
     def _stands(self, told_m: float) -> bool:
         """Return whether it was told to go so far, with what it is told by now, and has not moved since."""

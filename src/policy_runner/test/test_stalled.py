@@ -72,17 +72,32 @@ def test_who_begins_to_move_turns_no_farther():
 
 
 def test_after_some_time_it_tries_the_other_side():
-    settings = StalledSettings(side_s=2.0)
-    angles = seen(Stalled(settings), 6.0)
-    assert {np.sign(angle) for angle in angles[6:24]} == {-1.0}
-    assert {np.sign(angle) for angle in angles[26:44]} == {1.0}
+    """Once it has faced as far off as it may: 0.5 s until it is held, 3 s to turn so far, 1 s there."""
+    angles = seen(Stalled(), 8.0)
+    assert {np.sign(angle) for angle in angles[6:45]} == {-1.0}
+    assert np.abs(angles[40:50]).max() == pytest.approx(1.3)
+    assert {np.sign(angle) for angle in angles[57:70]} == {1.0}
+
+
+def test_who_cannot_turn_so_far_tries_the_other_side_all_the_same():
+    angles = seen(Stalled(StalledSettings(side_s=2.0)), 7.0, turns=0.2)
+    assert {np.sign(angle) for angle in angles[6:44]} == {-1.0}
+    assert {np.sign(angle) for angle in angles[46:60]} == {1.0}
 
 
 def test_once_both_sides_were_of_no_use_it_turns_back():
-    settings = StalledSettings(side_s=3.0)
-    angles = np.abs(seen(Stalled(settings), 10.0))
-    assert angles[:60].max() <= 0.4 + 0.3 * 3.0
-    assert angles[60:].max() == pytest.approx(0.4 + 0.6 * 2.9, abs=0.1)
+    angles = np.abs(seen(Stalled(), 20.0))
+    assert angles[:100].max() == pytest.approx(1.3)
+    assert angles[110:].max() == pytest.approx(2.5, abs=0.1)
+
+
+def test_who_moved_a_little_and_is_held_there_again_turns_farther():
+    """Away from where it was held, but not free: it would face there for good."""
+    stalled = Stalled()
+    seen(stalled, 1.5)
+    moved = np.abs(seen(stalled, 1.5, lambda _: at(0.07), begin_s=1.6))
+    assert set(moved[1:8]) == {0.4}
+    assert moved[-1] > 0.5
 
 
 @pytest.mark.parametrize(
