@@ -16,7 +16,8 @@ STATE_LATE_S, COMMAND_LATE_S = 0.13, 0.025
 class Together:
     """Holds a clock while the nodes that follow it are farther behind than they are on a quiet machine.
 
-    Nodes that a loaded machine makes late are late in real time alone. What never comes is waited for once.
+    Nodes that a loaded machine makes late are late in real time alone. What does not come in all that time counts as
+    come by then, so that who is dead makes the time slow and not endless.
 
     Args:
         patience_s: Longest that one time is held [real s]; 0: none is.
@@ -38,7 +39,6 @@ class Together:
             self._told_ns = 0
             self._state_ns: int | None = None
             self._command_ns: int | None = None
-            self._given_up: tuple[int | None, int | None] = (None, None)
 
     def state(self, stamp_ns: int) -> None:
         """Take note of a state of a frame [ns] that was heard."""
@@ -71,16 +71,16 @@ class Together:
         begun_s = monotonic()
         with self._changed:
             if not self._changed.wait_for(lambda: self._may_be(time_ns), self._patience_s):
-                self.in_vain += 1
-                self._given_up, self._thinking = (self._state_ns, self._command_ns), 0
+                self.in_vain, self._thinking = self.in_vain + 1, 0
+                self._state_ns = self._state_ns and max(self._state_ns, time_ns)
+                self._command_ns = self._command_ns and max(self._command_ns, time_ns)
             self._told_ns = time_ns
             self.held_s += monotonic() - begun_s
 
     def _may_be(self, time_ns: int) -> bool:
         heard = (self._state_ns, STATE_LATE_S), (self._command_ns, COMMAND_LATE_S)
         return not self._thinking and all(
-            heard_ns is None or heard_ns == given_up_ns or time_ns - heard_ns <= round(late_s * _NS)
-            for (heard_ns, late_s), given_up_ns in zip(heard, self._given_up)
+            heard_ns is None or time_ns - heard_ns <= round(late_s * _NS) for heard_ns, late_s in heard
         )
 
 

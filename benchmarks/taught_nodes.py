@@ -293,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--patience",
         type=float,
-        default=2.0,
+        default=20.0,
         help="longest that /clock waits for the nodes each time [s]; 0: it does not",
     )
     parser.add_argument("--minutes", type=float, default=30.0, help="of real time for each building")

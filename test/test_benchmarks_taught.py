@@ -46,15 +46,14 @@ def test_the_clock_waits_for_who_is_behind_and_no_longer(hear, late_s):
     assert together.in_vain == 0
 
 
-def test_what_never_comes_is_waited_for_once():
-    together = Together(0.05)
+def test_who_is_dead_makes_the_time_slow_and_not_endless():
+    """It is waited for each time that it is too late again: what is only late meanwhile is not left behind for good."""
+    together = Together(0.02)
     together.state(1 * S)
-    for number in range(20):
-        together.hold((2 + number) * S)
-    assert together.in_vain == 1
-    together.state(30 * S)
-    together.hold(31 * S)
-    assert together.in_vain == 2
+    for number in range(1, 101):
+        together.hold(S + round(0.1 * number * STATE_LATE_S * S))
+    assert together.in_vain == 100 // 11
+    assert together.held_s >= 9 * 0.02
 
 
 def test_a_robot_that_drives_by_itself_waits_for_no_commands():
