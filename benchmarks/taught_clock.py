@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, sleep
 
 _NS = 1_000_000_000
 # As on a machine with nothing else to do: the newest frame, its late pose and a moment of work; a command's period.
 STATE_LATE_S, COMMAND_LATE_S = 0.13, 0.025
+# Some of its times may be lost on the way to a node.
+_CLOCK_LATE_S, _GLANCE_S = 0.015, 0.0005
 
 
 class Together:
@@ -26,16 +28,19 @@ class Together:
     def __init__(self, patience_s: float) -> None:
         self._patience_s, self._changed = patience_s, threading.Condition()
         self.held_s, self.in_vain, self._thinking = 0.0, 0, 0
+        self._clocks: tuple[Callable[[], int], ...] = ()
         self.begin()
 
-    def begin(self, *, is_commanded: bool = True) -> None:
+    def begin(self, clocks: Sequence[Callable[[], int]] = (), *, is_commanded: bool = True) -> None:
         """Forget who is how far: another clock begins.
 
         Args:
+            clocks: Return the present of the nodes that follow it [ns]: who has not taken a time that was told has not
+                taken what was sent before it either.
             is_commanded: Whether its robot waits for commands; one that drives by itself tells them as it likes.
         """
         with self._changed:
-            self._is_commanded = is_commanded
+            self._is_commanded, self._clocks = is_commanded, tuple(clocks)
             self._told_ns = 0
             self._state_ns: int | None = None
             self._command_ns: int | None = None
@@ -69,6 +74,10 @@ class Together:
         if not self._patience_s:
             return
         begun_s = monotonic()
+        while self._told_ns and monotonic() - begun_s < self._patience_s:
+            if all(self._told_ns - clock() <= round(_CLOCK_LATE_S * _NS) for clock in self._clocks):
+                break
+            sleep(_GLANCE_S)
         with self._changed:
             if not self._changed.wait_for(lambda: self._may_be(time_ns), self._patience_s):
                 self.in_vain, self._thinking = self.in_vain + 1, 0

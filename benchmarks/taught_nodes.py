@@ -70,7 +70,6 @@ def _robot(
             truth.contacts = run.contact_count
 
     overrides = [Parameter(name, value=value) for name, value in values.items()]
-    together.begin(is_commanded=driven_by == "actions")
     node = SimulatedRobot(on_sent=note, on_tick=together.hold, parameter_overrides=overrides)
     return node, truth
 
@@ -126,7 +125,9 @@ class Bench:
             UnfinishedError: The time was over before.
         """
         length_m = ring_length_m(make_building(building))
-        robot, truth = _robot(lap_seed(building), building, "path", self._robot_given, self.together)
+        seed = lap_seed(building)
+        self._begin_clock(*self._nodes, is_commanded=False)
+        robot, truth = _robot(seed, building, "path", self._robot_given, self.together)
         self._spinning.executor.add_node(robot)
         lap, seen = Lap(length_m), 0
         try:
@@ -140,6 +141,10 @@ class Bench:
             self._leave(robot)
         nothing = Memories(np.empty(0, int), np.empty(0, int), np.empty((0, 3)), np.empty((0, 2)))
         return Route(building, nothing, np.array(truth.pose), length_m)
+
+    def _begin_clock(self, *nodes: Node, is_commanded: bool) -> None:
+        present = [lambda node=node: int(node.get_clock().now().nanoseconds) for node in nodes]
+        self.together.begin(present, is_commanded=is_commanded)
 
     def _go_on(self, wait_s: float) -> None:
         """Wait for a moment.
@@ -181,6 +186,7 @@ class Bench:
         )  # fmt: skip
         self._commands.clear()
         self._spinning.executor.add_node(runner)
+        self._begin_clock(*self._nodes, runner, is_commanded=True)
         robot, truth = _robot(_ANOTHER_RUN + seed, route.seed, "actions", self._robot_given, self.together)
         self._spinning.executor.add_node(robot)
         client: Any = ActionClient(self._peer, ExecutePolicy, "policy_runner/execute")

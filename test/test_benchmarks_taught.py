@@ -56,6 +56,20 @@ def test_who_is_dead_makes_the_time_slow_and_not_endless():
     assert together.held_s >= 9 * 0.02
 
 
+def test_the_clock_waits_for_who_has_not_taken_its_last_time():
+    """What was sent before that time is not taken either: poses would come too late for their frames."""
+    present_ns = [1 * S]
+    together = Together(PATIENCE_S)
+    together.begin([lambda: present_ns[0]])
+    together.hold(1 * S)
+    together.hold(2 * S)
+    thread, has_come = in_time(lambda: together.hold(3 * S))
+    assert not has_come
+    present_ns[0] = 2 * S
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
 def test_a_robot_that_drives_by_itself_waits_for_no_commands():
     together = Together(PATIENCE_S)
     together.begin(is_commanded=False)
