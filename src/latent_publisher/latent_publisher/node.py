@@ -286,20 +286,22 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         if self._aligner.frame_id not in ("", sample.frame_id):
             names = f"'{clipped(sample.frame_id)}' now, before in '{clipped(self._aligner.frame_id)}'"
             self._health.warn("pose-frame", f"poses are told in {names}")
-        errors = (sample.position_se_m, sample.yaw_se_rad)
-        if not self._aligner.pose(sample.stamp_ns, sample.position, sample.quaternion, errors, sample.frame_id):
+        errors, now_ns = (sample.position_se_m, sample.yaw_se_rad), monotonic_ns()
+        pose = sample.position, sample.quaternion
+        if not self._aligner.pose(sample.stamp_ns, *pose, errors, sample.frame_id, now_ns):
             self._say_off("pose", "pose-off-time", sample.stamp_ns, "the poses before it")
-        self._doctor.pose(sample.stamp_ns, monotonic_ns(), sample.frame_id)
+        self._doctor.pose(sample.stamp_ns, now_ns, sample.frame_id)
         self._health.count("poses_received")
         self._health.tick("pose")
         self._publish_ready()
 
     def _on_action(self, sample: ActionSample) -> None:
-        arrival_ns = self._clock_of_frames.arrival_ns(monotonic_ns(), self.get_clock().now().nanoseconds)
+        now_ns = monotonic_ns()
+        arrival_ns = self._clock_of_frames.arrival_ns(now_ns, self.get_clock().now().nanoseconds)
         action_ns = sample.stamp_ns or arrival_ns
-        if not self._aligner.action(action_ns, sample.values):
+        if not self._aligner.action(action_ns, sample.values, now_ns):
             self._say_off("action", "action-off-time", action_ns, "the actions before it")
-        self._doctor.action(action_ns, monotonic_ns(), is_stamped=bool(sample.stamp_ns))
+        self._doctor.action(action_ns, now_ns, is_stamped=bool(sample.stamp_ns))
         self._health.count("actions_received")
         self._health.tick("action")
         self._publish_ready()

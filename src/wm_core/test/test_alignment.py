@@ -252,3 +252,22 @@ def test_one_pose_far_ahead_is_left_out():
     assert not track.insert(ns(500.0), np.zeros(3), IDENTITY)
     assert track.insert(ns(500.05), np.zeros(3), IDENTITY)  # a second one agrees
     assert len(track) == 1
+
+
+@pytest.mark.parametrize("silent_s", [4.0, 6.0, 3600.0])
+def test_the_first_pose_and_action_after_a_silence_count(silent_s):
+    """A localisation, or who drives, says nothing for a while; time passes meanwhile, so its stamp is not ahead."""
+    track, actions = PoseTrack(), ActionTrack(1)
+    for second in (1.0, 1.05, 1.05 + silent_s):
+        arrival_ns = ns(50.0 + second)
+        assert track.insert(ns(second), np.array([second, 0, 0]), IDENTITY, arrival_ns=arrival_ns)
+        assert actions.insert(ns(second), np.array([second]), arrival_ns)
+    assert track.at(ns(1.05 + silent_s)).position[0] == pytest.approx(1.05 + silent_s)
+    assert actions.at(ns(1.05 + silent_s)).values[0] == pytest.approx(1.05 + silent_s)
+
+
+def test_a_pose_stamped_ahead_of_the_time_that_passed_is_left_out():
+    track = PoseTrack()
+    told = [(1.0, 1.0), (1.05, 1.05), (3601.0, 1.1), (1.15, 1.15)]
+    taken = [track.insert(ns(t), np.array([t, 0, 0]), IDENTITY, arrival_ns=ns(at)) for t, at in told]
+    assert taken == [True, True, False, True]

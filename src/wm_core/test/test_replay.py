@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from wm_core.alignment import (
     AWAITS_MEASURED,
+    ActionEvent,
+    ActionStatus,
     FrameAligner,
     FrameEvent,
     Kept,
@@ -104,3 +106,15 @@ def test_what_arrives_later_changes_nothing_that_was_told(recording, cut):
     for one, other in zip(whole, part, strict=True):
         assert one.row == other.row
         same(one.pose, other.pose)
+
+
+def test_poses_and_actions_that_come_again_after_a_silence_count_at_once():
+    """Ten seconds of frames alone: the first pose and action after them are as good as any."""
+    frames = [FrameEvent(START_NS + row * STEP_MS * MS, START_NS + row * STEP_MS * MS) for row in range(300)]
+    heard = [frame.stamp_ns for frame in [*frames[:40], *frames[240:]]]
+    poses = [PoseEvent(at_ns, at_ns, (at_ns * 1e-9 % 1e6, 0.0, 0.0), turn(0.0), "map") for at_ns in heard]
+    actions = [ActionEvent(at_ns, np.array([0.5, 0.0])) for at_ns in heard]
+    states = Replay(frames, poses, actions, FrameAligner(2, 0.05, None))
+    told = {each.row: each for each in states if isinstance(each, Told)}
+    assert (told[240].pose.status, told[240].action.status) == (PoseStatus.INTERPOLATED, ActionStatus.HELD)
+    assert not states.pose_faults

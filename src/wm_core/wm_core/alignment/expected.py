@@ -115,10 +115,15 @@ class ExpectedPoses:
             self._motion.reset()
 
     def insert(
-        self, stamp_ns: int, position: np.ndarray, quaternion: np.ndarray, errors: tuple[float, float] = NOT_TOLD
+        self,
+        stamp_ns: int,
+        position: np.ndarray,
+        quaternion: np.ndarray,
+        errors: tuple[float, float] = NOT_TOLD,
+        arrival_ns: int = 0,
     ) -> bool:
         """Adds a measured pose, as ``PoseTrack.insert`` does."""
-        taken = self._poses.insert(stamp_ns, position, quaternion, errors)
+        taken = self._poses.insert(stamp_ns, position, quaternion, errors, arrival_ns)
         if taken and self._motion is not None and self._poses.newest_ns == stamp_ns:
             if self._observed_ns is not None and stamp_ns <= self._observed_ns:
                 self._restart()

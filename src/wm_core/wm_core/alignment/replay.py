@@ -173,7 +173,7 @@ class Replay:
     def _take_pose(self, event: PoseEvent) -> None:
         pose = np.array(event.position), np.array(event.quaternion)
         try:
-            taken = self._aligner.pose(event.stamp_ns, *pose, event.errors, event.frame_id)
+            taken = self._aligner.pose(event.stamp_ns, *pose, event.errors, event.frame_id, event.arrival_ns)
         except AlignmentError:
             self.pose_faults["pose-not-finite"] += 1
         else:
@@ -183,6 +183,6 @@ class Replay:
         clock_ns = event.arrival_ns if event.clock_ns is None else event.clock_ns
         taken_ns = event.stamp_ns or self._clock.arrival_ns(event.arrival_ns, clock_ns)
         try:
-            self._aligner.action(taken_ns, event.values)
+            self._aligner.action(taken_ns, event.values, event.arrival_ns)
         except AlignmentError:
             self.action_faults["action-length" if np.isfinite(event.values).all() else "action-not-finite"] += 1

@@ -95,6 +95,7 @@ class FrameAligner(Generic[FrameT]):
         quaternion: np.ndarray,
         errors: tuple[float, float] = NOT_TOLD,
         frame_id: str = "",
+        arrival_ns: int = 0,
     ) -> bool:
         """Take a measured pose, as ``PoseTrack.insert``; one told in another frame ends what was before.
 
@@ -104,15 +105,15 @@ class FrameAligner(Generic[FrameT]):
         if self.frame_id not in ("", frame_id):
             self._expected.clear()
         self.frame_id = frame_id
-        return self._expected.insert(stamp_ns, position, quaternion, errors)
+        return self._expected.insert(stamp_ns, position, quaternion, errors, arrival_ns)
 
-    def action(self, stamp_ns: int, values: np.ndarray) -> bool:
+    def action(self, stamp_ns: int, values: np.ndarray, arrival_ns: int = 0) -> bool:
         """Take an action, as ``ActionTrack.insert``.
 
         Raises:
             AlignmentError: As ``ActionTrack.insert``.
         """
-        return self._actions.insert(stamp_ns, values)
+        return self._actions.insert(stamp_ns, values, arrival_ns)
 
     def frame(self, frame: FrameT, stamp_ns: int, steady_ns: int) -> None:
         """Take a frame received at ``steady_ns``."""

@@ -79,7 +79,8 @@ class _Track(Generic[ValueT]):
     """The last values by their stamps, ascending.
 
     They come in the order of their arrival; a stamp that steps back by more than a second restarts the track (a bag
-    that loops, a clock that is set). A single one far ahead or more than a day back is left out, until another agrees.
+    that loops, a clock that is set). A single one more than a day back, or further ahead than time passed since the last
+    one came, is left out, until another agrees.
 
     Args:
         keep_s: How far back they are kept [s].
@@ -104,15 +105,16 @@ class _Track(Generic[ValueT]):
         self._timeline.restart()
         self._stamps, self._values = [], []
 
-    def _keep(self, stamp_ns: int, value: ValueT, *, replaces: bool) -> bool:
+    def _keep(self, stamp_ns: int, value: ValueT, arrival_ns: int, *, replaces: bool) -> bool:
         """Adds a value and returns whether it was taken.
 
         Args:
             stamp_ns: Its time.
             value: It.
+            arrival_ns: When it came, on a steady clock; 0 for all: not known.
             replaces: Whether it takes the place of one of the same time; else it comes after that.
         """
-        passage = self._timeline.check(stamp_ns, 0)
+        passage = self._timeline.check(stamp_ns, arrival_ns)
         if passage in (Passage.AHEAD, Passage.BEHIND):
             return False
         if passage in (Passage.JUMPS_BACK, Passage.JUMPS_AHEAD):
@@ -158,6 +160,7 @@ class PoseTrack(_Track[_Pose]):
         position: np.ndarray,
         quaternion: np.ndarray,
         errors: tuple[float, float] = NOT_TOLD,
+        arrival_ns: int = 0,
     ) -> bool:
         """Adds a pose; late ones find their place, one of the same time replaces the former.
 
@@ -166,6 +169,7 @@ class PoseTrack(_Track[_Pose]):
             position: [3] in metres.
             quaternion: [4] x, y, z, w, unit length.
             errors: Standard errors of x and y [m] and of the yaw [rad]; NaN where not told.
+            arrival_ns: When it came, on a steady clock; 0 for all: not known, then none may follow a long silence.
 
         Returns:
             Whether it was taken; one stamped far off those before is not, until another agrees.
@@ -177,7 +181,7 @@ class PoseTrack(_Track[_Pose]):
         norm = float(np.linalg.norm(quaternion))
         if not np.isfinite(position).all() or not abs(norm - 1.0) <= 0.01:
             raise AlignmentError(f"pose {position.tolist()} m, quaternion length {norm:.4f}: expected finite and 1")
-        return self._keep(stamp_ns, _Pose(position, quaternion / norm, errors), replaces=True)
+        return self._keep(stamp_ns, _Pose(position, quaternion / norm, errors), arrival_ns, replaces=True)
 
     def at(self, stamp_ns: int) -> AlignedPose:
         """Returns the pose at a time."""
@@ -239,8 +243,13 @@ class ActionTrack(_Track[np.ndarray]):
         self._size = size
         self._max_age_ns, self._tolerance_ns = int(max_age_s * NS_PER_S), int(tolerance_s * NS_PER_S)
 
-    def insert(self, stamp_ns: int, values: np.ndarray) -> bool:
+    def insert(self, stamp_ns: int, values: np.ndarray, arrival_ns: int = 0) -> bool:
         """Adds an action [A]; returns whether it was taken: one far off those before is not, until another agrees.
+
+        Args:
+            stamp_ns: Time of the action.
+            values: [A].
+            arrival_ns: As ``PoseTrack.insert`` has it.
 
         Raises:
             AlignmentError: Wrong length, or values not finite.
@@ -250,7 +259,7 @@ class ActionTrack(_Track[np.ndarray]):
             raise AlignmentError(f"action of {values.size} values, expected {self._size}")
         if not np.isfinite(values).all():
             raise AlignmentError(f"action {values.tolist()} is not finite")
-        return self._keep(stamp_ns, values, replaces=False)
+        return self._keep(stamp_ns, values, arrival_ns, replaces=False)
 
     def at(self, stamp_ns: int) -> AlignedAction:
         """Returns the action in force at a time."""

@@ -29,6 +29,9 @@ _LEAST_SEEN = 10.0
 # A single error counts at most so many standard errors: a localisation that jumped is no motion.
 _LARGEST, _USUAL = 5.0, 2.0
 _LEAST_SCALE, _MOST_SCALE = 0.5, 20.0
+# Before anything came true a displacement may be off by as much as it is long, and a robot that stands may begin to move
+# like this (1 rad counts as 1 m) [m/s].
+_UNKNOWN_MPS = 0.25
 
 
 WaitingT = TypeVar("WaitingT")
@@ -102,7 +105,8 @@ class _Waiting:
 class PathTrust:
     """Learns the share of the foresight to follow, and by what to scale standard errors, for each horizon and axis.
 
-    Both begin at 1, and depart from it only as far as what came true leaves no doubt: the network is followed else.
+    Both begin at 1, and depart from it only as far as what came true leaves no doubt: the network is followed else. Where
+    no standard error is told, it is what was missed lately.
 
     Args:
         horizons_s: Times ahead [s].
@@ -119,7 +123,8 @@ class PathTrust:
         self._overlap_H1 = overlaps(horizons_s, step_s)
         shape = (len(horizons_s), 3)
         self._seen_H1 = np.zeros((len(horizons_s), 1))
-        self._square_H3, self._product_H3, self._missed_H3 = (np.zeros(shape) for _ in range(3))
+        self._square_H3, self._product_H3, self._missed_H3, self._far_H3 = (np.zeros(shape) for _ in range(4))
+        self._unknown_H1 = _UNKNOWN_MPS * np.array(horizons_s)[:, None]
         self.share_H3, self.scale_H3 = np.ones(shape), np.ones(shape)
         self.restart()
 
@@ -130,7 +135,7 @@ class PathTrust:
     def doubt(self) -> None:
         """Believe half of what was learned: what is expected is said by another motion model now."""
         self.restart()
-        for table in (self._seen_H1, self._square_H3, self._product_H3, self._missed_H3):
+        for table in (self._seen_H1, self._square_H3, self._product_H3, self._missed_H3, self._far_H3):
             table *= 0.5
 
     def expect(
@@ -149,12 +154,27 @@ class PathTrust:
             present: Present pose, as the displacements begin there.
             moved_H3: Displacements less the foresight.
             said_H3: What the foresight adds; zeros without one.
-            std_H3: Standard errors of the displacements.
+            std_H3: Standard errors of the displacements; a row of zeros: not told.
             own_H3: Standard errors that come of those of the present pose, where they are told.
         """
+        std_H3 = np.where(std_H3.any(axis=1, keepdims=True), std_H3, self.missed(moved_H3))
         each = zip(moved_H3, said_H3, std_H3, own_H3)
         self._awaited.add(stamp_ns, lambda: [_Waiting(present, *expected) for expected in each])
         return moved_H3 + self.share_H3 * said_H3, np.hypot(self.scale_H3 * std_H3, own_H3)
+
+    def missed(self, moved_H3: np.ndarray) -> np.ndarray:
+        """Return by how much such displacements were missed lately, root mean square, [H, 3].
+
+        Args:
+            moved_H3: Displacements, which say how far off they may be where nothing came true yet.
+        """
+        size_H1 = np.maximum(np.sqrt(np.square(moved_H3).sum(axis=1, keepdims=True)), self._unknown_H1)
+        # What is not known counts as one expectation (as many as overlap in time), and ever less.
+        seen_H1, overlap_H1 = self._seen_H1, self._overlap_H1
+        unknown_H1 = overlap_H1 * overlap_H1 / (overlap_H1 + seen_H1)
+        square_H3 = unknown_H1 * np.square(size_H1) + np.maximum(self._far_H3, 0.0)
+        missed_H3: np.ndarray = np.sqrt(square_H3 / (unknown_H1 + seen_H1))
+        return missed_H3
 
     def observe(self, stamp_ns: int, pose: Pose2 | None) -> None:
         """Learn from the expectations for this time, up to half a step off."""
@@ -179,6 +199,7 @@ class PathTrust:
             (self._square_H3, said_3 * said_3),
             (self._product_H3, said_3 * (said_3 + followed_3)),
             (self._missed_H3, left_3 * left_3 - own_3 * own_3),
+            (self._far_H3, (left_3 * left_3 - own_3 * own_3) * std_3 * std_3),
         ):
             table[row] = self._keep * table[row] + value_3
 

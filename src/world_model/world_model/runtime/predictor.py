@@ -269,7 +269,7 @@ class Predictor:
             stamp_ns=last.stamp_ns,
             latent_D=last.latent_D,
             pose=self.motion.pose,
-            motion=self.motion.start(),
+            motion=self._way.start(),
             mean_D=self._panel.usual.copy(),
             variance_D=np.array(manifest.latent_variance),
             encoder_id=manifest.encoder_id,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from world_model.runtime.conditioning import Retrieval, motion_features
 from world_model.runtime.context import Context
 from world_model.runtime.foresight import PathTrust
 from world_model.runtime.motion import displacement_at, pose_error
+from world_model.runtime.motion_start import MotionStart
 from world_model.runtime.own_motion import OwnMotion
 from world_model.runtime.prediction import Observation
 from world_model.runtime.retrieved import MemoryRequest
@@ -134,6 +136,14 @@ class Way:
         unknown_H3 = np.full((len(self._horizons_s), 3), np.nan)
         moved_H3 = unknown_H3 if self.moved_H3 is None else self.moved_H3
         return motion_features(moved_H3, self.std_H3, self._retrieval)[None]
+
+    def start(self) -> MotionStart:
+        """Return the motion as it is now, to follow plans; standard errors that its model does not tell are as missed."""
+        start = self._motion.start()
+        if start.model.error_std or self.moved_H3 is None:
+            return start
+        error_std = tuple(map(tuple, self._trust.missed(self.moved_H3).tolist()))
+        return replace(start, model=replace(start.model, error_horizons_s=self._horizons_s, error_std=error_std))
 
     @property
     def present(self) -> Pose2 | None:
