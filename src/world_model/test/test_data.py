@@ -5,10 +5,11 @@ from rosbags.typesys import Stores, get_typestore
 
 from wm_testing.episodes import circling_episode, circling_set
 from world_model.commands.data import main, parse_seeds
-from world_model.data.bags import BagOptions, read_bag
+from world_model.data.bags import BagOptions, episodes_as_taken, read_bag
 from world_model.data.episodes import DatasetManifest, EpisodeSet, EpisodeWriter, split_places
 from world_model.data.stream import ActionEvent, PoseEvent, align
 from world_model.errors import DataError
+from world_model.runtime.artifacts import load_artifact
 
 STEP_NS = 50_000_000
 
@@ -51,6 +52,16 @@ def make_image(types, header, level, compressed, encoding):
     padded = np.zeros((8, 32), np.uint8)
     padded[:, :24] = pixels.reshape(8, 24)
     return types["sensor_msgs/msg/Image"](header, 8, 8, encoding, 0, 32, padded.ravel())
+
+
+def test_a_folder_of_recordings_is_all_of_them(tmp_path):
+    for name in ("monday", "tuesday"):
+        write_bag(tmp_path / "days" / name, StoragePlugin.SQLITE3)
+    said: list[str] = []
+    manifest = load_artifact("artifact://tiny").manifest
+    episodes = episodes_as_taken(tmp_path / "days", manifest, BagOptions(), said.append)
+    assert [episode.name for episode in episodes] == ["monday", "tuesday"]
+    assert sum("20 frames read" in line for line in said) == 2
 
 
 @pytest.mark.parametrize(

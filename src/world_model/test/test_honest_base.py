@@ -1,5 +1,6 @@
 """Evaluation in comparable units, by hand, and the RC car: out of the box no worse than what learns nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from world_model.data.episodes import Episode
 from world_model.evaluation.comparable import LEARNING_S, NAMES, comparable
+from world_model.evaluation.report import own_table, without_unit
 from world_model.evaluation.runner import EpisodeForecasts
 
 RECORDING = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "donkeycar_laps" / "bag"
@@ -52,6 +54,22 @@ def test_a_kind_of_visit_that_never_came_is_empty():
     run.revisit_TH[:] = False
     cell = comparable({"held": [run]}, [episode], [run.latent_TD], [0.05], np.ones(2))["latent"]["held"]["0.05"]
     assert (cell["revisits"]["n"], cell["revisits"]["ours"], cell["revisits"]["interval"]) == (0, None, None)
+
+
+def test_errors_in_the_recordings_own_variance_are_told_with_their_count():
+    episode, run = made_up()
+    cells = comparable({"held": [run]}, [episode], [run.latent_TD], [0.05], np.ones(2))["latent_own"]["held"]
+    head, _, ours, *_, count = own_table(cells).splitlines()
+    assert head == "| predictor | 0.05 s rev | 0.05 s first |"
+    assert (ours, count) == ("| ours | 0.250 | 0.250 |", "| forecasts | 100 | 99 |")
+
+
+def test_frames_before_there_is_a_unit_are_told_of():
+    _, run = made_up()
+    part = replace(run, has_unit=False)
+    assert "latents of 400 frames are not scored in the live unit" in without_unit([part, run])
+    assert without_unit([part]).startswith("latents are not scored in the live unit")
+    assert not without_unit([run])
 
 
 def test_one_report_shows_one_artifact(tmp_path, capsys):

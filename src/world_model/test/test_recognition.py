@@ -91,7 +91,16 @@ def test_the_command_compares_two_recordings(tmp_path, monkeypatch, bag, capsys)
     result = json.loads(target.read_text())
     assert {"top1", "n", "rejected", "interval"} <= result.keys()
     assert (result["top1"], result["n"], result["rejected"]) == (1.0, 20, 0)
-    assert f"of {result['n']} states recognised" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"of {result['n']} states recognised" in told
+    # What was read of both, and from which topics, is said.
+    assert told.count("poses: 20 read on") == 2
+
+
+def test_a_folder_of_recordings_is_told_apart_from_one(tmp_path, monkeypatch, bag, capsys):
+    monkeypatch.setattr(command, "_network", lambda _: Thumbnails())
+    assert main(["evaluate", "recognise", str(tmp_path), bag]) == 2
+    assert "is a folder of recordings, not one: it holds bag; give one of them" in capsys.readouterr().err
 
 
 def test_an_artifact_without_features_is_refused_by_name(bag, capsys):

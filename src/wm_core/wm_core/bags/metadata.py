@@ -14,6 +14,8 @@ from wm_core.bags.errors import BagError, Damage
 
 ENDINGS = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd", ".bag")
 """Of the files that are recordings or parts of one."""
+_NAMED = 6
+"""So many of the recordings in a folder are named."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ def find_files(path: Path, metadata: Metadata | None, damages: list[Damage]) -> 
         return [path]
     there = sorted((file for file in path.iterdir() if file.name.endswith(ENDINGS)), key=_natural)
     if metadata is None:
+        if not there and (within := _bags_in(path)):
+            names = ", ".join(str(bag.relative_to(path)) for bag in within[:_NAMED])
+            more = f" and {len(within) - _NAMED} more" if len(within) > _NAMED else ""
+            raise BagError(f"'{path}' is a folder of recordings, not one: it holds {names}{more}; give one of them")
         if not there:
             raise BagError(
                 f"'{path}' is not a readable recording: neither metadata.yaml nor {', '.join(ENDINGS)} in it"

@@ -15,10 +15,14 @@ from world_model.commands import imagination, recognise
 from world_model.commands.common import add_pose_delay, described, guarded, pose_delay_s
 from world_model.errors import DataError
 from world_model.evaluation.ablation import ablation_table
+from world_model.evaluation.comparable import LEARNING_S
 from world_model.evaluation.figures import write_report
-from world_model.evaluation.report import EvaluationOptions, evaluate, table, write_json
+from world_model.evaluation.report import EvaluationOptions, evaluate, own_table, table, write_json
 from world_model.runtime.profile import profile_folder
 from world_model.runtime.switches import SWITCHES
+
+# What both kinds of future are called in tables and in what is comparable.
+FUTURES = {"recorded": "known", "held": "held"}
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> int:
@@ -36,7 +40,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
         f"{prog} imagination DATA: how far ahead is what is imagined right?",
     )
     parser.add_argument("artifact", nargs="+", help="artifact folder, or artifact://NAME; several are set side by side")
-    parser.add_argument("data", help="recording, converted set, or sim:SEEDS (sim:9000-9003,9010)")
+    parser.add_argument("data", help="recording, folder of recordings, converted set, or sim:SEEDS (sim:9000-9003,9010)")
     parser.add_argument(
         "--profile", default="",
         help="folder of the robot's profile, or a name in ~/.ros/world_model/NAMESPACE: what `wm adapt` kept is used "
@@ -98,16 +102,20 @@ def _evaluate(options: argparse.Namespace) -> None:
             write_report(options.report, result, model_path, episodes, forecasts)
         if len(options.artifact) > 1:
             console.print(f"\n{model_path}", markup=False)
-        _show(console, asked, result)
+        _show(console, asked, result, model_path)
         every |= {model_path: result[model_path], "about": result["about"]} if len(options.artifact) > 1 else result
     if options.json:
         write_json(every, options.json)
 
 
-def _show(console: Console, asked: EvaluationOptions, result: dict[str, Any]) -> None:
+def _show(console: Console, asked: EvaluationOptions, result: dict[str, Any], model_path: str) -> None:
     for future, meaning in (("recorded", "the actions that followed are known"), ("held", "the last action is held")):
         console.print(f"\nNMSE of the latent by steps ahead, on revisits and first visits; {meaning}:", markup=False)
         console.print(table(result, future, "latent"), markup=False)
+        if "unit" in result["about"]["not_scored"]:
+            learning = f"of all frames from {LEARNING_S:g} s after the first forecast came true on"
+            console.print(f"\nThe same in the recording's own variance, {learning}:", markup=False)
+            console.print(own_table(result[model_path]["latent_own"][FUTURES[future]]), markup=False)
     if asked.without:
         console.print("\nNMSE of the latent, ours over ours without a part:", markup=False)
         console.print(ablation_table(result, "latent"), markup=False)

@@ -11,7 +11,9 @@ from pathlib import Path
 from rich.console import Console
 
 from world_model.commands.common import described, guarded
-from world_model.data.bags import BagOptions, read_bag
+from world_model.data.bags import BagOptions, read_recording, unusable
+from world_model.data.episodes import Episode
+from world_model.errors import DataError
 from world_model.evaluation.recognition import Seen, Tolerance, measure
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.features import FeatureNetwork
@@ -37,11 +39,21 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm evaluate recogn
 
 def _recognise(options: argparse.Namespace) -> None:
     network = _network(options.artifact)
-    held = _seen(network, options.map_bag, options, options.map_from_s, options.map_to_s)
-    asked = _seen(network, options.query_bag, options, options.query_from_s, options.query_to_s)
+    console = Console(highlight=False, soft_wrap=True)
+
+    def seen(path: Path, from_s: float, to_s: float) -> Seen:
+        topics = {"image_topic": options.image_topic, "pose_topic": options.pose_topic}
+        recording = read_recording(path, BagOptions(from_s=from_s, to_s=to_s, **topics))
+        for line in recording.account.lines():
+            console.print(line, markup=False)
+        if not recording.episodes:
+            raise DataError(unusable(recording.account))
+        return _seen(network, max(recording.episodes, key=len))
+
+    held = seen(options.map_bag, options.map_from_s, options.map_to_s)
+    asked = seen(options.query_bag, options.query_from_s, options.query_to_s)
     result = measure(held, asked, Tolerance(options.tolerance_m, math.radians(options.tolerance_deg)))
     low, high = result["interval"]
-    console = Console(highlight=False, soft_wrap=True)
     console.print(
         f"{result['top1']:.1%} of {result['n']} states recognised among {result['remembered']} memories "
         f"(95 %: {low:.1%} to {high:.1%}), {result['rejected']} rejected, {result['not_remembered']} of places that "
@@ -62,7 +74,5 @@ def _network(model_path: str) -> FeatureNetwork:
     return load_artifact(model_path).features()
 
 
-def _seen(network: FeatureNetwork, path: Path, options: argparse.Namespace, from_s: float, to_s: float) -> Seen:
-    topics = {"image_topic": options.image_topic, "pose_topic": options.pose_topic}
-    episode = read_bag(path, BagOptions(from_s=from_s, to_s=to_s, **topics))
+def _seen(network: FeatureNetwork, episode: Episode) -> Seen:
     return Seen(episode.stamp_T, episode.pose_T4, network.encode_all(episode.image_TSSC))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wm_core.bags import IMAGE_TYPES, Bag, BagError
+from wm_core.bags import IMAGE_TYPES, Bag, BagError, find_bags
 from wm_core.bags.survey import ACTIONS, CAMERA, POSE, Wishes, choose_sources
 from wm_core.sources import ACTION_TYPES
 from world_model.data.account import Account, Fate, StreamAccount
@@ -128,23 +128,27 @@ def episodes_as_taken(path: Path, manifest: Manifest, asked: BagOptions, say: Ca
     """Return the episodes of a recording as an artifact takes them, one for each stretch of time without a jump.
 
     Args:
-        path: Recording.
+        path: Recording, or a folder of recordings.
         manifest: Of the artifact, which says rate and sizes.
         asked: Everything else.
-        say: Told the account of the recording, line by line.
+        say: Told the account of each recording, line by line.
 
     Raises:
-        DataError: As ``read_recording``, or nothing of it can be used.
+        BagError: A path is not there, or holds no recording.
+        DataError: As ``read_recording``, or nothing of one can be used.
     """
     options = replace(
         asked, rate_hz=1.0 / manifest.step_s, image_size=manifest.image_size, action_dim=manifest.action_dim
     )
-    recording = read_recording(path, options)
-    for line in recording.account.lines():
-        say(line)
-    if not recording.episodes:
-        raise DataError(unusable(recording.account))
-    return recording.episodes
+    episodes: list[Episode] = []
+    for bag in find_bags([path]):
+        recording = read_recording(bag, options)
+        for line in recording.account.lines():
+            say(line)
+        if not recording.episodes:
+            raise DataError(unusable(recording.account))
+        episodes += recording.episodes
+    return episodes
 
 
 def recording_of(events: Events, aligned: Aligned, name: str, account: Account, place: str | None = None) -> Recording:

@@ -9,7 +9,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -28,7 +28,7 @@ from world_model.data.rates import measured_step_s
 from world_model.data.simulated import SimulatedRun, parse_seeds, simulate_episode
 from world_model.errors import DataError
 from world_model.evaluation.bank import MemoryBank
-from world_model.evaluation.comparable import comparable
+from world_model.evaluation.comparable import NAMES, comparable
 from world_model.evaluation.known_robot import known_robot
 from world_model.evaluation.runner import EpisodeForecasts, forecast_episode, name_without
 from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
@@ -145,10 +145,22 @@ def evaluate(
     result["cost"] = cost(artifact, episodes[0])
     result["about"] = about(artifact, options, episodes, time.monotonic() - started)
     result["about"]["not_scored"] = not_scored(seen, recorded, options.horizons, artifact.manifest.step_s)
-    if not any(run.has_unit for run in recorded):
-        text = f"latents are not scored: less driving than {FRAMES} frames at 20 Hz: no projection of the robot's own"
-        result["about"]["not_scored"]["unit"] = text
+    if unit := without_unit(recorded):
+        result["about"]["not_scored"]["unit"] = unit
     return result, seen, recorded
+
+
+def without_unit(runs: Sequence[EpisodeForecasts]) -> str:
+    """Return why some frames, or all, are not judged in the unit of the live graph; empty where all are."""
+    without = [run for run in runs if not run.has_unit]
+    if not without:
+        return ""
+    frames = sum(int(run.judged_T.sum()) for run in without)
+    which = "latents are" if len(without) == len(runs) else f"latents of {frames} frames are"
+    return (
+        f"{which} not scored in the live unit: before {FRAMES} frames at 20 Hz in motion there is no projection of the "
+        "robot's own; in the recording's own variance they are"
+    )
 
 
 def _check_length(options: EvaluationOptions, episodes: Sequence[Episode], step_s: float) -> None:
@@ -295,6 +307,19 @@ def table(result: dict[str, Any], future: str, space: str) -> str:
         cells = [by_step[step][kind]["mean"] for step in steps for kind in ("revisit", "first")]
         lines.append(f"| {name} | " + " | ".join("-" if cell is None else f"{cell:.3f}" for cell in cells) + " |")
     return "\n".join(lines)
+
+
+def own_table(cells: Mapping[str, Any]) -> str:
+    """Return a Markdown table of one future of one space of ``comparable``: predictors by horizon, with counts."""
+    columns = [(horizon_s, kind) for horizon_s in cells for kind in ("revisits", "first")]
+    words = {"revisits": "rev", "first": "first"}
+    lines = ["| predictor | " + " | ".join(f"{float(at):g} s {words[kind]}" for at, kind in columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for name in (name for name in NAMES if name in cells[columns[0][0]][columns[0][1]]):
+        values = [cells[at][kind][name] for at, kind in columns]
+        told = " | ".join("-" if value is None else f"{value:.3f}" for value in values)
+        lines.append(f"| {name.replace('_', ' ')} | {told} |")
+    return "\n".join([*lines, "| forecasts | " + " | ".join(str(cells[at][kind]["n"]) for at, kind in columns) + " |"])
 
 
 def _forecast(
