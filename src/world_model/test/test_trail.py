@@ -83,6 +83,17 @@ def test_passes_that_part_are_weighed_by_how_near_they_are(trail):
     assert sides[1] == pytest.approx(0.0, abs=0.05)
 
 
+def test_the_further_a_robot_is_off_its_old_path_the_less_it_is_expected_to_follow_it(trail):
+    """The path turned to the left after 2 m; who comes by beside it, or turned away from it, may have left it."""
+    drive(trail, [*line((0.0, 0.0), 0.0, 2.0), *line((2.0, 0.0), math.pi / 2, 3.0)])
+    here = [pose(1.5, -0.1 * step, 0.0) for step in range(6)]
+    lefts = [trail.ahead(60 * NS, each, STRAIGHT_13)[0, 1] for each in here]
+    assert all(nearer > 1.2 * further for nearer, further in zip(lefts[1:], lefts[2:]))
+    assert lefts[0] > 0.4 > 0.05 > lefts[-1] > 0.0
+    turned = trail.ahead(60 * NS, pose(1.5, 0.0, -0.4), STRAIGHT_13)[0, 1]
+    assert turned < 0.5 * lefts[0]
+
+
 def test_a_localisation_that_jumps_is_no_motion(trail):
     """A loop closure puts the robot 1.5 m to the left; nobody who comes by again is expected to go there."""
     drive(trail, [*line((0.0, 0.0), 0.0, 2.0), *line((2.0, 1.5), 0.0, 3.0)])

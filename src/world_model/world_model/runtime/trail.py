@@ -22,7 +22,7 @@ POINTS = 20_000
 # Points lie apart by this share of the way of one second, or by this turn [rad].
 _SPACING, _TURNED_RAD = 0.04, 0.1
 # A former pass counts up to this share of the way ahead beside the robot (a radian as far as the way ahead is long),
-# and weighs less with this share.
+# and weighs less with this share, against other passes and against the motion.
 _REACH, _NEAR = 0.6, 0.3
 # So many passes are heard, each by its nearest point; two points of one pass lie less than this many ways ahead apart.
 _PASSES, _APART = 4, 2.0
@@ -101,6 +101,9 @@ class Trail:
     def ahead(self, stamp_ns: int, pose: Pose2, moved_H3: np.ndarray) -> np.ndarray | None:
         """Return the displacement at each horizon along what was driven here before, [H, 3].
 
+        A robot that leaves its old path is not expected back on it: beside the path that counts less than what the
+        motion expects.
+
         Args:
             stamp_ns: Now.
             pose: Present pose.
@@ -122,35 +125,10 @@ class Trail:
         end_HP3 = self._at(chosen_P, begin_P4[:, 3] + way_H[:, None])
         said_HP3 = relative(end_HP3, begin_P4[:, :3])
         said_H3: np.ndarray = np.einsum("p,hpk->hk", weight_P, said_HP3)
-        import os
-        V = os.environ.get("TV", "")
-        if V:
-            near = float(os.environ.get("TN", "0.3"))
-            far = score_P[0] / (near * way_m)
-            if "2" in V:
-                far = math.hypot(far, self._parted(stamp_ns, pose, chosen_P[0], way_m) / (near * way_m))
-            sure = math.exp(-far * far)
-            said_H3 = moved_H3 + sure * (said_H3 - moved_H3)
-        return said_H3
-
-    def _parted(self, stamp_ns, pose, row, way_m):
-        import os
-        back = float(os.environ.get("TB", "0.5")) * way_m
-        last = self._count - 1
-        here = np.array([pose.x, pose.y, pose.yaw])
-        own_m = self._point_N4[last, 3] + math.hypot(pose.x - self._point_N4[last, 0], pose.y - self._point_N4[last, 1])
-        def before(row, metres, path):
-            at = int(np.searchsorted(self._point_N4[: self._count, 3], metres))
-            at = min(max(at, 0), self._count - 1)
-            return self._point_N4[at, :3] if self._path_N[at] == path and self._point_N4[at, 3] <= metres + 0.1 * way_m else None
-        own = before(last, own_m - back, self._path_N[last])
-        its = before(row, self._point_N4[row, 3] - back, self._path_N[row])
-        if own is None or its is None:
-            return 0.0
-        a = here - own
-        b = self._point_N4[row, :3] - its
-        turn = math.remainder(a[2] - b[2], math.tau)
-        return way_m * abs(turn)
+        # The further off the nearest pass is, the less the robot follows it.
+        sure = math.exp(-((score_P[0] / (_NEAR * way_m)) ** 2))
+        ahead_H3: np.ndarray = moved_H3 + sure * (said_H3 - moved_H3)
+        return ahead_H3
 
     def _passes(self, stamp_ns: int, pose: Pose2, moved_3: np.ndarray, way_m: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the nearest point of each former pass in this direction and how far it is off [m], best first."""
