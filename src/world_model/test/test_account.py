@@ -361,6 +361,11 @@ def test_a_depth_camera_is_no_camera(tmp_path):
     assert choice(tmp_path, depth + frames(50, topic="/front"))[CAMERA] == "/front"
 
 
+def test_of_several_cameras_the_one_that_looks_ahead_is_taken(tmp_path):
+    views = [frames(50, topic=f"/{side}/image_raw") for side in ("left", "front", "rear")]
+    assert choice(tmp_path, sum(views, []))[CAMERA] == "/front/image_raw"
+
+
 def test_what_the_graph_itself_says_is_no_action(tmp_path):
     latents = [("/latent", ARRAY, T0 + i * STEP, action(*range(32))) for i in range(50)]
     commands = [("/cmd_vel", "geometry_msgs/msg/Twist", T0 + i * STEP, twist(0.1 * i, 0.0)) for i in range(50)]
@@ -370,7 +375,8 @@ def test_what_the_graph_itself_says_is_no_action(tmp_path):
 @pytest.mark.parametrize(
     "events",
     [
-        frames(50, topic="/front") + frames(50, topic="/rear"),
+        frames(50, topic="/one") + frames(50, topic="/two"),
+        frames(50, topic="/front_left") + frames(50, topic="/front_right") + frames(50, topic="/rear"),
         frames(50) + poses(50, topic="/a") + poses(50, topic="/b"),
     ],
 )

@@ -17,6 +17,8 @@ _FEW = 0.1
 
 _FUSED = {"/pose": "odometry/filtered"}
 """What the topic is called in which a state estimator joins the others that feed the same topic of the graph."""
+_FRONT, _ELSEWHERE = "front", ("left", "right", "rear", "back", "behind", "side")
+"""Where the cameras of one robot look, by their names."""
 _GREY = ("mono8", "mono16", "8UC1")
 """What says of a picture that it has no colours."""
 
@@ -76,7 +78,8 @@ def choose(target: str, candidates: Sequence[Candidate], why_none: str = "") -> 
     Empty topics are left out. Of the rest, one of the same name (for cameras also NAME/compressed) goes first, unless
     it has hardly any messages beside another, or says always the same while another does not. Then what says something
     that changes, the better type, and at least twice the messages decide; then custom: raw before compressed of one
-    camera, colour before grey, the left of a stereo pair, what a state estimator filtered. Else it is a tie.
+    camera, colour before grey, the left of a stereo pair, of
+    several cameras the one that looks ahead, what a state estimator filtered. Else it is a tie.
 
     Args:
         target: Topic of the graph.
@@ -131,6 +134,11 @@ def _by_custom(target: str, candidates: Sequence[Candidate]) -> tuple[Candidate,
     one = _one_camera(left) if is_stereo else None
     if one is not None:
         return one, "the left one of a stereo pair"
+    ahead = [c for c in candidates if _FRONT in c.topic]
+    looks_elsewhere = [any(word in c.topic for word in _ELSEWHERE) for c in candidates if c not in ahead]
+    one = _one_camera(ahead) if ahead and looks_elsewhere and all(looks_elsewhere) else None
+    if one is not None:
+        return one, "the one that looks ahead"
     fused = [c for c in candidates if target in _FUSED and _FUSED[target] in c.topic]
     return (fused[0], "the one that joins the others") if len(fused) == 1 else None
 
