@@ -140,3 +140,11 @@ def test_custom_decides_between_equally_good_topics_or_nothing_does(target, told
     found = choose(target, [Candidate(topic, 100, moves=True, told=text) for topic, text in told.items()])
     assert (found.topic, found.is_tie) == (chosen, chosen is None)
     assert {other.topic for other in found.others} == set(told) - {chosen}
+
+
+def test_the_reason_of_a_choice_is_true():
+    odometry, localisation = Candidate("/odom", 4050, rank=2, moves=True), Candidate("/amcl_pose", 169, moves=True)
+    still = Candidate("/dock", 4000, moves=False)
+    assert choose("/pose", [odometry, localisation]).why.startswith("the others have hardly any messages")
+    assert choose("/pose", [odometry, still]).why.startswith("it changes, the others do not")
+    assert choose("/pose", [odometry, still, localisation]).why.startswith("the best of those")

@@ -220,6 +220,14 @@ def test_a_run_that_ends_before_there_is_a_unit_of_errors_says_so_and_does_not_f
     assert f"1s ahead: {why}" in summary["verdict"]
 
 
+def test_a_time_ahead_that_was_judged_is_not_called_not_scored():
+    found, run = good_run()
+    why = "not scored: camera too slow, a latent each 0.078 s"
+    found.diagnostics["transition_predictor"] = {"forecast_1s": why, "forecast_3s": why}
+    assert {error.horizon_s for error in found.errors} == {1.0}
+    assert summarise(found, run)["not_scored"] == {"3s": why}
+
+
 def test_a_change_of_basis_explains_what_was_not_judged_before():
     found, run = good_run()
     assert "own projection" not in said(found, run)

@@ -118,7 +118,9 @@ def not_scored(found: Measurements) -> dict[str, str]:
     unpublished = values.get("errors", "")
     if unpublished.startswith("not published"):
         return dict.fromkeys(said or ["any time"], unpublished)
-    return {horizon: text for horizon, text in said.items() if text.startswith("not scored")}
+    # What the predictor says last is of the last frames: a horizon that was judged before is no secret.
+    judged = {f"{error.horizon_s:g}s" for error in found.errors}
+    return {at: text for at, text in said.items() if text.startswith("not scored") and at not in judged}
 
 
 def degraded_modes(found: Measurements) -> dict[str, list[str]]:

@@ -362,8 +362,8 @@ def test_a_depth_camera_is_no_camera(tmp_path):
 
 
 def test_of_several_cameras_the_one_that_looks_ahead_is_taken(tmp_path):
-    views = [frames(50, topic=f"/{side}/image_raw") for side in ("left", "front", "rear")]
-    assert choice(tmp_path, sum(views, []))[CAMERA] == "/front/image_raw"
+    events = [each for side in ("left", "front", "rear") for each in frames(50, topic=f"/{side}/image_raw")]
+    assert choice(tmp_path, events)[CAMERA] == "/front/image_raw"
 
 
 def test_what_the_graph_itself_says_is_no_action(tmp_path):

@@ -255,11 +255,22 @@ def test_the_share_of_variance_that_a_projection_leaves_out():
     code_NF = (rng.normal(size=(200, 4)) * [20, 10, 1, 1]).round().clip(-127, 127).astype(np.int8)
     fixed = Projection(space, np.zeros(4, np.float32), np.eye(4, dtype=np.float32)[2:])
     own = learned_projection(code_NF, np.arange(200) * 50_000_000, space, 2)
-    verdict = judge_projection(code_NF, fixed, own)
+    verdict = judge_projection(code_NF, np.arange(200) * 50_000_000, fixed, own)
     variance_F = code_NF.astype(float).var(axis=0)
     assert verdict.before == pytest.approx(variance_F[:2].sum() / variance_F.sum(), abs=1e-3)
     assert verdict.after == pytest.approx(variance_F[2:].sum() / variance_F.sum(), abs=2e-3)
     assert verdict.is_better
+
+
+def test_a_projection_is_as_sure_of_a_slow_camera_as_of_a_fast_one():
+    """The same pictures at 5 Hz, or each of them four times at 20 Hz, are the same evidence."""
+    space = FeatureSpace("0123456789abcdef", 4, 1, 1.0, 0)
+    rng = np.random.default_rng(0)
+    code_NF = (rng.normal(size=(300, 4)) * [20, 15, 12, 10]).round().clip(-127, 127).astype(np.int8)
+    fixed, own = (Projection(space, np.zeros(4, np.float32), np.eye(4, dtype=np.float32)[k : k + 1]) for k in (3, 0))
+    slow = judge_projection(code_NF, np.arange(300) * 200_000_000, fixed, own)
+    fast = judge_projection(np.repeat(code_NF, 4, axis=0), np.arange(1200) * 50_000_000, fixed, own)
+    assert (slow.ratio, slow.low, slow.high) == pytest.approx((fast.ratio, fast.low, fast.high), abs=2e-4)
 
 
 class Recorders:

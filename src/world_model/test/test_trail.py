@@ -1,5 +1,6 @@
 """The path that was driven before: against circles, forks and lines, whose ends are known."""
 
+import itertools
 import math
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_the_further_a_robot_is_off_its_old_path_the_less_it_is_expected_to_foll
     drive(trail, [*line((0.0, 0.0), 0.0, 2.0), *line((2.0, 0.0), math.pi / 2, 3.0)])
     here = [pose(1.5, -0.1 * step, 0.0) for step in range(6)]
     lefts = [trail.ahead(60 * NS, each, STRAIGHT_13)[0, 1] for each in here]
-    assert all(nearer > 1.2 * further for nearer, further in zip(lefts[1:], lefts[2:]))
+    assert all(nearer > 1.2 * further for nearer, further in itertools.pairwise(lefts[1:]))
     assert lefts[0] > 0.4 > 0.05 > lefts[-1] > 0.0
     turned = trail.ahead(60 * NS, pose(1.5, 0.0, -0.4), STRAIGHT_13)[0, 1]
     assert turned < 0.5 * lefts[0]

@@ -79,8 +79,8 @@ class _Track(Generic[ValueT]):
     """The last values by their stamps, ascending.
 
     They come in the order of their arrival; a stamp that steps back by more than a second restarts the track (a bag
-    that loops, a clock that is set). A single one more than a day back, or further ahead than time passed since the last
-    one came, is left out, until another agrees.
+    that loops, a clock that is set). A single one more than a day back, or further ahead than time passed since the
+    last one came, is left out, until another agrees.
 
     Args:
         keep_s: How far back they are kept [s].

@@ -112,7 +112,11 @@ def choose(target: str, candidates: Sequence[Candidate], why_none: str = "") -> 
 def _why_best(best: Candidate, filled: Sequence[Candidate]) -> str:
     if len(filled) == 1:
         return "the only one with messages"
-    return "it changes, the others do not" if best.moves else "the best of those with messages"
+    most, others = max(c.count or 0 for c in filled), [c for c in filled if c is not best]
+    if all(c.count is not None and c.count < _FEW * most for c in others):
+        return "the others have hardly any messages beside it"
+    is_alone = best.moves and not any(c.moves for c in others)
+    return "it changes, the others do not" if is_alone else "the best of those with messages"
 
 
 def _taken(target: str, candidate: Candidate, why: str, candidates: Sequence[Candidate]) -> Choice:

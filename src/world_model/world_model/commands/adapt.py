@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-adapt") -> int:
 def parse(arguments: Sequence[str] | None = None, prog: str = "wm-adapt") -> argparse.Namespace:
     """Return what a command line asks for."""
     parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
-    parser.add_argument("recording", nargs="*", type=Path, help="recordings of one robot, folders of them, or converted sets")
+    parser.add_argument(
+        "recording", nargs="*", type=Path, help="recordings of one robot, folders of them, or converted sets"
+    )
     add_live(parser)
     parser.add_argument(
         "--artifact", default="artifact://generic", help="what to start from (default: artifact://generic)"

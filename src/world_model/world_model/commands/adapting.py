@@ -121,7 +121,7 @@ def adapt_projection(
     except ProjectionError as error:
         say(f"no projection was fitted: {error}")
         return
-    verdict = judge_projection(features_of(held_out, artifact), fixed, own)
+    verdict = judge_projection(features_of(held_out, artifact), stamps_of(held_out), fixed, own)
     outcome.verdicts["projection"] = [verdict]
     if verdict.is_better:
         save_projection(profile, own)

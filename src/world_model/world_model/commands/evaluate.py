@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
         f"{prog} imagination DATA: how far ahead is what is imagined right?",
     )
     parser.add_argument("artifact", nargs="+", help="artifact folder, or artifact://NAME; several are set side by side")
-    parser.add_argument("data", help="recording, folder of recordings, converted set, or sim:SEEDS (sim:9000-9003,9010)")
+    parser.add_argument("data", help="recording, folder of them, converted set, or sim:SEEDS (sim:9000-9003,9010)")
     parser.add_argument(
         "--profile", default="",
         help="folder of the robot's profile, or a name in ~/.ros/world_model/NAMESPACE: what `wm adapt` kept is used "

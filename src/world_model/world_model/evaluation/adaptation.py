@@ -37,6 +37,7 @@ _MOST_DOUBT = 1.02
 _MOST_WORSE = 1.02
 # A squared error of the pose that is not worth speaking of [m^2].
 _LEAST_M2 = 0.02**2
+_BLOCK_NS = 2_000_000_000
 _HELD: dict[str, Any] = {"known_future": False, "only_ours": True}
 _KINDS = {"revisits": True, "first visits": False}
 
@@ -153,8 +154,15 @@ def learned_projection(code_NF: np.ndarray, stamp_N: np.ndarray, space: FeatureS
     return collector.fit(z_dim)
 
 
-def judge_projection(code_NF: np.ndarray, before: Projection, after: Projection) -> Verdict:
-    """Return which share of the variance of held-out features, int8 [N, F], each projection leaves out."""
+def judge_projection(code_NF: np.ndarray, stamp_N: np.ndarray, before: Projection, after: Projection) -> Verdict:
+    """Return which share of the variance of held-out features each projection leaves out.
+
+    Args:
+        code_NF: The features, int8 [N, F].
+        stamp_N: Their stamps [ns]: what follows within 2 s is one piece of evidence, however fast the camera.
+        before: What is there.
+        after: What was learned from other parts.
+    """
     feature_NF = before.space.dequantise(code_NF).astype(np.float64)
     feature_NF -= feature_NF.mean(axis=0)
     spread = float(feature_NF.var(axis=0).sum()) + 1e-12
@@ -163,7 +171,7 @@ def judge_projection(code_NF: np.ndarray, before: Projection, after: Projection)
         directions_FZ, _ = np.linalg.qr(projection.components.T.astype(np.float64))
         left_NF = feature_NF - feature_NF @ directions_FZ @ directions_FZ.T
         lost.append(np.square(left_NF).sum(axis=1) / spread)
-    sums = block_sums(np.stack(lost, axis=1), np.arange(len(code_NF)) // BLOCK)
+    sums = block_sums(np.stack(lost, axis=1), stamp_N // _BLOCK_NS)
     return verdict_of("share of the features' variance that is left out", sums)
 
 

@@ -29,8 +29,8 @@ _LEAST_SEEN = 10.0
 # A single error counts at most so many standard errors: a localisation that jumped is no motion.
 _LARGEST, _USUAL = 5.0, 2.0
 _LEAST_SCALE, _MOST_SCALE = 0.5, 20.0
-# Before anything came true a displacement may be off by as much as it is long, and a robot that stands may begin to move
-# like this (1 rad counts as 1 m) [m/s].
+# Before anything came true a displacement may be off by as much as it is long, and a robot that stands may begin to
+# move like this (1 rad counts as 1 m) [m/s].
 _UNKNOWN_MPS = 0.25
 
 
@@ -105,8 +105,8 @@ class _Waiting:
 class PathTrust:
     """Learns the share of the foresight to follow, and by what to scale standard errors, for each horizon and axis.
 
-    Both begin at 1, and depart from it only as far as what came true leaves no doubt: the network is followed else. Where
-    no standard error is told, it is what was missed lately.
+    Both begin at 1, and depart from it only as far as what came true leaves no doubt: the network is followed else.
+    Where no standard error is told, it is what was missed lately.
 
     Args:
         horizons_s: Times ahead [s].

@@ -138,7 +138,7 @@ class Way:
         return motion_features(moved_H3, self.std_H3, self._retrieval)[None]
 
     def start(self) -> MotionStart:
-        """Return the motion as it is now, to follow plans; standard errors that its model does not tell are as missed."""
+        """Return the motion as it is now, to follow plans; errors that its model does not tell are those missed."""
         start = self._motion.start()
         if start.model.error_std or self.moved_H3 is None:
             return start
