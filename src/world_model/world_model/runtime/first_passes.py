@@ -27,8 +27,12 @@ def first_passes(name: str) -> Iterator[None]:
         yield
     except WorldModelError:
         raise
-    except (*_MISFITS, *raised_by_onnxruntime()) as error:
+    except _misfits() as error:
         text = " ".join(str(error).split())[:_MOST_SAID]
         raise ArtifactError(
             f"the networks of artifact '{name}' do not fit its manifest ({type(error).__name__}: {text})"
         ) from error
+
+
+def _misfits() -> tuple[type[Exception], ...]:
+    return (*_MISFITS, *raised_by_onnxruntime())

@@ -51,9 +51,11 @@ def open_session(content: bytes, name: str, weights: Mapping[str, np.ndarray] | 
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in (weights or {}).values()]
     if values:
         options.add_external_initializers(list(weights or {}), values)
+    # The first where its text cites damaged names.
+    raised: tuple[type[Exception], ...] = (UnicodeDecodeError, *raised_by_onnxruntime())
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except (UnicodeDecodeError, *raised_by_onnxruntime()) as error:  # the first where its text cites damaged names
+    except raised as error:
         raise ArtifactError(f"{name} is not an ONNX file: {error}") from error
     # On a processor these lie where NumPy has them, and the session reads them there.
     session.held = weights, values
