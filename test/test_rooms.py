@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 ROOMS = {
     "policy_runner": [
         ["chunks", "goals", "latency", "stalled", "touched"],
-        ["following", "policies"],
+        ["braking", "following", "policies"],
         ["drives", "execution"],
         ["drift"],
         ["nearest_drive", "job"],
