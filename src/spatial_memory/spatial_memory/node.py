@@ -86,7 +86,10 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
 
     def _loads_long(self) -> bool:
         path = Path(self._params.path(self.get_namespace(), self._is_simulated()))
-        return path.is_file() and path.stat().st_size > _LOADED_AT_ONCE_BYTES
+        try:
+            return path.is_file() and path.stat().st_size > _LOADED_AT_ONCE_BYTES
+        except OSError:  # who opens it says what is wrong with its name
+            return False
 
     def prepare(self) -> None:
         """Load the memory."""

@@ -167,6 +167,11 @@ def test_a_read_only_start_answers_from_what_is_there(open_memory, monkeypatch, 
     assert_same_content(everything(open_memory()), held)
 
 
+def test_what_can_neither_be_written_nor_read_is_refused_by_name(grid):
+    with pytest.raises(StoreError, match="mem can neither be written"):
+        open_cell_memory("/proc/self/mem", grid, 10, 1.0, 0.2)
+
+
 def test_a_file_that_appears_later_is_not_overwritten(open_memory, grid, tmp_path):
     memory = open_memory()
     memory.insert(World(4).records(20))

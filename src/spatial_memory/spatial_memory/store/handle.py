@@ -115,9 +115,11 @@ class Handle:
         log = Path(f"{self.path}-wal")
         if log.exists() and log.stat().st_size:
             raise StoreError(f"{self.path} cannot be opened ({reason}), and its log {log.name} needs that to be read")
-        connection = open_database(
-            f"{Path(self.path).as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None, check_same_thread=False
-        )
+        where = f"{Path(self.path).as_uri()}?mode=ro&immutable=1"
+        try:
+            connection = open_database(where, uri=True, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path} can neither be written ({reason}) nor read ({error})") from error
         files.check(connection, self.path)
         return connection
 
