@@ -98,6 +98,10 @@ class Drives:
         speed_L = self.length_L[like_L] / self.time_L[like_L]
         self.action_LA[near_L] = self.end_action_LA[near_L] = self.action_LA[like_L]
         if bend is not None:
+            # By what was commanded while it sped up a bend would be driven faster than it is bent for.
+            usual_speed_L = self.length_L[usual_L] / self.time_L[usual_L]
+            per_speed = float(np.median(self.action_LA[usual_L, 0] / usual_speed_L))
+            self.action_LA[near_L, 0] = self.end_action_LA[near_L, 0] = per_speed * speed_L
             speed_L = self._bent(near_L, speed_L, float(np.abs(self.action_LA[usual_L, 1]).max()), bend, response_s)
         self.time_L[near_L] = self.length_L[near_L] / speed_L
 

@@ -1,6 +1,7 @@
 """A drive that came to a stand in a bend: how the bend is driven again."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +61,17 @@ def test_a_bend_that_is_sharper_than_the_drive_ever_steered_is_driven_slowly():
     assert action[sharp, 0] == pytest.approx(speed[sharp], rel=0.1)
     assert speed[at_m < 2.0] == pytest.approx(1.0)
     assert math.isfinite(action.sum())
+
+
+def test_what_was_commanded_while_it_sped_up_is_not_commanded_where_it_is_to_be_as_slow():
+    """1 m/s was commanded at 0.5 m/s a metre before the stand: a bend mended for 0.5 m/s was driven at 1 m/s."""
+    memories, way_m = stood(0.5, most_rad_s=1.0)
+    late_s = np.interp(way_m, [1.9, 2.1], [0.0, 0.2])
+    memories = replace(memories, stamp_N=memories.stamp_N + np.round(late_s * S).astype(np.int64))
+    at_m, action, speed = mended(memories, way_m)
+    near = np.abs(at_m - 3.0) < 0.6
+    assert speed[near].min() == pytest.approx(0.5, abs=0.02)
+    assert action[near, 0] == pytest.approx(speed[near], rel=0.05)
 
 
 def test_without_a_meaning_of_the_command_it_goes_on_as_around():
