@@ -366,6 +366,19 @@ def test_of_several_cameras_the_one_that_looks_ahead_is_taken(tmp_path):
     assert choice(tmp_path, events)[CAMERA] == "/front/image_raw"
 
 
+def test_pictures_of_few_bits_in_sixteen_are_named(tmp_path):
+    """A thermal camera counts from 22 000 to 23 500 of 65 535: of the high byte six levels are left."""
+
+    def thermal(i):
+        count_64 = np.random.default_rng(i).integers(22_000, 23_500, 64).astype("<u2")
+        return T[IMAGE](header(T0 + i * STEP, "camera"), 8, 8, "mono16", 0, 16, count_64.view(np.uint8))
+
+    events = [(CAMERA, IMAGE, T0 + i * STEP, thermal(i)) for i in range(40)]
+    (note,) = account_of(write(tmp_path / "thermal", events)).notes
+    assert "hold hardly any contrast, at most 6 of 256 levels" in note
+    assert not account_of(write(tmp_path / "plain", frames(40))).notes
+
+
 def test_what_the_graph_itself_says_is_no_action(tmp_path):
     latents = [("/latent", ARRAY, T0 + i * STEP, action(*range(32))) for i in range(50)]
     commands = [("/cmd_vel", "geometry_msgs/msg/Twist", T0 + i * STEP, twist(0.1 * i, 0.0)) for i in range(50)]

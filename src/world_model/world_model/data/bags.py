@@ -195,6 +195,8 @@ def _complete(account: Account, aligned: Aligned, events: Events) -> None:
         account.without_pose = {frame.row for frame, known in zip(events.frames, has_pose_T) if not known}
     for stream in (account.camera, account.poses, account.actions):
         stream.rate_hz = _rate(stream)
+    if flat := _flat(account.camera, events):
+        account.notes.append(flat)
     for name, stream in (("poses", account.poses), ("actions", account.actions)):
         if standing := _standing(name, stream):
             account.notes.append(standing)
@@ -213,6 +215,26 @@ def _rate(stream: StreamAccount) -> float:
 
 _SAME_CLOCK_S = 0.05
 """Stamps that lie less apart are of one clock: what keeps poses from frames is something else."""
+
+
+_LEAST_LEVELS, _FEW_FRAMES, _LOOKED_AT = 16.0, 20, 50
+"""Pictures of fewer levels of brightness show an encoder nothing; of less than so many nothing is said; so many are
+looked at."""
+
+
+def _flat(camera: StreamAccount, events: Events) -> str:
+    """Returns what to say of pictures that hold hardly any contrast, as those of a camera of few bits in 16 do."""
+    if len(events.frames) < _FEW_FRAMES:
+        return ""
+    looked_at = events.frames[:: max(len(events.frames) // _LOOKED_AT, 1)]
+    level_N2 = np.array([np.percentile(frame.image, (1.0, 99.0)) for frame in looked_at])
+    levels = float(level_N2[:, 1].max() - level_N2[:, 0].min())
+    if levels >= _LEAST_LEVELS:
+        return ""
+    return (
+        f"pictures on {camera.topic} hold hardly any contrast, at most {levels:.0f} of 256 levels: of 16-bit pictures "
+        "the high byte is read; let the camera's driver spread what it measures over all 16 bits, or send 8"
+    )
 
 
 def _standing(name: str, stream: StreamAccount) -> str:

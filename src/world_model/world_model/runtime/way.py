@@ -140,7 +140,7 @@ class Way:
     def start(self) -> MotionStart:
         """Return the motion as it is now, to follow plans; errors that its model does not tell are those missed."""
         start = self._motion.start()
-        if start.model.error_std or self.moved_H3 is None:
+        if start.model.error_std or self.moved_H3 is None or CALIBRATION in self._off:
             return start
         error_std = tuple(map(tuple, self._trust.missed(self.moved_H3).tolist()))
         return replace(start, model=replace(start.model, error_horizons_s=self._horizons_s, error_std=error_std))
