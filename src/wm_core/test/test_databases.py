@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
+import weakref
 from contextlib import closing
 
 import pytest
@@ -56,3 +58,14 @@ def test_a_recording_that_is_so_damaged_is_named(damaged, tmp_path):
     damaged.rename(path)
     with pytest.raises(BagError, match=r"bag\.db3"):
         Bag(path)
+
+
+def test_what_was_asked_before_is_forgotten():
+    def gone() -> int:
+        return sum(type(each) is weakref.ReferenceType and each() is None for each in gc.get_objects())
+
+    with closing(open_database(":memory:")) as connection:
+        before = gone()
+        for _ in range(2000):
+            connection.execute("SELECT 1").fetchone()
+        assert gone() - before < 500

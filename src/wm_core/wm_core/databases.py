@@ -59,15 +59,20 @@ class _Connection(sqlite3.Connection):
     def cursor(self, factory: Any = _Cursor) -> Any:
         return super().cursor(factory)
 
+    def _new(self) -> _Cursor:
+        # Not as _Cursor(self): the connection would never forget that there was one.
+        cursor: _Cursor = self.cursor()
+        return cursor
+
     # Python's own make a cursor of its own kind.
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        return _Cursor(self).execute(sql, parameters)
+        return self._new().execute(sql, parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
-        return _Cursor(self).executemany(sql, parameters)
+        return self._new().executemany(sql, parameters)
 
     def executescript(self, script: str, /) -> sqlite3.Cursor:
-        return _Cursor(self).executescript(script)
+        return self._new().executescript(script)
 
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:
         _said(lambda: super(_Connection, self).backup(target, **options))
