@@ -240,5 +240,6 @@ def mend_text(path: object) -> str:
 def connect(path: str, *, timeout_s: float = 5.0) -> sqlite3.Connection:
     """Open a store for one thread at a time, in explicit transactions."""
     connection = open_database(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA cache_size = -16384")
+    # More would be filled for the first hours of a drive, and gains nothing: what is written next lies together.
+    connection.execute("PRAGMA cache_size = -4096")
     return connection
