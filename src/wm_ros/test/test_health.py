@@ -44,6 +44,21 @@ def test_counts_rates_samples_and_gauges(node):
     assert found["latent_hz"] == "0.00"
 
 
+def test_a_rate_is_of_the_last_ten_seconds_and_what_was_before_is_forgotten(node, monkeypatch):
+    now_s = 100.0
+    for module in ("wm_ros.health", "wm_ros.present"):
+        monkeypatch.setattr(f"{module}.monotonic", lambda: now_s)
+    health = Health(node)
+    for _ in range(400):
+        now_s += 0.05
+        health.tick("latent")
+    assert values(health.status())["latent_hz"] == "20.00"
+    assert len(health._ticks["latent"]) <= 202
+    now_s += 60.0
+    assert values(health.status())["latent_hz"] == "0.00"
+    assert not health._ticks["latent"]
+
+
 def test_drops_warn_until_reported(node):
     health = Health(node)
     health.drop("image-empty", "0x0")

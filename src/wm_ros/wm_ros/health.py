@@ -266,10 +266,11 @@ class Health:
 
 
 def _rate(ticks: deque[float]) -> float:
-    """Returns occurrences per second over the last window [Hz]."""
+    """Returns occurrences per second over the last window [Hz], and forgets those before it."""
     now = monotonic()
-    recent = [t for t in ticks if now - t <= _RATE_WINDOW_S]
-    if len(recent) < 2:
+    while ticks and now - ticks[0] > _RATE_WINDOW_S:
+        ticks.popleft()
+    if len(ticks) < 2:
         return 0.0
-    span = max(recent[-1] - recent[0], now - recent[-1])
-    return (len(recent) - 1) / span if span > 0 else 0.0
+    span = max(ticks[-1] - ticks[0], now - ticks[-1])
+    return (len(ticks) - 1) / span if span > 0 else 0.0
