@@ -128,7 +128,7 @@ def test_a_wish_that_cannot_be_met_is_named():
         ),
         ("/camera/image_raw", {"/grey": "mono8", "/left/c": "bgr8", "/right/c": "bgr8"}, "/left/c"),
         ("/camera/image_raw", {"/infra1": "mono8", "/infra2": "mono8"}, None),
-        ("/camera/image_raw", {"/front": "rgb8", "/rear": "rgb8"}, None),
+        ("/camera/image_raw", {"/front": "rgb8", "/rear": "rgb8"}, "/front"),
         ("/camera/image_raw", {"/front_left": "rgb8", "/rear_right": "rgb8"}, None),
         ("/camera/image_raw", {"/front_left": "rgb8", "/front_right": "rgb8", "/rear": "rgb8"}, None),
         ("/pose", {"/wheel/odom": "in 'odom'", "/odometry/filtered": "in 'odom'"}, "/odometry/filtered"),

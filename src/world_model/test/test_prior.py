@@ -190,7 +190,7 @@ def test_in_another_basis_it_goes_on_from_what_was_seen(artifact):
     for predictor in (one, fresh):
         predictor.rebase(other)
         predictor.basis = other
-    drive(fresh, 30, first=30)
+    drive(fresh, 60)
     said = []
     for predictor in (one, fresh):
         assert np.isfinite(drive(predictor, 1, first=60)).all()

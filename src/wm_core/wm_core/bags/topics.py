@@ -78,8 +78,8 @@ def choose(target: str, candidates: Sequence[Candidate], why_none: str = "") -> 
     Empty topics are left out. Of the rest, one of the same name (for cameras also NAME/compressed) goes first, unless
     it has hardly any messages beside another, or says always the same while another does not. Then what says something
     that changes, the better type, and at least twice the messages decide; then custom: raw before compressed of one
-    camera, colour before grey, the left of a stereo pair, of
-    several cameras the one that looks ahead, what a state estimator filtered. Else it is a tie.
+    camera, colour before grey, the left of a stereo pair, of several cameras the one that looks ahead, what a state
+    estimator filtered. Else it is a tie.
 
     Args:
         target: Topic of the graph.
@@ -138,9 +138,10 @@ def _by_custom(target: str, candidates: Sequence[Candidate]) -> tuple[Candidate,
     one = _one_camera(left) if is_stereo else None
     if one is not None:
         return one, "the left one of a stereo pair"
-    ahead = [c for c in candidates if _FRONT in c.topic]
-    looks_elsewhere = [any(word in c.topic for word in _ELSEWHERE) for c in candidates if c not in ahead]
-    one = _one_camera(ahead) if ahead and looks_elsewhere and all(looks_elsewhere) else None
+    elsewhere = [c for c in candidates if any(word in c.topic for word in _ELSEWHERE)]
+    ahead = [c for c in candidates if _FRONT in c.topic and c not in elsewhere]
+    is_known = bool(ahead and elsewhere) and len(ahead) + len(elsewhere) == len(candidates)
+    one = _one_camera(ahead) if is_known else None
     if one is not None:
         return one, "the one that looks ahead"
     fused = [c for c in candidates if target in _FUSED and _FUSED[target] in c.topic]
