@@ -7,11 +7,13 @@ import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
+from typing import Any
+from weakref import WeakSet
 
 import pytest
 import rclpy
 import yaml
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 
 from wm_ros.domain import own_domain_id
@@ -23,9 +25,28 @@ def ros_context(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # Nodes of former tests lie in circles of references; until those are found they stay in the graph.
     gc.collect()
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    executors = _noted(monkeypatch)
     rclpy.init(args=[], domain_id=own_domain_id())
     yield
+    for executor in list(executors):
+        executor.shutdown(timeout_sec=0.0)
     rclpy.try_shutdown()
+
+
+def _noted(monkeypatch: pytest.MonkeyPatch) -> WeakSet[Executor]:
+    """Returns the executors that are made from now on.
+
+    One that is collected before it was shut down says so during a later test, where its guard was collected first.
+    """
+    executors: WeakSet[Executor] = WeakSet()
+    initialise = Executor.__init__
+
+    def noted(executor: Executor, *args: Any, **kwargs: Any) -> None:
+        initialise(executor, *args, **kwargs)
+        executors.add(executor)
+
+    monkeypatch.setattr(Executor, "__init__", noted)
+    return executors
 
 
 def spin_until(predicate: Callable[[], bool], *nodes: Node, timeout_s: float = 60.0) -> None:
