@@ -6,14 +6,14 @@ import argparse
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from world_model.commands.common import described, guarded
-from world_model.data.bags import BagOptions, read_recording, unusable
+from world_model.data.bags import BagOptions, read_bag
 from world_model.data.episodes import Episode
-from world_model.errors import DataError
 from world_model.evaluation.recognition import Seen, Tolerance, measure
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.features import FeatureNetwork
@@ -43,12 +43,8 @@ def _recognise(options: argparse.Namespace) -> None:
 
     def seen(path: Path, from_s: float, to_s: float) -> Seen:
         topics = {"image_topic": options.image_topic, "pose_topic": options.pose_topic}
-        recording = read_recording(path, BagOptions(from_s=from_s, to_s=to_s, **topics))
-        for line in recording.account.lines():
-            console.print(line, markup=False)
-        if not recording.episodes:
-            raise DataError(unusable(recording.account))
-        return _seen(network, max(recording.episodes, key=len))
+        options_of_bag = BagOptions(from_s=from_s, to_s=to_s, **topics)
+        return _seen(network, read_bag(path, options_of_bag, say=partial(console.print, markup=False)))
 
     held = seen(options.map_bag, options.map_from_s, options.map_to_s)
     asked = seen(options.query_bag, options.query_from_s, options.query_to_s)

@@ -45,6 +45,7 @@ def read_bag(
     *,
     name: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Episode:
     """Return one recording as an episode, aligned as the live node aligns it; where time jumps, its longest part.
 
@@ -53,14 +54,25 @@ def read_bag(
         options: Topics, rate and sizes.
         name: Name of the episode; default: the folder's.
         progress: Called with (messages read, messages in all).
+        say: Told the account of the recording, line by line.
 
     Raises:
         DataError: Not a recording, no images on the topic, or no two frames in order.
     """
-    recording = read_recording(path, options, name=name, progress=progress)
+    return max(_told(read_recording(path, options, name=name, progress=progress), say), key=len)
+
+
+def _told(recording: Recording, say: Callable[[str], None]) -> Sequence[Episode]:
+    """Tell the account of a recording and return its episodes.
+
+    Raises:
+        DataError: It has none.
+    """
+    for line in recording.account.lines():
+        say(line)
     if not recording.episodes:
         raise DataError(unusable(recording.account))
-    return max(recording.episodes, key=len)
+    return recording.episodes
 
 
 def unusable(account: Account) -> str:
@@ -142,12 +154,7 @@ def episodes_as_taken(path: Path, manifest: Manifest, asked: BagOptions, say: Ca
     )
     episodes: list[Episode] = []
     for bag in find_bags([path]):
-        recording = read_recording(bag, options)
-        for line in recording.account.lines():
-            say(line)
-        if not recording.episodes:
-            raise DataError(unusable(recording.account))
-        episodes += recording.episodes
+        episodes += _told(read_recording(bag, options), say)
     return episodes
 
 
