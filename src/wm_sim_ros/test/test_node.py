@@ -174,6 +174,24 @@ def test_robot_driven_by_actions_obeys_them_and_publishes_none_itself():
 
 
 @pytest.mark.slow
+def test_driven_robot_whose_machine_stalls_is_where_its_stamps_say():
+    listener = Listener()
+    node, _, _ = robot(**QUIET, width=16, height=16, driven_by="actions", wait_for_camera_subscriber=True)
+    stall = iter([2.0])
+    node._on_sent = lambda topic, stamp, steady: time.sleep(next(stall, 0.0) if len(listener.got[POSE]) > 3 else 0.0)
+    try:
+        drive(node, listener, [0.5, 1.0], 3.0)
+        at_s = np.array([stamp_ns(msg.header.stamp) for msg in listener.got[POSE]]) * 1e-9
+        at_N2 = np.array([(msg.pose.position.x, msg.pose.position.y) for msg in listener.got[POSE]])
+        steps_m = np.hypot(*np.diff(at_N2, axis=0).T)
+        assert steps_m.sum() > 0.05
+        assert (steps_m <= 0.5 * np.diff(at_s) + 1e-6).all()
+    finally:
+        node.destroy_node()
+        listener.node.destroy_node()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("action", [[float("nan"), 0.0], [1.0]])
 def test_unusable_actions_are_dropped_by_name(action):
     listener = Listener()

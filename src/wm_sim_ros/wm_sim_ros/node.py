@@ -158,9 +158,10 @@ class SimulatedRobot(Node):
         while not self._stop.is_set():
             if self._steering:
                 # What happens next depends on what is commanded until then.
-                if not self._pace.wait(self._timeline.due_s):
+                due_s = self._timeline.due_s
+                if not self._pace.wait(due_s):
                     return
-                self._steering.steer()
+                self._steering.steer(due_s)
             event = self._timeline.next()
             if self._params.duration_s and event.stamp_s >= self._params.duration_s:
                 return

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 
 import numpy as np
 
@@ -21,20 +21,21 @@ class Steering:
 
     def __init__(self, simulation: Simulation, now_s: Callable[[], float]) -> None:
         self._simulation, self._now_s = simulation, now_s
-        self._commands: SimpleQueue[tuple[float, np.ndarray]] = SimpleQueue()
+        self._commands: deque[tuple[float, np.ndarray]] = deque()
         self._outcome: Outcome | None = None
 
     def take(self, action_A: np.ndarray) -> None:
         """Take a command that arrives now: forward speed [m/s], yaw rate [rad/s]."""
-        self._commands.put((self._now_s(), action_A))
+        self._commands.append((self._now_s(), action_A))
 
-    def steer(self) -> None:
-        """Carry out what was commanded up to now, each at the time when it arrived."""
-        while True:
-            try:
-                arrived_s, action_A = self._commands.get_nowait()
-            except Empty:
-                return
+    def steer(self, until_s: float) -> None:
+        """Carry out what was commanded up to a time [s], each at the time when it arrived.
+
+        What arrived later waits for its time: one that drives behind the present would otherwise be ahead of what it
+        is still to measure.
+        """
+        while self._commands and self._commands[0][0] <= until_s:
+            arrived_s, action_A = self._commands.popleft()
             self._simulation.command(action_A, arrived_s)
 
     def judge(self, time_s: float) -> Outcome | None:
