@@ -26,6 +26,7 @@ import psutil
 
 from benchmarks.figures import machine, summary
 from benchmarks.processes import module_command
+from wm_core.standing_back import stand_back
 
 _STARTS_WITHIN_S = 120.0
 _CLIENTS = 20
@@ -191,7 +192,7 @@ class Load:
 
 def loaded_main(port: int, seconds: float) -> None:
     """Be the clients for a while, standing back for everything else."""
-    os.nice(19)
+    stand_back(19)
     _await_listening(port)
     load = Load(port)
     time.sleep(seconds)
@@ -266,7 +267,8 @@ class _Late:
 
 def _clients(port: int, seconds: float) -> subprocess.Popen[bytes]:
     command = module_command("benchmarks.service", "--be-clients", str(port), "--seconds", str(seconds))
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    # In a session of their own: within that of the one that measures, they would stand back for that one alone.
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def _await_listening(port: int) -> None:

@@ -39,7 +39,7 @@ ROOMS = {
         ["node"],
     ],
     "wm_core": [
-        ["databases", "drawing", "errors", "moved", "se2", "se3", "sealed", "words"],
+        ["databases", "drawing", "errors", "moved", "se2", "se3", "sealed", "standing_back", "words"],
         ["projection", "bounds", "limits"],
         ["timeline", "images", "sources", "memory"],
         ["alignment", "bags"],

@@ -32,6 +32,7 @@ from bag_player.senders import ACTIONS, CAMERA, POSE
 from bag_player.type_text import store_with
 from wm_core.bags import BagError
 from wm_core.errors import CoreError
+from wm_core.standing_back import stand_back
 from wm_ros import ConfigurationError
 from wm_ros.camera import IMAGE_TYPES
 from wm_ros.command_line import split_ros_args, stop_on_signal
@@ -228,7 +229,7 @@ def main(args: Sequence[str] | None = None) -> int:
     own, for_ros = split_ros_args(sys.argv[1:] if args is None else args)
     options = parse(own)
     stop = stop_on_signal()
-    os.nice(_NICENESS)
+    stand_back(_NICENESS)
     rclpy.init(args=for_ros, signal_handler_options=SignalHandlerOptions.NO)
     try:
         recorder = BagRecorder(options.folder, Inputs(options.camera, options.pose, options.actions))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from wm_api.showing import Showing
 from wm_api.world import World
 from wm_core.projection import Projection
 from wm_core.se2 import Pose2
+from wm_core.standing_back import stand_back
 from wm_interfaces.msg import LatentPrediction, LatentState, PredictionError
 from wm_interfaces.msg import Projection as ProjectionMsg
 from wm_ros import (
@@ -307,5 +307,5 @@ class WmApi(ManagedNode[WmApiParams]):
 def main() -> None:
     """Run the node; exit code 0 after a signal, 2 when it cannot be configured."""
     # On a full machine the graph goes first.
-    os.nice(_STANDS_BACK)
+    stand_back(_STANDS_BACK)
     raise SystemExit(run_node(WmApi, describe=(WmApi, WmApiParams)))

@@ -291,7 +291,7 @@ class Recorders:
 
 def offering(monkeypatch, *recorders):
     monkeypatch.setattr(live, "entry_points", lambda group: recorders if group == "wm.recorders" else [])
-    monkeypatch.setattr(live.os, "nice", lambda by: by)
+    monkeypatch.setattr(live, "stand_back", lambda by: by)
     monkeypatch.setattr(adapt.torch, "set_num_threads", lambda count: None)
 
 

@@ -46,7 +46,7 @@ def digests(folder):
 
 @pytest.fixture
 def asked(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(slow_profile.os, "nice", lambda by: by)
+    monkeypatch.setattr(slow_profile, "stand_back", lambda by: by)
     robot = ["--profile", f"{tmp_path}/robot", "--set", "predictor_steps=40", "--set", "predictor_batch=16"]
     return ["slow", "adapt", "--data", str(data), "--artifact", TINY, *robot]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import subprocess
 import tempfile
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from wm_core.standing_back import stand_back
 from world_model.errors import ConfigError, DataError
 
 # What is left to do stands back behind the graph that goes on meanwhile.
@@ -50,7 +50,7 @@ def live_recording(options: argparse.Namespace, folder: Path, say: Callable[[str
     with tempfile.TemporaryDirectory(dir=folder, prefix=".recording-") as temporary:
         place = options.keep or Path(temporary) / "live"
         _record(_command(options, place), options.seconds, say)
-        os.nice(_NICENESS)
+        stand_back(_NICENESS)
         try:
             yield place
         except BaseException:

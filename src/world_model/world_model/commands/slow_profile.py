@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wm_core.standing_back import stand_back
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter
 from world_model.data.ticks import tabulate
 from world_model.errors import DataError
@@ -44,7 +44,7 @@ def adapt_to_profile(options: argparse.Namespace, config: WorldActionTraining, r
     Raises:
         DataError: The set has no held-out part.
     """
-    os.nice(options.nice)
+    stand_back(options.nice)
     profile = Profile(profile_folder(options.profile, options.namespace))
     try:
         return _adapt(
