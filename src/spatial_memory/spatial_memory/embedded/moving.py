@@ -15,7 +15,6 @@ from spatial_memory.index.columns import Rows
 from spatial_memory.index.eviction import Forgetting
 from spatial_memory.index.pacing import giving_way
 from spatial_memory.store.extras import Extra
-from spatial_memory.store.schema import packed_rows
 from wm_core.memory.protocol import Forget, Rigid
 
 _CHUNK = 1_000
@@ -122,14 +121,13 @@ class Moving(MemoryState):
         moved, turned, frame_id = plan()
         # Built beside the one that is searched: with all of a large memory that takes seconds.
         search = self._searched(moved) if moved and sum(map(len, moved)) == len(self) else None
-        tuples = packed_rows(giving_way(moved))
         with self._gate:
             with self._lock:
                 if self._journal.revision != revision:
                     return None
             # Queries go on; who changes records waits.
             if self._index is not None and moved:
-                self._store.replace_now(tuples, turned, _WHOLE_S, frame_id=frame_id)
+                self._store.replace_now(giving_way(moved), turned, _WHOLE_S, frame_id=frame_id)
             with self._lock:
                 if self._index is not None:
                     self._put_moved(moved, search, frame_id)

@@ -285,19 +285,25 @@ class Store:
 
     def replace_now(
         self,
-        records: Sequence[tuple[object, ...]],
+        parts: Iterable[Rows],
         extras: Sequence[tuple[int, Extra]],
         timeout_s: float = 600.0,
         **meta: object,
     ) -> None:
-        """As ``replace``, for good before returning, or not at all.
+        """As ``replace``, for good before returning, or not at all; each part is packed as it is written.
 
         Raises:
             StoreError: The disk does not take it; then nothing changed.
         """
         rows: list[tuple[object, ...]] = [(record_id, pack_extra(record_id, extra)) for record_id, extra in extras]
-        statements: list[Statement] = [(PUT_RECORD, list(records)), _words(meta), (PUT_EXTRA, rows)]
-        self._writer.run_now(Change(statements, row_count=len(records) + len(rows)), timeout_s)
+
+        def statements() -> Iterator[tuple[str, Iterable[Row]]]:
+            for part in parts:
+                yield PUT_RECORD, to_tuples(part)
+            yield _words(meta)
+            yield PUT_EXTRA, rows
+
+        self._writer.run_now(Change(statements()), timeout_s)
         self._extras.is_used = self._extras.is_used or bool(rows)
 
     def merge(
