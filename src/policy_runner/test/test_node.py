@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from pathlib import Path
-from time import monotonic
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from action_msgs.msg import GoalStatus
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
-from policy_runner.accepting.node import ANSWER_S
 from policy_runner.chunks import Chunk
 from policy_runner.params import PolicyRunnerParams
 from wm_interfaces.srv import EncodeImage
@@ -245,8 +243,9 @@ def test_a_goal_of_another_frame_is_refused_also_once_the_frame_is_known(make_wo
 
 
 @pytest.fixture
-def world_with_deaf_encoder(make_world):
-    """A runner whose encoder is there and never answers."""
+def world_with_deaf_encoder(make_world, monkeypatch):
+    """A runner whose encoder is there and never answers, and that would wait for it longer than a test may take."""
+    monkeypatch.setattr("policy_runner.accepting.node.ANSWER_S", 3600.0)
     world, deaf = make_world(), Node("deaf")
     deaf.create_service(EncodeImage, "/latent_publisher/encode", lambda _, response: response)
     world.until(world.node._reception.encode.service_is_ready)
@@ -261,11 +260,9 @@ def test_a_goal_that_is_cancelled_while_it_is_read_ends_at_once_and_takes_no_oth
     world = world_with_deaf_encoder
     _, others = world.drive()
     handle, result = world.start(goal_image=PICTURE)
-    begun_s = monotonic()
     assert world.wait(handle.cancel_goal_async()).goals_canceling
     answer = world.wait(result)
     assert (answer.status, answer.result.name) == (GoalStatus.STATUS_CANCELED, "CANCELLED")
-    assert monotonic() - begun_s < 0.5 * ANSWER_S
     assert not others.done()
 
 
