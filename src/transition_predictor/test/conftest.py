@@ -34,9 +34,13 @@ Z_DIM = 32
 
 
 class World:
-    """A node under test; a peer that sends latents, hears predictions and can serve a memory."""
+    """A node under test; a peer that sends latents, hears predictions and can serve a memory.
 
-    def __init__(self, artifact, window_source=None, **given) -> None:
+    The memory is waited for as long as may be, unless it is said how long: who spins both here is no quick one.
+    """
+
+    def __init__(self, artifact, window_source=None, memory_deadline_s=1.0, **given) -> None:
+        given["memory_deadline_s"] = memory_deadline_s
         overrides = [Parameter(name, value=value) for name, value in given.items()]
         self.encoder_id = artifact.manifest.encoder_id
         self.node = TransitionPredictor(artifact, window_source, parameter_overrides=overrides)

@@ -20,7 +20,7 @@ from .conftest import START_NS, STEP_NS
 
 
 def test_the_expected_pose_and_the_memories_used_are_shown_in_the_frame_of_the_poses(make_world):
-    world = make_world(memory_deadline_s=1.0)
+    world = make_world()
     world.serve(world.remember)
     drawn, poses = Viewer(world.peer, "/transition_predictor/markers"), []
     world.peer.create_subscription(PoseWithCovarianceStamped, "/latent_next/pose", poses.append, qos.STREAM)

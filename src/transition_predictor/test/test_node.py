@@ -28,7 +28,7 @@ Z_DIM = 32
 
 
 def test_one_prediction_per_latent_with_memories_of_the_place_ahead(make_world):
-    world = make_world(memory_deadline_s=1.0)
+    world = make_world()
     world.serve(world.remember)
     for index in range(4):
         prediction = world.predict(index)
@@ -49,7 +49,7 @@ def test_one_prediction_per_latent_with_memories_of_the_place_ahead(make_world):
 
 def test_a_robot_that_tilts_asks_with_its_whole_rotation(make_world):
     """It rolls by 0.3 rad and turns left: ahead it has turned further, and rolls as now."""
-    world = make_world(memory_deadline_s=1.0)
+    world = make_world()
     world.serve(world.remember)
     roll = (math.sin(0.15), 0.0, 0.0, math.cos(0.15))
     for index in range(8):
@@ -90,7 +90,7 @@ def test_a_late_memory_is_not_waited_for(make_world):
 
 
 def test_a_latent_that_comes_before_the_answer_ends_the_waiting(make_world):
-    world = make_world(memory_deadline_s=1.0)
+    world = make_world()
     world.serve(world.remember)
     world.send(0)
     world.send(1)
@@ -100,7 +100,7 @@ def test_a_latent_that_comes_before_the_answer_ends_the_waiting(make_world):
 
 @pytest.mark.slow
 def test_a_refusing_memory_is_named(make_world):
-    world = make_world(memory_deadline_s=1.0)
+    world = make_world()
 
     def refuse(request, response):
         response.success, response.message = False, "latent has 3 values"
@@ -157,7 +157,7 @@ def _no_id(answer):
     [_cut, _too_many, _other_size, _other_action, _not_finite, _nowhere, _huge, _far, _wild_action, _no_id],
 )
 def test_an_answer_that_does_not_fit_the_question_is_named_and_done_without(make_world, spoil):
-    world = make_world(memory_deadline_s=1.0)
+    world = make_world()
 
     def answer(request, response):
         response = world.remember(request, response)
@@ -334,7 +334,7 @@ def test_config_file_and_parameters_agree():
 
 
 def test_the_memory_is_switched_off_and_on_while_running(make_world):
-    world = make_world(memory_deadline_s=1.0)
+    world = make_world()
     world.serve(world.remember)
     world.predict(0)
     asked = len(world.queries)

@@ -130,7 +130,7 @@ class Watched:
 
 @pytest.mark.slow
 def test_who_looks_sees_the_present_beside_what_was_foreseen(make_world):
-    watched = Watched(make_world(imagination_rate=20.0, memory_deadline_s=1.0))
+    watched = Watched(make_world(imagination_rate=20.0))
     world = watched.world
     world.predict(0)
     assert watched.camera.get_subscription_count() == 0

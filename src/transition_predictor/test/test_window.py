@@ -116,8 +116,14 @@ def test_a_window_in_another_frame_is_refused_as_by_the_memory(make_world, artif
     assert prediction.degraded_reason.startswith("memory refused")
 
 
+@pytest.fixture
+def never_taken_for_silent(monkeypatch):
+    """On a machine that stands still for seconds, the memory kept to would be."""
+    monkeypatch.setattr("wm_ros.one_memory._KEPT_S", 3600.0)
+
+
 @pytest.mark.slow
-def test_of_two_memories_one_is_kept_to_and_both_are_named(make_world, artifact):
+def test_of_two_memories_one_is_kept_to_and_both_are_named(make_world, artifact, never_taken_for_silent):
     world = make_world(window_period_s=0.02)
     encoder_id = artifact.manifest.encoder_id
     nodes = {epoch: Node(name) for epoch, name in ((5, "one_memory"), (6, "other_memory"))}
@@ -156,7 +162,7 @@ def test_of_two_memories_one_is_kept_to_and_both_are_named(make_world, artifact)
 
 
 @pytest.mark.slow
-def test_answers_of_another_memory_than_the_one_kept_to_are_named_and_not_used(make_world):
+def test_answers_of_another_memory_than_the_one_kept_to_are_named_and_not_used(make_world, never_taken_for_silent):
     world = make_world(window_radius_m=0.0)
     nodes = {epoch: Node(name) for epoch, name in ((5, "one_memory"), (6, "other_memory"))}
 
