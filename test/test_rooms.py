@@ -39,7 +39,7 @@ ROOMS = {
         ["node"],
     ],
     "wm_core": [
-        ["databases", "drawing", "errors", "moved", "se2", "se3", "sealed", "standing_back", "words"],
+        ["databases", "digests", "drawing", "errors", "moved", "se2", "se3", "standing_back", "words"],
         ["projection", "bounds", "limits"],
         ["timeline", "images", "sources", "memory"],
         ["alignment", "bags"],

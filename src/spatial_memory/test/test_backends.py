@@ -29,9 +29,9 @@ from spatial_memory import (
     StoreError,
     Successor,
 )
+from wm_core.memory.overview import Overview
 from wm_core.memory.record import LAST_FOLLOWED_ID
 from wm_core.memory.reference import BruteMemory
-from wm_core.memory.sketch import Sketch
 from wm_core.projection import FeatureSpace, Projection
 from wm_core.se2 import wrap_angle
 from wm_core.se3 import yaw_of
@@ -50,14 +50,14 @@ def test_answers_agree(memory, twin):
     assert_agree(memory, twin, world.planner_queries(10))
 
 
-def outline(sketch: Sketch) -> dict[int, tuple[int, int]]:
+def outline(overview: Overview) -> dict[int, tuple[int, int]]:
     """Returns {cell: what it holds, newest stamp}."""
-    columns = (sketch.cell_C.tolist(), sketch.count_C.tolist(), sketch.newest_C.tolist())
+    columns = (overview.cell_C.tolist(), overview.count_C.tolist(), overview.newest_C.tolist())
     return {cell: (count, newest) for cell, count, newest in zip(*columns)}
 
 
 def assert_outlines_agree(memory: Memory, twin: BruteMemory) -> None:
-    ours, theirs = memory.sketch(500, 20), twin.sketch(500, 20)
+    ours, theirs = memory.overview(500, 20), twin.overview(500, 20)
     assert (ours.memory_count, ours.newest_ns, ours.frame_id) == (
         theirs.memory_count,
         theirs.newest_ns,
@@ -83,7 +83,7 @@ def test_outlines_agree_through_changes(memory, twin):
     for each in (memory, twin):
         each.transform(Rigid(3.0, -1.0, 0.0, 0.5))
         each.flush()
-    assert {len(each.sketch(10, 20).all) for each in (memory, twin)} <= {0, 10}
+    assert {len(each.overview(10, 20).all) for each in (memory, twin)} <= {0, 10}
 
 
 def test_an_empty_memory_answers_with_nothing(memory):

@@ -19,7 +19,7 @@ from spatial_memory.drawing.picture import (
     parents_of,
 )
 from wm_core.drawing import Board, Shape
-from wm_core.memory.sketch import Sketch, sketch_of
+from wm_core.memory.overview import Overview, overview_of
 
 GRID = CellGrid(LocalMap(), 15)
 NOTHING = Retrieval()
@@ -36,8 +36,8 @@ def drive(count: int, spacing_m: float = 0.1, session: str = "a", first_id: int 
     ]  # fmt: skip
 
 
-def sketched(records: list[MemoryRecord]) -> Sketch:
-    return sketch_of(records, "map", MOST_MEMORIES, TRAIL_MEMORIES)
+def overview_now(records: list[MemoryRecord]) -> Overview:
+    return overview_of(records, "map", MOST_MEMORIES, TRAIL_MEMORIES)
 
 
 def grouped(shapes: list[Shape], group: str) -> list[Shape]:
@@ -51,7 +51,7 @@ def area(triangle_N3: np.ndarray) -> float:
 
 def test_a_cell_is_filled_but_for_its_rim():
     records = drive(1)
-    (cell,) = grouped(Picture(GRID.outline).shapes(sketched(records), NOTHING), "cells")
+    (cell,) = grouped(Picture(GRID.outline).shapes(overview_now(records), NOTHING), "cells")
     corner_62 = GRID.outline(records[0].h3_cell)
     x_6, y_6 = corner_62[:, 0], corner_62[:, 1]
     whole = abs(float(x_6 @ np.roll(y_6, -1) - y_6 @ np.roll(x_6, -1))) / 2
@@ -70,22 +70,22 @@ def test_parents_are_those_of_h3(seed, resolution):
 
 def test_a_memory_that_comes_changes_little():
     picture, board = Picture(GRID.outline), Board()
-    first, _ = board.replace(picture.shapes(sketched(drive(1200)), NOTHING))
-    changed, gone = board.replace(picture.shapes(sketched(drive(1201)), NOTHING))
+    first, _ = board.replace(picture.shapes(overview_now(drive(1200)), NOTHING))
+    changed, gone = board.replace(picture.shapes(overview_now(drive(1201)), NOTHING))
     assert {group for group, _ in gone} <= {"cells"}  # a tile's part of one colour may run out
     assert len(first) > 15
     assert {shape.group for shape in changed} == {"cells", "memories", "trail"}
     assert len(changed) <= 5  # a tile at most twice, the last memories, the two ends of the trail
-    assert board.replace(picture.shapes(sketched(drive(1201)), NOTHING)) == ([], [])
+    assert board.replace(picture.shapes(overview_now(drive(1201)), NOTHING)) == ([], [])
 
 
 def test_beyond_a_limit_cells_say_it_all():
-    sketch = sketched(drive(MOST_MEMORIES + 1))
-    shapes = Picture(GRID.outline).shapes(sketch, NOTHING)
+    overview = overview_now(drive(MOST_MEMORIES + 1))
+    shapes = Picture(GRID.outline).shapes(overview, NOTHING)
     assert not grouped(shapes, "memories")
     assert not [shape for shape in shapes if shape.kind == "points"]
     assert sum(len(shape.point_N3) for shape in grouped(shapes, "trail")) == 2 * (TRAIL_MEMORIES - 1)
-    assert sum(len(shape.point_N3) for shape in grouped(shapes, "cells")) == 12 * len(sketch.cell_C)
+    assert sum(len(shape.point_N3) for shape in grouped(shapes, "cells")) == 12 * len(overview.cell_C)
 
 
 def test_a_hundred_thousand_memories_are_few_coarse_cells_that_hold_them_all():
@@ -94,15 +94,15 @@ def test_a_hundred_thousand_memories_are_few_coarse_cells_that_hold_them_all():
     cell_N = GRID.cells_of(place_N2[:, 0], place_N2[:, 1])
     cell_C, count_C = np.unique(cell_N, return_counts=True)
     stamp_C = rng.integers(0, 10**12, len(cell_C))
-    sketch = Sketch("map", 100_000, 10**12, cell_C, count_C, stamp_C)
+    overview = Overview("map", 100_000, 10**12, cell_C, count_C, stamp_C)
     assert len(cell_C) > MOST_CELLS
-    drawn_C, drawn_count_C, drawn_newest_C = coarsened(sketch, MOST_CELLS)
+    drawn_C, drawn_count_C, drawn_newest_C = coarsened(overview, MOST_CELLS)
     assert len(drawn_C) <= MOST_CELLS
     assert drawn_count_C.sum() == 100_000
     resolution = h3.get_resolution(int(drawn_C[0]))
     mine = [at for at, cell in enumerate(cell_C.tolist()) if h3.cell_to_parent(cell, resolution) == drawn_C[7]]
     assert (drawn_count_C[7], drawn_newest_C[7]) == (count_C[mine].sum(), stamp_C[mine].max())
-    points = sum(len(shape.point_N3) for shape in Picture(GRID.outline).shapes(sketch, NOTHING))
+    points = sum(len(shape.point_N3) for shape in Picture(GRID.outline).shapes(overview, NOTHING))
     assert points <= 12 * MOST_CELLS
 
 
@@ -114,30 +114,30 @@ def test_colours_say_how_much_or_how_old():
     picture = Picture(GRID.outline)
 
     def color(records: list[MemoryRecord], coloring: str) -> tuple[float, ...]:
-        shapes = grouped(picture.shapes(sketched([*records, *far[-1:]]), NOTHING, coloring), "cells")
+        shapes = grouped(picture.shapes(overview_now([*records, *far[-1:]]), NOTHING, coloring), "cells")
         return next(shape.color for shape in shapes if shape.point_N3[:, 0].max() < 5)
 
     assert color(few, "count") != color(many, "count")
     assert color(few, "age") == color(many, "age")
-    newest = [shape.color for shape in picture.shapes(sketched([*few, *far[-1:]]), NOTHING, "age")
+    newest = [shape.color for shape in picture.shapes(overview_now([*few, *far[-1:]]), NOTHING, "age")
               if shape.group == "cells" and shape.point_N3[:, 0].max() > 5]  # fmt: skip
     assert newest[0] != color(few, "age")
 
 
 def test_the_trail_breaks_between_sessions_and_over_gaps():
     one, two = drive(3), drive(3, session="b", first_id=50)
-    (trail,) = grouped(Picture(GRID.outline).shapes(sketched([*one, *two]), NOTHING), "trail")
+    (trail,) = grouped(Picture(GRID.outline).shapes(overview_now([*one, *two]), NOTHING), "trail")
     assert len(trail.point_N3) == 8
     apart = drive(3, spacing_m=10.0)
-    assert not grouped(Picture(GRID.outline).shapes(sketched(apart), NOTHING), "trail")
+    assert not grouped(Picture(GRID.outline).shapes(overview_now(apart), NOTHING), "trail")
 
 
 def test_lines_lead_from_what_was_asked_to_what_was_found():
     found = Retrieval(Place(1.0, 2.0, 3.0), np.array([[0.0, 0.0, 0.0], [4.0, 5.0, 6.0]]))
-    ends, asked, lines = grouped(Picture(GRID.outline).shapes(Sketch(), found), "retrieval")
+    ends, asked, lines = grouped(Picture(GRID.outline).shapes(Overview(), found), "retrieval")
     assert (ends.kind, asked.kind, lines.kind) == ("spheres", "spheres", "lines")
     assert lines.point_N3.tolist() == [[1, 2, 3], [0, 0, 0], [1, 2, 3], [4, 5, 6]]
-    without = Picture(GRID.outline).shapes(Sketch(), Retrieval(None, found.place_K3))
+    without = Picture(GRID.outline).shapes(Overview(), Retrieval(None, found.place_K3))
     assert [shape.kind for shape in without] == ["spheres"]
 
 

@@ -29,8 +29,8 @@ from spatial_memory import (
     StoreLockedError,
 )
 from spatial_memory.factory import open_cell_memory
+from spatial_memory.store.checkpoint import Ledger
 from spatial_memory.store.recovery import recover, replace_by, start_anew
-from spatial_memory.store.seal import Ledger
 from spatial_memory.store.verify import verified
 from wm_core.memory.errors import LostRecordsError
 
@@ -109,7 +109,7 @@ FAULTS = {f"{suffix or 'file'} {name}": part(suffix, how) for suffix in PARTS fo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_behind", [False, True], ids=["sealed", "log kept"])
+@pytest.mark.parametrize("is_behind", [False, True], ids=["checkpointed", "log kept"])
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_after_a_kill_loses_nothing_or_is_refused_by_name(tmp_path, name, is_behind):
     memory, world = opened(tmp_path / "memory.sqlite3"), World(1)

@@ -120,7 +120,7 @@ def test_tiny_and_huge_latents_are_found(size):
         assert slot in nearest(columns, Query(k=1, latent_D=latent_ND[slot]))
 
 
-def test_the_sketch_leaves_out_nearly_all():
+def test_the_overview_leaves_out_nearly_all():
     rng = np.random.default_rng(2)
     columns = columns_of(rng, rng.normal(size=(200 * PAGE, 32)).astype(np.float32))
     page_P, bits_P = live(columns)

@@ -9,8 +9,8 @@ from rclpy.node import Node
 
 from wm_interfaces.msg import LatentPrediction
 from wm_interfaces.srv import MemoryWindow, QueryMemoryBatch
+from wm_ros.duplicates import duplicates_of, rival_servers
 from wm_ros.memory_arrays import ask_from_request, update_to_response
-from wm_ros.twins import rival_servers, twins_of
 from wm_testing.nodes import spin_until
 from wm_testing.windows import Source
 
@@ -151,7 +151,7 @@ def test_of_two_memories_one_is_kept_to_and_both_are_named(make_world, artifact,
     world.until = lambda predicate: spin_until(predicate, world.node, world.peer, *nodes.values())
     text = world.node._health._degraded["memories"]
     assert "2 memories answer (/one_memory, /other_memory)" in text
-    assert "2 nodes answer /spatial_memory/window: /one_memory, /other_memory" in twins_of(world.node)
+    assert "2 nodes answer /spatial_memory/window: /one_memory, /other_memory" in duplicates_of(world.node)
     # Its restart, and another one where it is gone, are taken at once.
     nodes.pop(5).destroy_node()
     world.until(lambda: not rival_servers(world.node, "/spatial_memory/window"))

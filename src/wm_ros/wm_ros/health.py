@@ -13,10 +13,10 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from wm_core.words import counted
+from wm_ros.duplicates import DuplicateWatch
 from wm_ros.misfits import MisfitWatch
 from wm_ros.present import Moment, Present
 from wm_ros.saying import SELDOM_S, Seldom, clipped
-from wm_ros.twins import TwinWatch
 
 _WINDOW = 600
 _RATE_WINDOW_S = 10.0
@@ -78,7 +78,7 @@ class Health:
         self._until_s: dict[str, float] = {}
         self._told: dict[str, _Told] = {}
         self._expected: dict[str, _Expected] = {}
-        self._twins, self.misfits = TwinWatch(node), MisfitWatch(node)
+        self._duplicates, self.misfits = DuplicateWatch(node), MisfitWatch(node)
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = node.create_timer(period_s, self.report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -231,7 +231,7 @@ class Health:
 
     def report(self) -> None:
         """Publishes the status now."""
-        self.degrade("twins", self._twins.complaint())
+        self.degrade("duplicates", self._duplicates.complaint())
         self.degrade("qos", self.misfits.complaint())
         self.degrade("clock", self._present.complaint())
         status = self.status()

@@ -7,8 +7,8 @@ from time import monotonic
 
 from rclpy.node import Node
 
+from wm_ros.duplicates import rival_servers
 from wm_ros.health import Health
-from wm_ros.twins import rival_servers
 
 # The one kept to may be silent for so long before another one is taken.
 _KEPT_S = 3.0

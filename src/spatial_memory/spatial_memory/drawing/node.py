@@ -62,6 +62,6 @@ class Drawing:
 
     def _draw(self, color: str, frame_id: str) -> None:
         asked, matches = self._last()
-        sketch = self._memory.sketch(MOST_MEMORIES, TRAIL_MEMORIES)
-        shapes = self._picture.shapes(sketch, retrieval_of(asked, matches.records), color)
-        self._sheet.show(shapes, sketch.frame_id or frame_id)
+        overview = self._memory.overview(MOST_MEMORIES, TRAIL_MEMORIES)
+        shapes = self._picture.shapes(overview, retrieval_of(asked, matches.records), color)
+        self._sheet.show(shapes, overview.frame_id or frame_id)

@@ -14,9 +14,9 @@ import h3.api.numpy_int as h3
 import numpy as np
 
 from wm_core.drawing import Color, Shape, ramp, ramp_color, star
+from wm_core.memory.overview import Overview, Traces
 from wm_core.memory.query import Place
 from wm_core.memory.record import MemoryRecord
-from wm_core.memory.sketch import Sketch, Traces
 
 MOST_MEMORIES = 2000
 """Memories that are drawn each by itself; where there are more, their cells say where they are."""
@@ -56,41 +56,41 @@ class Picture:
         self._outline, self._near = outline, (0.0, 0.0)
         self._triangles: dict[int, np.ndarray] = {}
         self._tiles: dict[int, int] = {}
-        self._drawn: tuple[Sketch, str] | None = None
+        self._drawn: tuple[Overview, str] | None = None
         self._cell_shapes: list[Shape] = []
         self._parts: dict[tuple[int, int, bytes], Shape] = {}
 
-    def shapes(self, sketch: Sketch, found: Retrieval, coloring: str = "count") -> list[Shape]:
+    def shapes(self, overview: Overview, found: Retrieval, coloring: str = "count") -> list[Shape]:
         """Return everything that is to be seen of a memory.
 
         Args:
-            sketch: The memory, with ``MOST_MEMORIES`` and ``TRAIL_MEMORIES``.
+            overview: The memory, with ``MOST_MEMORIES`` and ``TRAIL_MEMORIES``.
             found: The last retrieval.
             coloring: Whether cells are coloured by how much they hold or by how old the newest of it is.
         """
         return [
-            *self._cells(sketch, coloring),
-            *_memories(sketch.all),
-            *_trail(sketch.newest),
+            *self._cells(overview, coloring),
+            *_memories(overview.all),
+            *_trail(overview.newest),
             *_retrieval(found),
         ]
 
-    def _cells(self, sketch: Sketch, coloring: str) -> list[Shape]:
-        if self._drawn is None or self._drawn[1] != coloring or not _has_same_cells(sketch, self._drawn[0]):
-            self._drawn, self._cell_shapes = (sketch, coloring), self._cells_anew(sketch, coloring)
+    def _cells(self, overview: Overview, coloring: str) -> list[Shape]:
+        if self._drawn is None or self._drawn[1] != coloring or not _has_same_cells(overview, self._drawn[0]):
+            self._drawn, self._cell_shapes = (overview, coloring), self._cells_anew(overview, coloring)
         return self._cell_shapes
 
-    def _cells_anew(self, sketch: Sketch, coloring: str) -> list[Shape]:
-        cell_C, count_C, newest_C = coarsened(sketch, MOST_CELLS)
-        if len(sketch.newest.place_N3):
-            self._near = float(sketch.newest.place_N3[-1, 0]), float(sketch.newest.place_N3[-1, 1])
+    def _cells_anew(self, overview: Overview, coloring: str) -> list[Shape]:
+        cell_C, count_C, newest_C = coarsened(overview, MOST_CELLS)
+        if len(overview.newest.place_N3):
+            self._near = float(overview.newest.place_N3[-1, 0]), float(overview.newest.place_N3[-1, 1])
         if len(self._triangles) > 4 * MOST_CELLS or not len(cell_C):
             self._triangles.clear()
         if not len(cell_C):
             self._tiles.clear()
             return []
         if coloring == "age":
-            age_C, steps = (sketch.newest_ns - newest_C) / 1e9, len(_AGES_S)
+            age_C, steps = (overview.newest_ns - newest_C) / 1e9, len(_AGES_S)
             step_C = steps - np.searchsorted(_AGES_S, age_C)
         else:
             step_C, steps = np.minimum(np.log2(count_C).astype(np.int64), _BY_COUNT), _BY_COUNT
@@ -125,20 +125,20 @@ class Picture:
         return known
 
 
-def _has_same_cells(one: Sketch, other: Sketch) -> bool:
+def _has_same_cells(one: Overview, other: Overview) -> bool:
     return one.newest_ns == other.newest_ns and all(
         np.array_equal(getattr(one, name), getattr(other, name)) for name in ("cell_C", "count_C", "newest_C")
     )
 
 
-def coarsened(sketch: Sketch, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def coarsened(overview: Overview, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return cells, what each holds and its newest stamp, of the finest resolution at which they are few enough.
 
     Args:
-        sketch: With the memory's own cells.
+        overview: With the memory's own cells.
         most: Cells.
     """
-    cell_C, count_C, newest_C = sketch.cell_C, sketch.count_C, sketch.newest_C
+    cell_C, count_C, newest_C = overview.cell_C, overview.count_C, overview.newest_C
     while len(cell_C) > most:
         resolution = h3.get_resolution(int(cell_C[0])) - 1
         if resolution < 0:

@@ -1,4 +1,4 @@
-"""Forgetting records that were named, or everything."""
+"""Deleting records that were named, or everything."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Deleting(MemoryState):
             self._store.clear(next_id=next_id)
             with self._lock:
                 self._catalogue = Catalogue(next_id=next_id)
-                self._search = self._forgetting = None
+                self._search = self._eviction = None
                 self._journal.replaced("cleared")
                 self._newest_ns = self._put_newest_ns = 0
                 self._store.read_in(None)

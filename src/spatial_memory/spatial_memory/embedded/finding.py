@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from spatial_memory.embedded.answers import answer, complete, limits_of
-from spatial_memory.embedded.sketching import sketched
+from spatial_memory.embedded.overviews import overview_now
 from spatial_memory.embedded.state import MemoryState
 from spatial_memory.embedded.table import records_of
 from spatial_memory.embedded.windowing import Held, window_update
 from spatial_memory.index.looks import LookInParts
 from spatial_memory.index.successors import held_times
 from wm_core.memory.journal import WindowAsk, WindowUpdate
+from wm_core.memory.overview import Overview
 from wm_core.memory.query import Matches, Query, no_matches
 from wm_core.memory.record import MemoryRecord
-from wm_core.memory.sketch import Sketch
 
 _CHUNK = 1_000
 _MANY = 50_000
@@ -106,13 +106,13 @@ class Finding(MemoryState):
             slots_N = slots_N[:: max(1, -(-len(slots_N) // most))]
             return np.stack([self._index.columns.flat(name)[slots_N] for name in "xyz"], axis=1).astype(np.float64)
 
-    def sketch(self, most: int, last: int) -> Sketch:
+    def overview(self, most: int, last: int) -> Overview:
         """Return what is held, in outline: ``most`` memories at most, or none, and the ``last`` that came."""
         with self._lock:
             index = self._index
             if index is None or not len(index):
-                return Sketch()
-            return sketched(index, self._catalogue, most, last)
+                return Overview()
+            return overview_now(index, self._catalogue, most, last)
 
     def window(self, ask: WindowAsk) -> WindowUpdate | None:
         """Return what a window is to do to be as the memory is; None: the memory is busy at present.

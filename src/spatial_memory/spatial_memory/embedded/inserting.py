@@ -13,7 +13,7 @@ from spatial_memory.embedded.reprojection import (
 from spatial_memory.embedded.state import MemoryState
 from spatial_memory.embedded.table import MOST_SESSIONS, Catalogue, checked_cells, rows_of
 from spatial_memory.index.columns import Rows
-from spatial_memory.index.eviction import Forgetting
+from spatial_memory.index.eviction import Eviction
 from spatial_memory.store.bases import WRITTEN_IN, basis_word, projected
 from spatial_memory.store.extras import extras_of, extras_of_successor
 from spatial_memory.store.schema import pack_successor
@@ -64,7 +64,7 @@ class Inserting(MemoryState):
         if self._index is None or not catalogue.is_alike(self._catalogue):
             if self._index is None:
                 self._search = self._new_search(catalogue)
-                self._forgetting = Forgetting(self._search.index, self._surprise_weight)
+                self._eviction = Eviction(self._search.index, self._surprise_weight)
             else:
                 self._index.columns.check_adopted(*self._catalogue.new_sizes(catalogue))
                 if catalogue.action_dim != self._catalogue.action_dim:
@@ -81,7 +81,7 @@ class Inserting(MemoryState):
 
     def _add(self, rows: Rows) -> None:
         assert self._index is not None
-        assert self._forgetting is not None
+        assert self._eviction is not None
         self._index.add(rows)
         self._store.put(rows)
         self._store.put_meta(next_id=self._catalogue.next_id)
@@ -89,7 +89,7 @@ class Inserting(MemoryState):
         self._newest_ns = newest_ns(np.array([*before, newest_ns(rows.stamp_N)], np.int64))
         self._put_newest_ns = max(self._put_newest_ns, int(rows.stamp_N.max()))
         for cell in set(rows.cell_N.tolist()):
-            self._forgetting.touch(cell)
+            self._eviction.touch(cell)
 
     def _hold(self, ids: Sequence[int], records: Sequence[MemoryRecord]) -> None:
         """Hold the successors of new records in RAM."""

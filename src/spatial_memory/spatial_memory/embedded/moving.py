@@ -12,7 +12,7 @@ from spatial_memory.embedded.selection import matching_slots, moved_rows, turned
 from spatial_memory.embedded.state import MemoryState
 from spatial_memory.index.cell_index import Search
 from spatial_memory.index.columns import Rows
-from spatial_memory.index.eviction import Forgetting
+from spatial_memory.index.eviction import Eviction
 from spatial_memory.index.pacing import giving_way
 from spatial_memory.store.extras import Extra
 from wm_core.memory.protocol import Forget, Rigid
@@ -149,7 +149,7 @@ class Moving(MemoryState):
                 for record_id in part.id_N.tolist():
                     self._index.remove(record_id)
                 self._index.add(part)
-        self._forgetting = Forgetting(self._index, self._surprise_weight)
+        self._eviction = Eviction(self._index, self._surprise_weight)
         self._catalogue = replace(self._catalogue, frame_id=frame_id)
         self._tell_moved(moved, is_all=search is not None)
 

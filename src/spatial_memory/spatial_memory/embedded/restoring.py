@@ -14,7 +14,7 @@ from spatial_memory.embedded.reprojection import (
 )
 from spatial_memory.embedded.staging import Staged, check_fits, staged
 from spatial_memory.embedded.state import MemoryState
-from spatial_memory.index.eviction import Forgetting
+from spatial_memory.index.eviction import Eviction
 from spatial_memory.index.rebasing import project_all, put_in_place
 from spatial_memory.store.bases import BASIS, basis_word
 from spatial_memory.store.store import Store
@@ -71,13 +71,13 @@ class Restoring(MemoryState):
     @contextlib.contextmanager
     def _switched(self, snapshot: Staged, basis: Projection | None) -> Iterator[None]:
         """Keep queries waiting while what a file holds is replaced, then answer them from what it holds now."""
-        search, forgetting = snapshot.search, None
+        search, eviction = snapshot.search, None
         if search is not None:
-            forgetting = Forgetting(search.index, self._surprise_weight)
+            eviction = Eviction(search.index, self._surprise_weight)
         with self._lock:
             before = self._search
             yield
-            self._catalogue, self._search, self._forgetting = snapshot.catalogue, search, forgetting
+            self._catalogue, self._search, self._eviction = snapshot.catalogue, search, eviction
             self._newest_ns = self._put_newest_ns = snapshot.newest_ns
             self._journal.replaced("restored")
             self._basis = basis or self._basis

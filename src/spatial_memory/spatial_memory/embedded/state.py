@@ -9,7 +9,7 @@ from spatial_memory.embedded.loading import load, new_search, room_of
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import Backend, CellIndex, Search
-from spatial_memory.index.eviction import Forgetting
+from spatial_memory.index.eviction import Eviction
 from spatial_memory.store.bases import basis_of
 from spatial_memory.store.store import Store
 from spatial_memory.store.thumbnails import Thumbnails
@@ -64,7 +64,7 @@ class MemoryState:
         self._coming: Projection | None = None
         self._switching: dict[str, str] = {}
         self._put_newest_ns = self._newest_ns
-        self._forgetting = Forgetting(self._index, surprise_weight) if self._index is not None else None
+        self._eviction = Eviction(self._index, surprise_weight) if self._index is not None else None
         self._evict()
 
     def _check_room(self, name: str, count: int) -> None:
@@ -93,23 +93,23 @@ class MemoryState:
         if not ids:
             return
         assert self._index is not None
-        assert self._forgetting is not None
+        assert self._eviction is not None
         is_newest_gone = False
         for record_id in ids:
             slot = self._index.slot_of(record_id)
             is_newest_gone |= int(self._index.columns.flat("stamp")[slot]) >= self._newest_ns
             cell = self._index.cell_at(slot)
             self._index.remove(record_id)
-            self._forgetting.touch(cell)
+            self._eviction.touch(cell)
         if is_newest_gone:
             self._newest_ns = self._index.newest_ns()
         self._journal.changed(ids)
 
     def _evict(self) -> None:
-        if self._index is None or self._forgetting is None:
+        if self._index is None or self._eviction is None:
             return
         while len(self._index) > self._capacity:
-            self._remove([self._forgetting.next_victim()[0]])
+            self._remove([self._eviction.next_victim()[0]])
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Return once everything so far is durable.

@@ -1,6 +1,6 @@
 """What is forgotten when the memory is full.
 
-Forgetting takes from the most crowded cell, so that no place is emptied while another is crowded; among equally crowded
+Eviction takes from the most crowded cell, so that no place is emptied while another is crowded; among equally crowded
 cells from the one that was visited longest ago. In that cell it takes the record with the lowest worth: rank by recency
 plus ``surprise_weight`` times rank by surprise, so that what is new and what was hard to foresee stays.
 
@@ -32,7 +32,7 @@ def worth(stamp_N: np.ndarray, surprise_N: np.ndarray, id_N: np.ndarray, surpris
     return worth_N
 
 
-class Forgetting:
+class Eviction:
     """Chooses the next record to forget.
 
     Keeps the crowd of every cell in a heap whose entries may be out of date; they are checked when they come up.

@@ -39,6 +39,7 @@ from wm_core.memory.errors import (
     FrameMismatchError,
     SpatialMemoryError,
 )
+from wm_core.memory.overview import Overview, overview_of
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query, check_queries
 from wm_core.memory.record import (
@@ -47,7 +48,6 @@ from wm_core.memory.record import (
     check_successor,
     check_surprise,
 )
-from wm_core.memory.sketch import Sketch, sketch_of
 from wm_core.projection import Projection
 
 
@@ -183,7 +183,7 @@ class QdrantMemory:
         records = islice(self._held.scroll(mine, vectors=False, keys=points.COMPARED), most)
         return np.array([(each.x, each.y, each.z) for each in records], np.float64).reshape(-1, 3)
 
-    def sketch(self, most: int, last: int) -> Sketch:
+    def overview(self, most: int, last: int) -> Overview:
         """Return what this robot holds, in outline: of ``most`` memories at most, as more would keep the server busy.
 
         Raises:
@@ -192,7 +192,7 @@ class QdrantMemory:
         mine = models.Filter(must=[points.is_robot(self._robot_id)])
         records = list(islice(self._held.scroll(mine, vectors=False, keys=points.COMPARED), most))
         placed = [replace(each, h3_cell=self._grid.cell_of(each.x, each.y)) for each in records]
-        return sketch_of(placed, self._collection.kind.sources.frame_id, most, last)
+        return overview_of(placed, self._collection.kind.sources.frame_id, most, last)
 
     # ---------------------------------------------------------------- eviction and moving
 

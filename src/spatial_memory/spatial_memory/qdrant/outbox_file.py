@@ -1,4 +1,4 @@
-"""The file of an outbox: what waits in it was acknowledged, and is sealed and watched as a memory's file is."""
+"""The file of an outbox: what waits in it was acknowledged, and is checkpointed and watched as a memory's file is."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import IO
 
 from spatial_memory.store import files
+from spatial_memory.store.checkpoint import Checkpointer, check_start
 from spatial_memory.store.identity import Identity
 from spatial_memory.store.schema import Row
-from spatial_memory.store.seal import Seal, check_start
 from wm_core.memory.errors import CorruptStoreError
 
 _CREATE = """
@@ -37,7 +37,7 @@ class OutboxFile:
         self._path = path if in_memory else str(Path(path).expanduser().resolve())
         self._lock: IO[str] | None = None
         self._identity: Identity | None = None
-        self._seal = Seal(Path(self._path), _COUNT)
+        self._checkpointer = Checkpointer(Path(self._path), _COUNT)
         if not in_memory:
             Path(self._path).parent.mkdir(parents=True, exist_ok=True)
             self._lock = files.hold(Path(self._path))
@@ -62,7 +62,7 @@ class OutboxFile:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise CorruptStoreError(files.damage_text(self._path, verdict), verdict)
-            self._seal.begin(connection)
+            self._checkpointer.begin(connection)
             self.confirm(connection)
         except sqlite3.DatabaseError as error:
             connection.close()
@@ -91,21 +91,21 @@ class OutboxFile:
 
     def row(self) -> Row:
         """Return what the next transaction writes about itself."""
-        return self._seal.row()
+        return self._checkpointer.row()
 
     def committed(self) -> None:
         """Note that it was committed."""
-        self._seal.committed()
+        self._checkpointer.committed()
 
     def confirm(self, connection: sqlite3.Connection) -> bool:
-        """Seal what is committed and return whether the log is still to be emptied."""
+        """Checkpoint what is committed and return whether the log is still to be emptied."""
         if self._identity is None:
             return False
-        self._seal.confirm(connection)
+        self._checkpointer.confirm(connection)
         if not self.is_untouched():
             raise OSError(f"{self._path} was taken away or replaced")
         self._identity.accept()
-        return self._seal.is_behind
+        return self._checkpointer.is_behind
 
     def close(self) -> None:
         """Let go of the file; the connection is closed before."""

@@ -16,6 +16,7 @@ from spatial_memory.region.contents import Followers, Manifest, Region, abroad, 
 from spatial_memory.region.file import write_region
 from spatial_memory.store import files
 from spatial_memory.store.bases import BASIS, WRITTEN_IN, basis_of
+from spatial_memory.store.checkpoint import check_start, mark_in
 from spatial_memory.store.extras import GET_EXTRAS, Alike, unpack_alike
 from spatial_memory.store.recent import Read
 from spatial_memory.store.schema import (
@@ -29,7 +30,6 @@ from spatial_memory.store.schema import (
     sizes_in,
     successor_layout,
 )
-from spatial_memory.store.seal import check_start, mark_in
 from spatial_memory.store.verify import CHUNK, tallied
 from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreError

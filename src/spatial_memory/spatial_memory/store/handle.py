@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from spatial_memory.store import files
+from spatial_memory.store.checkpoint import Checkpointer, Mark, check_start, put_aside
 from spatial_memory.store.foreign import ForeignWrites
 from spatial_memory.store.identity import Identity
 from spatial_memory.store.schema import GET_TALLY, Row
-from spatial_memory.store.seal import Mark, Seal, check_start, put_aside
 from spatial_memory.store.snapshots import copy_to
 from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreError
@@ -48,7 +48,7 @@ class Handle:
         # Not yet opened for writing; what was found in it then must still be all of it when it is.
         self._frozen = False
         self._found: list[Row] = []
-        self.seal = Seal(Path(self.path), _COUNT)
+        self.checkpointer = Checkpointer(Path(self.path), _COUNT)
         self._identity: Identity | None = None
         self._check = check
         self._refusal: tuple[object, str] = (None, "")
@@ -97,7 +97,7 @@ class Handle:
             files.check(connection, self.path)
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
             files.migrate(connection)
-            self.seal.begin(connection)
+            self.checkpointer.begin(connection)
             identity.accept()
         except BaseException:
             connection.close()
@@ -182,27 +182,27 @@ class Handle:
 
     def row(self) -> Row:
         """Return what the next transaction writes about itself."""
-        return self.seal.row()
+        return self.checkpointer.row()
 
     def committed(self) -> None:
         """Note that it was committed."""
-        self.seal.committed()
+        self.checkpointer.committed()
 
     def confirm(self, connection: sqlite3.Connection) -> bool:
-        """Seal what is committed and return whether the log is still to be emptied.
+        """Checkpoint what is committed and return whether the log is still to be emptied.
 
         Raises:
             sqlite3.Error, OSError: The disk does not take it at present, or the files were taken away meanwhile.
         """
         try:
-            self.seal.confirm(connection)
+            self.checkpointer.confirm(connection)
         finally:
             difference = self._identity.difference() if self._identity is not None else ""
             if self._identity is not None and difference in ("", "changed"):
                 self._identity.accept()
         if difference not in ("", "changed"):
             raise OSError(f"{self.path} was taken away")
-        return self.seal.is_behind
+        return self.checkpointer.is_behind
 
     def _refused_once(self, key: object, explain: Callable[[], str]) -> str:
         """Return why nothing is acknowledged any more, worked out once for each reason."""
@@ -238,7 +238,7 @@ class Handle:
         try:
             with contextlib.closing(files.connect(self.path)) as connection:
                 found = self._check(connection, self.path)
-            if found == self.seal.mark:
+            if found == self.checkpointer.mark:
                 return ""
         except (sqlite3.Error, CorruptStoreError) as error:
             what = str(error)

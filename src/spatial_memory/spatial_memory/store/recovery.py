@@ -11,6 +11,7 @@ from pathlib import Path
 
 from spatial_memory.store import files
 from spatial_memory.store.bases import BASIS
+from spatial_memory.store.checkpoint import Ledger
 from spatial_memory.store.extras import GET_EXTRAS, PUT_EXTRA, pack_extra, unpack_extras
 from spatial_memory.store.schema import (
     DROP_RECORD,
@@ -30,7 +31,6 @@ from spatial_memory.store.schema import (
     sizes_in,
     unpack_successors,
 )
-from spatial_memory.store.seal import Ledger
 from spatial_memory.store.snapshots import copy_to
 from spatial_memory.store.thumbnails import GET_THUMBNAILS, PUT_THUMBNAIL, unpack_thumbnail
 from spatial_memory.store.verify import verified

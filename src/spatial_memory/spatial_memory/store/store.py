@@ -1,6 +1,6 @@
 """The durable memory: one SQLite file, WAL, every commit synced.
 
-Acknowledged is what was committed and sealed: after ``flush`` returned, or for states stamped at or before
+Acknowledged is what was committed and checkpointed: after ``flush`` returned, or for states stamped at or before
 ``durable_until_ns``.
 """
 
@@ -203,7 +203,7 @@ class Store:
 
     def put_meta(self, **meta: object) -> None:
         """Keep meta about the memory."""
-        self._writer.put(Change([_words(meta)]))
+        self._writer.put(Change([_meta_rows(meta)]))
 
     def put_meta_now(self, meta: Mapping[str, object], timeout_s: float = 30.0) -> None:
         """Keep meta about the memory for good before returning, or not at all.
@@ -211,7 +211,7 @@ class Store:
         Raises:
             StoreError: The disk does not take it; then nothing changed.
         """
-        self._writer.run_now(Change([_words(meta)]), timeout_s)
+        self._writer.run_now(Change([_meta_rows(meta)]), timeout_s)
 
     def featureless(self, ids: Sequence[int], dim: int, feature_dim: int) -> list[int]:
         """Return those of some records of which a committed successor has no feature of a size.
@@ -281,7 +281,7 @@ class Store:
         self, records: Sequence[tuple[object, ...]], extras: Sequence[tuple[int, Extra]] = (), **meta: object
     ) -> None:
         """Rewrite records, as ``packed_rows`` returns them, what only some have, and meta, in one transaction."""
-        self._writer.put(self._extras.change(extras, [(PUT_RECORD, list(records)), _words(meta)]))
+        self._writer.put(self._extras.change(extras, [(PUT_RECORD, list(records)), _meta_rows(meta)]))
 
     def replace_now(
         self,
@@ -300,7 +300,7 @@ class Store:
         def statements() -> Iterator[tuple[str, Iterable[Row]]]:
             for part in parts:
                 yield PUT_RECORD, to_tuples(part)
-            yield _words(meta)
+            yield _meta_rows(meta)
             yield PUT_EXTRA, rows
 
         self._writer.run_now(Change(statements()), timeout_s)
@@ -334,7 +334,7 @@ class Store:
                 yield PUT_SUCCESSOR, packed.successors
                 yield PUT_EXTRA, packed.extras
             yield PUT_SESSION, [checksummed(number, name) for name, number in sessions.items()]
-            yield _words(meta())
+            yield _meta_rows(meta())
 
         self._writer.run_now(Change(statements()), timeout_s)
         self._extras.is_used = self._extras.is_used or has_extras
@@ -346,7 +346,7 @@ class Store:
             StoreError: The disk does not take it; then nothing changed.
         """
         statements: list[Statement] = [(f"DELETE FROM {table}", [()]) for table in TABLES]
-        statements.append(_words(meta))
+        statements.append(_meta_rows(meta))
         self._writer.run_now(Change(statements), timeout_s)
         self._successors.forget_all()
         self._extras.forget_all()
@@ -399,7 +399,7 @@ class Store:
         for table in TABLES:
             statements += [(f"DELETE FROM {table}", [()])]
             statements += [(f"INSERT INTO {table} SELECT * FROM snapshot.{table}", [()])]
-        statements.append(_words(meta))
+        statements.append(_meta_rows(meta))
         change = Change(statements, attach=path, differences=TALLY_DIFFERENCES, around=self._replaced(around))
         self._writer.run_now(change, timeout_s)
         if self.in_memory:
@@ -457,6 +457,6 @@ class Store:
         return sum(part.stat().st_size for part in parts if part.exists())
 
 
-def _words(meta: Mapping[str, object]) -> Statement:
+def _meta_rows(meta: Mapping[str, object]) -> Statement:
     """Return what keeps meta about a memory."""
     return PUT_META, [checksummed(key, str(value)) for key, value in meta.items()]

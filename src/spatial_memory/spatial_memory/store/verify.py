@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spatial_memory.store import files
+from spatial_memory.store.checkpoint import Mark, check_start, mark_in
 from spatial_memory.store.extras import GET_EXTRAS, unpack_extras
 from spatial_memory.store.recent import Read
 from spatial_memory.store.schema import (
@@ -23,7 +24,6 @@ from spatial_memory.store.schema import (
     opened,
     sizes_in,
 )
-from spatial_memory.store.seal import Mark, check_start, mark_in
 from spatial_memory.store.thumbnails import GET_THUMBNAILS, check_thumbnails
 from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreError

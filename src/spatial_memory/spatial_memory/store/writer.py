@@ -90,8 +90,8 @@ class Writer:
         self._connect = connect
         self._keeper = keeper
         self._is_owing = False
-        self._unsealed: list[Change] = []
-        self._sealed = 0
+        self._uncheckpointed: list[Change] = []
+        self._checkpointed = 0
         self._commit_every_s = commit_every_s
         self._guard = guard or threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -114,12 +114,12 @@ class Writer:
     @property
     def pending_count(self) -> int:
         """Changes that are not durable yet."""
-        return self._put - self._sealed
+        return self._put - self._checkpointed
 
     def oldest_pending_ns(self) -> int | None:
         """Return the oldest stamp among states that are not durable yet [ns], or None where all are."""
         with self._condition:
-            every = (*self._unsealed, *self._pending)
+            every = (*self._uncheckpointed, *self._pending)
             return min((change.oldest_ns for change in every if change.oldest_ns is not None), default=None)
 
     def put(self, change: Change) -> None:
@@ -142,7 +142,7 @@ class Writer:
             failures = self._failures
             self._urgent = True
             self._condition.notify_all()
-            while self._sealed < wanted:
+            while self._checkpointed < wanted:
                 if self._trouble is not None and self._failures > failures:
                     raise StoreError(f"not durable: {self._trouble}")
                 left_s = deadline - time.monotonic()
@@ -169,7 +169,7 @@ class Writer:
         if change.done is not None:
             change.done()
         try:
-            self._seal()
+            self._checkpoint()
         except (sqlite3.Error, OSError) as error:  # it is committed: the thread goes on trying
             self._trouble = str(error)
 
@@ -180,7 +180,7 @@ class Writer:
             StoreError: Another one is, or it was changed.
         """
         try:
-            self._seal()
+            self._checkpoint()
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"not durable: {error}") from error
 
@@ -200,7 +200,7 @@ class Writer:
                 if changes:
                     self._commit(changes)
                     self._settle(changes)
-                self._seal()
+                self._checkpoint()
             except (sqlite3.Error, OSError) as error:
                 if self._rest(error):
                     return
@@ -211,7 +211,7 @@ class Writer:
     def _awaited(self) -> tuple[list[Change], bool]:
         """Return what to commit next, once there is some or it is time to look after the file; and whether all ends."""
         with self._condition:
-            if not self._pending and not self._unsealed and not self._closing:
+            if not self._pending and not self._uncheckpointed and not self._closing:
                 self._condition.wait(None if self._keeper is None else _WATCH_S)
             if not self._pending:
                 return [], self._closing
@@ -268,7 +268,7 @@ class Writer:
         self._keeper.committed()
         self._is_owing = True
 
-    def _seal(self) -> None:
+    def _checkpoint(self) -> None:
         """Let count as durable what is committed, once the keeper has confirmed it.
 
         Raises:
@@ -284,8 +284,8 @@ class Writer:
                 if self._connection is not None:
                     self._keeper.look(self._connection)
         with self._condition:
-            del self._unsealed[: max(0, committed - self._sealed)]
-            self._sealed = max(self._sealed, committed)
+            del self._uncheckpointed[: max(0, committed - self._checkpointed)]
+            self._checkpointed = max(self._checkpointed, committed)
             self._trouble = None
             self._failures = 0
             self._condition.notify_all()
@@ -296,7 +296,7 @@ class Writer:
                 change.done()
         with self._condition:
             for _ in changes:
-                self._unsealed.append(self._pending.popleft())
+                self._uncheckpointed.append(self._pending.popleft())
             self._committed += len(changes)
             if self._pending and self._committed < self._put:
                 self._urgent = self._urgent or len(self._pending) > 1

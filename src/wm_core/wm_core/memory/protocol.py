@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from wm_core.memory.errors import ForgetError, FrameMismatchError
+from wm_core.memory.overview import Overview
 from wm_core.memory.query import Box, Matches, Query
 from wm_core.memory.record import MemoryRecord, Successor
-from wm_core.memory.sketch import Sketch
 from wm_core.projection import Projection
 from wm_core.se2 import wrap_angle
 
@@ -144,12 +144,12 @@ class Memory(Sink, Protocol):
     def places(self, most: int) -> np.ndarray:
         """Return where records lie, x, y, z [N, 3]: all, or ``most`` of them spread over all where there are more."""
 
-    def sketch(self, most: int, last: int) -> Sketch:
+    def overview(self, most: int, last: int) -> Overview:
         """Return what is held, in outline.
 
         Args:
-            most: ``Sketch.all`` holds at most so many memories, or none.
-            last: ``Sketch.newest`` holds so many.
+            most: ``Overview.all`` holds at most so many memories, or none.
+            last: ``Overview.newest`` holds so many.
         """
 
     def delete(self, what: Forget) -> int:

@@ -22,6 +22,7 @@ from wm_core.memory.errors import (
 )
 from wm_core.memory.filters import Candidates, Limits, passing
 from wm_core.memory.frames import Grid
+from wm_core.memory.overview import Overview, overview_of
 from wm_core.memory.present import newest_ns, present_ns
 from wm_core.memory.protocol import Forget, Rigid, Stats
 from wm_core.memory.query import Matches, Query
@@ -39,7 +40,6 @@ from wm_core.memory.record import (
     kept_orientation,
     kept_yaw,
 )
-from wm_core.memory.sketch import Sketch, sketch_of
 from wm_core.projection import Projection
 from wm_core.se2 import wrap_angle
 from wm_core.se3 import compose, quaternion_of, turned_about_z
@@ -245,9 +245,9 @@ class ReferenceMemory:
         place_N3 = np.array(places, np.float64).reshape(-1, 3)
         return place_N3[:: max(1, -(-len(place_N3) // most))]
 
-    def sketch(self, most: int, last: int) -> Sketch:
+    def overview(self, most: int, last: int) -> Overview:
         """Return what is held, in outline."""
-        return sketch_of(list(self._records.values()), self._frame_id, most, last)
+        return overview_of(list(self._records.values()), self._frame_id, most, last)
 
     def delete(self, what: Forget) -> int:
         """Forget what matches and return how many that were."""

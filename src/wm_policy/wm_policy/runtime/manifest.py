@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from wm_core.sealed import DIGEST, is_whole, sealed_json
+from wm_core.digests import DIGEST, is_whole, json_with_digest
 from wm_policy.errors import PolicyFileError
 
 FORMAT, MANIFEST_NAME = "world-model-policy-1", "policy.json"
@@ -82,7 +82,7 @@ class PolicyManifest:
 
     def write(self, folder: Path) -> None:
         """Write it into a folder."""
-        (folder / MANIFEST_NAME).write_text(sealed_json(asdict(self)))
+        (folder / MANIFEST_NAME).write_text(json_with_digest(asdict(self)))
 
     @classmethod
     def read(cls, folder: Path) -> PolicyManifest:

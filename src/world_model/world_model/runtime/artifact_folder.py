@@ -11,9 +11,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wm_core.digests import DIGEST
 from wm_core.errors import ProjectionError
 from wm_core.projection import Projection
-from wm_core.sealed import DIGEST
 from world_model.errors import ArtifactError
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.manifest import RUNTIMES, Manifest

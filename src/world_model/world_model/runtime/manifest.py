@@ -9,8 +9,8 @@ from pathlib import PurePath
 from typing import Any
 
 from wm_core.bounds import LONGEST_HORIZON_S, SHORTEST_STEP_S
+from wm_core.digests import DIGEST, is_whole, json_with_digest
 from wm_core.projection import FeatureSpace
-from wm_core.sealed import DIGEST, is_whole, sealed_json
 from world_model.errors import ArtifactError
 from world_model.runtime.graphs import ONNXRUNTIME, TORCHSCRIPT, PartGraphs
 
@@ -229,7 +229,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the manifest as indented JSON, with a digest of its own."""
-        return sealed_json(asdict(self))
+        return json_with_digest(asdict(self))
 
     def require(self, expect: Expectations) -> None:
         """Raise ``ArtifactError`` naming the first entry that differs from what is expected."""

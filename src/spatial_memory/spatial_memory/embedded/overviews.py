@@ -9,22 +9,22 @@ import numpy as np
 
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.index.cell_index import CellIndex
+from wm_core.memory.overview import Overview, Traces
 from wm_core.memory.present import newest_ns
-from wm_core.memory.sketch import Sketch, Traces
 
 
-def sketched(index: CellIndex, catalogue: Catalogue, most: int, last: int) -> Sketch:
+def overview_now(index: CellIndex, catalogue: Catalogue, most: int, last: int) -> Overview:
     """Return the outline of an index that holds something.
 
     Args:
         index: Its owner locks.
         catalogue: What it holds records of.
-        most: ``Sketch.all`` holds at most so many, or none.
-        last: ``Sketch.newest`` holds so many.
+        most: ``Overview.all`` holds at most so many, or none.
+        last: ``Overview.newest`` holds so many.
     """
     directory = index.directory
     lists_L = directory.occupied()
-    return Sketch(
+    return Overview(
         catalogue.frame_id,
         len(index),
         newest_ns(directory.newest_L[lists_L]),

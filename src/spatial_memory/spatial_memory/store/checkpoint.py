@@ -118,11 +118,12 @@ def _unpacked(slot: bytes) -> Mark | None:
     return Mark(store_id.hex(), number, count) if magic == _MAGIC else None
 
 
-class Seal:
-    """Numbers the transactions of one store and seals them.
+class Checkpointer:
+    """Numbers the transactions of one store and checkpoints them.
 
-    A sealed transaction has left the log: losing the log, or copying the file without it, loses nothing of it. While
-    somebody reads for long, the log is emptied later; the ledger tells at the next start if it got lost until then.
+    A checkpointed transaction has left the log: losing the log, or copying the file without it, loses nothing of it.
+    While somebody reads for long, the log is emptied later; the ledger tells at the next start if it got lost until
+    then.
 
     Args:
         path: The store's file.

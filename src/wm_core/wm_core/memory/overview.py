@@ -42,7 +42,7 @@ class Traces:
 
 
 @dataclass(frozen=True)
-class Sketch:
+class Overview:
     """A memory in outline.
 
     Attributes:
@@ -66,14 +66,14 @@ class Sketch:
     newest: Traces = field(default_factory=Traces)
 
 
-def sketch_of(records: Sequence[MemoryRecord], frame_id: str, most: int, last: int) -> Sketch:
+def overview_of(records: Sequence[MemoryRecord], frame_id: str, most: int, last: int) -> Overview:
     """Return the outline of records; their cells are set.
 
     Args:
         records: All of a memory.
         frame_id: Of their places.
-        most: ``Sketch.all`` holds at most so many, or none.
-        last: ``Sketch.newest`` holds so many.
+        most: ``Overview.all`` holds at most so many, or none.
+        last: ``Overview.newest`` holds so many.
     """
     records = sorted(records, key=lambda record: record.id)
     counts = Counter(record.h3_cell for record in records)
@@ -82,7 +82,7 @@ def sketch_of(records: Sequence[MemoryRecord], frame_id: str, most: int, last: i
         newest[record.h3_cell] = max(newest[record.h3_cell], record.stamp_ns)
     cells = sorted(counts)
     sessions = {name: number for number, name in enumerate(dict.fromkeys(record.session for record in records))}
-    return Sketch(
+    return Overview(
         frame_id,
         len(records),
         newest_ns(np.array(list(newest.values()), np.int64)),

@@ -18,7 +18,7 @@ _MOST_NAMED = 5
 _MOST_CHARACTERS = 150
 
 
-def twins_of(node: Node) -> str | None:
+def duplicates_of(node: Node) -> str | None:
     """Return what of a node another one has as well: name, topics, services; None: nothing.
 
     Args:
@@ -92,7 +92,7 @@ def rival_servers(node: Node, service: str) -> list[str]:
     return sorted(found) if len(found) > 1 else []
 
 
-class TwinWatch:
+class DuplicateWatch:
     """Looks for two of a kind every other second; what is seen once only may be a node that has just gone.
 
     Args:
@@ -109,6 +109,6 @@ class TwinWatch:
         """Return what is there twice, and was so the last time, too; None: nothing."""
         if monotonic() >= self._next_s:
             self._next_s = monotonic() + _EVERY_S
-            seen = twins_of(self._node)
+            seen = duplicates_of(self._node)
             self._told, self._seen = (seen if self._seen else None), seen
         return self._told

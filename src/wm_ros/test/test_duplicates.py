@@ -9,8 +9,8 @@ from std_srvs.srv import Trigger
 from wm_interfaces.msg import LatentState
 from wm_interfaces.srv import MemoryWindow
 from wm_ros import Health, qos
+from wm_ros.duplicates import duplicates_of
 from wm_ros.saying import MOST_CHARACTERS
-from wm_ros.twins import twins_of
 from wm_testing.nodes import ros_context, spin_until
 
 __all__ = ["ros_context"]
@@ -29,18 +29,18 @@ def test_one_of_each_is_nothing_to_say(ros_context):
     hears = Node("b")
     hears.create_subscription(LatentState, "/latent/state", lambda _: None, qos.STREAM)
     spin_until(lambda: len(first.get_node_names()) >= 2, first, hears)
-    assert twins_of(first) is None
-    assert twins_of(hears) is None
+    assert duplicates_of(first) is None
+    assert duplicates_of(hears) is None
 
 
 def test_two_of_each_are_named_by_who_publishes_and_by_who_hears(ros_context):
     first, second, hears = made("a", serves=True), made("b", serves=True), Node("c")
     hears.create_subscription(LatentState, "/latent/state", lambda _: None, qos.STREAM)
-    spin_until(lambda: "answer" in (twins_of(first) or ""), first, second, hears)
-    said = twins_of(first)
+    spin_until(lambda: "answer" in (duplicates_of(first) or ""), first, second, hears)
+    said = duplicates_of(first)
     assert "/latent/state has 2 publishers: /a, /b" in said
     assert "2 nodes answer /spatial_memory/clear: /a, /b" in said
-    spin_until(lambda: twins_of(hears) == "/latent/state has 2 publishers: /a, /b", first, second, hears)
+    spin_until(lambda: duplicates_of(hears) == "/latent/state has 2 publishers: /a, /b", first, second, hears)
 
 
 def test_however_much_is_there_twice_it_is_one_short_line(ros_context):
@@ -48,8 +48,8 @@ def test_however_much_is_there_twice_it_is_one_short_line(ros_context):
     for each in (first, second):
         for number in range(8):
             each.create_publisher(LatentState, f"topic_{number}_{'t' * 60}", qos.STREAM)
-    spin_until(lambda: "more" in (twins_of(first) or ""), first, second)
-    said = twins_of(first)
+    spin_until(lambda: "more" in (duplicates_of(first) or ""), first, second)
+    said = duplicates_of(first)
     assert said.startswith("2 nodes are called /sss")
     assert len(said) <= MOST_CHARACTERS
     first.destroy_node()
@@ -73,8 +73,8 @@ def test_who_asks_is_told_of_two_that_answer(ros_context):
     asks.create_client(MemoryWindow, "/spatial_memory/window")
     asks.create_client(Trigger, "/somebody/elses")
     said = "2 nodes answer /spatial_memory/window: /same, /same; whose answer comes is chance"
-    spin_until(lambda: twins_of(asks) == said, first, second, asks)
+    spin_until(lambda: duplicates_of(asks) == said, first, second, asks)
     second.destroy_node()
-    spin_until(lambda: twins_of(asks) is None, first, asks)
+    spin_until(lambda: duplicates_of(asks) is None, first, asks)
     first.destroy_node()
     asks.destroy_node()

@@ -11,7 +11,7 @@ DIGEST = "digest"
 """Entry that holds the SHA-256 (hex) of the text in which it is empty."""
 
 
-def sealed_json(entries: Mapping[str, Any]) -> str:
+def json_with_digest(entries: Mapping[str, Any]) -> str:
     """Return entries as indented JSON with a digest of the text before them."""
     text = json.dumps({DIGEST: "", **entries}, indent=1) + "\n"
     return text.replace(_entry(""), _entry(_sha256(text)), 1)
@@ -21,7 +21,7 @@ def is_whole(text: str, digest: object) -> bool:
     """Return whether a text is the one that was written.
 
     Args:
-        text: Of ``sealed_json``.
+        text: Of ``json_with_digest``.
         digest: What it says in ``DIGEST``.
     """
     return isinstance(digest, str) and _sha256(text.replace(_entry(digest), _entry(""), 1)) == digest
