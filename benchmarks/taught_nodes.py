@@ -101,7 +101,7 @@ class Bench:
         self._peer.create_subscription(LatentState, "latent/state", self._hand_on, qos.STREAM)
         self._commands: list[np.ndarray] = []
         self._peer.create_subscription(Float32MultiArray, "actions", self._hear, qos.INPUT)
-        self._spinning = Spinning(threads=2, longest_s=_START_S)
+        self._spinning = Spinning(longest_s=_START_S)
         self._nodes: list[Node] = [self._memory, self._publisher, self._peer]
         self._spinning.start(self._nodes)
 

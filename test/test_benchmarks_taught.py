@@ -15,6 +15,7 @@ from benchmarks import taught_nodes
 from benchmarks.taught import Route
 from benchmarks.taught_clock import COMMAND_LATE_S, STATE_LATE_S, Allowed, Together
 from benchmarks.taught_driven import Driven, Truth
+from wm_ros.dispatcher import dispatching_executor
 
 S = 1_000_000_000
 PATIENCE_S = 20.0
@@ -126,6 +127,16 @@ def test_figures_are_of_what_was_driven_so_far():
     figures = driven.figures()
     assert (figures["off_max_m"], figures["ended"], figures["commands"]) == (0.1, "under way", 3)
     assert figures["rounds"] == pytest.approx(0.33, abs=0.02)
+
+
+@pytest.mark.slow
+def test_the_nodes_run_on_the_executor_that_nodes_run_on():
+    """A pool of threads gathers anew what there is to wait on for each message: four times the processor."""
+    bench = taught_nodes.Bench("artifact://tiny", {"time_scale": 1.0}, 0.0, Allowed(1.0))
+    try:
+        assert type(bench._spinning.executor) is type(dispatching_executor())
+    finally:
+        bench.close()
 
 
 @pytest.mark.slow

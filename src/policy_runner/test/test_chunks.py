@@ -105,6 +105,18 @@ def test_what_combines_nothing_is_refused(values):
         Combining(**values)
 
 
+def test_what_latency_is_reckoned_with_is_told_without_reckoning():
+    """It is asked for with each command: reckoned there, it was four fifths of what a command cost."""
+    latency, values = Latency(0.5), np.random.default_rng(0).uniform(0.1, 0.4, 200)
+    for count, value in enumerate(values, 1):
+        latency.add(value)
+        counted = [*values[max(0, count - 64) : count], *([0.5] if count < 20 else [])]
+        latency._measured, kept = None, latency._measured
+        assert latency.reckoned_s == np.quantile(counted, 0.95, method="higher")
+        assert latency.usual_s == np.median(values[max(0, count - 3) : count])
+        latency._measured = kept
+
+
 def test_the_reckoned_latency_is_one_that_few_exceed():
     latency = Latency(0.5)
     assert latency.reckoned_s == 0.5
