@@ -27,19 +27,27 @@ class Together:
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s, self._changed = patience_s, threading.Condition()
-        self.held_s, self.in_vain, self._thinking = 0.0, 0, 0
+        self.held_s, self.in_vain = 0.0, 0
         self._clocks: tuple[Callable[[], int], ...] = ()
         self.begin()
 
-    def begin(self, clocks: Sequence[Callable[[], int]] = (), *, is_commanded: bool = True) -> None:
-        """Forget who is how far: another clock begins.
+    def begin(
+        self,
+        clocks: Sequence[Callable[[], int]] = (),
+        *,
+        is_commanded: bool = True,
+        is_thinking: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Forget who is how far: another clock begins, or who commanded its robot does so no more.
 
         Args:
             clocks: Return the present of the nodes that follow it [ns]: who has not taken a time that was told has not
                 taken what was sent before it either.
             is_commanded: Whether its robot waits for commands; one that drives by itself tells them as it likes.
+            is_thinking: Returns whether an answer is being made: how long that takes is told otherwise.
         """
         with self._changed:
+            self._is_thinking = is_thinking
             self._is_commanded, self._clocks = is_commanded, tuple(clocks)
             self._told_ns = 0
             self._state_ns: int | None = None
@@ -57,40 +65,30 @@ class Together:
             self._command_ns = (self._told_ns or None) if self._is_commanded else None
             self._changed.notify_all()
 
-    @contextmanager
-    def thinking(self) -> Iterator[None]:
-        """Hold the clock: how long this takes is told otherwise."""
-        with self._changed:
-            self._thinking += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._thinking = max(0, self._thinking - 1)
-                self._changed.notify_all()
-
     def hold(self, time_ns: int) -> None:
         """Return when it may be this time [ns]."""
         if not self._patience_s:
             return
         begun_s = monotonic()
-        while self._told_ns and monotonic() - begun_s < self._patience_s:
-            if all(self._told_ns - clock() <= round(_CLOCK_LATE_S * _NS) for clock in self._clocks):
-                break
+        while not (has_come_by := self._has_come_by()) and monotonic() - begun_s < self._patience_s:
             sleep(_GLANCE_S)
+        self.in_vain += not has_come_by
         with self._changed:
             if not self._changed.wait_for(lambda: self._may_be(time_ns), self._patience_s):
-                self.in_vain, self._thinking = self.in_vain + 1, 0
+                self.in_vain += 1
                 self._state_ns = self._state_ns and max(self._state_ns, time_ns)
                 self._command_ns = self._command_ns and max(self._command_ns, time_ns)
             self._told_ns = time_ns
             self.held_s += monotonic() - begun_s
 
+    def _has_come_by(self) -> bool:
+        """Return whether all have taken the last time, and nobody makes an answer."""
+        told_ns, late_ns = self._told_ns, round(_CLOCK_LATE_S * _NS)
+        return not (told_ns and any(told_ns - clock() > late_ns for clock in self._clocks)) and not self._is_thinking()
+
     def _may_be(self, time_ns: int) -> bool:
         heard = (self._state_ns, STATE_LATE_S), (self._command_ns, COMMAND_LATE_S)
-        return not self._thinking and all(
-            heard_ns is None or time_ns - heard_ns <= round(late_s * _NS) for heard_ns, late_s in heard
-        )
+        return all(heard_ns is None or time_ns - heard_ns <= round(late_s * _NS) for heard_ns, late_s in heard)
 
 
 class Allowed:

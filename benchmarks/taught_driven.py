@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +13,6 @@ import numpy as np
 from benchmarks.execution import Rounds, broken_limits
 from benchmarks.execution_runner import Fault, nearest_drive
 from benchmarks.taught import Route
-from benchmarks.taught_clock import Together
 from policy_runner.chunks import Chunk
 from policy_runner.drift import Known
 from policy_runner.nearest_drive import NearestDrive
@@ -34,15 +34,22 @@ class Inference:
         jitter: Share by which that differs.
         seed: Of the jitter.
         now_s: Returns the present that its latency counts in [s].
-        together: Holds that while the answer is made.
     """
 
-    def __init__(
-        self, latency_s: float, jitter: float, seed: int, now_s: Callable[[], float], together: Together
-    ) -> None:
+    def __init__(self, latency_s: float, jitter: float, seed: int, now_s: Callable[[], float]) -> None:
         self._latency, self._rng, self._now_s = (latency_s, jitter), np.random.default_rng(seed), now_s
-        self._together = together
         self._fault, self._dead = "", threading.Event()
+        self._due_s = -math.inf
+
+    def is_thinking(self, runner: PolicyRunner) -> bool:
+        """Return whether a runner waits for more than the time that an answer is to take.
+
+        From when it is asked until it is answered, by whatever thread and whenever that is served.
+        """
+        asked = runner._inference
+        if asked is None or asked._worker.busy_s is None or not asked._worker._answers.empty():
+            return False
+        return self._dead.is_set() or self._now_s() >= self._due_s
 
     def suffer(self, fault: Fault | None) -> None:
         """Let something go wrong with it from now on; None: nothing."""
@@ -61,11 +68,14 @@ class Inference:
         latency_s, jitter = self._latency
         slower = _DELAYED if self._fault == "delayed" else 1.0
         due_s = self._now_s() + slower * latency_s * self._rng.uniform(1.0 - jitter, 1.0 + jitter)
-        with self._together.thinking():
-            chunk = ask()
-        while (left_s := due_s - self._now_s()) > 0.0:
-            if self._dead.wait(min(left_s, _GLANCE_S)):
-                raise KilledError("killed")
+        chunk = ask()
+        self._due_s = due_s
+        try:
+            while (left_s := due_s - self._now_s()) > 0.0:
+                if self._dead.wait(min(left_s, _GLANCE_S)):
+                    raise KilledError("killed")
+        finally:
+            self._due_s = -math.inf
         return chunk
 
 

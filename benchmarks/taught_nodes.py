@@ -142,9 +142,9 @@ class Bench:
         nothing = Memories(np.empty(0, int), np.empty(0, int), np.empty((0, 3)), np.empty((0, 2)))
         return Route(building, nothing, np.array(truth.pose), length_m)
 
-    def _begin_clock(self, *nodes: Node, is_commanded: bool) -> None:
+    def _begin_clock(self, *nodes: Node, is_commanded: bool, is_thinking: Callable[[], bool] = lambda: False) -> None:
         present = [lambda node=node: int(node.get_clock().now().nanoseconds) for node in nodes]
-        self.together.begin(present, is_commanded=is_commanded)
+        self.together.begin(present, is_commanded=is_commanded, is_thinking=is_thinking)
 
     def _go_on(self, wait_s: float) -> None:
         """Wait for a moment.
@@ -186,7 +186,7 @@ class Bench:
         )  # fmt: skip
         self._commands.clear()
         self._spinning.executor.add_node(runner)
-        self._begin_clock(*self._nodes, runner, is_commanded=True)
+        self._begin_clock(*self._nodes, runner, is_commanded=True, is_thinking=lambda: inference.is_thinking(runner))
         robot, truth = _robot(_ANOTHER_RUN + seed, route.seed, "actions", self._robot_given, self.together)
         self._spinning.executor.add_node(robot)
         client: Any = ActionClient(self._peer, ExecutePolicy, "policy_runner/execute")
@@ -196,6 +196,7 @@ class Bench:
             handle = self._spinning.wait(client.send_goal_async(ExecutePolicy.Goal(time_limit_s=1e6)))
             result = handle.get_result_async()
             self._watch(driven, inference, rounds, every_s, seed, tell, result)
+            self._begin_clock(*self._nodes, runner, is_commanded=False)
             if not result.done():
                 self._spinning.wait(handle.cancel_goal_async())
             driven.goal = self._spinning.wait(result).result.name
@@ -269,7 +270,7 @@ def measure(
     try:
         route = bench.teach(building)
         say(f"building {building}: a lap of {route.length_m:.0f} m taught after {monotonic() - began_s:.0f} s")
-        inference = Inference(options.latency, options.jitter, options.seed, bench.now_s, bench.together)
+        inference = Inference(options.latency, options.jitter, options.seed, bench.now_s)
         return found(bench.drive(route, inference, options.rounds, options.every, options.seed + building, tell))
     except UnfinishedError as error:
         return {"building": building, "rounds": 0.0, "ended": f"no lap: {error}"}

@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import threading
+from queue import SimpleQueue
 from time import monotonic
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ import pytest
 from benchmarks import taught_nodes
 from benchmarks.taught import Route
 from benchmarks.taught_clock import COMMAND_LATE_S, STATE_LATE_S, Allowed, Together
-from benchmarks.taught_driven import Driven, Truth
+from benchmarks.taught_driven import Driven, Inference, KilledError, Truth
 from wm_ros.dispatcher import dispatching_executor
+from wm_testing.system import wait_until
 
 S = 1_000_000_000
 PATIENCE_S = 20.0
@@ -71,6 +74,15 @@ def test_the_clock_waits_for_who_has_not_taken_its_last_time():
     assert not thread.is_alive()
 
 
+def test_who_never_takes_a_time_is_told_as_waited_for_in_vain():
+    together = Together(0.02)
+    together.begin([lambda: 1 * S])
+    together.hold(1 * S)
+    together.hold(2 * S)
+    together.hold(3 * S)
+    assert together.in_vain == 1
+
+
 def test_a_robot_that_drives_by_itself_waits_for_no_commands():
     together = Together(PATIENCE_S)
     together.begin(is_commanded=False)
@@ -80,13 +92,62 @@ def test_a_robot_that_drives_by_itself_waits_for_no_commands():
     assert together.held_s < 0.5 * PATIENCE_S
 
 
-def test_the_clock_stands_while_an_answer_is_made():
-    together = Together(PATIENCE_S)
-    with together.thinking():
-        thread, has_come = in_time(lambda: together.hold(1 * S))
-        assert not has_come
-    thread.join(PATIENCE_S)
-    assert not thread.is_alive()
+class Thinker:
+    """Inference and as much of a runner as tells what its thread does."""
+
+    def __init__(self):
+        self.worker = SimpleNamespace(busy_s=None, _answers=SimpleQueue())
+        self._runner = SimpleNamespace(_inference=SimpleNamespace(_worker=self.worker))
+        self.now_s, self.is_free, self.hands_over = 10.0, threading.Event(), threading.Event()
+        self.inference = Inference(0.3, 0.0, 0, lambda: self.now_s)
+        self.together = Together(PATIENCE_S)
+        self.together.begin(is_thinking=self.is_thinking)
+
+    def is_thinking(self):
+        return self.inference.is_thinking(self._runner)
+
+    def answer(self):
+        """Answers once it is free to, and hands that over once it may."""
+        try:
+            said = self.inference.answer(lambda: self.is_free.wait(PATIENCE_S))
+        except KilledError as error:
+            said = error
+        self.hands_over.wait(PATIENCE_S)
+        self.worker._answers.put(said)
+
+
+def test_the_clock_stands_from_a_question_to_its_answer_but_for_the_time_that_this_is_to_take():
+    """The thread that answers may come late to the question, and be late to hand the answer over."""
+    thinker = Thinker()
+    thinker.together.hold(1 * S)
+    thinker.worker.busy_s = 0.0  # asked: its thread has not begun
+    asked, has_come = in_time(lambda: thinker.together.hold(2 * S))
+    assert not has_come
+    answering, _ = in_time(thinker.answer)
+    assert asked.is_alive()
+    thinker.is_free.set()
+    asked.join(PATIENCE_S)  # the latency itself is what the clock is for
+    assert (asked.is_alive(), answering.is_alive()) == (False, True)
+    thinker.now_s = 10.31
+    due, has_come = in_time(lambda: thinker.together.hold(3 * S))
+    assert not has_come
+    thinker.hands_over.set()
+    due.join(PATIENCE_S)
+    answering.join(PATIENCE_S)
+    assert (due.is_alive(), thinker.together.in_vain) == (False, 0)
+
+
+def test_the_clock_stands_until_who_is_killed_has_said_so():
+    thinker = Thinker()
+    thinker.worker.busy_s = 0.0
+    thinker.is_free.set()
+    answering, _ = in_time(thinker.answer)
+    wait_until(lambda: not thinker.is_thinking(), PATIENCE_S)
+    thinker.inference.suffer(SimpleNamespace(kind="killed"))
+    assert thinker.is_thinking()
+    thinker.hands_over.set()
+    answering.join(PATIENCE_S)
+    assert not thinker.is_thinking()
 
 
 def test_without_patience_nobody_is_waited_for():
