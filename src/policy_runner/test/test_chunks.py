@@ -106,7 +106,7 @@ def test_what_combines_nothing_is_refused(values):
 
 
 def test_what_latency_is_reckoned_with_is_told_without_reckoning():
-    """It is asked for with each command: reckoned there, it was four fifths of what a command cost."""
+    """It is asked for with each command. NumPy lets the interpreter go meanwhile, and gets it back late from others."""
     latency, values = Latency(0.5), np.random.default_rng(0).uniform(0.1, 0.4, 200)
     for count, value in enumerate(values, 1):
         latency.add(value)
