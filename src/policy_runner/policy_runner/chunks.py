@@ -183,10 +183,15 @@ class ChunkBuffer:
                 end_ns = max(end_ns, chunk.end_ns)
         return (end_ns - now_ns) / _NS
 
-    def ahead(self, time_ns: int) -> np.ndarray | None:
-        """Return what would be commanded at a later time [A] if nothing came in between; None: nothing covers it."""
+    def ahead(self, time_ns: int, shift_ns: int = 0) -> np.ndarray | None:
+        """Return what would be commanded at a later time [A] if nothing came in between; None: nothing covers it.
+
+        Args:
+            time_ns: That time [ns].
+            shift_ns: By how much the robot is ahead of the time of the chunks [ns].
+        """
         voices = [chunk for chunk in self._chunks if chunk.covers(time_ns)]
-        return self._combined(voices, time_ns) + self._fading(time_ns) if voices else None
+        return self._combined(voices, time_ns + shift_ns) + self._fading(time_ns) if voices else None
 
     def _combined(self, voices: tuple[Chunk, ...] | list[Chunk], time_ns: int) -> np.ndarray:
         return self._combining.combine(np.stack([chunk.at(time_ns) for chunk in voices]))

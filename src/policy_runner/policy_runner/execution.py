@@ -133,6 +133,7 @@ class Execution:
         self.outcome: Outcome | None = None
         self._mode = Mode.WAITING
         self._seen_ns: int | None = None
+        self._pose: tuple[int, np.ndarray] | None = None
         self._asked_stamp_ns: int | None = None
         self._trouble_ns: int | None = None
         self._braking: Braking | None = None
@@ -153,8 +154,12 @@ class Execution:
             pose_ns: When that is [ns]; None: at the stamp. Best when a command that is given now acts.
         """
         self._seen_ns = stamp_ns
-        if pose_3 is not None:
-            self._following.see(self._buffer.newest, stamp_ns if pose_ns is None else pose_ns, pose_3)
+        self._pose = None if pose_3 is None else (stamp_ns if pose_ns is None else pose_ns, pose_3)
+        self._follow()
+
+    def _follow(self) -> None:
+        if self._pose is not None:
+            self._following.see(self._buffer.newest, *self._pose)
 
     def offer(self, chunk: Chunk, latency_s: float, now_ns: int) -> bool:
         """Take a chunk; return whether anything of it can still be executed: none of before a stop can.
@@ -174,6 +179,9 @@ class Execution:
             raise ChunkError(f"a chunk of {(chunk.stamp_ns - now_ns) / _NS:.1f} s ahead of the clock")
         is_taken = chunk.stamp_ns >= self._left_ns and self._buffer.add(chunk, now_ns)
         self.counts.late += not is_taken
+        if is_taken and self._buffer.newest is chunk:
+            # Before anything of it is commanded or counted on: where the robot is on it.
+            self._follow()
         return is_taken
 
     def end(self, outcome: Outcome) -> None:
@@ -225,7 +233,7 @@ class Execution:
         return np.array(decided, float).reshape(count, len(self._limiter.value))
 
     def _decided_at(self, time_ns: int, now_ns: int) -> np.ndarray:
-        ahead_A = self._buffer.ahead(time_ns) if time_ns > now_ns else None
+        ahead_A = self._ahead(time_ns) if time_ns > now_ns else None
         if ahead_A is not None:
             return ahead_A
         sent = [command_A for sent_ns, command_A in self._sent if sent_ns <= time_ns]
@@ -233,8 +241,13 @@ class Execution:
 
     def planned(self, now_ns: int, until_ns: int, step_ns: int = _PLANNED_NS) -> list[tuple[int, np.ndarray]]:
         """Return what the chunks would have commanded from now until a time [ns], by time [ns]."""
-        ahead = [(time_ns, self._buffer.ahead(time_ns)) for time_ns in range(now_ns, until_ns, step_ns)]
+        ahead = [(time_ns, self._ahead(time_ns)) for time_ns in range(now_ns, until_ns, step_ns)]
         return [(time_ns, action_A) for time_ns, action_A in ahead if action_A is not None]
+
+    def _ahead(self, time_ns: int) -> np.ndarray | None:
+        """Return what chunks say for a later time, for the place where the robot will be if it goes on as they say."""
+        newest = self._buffer.newest
+        return self._buffer.ahead(time_ns, self._following.shift_ns(newest) if newest is not None else 0)
 
     def step(self, now_ns: int) -> Step:
         """Return the command for now [ns]; to be called once a period."""
@@ -270,7 +283,7 @@ class Execution:
         """Forget what belongs to a time that has not been yet: the clock was set back."""
         self._buffer.clear()
         self._sent.clear()
-        self._seen_ns = self._asked_stamp_ns = self._trouble_ns = None
+        self._seen_ns = self._pose = self._asked_stamp_ns = self._trouble_ns = None
         self._left_ns = -_NEVER_NS
 
     def _is_stale(self, now_ns: int) -> bool:

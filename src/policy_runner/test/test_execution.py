@@ -198,6 +198,37 @@ def test_what_is_decided_is_what_was_sent_and_what_is_planned():
     assert decided == pytest.approx(np.full((len(decided), 1), 0.5))
 
 
+def held(until_s, stamp_s=0.0):
+    """Returns an execution whose robot stands at the beginning of a path, with a chunk made when it came there."""
+    run = execution()
+    run.offer(Chunk(0, 0.05, np.full((20, 1), 0.5)), 0.0, 0)
+    for tick in range(round(until_s / PERIOD_S)):
+        run.see(round(tick * PERIOD_S * S), np.zeros(3))
+        run.step(round(tick * PERIOD_S * S))
+    path_H3 = np.column_stack([0.05 * np.arange(60), np.zeros(60), np.zeros(60)])
+    chunk = Chunk(round(stamp_s * S), 0.05, 0.5 + 0.005 * np.arange(60)[:, None], path_H3)
+    return run, chunk
+
+
+def test_a_robot_that_was_held_is_counted_on_for_what_it_will_be_commanded_where_it_is():
+    """The next chunk is made for after what is decided: that of where it was expected would turn before its corner."""
+    run, chunk = held(0.6, stamp_s=0.2)
+    now_ns = round(0.6 * S)
+    run.see(now_ns, np.zeros(3))
+    run.offer(chunk, 0.4, now_ns)
+    decided = run.decided(now_ns, 0.05, now_ns)[1:, 0]
+    planned = [float(action_A[0]) for _, action_A in run.planned(now_ns, now_ns + 4 * S // 10)]
+    commanded = []
+    for tick in range(1, 21):
+        time_ns = now_ns + round(tick * PERIOD_S * S)
+        run.see(time_ns, np.array([tick * PERIOD_S, 0.0, 0.0]))
+        commanded.append(float(run.step(time_ns).command_A[0]))
+    assert decided == pytest.approx(
+        np.interp(0.05 * np.arange(1, len(decided) + 1), 0.02 * np.arange(1, 21), commanded), abs=0.006
+    )
+    assert (planned[0], planned[-1]) == pytest.approx((commanded[0], commanded[-1]), abs=0.008)
+
+
 def test_a_clock_that_is_set_back_begins_anew():
     world = World(execution(), lambda: 0.1)
     world.go(3.0)
