@@ -42,3 +42,22 @@ def test_a_class_of_ones_own_joins_by_assignment():
         ACTION_HEAD_REGISTRY["mine"]
     with pytest.raises(PolicyError, match="expected a class"):
         ACTION_HEAD_REGISTRY["mine"] = 3
+
+
+def test_a_registry_is_a_mapping_to_whoever_asks_for_what_is_not_there():
+    class Mine(nn.Module):
+        pass
+
+    assert ENCODER_REGISTRY.get("mine") is None
+    assert ENCODER_REGISTRY.get("mine", Mine) is Mine
+    assert ENCODER_REGISTRY.pop("mine", None) is None
+    try:
+        assert ENCODER_REGISTRY.setdefault("mine", Mine) is Mine
+        assert ENCODER_REGISTRY["mine"] is Mine
+    finally:
+        assert ENCODER_REGISTRY.pop("mine", None) is Mine
+    for ask in (ENCODER_REGISTRY.__getitem__, ENCODER_REGISTRY.__delitem__, ENCODER_REGISTRY.pop):
+        with pytest.raises(KeyError) as refused:
+            ask("mine")
+        assert isinstance(refused.value, PolicyError)
+        assert str(refused.value).startswith("no encoder 'mine', expected one of clip-base")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wm_policy.errors import PolicyError
+from wm_policy.errors import InputError, PolicyError
 from wm_policy.fusion import BevGrid
 from wm_policy.models.vla import MultiSensorVLA, VLAModel
 from wm_policy.registry import ENCODER_REGISTRY
@@ -96,15 +96,45 @@ def test_half_the_bits_give_about_the_same():
     assert torch.allclose(whole, half, atol=0.05)
 
 
-def test_many_sensors_give_a_trajectory_and_any_may_be_missing():
+def test_a_head_has_its_own_chunk_unless_another_is_asked_for():
+    tower, language = ENCODER_REGISTRY["siglip-base"](config=TINY), LanguageBackbone(config=SMALL)
+    with torch.no_grad():
+        assert VLAModel(tower, language, 2, head="trajectory")(*inputs()).shape == (2, 64, 2)
+        assert VLAModel(tower, language, 2, head="trajectory", chunk=30)(*inputs()).shape == (2, 30, 2)
+
+
+def test_what_a_model_acts_by_it_is_trained_on():
+    model = vla(proprioception=4).eval()
+    image_BHWC, token_BL = inputs()
+    padded = torch.cat([token_BL, torch.full((2, 2), 5)], dim=1)
+    known_BL = (torch.arange(8) < 6).long().expand(2, -1)
+    state_BP = torch.randn(2, 4)
+    with torch.no_grad():
+        acted = model(image_BHWC, padded, known_BL, state_BP)
+        assert float(model.losses(image_BHWC, padded, acted, None, known_BL, state_BP)["action"]) < 1e-10
+        assert float(model.losses(image_BHWC, padded, acted, None, known_BL, -state_BP)["action"]) > 1e-6
+        # A state that is missing is no state of zeros.
+        missing = model(image_BHWC, token_BL)
+        assert not torch.allclose(missing, model(image_BHWC, token_BL, None, torch.zeros(2, 4)), atol=1e-6)
+    model.losses(image_BHWC, token_BL, acted)["action"].backward()
+    assert model.no_state.grad.abs().sum() > 0
+    with pytest.raises(InputError, match="takes no state"):
+        vla()(image_BHWC, token_BL, None, state_BP)
+
+
+def many() -> tuple[MultiSensorVLA, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
     sensors = {"lidar": LidarEncoder(64, (32, 8)), "radar": RadarEncoder(32), "imu": ImuEncoder(32)}
     tower = ENCODER_REGISTRY["dinov2-base"](config=TINY | {"patch_size": 16})
     model = MultiSensorVLA(sensors, tower, cameras=3, grid=BevGrid(2, 16, 8), width=32).eval()
-    given = {
+    return model, {
         "cameras": torch.randint(0, 256, (2, 3, 32, 32, 3), dtype=torch.uint8), "lidar": torch.randn(2, 60, 4),
         "radar": torch.randn(2, 5, 5), "imu": torch.randn(2, 10, 6),
     }  # fmt: skip
+
+
+def test_many_sensors_give_a_trajectory_and_any_may_be_missing():
+    model, given = many()
     with torch.no_grad():
         path_B64_2 = model(given, speed_B=torch.ones(2))
         assert path_B64_2.shape == (2, 64, 2)
@@ -112,3 +142,50 @@ def test_many_sensors_give_a_trajectory_and_any_may_be_missing():
         changed = given | {"lidar": torch.cat([given["lidar"][:1], torch.zeros(1, 60, 4)])}
         assert torch.allclose(model(given, absent), model(changed, absent), atol=1e-5)
         assert model({"imu": given["imu"]}).shape == (2, 64, 2)
+
+
+def test_what_fills_a_scan_up_is_not_read_and_an_empty_one_is_missing():
+    model, given = many()
+    known_BN = torch.arange(60).expand(2, -1) < torch.tensor([[40], [0]])
+    filled = given | {"lidar": torch.where(known_BN[..., None], given["lidar"], 0.0), "lidar_known": known_BN}
+    with torch.no_grad():
+        said = model(filled)
+        assert torch.allclose(said, model(filled | {"lidar": filled["lidar"] + 9.0 * ~known_BN[..., None]}), atol=1e-5)
+        first = {name: value[:1] for name, value in given.items()}
+        assert torch.allclose(said[:1], model(first | {"lidar": first["lidar"][:, :40]}), atol=1e-5)
+        second = {name: value[1:] for name, value in given.items() if name != "lidar"}
+        assert torch.allclose(said[1:], model(second), atol=1e-5)
+        for name, shape in {"lidar": (1, 0, 4), "radar": (1, 0, 5), "imu": (1, 0, 6)}.items():
+            left = {each: value for each, value in first.items() if each != name}
+            assert torch.equal(model(first | {name: torch.zeros(shape)}), model(left))
+        assert torch.equal(LidarEncoder(8)(torch.zeros(2, 0, 4)), torch.zeros(2, 1, 8))
+        assert torch.equal(RadarEncoder(8)(torch.zeros(2, 0, 5)), torch.zeros(2, 1, 8))
+
+
+def test_one_camera_of_several_may_be_missing():
+    model, given = many()
+    seen_BV = torch.tensor([[True, False, True], [False, False, False]])
+    black = given | {"cameras": torch.where(seen_BV[:, :, None, None, None], given["cameras"], 0).to(torch.uint8)}
+    with torch.no_grad():
+        said = model(given, {"cameras": seen_BV})
+        assert torch.allclose(said, model(black, {"cameras": seen_BV}), atol=1e-5)
+        # A black picture is another thing than none.
+        assert not torch.allclose(said[:1], model(black)[:1], atol=1e-6)
+        gone = model(given, {"cameras": torch.tensor([True, False])})
+        assert torch.allclose(said[1:], gone[1:], atol=1e-5)
+    with pytest.raises(InputError, match="unknown sensors lidr"):
+        model({"lidr": given["lidar"], "imu": given["imu"]})
+
+
+def test_many_sensors_are_learned_from_by_where_the_robot_went():
+    model, given = many()
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    path_B64_2 = torch.stack([0.1 * torch.arange(1, 65), torch.zeros(64)], dim=1).expand(2, -1, -1)
+    losses = []
+    for _ in range(20):
+        loss = model.losses(given, path_B64_2, speed_B=torch.full((2,), 0.5))["action"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]

@@ -3,6 +3,7 @@
 * ``PolicyError``: base of all
     * ``PolicyFileError``: an exported policy that is missing, damaged, or of another kind
     * ``InputError``: what a policy was given has the wrong name, shape or value
+    * ``UnknownNameError``: a registry has no such name; a ``KeyError`` as well, as of any mapping
     * ``MissingDependencyError``: a library that this part needs is not installed
     * ``RemotePolicyError``: a policy in another process answered nonsense, or not at all
 """
@@ -20,6 +21,14 @@ class PolicyFileError(PolicyError):
 
 class InputError(PolicyError):
     """What a policy was given has the wrong name, shape or value."""
+
+
+class UnknownNameError(PolicyError, KeyError):
+    """A registry has no such name; the text lists those there are."""
+
+    def __str__(self) -> str:
+        """Return the text; a ``KeyError`` would put it in quotes."""
+        return str(self.args[0])
 
 
 class MissingDependencyError(PolicyError):

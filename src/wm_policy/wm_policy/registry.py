@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
 from typing import Any
 
-from wm_policy.errors import MissingDependencyError, PolicyError
+from wm_policy.errors import MissingDependencyError, PolicyError, UnknownNameError
 
 
 class Registry(MutableMapping[str, type[Any]]):
@@ -25,12 +25,10 @@ class Registry(MutableMapping[str, type[Any]]):
         """Return the class of a name.
 
         Raises:
-            PolicyError: No such name; the text lists those there are.
+            UnknownNameError: No such name; the text lists those there are.
             MissingDependencyError: It needs a library that is not installed.
         """
-        if name not in self._entries:
-            raise PolicyError(f"no {self._what} '{name}', expected one of {', '.join(sorted(self._entries))}")
-        entry = self._entries[name]
+        entry = self._entries[self._known(name)]
         if isinstance(entry, str):
             entry = self._entries[name] = _loaded(entry, f"{self._what} '{name}'")
         return entry
@@ -46,7 +44,12 @@ class Registry(MutableMapping[str, type[Any]]):
         self._entries[name] = entry
 
     def __delitem__(self, name: str) -> None:
-        del self._entries[name]
+        """Forget a name.
+
+        Raises:
+            UnknownNameError: No such name; the text lists those there are.
+        """
+        del self._entries[self._known(name)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -57,6 +60,11 @@ class Registry(MutableMapping[str, type[Any]]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def _known(self, name: str) -> str:
+        if name not in self._entries:
+            raise UnknownNameError(f"no {self._what} '{name}', expected one of {', '.join(sorted(self._entries))}")
+        return name
 
 
 def _loaded(home: str, what: str) -> type[Any]:

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wm_policy.errors import InputError
 from wm_policy.fusion import CrossModalFusion
-from wm_policy.heads.base import CHUNK, ActionHead
-from wm_policy.heads.trajectory import TrajectoryHead
+from wm_policy.heads.base import ActionHead
+from wm_policy.heads.trajectory import TrajectoryHead, path_loss
 from wm_policy.models.tuning import Tunable
 from wm_policy.projectors import AttentionPooling
 from wm_policy.registry import ACTION_HEAD_REGISTRY, PROJECTOR_REGISTRY
@@ -27,7 +28,7 @@ class VLAModel(Tunable):
         encoder: Pictures to tokens [B, N, D]; has ``dim``.
         language: See ``LanguageBackbone``.
         action_dim: A.
-        chunk: K.
+        chunk: K; default: as the head has it.
         head: Name in ``ACTION_HEAD_REGISTRY``.
         projector: Name in ``PROJECTOR_REGISTRY``.
         proprioception: Numbers of the robot's own state; 0: none.
@@ -38,7 +39,7 @@ class VLAModel(Tunable):
         encoder: Any,
         language: Any,
         action_dim: int,
-        chunk: int = CHUNK,
+        chunk: int | None = None,
         head: str = "mlp",
         projector: str = "mlp",
         proprioception: int = 0,
@@ -47,7 +48,11 @@ class VLAModel(Tunable):
         self.encoder, self.language = encoder, language
         self.projector = PROJECTOR_REGISTRY[projector](encoder.dim, language.dim)
         self.state = nn.Linear(proprioception, language.dim) if proprioception else None
-        self.head: ActionHead = ACTION_HEAD_REGISTRY[head](language.dim, action_dim, chunk)
+        self.no_state = nn.Parameter(0.02 * torch.randn(language.dim)) if proprioception else None
+        make_head = ACTION_HEAD_REGISTRY[head]
+        self.head: ActionHead = (
+            make_head(language.dim, action_dim) if chunk is None else make_head(language.dim, action_dim, chunk)
+        )
 
     def condition(
         self, image_BHWC: Tensor, token_BL: Tensor, known_BL: Tensor | None = None, state_BP: Tensor | None = None
@@ -58,8 +63,13 @@ class VLAModel(Tunable):
             image_BHWC: Pictures, uint8.
             token_BL: Words, with an image token for each vision token that the projector gives.
             known_BL: Which words there are; default: all.
-            state_BP: The robot's own state.
+            state_BP: The robot's own state; where it is left out, a learned one says that it is missing.
+
+        Raises:
+            InputError: A state for a model that takes none.
         """
+        if state_BP is not None and self.state is None:
+            raise InputError("this model takes no state: it was made without proprioception")
         feature_BND = self.projector(self.encoder(image_BHWC))
         hidden_BLD = self.language(token_BL, feature_BND, known_BL)
         last_B = torch.full_like(token_BL[:, 0], token_BL.size(1) - 1)
@@ -67,7 +77,10 @@ class VLAModel(Tunable):
             place_L = torch.arange(token_BL.size(1), device=token_BL.device)
             last_B = (known_BL.bool() * place_L).argmax(dim=1)
         h_BD: Tensor = hidden_BLD[torch.arange(len(last_B), device=last_B.device), last_B].float()
-        return h_BD if self.state is None or state_BP is None else h_BD + self.state(state_BP)
+        if self.state is None:
+            return h_BD
+        result: Tensor = h_BD + (self.no_state if state_BP is None else self.state(state_BP))
+        return result
 
     def forward(
         self,
@@ -82,16 +95,22 @@ class VLAModel(Tunable):
         return chunk_BKA
 
     def losses(
-        self, image_BHWC: Tensor, token_BL: Tensor, action_BKA: Tensor, valid_BK: Tensor | None = None
+        self,
+        image_BHWC: Tensor,
+        token_BL: Tensor,
+        action_BKA: Tensor,
+        valid_BK: Tensor | None = None,
+        known_BL: Tensor | None = None,
+        state_BP: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Return the head's named losses."""
-        return self.head.losses(self.condition(image_BHWC, token_BL), action_BKA, valid_BK)
+        """Return the head's named losses; arguments as of ``condition`` and of the head."""
+        return self.head.losses(self.condition(image_BHWC, token_BL, known_BL, state_BP), action_BKA, valid_BK)
 
 
 class MultiSensorVLA(nn.Module):
     """Cameras all around, lidar, radar, IMU and a grid from above, to a trajectory.
 
-    A sensor that is missing, in all rows or in some, is named as missing.
+    A sensor that is missing, in all rows or in some, is named as missing; so is one camera of several.
 
     Args:
         sensors: Sensor -> its encoder, with ``dim``, as ``SENSOR_REGISTRY`` has them.
@@ -118,6 +137,7 @@ class MultiSensorVLA(nn.Module):
         if camera is not None:
             self.pool = AttentionPooling(camera.dim, width, camera_tokens)
             self.side = nn.Parameter(0.02 * torch.randn(cameras, 1, width))
+            self.unseen = nn.Parameter(0.02 * torch.randn(width))
             sizes["cameras"] = width
         if grid is not None:
             self.grid_pool = AttentionPooling(grid.point[-1].out_features, width, 16)
@@ -130,23 +150,49 @@ class MultiSensorVLA(nn.Module):
 
         Args:
             inputs: ``cameras`` uint8 [B, V, H, W, 3], and what each sensor takes, by its name; what is left out is
-                missing.
-            present: Sensor -> whether it is there, bool [B].
+                missing. ``lidar_known`` and the like, bool [B, N]: which points there are, where scans are filled up;
+                a scan without any is missing.
+            present: Sensor -> whether it is there, bool [B]; of ``cameras`` also of each, [B, V].
+
+        Raises:
+            InputError: An unknown name, or nothing to go by.
         """
-        tokens = {name: encoder(inputs[name]) for name, encoder in self.sensors.items() if name in inputs}
-        present = dict(present or {})
+        self._check(inputs, present or {})
+        there = dict(present or {})
+        tokens = {}
+        for name, encoder in self.sensors.items():
+            if name in inputs and inputs[name].size(1):
+                known = _known(inputs, name)
+                tokens[name] = encoder(inputs[name], *known)
+                for known_BN in known:
+                    there[name] = there.get(name, True) & known_BN.any(dim=1)
         if self.camera is not None and "cameras" in inputs:
-            image_BVHWC = inputs["cameras"]
-            token_XNW = self.pool(self.camera(image_BVHWC.flatten(0, 1)))
-            token_BVNW = token_XNW.unflatten(0, image_BVHWC.shape[:2]) + self.side
-            tokens["cameras"] = token_BVNW.flatten(1, 2)
-        if self.grid is not None and "lidar" in inputs:
+            seen_BV = there.get("cameras")
+            tokens["cameras"] = self._seen(inputs["cameras"], seen_BV)
+            if seen_BV is not None and seen_BV.dim() == 2:
+                there["cameras"] = seen_BV.any(dim=1)
+        if self.grid is not None and "lidar" in tokens:
             point_BN4 = inputs["lidar"]
-            tokens["grid"] = self.grid_pool(self.grid(point_BN4[..., :2], point_BN4[..., 2:]))
-            if "lidar" in present:
-                present["grid"] = present["lidar"]
-        condition_BW: Tensor = self.fusion(tokens, present)
+            cells = self.grid(point_BN4[..., :2], point_BN4[..., 2:], *_known(inputs, "lidar"))
+            tokens["grid"] = self.grid_pool(cells)
+            if "lidar" in there:
+                there["grid"] = there["lidar"]
+        condition_BW: Tensor = self.fusion(tokens, there)
         return condition_BW
+
+    def _check(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> None:
+        sensors = {*self.sensors} | ({"cameras"} if self.camera is not None else set())
+        unknown = sorted({*inputs} - sensors - {f"{name}_known" for name in self.sensors}) + sorted({*present} - sensors)
+        if unknown:
+            raise InputError(f"unknown sensors {', '.join(unknown)}, expected some of {', '.join(sorted(sensors))}")
+
+    def _seen(self, image_BVHWC: Tensor, seen_BV: Tensor | None) -> Tensor:
+        """Return the tokens of all cameras [B, V * N, W]; of one that is missing the learned ones."""
+        token_XNW = self.pool(self.camera(image_BVHWC.flatten(0, 1)))
+        token_BVNW: Tensor = token_XNW.unflatten(0, image_BVHWC.shape[:2])
+        if seen_BV is not None and seen_BV.dim() == 2:
+            token_BVNW = torch.where(seen_BV[:, :, None, None], token_BVNW, self.unseen)
+        return (token_BVNW + self.side).flatten(1, 2)
 
     def forward(
         self,
@@ -156,3 +202,27 @@ class MultiSensorVLA(nn.Module):
     ) -> Tensor:
         """Return the path [B, 64, 2] [m]; arguments as of ``condition``, and the present speed [m/s]."""
         return self.head.drive(self.condition(inputs, present), speed_B)[0]
+
+    def losses(
+        self,
+        inputs: Mapping[str, Tensor],
+        path_BK2: Tensor,
+        valid_BK: Tensor | None = None,
+        present: Mapping[str, Tensor] | None = None,
+        speed_B: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return how far off the path is as ``action`` [m].
+
+        Args:
+            inputs: See ``condition``.
+            path_BK2: Where the robot was, [B, 64, 2] [m].
+            valid_BK: Which of it is known, bool; default: all.
+            present: See ``condition``.
+            speed_B: The present speed [m/s].
+        """
+        return {"action": path_loss(self(inputs, present, speed_B), path_BK2, valid_BK)}
+
+
+def _known(inputs: Mapping[str, Tensor], name: str) -> list[Tensor]:
+    """Return which points of a sensor there are, as the one further argument of its encoder; none: all."""
+    return [inputs[f"{name}_known"]] if f"{name}_known" in inputs else []

@@ -43,6 +43,8 @@ class LidarEncoder(nn.Module):
             point_BN4: Points; scans of fewer are filled up with anything.
             known_BN: Which points there are, bool; default: all. Where there is none the token says nothing.
         """
+        if not point_BN4.size(1):
+            return point_BN4.new_zeros(len(point_BN4), 1, self.dim)
         known_BN = torch.ones_like(point_BN4[..., 0], dtype=torch.bool) if known_BN is None else known_BN
         place_BM3, feature_BMC, known_BM = self.first(point_BN4[..., :3], point_BN4[..., 3:], known_BN)
         place_BM3, feature_BMC, known_BM = self.second(place_BM3, feature_BMC, known_BM)

@@ -38,7 +38,7 @@ class RadarEncoder(nn.Module):
 
         Args:
             radar: Map or points.
-            known_BN: Which points there are, bool; default: all.
+            known_BN: Which points there are, bool; default: all. Where there is none the token says nothing.
 
         Raises:
             InputError: Neither of both shapes.
@@ -48,6 +48,8 @@ class RadarEncoder(nn.Module):
         if radar.dim() != 3 or radar.size(2) != POINT_NUMBERS:
             expected = f"[B, {self.channels}, H, W] or [B, N, {POINT_NUMBERS}]"
             raise InputError(f"radar has shape {list(radar.shape)}, expected {expected}")
+        if not radar.size(1):
+            return radar.new_zeros(len(radar), 1, self.dim)
         found_BND = self.point(radar)
         if known_BN is None:
             return torch.as_tensor(found_BND).amax(dim=1, keepdim=True)
