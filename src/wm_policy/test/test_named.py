@@ -17,14 +17,14 @@ pytestmark = pytest.mark.training
 IMAGE = 300
 
 
-def tiny() -> SmolVLMForConditionalGeneration:
+def tiny(words: int = 320, image_token: int = IMAGE) -> SmolVLMForConditionalGeneration:
     torch.manual_seed(0)
     config = SmolVLMConfig(
-        image_token_id=IMAGE, scale_factor=2, pad_token_id=0,
+        image_token_id=image_token, scale_factor=2, pad_token_id=0,
         vision_config={"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
                        "image_size": 16, "patch_size": 4},
         text_config={"model_type": "llama", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-                     "num_key_value_heads": 2, "intermediate_size": 16, "vocab_size": 320, "pad_token_id": 0},
+                     "num_key_value_heads": 2, "intermediate_size": 16, "vocab_size": words, "pad_token_id": 0},
     )  # fmt: skip
     return SmolVLMForConditionalGeneration(config)
 
@@ -42,6 +42,30 @@ def test_actions_are_the_last_words_and_come_back():
     assert words.words(torch.tensor([[-1.0, 1.0]])).tolist() == [[319, 64]]
     with pytest.raises(PolicyError, match="none of an action"):
         words.actions(torch.tensor([[3]]))
+
+
+# As SmolVLM-256M-Instruct and OpenVLA-7B are published: words of the language, then pictures, turns and padding.
+@pytest.mark.parametrize(
+    ("name", "count", "image", "last"),
+    [("smolvlm-256m", 49_280, 49_190, 49_151), ("openvla-7b", 32_064, 32_001, 31_999), ("smolvlm-256m", 320, 300, 299)],
+)
+def test_no_action_is_a_word_that_means_something_else(name, count, image, last):
+    model = NamedModel(name, model=tiny(count, image))
+    every = model.words.words(torch.linspace(-1.0, 1.0, 600)[None]).unique()
+    assert (int(every.min()), int(every.max()), len(every)) == (last - 255, last, 256)
+    token_BL, pictures = torch.tensor([[image] * 4 + [5, 6]]), given()[1]
+    for value in torch.linspace(-1.0, 1.0, 256).split(64):
+        action_BA = value[None]
+        assert model.losses(token_BL, action_BA, **pictures)["action"].isfinite()
+
+
+def test_adapters_are_on_the_language_alone():
+    pytest.importorskip("peft")
+    model = NamedModel("smolvlm-256m", model=tiny())
+    trained = model.enable_lora(r=2, alpha=4)
+    # One layer, four projections of 16 x 16, of rank 2.
+    assert trained == 4 * (16 * 2 + 2 * 16)
+    assert all("vision" not in name for name, p in model.named_parameters() if p.requires_grad)
 
 
 def test_a_model_is_tuned_by_its_adapters_alone():

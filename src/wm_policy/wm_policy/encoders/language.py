@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from wm_policy.encoders.published import published
-from wm_policy.errors import InputError, PolicyFileError
+from wm_policy.errors import InputError, PolicyError, PolicyFileError
 
 LANGUAGE_MODELS = ("qwen2-0.5b", "qwen2-1.5b", "qwen2-7b", "llama3-8b", "phi3-mini")
 
@@ -36,6 +36,7 @@ class LanguageBackbone(nn.Module):
         dim: D.
 
     Raises:
+        PolicyError: No such name; the text lists those there are.
         PolicyFileError: The weights cannot be loaded.
     """
 
@@ -48,6 +49,8 @@ class LanguageBackbone(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if name not in LANGUAGE_MODELS:
+            raise PolicyError(f"no language model '{name}', expected one of {', '.join(LANGUAGE_MODELS)}")
         entries = dict(published(name)["config"]) | (config or {})
         kind = entries.pop("model_type")
         if source is None:

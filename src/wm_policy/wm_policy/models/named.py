@@ -17,16 +17,19 @@ from wm_policy.models.tuning import Tunable
 
 NAMED_MODELS = {"smolvlm-256m": "HuggingFaceTB/SmolVLM-256M-Instruct", "openvla-7b": "openvla/openvla-7b"}
 """Name -> where it is published."""
+_WORDS = {"smolvlm-256m": 49_152, "openvla-7b": 32_000}
+"""Name -> words of its language. What comes after them stands for pictures and turns, or for nothing."""
 _OWN_CODE = {"openvla-7b"}
 _AUTO: Any = AutoModelForImageTextToText
 _IGNORED = -100
+_SPECIAL = ("image_token_id", "image_token_index", "pad_token_id", "bos_token_id", "eos_token_id")
 
 
 class ActionWords:
-    """Actions in -1..1 as the last words of a vocabulary, 256 for each value.
+    """Actions in -1..1 as the last words of a language, 256 for each value.
 
     Args:
-        vocabulary: Words in all.
+        vocabulary: Words in all, without those that mean something else.
         bins: Of them for actions.
 
     Source: Brohan et al. 2023, "RT-2"; Kim et al. 2024, "OpenVLA".
@@ -77,7 +80,7 @@ class NamedModel(Tunable):
                 f"'{name}' brings code of its own: serve it by wm_policy.adapters.server, and ask it there"
             )
         self.network = _loaded(source or NAMED_MODELS[name]) if model is None else model
-        self.words = ActionWords(self.network.get_input_embeddings().num_embeddings)
+        self.words = ActionWords(_words_of(self.network, _WORDS[name]))
 
     @property
     def language(self) -> Any:
@@ -121,6 +124,15 @@ class _Held:
     @model.setter
     def model(self, network: Any) -> None:
         self._owner.network = network
+
+
+def _words_of(network: Any, most: int) -> int:
+    """Return how many words come before the first one that cannot stand for an action."""
+    parts = [network.config, network.config.get_text_config()]
+    special = {getattr(part, name, None) for part in parts for name in _SPECIAL}
+    count = min(most, network.get_input_embeddings().num_embeddings)
+    # Many languages begin with some; those leave no room before them.
+    return min([count, *(each for each in special if isinstance(each, int) and each >= count // 2)])
 
 
 def _loaded(source: str | Path) -> Any:

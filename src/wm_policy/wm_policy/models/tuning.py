@@ -10,6 +10,8 @@ from torch import nn
 
 from wm_policy.errors import MissingDependencyError, PolicyError
 
+_PROJECTIONS = {"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj"}
+
 
 class Tunable(nn.Module):
     """What models around a language model share.
@@ -41,9 +43,10 @@ class Tunable(nn.Module):
             ) from error
         if isinstance(self.language.model, PeftModel):
             raise PolicyError("there are adapters already")
-        names = {name.rsplit(".", 1)[-1] for name, _ in self.language.model.named_modules()}
-        targets = sorted(names & {"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj"})
-        config = LoraConfig(r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM")
+        config = LoraConfig(
+            r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=_attention_of(self.language.model),
+            task_type="CAUSAL_LM",
+        )  # fmt: skip
         with warnings.catch_warnings():
             # peft asks transformers by a name that is about to go.
             warnings.simplefilter("ignore", FutureWarning)
@@ -57,3 +60,13 @@ class Tunable(nn.Module):
     def to_bf16(self) -> None:
         """Hold the language model's weights in bfloat16; what stands around it stays as it is."""
         self.language.model.to(torch.bfloat16)
+
+
+def _attention_of(model: Any) -> list[str]:
+    """Return the names of a language model's projections; those of a vision tower beside it are called the same."""
+    decoder = model.get_decoder()
+    inside = {id(module) for module in decoder.modules()}
+    return [
+        name for name, module in model.named_modules()
+        if id(module) in inside and name.rsplit(".", 1)[-1] in _PROJECTIONS
+    ]  # fmt: skip
