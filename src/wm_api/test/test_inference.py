@@ -160,6 +160,21 @@ def test_binary_data_that_do_not_fit_are_refused(served):
     assert infer(served, "decoder", [entry], no_number.tobytes()).json()["field"] == "latent"
 
 
+def test_refusals_are_errors_of_the_protocol(served):
+    for answer in (
+        served.http.get("/v2/models/none"),
+        served.http.get("/v2/none"),
+        served.http.put("/v2/models/encoder"),
+        infer(served, "decoder", []),
+        served.http.get("/v2/models/encoder", headers={"host": "elsewhere"}),
+        served.http.get("/v2/models/encoder", params={"colour": 1}),
+    ):
+        entries = answer.json()
+        assert answer.status_code >= 400
+        assert entries["error"] == f"{entries['field']}: {entries['detail']}"
+    assert set(served.http.get("/memory/records/77").json()) == {"detail", "field"}
+
+
 def test_tritons_client_works_unchanged(served, models):
     triton = pytest.importorskip("tritonclient.http", reason="tritonclient[http] is not installed")
     client = triton.InferenceServerClient(f"127.0.0.1:{served.port}")
@@ -185,8 +200,11 @@ def test_tritons_client_works_unchanged(served, models):
         action = triton.InferInput("action", [2, 4, 2], "FP32")
         action.set_data_from_numpy(np.zeros((2, 4, 2), np.float32), binary_data=False)
         assert client.infer("transition", [latent, action]).as_numpy("gate").shape == (2, 4)
-        with pytest.raises(Exception, match="shape"):
+        # The client tells what the service said, not that it could not read it.
+        with pytest.raises(Exception, match=r"^\[422\] latent.shape: is \[1, 3\]"):
             client.infer("decoder", [_wrong(triton)])
+        with pytest.raises(Exception, match=r"^\[404\] model: there is no such model"):
+            client.get_model_metadata("none")
     finally:
         client.close()
 

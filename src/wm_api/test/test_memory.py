@@ -76,6 +76,19 @@ def test_a_batch_is_bounded(served):
     assert served.http.post("/memory/query_batch", json={"queries": []}).status_code == 422
 
 
+def test_every_answer_says_whom_it_is_from(served, models):
+    observe(served.world)
+    asked = {"pose": {"x": 1.0, "y": 0.0}}
+    answers = [
+        served.http.post("/memory/query", json=asked),
+        served.http.post("/memory/query_batch", json={"queries": [asked]}),
+        *(served.http.get(f"/memory/{what}") for what in ("stats", "cells", "records/1", "places?ids=1")),
+    ]
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        assert models.identity().items() <= answer.json().items()
+
+
 def test_cells_hold_all_memories(served):
     answer = served.http.get("/memory/cells").json()
     assert sum(each["count"] for each in answer["cells"]) == answer["memory_count"] == 60
@@ -107,7 +120,13 @@ def test_writing_changes_the_memory_and_snapshots_bring_it_back(models, artifact
         def write(what: str, **body):
             return service.http.post(f"/memory/{what}", json=body, headers=AUTHORISED)
 
-        assert write("snapshot", name="first").json() == {"count": 3}
+        def count(what: str, **body) -> int:
+            answer = write(what, **body).json()
+            assert {name: answer.pop(name) for name in models.identity()} == models.identity()
+            assert list(answer) == ["count"]
+            return answer["count"]
+
+        assert count("snapshot", name="first") == 3
         entry = {"stamp_ns": START_NS, "latent": [0.5] * Z_DIM, "pose": {"x": 5.0, "y": 1.0}, "session": "by hand"}
         (new_id,) = write("insert", records=[entry]).json()["ids"]
         held = service.http.get(f"/memory/records/{new_id}").json()
@@ -119,11 +138,11 @@ def test_writing_changes_the_memory_and_snapshots_bring_it_back(models, artifact
             assert (wrong.status_code, wrong.json()["field"]) == (422, "records.0.stamp_ns")
         other = write("insert", records=[{**entry, "encoder_id": "another"}])
         assert (other.status_code, other.json()["field"]) == (409, "records.0.encoder_id")
-        assert write("transform", x=1.0).json() == {"count": 4}
+        assert count("transform", x=1.0) == 4
         assert service.http.get(f"/memory/records/{new_id}").json()["pose"]["x"] == 6.0
-        assert write("delete", session="by hand").json() == {"count": 1}
+        assert count("delete", session="by hand") == 1
         assert write("delete").status_code == 409
-        assert write("restore", name="first").json() == {"count": 3}
+        assert count("restore", name="first") == 3
         assert write("restore", name="never").status_code == 409
         assert service.http.get("/memory/stats").json()["memory_count"] == 3
 

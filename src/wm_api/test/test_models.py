@@ -127,6 +127,29 @@ def test_a_rollout_is_one_forecast_per_step_and_follows_its_actions(served):
     assert not turning["memory_used"]
 
 
+@pytest.mark.parametrize("path", ["/predict", "/rollout"])
+def test_without_a_body_it_is_from_now(served, path):
+    observe(served.world)
+    assert compared(served.http.post(path)) == compared(served.http.post(path, json={}))
+
+
+def compared(answer) -> dict:
+    assert answer.status_code == 200, answer.text
+    return {name: value for name, value in answer.json().items() if name != "ms"}
+
+
+def test_one_action_is_held_and_names_mean_the_same(served):
+    latent = [0.1] * Z_DIM
+    one = served.http.post("/rollout", json={"latent": latent, "action": [1.0, 0.5], "images": "data", "memory": False})
+    for body in (
+        {"latent": latent, "actions": [1.0, 0.5], "images": True, "memory": False},
+        {"start": latent, "actions": [1, 0.5], "images": True, "memory": False},
+    ):
+        assert compared(served.http.post("/rollout", json=body)) == compared(one)
+    assert len(one.json()["steps"]) == 20
+    assert served.http.post("/rollout", json={"latent": latent, "images": False}).json()["steps"][0]["frame"] is None
+
+
 def test_a_rollout_with_pictures_decodes_its_latents(served, models):
     body = {"latent": [0.1] * Z_DIM, "horizon": 3, "memory": False}
     shown = served.http.post("/rollout", json={**body, "images": "data"}).json()["steps"]
@@ -154,6 +177,7 @@ NAN = b'{"latent": [' + b",".join([b"NaN"] * Z_DIM) + b"]}"
         ({"latent": [0.0] * Z_DIM, "pose": {"x": 0.0}}, "pose.y"),
         ({"latent": [0.0] * Z_DIM, "colour": 1}, "colour"),
         ({"latent": [0.0] * Z_DIM, "stamp_ns": 2**70}, "stamp_ns"),
+        ({"latent": [0.0, None]}, "latent.1"),
         ([], "body"),
     ],
 )
@@ -162,6 +186,7 @@ def test_a_start_that_does_not_fit_is_refused_by_its_field(served, body, field):
     answer = served.http.post("/predict", **given, headers={"content-type": "application/json"})
     assert answer.status_code == 422, answer.text
     assert answer.json()["field"].startswith(field)
+    assert "[" not in answer.json()["field"]
 
 
 @pytest.mark.parametrize(
@@ -173,6 +198,11 @@ def test_a_start_that_does_not_fit_is_refused_by_its_field(served, body, field):
         ({"actions": [[0.0, 0.0]] * 3, "horizon": 2}, "actions"),
         ({"actions": [[0.0, 0.0]], "action": [0.0, 0.0]}, "action"),
         ({"images": "all"}, "images"),
+        ({"start": "now"}, "start"),
+        ({"actions": [0.0, 0.0], "action": [0.0, 0.0]}, "action"),
+        ({"actions": [0.0]}, "action"),
+        ({"actions": [[0.0, "x"]]}, "actions.0.1"),
+        ({"bool": 1}, "bool"),
     ],
 )
 def test_a_rollout_that_does_not_fit_is_refused_by_its_field(served, body, field):

@@ -43,9 +43,10 @@ def test_a_stream_holds_the_steps_of_the_rollout_and_then_ends(served):
     assert found[-1].data == {"steps": 12}
 
 
-def test_without_arguments_it_goes_from_now_for_a_second(served):
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_without_arguments_it_goes_from_now_for_a_second(served, method):
     observe(served.world)
-    found = events(served, "GET", "/stream-rollout")
+    found = events(served, method, "/stream-rollout")
     assert len(found) == 21
     jpeg = served.http.get(found[0].data["frame"])
     assert jpeg.content[:2] == b"\xff\xd8"

@@ -90,8 +90,8 @@ def _openapi(app: FastAPI) -> Callable[[], dict[str, Any]]:
     return described
 
 
-def _refused(_: Request, error: Any) -> Response:
-    status, headers, body = refusal(error)
+def _refused(request: Request, error: Any) -> Response:
+    status, headers, body = refusal(error, request.scope["path"])
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})
 
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, Field
 
-from wm_api.schemas import Action, Count, Finite, Latent, Metres, Name, Pose, Positive, Request, SeenNs, StampNs
+from wm_api.schemas import (
+    Action,
+    Count,
+    Finite,
+    Identified,
+    Latent,
+    Metres,
+    Name,
+    Pose,
+    Positive,
+    Request,
+    SeenNs,
+    StampNs,
+)
 from wm_core.memory.query import MAX_K, MAX_RINGS, Box, Matches, Place, Query
 from wm_core.memory.record import MAX_ID, MemoryRecord, Successor
 
 Sides = Annotated[list[Metres], Field(min_length=6, max_length=6, description="min x, y, z, then max x, y, z [m]")]
+FoundT = TypeVar("FoundT", bound="FoundAnswer")
 RecordId = Annotated[int, Field(ge=0, le=MAX_ID)]
 
 
@@ -140,6 +154,10 @@ class RecordAnswer(BaseModel):
         )  # fmt: skip
 
 
+class OneRecordAnswer(RecordAnswer, Identified):
+    """A memory by itself; ``encoder_id`` is its own."""
+
+
 class MatchAnswer(BaseModel):
     """One of the memories that were found."""
 
@@ -149,7 +167,7 @@ class MatchAnswer(BaseModel):
     record: RecordAnswer
 
 
-class MatchesAnswer(BaseModel):
+class FoundAnswer(BaseModel):
     """The memories that were found, nearest first."""
 
     matches: list[MatchAnswer]
@@ -157,8 +175,8 @@ class MatchesAnswer(BaseModel):
     ms: float = Field(description="Time that the search took, all questions of a batch together [ms].")
 
     @classmethod
-    def of(cls, found: Matches, ms: float) -> MatchesAnswer:
-        """Return an answer of the memory as JSON says it."""
+    def of(cls: type[FoundT], found: Matches, ms: float, **identity: str) -> FoundT:
+        """Return an answer of the memory as JSON says it; ``identity`` is whom it is from."""
         distances = (found.distances_K, found.latent_distances_K, found.pose_distances_K)
         rows = zip(found.records, *(array.tolist() for array in distances))
         matches = [
@@ -170,23 +188,26 @@ class MatchesAnswer(BaseModel):
             )
             for record, distance, by_latent, by_pose in rows
         ]
-        return cls(matches=matches, candidate_count=found.candidate_count, ms=ms)
+        return cls(matches=matches, candidate_count=found.candidate_count, ms=ms, **identity)
 
 
-class BatchAnswer(BaseModel):
+class MatchesAnswer(FoundAnswer, Identified):
+    """The answer to one question."""
+
+
+class BatchAnswer(Identified):
     """One answer per question."""
 
-    answers: list[MatchesAnswer]
+    answers: list[FoundAnswer]
     ms: float
 
 
-class StatsAnswer(BaseModel):
-    """How the memory is doing."""
+class StatsAnswer(Identified):
+    """How the memory is doing; ``encoder_id`` is its own."""
 
     memory_count: int
     capacity: int
     cell_count: int
-    encoder_id: str
     frame_id: str
     feature_id: str
     backend: str
@@ -207,7 +228,7 @@ class CellAnswer(BaseModel):
     outline: list[tuple[float, float]] = Field(description="Corners in the map frame [m].")
 
 
-class CellsAnswer(BaseModel):
+class CellsAnswer(Identified):
     """Cells that hold memories, the fullest first."""
 
     cells: list[CellAnswer]
@@ -224,7 +245,7 @@ class PlaceAnswer(BaseModel):
     y: float
 
 
-class PlacesAnswer(BaseModel):
+class PlacesAnswer(Identified):
     """Where memories were made."""
 
     places: list[PlaceAnswer]
@@ -236,7 +257,7 @@ class InsertRequest(Request):
     records: Annotated[list[RecordEntry], Field(min_length=1, max_length=4096)]
 
 
-class InsertAnswer(BaseModel):
+class InsertAnswer(Identified):
     """Ids of what was kept."""
 
     ids: list[int]
@@ -269,7 +290,7 @@ class SnapshotRequest(Request):
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
 
 
-class CountAnswer(BaseModel):
+class CountAnswer(Identified):
     """How many memories it was."""
 
     count: Count

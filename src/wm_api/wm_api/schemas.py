@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from wm_api.errors import InvalidError
 from wm_core.bounds import LARGEST_POSITION_M, LARGEST_VALUE
 from wm_core.memory.record import LATEST_NS
 
@@ -26,12 +27,17 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Answer(BaseModel):
-    """What every answer of the models says of whom it is from."""
+class Identified(BaseModel):
+    """What every answer says of whom it is from."""
 
     encoder_id: str
     artifact: str
     artifact_version: str
+
+
+class Answer(Identified):
+    """What every answer of the models says."""
+
     ms: float = Field(description="Time that the computation took [ms].")
 
 
@@ -105,17 +111,47 @@ class PredictAnswer(Answer):
 
 
 Horizon = Annotated[int, Field(ge=1, le=1200, description="Steps ahead.")]
-Pictures = Literal["none", "data", "url"]
+Pictures = Literal["none", "data", "url"] | bool
+
+
+def pictures_of(asked: Pictures) -> Literal["none", "data", "url"]:
+    """Return which pictures are meant: on are those with the answer, off are none."""
+    if isinstance(asked, bool):
+        return "data" if asked else "none"
+    return asked
 
 
 class RolloutRequest(Start):
     """What to imagine."""
 
-    actions: Annotated[list[Action], Field(min_length=1, max_length=1200)] | None = Field(
-        default=None, description="[H, A]: the one taken now, then those that follow; the last one is held."
+    start: Latent | Literal["now"] | None = Field(default=None, description="Another name of `latent`.")
+    actions: Annotated[list[Action], Field(min_length=1, max_length=1200)] | Action | None = Field(
+        default=None,
+        description="[H, A]: the one taken now, then those that follow; the last one is held. [A]: as `action`.",
     )
     horizon: Horizon | None = Field(default=None, description="Steps; default: as many as actions, or 1 s.")
-    images: Pictures = Field(default="none", description="Frames as base64 JPEG, as URLs, or none.")
+    images: Pictures = Field(
+        default="none", description="Frames as base64 JPEG (data, or true), as URLs, or none (or false)."
+    )
+
+    @model_validator(mode="after")
+    def _by_one_name(self) -> RolloutRequest:
+        if self.start is not None:
+            if "latent" in self.model_fields_set:
+                raise InvalidError("start", "given beside latent, which is the same")
+            self.latent, self.start = self.start, None
+        flat = [each for each in self.actions or () if not isinstance(each, list)]
+        if flat:
+            if self.action is not None:
+                raise InvalidError("action", "given beside one action as actions, which is the same")
+            self.action, self.actions = flat, None
+        self.images = pictures_of(self.images)
+        return self
+
+    @property
+    def several(self) -> list[list[float]] | None:
+        """The actions of the steps; None: one is held."""
+        return [each for each in self.actions if isinstance(each, list)] if self.actions else None
 
 
 class StepAnswer(ForecastAnswer):
@@ -157,3 +193,12 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         503: "Busy or away; Retry-After says when to try again.",
     }.items()
 }
+
+
+class InferenceErrorAnswer(ErrorAnswer):
+    """The same as the Open Inference Protocol says it."""
+
+    error: str
+
+
+INFERENCE_REFUSALS = {status: {**each, "model": InferenceErrorAnswer} for status, each in REFUSALS.items()}

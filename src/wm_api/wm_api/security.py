@@ -32,7 +32,7 @@ OPEN_PATHS = frozenset({"/", "/favicon.ico", "/login", "/v2/health/live"})
 """What beyond loopback is served without the token: the page, which holds no data, and where it hands the token in."""
 LARGE_PATHS = re.compile(r"/encode|/v2/models/[^/]+(/versions/[^/]+)?/infer")
 """Paths whose bodies carry pictures or tensors."""
-_TAKES_PACKED = "/v2/"
+_INFERENCE = "/v2/"
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _MOST_ADDRESSES = 4096
 _SAFE_HEADERS = (
@@ -48,9 +48,13 @@ def session_of(token: str) -> str:
     return hmac.new(token.encode(), b"wm_api session", hashlib.sha256).hexdigest()
 
 
-def refusal(error: ApiError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Return status, headers and body of a refused request."""
-    body = json.dumps({"detail": error.detail, "field": error.field}).encode()
+def refusal(error: ApiError, path: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return status, headers and body of a request to a path that is refused."""
+    entries = {"detail": error.detail, "field": error.field}
+    if path.startswith(_INFERENCE):
+        # By this name the protocol's clients read it, and by no other.
+        entries["error"] = f"{error.field}: {error.detail}" if error.field else error.detail
+    body = json.dumps(entries).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if error.retry_after_s:
         headers.append((b"retry-after", str(error.retry_after_s).encode()))
@@ -110,7 +114,7 @@ class Guard:
             self._check(scope, headers)
             counted.check_declared(headers.get("content-length", ""))
         except ApiError as error:
-            await _refuse(error, send)
+            await _refuse(error, scope["path"], send)
             return
         await self._app(scope, counted.receive, _with_headers(send))
 
@@ -122,7 +126,7 @@ class Guard:
         if self._settings.wants_token and not is_open(scope["path"]) and not self._knows_token(headers):
             raise ApiError(401, "the token is missing or wrong", "authorization")
         packed = headers.get("content-encoding", "").strip().lower()
-        if packed not in ("", "identity") and not scope["path"].startswith(_TAKES_PACKED):
+        if packed not in ("", "identity") and not scope["path"].startswith(_INFERENCE):
             raise ApiError(415, "only bodies of /v2 may be compressed", "content-encoding")
 
     def _check_host(self, headers: Mapping[str, str]) -> None:
@@ -206,8 +210,8 @@ def _name_of(host: str) -> str:
     return (name if separator and port.isdigit() else host).lower()
 
 
-async def _refuse(error: ApiError, send: Send) -> None:
-    status, headers, body = refusal(error)
+async def _refuse(error: ApiError, path: str, send: Send) -> None:
+    status, headers, body = refusal(error, path)
     # What is left of the body is not read, so the connection cannot be used again.
     headers = [*headers, *_SAFE_HEADERS, (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -75,7 +75,7 @@ class Showing:
             "number": self.world.live.frame_count + 1,
             "stamp_ns": observation.stamp_ns,
             "stamp_s": observation.stamp_ns * 1e-9,
-            "encoder_id": self.world.models.manifest.encoder_id,
+            **self.world.models.identity(),
             "latent": observation.latent_D.tolist(),
             "pose": None if pose is None else pose_entry(pose),
             "expected_pose": self._expected_pose(observation.stamp_ns),

@@ -74,7 +74,8 @@ class Passing:
         try:
             came = await self._client.send(asked, stream=True)
         except httpx.TransportError as error:
-            status, refused, body = refusal(ApiError(503, f"the API does not answer: {error}", retry_after_s=1))
+            away = ApiError(503, f"the API does not answer: {error}", retry_after_s=1)
+            status, refused, body = refusal(away, scope["path"])
             return Response(body, status, {name.decode(): value.decode() for name, value in refused})
         answer = StreamingResponse(_read(came), came.status_code, background=BackgroundTask(came.aclose))
         kept = [
@@ -125,9 +126,9 @@ async def _healthy() -> Response:
     return Response(json.dumps({"live": True}), media_type="application/json")
 
 
-def _refused(_: Request, error: Exception) -> Response:
+def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    status, headers, body = refusal(error)
+    status, headers, body = refusal(error, request.scope["path"])
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})
 
 

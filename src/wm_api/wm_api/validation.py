@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from wm_api.errors import ApiError, InvalidError
 
 _PLACES = ("body", "query", "header", "path")
 _MOST_NAMED = 8
+_TYPE = re.compile(r"(list|literal)\[.*\]|bool|constrained-float")
 _A_NEWER_ONE = "n"
 """What a browser adds to a picture's address so that it fetches the newer one."""
 
@@ -48,6 +50,14 @@ def invalid_of(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     """Return the refusal of a request with some errors, in the form of pydantic's."""
     if any(error["type"] == "json_invalid" for error in errors):
         return ApiError(400, "the body is not JSON", "body")
-    first = errors[0]
-    text = "; ".join(f"{field_of(error['loc'])}: {error['msg']}" for error in errors[:_MOST_NAMED])
-    return InvalidError(field_of(first["loc"]), text.encode("ascii", "backslashreplace").decode())
+    names = [field_of(_location(error)) for error in errors[:_MOST_NAMED]]
+    text = "; ".join(f"{name}: {error['msg']}" for name, error in zip(names, errors))
+    return InvalidError(names[0], text.encode("ascii", "backslashreplace").decode())
+
+
+def _location(error: Mapping[str, Any]) -> list[Any]:
+    """Returns where an error is, without which of several types the value was taken for: that is no field."""
+    found = list(error["loc"])
+    # What a client calls a field that is not known may look like a type.
+    end = len(found) - (error["type"] == "extra_forbidden")
+    return [part for part in found[:end] if not _TYPE.fullmatch(str(part))] + found[end:]

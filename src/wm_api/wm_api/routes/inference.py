@@ -9,11 +9,11 @@ from fastapi import APIRouter, Header, Path, Request, Response
 
 from wm_api.errors import ApiError, NotThereError
 from wm_api.inference import InferenceModel, models_of
-from wm_api.schemas import REFUSALS
+from wm_api.schemas import INFERENCE_REFUSALS
 from wm_api.service import Json, Served, Service
 from wm_api.tensors import read_request, write_answer
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=REFUSALS)
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=INFERENCE_REFUSALS)
 
 _LENGTH = "Inference-Header-Content-Length"
 _EXTENSIONS = ["binary_tensor_data"]

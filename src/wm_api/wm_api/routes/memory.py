@@ -17,9 +17,11 @@ from wm_api.memory_schemas import (
     CellsAnswer,
     CountAnswer,
     DeleteRequest,
+    FoundAnswer,
     InsertAnswer,
     InsertRequest,
     MatchesAnswer,
+    OneRecordAnswer,
     PlaceAnswer,
     PlacesAnswer,
     QueryRequest,
@@ -75,7 +77,7 @@ def _search(wanted: Sequence[queries.Query]) -> Callable[[ServedMemory], tuple[l
 async def query(asked: QueryRequest, served: Served) -> MatchesAnswer:
     """Find memories by place, time and likeness, exactly."""
     (found,), ms = await _asked(served, _search([_query_of(served, asked)]), "query")
-    return MatchesAnswer.of(found, ms)
+    return MatchesAnswer.of(found, ms, **served.world.models.identity())
 
 
 @router.post("/query_batch", response_model=BatchAnswer)
@@ -84,7 +86,8 @@ async def query_batch(asked: BatchRequest, served: Served) -> BatchAnswer:
     if sum(each.k for each in asked.queries) > _MOST_ANSWERS:
         raise InvalidError("queries", f"more than {_MOST_ANSWERS} memories asked for at once (k is at most {MAX_K})")
     found, ms = await _asked(served, _search([_query_of(served, each) for each in asked.queries]), "queries")
-    return BatchAnswer(answers=[MatchesAnswer.of(each, ms) for each in found], ms=ms)
+    answers = [FoundAnswer.of(each, ms) for each in found]
+    return BatchAnswer(answers=answers, ms=ms, **served.world.models.identity())
 
 
 @router.get("/stats", response_model=StatsAnswer)
@@ -92,7 +95,7 @@ async def stats(served: Served) -> Response:
     """Tell how the memory is doing."""
     found = await _asked(served, lambda memory: memory.stats(), "memory")
     own: dict[str, Any] = {"source": served.world.served_memory().source, "writable": served.settings.allow_writes}
-    return Json({**asdict(found), "degraded": list(found.degraded), **own})
+    return Json({**served.world.models.identity(), **asdict(found), "degraded": list(found.degraded), **own})
 
 
 @router.get("/cells", response_model=CellsAnswer)
@@ -106,6 +109,7 @@ async def cells(served: Served, most: Annotated[int, Query(ge=1, le=20_000)] = 2
             {"cell": f"{each.cell:x}", "count": each.count, "outline": each.outline_C2.tolist()} for each in fullest
         ]
         return {
+            **served.world.models.identity(),
             "cells": entries,
             "cell_count": cell_count,
             "memory_count": found.memory_count,
@@ -125,16 +129,18 @@ async def places(
     if max(wanted) > MAX_ID:
         raise InvalidError("ids", f"{max(wanted)} is no id")
     found = await _asked(served, lambda memory: memory.get(wanted), "ids")
-    return PlacesAnswer(places=[PlaceAnswer(id=each.id, x=each.x, y=each.y) for each in found])
+    entries = [PlaceAnswer(id=each.id, x=each.x, y=each.y) for each in found]
+    return PlacesAnswer(places=entries, **served.world.models.identity())
 
 
-@router.get("/records/{record_id}", response_model=RecordAnswer)
-async def record(record_id: Annotated[int, Path(ge=0, le=MAX_ID)], served: Served) -> RecordAnswer:
+@router.get("/records/{record_id}", response_model=OneRecordAnswer)
+async def record(record_id: Annotated[int, Path(ge=0, le=MAX_ID)], served: Served) -> OneRecordAnswer:
     """Return one memory."""
     found = await _asked(served, lambda memory: memory.get([record_id]), "id")
     if not found:
         raise NotThereError(f"no memory {record_id} is held", "id")
-    return RecordAnswer.of(found[0])
+    entries = RecordAnswer.of(found[0]).model_dump()
+    return OneRecordAnswer(**{**served.world.models.identity(), **entries})
 
 
 writing = APIRouter(prefix="/memory", tags=["writing"], responses=REFUSALS, dependencies=[Depends(may_write)])
@@ -150,7 +156,8 @@ async def insert(asked: InsertRequest, served: Served) -> InsertAnswer:
         if each.encoder_id not in ("", expected):
             raise ApiError(409, f"latent of encoder {each.encoder_id}, expected {expected}", f"records.{at}.encoder_id")
     records = [each.model_copy(update={"encoder_id": expected}).to_record() for each in asked.records]
-    return InsertAnswer(ids=await _asked(served, lambda memory: memory.insert(records), "records"))
+    ids = await _asked(served, lambda memory: memory.insert(records), "records")
+    return InsertAnswer(ids=ids, **world.models.identity())
 
 
 @writing.post("/delete", response_model=CountAnswer)
@@ -158,20 +165,20 @@ async def delete(asked: DeleteRequest, served: Served) -> CountAnswer:
     """Forget what matches all that is given."""
     box = None if asked.box is None else Box(*asked.box)
     what = Forget(tuple(asked.ids), box, asked.session, asked.older_than_s, asked.frame_id)
-    return CountAnswer(count=await _asked(served, lambda memory: memory.delete(what), "body"))
+    return _counted(served, await _asked(served, lambda memory: memory.delete(what), "body"))
 
 
 @writing.post("/transform", response_model=CountAnswer)
 async def transform(asked: TransformRequest, served: Served) -> CountAnswer:
     """Move the memories of a session, or all."""
     rigid = Rigid(asked.x, asked.y, asked.z, asked.yaw, asked.frame_id)
-    return CountAnswer(count=await _asked(served, lambda memory: memory.transform(rigid, asked.session), "body"))
+    return _counted(served, await _asked(served, lambda memory: memory.transform(rigid, asked.session), "body"))
 
 
 @writing.post("/snapshot", response_model=CountAnswer)
 async def snapshot(asked: SnapshotRequest, served: Served) -> CountAnswer:
     """Write a snapshot under a name, in the operator's folder."""
-    return CountAnswer(count=await _asked(served, lambda memory: memory.snapshot(asked.name), "name"))
+    return _counted(served, await _asked(served, lambda memory: memory.snapshot(asked.name), "name"))
 
 
 @writing.post("/restore", response_model=CountAnswer)
@@ -179,4 +186,8 @@ async def restore(asked: SnapshotRequest, served: Served) -> CountAnswer:
     """Replace all memories by those of a snapshot."""
     count = await _asked(served, lambda memory: memory.restore(asked.name), "name")
     served.world.live.happened("memory", {"what": "restored", "count": count})
-    return CountAnswer(count=count)
+    return _counted(served, count)
+
+
+def _counted(served: Service, count: int) -> CountAnswer:
+    return CountAnswer(count=count, **served.world.models.identity())

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from time import perf_counter
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import ValidationError
 
 from wm_api.bodies import EncodeInput, input_of_file, input_of_json
@@ -23,6 +23,7 @@ from wm_api.schemas import (
     PredictRequest,
     RolloutAnswer,
     RolloutRequest,
+    pictures_of,
 )
 from wm_api.service import Json, Served, Service
 from wm_api.streams import EventStream, event, retry
@@ -31,6 +32,7 @@ from wm_api.validation import invalid_of
 router = APIRouter(tags=["models"], responses=REFUSALS)
 
 _CHUNK = 5
+_FROM_NOW = Body(description="Without a body: from now, the present action held.")
 _IMAGES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff")
 _BODY = {
     "requestBody": {
@@ -86,19 +88,21 @@ def _encoded(served: Service, given: EncodeInput) -> bytes:
 
 
 @router.post("/predict", response_model=PredictAnswer)
-async def predict(asked: PredictRequest, served: Served) -> Response:
+async def predict(served: Served, asked: Annotated[PredictRequest | None, _FROM_NOW] = None) -> Response:
     """Forecast one step and the artifact's horizon from a latent, or from now."""
+    asked = asked or PredictRequest()
     world = served.world
     look = world.look(asked)
     return Json(await served.inference.run(world.predict, look))
 
 
 @router.post("/rollout", response_model=RolloutAnswer)
-async def rollout(asked: RolloutRequest, served: Served) -> Response:
+async def rollout(served: Served, asked: Annotated[RolloutRequest | None, _FROM_NOW] = None) -> Response:
     """Imagine step by step from a latent, or from now."""
+    asked = asked or RolloutRequest()
     world, begin_s = served.world, perf_counter()
-    look = world.look(asked, asked.actions)
-    steps = world.steps_of(asked.horizon, asked.actions)
+    look = world.look(asked, asked.several)
+    steps = world.steps_of(asked.horizon, asked.several)
 
     def work() -> bytes:
         imagined = world.imagine(look, steps)
@@ -115,7 +119,8 @@ async def rollout(asked: RolloutRequest, served: Served) -> Response:
 
 
 _EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Server-sent events."}
+    # Of one event or of all, readers do not agree on what a schema here is of.
+    200: {"content": {"text/event-stream": {}}, "description": "Server-sent events."}
 }
 LastEventId = Annotated[str, Header(max_length=40, description="Step that was received last.")]
 
@@ -130,16 +135,19 @@ async def stream_rollout_from_now(
     last_event_id: LastEventId = "",
 ) -> Response:
     """Imagine from now with the present action held: one event per step, its id the step; `event: end` at the end."""
-    asked = RolloutRequest(horizon=horizon, memory=memory, images=images)
+    asked = RolloutRequest(horizon=horizon, memory=memory, images=pictures_of(images))
     return _stream(served, request, asked, _resumed(last_event_id))
 
 
 @router.post("/stream-rollout", response_class=Response, responses=_EVENTS)
 async def stream_rollout(
-    request: Request, asked: RolloutRequest, served: Served, last_event_id: LastEventId = ""
+    request: Request,
+    served: Served,
+    asked: Annotated[RolloutRequest | None, _FROM_NOW] = None,
+    last_event_id: LastEventId = "",
 ) -> Response:
     """Imagine as `/rollout` does: one event per step, its id the step; `event: end` at the end."""
-    return _stream(served, request, asked, _resumed(last_event_id))
+    return _stream(served, request, asked or RolloutRequest(images="url"), _resumed(last_event_id))
 
 
 def _resumed(last_event_id: str) -> int:
@@ -153,14 +161,14 @@ def _resumed(last_event_id: str) -> int:
 def _stream(served: Service, request: Request, asked: RolloutRequest, after: int) -> Response:
     served.streams.require_room()
     world = served.world
-    steps = world.steps_of(asked.horizon, asked.actions)
+    steps = world.steps_of(asked.horizon, asked.several)
     if after >= steps:
         # At this, and at nothing else, a browser stops to connect again.
         return Response(status_code=204)
     who, what = request.client.host if request.client else "", asked.model_dump_json()
     begun = served.rollouts.resume(who, what) if after else None
     if begun is None:
-        begun = served.rollouts.begin(who, what, world.look(asked, asked.actions), _name())
+        begun = served.rollouts.begin(who, what, world.look(asked, asked.several), _name())
     return EventStream(served.streams, _steps(served, asked, begun, steps, after))
 
 
