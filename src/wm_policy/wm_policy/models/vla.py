@@ -182,9 +182,8 @@ class MultiSensorVLA(nn.Module):
 
     def _check(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> None:
         sensors = {*self.sensors} | ({"cameras"} if self.camera is not None else set())
-        unknown = sorted({*inputs} - sensors - {f"{name}_known" for name in self.sensors}) + sorted(
-            {*present} - sensors
-        )
+        taken = sensors | {f"{name}_known" for name in self.sensors}
+        unknown = [*sorted({*inputs} - taken), *sorted({*present} - sensors)]
         if unknown:
             raise InputError(f"unknown sensors {', '.join(unknown)}, expected some of {', '.join(sorted(sensors))}")
 
