@@ -184,6 +184,18 @@ def test_each_step_is_told_and_all_of_them_at_the_end(asking):
     np.testing.assert_allclose(told, wrapped.result.imagined.latents, atol=1e-5)
 
 
+def test_a_picture_comes_with_its_step_and_all_of_them_at_the_end(asking):
+    wrapped = asking.result(asking.goal(actions=(0.5, 0.2), horizon_s=0.6, image_every=5))
+    asking.world.until(lambda: len(asking.feedback) >= 12)
+    whole, steps = wrapped.result.imagined, [each.step for each in asking.feedback]
+    assert [list(step.picture_steps) for step in steps] == [[at] if at in (5, 10) else [] for at in range(1, 13)]
+    assert list(whole.picture_steps) == [5, 10]
+    assert [bytes(step.images[0].data) for step in (steps[4], steps[9])] == [bytes(each.data) for each in whole.images]
+    assert whole.pictures == steps[4].pictures == "decoded"
+    assert steps[0].pictures == ""
+    assert whole.images[1].header.stamp == steps[9].images[0].header.stamp
+
+
 @pytest.mark.slow
 def test_a_cancelled_one_ends_with_what_came_of_it(asking):
     node = asking.world.node

@@ -29,8 +29,6 @@ from wm_ros import LongWork, ManagedNode, MessageError, clipped
 from wm_ros.memory_arrays import ask_to_request, update_from_response
 from world_model.errors import ImaginationError
 from world_model.runtime.artifacts import Artifact
-from world_model.runtime.imagined import Imagined
-from world_model.runtime.moment import Moment
 
 _PATIENCE_S = 2.0
 _MOST_IDS = 256
@@ -175,9 +173,8 @@ class ImaginationServer:
         return response
 
     def _streamed(self, handle: Any, scene: Scene) -> tuple[ImaginedMsg, bool]:
-        def tell(step: Imagined, moment: Moment) -> None:
-            msg = imagined_to_msg(step, *_about(moment, scene))
-            handle.publish_feedback(ImagineStream.Feedback(step=msg))
+        def tell(step: Told) -> None:
+            handle.publish_feedback(ImagineStream.Feedback(step=_told_to_msg(step, scene)))
 
         def is_ended() -> bool:
             return self._is_closed or bool(handle.is_cancel_requested)
@@ -201,13 +198,10 @@ class ImaginationServer:
         return response
 
 
-def _about(moment: Moment, scene: Scene) -> tuple[str, int, str, float]:
-    return moment.encoder_id, moment.stamp_ns, scene.frame_id, scene.manifest.step_s
-
-
 def _told_to_msg(told: Told, scene: Scene) -> ImaginedMsg:
-    msg = imagined_to_msg(told.imagined, *_about(told.moment, scene))
-    step_ns = scene.manifest.step_s * 1e9
+    moment, step_s = told.moment, scene.manifest.step_s
+    msg = imagined_to_msg(told.imagined, moment.encoder_id, moment.stamp_ns, scene.frame_id, step_s)
+    step_ns = step_s * 1e9
     msg.pictures, msg.picture_steps = told.kind, [each.step for each in told.pictures]
-    msg.images = [jpeg_msg(each.jpeg, told.moment.stamp_ns + round(each.step * step_ns)) for each in told.pictures]
+    msg.images = [jpeg_msg(each.jpeg, moment.stamp_ns + round(each.step * step_ns)) for each in told.pictures]
     return msg

@@ -92,12 +92,10 @@ class Imaginer:
         """
         moment, plan, places = self._prepared(ask, scene)
         imagined = self._loaded().imagine(moment, plan, places)
-        return self._told(ask, moment, imagined, is_whole=True)
+        return self._told(ask, moment, imagined)
 
-    def stream(
-        self, ask: Ask, scene: Scene, tell: Callable[[Imagined, Moment], None], is_ended: Callable[[], bool]
-    ) -> Told:
-        """Return what follows, and tell each step before the next is imagined.
+    def stream(self, ask: Ask, scene: Scene, tell: Callable[[Told], None], is_ended: Callable[[], bool]) -> Told:
+        """Return what follows, and tell each step, with its picture, before the next is imagined.
 
         Args:
             ask: What to imagine.
@@ -109,13 +107,15 @@ class Imaginer:
             ImaginationError: As ``imagine``.
         """
         moment, plan, places = self._prepared(ask, scene)
-        parts: list[Imagined] = []
-        for part in self._steps(moment, plan, places):
-            parts.append(part)
-            tell(part, moment)
+        parts: list[Told] = []
+        for at, part in enumerate(self._steps(moment, plan, places)):
+            parts.append(self._told(ask, moment, part, at))
+            tell(parts[-1])
             if is_ended():
                 break
-        return self._told(ask, moment, Imagined.joined(parts), is_whole=len(parts) == plan.steps)
+        imagined = Imagined.joined([part.imagined for part in parts])
+        pictures = tuple(picture for part in parts for picture in part.pictures)
+        return Told(imagined, moment, pictures, self._kind(pictures), len(parts) == plan.steps)
 
     def _steps(self, moment: Moment, plan: Plan, places: HeldPlaces | None) -> Iterator[Imagined]:
         return self._loaded().steps(moment, plan, places, _STEPS_AT_ONCE)
@@ -136,18 +136,28 @@ class Imaginer:
 
     # ---------------------------------------------------------------- pictures
 
-    def _told(self, ask: Ask, moment: Moment, imagined: Imagined, *, is_whole: bool) -> Told:
-        if not ask.image_every:
-            return Told(imagined, moment, is_whole=is_whole)
-        steps = list(range(ask.image_every, len(imagined.time_S) + 1, ask.image_every))
-        rows = [step - 1 for step in steps]
+    def _told(self, ask: Ask, moment: Moment, imagined: Imagined, before: int = 0) -> Told:
+        """Return what was imagined after so many steps, with the pictures that are asked for of it."""
+        steps = range(before + 1, before + len(imagined.time_S) + 1)
+        shown = [step for step in steps if ask.image_every and step % ask.image_every == 0]
+        if not shown:
+            return Told(imagined, moment)
+        rows = [step - before - 1 for step in shown]
         if self.has_decoder:
-            jpegs, kind = [jpeg_of(each) for each in self.decoded(imagined.latent_BSD[0, rows])], DECODED
+            jpegs = [jpeg_of(each) for each in self.decoded(imagined.latent_BSD[0, rows])]
         else:
-            jpegs, kind = self.remembered(imagined.id_BSK[0, rows]), REMEMBERED
-            if not any(jpegs):
-                kind = "the artifact has no decoder, and no picture is remembered there: see store_thumbnails"
-        return Told(imagined, moment, tuple(map(Picture, steps, jpegs)), kind, is_whole)
+            jpegs = self.remembered(imagined.id_BSK[0, rows])
+        pictures = tuple(map(Picture, shown, jpegs))
+        return Told(imagined, moment, pictures, self._kind(pictures))
+
+    def _kind(self, pictures: Sequence[Picture]) -> str:
+        if not pictures:
+            return ""
+        if self.has_decoder:
+            return DECODED
+        if any(picture.jpeg for picture in pictures):
+            return REMEMBERED
+        return "the artifact has no decoder, and no picture is remembered there: see store_thumbnails"
 
     def decoded(self, latent_ND: np.ndarray) -> np.ndarray:
         """Return pictures that a decoder makes of latents, [N, S, S, 3] uint8."""
