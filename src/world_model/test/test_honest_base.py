@@ -32,7 +32,7 @@ def made_up(frames=400, dim=2):
     rows_TH = np.arange(frames)[:, None]
     judged_T = np.ones(frames, bool)
     run = EpisodeForecasts(
-        "made up", latent_TD, target_THD, rows_TH, forecast, np.zeros((frames, 1)), revisit_TH, judged_T
+        "made up", stamp_T, latent_TD, target_THD, rows_TH, forecast, np.zeros((frames, 1)), revisit_TH, judged_T
     )
     return episode, run
 

@@ -17,10 +17,10 @@ from wm_core.projection import FeatureSpace, Projection
 from world_model.data.episodes import Episode
 from world_model.evaluation.bases import see
 from world_model.evaluation.comparable import in_own_unit, pixel_spaces
-from world_model.evaluation.intervals import block_sums, ratio_interval
+from world_model.evaluation.intervals import BLOCK_S, block_sums, ratio_interval
 from world_model.evaluation.online import known_to, run_online
 from world_model.evaluation.runner import EpisodeForecasts, forecast_episode
-from world_model.evaluation.scores import BLOCK, score
+from world_model.evaluation.scores import score
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.calibration import FUTURES, MotionCalibration
 from world_model.runtime.fitting import gathered
@@ -37,7 +37,6 @@ _MOST_DOUBT = 1.02
 _MOST_WORSE = 1.02
 # A squared error of the pose that is not worth speaking of [m^2].
 _LEAST_M2 = 0.02**2
-_BLOCK_NS = 2_000_000_000
 _HELD: dict[str, Any] = {"known_future": False, "only_ours": True}
 _KINDS = {"revisits": True, "first visits": False}
 
@@ -109,7 +108,7 @@ def judge_motion(
                 continue
             errors = [both_errors(target, model)[index] for model in (after.model(future), before.model(future))]
             square_M2 = np.stack([np.minimum(np.square(each).sum(axis=1), LARGEST) for each in errors], axis=1)
-            sums.append(block_sums(square_M2, target.start_M // BLOCK))
+            sums.append(block_sums(square_M2, (target.start_M * target.step_s // BLOCK_S).astype(np.int64)))
         what = f"squared error of the pose in {manifest.horizon_s:g} s, actions {future} [m^2]"
         verdicts.append(verdict_of(what, np.concatenate(sums) if sums else np.zeros((0, 3)), _LEAST_M2))
     return verdicts
@@ -171,7 +170,7 @@ def judge_projection(code_NF: np.ndarray, stamp_N: np.ndarray, before: Projectio
         directions_FZ, _ = np.linalg.qr(projection.components.T.astype(np.float64))
         left_NF = feature_NF - feature_NF @ directions_FZ @ directions_FZ.T
         lost.append(np.square(left_NF).sum(axis=1) / spread)
-    sums = block_sums(np.stack(lost, axis=1), stamp_N // _BLOCK_NS)
+    sums = block_sums(np.stack(lost, axis=1), stamp_N // round(BLOCK_S * 1e9))
     return verdict_of("share of the features' variance that is left out", sums)
 
 

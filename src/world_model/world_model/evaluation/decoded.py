@@ -242,7 +242,9 @@ def _forecast_with(artifact: Artifact, data: Path, job: tuple[str, np.ndarray, s
         known = known_to(artifact, episode)
         said_THD = run_online(episode, known, seen, artifact, HORIZONS, True, use_memory=False).latent_THD
         nothing = np.empty(0)
-        return EpisodeForecasts(name, nothing, nothing, nothing, {WITHOUT: said_THD}, nothing, nothing, nothing)
+        return EpisodeForecasts(
+            name, nothing, nothing, nothing, nothing, {WITHOUT: said_THD}, nothing, nothing, nothing
+        )
     (run,) = forecast_episode(episode, artifact, HORIZONS, known_future=kind == "recorded", only_ours=True, seen=seen)
     return run
 

@@ -5,12 +5,33 @@ Shape suffixes: N = errors, C = columns.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 DRAWS = 1000
+BLOCK_S = 2.0
+"""Errors of neighbouring frames are alike: what lies within so long is drawn as one, however fast the camera [s]."""
 _LEAST = 1e-12
+
+
+def stretches(stamps: Sequence[np.ndarray], block_s: float = BLOCK_S) -> np.ndarray:
+    """Return which block each error belongs to, those of all recordings one after the other, int64 [N].
+
+    No block reaches from one recording into the next.
+
+    Args:
+        stamps: Stamps of the errors of each recording, int64 ns, ascending.
+        block_s: Length of a block [s].
+    """
+    numbers: list[np.ndarray] = []
+    first = 0
+    for stamp_N in stamps:
+        if len(stamp_N):
+            numbers.append(first + (stamp_N - stamp_N[0]) // round(block_s * 1e9))
+            first = int(numbers[-1][-1]) + 1
+    return np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
 
 
 def block_sums(value_NC: np.ndarray, block_N: np.ndarray) -> np.ndarray:

@@ -22,9 +22,7 @@ from wm_core.memory.recognition import Ranked, Recognition, SamePlace, chord, re
 from wm_core.memory.rows import Rows
 from wm_core.se2 import wrap_angle
 from world_model.errors import DataError
-from world_model.evaluation.intervals import mean_interval
-
-_BLOCK_NS = 2_000_000_000
+from world_model.evaluation.intervals import mean_interval, stretches
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ def measure(held: Seen, asked: Seen, tolerance: Tolerance, same: SamePlace | Non
     if held.feature_TF.shape[1] != asked.feature_TF.shape[1]:
         raise DataError(f"features of {held.feature_TF.shape[1]} and of {asked.feature_TF.shape[1]} values")
     memory = Remembered(held, same)
-    right, sure, block, confidence = [], [], [], []
+    right, sure, at_ns, confidence = [], [], [], []
     rejected = not_remembered = 0
     for stamp_ns, pose_4, feature_F in zip(asked.stamp_T.tolist(), asked.pose_T4, asked.feature_TF):
         if not tolerance.holds(memory.pose_N4, pose_4).any():
@@ -140,11 +138,11 @@ def measure(held: Seen, asked: Seen, tolerance: Tolerance, same: SamePlace | Non
         right.append(bool(recognition.places) and bool(tolerance.holds(pose_P4[:1], pose_4)[0]))
         sure.append(bool(recognition.places) and not recognition.ambiguity)
         confidence.append(recognition.places[0].confidence if recognition.places else 0.0)
-        block.append((stamp_ns - int(asked.stamp_T[0])) // _BLOCK_NS)
+        at_ns.append(stamp_ns)
     if not right:
         raise DataError("no state that is looked for lies near one that is remembered: is it the same place?")
     right_N, sure_N = np.array(right), np.array(sure)
-    interval = mean_interval(right_N.astype(np.float64), np.ones(len(right), bool), np.array(block))
+    interval = mean_interval(right_N.astype(np.float64), np.ones(len(right), bool), stretches([np.array(at_ns)]))
     return {
         "top1": round(float(right_N.mean()), 5),
         "n": len(right),

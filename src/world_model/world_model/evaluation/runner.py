@@ -32,6 +32,7 @@ class EpisodeForecasts:
     """What each predictor said of one episode. Arrays of forecasts are [T, H, D], NaN where it ends or has a gap.
 
     Attributes:
+        stamp_T: Stamps of the frames, int64 ns.
         latent_TD: What was seen.
         target_THD: What really came.
         target_row_TH: Frame that shows it, -1 where none does.
@@ -47,6 +48,7 @@ class EpisodeForecasts:
     """
 
     name: str
+    stamp_T: np.ndarray
     latent_TD: np.ndarray
     target_THD: np.ndarray
     target_row_TH: np.ndarray
@@ -125,7 +127,8 @@ def forecast_episode(
     judged_T = (second_T >= start_s) & (np.arange(len(episode)) >= burn_in)
     revisit_TH = _revisits(episode, known, seen.stretches[0].latent_TD, np.where(part_TH > 0.5, row_TH + 1, row_TH))
     said = forecast, ours.gate_TH, revisit_TH, judged_T, part_TH
-    whole = EpisodeForecasts(episode.name, _as_it_came(seen), np.empty(0), row_TH, *said)
+    stamp_T = np.asarray(episode.stamp_T, np.int64)
+    whole = EpisodeForecasts(episode.name, stamp_T, _as_it_came(seen), np.empty(0), row_TH, *said)
     return [_within(whole, stretch) for stretch in seen.stretches]
 
 

@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 
 from world_model.data.pixel_space import PixelSpace
-from world_model.evaluation.intervals import block_sums, mean_interval, ratio_interval
+from world_model.evaluation.intervals import block_sums, mean_interval, ratio_interval, stretches
 from world_model.evaluation.runner import EpisodeForecasts
 from world_model.runtime.metrics import nmse
 
-# Errors of neighbouring frames are alike: 2 s at 20 Hz are resampled as one.
-BLOCK = 40
 SPACES = ("latent", "pixel_components", "pixel_components, prediction alone", "pixels")
 
 
@@ -47,7 +45,7 @@ def score(
     """
     names = list(runs[0].forecast)
     parts: dict[str, dict[str, list[np.ndarray]]] = {s: {name: [] for name in names} for s in SPACES}
-    blocks, revisit, gate, first_block = [], [], [], 0
+    stamps, revisit, gate = [], [], []
     spaces = space if isinstance(space, Sequence) else [space] * len(runs)
     for run, image, space in zip(runs, images, spaces):
         rows = np.flatnonzero(run.judged_T)
@@ -63,8 +61,7 @@ def score(
                 parts["pixels"][name].append(_masked(pooled, missing))
                 alone, _ = space.errors(predicted, space.read(run.target_THD[rows]))
                 parts["pixel_components, prediction alone"][name].append(_masked(alone, missing))
-        blocks.append(first_block + np.arange(len(rows)) // BLOCK)
-        first_block = int(blocks[-1][-1]) + 1 if len(rows) else first_block
+        stamps.append(run.stamp_T[rows])
         revisit.append(run.revisit_TH[rows])
         gate.append(run.gate_TH[rows])
     error = {
@@ -72,7 +69,7 @@ def score(
         for s, by_name in parts.items()
         if all(by_name.values())
     }
-    return Scores(error, np.concatenate(revisit), np.concatenate(blocks), np.concatenate(gate))
+    return Scores(error, np.concatenate(revisit), stretches(stamps), np.concatenate(gate))
 
 
 def summary(scores: Scores, horizons: Sequence[int], space: str) -> dict[str, dict[str, dict[str, Any]]]:
