@@ -22,6 +22,7 @@ _ANOTHER_CLOCK_S = 1.0
 _STOPPED_S = 1.0
 # Names come from messages: three of them, sixty characters each, are told.
 _NAMED, _SHOWN = 3, 60
+_OTHER_CLOCK = "Synchronise both, state camera_offset_s, or let arrivals tell it: camera_offset_by_arrival"
 _LET_STAMP = "Let their sender fill header.stamp in each message"
 
 
@@ -40,6 +41,7 @@ class InputDoctor:
         self._frames: deque[str] = deque(maxlen=JUDGED)
         self._pose_frames: deque[str] = deque(maxlen=JUDGED)
         self._newest_ns: int | None = None
+        self._gap_ns = 0
         self._are_actions_stamped = False
         self.restart()
 
@@ -55,6 +57,7 @@ class InputDoctor:
         """Takes note of a frame; an unusable one repeats a stamp."""
         self._frames.append("" if usable else "stamp 0" if stamp_ns == 0 else "the stamp of the frame before")
         if usable:
+            self._gap_ns = 0 if self._newest_ns is None else stamp_ns - self._newest_ns
             self._newest_ns = stamp_ns
 
     def pose(self, stamp_ns: int, steady_ns: int, frame_id: str) -> None:
@@ -104,15 +107,12 @@ class InputDoctor:
                 f"{len(refused)} of the last {len(self._refused)} poses cannot be used ({refused[-1]}): "
                 "is the localisation initialised? Give it a first pose"
             )
-        # Several may follow one another (odom, then map); two at a time take turns.
-        frames = self._pose_frames
-        is_one = not frames or frames.count(frames[0]) == len(frames)
-        turns = 0 if is_one else sum(a != b for a, b in zip(frames, list(frames)[1:]))
-        if turns > len(frames) / 4 and len(frames) >= _ENOUGH:
-            few = sorted(set(self._pose_frames))[:_NAMED]
-            names = " and ".join(repr(name[:_SHOWN]) for name in few)
-            yield f"poses come in turns in the frames {names}: two publishers? Leave one, or remap the other"
-        if not _unused(self._pose_used) or self._poses.newest_steady_ns is None:
+        if taking_turns := self._taking_turns():
+            yield taking_turns
+        if self._poses.newest_steady_ns is None:
+            return
+        if not _unused(self._pose_used):
+            yield from self._ahead()
             return
         silent_s = (steady_ns - self._poses.newest_steady_ns) / NS_PER_S
         off_s, gap_s, limit_s = self._poses.offset_s(), self._poses.gap_s(), self._pose_max_age_s
@@ -121,7 +121,7 @@ class InputDoctor:
         elif stamp_s := self._poses.stands_at_s():
             yield f"the stamps of poses do not move ({stamp_s}): does the localisation still run? {_LET_STAMP}"
         elif abs(off_s) > _ANOTHER_CLOCK_S:
-            yield f"{_apart('poses', off_s)}: another clock? Stamp them by the camera's clock, or synchronise both"
+            yield f"{_apart('poses', off_s)}: another clock? {_OTHER_CLOCK}"
         elif gap_s > limit_s:
             yield (
                 f"poses come each {gap_s:.2f} s, too seldom for pose_max_age_s {limit_s:g} s: "
@@ -133,6 +133,22 @@ class InputDoctor:
                 "localisation? Synchronise the clocks, or raise pose_max_age_s"
             )
 
+    def _ahead(self) -> Iterator[str]:
+        """Yields what to say of poses that frames find, and that yet are of a later time than what came with them."""
+        off_s = self._poses.offset_s()
+        if len(self._pose_used) >= _ENOUGH and off_s > _ANOTHER_CLOCK_S + self._gap_ns / NS_PER_S:
+            yield f"{_apart('poses', off_s)} that came with them: another clock, or a late camera? {_OTHER_CLOCK}"
+
+    def _taking_turns(self) -> str:
+        """Returns what to say of poses in two frames: several may follow one another, two at a time take turns."""
+        frames = self._pose_frames
+        is_one = not frames or frames.count(frames[0]) == len(frames)
+        turns = 0 if is_one else sum(a != b for a, b in zip(frames, list(frames)[1:]))
+        if turns <= len(frames) / 4 or len(frames) < _ENOUGH:
+            return ""
+        names = " and ".join(repr(name[:_SHOWN]) for name in sorted(set(frames))[:_NAMED])
+        return f"poses come in turns in the frames {names}: two publishers? Leave one, or remap the other"
+
     def _action(self) -> Iterator[str]:
         if not _unused(self._action_used):
             return
@@ -142,7 +158,7 @@ class InputDoctor:
             clock = f"the time at which actions arrive does not move ({stamp_s}): does /clock, for use_sim_time?"
             yield stands if self._are_actions_stamped else clock
         elif abs(off_s) > max(_ANOTHER_CLOCK_S, self._action_max_age_s):
-            yield f"{_apart('actions', off_s)}: another clock? Stamp them by the camera's clock, or synchronise both"
+            yield f"{_apart('actions', off_s)}: another clock? {_OTHER_CLOCK}"
 
 
 class _Stream:

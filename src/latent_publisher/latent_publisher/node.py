@@ -19,7 +19,7 @@ from latent_publisher.encoder import Encoder
 from latent_publisher.messages import Encoded, pose_msg, state_msg
 from latent_publisher.params import LatentPublisherParams
 from latent_publisher.side_inputs import NearestInTime
-from wm_core.alignment import ActionStatus, Aligned, ArrivalClock, FrameAligner, PoseStatus
+from wm_core.alignment import ActionStatus, Aligned, ArrivalClock, CameraClock, FrameAligner, PoseStatus
 from wm_core.errors import FrameError
 from wm_core.sources import ActionSample, PoseSample
 from wm_core.timeline import Pacer, Passage, Timeline
@@ -91,11 +91,13 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         params = self._params
         self._health.gauge("encoder_id", self._encoder.encoder_id)
         self._pacer, self._timeline, self._clock_of_frames = Pacer(params.publish_rate), Timeline(), ArrivalClock()
+        self._camera_clock = CameraClock(params.camera_offset_s, params.camera_offset_by_arrival)
         encoder = self._encoder
         self._aligner: FrameAligner[Encoded] = FrameAligner(
             encoder.action_dim, encoder.step_s, encoder.motion, params.waits()
         )
         self._doctor = InputDoctor(params.pose_max_age_s, params.action_max_age_s)
+        self._told_offset = str(CameraClock().offset)  # nothing is to be said of one clock
         self._clocks_differ_since_ns: int | None = None
         self._frame_ns = 0
         self._depth: NearestInTime[np.ndarray] = NearestInTime(_SIDE_INPUT_TOLERANCE_S)
@@ -246,6 +248,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             self._proprioception.clear()
             self._doctor.restart()
             self._decoding.restart()
+            self._camera_clock.restart()
         elif passage is Passage.REPEATED:
             self._doctor.frame(frame_ns, usable=False)
             self._say_what_is_wrong()
@@ -255,13 +258,31 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             self._health.drop("frame-out-of-order", f"stamp {frame_ns * 1e-9:.3f} s is older than the last")
             return False
         self._frame_ns = frame_ns
-        self._clock_of_frames.frame(frame_ns, steady_ns, self.get_clock().now().nanoseconds)
+        self._camera_clock.frame(frame_ns, steady_ns)
+        self._clock_of_frames.frame(frame_ns, steady_ns, self._now_ns())
+        self._say_offset()
         self._doctor.frame(frame_ns, usable=True)
         self._warn_of_clocks(steady_ns)
         if not self._pacer.is_due(frame_ns):
             self._health.skip("paced")
             return False
         return True
+
+    def _now_ns(self) -> int:
+        """Returns the node's time, on the camera's clock where that is another."""
+        now_ns = self.get_clock().now().nanoseconds
+        on_cameras_ns = self._camera_clock.on_cameras(now_ns)
+        return now_ns if on_cameras_ns is None else on_cameras_ns
+
+    def _say_offset(self) -> None:
+        """Names the offset of the camera's clock, where it was asked for, and each time that another is taken."""
+        told = str(self._camera_clock.offset or "not known yet")
+        if told == self._told_offset:
+            return
+        self._told_offset = told
+        how = "by when frames and poses arrive" if self._params.camera_offset_by_arrival else "as configured"
+        self._health.gauge("camera_offset", f"{told}, {how}")
+        self.get_logger().info(f"the camera's clock: {told} to that of poses and actions, {how}")
 
     def _warn_of_clocks(self, steady_ns: int) -> None:
         """Warns of another clock that stays: at the start of a recording, and where it loops, ``/clock`` comes late."""
@@ -288,22 +309,32 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             self._health.warn("pose-frame", f"poses are told in {names}")
         errors, now_ns = (sample.position_se_m, sample.yaw_se_rad), monotonic_ns()
         pose = sample.position, sample.quaternion
-        if not self._aligner.pose(sample.stamp_ns, *pose, errors, sample.frame_id, now_ns):
-            self._say_off("pose", "pose-off-time", sample.stamp_ns, "the poses before it")
-        self._doctor.pose(sample.stamp_ns, now_ns, sample.frame_id)
         self._health.count("poses_received")
         self._health.tick("pose")
+        self._camera_clock.pose(sample.stamp_ns, now_ns)
+        at_ns = self._camera_clock.on_cameras(sample.stamp_ns)
+        if at_ns is None:
+            self._health.skip("camera-offset")
+            return
+        if not self._aligner.pose(at_ns, *pose, errors, sample.frame_id, now_ns):
+            self._say_off("pose", "pose-off-time", sample.stamp_ns, "the poses before it")
+        self._doctor.pose(at_ns, now_ns, sample.frame_id)
         self._publish_ready()
 
     def _on_action(self, sample: ActionSample) -> None:
         now_ns = monotonic_ns()
-        arrival_ns = self._clock_of_frames.arrival_ns(now_ns, self.get_clock().now().nanoseconds)
-        action_ns = sample.stamp_ns or arrival_ns
+        self._health.count("actions_received")
+        self._health.tick("action")
+        action_ns: int | None = self._clock_of_frames.arrival_ns(now_ns, self._now_ns())
+        if sample.stamp_ns:
+            self._camera_clock.action(sample.stamp_ns, now_ns)
+            action_ns = self._camera_clock.on_cameras(sample.stamp_ns)
+        if action_ns is None:
+            self._health.skip("camera-offset")
+            return
         if not self._aligner.action(action_ns, sample.values, now_ns):
             self._say_off("action", "action-off-time", action_ns, "the actions before it")
         self._doctor.action(action_ns, now_ns, is_stamped=bool(sample.stamp_ns))
-        self._health.count("actions_received")
-        self._health.tick("action")
         self._publish_ready()
 
     def _say_off(self, name: str, reason: str, at_ns: int, others: str) -> None:
@@ -320,7 +351,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             self._health.drop(error.reason, error.detail)
 
     def _on_proprioception(self, msg: Float32MultiArray) -> None:
-        arrival_ns = self._clock_of_frames.arrival_ns(monotonic_ns(), self.get_clock().now().nanoseconds)
+        arrival_ns = self._clock_of_frames.arrival_ns(monotonic_ns(), self._now_ns())
         try:
             values = vector_from_msg(msg.data, self._encoder.proprioception_dim, "proprioception")
         except MessageError as error:

@@ -64,6 +64,16 @@ class LatentPublisherParams(ModelParams):
         low=0,
         high=100_000,
     )
+    camera_offset_s: float = param(
+        0.0,
+        "Added to the camera's stamps to get the clock of poses and actions, where it has one of its own [s].",
+        low=-(2.0**32),
+        high=2.0**32,
+    )
+    camera_offset_by_arrival: bool = param(
+        False,
+        "Let the times at which frames and poses arrive tell that offset: right to the difference of their delays.",
+    )
     image_timeout_s: float = param(2.0, "Silence of an input that is a fault [s].", low=0.1, high=3600.0)
 
     def waits(self) -> Waits:

@@ -55,9 +55,13 @@ def test_inputs_that_can_be_used_are_left_alone(rate_hz, pose_hz):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"pose_off_s": -BOOT_S + 5}, r"poses lie 1\.7e\+09 s before the frames: another clock\? Stamp"),
+        ({"pose_off_s": -BOOT_S + 5}, r"poses lie 1\.7e\+09 s before the frames: another clock\? Synchronise"),
         ({"pose_off_s": 3600.0}, r"poses lie 3\.6e\+03 s after the frames: another clock"),
         ({"frames": ("map", "f" * 200)}, "poses come in turns in the frames 'f{60}' and 'map': two publishers"),
+        (
+            {"pose_off_s": 2.0},
+            r"poses lie 2\.05 s after the frames that came with them: another clock",
+        ),
         ({"pose_off_s": -0.6}, r"poses lie 0\.5\d* s before the frames, more than pose_max_age_s 0\.25 s.*raise"),
         ({"pose_until_s": 3.0}, "poses have stopped"),
         ({"pose_hz": 0.8}, r"poses come each 1\.25 s, too seldom for pose_max_age_s 0\.25 s"),

@@ -58,6 +58,7 @@ class Recorded:
         seed: Of the simulated building and drive.
         duration_s: Of the simulated drive [s].
         topics: Of the recording, where they are named: ``image_topic``, ``pose_topic``, ``action_topic``.
+        camera_offset_s: As ``BagOptions`` has it.
     """
 
     path: Path | None
@@ -66,6 +67,7 @@ class Recorded:
     seed: int = 0
     duration_s: float = 120.0
     topics: Mapping[str, str] = field(default_factory=dict)
+    camera_offset_s: float | None = 0.0
 
     @property
     def name(self) -> str:
@@ -205,7 +207,7 @@ class Player:
         options = BagOptions(
             image_topic=named.get("image_topic"), pose_topic=named.get("pose_topic"),
             action_topic=named.get("action_topic"), image_size=manifest.image_size, rate_hz=1.0 / manifest.step_s,
-            action_dim=manifest.action_dim,
+            action_dim=manifest.action_dim, camera_offset_s=self._recorded.camera_offset_s,
         )  # fmt: skip
         recording: Recording = read_recording(path, options, progress=self._progress)
         for line in recording.account.lines():

@@ -20,6 +20,7 @@ from wm_api.settings import DEFAULT_PORT, TOKEN_VARIABLE, ApiSettings
 from wm_api.sources import Recorded, open_world
 from wm_core.errors import CoreError
 from wm_core.memory.errors import SpatialMemoryError
+from world_model.commands.common import add_camera_offset
 
 EXIT_CONFIGURATION = 2
 TOPICS = ("image", "pose", "action")
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     add("--bag", type=Path, help="recording that plays as if it were live; without --memory it fills one in RAM")
     for topic in TOPICS:
         add(f"--{topic}-topic", help="of the recording; by default chosen by what it holds")
+    add_camera_offset(options)
     add("--simulate", type=int, metavar="SEED", help="a simulated robot drives in the recording's place")
     add("--once", action="store_true", help="play the recording once instead of over and over")
     add("--speed", type=float, default=1.0, help="of playing; 1 is as recorded")
@@ -85,6 +87,8 @@ def _recorded(given: argparse.Namespace) -> Recorded | None:
     if given.bag is not None and given.simulate is not None:
         raise SettingsError("--bag and --simulate: only one can play")
     asked = {name: value for topic in TOPICS if (value := getattr(given, name := f"{topic}_topic")) is not None}
+    if given.camera_offset_s != 0.0 and given.bag is None:
+        raise SettingsError("--camera-offset-s is of a recording's camera, expected --bag, too")
     if asked and given.bag is None:
         raise SettingsError(
             f"--{next(iter(asked)).replace('_', '-')} names a topic of a recording, expected --bag, too"
@@ -93,7 +97,8 @@ def _recorded(given: argparse.Namespace) -> Recorded | None:
         return None
     if given.bag is not None and not given.bag.exists():
         raise SettingsError(f"no recording at '{given.bag}'")
-    return Recorded(given.bag, given.speed, is_repeated=not given.once, seed=given.simulate or 0, topics=asked)
+    how = {"is_repeated": not given.once, "seed": given.simulate or 0, "camera_offset_s": given.camera_offset_s}
+    return Recorded(given.bag, given.speed, topics=asked, **how)
 
 
 def _say(settings: ApiSettings, port: int, models: Models) -> None:

@@ -55,6 +55,13 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="recordings (or folders of them) to play; without, a simulated robot drives",
     )
     add_playback_options(parser)
+    parser.add_argument(
+        "--camera-offset-s",
+        default="0",
+        metavar="S|arrival",
+        help="of a recording whose camera has a clock of its own: what is to be added to its stamps to get that of "
+        "poses and actions; arrival: what the times at which both arrive tell",
+    )
     parser.add_argument("--seconds", type=positive, help="how long to run (simulated robot: 60)")
     parser.add_argument(
         "--seed", type=int, default=_DEFAULT_SEED, help=f"of the simulated robot and building (default {_DEFAULT_SEED})"
@@ -115,6 +122,7 @@ def graph_commands(options: argparse.Namespace, scratch: Path) -> dict[str, list
     # The simulator's own model where it drives; a recording is of any robot.
     usual = {} if options.bag else {"model_path": "artifact://tiny"}
     fresh = ["--ros-args", "-p", f"spatial_memory:db_path:={scratch}/memory.sqlite3"]
+    fresh += ["-p", f"latent_publisher:{_clock_param(options.camera_offset_s)}"]
     commands = {}
     for name, nodes in {"world_model": tuple(NODES)}.items() if options.composed else {n: (n,) for n in NODES}.items():
         own = scratch / name
@@ -131,6 +139,20 @@ def graph_commands(options: argparse.Namespace, scratch: Path) -> dict[str, list
         threads = ["--executor", options.executor] if options.composed else []
         commands[name] = [*start, *threads, *arguments, *fresh]
     return commands
+
+
+def _clock_param(offset: str) -> str:
+    """Returns the encoder node's parameter that says by how much the camera's clock is off.
+
+    Raises:
+        ConfigurationError: It is neither a number nor ``arrival``.
+    """
+    if offset == "arrival":
+        return "camera_offset_by_arrival:=true"
+    try:
+        return f"camera_offset_s:={float(offset)!r}"
+    except ValueError as error:
+        raise ConfigurationError(f"--camera-offset-s {offset}: expected seconds, or arrival") from error
 
 
 def view_commands(options: argparse.Namespace) -> dict[str, list[str]]:

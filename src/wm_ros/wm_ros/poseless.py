@@ -10,8 +10,8 @@ JUDGED = 40
 """Latents that are looked back on."""
 _ABSENT = "is a pose published? /diagnostics of latent_publisher names what it lacks"
 _UNUSABLE = (
-    "poses come, but for other times: another clock, or too seldom? Stamp them by the camera's clock; "
-    "/diagnostics of latent_publisher says by how much they are off"
+    "poses come, but for other times: another clock, or too seldom? Stamp them by the camera's clock, or name the "
+    "offset (camera_offset_s); /diagnostics of latent_publisher says by how much they are off"
 )
 
 

@@ -3,6 +3,7 @@
 Times are integer nanoseconds of the data's own clock; quaternions are x, y, z, w. Nothing here reads a clock.
 """
 
+from wm_core.alignment.clocks import CameraClock, Offset, offset_by_arrival
 from wm_core.alignment.expected import ExpectedPoses, Motion
 from wm_core.alignment.replay import ActionEvent, FrameEvent, Kept, PoseEvent, Replay, Told
 from wm_core.alignment.states import AWAITS_MEASURED, Aligned, ArrivalClock, FrameAligner, Waits
@@ -26,15 +27,18 @@ __all__ = [
     "AlignedAction",
     "AlignedPose",
     "ArrivalClock",
+    "CameraClock",
     "ExpectedPoses",
     "FrameAligner",
     "FrameEvent",
     "Kept",
     "Motion",
+    "Offset",
     "PoseEvent",
     "PoseStatus",
     "PoseTrack",
     "Replay",
     "Told",
     "Waits",
+    "offset_by_arrival",
 ]

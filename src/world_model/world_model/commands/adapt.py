@@ -27,7 +27,7 @@ from world_model.commands.adapting import (
     duration_s,
     parts,
 )
-from world_model.commands.common import add_set, described, guarded
+from world_model.commands.common import add_camera_offset, add_set, described, guarded
 from world_model.commands.live import add_live, live_recording
 from world_model.commands.slow_profile import start_in_background
 from world_model.data.bag_options import BagOptions
@@ -75,6 +75,7 @@ def parse(arguments: Sequence[str] | None = None, prog: str = "wm-adapt") -> arg
         parser.add_argument(
             f"--{topic}-topic", help="of a recording, by default chosen by what it holds; with --live of the graph"
         )
+    add_camera_offset(parser)
     options = parser.parse_args(arguments)
     if bool(options.recording) == options.live:
         parser.error("give recordings, or --live, and not both")
@@ -145,7 +146,10 @@ def _episodes(
 ) -> list[Episode]:
     episodes: list[Episode] = []
     asked = BagOptions(
-        image_topic=options.image_topic, pose_topic=options.pose_topic, action_topic=options.action_topic
+        image_topic=options.image_topic,
+        pose_topic=options.pose_topic,
+        action_topic=options.action_topic,
+        camera_offset_s=options.camera_offset_s,
     )
     for path in paths:
         if (path / "manifest.json").is_file():

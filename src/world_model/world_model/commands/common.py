@@ -60,6 +60,25 @@ def add_pose_delay(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_camera_offset(parser: argparse.ArgumentParser) -> None:
+    """Add ``--camera-offset-s``, for a camera on a clock of its own; it becomes a number, or ``None`` for arrival."""
+    parser.add_argument(
+        "--camera-offset-s",
+        type=_offset_s,
+        default=0.0,
+        metavar="S|arrival",
+        help="what is to be added to the camera's stamps to get the clock of poses and actions (default 0: one clock); "
+        "arrival: what the times at which both were recorded tell",
+    )
+
+
+def _offset_s(text: str) -> float | None:
+    try:
+        return None if text == "arrival" else float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a number of seconds nor 'arrival'") from error
+
+
 def pose_delay_s(options: argparse.Namespace) -> float | None:
     """Return how late poses are to arrive [s]; ``None``: as they did.
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from wm_core.bags import Bag, find_bags
 from wm_core.bags.survey import NONE, Wishes
-from world_model.commands.common import add_pose_delay, described, guarded, pose_delay_s
+from world_model.commands.common import add_camera_offset, add_pose_delay, described, guarded, pose_delay_s
 from world_model.commands.formats import Filler, add_parsers, add_sampling, convert_lerobot, convert_video
 from world_model.data.account import Account, exit_code
 from world_model.data.bags import BagOptions, Recording, read_recording
@@ -85,6 +85,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     bag.add_argument("bags", type=Path, nargs="+")
     bag.add_argument("out", type=Path)
     _add_topics(bag)
+    add_camera_offset(bag)
     bag.add_argument("--views", nargs="+", default=[], metavar="TOPIC", help="further cameras of the robot, or all")
     bag.add_argument("--depth-topic", help="depth images to convert as well")
     bag.add_argument("--proprioception-topic", help="Float32MultiArray to convert as well")
@@ -146,6 +147,7 @@ def _convert(options: argparse.Namespace, bar: Progress) -> list[Account]:
     names = ("image_topic", "pose_topic", "action_topic", "depth_topic", "proprioception_topic", "rate_hz", "every")
     bag_options = BagOptions(
         **{name: getattr(options, name) for name in (*names, "image_size", "from_s", "to_s")},
+        camera_offset_s=options.camera_offset_s,
         pose_delay_s=pose_delay_s(options),
     )
     filler = Filler(options, {"kind": "bag", "from_s": options.from_s, "to_s": min(options.to_s, 1e9)})

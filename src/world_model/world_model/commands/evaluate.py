@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from world_model.commands import imagination, recognise
-from world_model.commands.common import add_pose_delay, described, guarded, pose_delay_s
+from world_model.commands.common import add_camera_offset, add_pose_delay, described, guarded, pose_delay_s
 from world_model.errors import DataError
 from world_model.evaluation.ablation import ablation_table
 from world_model.evaluation.comparable import LEARNING_S
@@ -70,6 +70,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
     )
     for topic in ("image", "pose", "action"):
         parser.add_argument(f"--{topic}-topic", help="of a recording; by default chosen by what it holds")
+    add_camera_offset(parser)
     add_pose_delay(parser)
     options = parser.parse_args(given)
     return guarded(prog, lambda: _evaluate(options))
@@ -89,6 +90,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         image_topic=options.image_topic,
         pose_topic=options.pose_topic,
         action_topic=options.action_topic,
+        camera_offset_s=options.camera_offset_s,
         anew=options.anew,
         profile=profile_folder(options.profile, options.namespace) if options.profile else None,
         pose_delay_s=pose_delay_s(options),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from world_model.commands.common import described, guarded
+from world_model.commands.common import add_camera_offset, described, guarded
 from world_model.evaluation.imagination import draw, evaluate_imagination, table
 from world_model.evaluation.report import EvaluationOptions, write_json
 from world_model.runtime.artifacts import load_artifact
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm evaluate imagin
     parser.add_argument("--workers", type=int, default=1)
     for topic in ("image", "pose", "action"):
         parser.add_argument(f"--{topic}-topic", help="of a recording; by default chosen by what it holds")
+    add_camera_offset(parser)
     options = parser.parse_args(arguments)
     return guarded(prog, lambda: _evaluate(options))
 
@@ -41,7 +42,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     asked = EvaluationOptions(
         data=options.data, still=options.still, seconds=options.seconds, start_s=options.start_s,
         workers=options.workers, image_topic=options.image_topic, pose_topic=options.pose_topic,
-        action_topic=options.action_topic,
+        action_topic=options.action_topic, camera_offset_s=options.camera_offset_s,
     )  # fmt: skip
     say = partial(console.print, markup=False)
     result, episodes, found = evaluate_imagination(options.artifact, asked, options.every_s, say)

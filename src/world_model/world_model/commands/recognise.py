@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from world_model.commands.common import described, guarded
+from world_model.commands.common import add_camera_offset, described, guarded
 from world_model.data.bags import BagOptions, read_bag
 from world_model.data.episodes import Episode
 from world_model.evaluation.recognition import Seen, Tolerance, measure
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm evaluate recogn
         parser.add_argument(f"--{name}-to-s", type=float, default=math.inf, help="leave out what comes after [s]")
     for topic in ("image", "pose"):
         parser.add_argument(f"--{topic}-topic", help="of both recordings; by default chosen by what they hold")
+    add_camera_offset(parser)
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args(arguments)
     return guarded(prog, lambda: _recognise(options))
@@ -43,7 +44,8 @@ def _recognise(options: argparse.Namespace) -> None:
 
     def seen(path: Path, from_s: float, to_s: float) -> Seen:
         topics = {"image_topic": options.image_topic, "pose_topic": options.pose_topic}
-        options_of_bag = BagOptions(from_s=from_s, to_s=to_s, **topics)
+        offset_s = options.camera_offset_s
+        options_of_bag = BagOptions(from_s=from_s, to_s=to_s, camera_offset_s=offset_s, **topics)
         return _seen(network, read_bag(path, options_of_bag, say=partial(console.print, markup=False)))
 
     held = seen(options.map_bag, options.map_from_s, options.map_to_s)

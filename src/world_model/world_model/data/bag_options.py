@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from world_model.errors import DataError
 
+_LARGEST_OFFSET_S = 2.0**32
+"""Two stamps of a message can be no further apart."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BagOptions:
@@ -26,6 +29,8 @@ class BagOptions:
         action_dim: Expected action size; ``None`` takes the first message's.
         from_s: Leave out what comes before, from the first frame on [s].
         to_s: Leave out what comes after [s].
+        camera_offset_s: What is to be added to the camera's stamps to get the clock of poses and actions [s]; ``None``:
+            what the times at which both were recorded tell.
         pose_delay_s: Poses arrived so long after their stamp [s]; ``None``: when they were recorded.
     """
 
@@ -40,6 +45,7 @@ class BagOptions:
     action_dim: int | None = None
     from_s: float = 0.0
     to_s: float = float("inf")
+    camera_offset_s: float | None = 0.0
     pose_delay_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -52,6 +58,8 @@ class BagOptions:
             raise DataError(f"images of {self.image_size} px, expected at least 1")
         if not self.from_s < self.to_s:
             raise DataError(f"from {self.from_s} s to {self.to_s} s: expected an end after the beginning")
+        if self.camera_offset_s is not None and not abs(self.camera_offset_s) <= _LARGEST_OFFSET_S:
+            raise DataError(f"camera's clock {self.camera_offset_s} s off, expected at most {_LARGEST_OFFSET_S:g} s")
         check_pose_delay(self.pose_delay_s)
 
 

@@ -18,6 +18,7 @@ from wm_core.sources import ACTION_TYPES
 from world_model.data.account import Account, Fate, StreamAccount
 from world_model.data.arrivals import Arrivals
 from world_model.data.bag_options import BagOptions
+from world_model.data.clocks import WAY_OUT, another_clock, on_cameras_clock
 from world_model.data.episodes import Episode
 from world_model.data.events import read_events
 from world_model.data.frames import Events
@@ -122,6 +123,7 @@ def read_recording(
     action_dim = options.action_dim or (len(events.actions[0].values) if events.actions else 1)
     stamp_T = np.array([frame.stamp_ns for frame in events.frames], np.int64)
     arrival_T = np.array([frame.arrival_ns for frame in events.frames], np.int64)
+    on_cameras_clock(events, account, options.camera_offset_s)
     if options.pose_delay_s is not None:
         events.poses = delayed(events.poses, stamp_T, arrival_T, options.pose_delay_s)
     aligned = align(
@@ -133,7 +135,10 @@ def read_recording(
         restart_ns=tuple(events.restarts_ns),
         frame_clock_T=np.array([frame.clock_ns for frame in events.frames], np.int64),
     )
-    return recording_of(events, aligned, name or path.name.split(".")[0], account)
+    recording = recording_of(events, aligned, name or path.name.split(".")[0], account)
+    if options.camera_offset_s == 0.0 and not events.restarts_ns:
+        account.notes += another_clock(account)
+    return recording
 
 
 def episodes_as_taken(path: Path, manifest: Manifest, asked: BagOptions, say: Callable[[str], None]) -> list[Episode]:
@@ -271,7 +276,7 @@ def _why_unknown(name: str, stream: StreamAccount, camera: StreamAccount) -> str
     if abs(off_s) < _SAME_CLOCK_S:
         return f"none of {stream.read} {name} on {stream.topic} belongs to a frame"
     side = "after" if off_s > 0 else "before"
-    return f"{name} on {stream.topic} lie {abs(off_s):.3g} s {side} the frames: another clock?"
+    return f"{name} on {stream.topic} lie {abs(off_s):.3g} s {side} the frames: another clock? {WAY_OUT}"
 
 
 def _episodes(events: Events, aligned: Aligned, name: str, place: str, account: Account) -> Iterator[Episode]:

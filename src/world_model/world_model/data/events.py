@@ -111,7 +111,10 @@ class _Pass:
             self._offer(of_ns, message.steady_ns, partial(_itself, picture))
 
     def _offer(self, stamp_ns: int, arrival_ns: int, picture: Callable[[], np.ndarray]) -> None:
-        depth, proprioception = (self._nearest(name, stamp_ns) for name in ("depth", "proprioception"))
+        offset_s = self._options.camera_offset_s
+        # By arrival: the offset is known only once all is read.
+        told_ns = arrival_ns if offset_s is None else stamp_ns + round(offset_s * 1e9)
+        depth, proprioception = self._nearest("depth", stamp_ns), self._nearest("proprioception", told_ns)
         self._intake.offer(stamp_ns, arrival_ns, self._clock_ns, picture, depth, proprioception)
 
     def _take_pose(self, message: BagMessage) -> None:
@@ -158,7 +161,9 @@ class _Pass:
             self._note_once(f"{message.topic}: {error}")
             return
         kept = self._side["proprioception"][1 - _SIDE_KEPT :]
-        self._side["proprioception"] = [*kept, (sample.stamp_ns or message.time_ns, sample.values)]
+        by_arrival = self._options.camera_offset_s is None
+        at_ns = message.steady_ns if by_arrival else sample.stamp_ns or message.time_ns
+        self._side["proprioception"] = [*kept, (at_ns, sample.values)]
 
     def _take_info(self, message: BagMessage) -> None:
         if self._account.camera_info is not None:

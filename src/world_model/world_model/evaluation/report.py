@@ -83,6 +83,7 @@ class EvaluationOptions:
     image_topic: str | None = None
     pose_topic: str | None = None
     action_topic: str | None = None
+    camera_offset_s: float | None = 0.0
     profile: Path | None = None
     pose_delay_s: float | None = None
     anew: bool = False
@@ -230,6 +231,7 @@ def _loaded(options: EvaluationOptions, artifact: Artifact, say: Callable[[str],
             image_topic=options.image_topic,
             pose_topic=options.pose_topic,
             action_topic=options.action_topic,
+            camera_offset_s=options.camera_offset_s,
             pose_delay_s=options.pose_delay_s,
         )
         episodes = episodes_as_taken(path, manifest, asked, say)
