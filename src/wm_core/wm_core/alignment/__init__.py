@@ -4,6 +4,7 @@ Times are integer nanoseconds of the data's own clock; quaternions are x, y, z, 
 """
 
 from wm_core.alignment.clocks import CameraClock, Offset, offset_by_arrival
+from wm_core.alignment.continuity import Jump, Kind, PoseContinuity
 from wm_core.alignment.expected import ExpectedPoses, Motion
 from wm_core.alignment.replay import ActionEvent, FrameEvent, Kept, PoseEvent, Replay, Told
 from wm_core.alignment.states import AWAITS_MEASURED, Aligned, ArrivalClock, FrameAligner, Waits
@@ -31,9 +32,12 @@ __all__ = [
     "ExpectedPoses",
     "FrameAligner",
     "FrameEvent",
+    "Jump",
     "Kept",
+    "Kind",
     "Motion",
     "Offset",
+    "PoseContinuity",
     "PoseEvent",
     "PoseStatus",
     "PoseTrack",

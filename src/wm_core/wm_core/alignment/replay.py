@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wm_core.alignment.continuity import Jump
 from wm_core.alignment.states import AWAITS_MEASURED, Aligned, ArrivalClock, FrameAligner
 from wm_core.alignment.tracks import NOT_TOLD, AlignedAction, AlignedPose, PoseStatus
 from wm_core.errors import AlignmentError
@@ -106,6 +107,7 @@ class Replay:
     Attributes:
         pose_faults: Poses that could not be used, by reason.
         action_faults: Actions that could not be used, by reason.
+        jumps: Where the poses jumped.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class Replay:
         self._join: PoseJoin[int, AlignedPose] = PoseJoin(join_s)
         self._known: dict[int, AlignedPose] = {}
         self._clock = ArrivalClock()
+        self.jumps: list[Jump] = []
         self.pose_faults, self.action_faults = Counter[str](), Counter[str]()
 
     def __iter__(self) -> Iterator[Told | Kept]:
@@ -178,6 +181,8 @@ class Replay:
             self.pose_faults["pose-not-finite"] += 1
         else:
             self.pose_faults += Counter({"pose-ahead": 0 if taken else 1})
+            self.jumps += self._aligner.jumps
+            self._aligner.jumps.clear()
 
     def _take_action(self, event: ActionEvent) -> None:
         clock_ns = event.arrival_ns if event.clock_ns is None else event.clock_ns

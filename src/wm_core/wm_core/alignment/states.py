@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 
+from wm_core.alignment.continuity import Jump, Kind, PoseContinuity
 from wm_core.alignment.expected import ExpectedPoses, Motion
 from wm_core.alignment.tracks import NOT_TOLD, ActionTrack, AlignedAction, AlignedPose, PoseStatus, PoseTrack
 from wm_core.timeline import NS_PER_S
@@ -21,6 +23,7 @@ AWAITS_MEASURED = frozenset({PoseStatus.PREDICTED, PoseStatus.EXTRAPOLATED})
 """Poses that a measured one is to take the place of before a state is kept."""
 _CLOCKS_DIFFER_NS = 2 * NS_PER_S
 _MOST_UNMEASURED = 200
+_MOST_JUMPS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,7 @@ class FrameAligner(Generic[FrameT]):
 
     Attributes:
         frame_id: What poses are told in; poses of two frames never mix.
+        jumps: Jumps of the poses that nobody took note of yet, oldest first.
     """
 
     def __init__(self, action_dim: int, step_s: float, motion: Motion | None, waits: Waits | None = None) -> None:
@@ -77,7 +81,9 @@ class FrameAligner(Generic[FrameT]):
         self._tolerance_ns = int(step_s / 2 * NS_PER_S)
         self._waiting: deque[tuple[FrameT, int, int]] = deque()
         self._unmeasured: deque[int] = deque(maxlen=_MOST_UNMEASURED)
+        self._continuity = PoseContinuity()
         self.frame_id = ""
+        self.jumps: deque[Jump] = deque(maxlen=_MOST_JUMPS)
 
     def restart(self) -> list[Aligned[FrameT]]:
         """Forget poses and actions, of which another timeline knows nothing; return the frames that still waited."""
@@ -85,6 +91,7 @@ class FrameAligner(Generic[FrameT]):
         self._waiting.clear()
         self._unmeasured.clear()
         self._expected.clear()
+        self._continuity.clear()
         self._actions.clear()
         return waiting
 
@@ -99,13 +106,30 @@ class FrameAligner(Generic[FrameT]):
     ) -> bool:
         """Take a measured pose, as ``PoseTrack.insert``; one told in another frame ends what was before.
 
+        Poses of an odometry that began again are carried on in the frame of before; one that jumps is left out until
+        another agrees (``jumps``).
+
         Raises:
             AlignmentError: As ``PoseTrack.insert``.
         """
         if self.frame_id not in ("", frame_id):
             self._expected.clear()
+            self._continuity.clear()
         self.frame_id = frame_id
-        return self._expected.insert(stamp_ns, position, quaternion, errors, arrival_ns)
+        if not (np.isfinite(position).all() and np.isfinite(quaternion).all()):
+            return self._expected.insert(stamp_ns, position, quaternion, errors, arrival_ns)
+        before = copy(self._continuity)
+        carried = self._continuity.take(stamp_ns, np.asarray(position, float), np.asarray(quaternion, float))
+        if carried is None:
+            return True
+        if carried.jump is not None:
+            self.jumps.append(carried.jump)
+            if carried.jump.kind is not Kind.RESTARTED:
+                self._expected.clear()
+        taken = self._expected.insert(stamp_ns, carried.position, carried.quaternion, errors, arrival_ns)
+        if not taken:
+            self._continuity = before
+        return taken
 
     def action(self, stamp_ns: int, values: np.ndarray, arrival_ns: int = 0) -> bool:
         """Take an action, as ``ActionTrack.insert``.

@@ -30,6 +30,7 @@ from world_model.runtime.stepping import measured_step_s
 __all__ = ["BagOptions", "Recording", "episodes_as_taken", "read_bag", "read_recording", "recording_of", "unusable"]
 
 _NEVER_NS = 2**62
+_TOLD_JUMPS = 5
 
 
 @dataclass
@@ -209,6 +210,9 @@ def _complete(account: Account, aligned: Aligned, events: Events) -> None:
         stream.rate_hz = _rate(stream)
     if flat := _flat(account.camera, events):
         account.notes.append(flat)
+    account.notes += [str(jump) for jump in aligned.jumps[:_TOLD_JUMPS]]
+    if len(aligned.jumps) > _TOLD_JUMPS:
+        account.notes.append(f"poses jumped {len(aligned.jumps)} times in all")
     for name, stream in (("poses", account.poses), ("actions", account.actions)):
         if standing := _standing(name, stream):
             account.notes.append(standing)

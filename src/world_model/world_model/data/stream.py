@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from wm_core.alignment import ActionEvent, FrameAligner, FrameEvent, PoseEvent, Replay
+from wm_core.alignment import ActionEvent, FrameAligner, FrameEvent, Jump, PoseEvent, Replay
 from world_model.data.arrivals import Arrivals, usual_offset_ns
 from world_model.data.known import gathered
 
@@ -24,7 +24,7 @@ class Aligned:
 
     ``pose_std_T2`` are the poses' standard errors (x and y [m], yaw [rad]), NaN where not told, ``None`` where none is.
     ``pose_faults`` and ``action_faults`` count what could not be used, by reason. ``arrivals`` tell when all of it was
-    there; ``None`` where nobody knows.
+    there; ``None`` where nobody knows. ``jumps`` are those of the poses.
     """
 
     pose_T4: np.ndarray
@@ -33,6 +33,7 @@ class Aligned:
     action_faults: Counter[str] = field(default_factory=Counter)
     pose_std_T2: np.ndarray | None = None
     arrivals: Arrivals | None = None
+    jumps: tuple[Jump, ...] = ()
 
 
 def align(
@@ -66,7 +67,9 @@ def align(
     known, action_TA = gathered(replay, len(frames), action_dim)
     told = known.kept_std_T2 if np.isfinite(known.kept_std_T2).any() else None
     arrivals = Arrivals.of(frames, poses, actions, action_dim) if poses else None
-    return Aligned(known.kept_T4, action_TA, replay.pose_faults, replay.action_faults, told, arrivals)
+    return Aligned(
+        known.kept_T4, action_TA, replay.pose_faults, replay.action_faults, told, arrivals, tuple(replay.jumps)
+    )
 
 
 def delayed(
