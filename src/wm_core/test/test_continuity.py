@@ -113,6 +113,14 @@ def test_a_correction_over_metres_is_told_and_taken_as_the_same_frame():
     assert max(drive.errors) < 1e-9
 
 
+def test_a_robot_that_is_put_back_where_it_began_is_there():
+    drive = Drive()
+    for i in range(400):
+        drive.take(i / 20, truth(i % 200 / 20))
+    assert drive.jumps == [Kind.CORRECTED]
+    assert max(drive.errors) < 1e-9
+
+
 @pytest.mark.parametrize("wrong", [Pose2(0.0, 0.0, 0.0, 0.0), Pose2(90.0, -3.0, 0.0, 1.0), truth(0.0)])
 def test_single_poses_that_are_wrong_are_left_out(wrong):
     drive = Drive()

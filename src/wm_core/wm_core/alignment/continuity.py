@@ -1,8 +1,8 @@
 """Poses that jump: an odometry that began again is carried on in the frame of before, a correction is told from it.
 
 A step is a jump where it is farther than the robot's speed of late allows in the time between two poses. What jumps
-onto the origin of its frame (or onto the first pose that was told in it) is an odometry that began again: the robot
-is where it was, its frame is another under the same name. Anything else is a localisation that corrected itself, in
+onto the origin of its frame is an odometry that began again: the robot is where it was, its frame is another under
+the same name. Anything else is a localisation that corrected itself, in
 the same frame. Times are integer nanoseconds; quaternions are x, y, z, w. Nothing here reads a clock.
 """
 
@@ -110,7 +110,6 @@ class PoseContinuity:
         """Forget all: another timeline, or another frame."""
         self._last: _Told | None = None
         self._held: _Told | None = None
-        self._first: _Told | None = None
         self._doubted, self._has_moved, self._gap_s = 0, False, 0.0
         # What "carried on" means: turned by a yaw, then moved.
         self._turn, self._shift = 0.0, (0.0, 0.0, 0.0)
@@ -128,7 +127,7 @@ class PoseContinuity:
             self.clear()
             last = None
         if last is None:
-            self._first = self._last = now
+            self._last = now
             return self._carried(now, quaternion)
         if stamp_ns <= last.stamp_ns:  # late, or told again
             return self._carried(now, quaternion)
@@ -197,8 +196,8 @@ class PoseContinuity:
         """
         driven_s = _DRIVEN_S if self._is_usual(gap_s) else 0.0
         most_m, most_rad = _EXACT + self._speed * driven_s, _EXACT + self._turning * driven_s
-        steps = [told.step_to(each) for each in (_ORIGIN, self._first or _ORIGIN)]
-        return any(moved <= most_m and turned <= most_rad for moved, turned in steps)
+        moved, turned = told.step_to(_ORIGIN)
+        return moved <= most_m and turned <= most_rad
 
     def _believe(self, last: _Told, held: _Told) -> Jump:
         """Take a jump as what it is; ``held`` is the first pose after it."""
