@@ -14,7 +14,7 @@ import numpy as np
 
 from policy_runner.braking import Braking
 from policy_runner.chunks import Chunk, ChunkBuffer, ChunkError
-from policy_runner.following import Following
+from policy_runner.following import Coming, Following
 from policy_runner.latency import Latency
 from wm_core.limits import Limiter
 
@@ -129,7 +129,7 @@ class Execution:
         self._safe_A, self._may_be = safe_A, may_be
         self.latency = Latency(settings.latency_guess_s)
         self.counts = Counts()
-        self._following = Following()
+        self._following, self._coming, self._share = Following(), Coming(), 1.0
         self.outcome: Outcome | None = None
         self._mode = Mode.WAITING
         self._seen_ns: int | None = None
@@ -156,6 +156,8 @@ class Execution:
         self._seen_ns = stamp_ns
         self._pose = None if pose_3 is None else (stamp_ns if pose_ns is None else pose_ns, pose_3)
         self._follow()
+        if pose_3 is not None and self._now_ns is not None:
+            self._share = self._coming.share(self._now_ns, pose_3[:2], self._sent)
 
     def _follow(self) -> None:
         if self._pose is not None:
@@ -247,7 +249,13 @@ class Execution:
     def _ahead(self, time_ns: int) -> np.ndarray | None:
         """Return what chunks say for a later time, for the place where the robot will be if it goes on as they say."""
         newest = self._buffer.newest
-        return self._buffer.ahead(time_ns, self._following.shift_ns(newest) if newest is not None else 0)
+        if newest is None or newest.path_H3 is None:
+            return self._buffer.ahead(time_ns)
+        ahead_A = self._buffer.ahead(time_ns, self._following.shift_ns(newest))
+        if ahead_A is not None and len(ahead_A) > 1:
+            ahead_A = ahead_A.copy()
+            ahead_A[1] *= self._share
+        return ahead_A
 
     def step(self, now_ns: int) -> Step:
         """Return the command for now [ns]; to be called once a period."""
@@ -276,13 +284,15 @@ class Execution:
         planned_A = self._buffer.at(now_ns, self._following.shift_ns(newest))
         if planned_A is not None and len(planned_A) > 1:
             planned_A = planned_A.copy()
-            planned_A[1] += self._following.against(newest)
+            planned_A[1] = self._share * planned_A[1] + self._following.against(newest)
         return planned_A
 
     def _start_anew(self) -> None:
         """Forget what belongs to a time that has not been yet: the clock was set back."""
         self._buffer.clear()
         self._sent.clear()
+        self._coming.clear()
+        self._share = 1.0
         self._seen_ns = self._pose = self._asked_stamp_ns = self._trouble_ns = None
         self._left_ns = -_NEVER_NS
 

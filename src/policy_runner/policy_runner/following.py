@@ -10,6 +10,8 @@ Shape suffixes: H = actions of a chunk, L = legs of its path, A = action size, 3
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,7 @@ from wm_core.se2 import wrap_angle
 
 _NS = 1_000_000_000
 _YAW_WEIGHT_M = 0.3
+_LATELY_NS, _TOLD_M, _COMES = 400_000_000, 0.1, 0.5
 _STANDING_M_S, _LEAST_PACE, _UNDER_WAY = 0.05, 0.5, 0.7
 
 
@@ -109,3 +112,35 @@ class Following:
         off_2 = from_L2[leg] - share * way_L2[leg]
         left_m = math.cos(yaw_rad) * off_2[1] - math.sin(yaw_rad) * off_2[0]
         return float(time_L[leg]), float(left_m), float(wrap_angle(pose_3[2] - yaw_rad))
+
+
+class Coming:
+    """Whether a robot comes along as it is told: who is held does not, before anybody knows that it is held.
+
+    A bend is driven by a yaw rate that belongs to a speed. Who stands in it and is told the same turns off its way.
+    """
+
+    def __init__(self) -> None:
+        self._places: deque[tuple[int, np.ndarray]] = deque()
+
+    def clear(self) -> None:
+        """Forget where it was."""
+        self._places.clear()
+
+    def share(self, now_ns: int, place_2: np.ndarray, sent: Iterable[tuple[int, np.ndarray]]) -> float:
+        """Return how much of a bend's yaw rate belongs to its speed lately, 0..1; 1 where it is half as fast as told.
+
+        Args:
+            now_ns: The present [ns].
+            place_2: Where it will be once what was commanded by now acts [m].
+            sent: Commands [A] and when they were given [ns].
+        """
+        self._places.append((now_ns, place_2))
+        while len(self._places) > 2 and self._places[1][0] <= now_ns - _LATELY_NS:
+            self._places.popleft()
+        begin_ns, from_2 = self._places[0]
+        if now_ns - begin_ns < _LATELY_NS:
+            return 1.0
+        told = [abs(float(command_A[0])) for sent_ns, command_A in sent if begin_ns <= sent_ns <= now_ns]
+        told_m = min(told, default=0.0) * (now_ns - begin_ns) / _NS
+        return min(1.0, math.dist(from_2, place_2) / (_COMES * told_m)) if told_m >= _TOLD_M else 1.0

@@ -229,6 +229,24 @@ def test_a_robot_that_was_held_is_counted_on_for_what_it_will_be_commanded_where
     assert (planned[0], planned[-1]) == pytest.approx((commanded[0], commanded[-1]), abs=0.008)
 
 
+@pytest.mark.parametrize(("comes", "yaw_rate"), [(True, -1.0), (False, 0.0)])
+def test_a_robot_that_stands_in_a_bend_is_not_turned_round_it(comes, yaw_rate):
+    """Its place stays, and with it what is commanded there: it would turn for as long as it is held."""
+    turned_H = -np.linspace(0.0, 4.0, 81)
+    path_H3 = np.column_stack([-0.8 * np.sin(turned_H), 0.8 * (np.cos(turned_H) - 1.0), turned_H])
+    limits = Limits(low=(-2.0, -3.0), high=(2.0, 3.0), rate=(8.0, 20.0), jerk=(400.0, 1000.0))
+    run = Execution(SETTINGS, ChunkBuffer(Combining(PREFIX)), Limiter(limits, PERIOD_S), np.zeros(2))
+    run.offer(Chunk(0, 0.05, np.tile([0.8, -1.0], (81, 1)), path_H3), 0.0, 0)
+    for tick in range(60):
+        now_ns = round(tick * PERIOD_S * S)
+        if tick % 5 in (0, 2):
+            run.see(now_ns, path_H3[round(tick * PERIOD_S / 0.05) if comes else 0])
+        command_A = run.step(now_ns).command_A
+    assert command_A == pytest.approx([0.8, yaw_rate], abs=0.05)
+    planned = [action_A for _, action_A in run.planned(now_ns, now_ns + S // 5)]
+    assert planned[-1] == pytest.approx([0.8, yaw_rate], abs=0.05)
+
+
 def test_a_clock_that_is_set_back_begins_anew():
     world = World(execution(), lambda: 0.1)
     world.go(3.0)
