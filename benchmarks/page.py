@@ -26,12 +26,13 @@ def served(bag: Path) -> Iterator[str]:
     """Serve a recording while the block runs and return its address."""
     command = [sys.executable, "-m", "wm_api.serve", "--bag", str(bag), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         yield process.stdout.readline().split()[-1]
     finally:
         process.terminate()
         process.wait()
+        process.stdout.close()
 
 
 def opening(browser: Browser, url: str) -> dict[str, float]:

@@ -24,9 +24,11 @@ import cv2
 import numpy as np
 import psutil
 
+from benchmarks import page
 from benchmarks.figures import machine, summary
 from benchmarks.processes import module_command
 from wm_core.standing_back import stand_back
+from wm_testing.browser import found_browser
 
 _STARTS_WITHIN_S = 120.0
 _CLIENTS = 20
@@ -39,8 +41,8 @@ def service(*arguments: str) -> Iterator[tuple[psutil.Process, int]]:
     """Yields the process of a service, with a simulated robot that drives, and its port."""
     command = [sys.executable, "-m", "wm_api.serve", "--port", "0", *arguments]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         line = process.stdout.readline()
         if not (found := re.search(r":(\d+)$", line.strip())):
             raise RuntimeError(f"the service did not start: {line!r}")
@@ -50,6 +52,7 @@ def service(*arguments: str) -> Iterator[tuple[psutil.Process, int]]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=30)
+        process.stdout.close()
 
 
 def _await_live(port: int) -> None:
@@ -139,6 +142,14 @@ def wire_kb(port: int) -> float:
         for name in re.findall(r"""(?:src=|href=|from\s*|import\s*|import\()["']([^"']+)["']""", text):
             waiting += [_joined(folder, name)] if re.match(r"(/static/|\./|\.\./)", name) else []
     return round(total / 1e3, 1)
+
+
+def opened(port: int) -> dict[str, Any]:
+    """Return what opening the page in a browser takes, as ``scripts/bench page`` does; nothing where there is none."""
+    if found_browser() is None:
+        print("first_paint_ms is not measured: no browser here, see scripts/setup --browser", file=sys.stderr)
+        return {}
+    return page.measure(f"http://127.0.0.1:{port}/", seconds=0.0)
 
 
 def _fetched(port: int, path: str) -> tuple[int, str]:
@@ -303,10 +314,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "rollout_20_ms": last["p50"],
             "latent_p99_ratio": None,
             **left_behind(process, port, options.cycles),
-            "first_paint_ms": None,
             "wire_kb": wire_kb(port),
             "details": {"encode": encode, "predict": predict, "rollout_first_event": first, "rollout_20": last},
         }
+        shown = opened(port)
+        found["first_paint_ms"], found["details"]["page"] = shown.get("first_paint_ms"), shown
     if options.pairs:
         found.update(graph_ratios(options.pairs, options.seconds, options.seed))
     return found
