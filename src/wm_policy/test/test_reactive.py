@@ -107,6 +107,27 @@ def test_losses_come_apart_and_foreseen_features_teach_no_target():
         model_of(SMALL).foreseen(inputs)
 
 
+@pytest.mark.parametrize(("head", "chunk"), [("trajectory", 64), ("mlp", 16)])
+def test_in_training_it_returns_trajectory_and_foreseen_features(head, chunk):
+    model = model_of(replace(SMALL, foresees=True, head=head, chunk=chunk))
+    inputs = example_inputs(model, batch=3)
+    targets = {
+        "path": torch.randn(3, 64, 2), "path_valid": torch.ones(3, 64, dtype=torch.bool),
+        "action": torch.zeros(3, 16, 2), "action_valid": torch.ones(3, 16, dtype=torch.bool),
+        "future": torch.randn(3, 3, SMALL.latent_dim), "future_valid": torch.ones(3, 3, dtype=torch.bool),
+    }  # fmt: skip
+    trained = model.trained(inputs, targets)
+    assert trained.losses.keys() == model(inputs, targets).keys() == {"action", "foreseen"}
+    assert torch.equal(trained.foreseen_BHD, model.foreseen(inputs))
+    if head == "trajectory":
+        assert torch.equal(trained.path_BS2, model.propose(inputs)[0])
+    else:
+        assert trained.path_BS2 is None
+    plain = model_of(replace(SMALL, head=head, chunk=chunk)).trained(inputs, targets)
+    assert plain.foreseen_BHD is None
+    assert plain.losses.keys() == {"action"}
+
+
 def test_what_comes_after_three_seconds_counts_less():
     truth, valid = torch.zeros(1, 64, 2), torch.ones(1, 64, dtype=torch.bool)
     near, far = truth.clone(), truth.clone()

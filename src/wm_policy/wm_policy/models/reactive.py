@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,20 @@ class ReactiveConfig:
         if self.map_size:
             made["map"] = (1, self.map_size, self.map_size)
         return made
+
+
+class Trained(NamedTuple):
+    """What a model says in training, and how far off that is.
+
+    Attributes:
+        path_BS2: Where it would go, in units; None where its head is none of trajectories.
+        foreseen_BHD: Features at ``FORESEEN_S``; None without the world-action branch.
+        losses: By name: ``action``, and ``foreseen`` where features are.
+    """
+
+    path_BS2: Tensor | None
+    foreseen_BHD: Tensor | None
+    losses: dict[str, Tensor]
 
 
 FLAGS = ("view_known", "memory_latent_known", "memory_valid")
@@ -173,22 +188,27 @@ class ReactiveModel(nn.Module):
         return (self.head(h_BW, noise_BSA),)
 
     def forward(self, inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the named losses: ``action``, and ``foreseen`` where features are.
+        """Return the named losses; see ``trained``."""
+        return self.trained(inputs, targets).losses
+
+    def trained(self, inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Trained:
+        """Return trajectory, foreseen features and the losses of each.
 
         Args:
             inputs: As ``condition`` takes them.
             targets: ``path`` and ``path_valid``, or ``action`` and ``action_valid``; ``future`` [B, H, D] and
                 ``future_valid`` [B, H] for the world-action branch.
         """
-        h_BW = self.condition(inputs)
+        h_BW, path_BS2, foreseen_BHD = self.condition(inputs), None, None
         if isinstance(self.head, TrajectoryHead):
             path_BS2 = self.head.drive(h_BW, inputs["speed"][:, 0])[0]
             losses = {"action": near_and_far(path_BS2, targets["path"], targets["path_valid"])}
         else:
             losses = self.head.losses(h_BW, targets["action"], targets["action_valid"])
         if self.config.foresees:
-            losses["foreseen"] = self._foreseen_loss(h_BW, targets)
-        return losses
+            foreseen_BHD = self._foreseen(h_BW)
+            losses["foreseen"] = _foreseen_loss(foreseen_BHD, targets)
+        return Trained(path_BS2, foreseen_BHD, losses)
 
     def foreseen(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the features expected at ``FORESEEN_S``, scaled as views are, [B, H, D].
@@ -198,16 +218,19 @@ class ReactiveModel(nn.Module):
         """
         if not self.config.foresees:
             raise InputError("this model foresees no features: it was made without foresees")
-        result: Tensor = self.foresee(self.condition(inputs)).unflatten(1, (len(FORESEEN_S), -1))
+        return self._foreseen(self.condition(inputs))
+
+    def _foreseen(self, h_BW: Tensor) -> Tensor:
+        result: Tensor = self.foresee(h_BW).unflatten(1, (len(FORESEEN_S), -1))
         return result
 
-    def _foreseen_loss(self, h_BW: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Return the L1 of foreseen features; those that came are targets, nothing is learned through them."""
-        said_BHD = self.foresee(h_BW).unflatten(1, (len(FORESEEN_S), -1))
-        known_BH1 = targets["future_valid"].unsqueeze(-1)
-        off_BHD = torch.where(known_BH1, (said_BHD - targets["future"].detach()).abs(), torch.zeros_like(said_BHD))
-        result: Tensor = off_BHD.sum() / (known_BH1.sum() * said_BHD.size(-1)).clamp(min=1)
-        return result
+
+def _foreseen_loss(said_BHD: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    """Return the L1 of foreseen features; those that came are targets, nothing is learned through them."""
+    known_BH1 = targets["future_valid"].unsqueeze(-1)
+    off_BHD = torch.where(known_BH1, (said_BHD - targets["future"].detach()).abs(), torch.zeros_like(said_BHD))
+    result: Tensor = off_BHD.sum() / (known_BH1.sum() * said_BHD.size(-1)).clamp(min=1)
+    return result
 
 
 class MemoryReader(nn.Module):
