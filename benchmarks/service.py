@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -58,10 +58,10 @@ def service(*arguments: str) -> Iterator[tuple[psutil.Process, int]]:
 def _await_live(port: int) -> None:
     end_s = time.monotonic() + _STARTS_WITHIN_S
     while time.monotonic() < end_s:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("POST", "/predict", b"{}", {"content-type": "application/json"})
-        if connection.getresponse().status == 200:
-            return
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            connection.request("POST", "/predict", b"{}", {"content-type": "application/json"})
+            if connection.getresponse().status == 200:
+                return
         time.sleep(0.2)
     raise RuntimeError("nothing became live")
 
@@ -153,10 +153,10 @@ def opened(port: int) -> dict[str, Any]:
 
 
 def _fetched(port: int, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", path, headers={"accept-encoding": "gzip"})
-    answer = connection.getresponse()
-    body = answer.read()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("GET", path, headers={"accept-encoding": "gzip"})
+        answer = connection.getresponse()
+        body = answer.read()
     if answer.status != 200:
         return 0, ""
     plain = gzip.decompress(body) if answer.headers.get("content-encoding") == "gzip" else body
@@ -307,6 +307,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         encode = summary(asked_ms(port, options.repeat, "/encode", jpeg, "image/jpeg"))
         predict = summary(asked_ms(port, options.repeat, "/predict", b"{}", "application/json"))
         first, last = (summary(values) for values in streamed_ms(port, max(options.repeat // 5, 5)))
+        shown = opened(port)
         found = {
             "encode_ms": encode["p50"],
             "predict_ms": predict["p50"],
@@ -314,11 +315,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "rollout_20_ms": last["p50"],
             "latent_p99_ratio": None,
             **left_behind(process, port, options.cycles),
+            "first_paint_ms": shown.get("first_paint_ms"),
             "wire_kb": wire_kb(port),
-            "details": {"encode": encode, "predict": predict, "rollout_first_event": first, "rollout_20": last},
+            "details": {"encode": encode, "predict": predict, "rollout_first_event": first, "rollout_20": last}
+            | {"page": shown},
         }
-        shown = opened(port)
-        found["first_paint_ms"], found["details"]["page"] = shown.get("first_paint_ms"), shown
     if options.pairs:
         found.update(graph_ratios(options.pairs, options.seconds, options.seed))
     return found

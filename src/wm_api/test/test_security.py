@@ -108,7 +108,7 @@ def test_writing_wants_the_token_itself(world):
             assert answer.headers["www-authenticate"] == "Bearer"
         assert service.http.get("/status").status_code == 200
         written = service.http.post("/memory/delete", json={"ids": [1]}, headers={"authorization": f"Bearer {TOKEN}"})
-        assert written.json() == {"count": 1}
+        assert written.json()["count"] == 1
 
 
 def test_beyond_loopback_everything_but_the_page_wants_the_token(world, caplog):

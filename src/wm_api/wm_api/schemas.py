@@ -145,7 +145,6 @@ class RolloutRequest(Start):
             if self.action is not None:
                 raise InvalidError("action", "given beside one action as actions, which is the same")
             self.action, self.actions = flat, None
-        self.images = pictures_of(self.images)
         return self
 
     @property

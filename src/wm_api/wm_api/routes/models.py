@@ -106,7 +106,7 @@ async def rollout(served: Served, asked: Annotated[RolloutRequest | None, _FROM_
 
     def work() -> bytes:
         imagined = world.imagine(look, steps)
-        entries = world.step_entries(imagined, asked.images, _name())
+        entries = world.step_entries(imagined, pictures_of(asked.images), _name())
         answer = {
             "step_s": world.models.manifest.step_s,
             "memory_used": any(each.memory_ids for each in imagined),
@@ -178,6 +178,7 @@ async def _steps(
     """Yields the steps after one; computed a few at a time, so that a watcher who goes costs no more than those."""
     world = served.world
     yield retry()
+    images = pictures_of(asked.images)
     try:
         if not begun.imagined:
             begun.imagined = await served.inference.run(world.imagine, begun.look, steps)
@@ -185,7 +186,7 @@ async def _steps(
         at, size = 0, 1
         while at < len(imagined):
             some = imagined[at : at + size]
-            for entry in await served.inference.run(world.step_entries, some, asked.images, begun.name):
+            for entry in await served.inference.run(world.step_entries, some, images, begun.name):
                 yield event({**world.models.identity(), **entry}, name="step", number=entry["step"])
             at, size = at + size, _CHUNK
     except ApiError as error:

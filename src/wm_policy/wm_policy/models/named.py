@@ -130,7 +130,7 @@ def _words_of(network: Any, most: int) -> int:
     """Return how many words come before the first one that cannot stand for an action."""
     parts = [network.config, network.config.get_text_config()]
     special = {getattr(part, name, None) for part in parts for name in _SPECIAL}
-    count = min(most, network.get_input_embeddings().num_embeddings)
+    count = min(most, int(network.get_input_embeddings().num_embeddings))
     # Many languages begin with some; those leave no room before them.
     return min([count, *(each for each in special if isinstance(each, int) and each >= count // 2)])
 

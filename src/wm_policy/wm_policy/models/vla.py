@@ -77,7 +77,7 @@ class VLAModel(Tunable):
             place_L = torch.arange(token_BL.size(1), device=token_BL.device)
             last_B = (known_BL.bool() * place_L).argmax(dim=1)
         h_BD: Tensor = hidden_BLD[torch.arange(len(last_B), device=last_B.device), last_B].float()
-        if self.state is None:
+        if self.state is None or self.no_state is None:
             return h_BD
         result: Tensor = h_BD + (self.no_state if state_BP is None else self.state(state_BP))
         return result
