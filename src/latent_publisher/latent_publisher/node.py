@@ -18,8 +18,9 @@ from latent_publisher.diagnosis import InputDoctor
 from latent_publisher.encoder import Encoder
 from latent_publisher.messages import Encoded, pose_msg, state_msg
 from latent_publisher.params import LatentPublisherParams
+from latent_publisher.pose_jumps import say_jumps
 from latent_publisher.side_inputs import NearestInTime
-from wm_core.alignment import ActionStatus, Aligned, ArrivalClock, CameraClock, FrameAligner, Kind, PoseStatus
+from wm_core.alignment import ActionStatus, Aligned, ArrivalClock, CameraClock, FrameAligner, PoseStatus
 from wm_core.errors import FrameError
 from wm_core.sources import ActionSample, PoseSample
 from wm_core.timeline import Pacer, Passage, Timeline
@@ -315,26 +316,13 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._camera_clock.pose(sample.stamp_ns, now_ns)
         at_ns = self._camera_clock.on_cameras(sample.stamp_ns)
         if at_ns is None:
-            self._health.skip("camera-offset")
+            self._health.count("poses_before_offset")
             return
         if not self._aligner.pose(at_ns, *pose, errors, sample.frame_id, now_ns):
             self._say_off("pose", "pose-off-time", sample.stamp_ns, "the poses before it")
         self._doctor.pose(at_ns, now_ns, sample.frame_id)
-        self._say_jumps()
+        say_jumps(self._health, self._aligner.jumps)
         self._publish_ready()
-
-    def _say_jumps(self) -> None:
-        """Names jumps of the poses: as long as they are carried on in another frame, or a while."""
-        while self._aligner.jumps:
-            jump = self._aligner.jumps.popleft()
-            self._health.count(f"pose_jumps/{jump.kind.name.lower()}")
-            self._health.warn(f"pose-jump-{jump.kind.name.lower()}", str(jump))
-            if jump.kind in (Kind.RESTARTED, Kind.RESTARTED_UNKNOWN):
-                self._health.degrade("pose_frame", str(jump))
-            elif jump.kind is Kind.RETURNED:
-                self._health.degrade("pose_frame", None)
-            else:
-                self._health.degrade_for(_NAMED_FOR_S, "pose_jump", str(jump))
 
     def _on_action(self, sample: ActionSample) -> None:
         now_ns = monotonic_ns()
@@ -345,7 +333,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             self._camera_clock.action(sample.stamp_ns, now_ns)
             action_ns = self._camera_clock.on_cameras(sample.stamp_ns)
         if action_ns is None:
-            self._health.skip("camera-offset")
+            self._health.count("actions_before_offset")
             return
         if not self._aligner.action(action_ns, sample.values, now_ns):
             self._say_off("action", "action-off-time", action_ns, "the actions before it")

@@ -47,7 +47,13 @@ def test_a_stated_offset_is_taken_from_the_first_frame_on(make_world):  # noqa: 
 def test_arrivals_tell_the_offset_within_seconds_and_it_is_named(make_world):  # noqa: F811
     world = make_world(action_wait_s=0.0, camera_offset_by_arrival=True)
     drive(world, 60)
-    assert world.node._health.counted("skipped/camera-offset") == 20
+    health = world.node._health
+    assert health.counted("poses_before_offset") == 20
+    # What is counted of frames adds up, whatever became of the poses.
+    assert health.counted("frames_received") == health.counted("frames_encoded") == 60
+    assert not [
+        key for key in (item.key for item in health.status().values) if key.startswith(("skipped/", "dropped/"))
+    ]
     late = world.states[-10:]
     assert all(state.pose_status != LatentState.POSE_ABSENT for state in late)
     # Within a message or two: in a test frames and poses come as fast as they are taken.
