@@ -284,7 +284,8 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._told_offset = told
         how = "by when frames and poses arrive" if self._params.camera_offset_by_arrival else "as configured"
         self._health.gauge("camera_offset", f"{told}, {how}")
-        self.get_logger().info(f"the camera's clock: {told} to that of poses and actions, {how}")
+        if self._camera_clock.offset is not None:
+            self.get_logger().info(f"the camera's clock: {told} to that of poses and actions, {how}")
 
     def _warn_of_clocks(self, steady_ns: int) -> None:
         """Warns of another clock that stays: at the start of a recording, and where it loops, ``/clock`` comes late."""
