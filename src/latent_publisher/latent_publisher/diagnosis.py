@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from wm_core.alignment import ActionStatus, PoseStatus
+from wm_core.alignment import ActionStatus, Jump, Kind, PoseStatus
 from wm_core.timeline import NS_PER_S
 
 JUDGED = 40
@@ -20,6 +20,7 @@ _UNUSED_SHARE = 0.3
 _REFUSED_SHARE = 0.5
 _ANOTHER_CLOCK_S = 1.0
 _STOPPED_S = 1.0
+_NAMED_FOR_NS = 10 * NS_PER_S
 # Names come from messages: three of them, sixty characters each, are told.
 _NAMED, _SHOWN = 3, 60
 _OTHER_CLOCK = "Synchronise both, state camera_offset_s, or let arrivals tell it: camera_offset_by_arrival"
@@ -52,6 +53,8 @@ class InputDoctor:
         self._pose_used: deque[bool] = deque(maxlen=JUDGED)
         self._action_used: deque[bool] = deque(maxlen=JUDGED)
         self._newest_ns = None
+        self._frame: str | None = None
+        self._jump: tuple[str, int] | None = None
 
     def frame(self, stamp_ns: int, usable: bool) -> None:
         """Takes note of a frame; an unusable one repeats a stamp."""
@@ -65,6 +68,13 @@ class InputDoctor:
         self._refused.append("")
         self._pose_frames.append(frame_id)
         self._poses.add(stamp_ns, steady_ns, self._newest_ns)
+
+    def jumped(self, jump: Jump, steady_ns: int) -> None:
+        """Takes note of a jump of the poses: of one in the same frame for a while."""
+        if jump.kind is Kind.CORRECTED:
+            self._jump = str(jump), steady_ns + _NAMED_FOR_NS
+        else:
+            self._frame = None if jump.kind is Kind.RETURNED else str(jump)
 
     def refused_pose(self, why: str) -> None:
         """Takes note of a pose that was refused."""
@@ -81,11 +91,17 @@ class InputDoctor:
         self._action_used.append(action is ActionStatus.HELD)
 
     def findings(self, steady_ns: int) -> dict[str, str | None]:
-        """Returns for each input what is wrong with it, None where nothing is, by the steady clock's present time."""
+        """Returns what is wrong with each input and with jumps of poses, None where nothing is.
+
+        Args:
+            steady_ns: The steady clock's present time.
+        """
         return {
             "camera_input": self._camera(),
             "pose_input": next(self._pose(steady_ns), None),
             "action_input": next(self._action(), None),
+            "pose_frame": self._frame,
+            "pose_jump": self._jump[0] if self._jump is not None and steady_ns < self._jump[1] else None,
         }
 
     def _camera(self) -> str | None:

@@ -18,7 +18,6 @@ from latent_publisher.diagnosis import InputDoctor
 from latent_publisher.encoder import Encoder
 from latent_publisher.messages import Encoded, pose_msg, state_msg
 from latent_publisher.params import LatentPublisherParams
-from latent_publisher.pose_jumps import say_jumps
 from latent_publisher.side_inputs import NearestInTime
 from wm_core.alignment import ActionStatus, Aligned, ArrivalClock, CameraClock, FrameAligner, PoseStatus
 from wm_core.errors import FrameError
@@ -250,7 +249,6 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             self._doctor.restart()
             self._decoding.restart()
             self._camera_clock.restart()
-            self._health.degrade("pose_frame", None)
         elif passage is Passage.REPEATED:
             self._doctor.frame(frame_ns, usable=False)
             self._say_what_is_wrong()
@@ -322,7 +320,10 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         if not self._aligner.pose(at_ns, *pose, errors, sample.frame_id, now_ns):
             self._say_off("pose", "pose-off-time", sample.stamp_ns, "the poses before it")
         self._doctor.pose(at_ns, now_ns, sample.frame_id)
-        say_jumps(self._health, self._aligner.jumps)
+        while self._aligner.jumps:
+            jump = self._aligner.jumps.popleft()
+            self._health.count(f"pose_jumps/{jump.kind.name.lower()}")
+            self._doctor.jumped(jump, now_ns)
         self._publish_ready()
 
     def _on_action(self, sample: ActionSample) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from latent_publisher.diagnosis import InputDoctor
-from wm_core.alignment import ActionStatus, ActionTrack, PoseStatus, PoseTrack
+from wm_core.alignment import ActionStatus, ActionTrack, Jump, Kind, PoseStatus, PoseTrack
 
 S = 1_000_000_000
 BOOT_S = 1.7e9
@@ -49,7 +49,7 @@ def run(
 @pytest.mark.parametrize("rate_hz", [5, 7, 10, 15, 30, 60, 120])
 @pytest.mark.parametrize("pose_hz", [7, 50, 200])
 def test_inputs_that_can_be_used_are_left_alone(rate_hz, pose_hz):
-    assert run(rate_hz, pose_hz) == {"camera_input": None, "pose_input": None, "action_input": None}
+    assert set(run(rate_hz, pose_hz).values()) == {None}
 
 
 @pytest.mark.parametrize(
@@ -121,3 +121,20 @@ def test_a_jump_of_time_is_no_other_clock():
     assert doctor.findings(2 * S)["pose_input"] is not None
     doctor.restart()
     assert doctor.findings(2 * S)["pose_input"] is None
+
+
+def test_jumps_of_poses_are_named_as_long_as_they_matter():
+    doctor = InputDoctor(0.25, 0.5)
+
+    def named(kind: Kind, later_s: float = 0.0) -> dict[str, str | None]:
+        doctor.jumped(Jump(5 * S, kind, 3.0, 1.0, 0.05), 100 * S)
+        found = doctor.findings(100 * S + round(later_s * S))
+        return {key: text for key, text in found.items() if text is not None}
+
+    assert list(named(Kind.CORRECTED)) == ["pose_jump"]
+    assert named(Kind.CORRECTED, 11.0) == {}
+    assert "the odometry began again" in named(Kind.RESTARTED, 3600.0)["pose_frame"]
+    assert named(Kind.RETURNED, 11.0) == {}
+    assert "by 3.0 m and 57 degrees within 0.05 s" in named(Kind.RESTARTED_UNKNOWN, 3600.0)["pose_frame"]
+    doctor.restart()
+    assert set(doctor.findings(4000 * S).values()) == {None}

@@ -213,3 +213,8 @@ def test_what_cannot_be_served_ends_with_one_line(arguments, capsys, monkeypatch
 def test_pictures_are_prepared_as_everywhere(models):
     image_HW3 = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     np.testing.assert_array_equal(models.prepared(image_HW3), prepare_image(image_HW3, 64))
+
+
+def test_an_offset_of_the_camera_without_a_recording_is_refused_by_name(capsys):
+    assert main(["--camera-offset-s", "arrival"]) == 2
+    assert "--camera-offset-s is of a recording's camera, expected --bag, too" in capsys.readouterr().err
