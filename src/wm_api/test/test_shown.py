@@ -64,3 +64,4 @@ def test_what_was_foreseen_from_memories_is_shown_when_its_time_comes(world, mon
         assert world.live.newest is not None
         seen.append(bool(world.live.newest["pictures"]["foreseen"]))
     assert seen == [False, False, True, False, False]
+    assert world.models.identity().items() <= world.live.newest.items()

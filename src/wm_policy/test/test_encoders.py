@@ -116,3 +116,9 @@ def test_a_latent_is_one_token_and_a_grid_many():
     assert encoder(torch.zeros(3, 4, 6, 5)).shape == (3, 24, 5)
     with pytest.raises(InputError, match="expected 5"):
         encoder(torch.zeros(3, 4))
+
+
+def test_what_is_no_language_model_is_told():
+    for name in ("siglip-base", "gpt"):
+        with pytest.raises(PolicyError, match=f"no language model '{name}', expected one of qwen2-0.5b"):
+            LanguageBackbone(name)
