@@ -164,6 +164,7 @@ def test_refusals_are_errors_of_the_protocol(served):
     for answer in (
         served.http.get("/v2/models/none"),
         served.http.get("/v2/none"),
+        served.http.put("/v2"),
         served.http.put("/v2/models/encoder"),
         infer(served, "decoder", []),
         served.http.get("/v2/models/encoder", headers={"host": "elsewhere"}),

@@ -220,3 +220,11 @@ def test_the_python_client_says_what_the_service_says(served):
         assert client.record(match["record"]["id"])["pose"]["x"] == pytest.approx(1.0)
         assert client.memory_stats()["memory_count"] == client.memory_cells()["memory_count"] == 60
         assert client.picture(f"remembered/{match['record']['id']}").startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize(
+    ("path", "method"), [("/stream-rollout", "get"), ("/stream-rollout", "post"), ("/stream-live", "get")]
+)
+def test_events_are_described_as_events_and_not_as_one_text(served, path, method):
+    described = served.http.get("/openapi.json").json()["paths"][path][method]["responses"]["200"]["content"]
+    assert described == {"text/event-stream": {}}

@@ -51,7 +51,7 @@ def session_of(token: str) -> str:
 def refusal(error: ApiError, path: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Return status, headers and body of a request to a path that is refused."""
     entries = {"detail": error.detail, "field": error.field}
-    if path.startswith(_INFERENCE):
+    if f"{path}/".startswith(_INFERENCE):
         # By this name the protocol's clients read it, and by no other.
         entries["error"] = f"{error.field}: {error.detail}" if error.field else error.detail
     body = json.dumps(entries).encode()
