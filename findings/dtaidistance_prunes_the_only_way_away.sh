@@ -13,7 +13,7 @@
 #   max_length_diff=1, 5 samples and 2          distance, distance_fast, warping_paths infinity; warping_paths_fast 2.4
 # It cuts off what exceeds the Euclidean distance, which knows no penalty and is rounded to just below the way along the diagonal. Nothing is said; the
 # nearest motion is never found. So: use_pruning=False wherever distance_fast is called.
-# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (70 MB).
+# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (120 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT

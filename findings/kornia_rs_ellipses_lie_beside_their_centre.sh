@@ -12,7 +12,7 @@
 #   bilateral_filter, "byte-for-byte"           another value for half of the pixels; median_blur, canny, equalize_hist are as said
 #   sample_depth: 1 m and 5 m                   median 5 m, mean right; of 23, 24: mean 23
 # Nothing is said. So: cv2, or kernels "box" and "cross".
-# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (150 MB).
+# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (240 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT

@@ -10,7 +10,7 @@
 #   DouglasPeuckerGeneralizer of the straight   4 fixes instead of 2
 #   to_linestring().length                      360.3 degrees instead of 0.5
 # No warning. So: longitudes unwrapped (180.05) before, or a projection of the place, and the longitude wrapped at the end.
-# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (420 MB).
+# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (330 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT

@@ -12,7 +12,7 @@
 #   AdaptiveStandardScaler, 0.01 m at 5200 km   never beyond 0.4, where the same values around 0 go to 3
 # The mean of the squares less the square of the mean eats the digits; `Var` goes another way. A threshold at three deviations never finds anything.
 # Nothing is said. So: subtract the first value before.
-# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (180 MB).
+# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (330 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT

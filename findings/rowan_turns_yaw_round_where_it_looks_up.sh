@@ -8,7 +8,7 @@
 #   yzx extrinsic at +90                        up to 180 degrees off
 #   the same two at -90 and at 89 degrees       right
 # It warns of a gimbal lock and of a third angle set to zero; the first has the wrong sign. So: SciPy's as_euler, or matrices.
-# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (230 MB).
+# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (250 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT

@@ -10,7 +10,7 @@
 #   1000 random ways of one axis, of three      a third, 6 of 10 go further than it says
 #   get_first_time_at_position                  finds the position that it says is never reached
 # It turns within a stretch of constant acceleration or jerk that is cut by the end of a segment. Nothing is said. So: sample `at_time`.
-# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (60 MB).
+# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (110 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT

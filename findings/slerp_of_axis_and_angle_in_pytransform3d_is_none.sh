@@ -12,7 +12,7 @@
 #   quaternion_slerp(shortest_path=True)        right, all of them, as is matrix_slerp
 #   axis_angle_slerp about one and the same     right
 # Axis and angle are each interpolated by themselves. Nothing is said. So: by quaternions and back.
-# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (260 MB).
+# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (330 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT

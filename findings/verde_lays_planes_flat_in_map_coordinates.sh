@@ -12,7 +12,7 @@
 #   Spline, Cubic, Linear in UTM                as near the origin
 # Since 1.9 LinearRegression drops directions below a millionth of the largest, and Verde hands it the bare powers of the coordinates. Nothing is said.
 # So: subtract the mean of the coordinates before, or keep scikit-learn below 1.9.
-# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (420 MB).
+# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (440 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT

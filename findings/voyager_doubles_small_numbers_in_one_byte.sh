@@ -14,7 +14,7 @@
 # Between 2^-7 and 2^-6 E4M3 has seven numbers, here none. The inner product is taken with the number that the index appends to a vector, made of the
 # longest vector so far. Nothing is said. So: scale embeddings up before E4M3 (by 16 and more), and 1 - a @ b by NumPy; and with more than one thread
 # keep the ids that `add_items` returns: those that it chooses are now and then not the numbers of the rows.
-# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (90 MB).
+# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (110 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
