@@ -11,7 +11,7 @@
 #   at pi - 1e-8                                dist right; the logarithm 256 million rad long, its exp 49 degrees aside
 #   at 3.1415; at pi                            right
 # A turn far below what a sensor notices, of which an optimiser makes plenty near its end. Nothing is said. So: point_type="matrix".
-# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (350 MB).
+# Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (480 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
