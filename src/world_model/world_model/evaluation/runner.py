@@ -126,9 +126,8 @@ def forecast_episode(
     row_TH, part_TH = targets(np.asarray(episode.stamp_T), horizons, artifact.manifest.step_s)
     judged_T = (second_T >= start_s) & (np.arange(len(episode)) >= burn_in)
     revisit_TH = _revisits(episode, known, seen.stretches[0].latent_TD, np.where(part_TH > 0.5, row_TH + 1, row_TH))
-    said = forecast, ours.gate_TH, revisit_TH, judged_T, part_TH
-    stamp_T = np.asarray(episode.stamp_T, np.int64)
-    whole = EpisodeForecasts(episode.name, stamp_T, _as_it_came(seen), np.empty(0), row_TH, *said)
+    about = episode.name, np.asarray(episode.stamp_T, np.int64), _as_it_came(seen), np.empty(0), row_TH
+    whole = EpisodeForecasts(*about, forecast, ours.gate_TH, revisit_TH, judged_T, part_TH)
     return [_within(whole, stretch) for stretch in seen.stretches]
 
 
