@@ -4,14 +4,14 @@
 # Guess: a number becomes the nearest one that E4M3 has, which keeps order and is right to a sixteenth down to 2^-6 = 0.0156, to 0.001 below;
 # `get_distance` of two vectors depends on these two vectors, and is what `query` says.
 # Seen with voyager 2.2.3 (PyPI; Python 3.11, x86-64):
-#   0.007, 0.0156, 0.02 in E4M3                 0.0068, 0.0156, 0.0195: as they should
+#   0.007, 0.0156, 0.02 in E4M3                 0.0068, 0.0156, 0.0195: near enough
 #   0.0075, 0.0085, 0.0095, 0.0105              0.0156: twice too much
 #   0.008, 0.009, 0.01, 0.011                   0.0068: a quarter to a third too small; so 0.0075 is greater than 0.011
 #   300 unit vectors of 768 numbers             a sixth of the numbers lies there, 34 percent off on average; 2 percent the greater ones
 #   InnerProduct: get_distance, index empty     2.468, which is 1 - a.b
 #   the same once 200 vectors are stored        -9.532; between a vector and itself -18.779 instead of -2.779
 #   query of the same vector                    right
-# Between 2^-7 and 2^-6 E4M3 has seven numbers, here none. The inner product is taken with the number that the index appends to a vector, made of the
+# From 0.0068 to 0.0156 there is no number, where E4M3 has four (0.0078 to 0.0137). The inner product is taken with the number that the index appends to a vector, made of the
 # longest vector so far. Nothing is said. So: scale embeddings up before E4M3 (by 16 and more), and 1 - a @ b by NumPy; and with more than one thread
 # keep the ids that `add_items` returns: those that it chooses are now and then not the numbers of the rows.
 # Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (110 MB).
