@@ -11,9 +11,9 @@
 #   InnerProduct: get_distance, index empty     2.468, which is 1 - a.b
 #   the same once 200 vectors are stored        -9.532; between a vector and itself -18.779 instead of -2.779
 #   query of the same vector                    right
-# From 0.0068 to 0.0156 there is no number, where E4M3 has four (0.0078 to 0.0137). The inner product is taken with
-# the number that the index appends to a vector, made of the longest vector so far. Nothing is said. So: scale embeddings up before E4M3 (by 16 and more), and 1 - a @ b by NumPy;
-# with more than one thread, keep the ids that `add_items` returns: those that it chooses are now and then not the numbers of the rows.
+# From 0.0068 to 0.0156 there is no number, where E4M3 has four (0.0078 to 0.0137). The inner product is taken with the number that the index
+# appends to a vector, made of the longest vector so far. Nothing is said. So: scale embeddings up before E4M3 (by 16 and more), and 1 - a @ b by
+# NumPy; with more than one thread, keep the ids that `add_items` returns: those that it chooses are now and then not the numbers of the rows.
 # Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (110 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
