@@ -164,11 +164,12 @@ def record_msg(record, feature):
     return msg
 
 
-def recognising(world, feature=(1, 2, 3), query=lambda _, empty: empty, confidence=0.4, **said):
+def recognising(world, feature=(1, 2, 3), query=lambda _, empty: empty, confidence=0.4, unlike="", **said):
     """A peer that encodes any picture and says where it was seen."""
 
     def encode(_request, response):
         response.success, response.feature, response.feature_id = True, list(feature), "any"
+        response.latent, response.unlike = world.memory.records[4].latent_D.tolist(), unlike
         return response
 
     def recognise(_request, response):
@@ -200,6 +201,15 @@ def test_five_memories_that_agree_outweigh_a_place_that_looks_nearly_alike(make_
     answer = world.run(image=Image(height=1, width=1, encoding="mono8", step=1, data=b"\x00"))
     assert answer.result.name == name, answer.result.message
     assert answer.result.memory_id == 5
+
+
+def test_a_picture_that_the_encoder_was_not_made_for_is_refused_however_near_its_latent_lies(make_world):
+    world = make_world(drive=True)
+    recognising(world, feature=(), unlike="its latent tells 0% of its contrast")
+    answer = world.run(image=Image(height=1, width=1, encoding="mono8", step=1, data=b"\x00"))
+    assert answer.result.name == "NOT_RECOGNISED", answer.result
+    assert "tells 0% of its contrast" in answer.result.message
+    assert not any(map(any, world.commands))
 
 
 def test_a_picture_between_two_memories_is_driven_to_where_it_was_seen(make_world):

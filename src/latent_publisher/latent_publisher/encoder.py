@@ -12,9 +12,13 @@ from world_model.runtime.artifacts import Artifact
 from world_model.runtime.first_passes import first_passes
 from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.pose_ahead import PoseAhead
-from world_model.runtime.served import served_encoder
+from world_model.runtime.served import ServedDecoder, served_encoder
 
 _WARM_UP_PASSES = 5
+_LEAST_SHARE = 0.05
+"""Of a picture's contrast that its latent tells: 0.15 to 0.80 of 900 pictures of three simulated robots by ``tiny``, of
+noise and of squares nothing."""
+_FLAT = 1.0
 
 
 class Encoder:
@@ -26,6 +30,8 @@ class Encoder:
 
     def __init__(self, artifact: Artifact) -> None:
         manifest = artifact.manifest
+        self._artifact = artifact
+        self._decoder: ServedDecoder | None = None
         self.encoder_id = manifest.encoder_id
         self.z_dim = manifest.z_dim
         self.action_dim = manifest.action_dim
@@ -81,6 +87,27 @@ class Encoder:
         if float((np.abs(latent_D - self._mean_D) * self._precision_D).max()) > LARGEST_LATENT_STDS:
             raise FrameError(f"the encoder gave a latent more than {LARGEST_LATENT_STDS:g} standard deviations off")
         return latent_D
+
+    def unlike(self, image_HW3: np.ndarray, latent_D: np.ndarray) -> str:
+        """Returns why the encoder was made for no such picture; empty where it may have been, or nothing can tell.
+
+        A latent that tells next to nothing of a picture is told by what it leaves out: it lies where others do. The
+        first call loads the decoder.
+
+        Args:
+            image_HW3: As for ``encode``.
+            latent_D: What that returned.
+        """
+        if not self._artifact.has("decoder"):
+            return ""
+        self._decoder = self._decoder or ServedDecoder(self._artifact)
+        picture_P3 = prepare_image(image_HW3, self._size).reshape(-1, 3).astype(np.float32)
+        contrast = float(picture_P3.var(axis=0).mean())
+        if contrast < _FLAT:
+            return "it shows one colour"
+        lost = float(((self._decoder(latent_D[None])[0].reshape(-1, 3) - picture_P3) ** 2).mean())
+        share = max(0.0, 1.0 - lost / contrast)
+        return f"its latent tells {share:.0%} of its contrast" if share < _LEAST_SHARE else ""
 
     def look(self, image_HW3: np.ndarray) -> np.ndarray:
         """Returns the feature [F] int8 of an RGB frame of any size.

@@ -210,6 +210,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             image_HW3 = await self._decoding.picture(picture)
             if self._basis is None:
                 latent_D = self._encoder.encode(image_HW3)
+                response.unlike = await self._decoding.beside(lambda: self._encoder.unlike(image_HW3, latent_D))
             else:
                 feature_F = self._encoder.look(image_HW3)
                 latent_D = self._basis.present(feature_F)

@@ -44,6 +44,9 @@ class MeanColour:
             raise FrameError("black")
         return image_HW3.mean((0, 1)).astype(np.float32)
 
+    def unlike(self, image_HW3, latent_D):
+        return "" if image_HW3.std() else "it shows one colour"
+
 
 class World:
     """A node under test, a peer that talks to it, and what the peer heard."""

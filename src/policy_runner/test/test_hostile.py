@@ -55,3 +55,16 @@ def test_an_answer_that_cannot_be_is_no_fault_of_the_runner(make_world, latent):
     answer = world.run(goal_image=Image(width=2, height=2, step=6, encoding="rgb8", data=bytes(12)))
     assert (answer.result.name, "cannot be used" in answer.result.message) == ("NOT_RECOGNISED", True), answer.result
     assert world.node._health.counted("faults") == 0
+
+
+def test_a_picture_that_the_encoder_was_not_made_for_is_refused(make_world):
+    world = make_world()
+
+    def encode(_request, response):
+        response.success, response.latent, response.unlike = True, [0.0] * 4, "it shows one colour"
+        return response
+
+    world.on_executor(lambda: world.peer.create_service(EncodeImage, "/latent_publisher/encode", encode))
+    world.until(world.node._reception.encode.service_is_ready)
+    answer = world.run(goal_image=Image(width=2, height=2, step=6, encoding="rgb8", data=bytes(12)))
+    assert (answer.result.name, "it shows one colour" in answer.result.message) == ("NOT_RECOGNISED", True), answer

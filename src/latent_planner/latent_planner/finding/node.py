@@ -141,6 +141,8 @@ class GoalFinder:
         encoded = await self._waiter.ask(run, self._encode, request, Result.NOT_ENCODED, "the picture")
         if not encoded.success:
             raise MessageError("goal", f"the picture cannot be used: {encoded.message}")
+        if encoded.unlike:
+            raise GoalError("unknown", f"looks like nothing remembered: {encoded.unlike}")
         if len(encoded.feature):
             wish = await self._recognised(run, asked, encoded, remembered)
             if wish is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rclpy.executors import Executor
@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage
 from wm_core.images import most_decoding_s, picture_from_msg
 from wm_ros import FrameMsg, Health, LongWork, MessageError
 
+WorkT = TypeVar("WorkT")
 COSTLY_S = 0.1
 """A picture that may take longer than this is decoded beside [s]."""
 
@@ -81,12 +82,19 @@ class Decoding:
         Raises:
             MessageError: As ``picture_from_msg``, or ``busy``.
         """
-        if not _is_costly(msg):
-            return picture_from_msg(msg)
-        found: Any = await self._thread.later(lambda: picture_from_msg(msg))
+        return picture_from_msg(msg) if not _is_costly(msg) else await self.beside(lambda: picture_from_msg(msg))
+
+    async def beside(self, work: Callable[[], WorkT]) -> WorkT:
+        """Return what some work for a request returns, done on the thread.
+
+        Raises:
+            MessageError: As it, or ``busy``.
+        """
+        found: Any = await self._thread.later(work)
         if isinstance(found, MessageError):
             raise found
-        return np.asarray(found)
+        done: WorkT = found
+        return done
 
     def close(self) -> None:
         """End the thread, without waiting for what it decodes: nobody takes that any more."""

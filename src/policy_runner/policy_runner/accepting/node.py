@@ -123,6 +123,9 @@ class Reception:
         encoded = await self._answer(self.encode, EncodeImage.Request(image=image), "encodes pictures", is_wanted)
         if not encoded.success:
             raise RefusedError(Outcome.NOT_RECOGNISED, clipped(encoded.message))
+        if encoded.unlike:
+            text = f"the picture looks like none that the robot could see: {encoded.unlike}"
+            raise RefusedError(Outcome.NOT_RECOGNISED, clipped(text))
         try:
             latent_D = vector_from_msg(encoded.latent, len(encoded.latent), "latent")
             if PICTURE in self._policy.takes:
