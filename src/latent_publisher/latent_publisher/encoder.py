@@ -8,6 +8,7 @@ from wm_core.bounds import LARGEST_LATENT_STDS
 from wm_core.errors import FrameError
 from wm_core.images import prepare_depth, prepare_image
 from wm_core.projection import Projection
+from world_model.errors import ArtifactError
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.first_passes import first_passes
 from world_model.runtime.motion_model import MotionModel
@@ -100,7 +101,10 @@ class Encoder:
         """
         if not self._artifact.has("decoder"):
             return ""
-        self._decoder = self._decoder or ServedDecoder(self._artifact)
+        try:
+            self._decoder = self._decoder or ServedDecoder(self._artifact)
+        except ArtifactError:  # nothing here runs it: the picture is encoded all the same
+            return ""
         picture_P3 = prepare_image(image_HW3, self._size).reshape(-1, 3).astype(np.float32)
         contrast = float(picture_P3.var(axis=0).mean())
         if contrast < _FLAT:

@@ -55,3 +55,14 @@ _SQUARES_HW = np.indices((64, 64)).sum(axis=0) // 8 % 2 * 255
 )
 def test_a_picture_of_which_a_latent_tells_nothing_is_told_apart(tiny: Encoder, picture: np.ndarray, why: str) -> None:
     assert why in tiny.unlike(picture, tiny.encode(picture))
+
+
+def test_a_decoder_that_does_not_run_here_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise ArtifactError("nothing here runs it")
+
+    encoder, black = Encoder(load_artifact("artifact://tiny")), np.zeros((64, 64, 3), np.uint8)
+    assert encoder.unlike(black, encoder.encode(black))
+    encoder = Encoder(load_artifact("artifact://tiny"))
+    monkeypatch.setattr("latent_publisher.encoder.ServedDecoder", refuse)
+    assert encoder.unlike(black, encoder.encode(black)) == ""
