@@ -19,7 +19,7 @@ from latent_publisher.encoder import Encoder
 from latent_publisher.messages import Encoded, pose_msg, state_msg
 from latent_publisher.params import LatentPublisherParams
 from latent_publisher.side_inputs import NearestInTime
-from wm_core.alignment import ActionStatus, Aligned, ArrivalClock, CameraClock, FrameAligner, PoseStatus
+from wm_core.alignment import ActionStatus, Aligned, ArrivalClock, CameraClock, FrameAligner, Offset, PoseStatus
 from wm_core.errors import FrameError
 from wm_core.sources import ActionSample, PoseSample
 from wm_core.timeline import Pacer, Passage, Timeline
@@ -97,7 +97,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             encoder.action_dim, encoder.step_s, encoder.motion, params.waits()
         )
         self._doctor = InputDoctor(params.pose_max_age_s, params.action_max_age_s)
-        self._told_offset = str(CameraClock().offset)  # nothing is to be said of one clock
+        self._told_offset: Offset | None = Offset(0)  # nothing is to be said of one clock
         self._clocks_differ_since_ns: int | None = None
         self._frame_ns = 0
         self._depth: NearestInTime[np.ndarray] = NearestInTime(_SIDE_INPUT_TOLERANCE_S)
@@ -210,7 +210,7 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
             image_HW3 = await self._decoding.picture(picture)
             if self._basis is None:
                 latent_D = self._encoder.encode(image_HW3)
-                response.unlike = await self._decoding.beside(lambda: self._encoder.unlike(image_HW3, latent_D))
+                response.unlike = await self._decoding.on_thread(lambda: self._encoder.unlike(image_HW3, latent_D))
             else:
                 feature_F = self._encoder.look(image_HW3)
                 latent_D = self._basis.present(feature_F)
@@ -277,13 +277,13 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
 
     def _say_offset(self) -> None:
         """Names the offset of the camera's clock, where it was asked for, and each time that another is taken."""
-        told = str(self._camera_clock.offset or "not known yet")
-        if told == self._told_offset:
+        offset = self._camera_clock.offset
+        if offset == self._told_offset:
             return
-        self._told_offset = told
+        self._told_offset, told = offset, str(offset or "not known yet")
         how = "by when frames and poses arrive" if self._params.camera_offset_by_arrival else "as configured"
         self._health.gauge("camera_offset", f"{told}, {how}")
-        if self._camera_clock.offset is not None:
+        if offset is not None:
             self.get_logger().info(f"the camera's clock: {told} to that of poses and actions, {how}")
 
     def _warn_of_clocks(self, steady_ns: int) -> None:

@@ -82,9 +82,9 @@ class Decoding:
         Raises:
             MessageError: As ``picture_from_msg``, or ``busy``.
         """
-        return picture_from_msg(msg) if not _is_costly(msg) else await self.beside(lambda: picture_from_msg(msg))
+        return picture_from_msg(msg) if not _is_costly(msg) else await self.on_thread(lambda: picture_from_msg(msg))
 
-    async def beside(self, work: Callable[[], WorkT]) -> WorkT:
+    async def on_thread(self, work: Callable[[], WorkT]) -> WorkT:
         """Return what some work for a request returns, done on the thread.
 
         Raises:

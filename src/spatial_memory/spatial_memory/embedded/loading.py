@@ -19,7 +19,7 @@ from spatial_memory.index.columns import Rows, room_for
 from spatial_memory.index.rebasing import project_all, put_in_place
 from spatial_memory.store import files
 from spatial_memory.store.bases import basis_of
-from spatial_memory.store.schema import packed_rows, successor_size
+from spatial_memory.store.schema import successor_size
 from wm_core.memory.errors import CorruptStoreError
 from wm_core.memory.frames import LevelGrid
 from wm_core.memory.record import LAST_FOLLOWED_ID
@@ -54,7 +54,7 @@ class Stored(Protocol):
     def read_in(self, basis: Projection | None) -> None:
         """Return successors in a basis from now on, whatever they were kept in; None: as they were kept."""
 
-    def replace(self, records: Sequence[tuple[object, ...]], *, grid: str) -> None:
+    def replace(self, parts: Sequence[Rows], *, grid: str) -> None:
         """Rewrite records, and how the map is cut, in one transaction."""
 
 
@@ -124,7 +124,7 @@ def _loaded(
         store.read_in(basis)
         put_in_place(index.columns, project_all(index.columns, basis), basis)
     if is_recut or recut:
-        store.replace(packed_rows(recut), grid=grid_meta(grid))
+        store.replace(recut, grid=grid_meta(grid))
         _LOG.info("cut %d memories into new cells: %s, before %s", len(index), grid_meta(grid), meta.get("grid"))
     _LOG.info("loaded %d memories in %.2f s", len(index), time.monotonic() - started)
     return catalogue, search, index.newest_ns()

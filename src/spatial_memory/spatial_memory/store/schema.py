@@ -9,7 +9,7 @@ import functools
 import itertools
 import struct
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -192,11 +192,6 @@ def to_tuples(rows: Rows) -> list[tuple[int, bytes]]:
     whole, width = packed_N.tobytes(), layout.itemsize
     bodies = [whole[at : at + width] for at in range(0, len(whole), width)]
     return [(key, body + zlib.crc32(body).to_bytes(4, "little")) for key, body in zip(rows.id_N.tolist(), bodies)]
-
-
-def packed_rows(parts: Iterable[Rows]) -> list[tuple[int, bytes]]:
-    """Return one tuple per row of all parts for ``PUT_RECORD``."""
-    return list(itertools.chain.from_iterable(map(to_tuples, parts)))
 
 
 def from_tuples(tuples: Sequence[tuple[int, bytes]], dim: int, action_dim: int) -> Rows:

@@ -277,11 +277,11 @@ class Store:
             statements.append((DROP_THUMBNAIL, keys))
         return Change(statements, None, 2 * len(ids))
 
-    def replace(
-        self, records: Sequence[tuple[object, ...]], extras: Sequence[tuple[int, Extra]] = (), **meta: object
-    ) -> None:
-        """Rewrite records, as ``packed_rows`` returns them, what only some have, and meta, in one transaction."""
-        self._writer.put(self._extras.change(extras, [(PUT_RECORD, list(records)), _meta_rows(meta)]))
+    def replace(self, parts: Sequence[Rows], **meta: object) -> None:
+        """Rewrite records, which come in parts, and meta, in one transaction."""
+        statements: list[tuple[str, Sequence[Row]]] = [(PUT_RECORD, to_tuples(part)) for part in parts]
+        statements.append(_meta_rows(meta))
+        self._writer.put(Change(statements, row_count=sum(map(len, parts))))
 
     def replace_now(
         self,
@@ -290,7 +290,9 @@ class Store:
         timeout_s: float = 600.0,
         **meta: object,
     ) -> None:
-        """As ``replace``, for good before returning, or not at all; each part is packed as it is written.
+        """As ``replace``, with what only some have, for good before returning, or not at all.
+
+        Each part is packed as it is written.
 
         Raises:
             StoreError: The disk does not take it; then nothing changed.

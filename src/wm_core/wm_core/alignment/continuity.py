@@ -2,8 +2,8 @@
 
 A step is a jump where it is farther than the robot's speed of late allows in the time between two poses. What jumps
 onto the origin of its frame is an odometry that began again: the robot is where it was, its frame is another under
-the same name. Anything else is a localisation that corrected itself, in
-the same frame. Times are integer nanoseconds; quaternions are x, y, z, w. Nothing here reads a clock.
+the same name. Anything else is a localisation that corrected itself, in the same frame. Times are integer nanoseconds;
+quaternions are x, y, z, w. Nothing here reads a clock.
 """
 
 from __future__ import annotations
