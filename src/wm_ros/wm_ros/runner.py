@@ -17,6 +17,7 @@ from rclpy.node import Node
 from wm_core.errors import CoreError
 from wm_ros.command_line import split_ros_args
 from wm_ros.dispatcher import dispatching_executor
+from wm_ros.ending import SIGNALS, ending_in_time
 from wm_ros.errors import ConfigurationError
 from wm_ros.help_text import help_text
 from wm_ros.kept_room import keep_room
@@ -67,29 +68,31 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
         threads: 1 for a single thread, which costs least; more for a pool.
 
     Returns:
-        0 after a signal, 2 when parameters, arguments or the artifact cannot work: then one line says why.
+        0 after a signal, 2 when parameters, arguments or the artifact cannot work: then one line says why. One that
+        does not end after a signal is ended: see ``wm_ros.ending``.
     """
     # rclpy ends the context on a signal, and with it the spinning. KeyboardInterrupt on top of that could strike
     # anywhere, while nodes are being made or destroyed too.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, lambda *_: None)
-    try:
-        check_security(os.environ)
-        import_message_support()
-        clean_shared_memory()
-        keep_room()
-        rclpy.init(args=list(args) if args is not None else None)
-    except (RuntimeError, ConfigurationError) as error:
-        return _refuse(error)
-    try:
-        _serve(factory, dispatching_executor(threads))
-    except _CannotStartError as error:
-        return _refuse(error)
-    finally:
-        rclpy.try_shutdown()
-        # Python gives handlers of its own back to the system before it ends; what is ignored stays ignored.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+    with ending_in_time():
+        try:
+            check_security(os.environ)
+            import_message_support()
+            clean_shared_memory()
+            keep_room()
+            rclpy.init(args=list(args) if args is not None else None)
+        except (RuntimeError, ConfigurationError) as error:
+            return _refuse(error)
+        try:
+            _serve(factory, dispatching_executor(threads))
+        except _CannotStartError as error:
+            return _refuse(error)
+        finally:
+            rclpy.try_shutdown()
+            # Python gives handlers of its own back to the system before it ends; what is ignored stays ignored.
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
     return EXIT_OK
 
 

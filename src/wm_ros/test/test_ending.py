@@ -1,0 +1,64 @@
+"""A process that is told to end and hangs, in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+import threading
+from functools import partial
+from rclpy.node import Node
+import wm_ros.runner
+from wm_ros.ending import ending_in_time
+
+class Hanging(Node):
+    def __init__(self):
+        super().__init__("hanging")
+        print("up", flush=True)
+
+    def destroy_node(self):
+        self.wait_for_what_never_comes()
+
+    def wait_for_what_never_comes(self):
+        threading.Lock().acquire() and threading.Event().wait()
+
+wm_ros.runner.ending_in_time = partial(ending_in_time, 1.0)
+raise SystemExit(wm_ros.runner.run_node(Hanging))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_hangs_after_a_signal_is_ended_and_says_where_it_stands(number: signal.Signals) -> None:
+    words = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "wait_for_what_never_comes" in errors
+
+
+QUICK = """
+import os, signal, sys, time
+from wm_ros.ending import ending_in_time
+signal.signal(signal.SIGTERM, lambda *_: None)
+with ending_in_time(0.3):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.1)
+with ending_in_time(0.3):
+    pass
+time.sleep(0.6)
+print("goes on")
+"""
+
+
+def test_who_ends_in_time_goes_on_as_if_nobody_had_watched() -> None:
+    done = subprocess.run([sys.executable, "-c", QUICK], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "goes on\n", "")
