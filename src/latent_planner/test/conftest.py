@@ -37,14 +37,19 @@ class FakeMemory:
     """Serves a window of memories, each of which looks like nothing else."""
 
     def __init__(self, node, encoder_id, poses):
-        looks = np.random.default_rng(0).normal(size=(len(poses), Z_DIM)).astype(np.float32)
         self.encoder_id, self.frame_id = encoder_id, "map"
+        self.epoch, self.is_everything = 5, True
+        self.remember(poses)
+        self.service = node.create_service(MemoryWindow, "/spatial_memory/window", self.answer)
+
+    def remember(self, poses):
+        """Hold these instead of others; where they go on as those did, so do the looks."""
+        looks = np.random.default_rng(0).normal(size=(len(poses), Z_DIM)).astype(np.float32)
         self.records = [
-            MemoryRecord(at * 10**9, look_D, x, y, id=at + 1, yaw=yaw, encoder_id=encoder_id, session="one")
+            MemoryRecord(at * 10**9, look_D, x, y, id=at + 1, yaw=yaw, encoder_id=self.encoder_id, session="one")
             for at, ((x, y, yaw), look_D) in enumerate(zip(poses, looks))
         ]
-        self.epoch, self.is_everything = 5, True
-        self.service = node.create_service(MemoryWindow, "/spatial_memory/window", self.answer)
+        self.epoch += 1
 
     def answer(self, request, response):
         ask = ask_from_request(request)

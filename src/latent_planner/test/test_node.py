@@ -286,6 +286,15 @@ def test_a_memory_that_is_emptied_on_the_way_stops_the_robot(make_world):
     assert stopped(world)
 
 
+def test_a_goal_counts_on_all_that_the_memory_held_when_it_came(make_world):
+    world = make_world(drive=True, window_period_s=60.0)
+    assert world.run(pose=pose_goal(14.0)).result.name == "UNREACHABLE"
+    world.on_executor(lambda: world.memory.remember([(0.25 * at, 0.0, 0.0) for at in range(60)]))
+    handle, result = world.drive(pose=pose_goal(14.0))
+    world.wait(handle.cancel_goal_async())
+    assert world.wait(result).result.name == "CANCELLED"
+
+
 def test_a_robot_that_is_held_gives_its_goal_up(make_world):
     world = make_world(drive=True, blocked_timeout_s=1.5)
     _, result = world.drive(pose=pose_goal(9.0))

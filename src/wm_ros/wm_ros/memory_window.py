@@ -87,6 +87,16 @@ class HeldMemories:
         """Time since the memory last answered, be it with a refusal [s]; infinite: it never did."""
         return monotonic() - self._heard_s
 
+    def is_as_of(self, moment_s: float) -> bool:
+        """Return whether all that the memory had acknowledged at a time of the steady clock [s] is held.
+
+        Where it is not, the next ``refresh`` asks, whatever the period.
+        """
+        if self._window.area is not None and self._current_s >= moment_s:
+            return True
+        self._asked_s = -math.inf
+        return False
+
     @property
     def window(self) -> Window | None:
         """What is held; None: nothing was told yet."""

@@ -76,7 +76,7 @@ class GoalFinder:
         return self._held.window.move_count if self._held.window is not None else 0
 
     async def settle(self, run: Run, asked: Asked) -> None:
-        """Turn what a goal asks for into its wish, once the memory has told what it holds.
+        """Turn what a goal asks for into its wish, once the memory has told what it held when the goal came.
 
         Raises:
             GoalError: A picture is not recognised for sure.
@@ -84,7 +84,7 @@ class GoalFinder:
             GoalOverError: It has ended meanwhile.
         """
         run.waits_for = Result.MEMORY_LOST, "the memory has not told what it holds"
-        while self._held.window is None:
+        while not self._held.is_as_of(run.begin_s):
             await self._waiter.tick(run)
         remembered = self._remembered()
         wish = await self._seen(run, asked, remembered) if asked.is_image else asked.wish
