@@ -33,10 +33,14 @@ __all__ = ["ACTIONS", "CAMERA", "POSE", "TAKES", "BagPlayer", "choose_topics", "
 _CLOCK_PERIOD_NS = 10_000_000
 _SETTLE_S = 1.0
 _PROGRESS_EVERY_NS = 500_000_000
+_MOST_BEHIND_NS = 200_000_000
 
 
 class BagPlayer(Node):
     """Publishes a recording's topics at the pace they were recorded, and optionally ``/clock``.
+
+    On a machine that held it up, or is too slow for the rate, playing takes longer: what it is behind with does not go
+    out all at once, of which readers of the newest picture would see the last one only.
 
     Header stamps stay as recorded. What has none (actions as an array or a Twist) goes out at the bag's time, which
     ``/clock`` shows. Messages of a type that is not installed are converted where the graph takes them (``senders``).
@@ -83,6 +87,7 @@ class BagPlayer(Node):
         self._unusable: Counter[str] = Counter()
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if clock else None
         self._clock_sent_ns = 0
+        self._started_ns = self._held_up_ns = 0
         self._duration_ns = max(1, sum(of.end_ns - of.start_ns for of in self._bags))
 
     def _goes_on(self) -> bool:
@@ -127,13 +132,13 @@ class BagPlayer(Node):
     def _play_once(self, stop_ns: int | None, done: int, loops: int | None) -> bool:
         played_ns = 0
         for bag, topics in zip(self._bags, self._topics):
-            started_ns = monotonic_ns()
+            self._started_ns = monotonic_ns()
             told_ns = 0
             for sender in self._senders.values():
                 sender.restart()
             for message in bag.prefetched(list(topics)):
                 offset_ns = message.steady_ns - bag.start_ns
-                if not self._wait_until(bag, started_ns, offset_ns, stop_ns):
+                if not self._wait_until(bag, offset_ns, stop_ns):
                     return False
                 self._send(bag, topics[message.topic], message)
                 if monotonic_ns() - told_ns > _PROGRESS_EVERY_NS:
@@ -143,16 +148,19 @@ class BagPlayer(Node):
             played_ns += bag.end_ns - bag.start_ns
         return True
 
-    def _wait_until(self, bag: Bag, started_ns: int, offset_ns: int, stop_ns: int | None) -> bool:
+    def _wait_until(self, bag: Bag, offset_ns: int, stop_ns: int | None) -> bool:
         """Waits for the turn of a message, with the clock running; False when it is time to stop."""
-        due_ns = started_ns + int(offset_ns / self._rate)
+        due_ns = self._started_ns + int(offset_ns / self._rate)
+        if (behind_ns := monotonic_ns() - due_ns) > _MOST_BEHIND_NS:
+            self._started_ns += behind_ns
+            self._held_up_ns += behind_ns
         while self._goes_on() and (stop_ns is None or monotonic_ns() < stop_ns):
             left_ns = due_ns - monotonic_ns()
             if left_ns <= 0:
                 return True
             sleep(min(left_ns / 1e9, 0.02))
             if due_ns - monotonic_ns() > 0:
-                self._tell_time(bag.start_ns + int((monotonic_ns() - started_ns) * self._rate))
+                self._tell_time(bag.start_ns + int((monotonic_ns() - self._started_ns) * self._rate))
         return False
 
     def _send(self, bag: Bag, target: str, message: BagMessage) -> None:
@@ -176,6 +184,11 @@ class BagPlayer(Node):
         self._unusable[f"{topic}: {error.reason}"] += 1
         if self._unusable[f"{topic}: {error.reason}"] == 1:
             self.get_logger().warning(f"{topic}: {error}")
+
+    @property
+    def held_up_s(self) -> float:
+        """By how much longer playing took than the recording [s]."""
+        return self._held_up_ns / 1e9
 
     @property
     def unusable(self) -> Mapping[str, int]:
@@ -249,6 +262,8 @@ def run(options: argparse.Namespace, stop: Event) -> int:
             player.get_logger().error(f"nobody subscribed to {', '.join(targets)} within {options.wait:.0f} s")
             return 3
         player.play(options.loop or None, options.seconds)
+        if player.held_up_s:
+            player.get_logger().warning(f"played {player.held_up_s:.1f} s longer than recorded: the machine held it up")
         return _tell_damage(bags, player, log)
     finally:
         log.close()

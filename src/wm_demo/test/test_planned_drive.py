@@ -37,7 +37,7 @@ ROBOT = {
     "wait_for_camera_subscriber": "true",
 }  # fmt: skip
 # What else a busy machine does must not look like inputs that stay away.
-PLANNER = {"drive": "true", "input_timeout_s": 3.0, "memory_timeout_s": 6.0, "window_period_s": 0.2}
+PLANNER = {"drive": "true", "input_timeout_s": 10.0, "memory_timeout_s": 6.0, "window_period_s": 0.2}
 
 
 class Robot:

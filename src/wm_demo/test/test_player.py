@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from time import sleep
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from sensor_msgs.msg import Image, Joy, LaserScan
 
 from bag_player.node import BagPlayer, choose_topics, with_all_others
 from bag_player.senders import installed
+from bag_player.sent_log import SentLog
 from wm_core.bags import Bag
 from wm_ros import own_domain_id, stamp_ns
 from wm_testing.nodes import ros_context, spin_until  # noqa: F401
@@ -94,6 +96,32 @@ def test_what_is_installed_is_handed_on_as_it_is_recorded(tmp_path, hear):
     assert heard["pose"][3].pose.pose.position.x == pytest.approx(0.3)
     assert heard["pose"][3].pose.covariance[0] == 0.25
     assert heard["actions"][5].angular.z == pytest.approx(-0.5)
+
+
+def test_a_machine_that_stands_still_makes_playing_longer_and_loses_nothing(tmp_path, hear, monkeypatch):
+    heard = hear(camera=Image)
+    bag = Bag(recorder(tmp_path / "bag").write())
+    recorded = list(bag.prefetched([CAMERA]))
+
+    def held_up(_):
+        for at, message in enumerate(recorded):
+            if at == COUNT // 2:
+                sleep(1.0)
+            yield message
+
+    monkeypatch.setattr(bag, "prefetched", held_up)
+    sent_ns: list[int] = []
+    log = SentLog()
+    monkeypatch.setattr(log, "frame", lambda target, stamp_ns, steady_ns: sent_ns.append(steady_ns))
+    player = BagPlayer(bag, choose_topics(bag, {})[0], log=log)
+    assert player.wait_for_subscribers(20.0)
+    player.play()
+    spin_until(lambda: len(heard["camera"]) == COUNT, hear.node)
+    gap_N = np.diff(sent_ns) / STEP
+    assert 0.7 < player.held_up_s < 1.5
+    # All that were to go out in that second go out after it, each in its turn.
+    assert np.median(gap_N[COUNT // 2 :]) == pytest.approx(1.0, abs=0.3)
+    player.destroy_node()
 
 
 @pytest.mark.skipif(installed("tf2_msgs/msg/TFMessage") is not None, reason="it is there")
