@@ -36,6 +36,7 @@ class Encoder:
         self.encoder_id = manifest.encoder_id
         self.z_dim = manifest.z_dim
         self.action_dim = manifest.action_dim
+        self.takes_any_actions = manifest.takes_any_actions
         self.step_s = manifest.step_s
         self.horizons_s = tuple(sorted({manifest.step_s, manifest.horizon_s}))
         self.top_k = manifest.top_k

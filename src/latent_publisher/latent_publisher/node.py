@@ -128,7 +128,14 @@ class LatentPublisher(ManagedNode[LatentPublisherParams]):
         self._pose_input = PoseInput(
             self, health, params.pose_source, *frames, self._on_pose, self._doctor.refused_pose
         )
-        self._action_input = ActionInput(self, health, params.action_source, self._encoder.action_dim, self._on_action)
+        self._action_input = ActionInput(
+            self,
+            health,
+            params.action_source,
+            self._encoder.action_dim,
+            self._on_action,
+            self._encoder.takes_any_actions,
+        )
         if self._encoder.wants_depth:
             depths = OneStream(self, "camera/depth/image_raw", health).of(self._on_depth)
             self.create_subscription(Image, "camera/depth/image_raw", depths, qos.SENSOR)

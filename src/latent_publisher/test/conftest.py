@@ -17,6 +17,7 @@ class Grey:
     """Stands for an encoder: the latent is the mean colour [3]."""
 
     encoder_id, z_dim, action_dim, step_s, wants_depth, proprioception_dim = "grey", 3, 2, 0.05, False, 0
+    takes_any_actions = False
     fixed = None
     horizons_s, top_k, motion = (0.05, 1.0), 7, None
 

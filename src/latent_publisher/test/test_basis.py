@@ -32,6 +32,7 @@ class Corners:
     """Stands for an encoder of features: the colours of a picture's quarters, halved."""
 
     encoder_id, z_dim, action_dim, step_s, wants_depth, proprioception_dim = FIXED.encoder_id, 2, 2, 0.05, False, 0
+    takes_any_actions = False
     horizons_s, top_k, fixed, motion = (0.05, 1.0), 7, FIXED, None
 
     def look(self, image_HW3: np.ndarray) -> np.ndarray:

@@ -51,6 +51,7 @@ def motion():
 
 class MeanColour:
     encoder_id, z_dim, action_dim, step_s, wants_depth, proprioception_dim = "mean", 3, 2, 0.05, False, 0
+    takes_any_actions = False
     fixed = None
     horizons_s, top_k = (0.05, 1.0), 7
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rclpy
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
@@ -36,6 +36,7 @@ class MeanColour:
     """Stands for an encoder: the latent is the mean colour, and black cannot be used."""
 
     encoder_id, z_dim, action_dim, step_s, wants_depth, proprioception_dim = "mean", 3, 2, 0.05, False, 0
+    takes_any_actions = False
     fixed = None
     horizons_s, top_k, motion = (0.05, 1.0), 7, None
 
@@ -52,7 +53,12 @@ class World:
     """A node under test, a peer that talks to it, and what the peer heard."""
 
     def __init__(
-        self, image_type: type = Image, image_topic: str = "/camera/image_raw", encoder: object = None, **given
+        self,
+        image_type: type = Image,
+        image_topic: str = "/camera/image_raw",
+        encoder: object = None,
+        action_type: type = Float32MultiArray,
+        **given,
     ) -> None:
         overrides = [Parameter(name, value=value) for name, value in given.items()]
         self.node = LatentPublisher(encoder or MeanColour(), parameter_overrides=overrides)
@@ -63,7 +69,7 @@ class World:
         self.peer.create_subscription(LatentState, "/latent/state", self.states.append, qos.STREAM)
         self.images = self.peer.create_publisher(image_type, image_topic, 10)
         self.poses = self.peer.create_publisher(PoseStamped, "/pose", 10)
-        self.actions = self.peer.create_publisher(Float32MultiArray, "/actions", 10)
+        self.actions = self.peer.create_publisher(action_type, "/actions", 10)
         publishers = (self.images, self.poses, self.actions)
         self.until(lambda: all(publisher.get_subscription_count() for publisher in publishers))
         self.until(lambda: self.peer.count_publishers("/latent/state") > 0 and self.matched())
@@ -322,6 +328,40 @@ def test_bad_poses_and_actions_are_named_and_survived(make_world):
     world.until(lambda: world.dropped("action-not-finite") == 1)
     world.send_frame(START_NS)
     world.until(lambda: world.states)
+
+
+@pytest.mark.parametrize(("is_open", "way_out"), [(True, "ACTION_DIM=4"), (False, "it was trained so")])
+def test_actions_of_another_size_are_named_with_the_way_to_take_them(make_world, is_open, way_out):
+    encoder = MeanColour()
+    encoder.takes_any_actions = is_open
+    world = make_world(encoder=encoder)
+    world.actions.publish(float_array_msg(np.zeros(4)))
+    world.until(lambda: world.dropped("action-length") == 1)
+    told = {item.key: item.value for item in world.node._health.status().values}["degraded/action_size"]
+    assert "actions on /actions have 4 values, the artifact takes 2" in told
+    assert way_out in told
+
+
+@pytest.mark.parametrize(("size", "values", "named"), [(2, [0.5, 0.1], True), (3, [0.5, -0.25, 0.1], False)])
+def test_a_twists_speed_aside_is_taken_where_three_are_wanted_and_else_named(make_world, size, values, named):
+    encoder = MeanColour()
+    encoder.action_dim = size
+    world = make_world(encoder=encoder, action_type=Twist, action_source="twist")
+    msg = Twist()
+    msg.linear.x, msg.linear.y, msg.angular.z = 0.5, -0.25, 0.1
+    at_ns = START_NS
+
+    def heard() -> bool:
+        nonlocal at_ns
+        world.actions.publish(msg)
+        at_ns += 50_000_000
+        world.send_frame(at_ns)
+        return any(state.has_action for state in world.states)
+
+    world.until(heard)
+    np.testing.assert_allclose(next(state.action for state in world.states if state.has_action), values, rtol=1e-6)
+    told = {item.key: item.value for item in world.node._health.status().values}
+    assert ("linear.y" in told.get("degraded/action_size", "")) == named
 
 
 def test_silence_of_the_camera_shows(make_world):

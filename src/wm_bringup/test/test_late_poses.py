@@ -52,6 +52,7 @@ class Grey:
     """Stands for an encoder: the latent is the mean colour [3]."""
 
     encoder_id, z_dim, action_dim, step_s, wants_depth, proprioception_dim = "grey", 3, 2, 0.05, False, 0
+    takes_any_actions = False
     fixed, horizons_s, top_k = None, (0.05, 1.0), 7
 
     def __init__(self) -> None:

@@ -204,6 +204,16 @@ def test_every_type_of_action_gives_its_values_and_its_stamp(msg, stamp_ns, valu
     assert sample.values.dtype == np.float32
 
 
+def test_a_twist_tells_the_speed_aside_where_three_values_are_wanted():
+    twist = Fields(linear=Fields(x=1.5, y=0.25, z=0.0), angular=Fields(x=0.0, y=0.0, z=-0.5))
+    for msg in (twist, Fields(header=header(3.0, ""), twist=twist)):
+        np.testing.assert_allclose(action_from_msg(msg, 3).values, [1.5, 0.25, -0.5])
+        two = action_from_msg(msg, 2)
+        np.testing.assert_allclose(two.values, [1.5, -0.5])
+        assert (two.left_out, action_from_msg(msg, 3).left_out) == (0.25, 0.0)
+    assert action_from_msg(Fields(data=[1.0, 2.0]), 3).values.tolist() == [1.0, 2.0]
+
+
 @pytest.mark.parametrize(
     ("msg", "reason"),
     [

@@ -14,7 +14,9 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from wm_core.sources import (
+    STANDS_ASIDE,
     TF_TYPE,
+    WITH_ASIDE,
     ActionSample,
     PoseSample,
     TransformBuffer,
@@ -54,6 +56,8 @@ NOT_YET = rclpy_implementation.RCLError
 _LOOK_AGAIN_S = 0.2
 _LOOKS_BEFORE_TF = 5
 _HEARD_S = 2.0
+_MISSED_S = 10.0
+"""So long it is said that something of an action was not read, after the last such action [s]."""
 
 
 def message_class(kind: str, asker: str) -> type:
@@ -318,15 +322,22 @@ class ActionInput(TypedInput):
         source: One of ``ACTION_SOURCES``, or ``auto``.
         size: Values per action A.
         callback: Called with each action of that size.
+        is_open: Whether the artifact would take any number of values, were it told which.
 
     Raises:
         ConfigurationError: A configured type is not installed.
     """
 
     def __init__(
-        self, node: Node, health: Health, source: str, size: int, callback: Callable[[ActionSample], None]
+        self,
+        node: Node,
+        health: Health,
+        source: str,
+        size: int,
+        callback: Callable[[ActionSample], None],
+        is_open: bool = False,
     ) -> None:
-        self._size, self._take = size, callback
+        self._size, self._take, self._is_open = size, callback, is_open
         super().__init__(node, health, "action", "actions", source, ACTION_SOURCES, self._on_action)
 
     def _of_one(self, kind: str, take: Callable[[Any], None]) -> Callable[..., None]:
@@ -340,10 +351,19 @@ class ActionInput(TypedInput):
 
     def _on_action(self, msg: Any) -> None:
         try:
-            sample = action_from_msg(msg)
+            sample = action_from_msg(msg, self._size)
             if len(sample.values) != self._size:
+                self._misses(f"actions on {self._topic} have {len(sample.values)} values", len(sample.values))
                 raise MessageError("action-length", f"{len(sample.values)} values, expected {self._size}")
         except MessageError as error:
             self._health.drop(error.reason, error.detail)
             return
+        if abs(sample.left_out) > STANDS_ASIDE:
+            self._misses(f"twists on {self._topic} tell a speed aside (linear.y)", WITH_ASIDE)
         self._take(sample)
+
+    def _misses(self, what: str, size: int) -> None:
+        """Says for a while that something of what the robot is told goes by unread, and what would help."""
+        way_out = f"ACTION_DIM={size} (parameter action_dim) takes them" if self._is_open else "it was trained so"
+        text = f"{what}, the artifact takes {self._size}: {way_out}; until then poses alone tell of the motion"
+        self._health.degrade_for(_MISSED_S, "action_size", text)

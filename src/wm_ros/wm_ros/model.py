@@ -27,7 +27,12 @@ class ModelParams(ManagedParams):
     device: str = param("cpu", "Where the models run: cpu, cuda, cuda:N, or auto (cuda if there is one).")
     torch_threads: int = param(1, "Threads a forward pass may use; more rarely pays for small models.", low=1, high=64)
     z_dim: int = param(32, "Latent size the artifact must have; 0 takes any.", low=0, env="Z_DIM")
-    action_dim: int = param(0, "Action size the artifact must have; 0 takes any.", low=0, env="ACTION_DIM")
+    action_dim: int = param(
+        0,
+        "Action size the artifact must have, or takes where it knows no actions; 0: its own.",
+        low=0,
+        env="ACTION_DIM",
+    )
     image_size: int = param(0, "Image side the artifact must take [px]; 0 takes any.", low=0, env="IMAGE_SIZE")
 
     def load(self) -> Artifact:

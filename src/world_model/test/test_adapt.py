@@ -13,6 +13,7 @@ import pytest
 
 from wm_core.projection import FeatureSpace, Projection
 from wm_testing.artifacts import make_random_artifact
+from wm_testing.features import make_feature_artifact
 from wm_testing.robots import Drive, drive, unicycle
 from world_model.cli import main
 from world_model.commands import adapt, adapting, live
@@ -32,15 +33,15 @@ from world_model.training.config import load_config
 pytestmark = pytest.mark.training
 
 
-def converted(path, seen: Drive):
-    """A set of one episode whose pictures change slowly at random."""
+def converted(path, seen: Drive, spare: int = 0):
+    """A set of one episode whose pictures change slowly at random, with so many actions more that say nothing."""
     rng = np.random.default_rng(0)
     few = rng.integers(0, 256, (len(seen.stamp_T) // 20 + 2, 64, 64, 3)).astype(np.float32)
     at_T = np.arange(len(seen.stamp_T)) / 20
     whole_T, part_T = at_T.astype(int), (at_T % 1.0)[:, None, None, None]
     images = ((1 - part_T) * few[whole_T] + part_T * few[whole_T + 1]).astype(np.uint8)
-    writer = EpisodeWriter(path, DatasetManifest(image_size=64, step_s=0.05, action_dim=2))
-    action_TA = seen.action_TA.astype(np.float32)
+    writer = EpisodeWriter(path, DatasetManifest(image_size=64, step_s=0.05, action_dim=2 + spare))
+    action_TA = np.column_stack([seen.action_TA, *[np.ones(len(at_T))] * spare]).astype(np.float32)
     writer.write(Episode("drive", "here", images, seen.stamp_T, seen.pose_T4, action_TA), "train")
     return path
 
@@ -77,6 +78,21 @@ def test_the_motion_of_another_robot_is_kept_once(artifact, foreign, tmp_path, c
     assert main(asked) == adapt.NOTHING_BETTER
     assert Profile(profile).read(MOTION, STATE_VERSION).revision == 1
     assert "nothing was better" in capsys.readouterr().out
+
+
+def test_an_artifact_for_any_robot_learns_from_as_many_actions_as_it_has(artifact, tmp_path, capsys):
+    make_feature_artifact(tmp_path / "open")
+    seen = drive(unicycle(0.5, -2.0), 2, seed=1, seconds=60, delay_s=0.2, noise_m=0.01)
+    of_four, profile = converted(tmp_path / "set", seen, spare=2), tmp_path / "robot"
+    asked = ["adapt", str(of_four), "--profile", str(profile), "--motion-only", "--artifact"]
+    assert main([*asked, str(tmp_path / "open")]) == 0
+    kept = Profile(profile).read(MOTION, STATE_VERSION).entries
+    assert (kept["action_dim"], kept["names"]["known"]) == (4, "fitted")
+    assert "ACTION_DIM=4" in capsys.readouterr().out
+    assert main([*asked, str(artifact)]) == 2
+    assert "4 actions" in capsys.readouterr().err
+    evaluated = ["evaluate", str(tmp_path / "open"), str(of_four), "--profile", str(profile), "--only-ours"]
+    assert main([*evaluated, "--horizons", "1", "--start-s", "55"]) == 0
 
 
 def test_evaluation_uses_what_was_adapted(artifact, foreign, tmp_path, capsys, monkeypatch):

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from wm_core.projection import FeatureSpace, Projection
+from wm_testing.artifacts import make_random_artifact
 from wm_testing.features import make_feature_artifact
 from world_model.commands.export import main as export_main
 from world_model.errors import ArtifactError
 from world_model.export.generic import make_generic, quantised
 from world_model.export.lite_network import CHANNELS, build_graph, load_network
-from world_model.runtime.artifacts import load_artifact
+from world_model.runtime.artifacts import Expectations, load_artifact
 from world_model.runtime.onnx_session import open_session
 
 pytestmark = pytest.mark.training
@@ -57,6 +58,18 @@ def test_another_projection_brings_its_id_and_units(tmp_path):
     other = FeatureSpace("another", projection.space.size, 2, 0.1, 0)
     with pytest.raises(ArtifactError, match="does not fit"):
         artifact.bound_to(Projection(other, projection.mean, projection.components))
+
+
+def test_an_artifact_that_knows_no_actions_takes_a_robots_own(tmp_path):
+    make_feature_artifact(tmp_path / "open")
+    taken = load_artifact(tmp_path / "open", expect=Expectations(action_dim=5))
+    assert (taken.manifest.takes_any_actions, taken.manifest.action_dim) == (True, 5)
+    assert taken.manifest.encoder_id == load_artifact(tmp_path / "open").manifest.encoder_id
+    make_random_artifact(tmp_path / "trained")
+    with pytest.raises(ArtifactError, match="has action_dim 2, expected 5"):
+        load_artifact(tmp_path / "trained", expect=Expectations(action_dim=5))
+    with pytest.raises(ArtifactError, match="has action_dim 2, expected 5"):
+        load_artifact(tmp_path / "trained").with_actions(5)
 
 
 def test_without_a_transition_nothing_changes(tmp_path):

@@ -72,6 +72,58 @@ def test_a_type_without_a_wheel_is_read_by_the_recordings_own_definition(tmp_pat
     np.testing.assert_allclose(episode.action_TA[5:, 1], -0.01 * np.arange(3, COUNT - 2), rtol=1e-5)
 
 
+def twisting(path, aside):
+    """A recording with twists, whose speed aside goes up to ``aside``, 45 ms before their frames."""
+    recorder, vector = Recorder(path), "geometry_msgs/msg/Vector3"
+    for i in range(COUNT):
+        ns = T0 + i * STEP
+        linear = recorder.types[vector](1.0, aside * math.sin(i), 0.0)
+        recorder.say("/cmd_vel", "geometry_msgs/msg/Twist", ns - 45_000_000, linear, recorder.types[vector](0, 0, 0.5))
+        recorder.picture(ns, i)
+    return recorder.write()
+
+
+def test_the_speed_aside_is_an_action_of_a_robot_that_moves_so(tmp_path):
+    path = twisting(tmp_path / "bag", aside=0.4)
+    (episode,) = read_recording(path, BagOptions(image_size=8, own_actions=2)).episodes
+    np.testing.assert_allclose(episode.action_TA[:, 1], 0.4 * np.sin(np.arange(COUNT)), rtol=1e-5)
+    np.testing.assert_allclose(episode.action_TA[:, [0, 2]], [[1.0, 0.5]] * COUNT)
+    asked = read_recording(path, BagOptions(image_size=8, action_dim=3)).episodes[0]
+    np.testing.assert_array_equal(asked.action_TA, episode.action_TA)
+    for options in (BagOptions(image_size=8), BagOptions(image_size=8, action_dim=2)):
+        recording = read_recording(path, options)
+        assert recording.episodes[0].action_TA.shape == (COUNT, 2)
+        assert any("speed aside (linear.y) of up to 0.4 m/s" in note for note in recording.account.notes)
+
+
+def test_inspection_tells_how_many_values_actions_have_and_a_speed_aside(tmp_path):
+    told = {}
+    for aside in (0.4, 0.0):
+        lines = inspect_bag(Bag(twisting(tmp_path / f"bag{aside}", aside)), Wishes()).lines
+        told[aside] = next(line for line in lines if line.startswith("  /cmd_vel"))
+    assert "2 values, speed aside (linear.y) up to 0.4 m/s" in told[0.4]
+    assert "aside" not in told[0.0]
+
+
+def test_a_speed_aside_that_is_none_is_no_action(tmp_path):
+    recording = read_recording(twisting(tmp_path / "bag", aside=0.02), BagOptions(image_size=8, own_actions=2))
+    assert recording.episodes[0].action_TA.shape == (COUNT, 2)
+    assert not any("aside" in note for note in recording.account.notes)
+
+
+@pytest.mark.parametrize(("count", "taken"), [(4, 4), (0, 2)])
+def test_an_artifact_that_takes_any_actions_takes_those_that_there_are(tmp_path, count, taken):
+    recorder = Recorder(tmp_path / "bag")
+    layout = recorder.types["std_msgs/msg/MultiArrayLayout"]([], 0)
+    for i in range(COUNT):
+        recorder.picture(T0 + i * STEP, i)
+        if count:
+            values = np.arange(count, dtype=np.float32)
+            recorder.say("/motors", "std_msgs/msg/Float32MultiArray", T0 + i * STEP, layout, values)
+    (episode,) = read_recording(recorder.write(), BagOptions(image_size=8, own_actions=2)).episodes
+    assert episode.action_TA.shape == (COUNT, taken)
+
+
 def test_depth_proprioception_and_the_camera_come_along(tmp_path):
     recorder, array = Recorder(tmp_path / "bag"), "std_msgs/msg/Float32MultiArray"
     layout = recorder.types["std_msgs/msg/MultiArrayLayout"]([], 0)

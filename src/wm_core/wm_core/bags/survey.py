@@ -13,7 +13,15 @@ from wm_core.bags.bag import Bag, BagMessage, header_stamp_ns
 from wm_core.bags.errors import BagError
 from wm_core.bags.topics import IMAGE_TYPES, Candidate, Choice, choose
 from wm_core.errors import MessageError
-from wm_core.sources import ACTION_TYPES, POSE_TYPES, TF_TYPE, TransformBuffer, action_from_msg, pose_sample_from_msg
+from wm_core.sources import (
+    ACTION_TYPES,
+    POSE_TYPES,
+    STANDS_ASIDE,
+    TF_TYPE,
+    TransformBuffer,
+    action_from_msg,
+    pose_sample_from_msg,
+)
 from wm_core.timeline import NS_PER_S
 from wm_core.words import counted
 
@@ -44,7 +52,8 @@ class TopicSurvey:
         stamps_ns: Stamp of each that has one [ns]; of images, poses and stamped actions.
         values: Positions and yaw-like quaternions of poses, or actions, in their order.
         frame_id: Of poses: the frame in which they are told.
-        told: Encoding or format of pictures and their size.
+        told: Encoding or format of pictures and their size, or how many values actions have.
+        aside: Of twists: the largest speed to the left, which is not among the values [m/s].
         faults: {reason: messages} that could not be used.
     """
 
@@ -56,6 +65,7 @@ class TopicSurvey:
     values: list[np.ndarray] = field(default_factory=list)
     frame_id: str = ""
     told: str = ""
+    aside: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -85,7 +95,7 @@ class TopicSurvey:
             return None
         spread = np.ptp(np.stack(self.values).astype(np.float64), axis=0)
         if self.type in ACTION_TYPES:
-            return bool((spread > _STILL_ACTION).any())
+            return bool((spread > _STILL_ACTION).any()) or self.aside > STANDS_ASIDE
         return bool((spread[:3] > _STILL_M).any() or (spread[3:] > _STILL_RAD).any())
 
     def line(self) -> str:
@@ -95,6 +105,7 @@ class TopicSurvey:
         if offset is not None:
             parts.append(f"stamps {offset:+.3f} s off the recorder's clock")
         parts += [text for text in (self.told, self.frame_id and f"in '{self.frame_id}'") if text]
+        parts += [f"speed aside (linear.y) up to {self.aside:.3g} m/s"] if self.aside > STANDS_ASIDE else []
         parts += ["does not change"] if self.moves is False else []
         parts += [f"{count} unusable: {reason}" for reason, count in self.faults.items()]
         return f"{self.topic} ({self.type}): {', '.join(parts)}"
@@ -252,6 +263,8 @@ def _take(bag: Bag, message: BagMessage, of: TopicSurvey, buffer: TransformBuffe
         action = action_from_msg(msg)
         of.stamps_ns += [action.stamp_ns] if action.stamp_ns else []
         of.values += [action.values] if not of.values or of.values[0].shape == action.values.shape else []
+        of.told = of.told or counted(len(action.values), "value")
+        of.aside = max(of.aside, abs(action.left_out))
         return
     for sample in take_pose(msg, of.type, buffer, message.topic == TF_STATIC):
         of.stamps_ns.append(sample.stamp_ns)

@@ -31,7 +31,7 @@ from world_model.commands.common import add_camera_offset, add_set, described, g
 from world_model.commands.live import add_live, live_recording
 from world_model.commands.slow_profile import start_in_background
 from world_model.data.bag_options import BagOptions
-from world_model.data.bags import episodes_as_taken
+from world_model.data.bags import episodes_as_taken, with_actions_of
 from world_model.data.episodes import Episode, EpisodeSet
 from world_model.errors import ConfigError, DataError
 from world_model.runtime.artifacts import Artifact, load_artifact
@@ -119,6 +119,7 @@ def _adapt_to(
     """Learn from recordings, judge, keep what is better, and say so."""
     started = time.monotonic()
     episodes = _episodes(paths, options, artifact, say)
+    artifact = with_actions_of(episodes, artifact, say)
     outcome = Outcome({}, {})
     state = adapt_motion(options, artifact, episodes, profile, outcome)
     if artifact.projection is not None and not options.motion_only:
@@ -166,7 +167,8 @@ def _episodes(
 def _fitting(converted: EpisodeSet, artifact: Artifact) -> list[Episode]:
     """Return the episodes of a converted set, which must be as the artifact takes them."""
     mine, theirs = artifact.manifest, converted.manifest
-    if (mine.image_size, mine.action_dim) != (theirs.image_size, theirs.action_dim):
+    fits = mine.takes_any_actions or mine.action_dim == theirs.action_dim
+    if mine.image_size != theirs.image_size or not fits:
         raise DataError(
             f"{converted.path} has images of {theirs.image_size} px and {theirs.action_dim} actions, artifact "
             f"'{mine.name}' takes {mine.image_size} px and {mine.action_dim}"

@@ -86,6 +86,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     bag.add_argument("out", type=Path)
     _add_topics(bag)
     add_camera_offset(bag)
+    bag.add_argument(
+        "--action-dim", type=int, metavar="N",
+        help="values of an action (default: as many as the first has); of a Twist 3 are forward speed, speed to the "
+        "left and yaw rate",
+    )  # fmt: skip
     bag.add_argument("--views", nargs="+", default=[], metavar="TOPIC", help="further cameras of the robot, or all")
     bag.add_argument("--depth-topic", help="depth images to convert as well")
     bag.add_argument("--proprioception-topic", help="Float32MultiArray to convert as well")
@@ -144,9 +149,9 @@ def _simulate(options: argparse.Namespace, bar: Progress) -> None:
 
 
 def _convert(options: argparse.Namespace, bar: Progress) -> list[Account]:
-    names = ("image_topic", "pose_topic", "action_topic", "depth_topic", "proprioception_topic", "rate_hz", "every")
+    names = ("image_topic", "pose_topic", "action_topic", "depth_topic", "proprioception_topic", "action_dim")
     bag_options = BagOptions(
-        **{name: getattr(options, name) for name in (*names, "image_size", "from_s", "to_s")},
+        **{name: getattr(options, name) for name in (*names, "rate_hz", "every", "image_size", "from_s", "to_s")},
         camera_offset_s=options.camera_offset_s,
         pose_delay_s=pose_delay_s(options),
     )

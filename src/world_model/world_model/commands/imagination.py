@@ -55,7 +55,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         values = ", ".join(f"{name} {value:.1f}" for name, value in by_kind.items())
         say(f"PSNR [dB] {time} s ahead, revisits: {values or 'none'}")
     if options.report:
-        draw(options.report, result, load_artifact(options.artifact), episodes, found)
+        artifact = load_artifact(options.artifact).with_actions(episodes[0].action_TA.shape[1])
+        draw(options.report, result, artifact, episodes, found)
         write_json(result, options.report / "numbers.json")
     if options.json:
         write_json(result, options.json)

@@ -27,6 +27,8 @@ class BagOptions:
         every: Take one frame in so many, before the rate is looked at.
         image_size: Side of the stored image [px].
         action_dim: Expected action size; ``None`` takes the first message's.
+        own_actions: Of an artifact that takes any actions: a robot's own are taken, with its speed aside where it moves
+            so, and this many are told where there are none. ``None``: of no such artifact.
         from_s: Leave out what comes before, from the first frame on [s].
         to_s: Leave out what comes after [s].
         camera_offset_s: What is to be added to the camera's stamps to get the clock of poses and actions [s]; ``None``:
@@ -43,6 +45,7 @@ class BagOptions:
     every: int = 1
     image_size: int = 64
     action_dim: int | None = None
+    own_actions: int | None = None
     from_s: float = 0.0
     to_s: float = float("inf")
     camera_offset_s: float | None = 0.0
@@ -54,6 +57,8 @@ class BagOptions:
             raise DataError(f"every {self.every} frames, expected at least 1")
         if not 0.0 < self.rate_hz < float("inf"):
             raise DataError(f"rate {self.rate_hz} Hz, expected more than 0, and finite")
+        if self.action_dim is not None and self.action_dim < 1:
+            raise DataError(f"actions of {self.action_dim} values, expected at least 1")
         if self.image_size < 1:
             raise DataError(f"images of {self.image_size} px, expected at least 1")
         if not self.from_s < self.to_s:

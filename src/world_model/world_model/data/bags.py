@@ -24,10 +24,20 @@ from world_model.data.events import read_events
 from world_model.data.frames import Events
 from world_model.data.stream import Aligned, align, delayed
 from world_model.errors import DataError
+from world_model.runtime.artifacts import Artifact
 from world_model.runtime.manifest import Manifest
 from world_model.runtime.stepping import measured_step_s
 
-__all__ = ["BagOptions", "Recording", "episodes_as_taken", "read_bag", "read_recording", "recording_of", "unusable"]
+__all__ = [
+    "BagOptions",
+    "Recording",
+    "episodes_as_taken",
+    "read_bag",
+    "read_recording",
+    "recording_of",
+    "unusable",
+    "with_actions_of",
+]
 
 _NEVER_NS = 2**62
 _TOLD_JUMPS = 5
@@ -121,7 +131,7 @@ def read_recording(
     if not events.frames:
         account.poses.rate_hz, account.actions.rate_hz = _rate(account.poses), _rate(account.actions)
         return Recording(account)
-    action_dim = options.action_dim or (len(events.actions[0].values) if events.actions else 1)
+    action_dim = options.action_dim or (len(events.actions[0].values) if events.actions else options.own_actions or 1)
     stamp_T = np.array([frame.stamp_ns for frame in events.frames], np.int64)
     arrival_T = np.array([frame.arrival_ns for frame in events.frames], np.int64)
     on_cameras_clock(events, account, options.camera_offset_s)
@@ -145,6 +155,8 @@ def read_recording(
 def episodes_as_taken(path: Path, manifest: Manifest, asked: BagOptions, say: Callable[[str], None]) -> list[Episode]:
     """Return the episodes of a recording as an artifact takes them, one for each stretch of time without a jump.
 
+    One that takes any actions takes the recording's own.
+
     Args:
         path: Recording, or a folder of recordings.
         manifest: Of the artifact, which says rate and sizes.
@@ -155,13 +167,35 @@ def episodes_as_taken(path: Path, manifest: Manifest, asked: BagOptions, say: Ca
         BagError: A path is not there, or holds no recording.
         DataError: As ``read_recording``, or nothing of one can be used.
     """
+    own, known = (manifest.action_dim, None) if manifest.takes_any_actions else (None, manifest.action_dim)
     options = replace(
-        asked, rate_hz=1.0 / manifest.step_s, image_size=manifest.image_size, action_dim=manifest.action_dim
+        asked, rate_hz=1.0 / manifest.step_s, image_size=manifest.image_size, action_dim=known, own_actions=own
     )
     episodes: list[Episode] = []
     for bag in find_bags([path]):
         episodes += _told(read_recording(bag, options), say)
     return episodes
+
+
+def with_actions_of(episodes: Sequence[Episode], artifact: Artifact, say: Callable[[str], None]) -> Artifact:
+    """Return an artifact as it takes the actions of some episodes of one robot.
+
+    Args:
+        episodes: At least one.
+        artifact: Where it takes any actions, it takes as many as these have.
+        say: Told where that is another number than the artifact's own.
+
+    Raises:
+        DataError: They have different numbers of actions.
+        ArtifactError: The artifact knows actions, and has another number of them.
+    """
+    sizes = sorted({episode.action_TA.shape[1] for episode in episodes})
+    if len(sizes) > 1:
+        raise DataError(f"the recordings have {' and '.join(map(str, sizes))} actions: they are of different robots")
+    manifest = artifact.manifest
+    if sizes[0] != manifest.action_dim and manifest.takes_any_actions:
+        say(f"{sizes[0]} actions are taken, the robot's own: a graph takes them with ACTION_DIM={sizes[0]}")
+    return artifact.with_actions(sizes[0])
 
 
 def recording_of(events: Events, aligned: Aligned, name: str, account: Account, place: str | None = None) -> Recording:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -14,7 +15,7 @@ from wm_core.bags import Bag, BagMessage
 from wm_core.bags.survey import TF, TF_STATIC, VIDEO_TYPES, take_pose
 from wm_core.errors import FrameError, MessageError
 from wm_core.images import depth_from_msg, picture_from_msg, prepare_depth
-from wm_core.sources import TF_TYPE, TransformBuffer, action_from_msg, stamp_ns_of
+from wm_core.sources import STANDS_ASIDE, TF_TYPE, WITH_ASIDE, TransformBuffer, action_from_msg, stamp_ns_of
 from world_model.data.account import Account, Fate
 from world_model.data.bag_options import BagOptions
 from world_model.data.frames import Events, FrameIntake
@@ -22,6 +23,8 @@ from world_model.data.stream import ActionEvent, PoseEvent
 
 _SIDE_TOLERANCE_NS = 100_000_000
 _SIDE_KEPT = 30
+# A robot moves aside where it goes so at least this share of how fast it goes forward.
+_ASIDE_SHARE = 0.05
 
 
 def read_events(
@@ -38,6 +41,7 @@ class _Pass:
         self._intake, self._clock_ns = FrameIntake(options, account, self._events), 0
         self._side: dict[str, list[tuple[int, np.ndarray]]] = {"depth": [], "proprioception": []}
         self._video: Any = None
+        self._left_out: list[float] = []
         is_video = account.camera.type in VIDEO_TYPES
         self._takes: dict[str, Callable[[BagMessage], None]] = {
             str(account.camera.topic): self._take_packet if is_video else self._take_image
@@ -70,7 +74,25 @@ class _Pass:
         if self._account.poses.type == TF_TYPE and not self._events.poses:
             self._account.notes.append(self._tf.why_not())
         self._keep_one_frame()
+        self._tell_aside()
         return self._events
+
+    def _tell_aside(self) -> None:
+        """Puts the speed aside among the actions of a robot that moves so, or says that it is not among them."""
+        most = max(map(abs, self._left_out), default=0.0)
+        forward = max((abs(float(action.values[0])) for action in self._events.actions), default=0.0)
+        if most <= max(STANDS_ASIDE, _ASIDE_SHARE * forward):
+            return
+        if self._options.own_actions is not None and self._options.action_dim is None:
+            self._events.actions = [
+                replace(action, values=np.insert(action.values, 1, np.float32(aside)))
+                for action, aside in zip(self._events.actions, self._left_out)
+            ]
+            return
+        self._account.notes.append(
+            f"{self._account.actions.topic} tells a speed aside (linear.y) of up to {most:.3g} m/s, which is not among "
+            f"the actions: of {WITH_ASIDE} it is the second (--action-dim {WITH_ASIDE} of wm data bag)"
+        )
 
     def _keep_one_frame(self) -> None:
         """Leaves out poses of all frames but the one most are told in: places of two frames are not comparable."""
@@ -137,10 +159,11 @@ class _Pass:
         stream = self._account.actions
         stream.read += 1
         try:
-            action = action_from_msg(self._bag.decode(message))
+            action = action_from_msg(self._bag.decode(message), self._options.action_dim)
         except MessageError as error:
             stream.unusable[error.reason] += 1
             return
+        self._left_out.append(action.left_out)
         self._events.actions.append(ActionEvent(message.steady_ns, action.values, action.stamp_ns, message.time_ns))
         stream.arrivals_ns.append(message.steady_ns)
         stream.stamps_ns.append(action.stamp_ns)

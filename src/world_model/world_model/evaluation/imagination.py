@@ -15,6 +15,7 @@ import matplotlib
 import numpy as np
 import torch
 
+from world_model.data.bags import with_actions_of
 from world_model.data.episodes import Episode
 from world_model.errors import DataError
 from world_model.evaluation.figures import decoded, psnr
@@ -60,6 +61,7 @@ def evaluate_imagination(
     """
     artifact = load_artifact(model_path)
     episodes = load_episodes(options, artifact, say)
+    artifact = with_actions_of(episodes, artifact, say)
     steps = sorted({max(round(time_s / artifact.manifest.step_s), 1) for time_s in TIMES_S})
     work = partial(_imagine, model_path, steps, every_s, options.start_s)
     say(
@@ -88,7 +90,8 @@ def _imagine(
 ) -> ImaginedEpisode | None:
     torch.set_num_threads(1)
     try:
-        return imagine_episode(episode, load_artifact(model_path), steps, every_s=every_s, start_s=max(start_s, 20.0))
+        artifact = load_artifact(model_path).with_actions(episode.action_TA.shape[1])
+        return imagine_episode(episode, artifact, steps, every_s=every_s, start_s=max(start_s, 20.0))
     except DataError:
         return None
 

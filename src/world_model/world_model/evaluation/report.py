@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from world_model.data.bags import BagOptions, episodes_as_taken
+from world_model.data.bags import BagOptions, episodes_as_taken, with_actions_of
 from world_model.data.encoding import encode_episode, frames_of
 from world_model.data.episodes import Episode, EpisodeSet
 from world_model.data.known import with_pose_delay
@@ -111,11 +111,13 @@ def evaluate(
         ProfileError: The profile is damaged, or does not fit the artifact.
     """
     started = time.monotonic()
-    robot = known_robot(load_artifact(model_path), options.profile)
+    artifact = load_artifact(model_path)
+    known_robot(artifact, options.profile)  # a profile that is none is refused before anything is read
+    episodes = load_episodes(options, artifact, say)
+    robot = known_robot(with_actions_of(episodes, artifact, say), options.profile)
     artifact = robot.artifact
     for line in robot.says() if options.profile else ():
         say(f"from the profile, {line}")
-    episodes = load_episodes(options, artifact, say)
     jobs = [(index, known) for known in (True, False) for index in range(len(episodes))]
     work = partial(_forecast, model_path, options, episodes)
     _check_length(options, episodes, artifact.manifest.step_s)
@@ -238,7 +240,8 @@ def _loaded(options: EvaluationOptions, artifact: Artifact, say: Callable[[str],
     else:
         raise DataError(f"{options.data} is neither a recording, nor a converted set, nor sim:SEEDS")
     for episode in episodes:
-        if episode.image_TSSC.shape[1] != manifest.image_size or episode.action_TA.shape[1] != manifest.action_dim:
+        fits = manifest.takes_any_actions or episode.action_TA.shape[1] == manifest.action_dim
+        if episode.image_TSSC.shape[1] != manifest.image_size or not fits:
             raise DataError(
                 f"episode {episode.name} has images of {episode.image_TSSC.shape[1]} px and "
                 f"{episode.action_TA.shape[1]} actions, artifact '{manifest.name}' takes {manifest.image_size} px and "
@@ -329,7 +332,8 @@ def _forecast(
 ) -> list[EpisodeForecasts]:
     torch.set_num_threads(1)
     index, known_future = job
-    robot = known_robot(load_artifact(model_path), options.profile)
+    artifact = load_artifact(model_path).with_actions(episodes[index].action_TA.shape[1])
+    robot = known_robot(artifact, options.profile)
     return forecast_episode(
         episodes[index],
         robot.artifact,

@@ -120,6 +120,14 @@ class Artifact:
             manifest = replace(manifest, latent_mean=[0.0] * z_dim, latent_variance=variance)
         return replace(self, manifest=manifest, projection=projection)
 
+    def with_actions(self, action_dim: int) -> Artifact:
+        """Return the artifact for a robot with so many actions.
+
+        Raises:
+            ArtifactError: It knows actions, and has another number of them.
+        """
+        return replace(self, manifest=self.manifest.with_actions(action_dim))
+
     def transition(self, frozen: bool = True) -> TransitionModule:
         """Return the transition with ``initial``, ``observe`` and ``forecast`` (see ``world_model.models``).
 
@@ -264,6 +272,8 @@ def load_artifact(
         require_device(device)
     manifest = read_manifest(path)
     if expect is not None:
+        if expect.action_dim is not None and manifest.takes_any_actions:
+            manifest = manifest.with_actions(expect.action_dim)
         manifest.require(expect)
     if manifest.part("encoder") is None:
         raise ArtifactError(f"manifest of '{manifest.name}' names no encoder.pt")

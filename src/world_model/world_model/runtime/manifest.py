@@ -4,7 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -230,6 +230,21 @@ class Manifest:
     def to_json(self) -> str:
         """Return the manifest as indented JSON, with a digest of its own."""
         return json_with_digest(asdict(self))
+
+    @property
+    def takes_any_actions(self) -> bool:
+        """Whether nothing in it knows what an action is, so that it takes as many as the robot has."""
+        return self.part("transition") is None and not self.motion.get("weights")
+
+    def with_actions(self, action_dim: int) -> "Manifest":
+        """Return the manifest of the same artifact for a robot with so many actions.
+
+        Raises:
+            ArtifactError: It knows actions, and has another number of them.
+        """
+        if action_dim != self.action_dim and not self.takes_any_actions:
+            raise ArtifactError(f"artifact '{self.name}' has action_dim {self.action_dim}, expected {action_dim}")
+        return replace(self, action_dim=action_dim)
 
     def require(self, expect: Expectations) -> None:
         """Raise ``ArtifactError`` naming the first entry that differs from what is expected."""
