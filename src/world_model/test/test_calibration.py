@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -102,6 +103,19 @@ def test_gains_delay_and_lag_are_those_of_the_robot():
     assert turn == pytest.approx([0.0, -1.8], abs=0.05)
     assert np.degrees(np.nanmean(np.abs(missed[600:, 2]))) < 1.0
     assert own.says().startswith(("fitted", "constant"))
+
+
+@pytest.mark.parametrize(("spare", "name"), [(6, FITTED), (19, HELD)])
+def test_of_many_actions_no_pairs_are_fitted_and_of_very_many_nothing(spare, name):
+    seen = drive(unicycle(0.6, -1.8), 2, seed=3, delay_s=0.2)
+    noise = np.random.default_rng(0).normal(size=(len(seen.stamp_T), spare))
+    own, _ = run(MotionModel(), replace(seen, action_TA=np.column_stack([seen.action_TA, noise])))
+    assert own.calibration.names[KNOWN_FUTURE] == name
+    if name == FITTED:
+        weight_3F = np.array(own.calibration.candidates[FITTED].model.weights)
+        assert weight_3F[0, 1] == pytest.approx(0.6, abs=0.05)
+        assert weight_3F.shape == (3, 1 + 8 + 28)
+        assert not weight_3F[:, 9:].any()
 
 
 @pytest.mark.slow

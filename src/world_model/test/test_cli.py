@@ -104,12 +104,34 @@ def test_every_installed_name_leads_somewhere():
         (["evaluate", "artifact://tiny", "set", "--horizons", "100000"], "a horizon lies at 5000 s"),
         (["evaluate", "artifact://tiny", "set", "--start-s", "60"], "judging is to begin at 60 s"),
         (["evaluate", "artifact://tiny", "set", "--start-s", "nan"], "judging is to begin at nan s"),
+        (["evaluate", "artifact://tiny", "set", "--seconds", "5"], "--seconds is of simulated episodes (sim:SEEDS)"),
+        (["evaluate", "artifact://tiny", "set", "--still"], "--still is of simulated episodes"),
+        (
+            ["evaluate", "artifact://tiny", "set", "--image-topic", "/x"],
+            "--image-topic is of recordings",
+        ),
+        (["evaluate", "artifact://tiny", "sim:1", "--camera-offset-s", "1"], "--camera-offset-s is of recordings"),
+        (["evaluate", "artifact://tiny", "set", "--namespace", "r1"], "--namespace says whose --profile is meant"),
+        (["evaluate", "artifact://tiny", "set", "--anew"], "--anew starts the robot a second time at --start-s"),
+        (["evaluate", "artifact://tiny", "set", "--json", "file/x.json"], "file: File exists"),
+        (["evaluate", "artifact://tiny", "set", "--report", "file"], "file: File exists"),
+        (["evaluate", "imagination", "set", "--seconds", "5"], "--seconds is of simulated episodes"),
+        (["evaluate", "recognise", "set", "set", "--json", "file/x.json"], "file: File exists"),
+        (["adapt", "set", "--profile", ""], "--profile is empty"),
+        (["adapt", "set", "--seconds", "5"], "--seconds is of --live"),
+        (["adapt", "set", "--keep", "kept"], "--keep is of --live"),
+        (["adapt", "set", "--json", "file/x.json"], "file: File exists"),
+        (["adapt", "set", "--set", "optimiser.stepz=1"], "stepz"),
+        (["adapt", "set", "--config", "oracle"], "'oracle' is neither a file nor one that ships"),
+        (["adapt", "set", "--motion-only", "--set", "optimiser.steps=1"], "with --motion-only none is"),
     ],
 )
 def test_a_typical_mistake_is_named_before_any_work(arguments, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("no folder\n")
     _a_set(Path("set"))
+    if arguments[0] == "adapt":
+        arguments = [*arguments, "--artifact", "artifact://tiny"]
 
     assert main(arguments) == 2
 

@@ -12,7 +12,7 @@ from world_model.cli import main
 from world_model.commands import slow_profile
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter
 from world_model.evaluation.adaptation import Verdict
-from world_model.evaluation.slow_adaptation import judge_slow_branch
+from world_model.evaluation.slow_adaptation import can_be_judged, judge_slow_branch
 from world_model.runtime.adapted import adapted_slow_branch
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.profile import SLOW, Profile
@@ -109,6 +109,9 @@ def test_short_stretches_say_nothing_and_the_verdict_is_that_of_plain_means():
     (nothing, _) = judge_slow_branch(same, zero, features_KE[: len(short.stamp)], short)
     assert nothing.count == 0
     assert not nothing.is_better
+    assert not can_be_judged([circling(300)])
+    assert can_be_judged([circling(1000)])
+    assert can_be_judged([circling(300)] * 4)
 
 
 def test_the_background_process_gets_copies_and_outlives_its_parent(tmp_path, monkeypatch):

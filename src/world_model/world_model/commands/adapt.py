@@ -26,18 +26,21 @@ from world_model.commands.adapting import (
     adapt_transition,
     duration_s,
     parts,
+    tuning,
 )
-from world_model.commands.common import add_camera_offset, add_set, described, guarded
+from world_model.commands.common import add_camera_offset, add_set, check_output, described, guarded
 from world_model.commands.live import add_live, live_recording
 from world_model.commands.slow_profile import start_in_background
 from world_model.data.bag_options import BagOptions
 from world_model.data.bags import episodes_as_taken, with_actions_of
 from world_model.data.episodes import Episode, EpisodeSet
 from world_model.errors import ConfigError, DataError
+from world_model.evaluation.slow_adaptation import can_be_judged
 from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.profile import Profile, profile_folder
 
 NOTHING_BETTER = 3
+FINETUNE = "finetune"
 # A held-out part of less is no evidence, and from less nothing is learned [s].
 _LEAST_HELD_OUT_S = 5.0
 
@@ -68,7 +71,7 @@ def parse(arguments: Sequence[str] | None = None, prog: str = "wm-adapt") -> arg
     parser.add_argument("--held-out", type=float, default=0.25, help="last part of each recording that judges (0.25)")
     parser.add_argument("--motion-only", action="store_true", help="fine-tune no network: seconds instead of minutes")
     parser.add_argument("--no-slow", action="store_true", help="do not adapt the slow branch afterwards")
-    parser.add_argument("--config", default="finetune", help="how the transition is fine-tuned (default: finetune)")
+    parser.add_argument("--config", default=FINETUNE, help="how the transition is fine-tuned (default: finetune)")
     add_set(parser)
     parser.add_argument("--json", type=Path, help="write all verdicts here")
     for topic in ("image", "pose", "action"):
@@ -88,12 +91,34 @@ def _adapt(options: argparse.Namespace) -> Outcome:
     def say(text: str) -> None:
         console.print(text, markup=False)
 
-    if not 0.05 <= options.held_out <= 0.9:
-        raise ConfigError(f"--held-out is {options.held_out}, expected 0.05 to 0.9")
     artifact = load_artifact(options.artifact)
+    _check(options, artifact)
     profile = Profile(profile_folder(options.profile, options.namespace))
     with _recordings(options, profile, say) as paths:
         return _adapt_to(paths, options, artifact, profile, say)
+
+
+def _check(options: argparse.Namespace, artifact: Artifact) -> None:
+    """Refuse what cannot be, or would do nothing, before anything is read.
+
+    Raises:
+        ConfigError: Names the option.
+        OSError: A file cannot be written.
+    """
+    if not 0.05 <= options.held_out <= 0.9:
+        raise ConfigError(f"--held-out is {options.held_out}, expected 0.05 to 0.9")
+    if not options.profile:
+        raise ConfigError("--profile is empty, expected a folder or a name")
+    for name in ("seconds", "keep"):
+        if getattr(options, name) is not None and not options.live:
+            raise ConfigError(f"--{name} is of --live, and recordings are given")
+    tunes = artifact.has("transition") and not options.motion_only
+    if tunes:
+        tuning(options, artifact)
+    elif options.set or options.config != FINETUNE:
+        why = "--motion-only" if artifact.has("transition") else f"artifact '{artifact.manifest.name}'"
+        raise ConfigError(f"--config and --set say how a network is fine-tuned, and with {why} none is")
+    check_output(options.json)
 
 
 @contextmanager
@@ -133,13 +158,29 @@ def _adapt_to(
     for line in table(outcome):
         say(line)
     if not options.motion_only and not options.no_slow and artifact.has("world_action"):
-        process = start_in_background(*parts(options, episodes), artifact, profile)
-        say(f"the slow branch is adapted in the background (process {process}, {profile.folder}/slow_branch.log)")
+        _begin_slow_branch(options, episodes, artifact, profile, say)
     say(f"after {time.monotonic() - started:.0f} s: " + _kept_line(outcome))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(entries(outcome), indent=1) + "\n")
     return outcome
+
+
+def _begin_slow_branch(
+    options: argparse.Namespace,
+    episodes: Sequence[Episode],
+    artifact: Artifact,
+    profile: Profile,
+    say: Callable[[str], None],
+) -> None:
+    """Let another process adapt the slow branch, where what is held out can tell whether that pays."""
+    learned, held_out = parts(options, episodes)
+    if not can_be_judged(held_out):
+        held_s = sum(map(duration_s, held_out))
+        say(f"the slow branch stays as it is: {held_s:.0f} s are held out, and less than about 24 s do not judge it")
+        return
+    process = start_in_background(learned, held_out, artifact, profile)
+    say(f"the slow branch is adapted in the background (process {process}, {profile.folder}/slow_branch.log)")
 
 
 def _episodes(

@@ -160,6 +160,16 @@ def adapt_experts(
         outcome.kept["experts"] = str(profile.folder)
 
 
+def tuning(options: argparse.Namespace, artifact: Artifact) -> TrainConfig:
+    """Return how the transition is to be fine-tuned.
+
+    Raises:
+        ConfigError: The configuration, or an entry that is set, is none.
+    """
+    overrides = {"start_from": str(artifact.path), "name": f"{artifact.manifest.name}-adapted"}
+    return load_config(config_path(options.config), overrides | parse_overrides(options.set))
+
+
 def adapt_transition(
     options: argparse.Namespace,
     artifact: Artifact,
@@ -174,8 +184,7 @@ def adapt_transition(
     profile.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=profile.folder, prefix=".adapting-") as folder, reporting() as report:
         path = Path(folder)
-        overrides = {"start_from": str(artifact.path), "name": f"{artifact.manifest.name}-adapted"}
-        config = load_config(config_path(options.config), overrides | parse_overrides(options.set))
+        config = tuning(options, artifact)
         write_set(path / "set", learned, artifact, config)
         run_training(config, path / "set", path / "run", workers=1, report=report)
         if artifact.has("world_action"):

@@ -37,6 +37,46 @@ def guarded(prog: str, work: Callable[[], int | None]) -> int:
     return WRONG_INPUT
 
 
+def check_output(*paths: Path | None) -> None:
+    """Refuse a file that cannot be written before the work whose result it is to hold; its folder is made.
+
+    Raises:
+        OSError: Says which and why.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_there = path.exists()
+        with path.open("ab"):
+            pass
+        if not is_there:
+            path.unlink()
+
+
+def check_data_options(options: argparse.Namespace) -> None:
+    """Refuse options that would do nothing: of simulated episodes for what was recorded, and the other way round.
+
+    Args:
+        options: With ``data``, ``still``, ``seconds`` (``None`` where not given), the topics and ``camera_offset_s``.
+
+    Raises:
+        ConfigError: Names the first.
+    """
+    of_recordings = {f"--{topic}-topic": getattr(options, f"{topic}_topic") for topic in ("image", "pose", "action")}
+    of_recordings["--camera-offset-s"] = None if options.camera_offset_s == 0.0 else "given"
+    of_simulated = {"--still": options.still or None, "--seconds": options.seconds}
+    is_simulated = options.data.startswith("sim:")
+    is_recorded = not is_simulated and not (Path(options.data) / "manifest.json").is_file()
+    for given, fits, whose in (
+        (of_simulated, is_simulated, "simulated episodes (sim:SEEDS)"),
+        (of_recordings, is_recorded, "recordings"),
+    ):
+        for name, value in given.items():
+            if value is not None and not fits:
+                raise ConfigError(f"{name} is of {whose}, and {options.data} is none")
+
+
 def described(doc: str | None) -> str:
     """Return what a module's docstring says of its command, without the command's name and markup."""
     text = (doc or "").split("``: ", 1)[-1].replace("``", "").strip()

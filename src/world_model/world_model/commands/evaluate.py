@@ -12,8 +12,16 @@ from typing import Any
 from rich.console import Console
 
 from world_model.commands import imagination, recognise
-from world_model.commands.common import add_camera_offset, add_pose_delay, described, guarded, pose_delay_s
-from world_model.errors import DataError
+from world_model.commands.common import (
+    add_camera_offset,
+    add_pose_delay,
+    check_data_options,
+    check_output,
+    described,
+    guarded,
+    pose_delay_s,
+)
+from world_model.errors import ConfigError, DataError
 from world_model.evaluation.ablation import ablation_table
 from world_model.evaluation.comparable import LEARNING_S
 from world_model.evaluation.figures import write_report
@@ -50,7 +58,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
     parser.add_argument("--json", type=Path, help="write all numbers here, those of each artifact under its name")
     parser.add_argument("--report", type=Path, help="write figures, pictures and numbers here (of one artifact)")
     parser.add_argument("--still", action="store_true", help="simulated buildings do not change, poses are exact")
-    parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of each simulated episode")
+    parser.add_argument("--seconds", type=float, help="length of each simulated episode (default: 180)")
     parser.add_argument("--start-s", type=float, default=0.0, help="frames before this are remembered, not judged")
     parser.add_argument(
         "--anew", action="store_true",
@@ -76,12 +84,31 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
     return guarded(prog, lambda: _evaluate(options))
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what cannot be before anything is read.
+
+    Raises:
+        ConfigError: An option would do nothing.
+        DataError: Options contradict one another.
+        OSError: A file cannot be written.
+    """
+    check_data_options(options)
+    if options.namespace and not options.profile:
+        raise ConfigError("--namespace says whose --profile is meant, and none is given")
+    if options.anew and options.start_s <= 0.0:
+        raise ConfigError("--anew starts the robot a second time at --start-s, and none is given")
+    if len(options.artifact) > 1 and options.report:
+        raise DataError("--report shows one artifact, --json several")
+    check_output(options.json, options.report and options.report / "numbers.json")
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     console = Console(highlight=False, width=240)
+    _check(options)
     asked = EvaluationOptions(
         data=options.data,
         still=options.still,
-        seconds=options.seconds,
+        seconds=EvaluationOptions.seconds if options.seconds is None else options.seconds,
         start_s=options.start_s,
         horizons=tuple(options.horizons),
         workers=options.workers,
@@ -95,8 +122,6 @@ def _evaluate(options: argparse.Namespace) -> None:
         profile=profile_folder(options.profile, options.namespace) if options.profile else None,
         pose_delay_s=pose_delay_s(options),
     )
-    if len(options.artifact) > 1 and options.report:
-        raise DataError("--report shows one artifact, --json several")
     every: dict[str, Any] = {}
     for model_path in options.artifact:
         result, episodes, forecasts = evaluate(model_path, asked, say=partial(console.print, markup=False))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from world_model.commands.common import add_camera_offset, described, guarded
+from world_model.commands.common import add_camera_offset, check_data_options, check_output, described, guarded
 from world_model.evaluation.imagination import draw, evaluate_imagination, table
 from world_model.evaluation.report import EvaluationOptions, write_json
 from world_model.runtime.artifacts import load_artifact
@@ -17,14 +17,13 @@ from world_model.runtime.artifacts import load_artifact
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm evaluate imagination") -> int:
     """Run the command line and return its exit code: 0, or 2 when something asked for is wrong."""
-    defaults = EvaluationOptions(data="")
     parser = argparse.ArgumentParser(prog=prog, description=described(__doc__))
     parser.add_argument("data", help="recording, converted set, or sim:SEEDS (sim:9000-9003,9010)")
     parser.add_argument("--artifact", default="artifact://tiny", help="whose imagination (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write all numbers here")
     parser.add_argument("--report", type=Path, help="write figures, a film strip and numbers into this folder")
     parser.add_argument("--still", action="store_true", help="simulated buildings do not change, poses are exact")
-    parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of each simulated episode")
+    parser.add_argument("--seconds", type=float, help="length of each simulated episode (default: 180)")
     parser.add_argument("--start-s", type=float, default=20.0, help="nothing is imagined before this [s]")
     parser.add_argument(
         "--every-s", type=float, default=0.5, help="time between two moments that are imagined from [s]"
@@ -39,8 +38,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm evaluate imagin
 
 def _evaluate(options: argparse.Namespace) -> None:
     console = Console(highlight=False, width=240)
+    check_data_options(options)
+    check_output(options.json, options.report and options.report / "numbers.json")
+    seconds = EvaluationOptions.seconds if options.seconds is None else options.seconds
     asked = EvaluationOptions(
-        data=options.data, still=options.still, seconds=options.seconds, start_s=options.start_s,
+        data=options.data, still=options.still, seconds=seconds, start_s=options.start_s,
         workers=options.workers, image_topic=options.image_topic, pose_topic=options.pose_topic,
         action_topic=options.action_topic, camera_offset_s=options.camera_offset_s,
     )  # fmt: skip

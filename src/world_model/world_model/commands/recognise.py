@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from world_model.commands.common import add_camera_offset, described, guarded
+from world_model.commands.common import add_camera_offset, check_output, described, guarded
 from world_model.data.bags import BagOptions, read_bag
 from world_model.data.episodes import Episode
 from world_model.evaluation.recognition import Seen, Tolerance, measure
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm evaluate recogn
 
 
 def _recognise(options: argparse.Namespace) -> None:
+    check_output(options.json)
     network = _network(options.artifact)
     console = Console(highlight=False, soft_wrap=True)
 

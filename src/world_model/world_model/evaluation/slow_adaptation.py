@@ -5,9 +5,12 @@ Shape suffixes: K = ticks, W = windows, F = future ticks, E = embedding size.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 
+from world_model.data.episodes import Episode
 from world_model.data.ticks import TickTable
 from world_model.evaluation.adaptation import Verdict, verdict_of
 from world_model.evaluation.intervals import block_sums
@@ -39,6 +42,12 @@ def judge_slow_branch(before: Foresee, after: Foresee, features_KE: torch.Tensor
         sums = block_sums(error_W2[good_W], _blocks(table)[good_W])
         verdicts.append(verdict_of(f"NMSE of {what}", sums if len(sums) >= _LEAST_BLOCKS else sums[:0]))
     return verdicts
+
+
+def can_be_judged(episodes: Iterable[Episode]) -> bool:
+    """Return whether held-out episodes are long enough that ``judge_slow_branch`` may say something of them."""
+    spans_s = [float(episode.stamp_T[-1] - episode.stamp_T[0]) * 1e-9 for episode in episodes]
+    return sum(int(span_s // BLOCK_S) + 1 for span_s in spans_s) >= _LEAST_BLOCKS
 
 
 def _blocks(table: TickTable) -> np.ndarray:

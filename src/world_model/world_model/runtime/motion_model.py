@@ -119,6 +119,6 @@ def expected_error(model: MotionModel, horizons_s: Sequence[float]) -> np.ndarra
 
 def action_features(action_TA: np.ndarray) -> np.ndarray:
     """Return what the twist is linear in: one, the actions, and the products of pairs of actions, [T, F]."""
-    count = action_TA.shape[1]
-    products = [action_TA[:, i] * action_TA[:, j] for i in range(count) for j in range(i + 1, count)]
-    return np.column_stack([np.ones(len(action_TA)), action_TA, *products]).astype(np.float64)
+    first, second = np.triu_indices(action_TA.shape[1], 1)
+    products_TP = action_TA[:, first] * action_TA[:, second]
+    return np.column_stack([np.ones(len(action_TA)), action_TA, products_TP]).astype(np.float64)

@@ -39,6 +39,10 @@ _LEAST_ROWS, _LEAST_STARTS = 40, 15
 # Twist errors beyond so many robust standard deviations are no motion: a localisation that jumped.
 _OUTLIER = 5.0
 _RIDGE = 1e-4
+# Of more actions products of pairs are not fitted: they cost more than a frame's share of time, and say little.
+_MOST_PAIRED = 6
+# Of more actions nothing is fitted, and poses alone tell of the motion.
+_MOST_ACTIONS = 20
 # So much beyond the range of actions that was seen the model may be led on.
 _BEYOND = 0.25
 # Squared errors of a displacement count at most this [m^2, rad^2].
@@ -111,6 +115,8 @@ def search(target: Target, near: MotionModel | None, error_horizons_s: Sequence[
         near: A model to look around; ``None``: everywhere.
         error_horizons_s: Times ahead at which the errors are measured [s].
     """
+    if target.rows.action_NA.shape[1] > _MOST_ACTIONS:
+        return None
     gains = GainFit(target)
     if target.good_N.sum() < max(_LEAST_ROWS, 4 * gains.feature_count) or len(target.start_M) < _LEAST_STARTS:
         return None
@@ -140,10 +146,19 @@ class GainFit:
     def __init__(self, target: Target) -> None:
         self._target = target
         action_NA = np.nan_to_num(target.rows.action_NA)
-        self._feature_NF = action_features(action_NA)
+        count = action_NA.shape[1]
+        feature_NF = action_features(action_NA)
+        self._all = feature_NF.shape[1]
+        self._feature_NF = feature_NF if count <= _MOST_PAIRED else feature_NF[:, : 1 + count]
         self.feature_count = self._feature_NF.shape[1]
         self.cost = len(target.rows) * self.feature_count / 4
         self._weight_N = target.good_N.copy()
+
+    def weights(self, gain_F3: np.ndarray) -> tuple[tuple[float, ...], ...]:
+        """Return gains as a model's weights, 0 of what is not fitted."""
+        whole_F3 = np.zeros((self._all, 3))
+        whole_F3[: self.feature_count] = gain_F3
+        return tuple(tuple(row) for row in whole_F3.T.tolist())
 
     def averaged(self, lag: float) -> np.ndarray:
         """Return the features that follow with a lag, averaged as the measured twist is, [N, F]."""
@@ -199,7 +214,7 @@ def _refined(
     def fitted(delay: int, lag: float) -> tuple[float, MotionModel]:
         model = MotionModel(delay_steps=delay, lag_steps=lag, residual_share=(0.0, 0.0, 0.0))
         _, gain_F3 = gains.solve(gains.averaged(lag), delay)
-        model = replace(model, weights=tuple(tuple(row) for row in gain_F3.T.tolist()))
+        model = replace(model, weights=gains.weights(gain_F3))
         return loss(known_errors(target, model)), model
 
     fits: list[tuple[float, MotionModel]] = []
