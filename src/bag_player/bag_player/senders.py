@@ -44,7 +44,13 @@ TAKES: dict[str, tuple[str, ...]] = {
     ACTIONS: ACTION_TYPES,
 }
 """{input topic of the graph: types it takes}."""
-_UNSTAMPED = ("std_msgs/msg/Float32MultiArray", "geometry_msgs/msg/Twist", "trajectory_msgs/msg/JointTrajectoryPoint")
+_UNSTAMPED = (
+    "std_msgs/msg/Float32MultiArray",
+    "std_msgs/msg/Float64MultiArray",
+    "geometry_msgs/msg/Twist",
+    "ackermann_msgs/msg/AckermannDrive",
+    "trajectory_msgs/msg/JointTrajectoryPoint",
+)
 _CAMERA_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 _QOS = QoSProfile(depth=50)
 

@@ -10,8 +10,8 @@ import rclpy
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped, Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from sensor_msgs.msg import JointState, Joy
-from std_msgs.msg import Float32MultiArray
+from sensor_msgs.msg import JointState, Joy, NavSatFix
+from std_msgs.msg import Float32MultiArray, Float64MultiArray
 
 from wm_interfaces.msg import LatentState
 from wm_ros import ConfigurationError, message_class, own_domain_id
@@ -56,6 +56,7 @@ ACTIONS = [
     ("twist", Twist),
     ("twist_stamped", TwistStamped),
     ("joy", Joy),
+    ("float64_multi_array", Float64MultiArray),
     ("joint_state", JointState),
 ]
 
@@ -118,6 +119,13 @@ def test_what_carries_no_pose_is_named(make_robot):
     robot.until(
         lambda: "nothing on /pose carries a pose: geometry_msgs/msg/Twist" in robot.node._health.status().message
     )
+
+
+def test_where_no_topic_carries_poses_what_is_there_instead_is_named(make_robot):
+    robot = make_robot()
+    robot.publisher(NavSatFix, "/gps/fix", 0)
+    robot.until(lambda: "navsat_transform_node" in (robot.node._pose_input.why_silent() or ""))
+    assert "/gps/fix (sensor_msgs/msg/NavSatFix)" in robot.node._pose_input.why_silent()
 
 
 @pytest.mark.slow

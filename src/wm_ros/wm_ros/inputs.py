@@ -14,6 +14,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from wm_core.sources import (
+    NO_POSE_TYPES,
     STANDS_ASIDE,
     TF_TYPE,
     WITH_ASIDE,
@@ -29,7 +30,7 @@ from wm_ros.health import Health
 from wm_ros.messages import believable_stamp_ns
 from wm_ros.one_stream import OneStream
 from wm_ros.saying import clipped
-from wm_ros.silence import why_silent
+from wm_ros.silence import topics_of, why_silent
 
 AUTO, TF = "auto", "tf"
 POSE_SOURCES: Mapping[str, str] = {
@@ -45,9 +46,12 @@ ACTION_SOURCES: Mapping[str, str] = {
     "twist": "geometry_msgs/msg/Twist",
     "twist_stamped": "geometry_msgs/msg/TwistStamped",
     "ackermann": "ackermann_msgs/msg/AckermannDriveStamped",
+    "ackermann_drive": "ackermann_msgs/msg/AckermannDrive",
     "joy": "sensor_msgs/msg/Joy",
+    "float64_multi_array": "std_msgs/msg/Float64MultiArray",
     "joint_state": "sensor_msgs/msg/JointState",
     "joint_trajectory_point": "trajectory_msgs/msg/JointTrajectoryPoint",
+    "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
 }
 """``action_source``: the type that it means."""
 
@@ -268,6 +272,14 @@ class PoseInput(TypedInput):
     def _settle(self, kind: str) -> bool:
         # In tf a message says nothing yet: it may be about the wheels alone.
         return kind == TF_TYPE or super()._settle(kind)
+
+    def why_silent(self) -> str | None:
+        """Return in words why no pose comes, with what is there instead and cannot be one."""
+        why = super().why_silent()
+        for kind, advice in NO_POSE_TYPES.items():
+            if why is not None and (topics := topics_of(self._node, (kind,))):
+                return f"{why}; {topics[0]} ({kind}): {advice}"
+        return why
 
     def _look(self) -> None:
         super()._look()

@@ -12,7 +12,7 @@ from geometry_msgs.msg import PoseStamped, TransformStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image, JointState, Joy
-from std_msgs.msg import Float32MultiArray
+from std_msgs.msg import Float32MultiArray, Float64MultiArray
 
 from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import LatentState
@@ -108,7 +108,7 @@ def acted(kind: type, ns: int, values: tuple[float, float]) -> Any:
     msg = kind()
     if hasattr(msg, "header"):
         msg.header.stamp = stamp_msg(ns)
-    if kind is Float32MultiArray:
+    if kind in (Float32MultiArray, Float64MultiArray):
         msg.data = list(values)
     elif kind is Joy:
         msg.axes = list(values)

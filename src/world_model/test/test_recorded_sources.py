@@ -44,6 +44,21 @@ def test_the_pose_is_looked_up_in_tf(tmp_path):
     np.testing.assert_allclose(episode.pose_T4[known, 3], math.pi / 2, atol=1e-6)
 
 
+@pytest.mark.parametrize("has_poses", [False, True])
+def test_what_is_no_pose_is_named_with_what_makes_one_of_it(tmp_path, has_poses):
+    recorder, kind = Recorder(tmp_path / "bag"), "sensor_msgs/msg/NavSatFix"
+    for i in range(COUNT):
+        ns = T0 + i * STEP
+        status = recorder.types["sensor_msgs/msg/NavSatStatus"](0, 1)
+        recorder.say("/fix", kind, ns, recorder.header(ns), status, 48.0, 11.0 + 1e-6 * i, 500.0, np.zeros(9), 0)
+        recorder.picture(ns, i)
+        if has_poses:
+            recorder.say("/tf", "tf2_msgs/msg/TFMessage", ns, [recorder.transform("map", "base_link", ns, x=0.1 * i)])
+    account = read_recording(recorder.write(), BagOptions(image_size=8)).account
+    assert account.poses.topic == ("/tf" if has_poses else None)
+    assert ("navsat_transform_node of robot_localization" in account.poses.why) != has_poses
+
+
 def test_tf_that_does_not_connect_says_so(tmp_path):
     recorder, kind = Recorder(tmp_path / "bag"), "tf2_msgs/msg/TFMessage"
     for i in range(COUNT):
@@ -70,6 +85,37 @@ def test_a_type_without_a_wheel_is_read_by_the_recordings_own_definition(tmp_pat
     (episode,) = read_recording(recorder.write(), BagOptions(image_size=8)).episodes
     np.testing.assert_allclose(episode.action_TA[5:, 0], 0.1 * np.arange(3, COUNT - 2), rtol=1e-5)
     np.testing.assert_allclose(episode.action_TA[5:, 1], -0.01 * np.arange(3, COUNT - 2), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("has_states", "chosen"), [(False, "/arm/trajectory"), (True, "/joint_states")])
+def test_commands_of_arms_and_wheel_controllers_are_actions(tmp_path, has_states, chosen):
+    """A trajectory controller's commands, alone and beside the joints' states; then those of a velocity controller."""
+    recorder, stopped = Recorder(tmp_path / "bag"), np.zeros(0)
+    layout, never = (
+        recorder.types["std_msgs/msg/MultiArrayLayout"]([], 0),
+        recorder.types["builtin_interfaces/msg/Duration"](0, 0),
+    )
+    for i in range(COUNT):
+        ns, values = T0 + i * STEP, np.array([0.1 * i, -0.1 * i])
+        recorder.picture(ns, i)
+        point = recorder.types["trajectory_msgs/msg/JointTrajectoryPoint"](values, stopped, stopped, stopped, never)
+        kind = "trajectory_msgs/msg/JointTrajectory"
+        recorder.say("/arm/trajectory", kind, ns - 1000, recorder.header(ns), ["a", "b"], [point])
+        if has_states:
+            header = recorder.header(ns)
+            recorder.say(
+                "/joint_states", "sensor_msgs/msg/JointState", ns, header, ["a", "b"], values, stopped, stopped
+            )
+    account = read_recording(recorder.write(), BagOptions(image_size=8)).account
+    assert (account.actions.topic, account.actions.known) == (chosen, COUNT)
+    recorder.path = tmp_path / "wheeled"
+    for i in range(COUNT):
+        recorder.say(
+            "/wheels/commands", "std_msgs/msg/Float64MultiArray", T0 + i * STEP, layout, np.array([1.0, 0.1 * i])
+        )
+    wheeled = read_recording(recorder.write(), BagOptions(image_size=8))
+    assert wheeled.account.actions.topic == "/wheels/commands"
+    np.testing.assert_allclose(wheeled.episodes[0].action_TA[2:, 1], 0.1 * np.arange(2, COUNT), rtol=1e-5, atol=0.11)
 
 
 def twisting(path, aside):

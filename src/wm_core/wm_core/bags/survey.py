@@ -15,6 +15,7 @@ from wm_core.bags.topics import IMAGE_TYPES, Candidate, Choice, choose
 from wm_core.errors import MessageError
 from wm_core.sources import (
     ACTION_TYPES,
+    NO_POSE_TYPES,
     POSE_TYPES,
     STANDS_ASIDE,
     TF_TYPE,
@@ -181,7 +182,8 @@ def choose_sources(
     surveys = survey(bag, doubtful + [t for t in (TF_STATIC,) if t in bag.types]) if doubtful else {}
     for target in open_targets:
         candidates = [c for topic in possible[target] if (c := _candidate(bag, topic, target, surveys)) is not None]
-        choices[target] = choose(target, candidates, _why_none(possible[target], surveys))
+        why = _why_none(possible[target], surveys) or (_why_no_pose(bag) if target == POSE else "")
+        choices[target] = choose(target, candidates, why)
         if choices[target].is_tie:
             raise BagError(f"{target}: {' and '.join(map(str, candidates))} are equally good; {hints[target]}")
     return choices
@@ -240,6 +242,12 @@ def _why_none(topics: Sequence[str], surveys: Mapping[str, TopicSurvey]) -> str:
     """Returns in words why topics of a fitting type cannot be used; "" where there are none, or nothing is known."""
     faulty = [surveys[topic] for topic in topics if topic in surveys and surveys[topic].faults]
     return "; ".join(f"{of.topic}: {of.faults.most_common(1)[0][0]}" for of in faulty)
+
+
+def _why_no_pose(bag: Bag) -> str:
+    """Returns in words what a recording has instead of poses; "" for nothing."""
+    instead = {topic: kind for topic, kind in sorted(bag.types.items()) if kind in NO_POSE_TYPES and bag.counts[topic]}
+    return "; ".join(f"{topic} ({kind}): {NO_POSE_TYPES[kind]}" for topic, kind in instead.items())
 
 
 def _rank(of: TopicSurvey, target: str) -> int:

@@ -17,9 +17,12 @@ ACTION_TYPES = (
     "ackermann_msgs/msg/AckermannDriveStamped",
     "geometry_msgs/msg/TwistStamped",
     "geometry_msgs/msg/Twist",
+    "ackermann_msgs/msg/AckermannDrive",
     "sensor_msgs/msg/Joy",
+    "std_msgs/msg/Float64MultiArray",
     "trajectory_msgs/msg/JointTrajectoryPoint",
     "sensor_msgs/msg/JointState",
+    "trajectory_msgs/msg/JointTrajectory",
 )
 """Types that carry an action, the likelier to be a command first."""
 
@@ -51,7 +54,7 @@ def action_from_msg(msg: Any, size: int | None = None) -> ActionSample:
 
     Arrays and axes as they are; Twist as (forward speed [m/s], yaw rate [rad/s]), where three are wanted as (forward
     speed, speed to the left, yaw rate); Ackermann as (speed [m/s], steering angle [rad]); joints by velocity, else
-    position, else effort.
+    position, else effort; of a trajectory its first point.
 
     Args:
         msg: The message.
@@ -85,6 +88,8 @@ def _values(msg: Any) -> Sequence[float]:
         if hasattr(msg, name):
             values: Sequence[float] = getattr(msg, name)
             return values
+    if hasattr(msg, "points"):
+        return _values(msg.points[0]) if len(msg.points) else ()
     for names in _JOINTS:
         if hasattr(msg, names[0]):
             return next((found for name in names if len(found := getattr(msg, name, ()))), ())

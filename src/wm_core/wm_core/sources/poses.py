@@ -21,6 +21,18 @@ POSE_TYPES = (
 )
 """Types that carry a pose, the likelier to be in a map's frame first."""
 
+NO_POSE_TYPES = {
+    "sensor_msgs/msg/NavSatFix": "a place on earth without a heading; navsat_transform_node of robot_localization "
+    "makes an Odometry of it",
+    "geometry_msgs/msg/PointStamped": "a place without a heading",
+    "geometry_msgs/msg/Pose": "has no stamp; send it as PoseStamped",
+    "geometry_msgs/msg/Pose2D": "has no stamp; send it as PoseStamped",
+    "geometry_msgs/msg/PoseWithCovariance": "has no stamp; send it as PoseWithCovarianceStamped",
+    "geometry_msgs/msg/PoseArray": "many poses, not the robot's; send that as PoseStamped",
+    "nav_msgs/msg/Path": "where the robot was or will be, not where it is; send that as PoseStamped",
+}
+"""Types that one may take for a pose: why none can be had from them, and what would help."""
+
 _UNIT_TOLERANCE = 0.01
 _LARGEST_VARIANCE = LARGEST_POSITION_M**2
 _OPTICAL = ("_optical_frame", "_optical")
