@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -345,6 +346,63 @@ def test_another_program_cannot_open_it_even_without_the_lock_file(tmp_path):
     memory.close()
 
 
+@contextlib.contextmanager
+def refusing_disk() -> Iterator[None]:
+    """Have the system refuse whatever this process writes to a file, as a disk that is full does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_start_on_a_disk_that_refuses_is_caught_up_with(tmp_path):
+    path, world = tmp_path / "memory.sqlite3", World(3)
+    memory = opened(path)
+    memory.insert(world.records(20))
+    memory.close()
+    with refusing_disk():
+        memory = opened(path)
+        memory.insert(world.records(10))
+        for _ in range(2):
+            with pytest.raises(StoreError, match="not durable: disk I/O error"):
+                memory.flush()
+    memory.flush()
+    assert memory.stats().degraded == ()
+    held = records_of(memory)
+    assert len(held) == 30
+    memory.close()
+    again = opened(path)
+    assert records_of(again).keys() == held.keys()
+    again.close()
+
+
+def test_a_file_that_changed_while_it_could_not_be_written_is_named_each_time_as_what_it_is(tmp_path):
+    path, world = tmp_path / "memory.sqlite3", World(3)
+    for name, count in (("memory", 20), ("other", 30)):
+        memory = opened(tmp_path / f"{name}.sqlite3")
+        memory.insert(world.records(count))
+        memory.close()
+    with refusing_disk():
+        memory = opened(path)
+        Path(f"{path}.ledger").unlink()
+        os.replace(tmp_path / "other.sqlite3", path)
+    for _ in range(2):
+        memory.insert(world.records(1))
+        with pytest.raises(StoreError, match="holds memories that were not loaded"):
+            memory.flush()
+    memory.close()
+
+
+def test_a_lock_is_held_where_the_disk_has_no_room_to_tell_by_whom(tmp_path):
+    opened(tmp_path / "memory.sqlite3").close()
+    with refusing_disk():
+        memory = opened(tmp_path / "memory.sqlite3")
+    program_is_refused(tmp_path / "memory.sqlite3")
+    memory.close()
+
+
 # ---------------------------------------------------------------- capacity, age, mending
 
 
@@ -452,6 +510,15 @@ class AnyHistory(RuleBasedStateMachine):
     def restart(self):
         self.memory.close()
         self.memory = opened(self.path)
+
+    @rule(count=st.integers(1, 5))
+    def restart_on_a_disk_that_refuses(self, count):
+        self.memory.close()
+        with refusing_disk():
+            self.memory = opened(self.path)
+            ids = self.memory.insert(self.world.records(count))
+        self.memory.flush()
+        self.acknowledged |= {record.id: record for record in self.memory.get(ids)}
 
     @rule()
     def be_killed(self):

@@ -15,6 +15,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from wm_core.errors import CoreError
+from wm_ros.asked_types import refuse_no_types
 from wm_ros.command_line import split_ros_args
 from wm_ros.dispatcher import dispatching_executor
 from wm_ros.ending import SIGNALS, ending_in_time
@@ -105,6 +106,7 @@ def _serve(factory: Callable[[], Sequence[Node]], executor: Executor) -> None:
     try:
         nodes = _make(factory)
         for node in nodes:
+            refuse_no_types(node)
             executor.add_node(node)
         gc.freeze()
         gc.enable()

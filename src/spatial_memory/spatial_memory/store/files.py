@@ -83,9 +83,9 @@ def hold(path: Path) -> IO[str] | None:
         holder = lock.read().strip() or "unknown"
         lock.close()
         raise StoreLockedError(f"{path} is held by another process (pid {holder})") from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+    with contextlib.suppress(OSError):  # it is held all the same; who holds it is told where the disk has room for that
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), str(os.getpid()).encode())
     return lock
 
 
@@ -240,6 +240,10 @@ def mend_text(path: object) -> str:
 def connect(path: str, *, timeout_s: float = 5.0) -> sqlite3.Connection:
     """Open a store for one thread at a time, in explicit transactions."""
     connection = open_database(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
-    # More would be filled for the first hours of a drive, and gains nothing: what is written next lies together.
-    connection.execute("PRAGMA cache_size = -4096")
+    try:
+        # More would be filled for the first hours of a drive, and gains nothing: what is written next lies together.
+        connection.execute("PRAGMA cache_size = -4096")
+    except BaseException:
+        connection.close()
+        raise
     return connection

@@ -91,18 +91,16 @@ class Handle:
             files.create(path)
             if self._lock is None:
                 self._lock = files.hold(path)
-        identity = Identity(path)
-        connection = files.connect(self.path)
-        try:
+        with contextlib.ExitStack() as opened:
+            # What is held of a file that cannot be opened would keep this process, too, from opening it later.
+            identity = opened.enter_context(contextlib.closing(Identity(path)))
+            connection = opened.enter_context(contextlib.closing(files.connect(self.path)))
             files.check(connection, self.path)
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
             files.migrate(connection)
             self.checkpointer.begin(connection)
             identity.accept()
-        except BaseException:
-            connection.close()
-            identity.close()
-            raise
+            opened.pop_all()
         self._identity = identity
         return connection
 
@@ -145,6 +143,9 @@ class Handle:
             raise OSError(str(error)) from error
         if reader.execute(GET_TALLY, ("record",)).fetchall() != (self._found or [(0, 0)]):
             reader.close()
+            assert self._identity is not None
+            self._identity.close()
+            self._identity = None
             raise OSError(f"{self.path} holds memories that were not loaded; restart to load them")
         with self.guard:
             if self._reader is not None:
