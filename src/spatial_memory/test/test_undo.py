@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -358,3 +359,90 @@ def test_a_restore_that_the_disk_does_not_take_changes_nothing(tmp_path, monkeyp
     opened.again()
     assert sorted(opened.held()) == [4, 5, 6, 7, 8]
     opened.close()
+
+
+CHANGES = {
+    "delete": lambda opened: opened.changes.delete(Forget(ids=(1, 2))),
+    "transform": lambda opened: opened.changes.transform(MOVE, ""),
+    "frame": lambda opened: opened.changes.transform(replace(MOVE, frame_id="odom"), ""),
+    "clear": lambda opened: opened.changes.clear(),
+    "restore": lambda opened: opened.changes.restore("s"),
+}
+
+
+def changed(folder: Path, kind: str, *, is_newer: bool) -> tuple[Opened, dict[int, tuple[float, ...]]]:
+    """Return a memory after a change of a kind, and what it held before; more came in since where that is asked."""
+    opened = Opened(folder)
+    opened.changes.insert([record(number) for number in range(6)])
+    opened.changes.snapshot("s")
+    opened.changes.insert([record(number) for number in range(6, 9)])
+    whole = opened.held()
+    CHANGES[kind](opened)
+    if is_newer:
+        frame_id = opened.memory.stats().frame_id or "map"
+        opened.changes.insert([replace(record(number), frame_id=frame_id) for number in range(20, 23)])
+    return opened, whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("most", [0, 8192, 40_000, 60_000, 80_000])
+@pytest.mark.parametrize("kind", CHANGES)
+@pytest.mark.parametrize("is_newer", [True, False], ids=["more since", "nothing since"])
+def test_what_the_disk_does_not_take_back_changes_nothing_and_is_taken_back_later(tmp_path, kind, is_newer, most):
+    opened, whole = changed(tmp_path, kind, is_newer=is_newer)
+    held, before = opened.held(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    with closing(opened):
+        said = ""
+        for _ in range(2):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+            try:
+                opened.changes.undo()
+                break
+            except StoreError as error:
+                said = str(error)
+                assert str(tmp_path) not in said
+                assert_alike(opened.held(), held, said)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        else:
+            opened.again()
+            assert_alike(opened.held(), held, said)
+            opened.changes.undo()
+        assert said or most
+        assert opened.held().keys() == (
+            whole.keys() | held.keys()
+            if is_newer and kind != "restore"
+            else whole.keys() | {key for key, row in held.items() if row[0] > 20}
+        )
+        assert {key: opened.held()[key] for key in whole} == whole
+        opened.again()
+        assert {key: opened.held()[key] for key in whole} == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CHANGES)
+def test_damage_to_what_was_kept_is_refused_by_name_or_harmless(tmp_path, kind):
+    opened, whole = changed(tmp_path, kind, is_newer=True)
+    held, kept, rng = opened.held(), tmp_path / "memory.sqlite3.undo", np.random.default_rng(3)
+    parts = {path.name: path.read_bytes() for path in kept.iterdir() if path.suffix not in (".lock", ".ledger")}
+    refused: list[str] = []
+    with closing(opened):
+        for trial in range(40):
+            name = sorted(parts)[trial % len(parts)]
+            content = bytearray(parts[name])
+            for at in rng.integers(0, len(content), 4 if trial % 3 else 400):
+                content[at] = rng.integers(256)
+            (kept / name).write_bytes(content if trial % 5 else content[: len(content) // 2])
+            try:
+                opened.changes.undo()
+            except StoreError as error:
+                refused.append(str(error))
+                assert_alike(opened.held(), held, error)
+                (kept / name).write_bytes(parts[name])
+            else:
+                break
+        assert refused
+        assert str(tmp_path) not in " ".join(refused)
+        if len(refused) == 40:
+            opened.changes.undo()
+        assert {key: opened.held()[key] for key in whole} == whole

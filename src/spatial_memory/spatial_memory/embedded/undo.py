@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import sqlite3
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,16 +21,19 @@ from spatial_memory.embedded.places import Places
 from spatial_memory.embedded.undoable import LONGEST_S, Undoable
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.pacing import giving_way
-from spatial_memory.store.files import IN_MEMORY
+from spatial_memory.store.files import IN_MEMORY, remove
 from spatial_memory.store.store import Store
 from wm_core.databases import open_database
-from wm_core.memory.errors import StoreError
-from wm_core.memory.protocol import Rigid
+from wm_core.memory.errors import BackendAwayError, CorruptStoreError, StoreError
+from wm_core.memory.protocol import Forget, Rigid
 from wm_core.memory.record import MemoryRecord
 
 _CHUNK = 1000
 _ANY = 10**9
-_PLACES = "places.npz"
+_PLACES, _AFTER, _CHANGE = "places.npz", "after.npy", "change.json"
+_LOG = logging.getLogger(__name__)
+_KINDS = ("clear", "delete", "transform", "restore")
+_DAMAGED = "what was kept of the last change is damaged: it is not taken back"
 _FEW, _SHARE = 2000, 0.03
 """Up to so many records, or such a share of all, are kept one by one: beyond, a copy of the whole file is faster."""
 
@@ -52,7 +57,7 @@ class Undo:
         beside = Path(self._temporary.name) / "memory" if self._temporary else Path(path).expanduser().resolve()
         self._folder = beside.with_name(beside.name + ".undo")
         self._next = beside.with_name(beside.name + ".undo-next")
-        if (self._next / "change.json").exists():  # ended between the change and its note; undoing neither does harm
+        if (self._next / _CHANGE).exists():  # ended between the change and its note; undoing neither does harm
             self._promote()
 
     def close(self) -> None:
@@ -91,10 +96,10 @@ class Undo:
             else:
                 self._keep(ids)
             if replaced_by is not None:
-                np.save(self._next / "after.npy", np.array(_ids_in(replaced_by), np.int64))
+                np.save(self._next / _AFTER, np.array(_ids_in(replaced_by), np.int64))
             self._note(kind, move)
         except OSError as error:
-            raise StoreError(f"what undo needs cannot be kept, so nothing changed: {error}") from error
+            raise StoreError(f"what undo needs cannot be kept, so nothing changed: {error.strerror}") from error
         except StoreError as error:
             text = str(error).replace(f"{self._next}/", "")  # where files lie is nothing for peers
             raise StoreError(f"what undo needs cannot be kept, so nothing changed: {text}") from error
@@ -132,41 +137,80 @@ class Undo:
         """Write what is about to change; from then on it can be taken back."""
         for part in self._next.iterdir():
             _synced(part)
-        note = {"kind": kind, "move": None if move is None else vars(move)}
-        with open(self._next / "change.json", "w", encoding="utf-8") as file:
+        note = {"kind": kind, "move": None if move is None else vars(move), "sums": _sums(self._next)}
+        note["checksum"] = _checksum(note)
+        with open(self._next / _CHANGE, "w", encoding="utf-8") as file:
             json.dump(note, file)
             file.flush()
             os.fsync(file.fileno())
         _synced(self._next)
 
     def _promote(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._next.rename(self._folder)
+        """Let what is kept of the change that was just made be what is taken back; the disk may take that later."""
+        try:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._next.rename(self._folder)
+        except OSError as error:
+            _LOG.warning("%s cannot become %s yet: %s", self._next, self._folder.name, error)
 
     def undo(self) -> tuple[str, int]:
         """Take back the last change and return what it was and how many records there are or came back.
 
         Raises:
-            StoreError: There is nothing to take back, or it cannot be written; then nothing changed.
+            StoreError: There is nothing to take back, what was kept is damaged, or the disk does not take it; then
+                nothing changed.
             RecordError: What is held now does not go with what was, as latents of another encoder.
         """
+        if (self._next / _CHANGE).exists():
+            self._promote()
+            if (self._next / _CHANGE).exists():
+                raise StoreError("the last change cannot be taken back at present: the disk does not take it")
+        kind, move = self._noted()
         try:
-            note = json.loads((self._folder / "change.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            count = self._taken_back(kind, move)
+        except OSError as error:
+            raise StoreError(f"the last {kind} is not taken back, and nothing changed: {error.strerror}") from error
+        except CorruptStoreError as error:
+            raise StoreError(f"{_DAMAGED} ({error.reason})") from error
+        except StoreError as error:
+            error.args = (str(error).replace(f"{self._folder}/", ""),)  # where files lie is nothing for peers
+            raise
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return kind, count
+
+    def _noted(self) -> tuple[str, Rigid | None]:
+        """Return what the last change was, and where it moved the records to.
+
+        Raises:
+            StoreError: There was none, or its note cannot be read.
+        """
+        try:
+            note = json.loads((self._folder / _CHANGE).read_text(encoding="utf-8"))
+            kind, move = note["kind"], note["move"] and Rigid(**note["move"])
+            # Of a former version's there are none.
+            is_whole = note.pop("checksum", None) in (None, _checksum(note))
+            is_whole = is_whole and note.get("sums") in (None, _sums(self._folder))
+        except FileNotFoundError as error:
             raise StoreError("there is nothing to undo") from error
-        kind, move = note["kind"], note["move"] and Rigid(**note["move"])
-        if (self._folder / _PLACES).exists():
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StoreError(_DAMAGED) from error
+        if not is_whole or kind not in _KINDS or (kind == "transform") != (move is not None):
+            raise StoreError(_DAMAGED)
+        return kind, move
+
+    def _taken_back(self, kind: str, move: Rigid | None) -> int:
+        """Return how many records there are or came back once a change is taken back for good."""
+        if (self._folder / _PLACES).exists() and move is not None:
             count = self._move_back(move)
         elif kind == "delete" or (kind == "clear" and not self._has_room()):
-            count = self._put_back()
+            return self._put_back()
         elif kind == "clear":
             count = len(_ids_in(self._folder / "before"))
             self._go_back(None)
         else:
             count = self._go_back(move)
         self._memory.flush(LONGEST_S)
-        shutil.rmtree(self._folder, ignore_errors=True)
-        return kind, count
+        return count
 
     def _has_room(self) -> bool:
         """Return whether what was and what came since fit into the memory together."""
@@ -182,19 +226,26 @@ class Undo:
         return int(memory.put_places(places, _opposite(move, places.frame_id) if has_moved else None))
 
     def _put_back(self) -> int:
-        """Put back what is not held any more; what is held stays as it is."""
-        held = set(self._memory.held_ids())
+        """Put back what is not held any more, for good or not at all; what is held stays as it is."""
+        held, memory = set(self._memory.held_ids()), cast(Any, self._memory)
         with _opened(self._folder / "before", self._grid) as before:
             gone = [key for key in before.held_ids() if key not in held]
             for at in range(0, len(gone), _CHUNK):
-                self._memory.insert(before.get(gone[at : at + _CHUNK]))
-                _carry(before, self._memory, gone[at : at + _CHUNK])
+                memory.insert(before.get(gone[at : at + _CHUNK]))
+                _carry(before, memory, gone[at : at + _CHUNK])
+        try:
+            memory.flush(LONGEST_S)
+        except BackendAwayError:
+            raise  # they are durable here and will reach the server
+        except StoreError:
+            memory.delete(Forget(ids=tuple(gone)))
+            raise
         return len(gone)
 
     def _go_back(self, move: Rigid | None) -> int:
         """Replace everything by what was, and what came since, in one step."""
         known = set(_ids_in(self._folder / "before"))
-        after = self._folder / "after.npy"
+        after = self._folder / _AFTER
         if after.exists():
             known |= set(np.load(after).tolist())
         newer = self._memory.get([key for key in self._memory.held_ids() if key not in known])
@@ -202,13 +253,14 @@ class Undo:
             return self._memory.restore(self._folder / "before", is_own=True)
         if move is not None and move.frame_id:
             newer = _moved_back(newer, move, self._frame_before(), self._grid)
-        merged = self._folder / "merged"
+        merged, whole = self._folder / "merged", self._folder / "whole"
+        for former in (merged, whole):
+            remove(former)  # of an earlier try, with the ledger that tells of it
         shutil.copy(self._folder / "before", merged)
         with _opened(merged, self._grid) as memory:
             for at in range(0, len(newer), _CHUNK):
                 memory.insert(newer[at : at + _CHUNK])
                 _carry(self._memory, memory, [record.id for record in newer[at : at + _CHUNK]])
-            whole = self._folder / "whole"
             memory.snapshot(whole)
         return self._memory.restore(whole, is_own=True)
 
@@ -234,6 +286,15 @@ def _ids_in(path: Path) -> list[int]:
             return [row[0] for row in connection.execute("SELECT id FROM record")]
     except sqlite3.Error:
         return []
+
+
+def _sums(folder: Path) -> dict[str, int]:
+    """Return checksums of what is kept and has none of its own."""
+    return {name: zlib.crc32((folder / name).read_bytes()) for name in (_AFTER, _PLACES) if (folder / name).exists()}
+
+
+def _checksum(note: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(note, sort_keys=True).encode())
 
 
 def _moved_back(records: Sequence[MemoryRecord], move: Rigid, frame_id: str, grid: CellGrid) -> list[MemoryRecord]:
