@@ -137,7 +137,7 @@ class Undo:
         """Write what is about to change; from then on it can be taken back."""
         for part in self._next.iterdir():
             _synced(part)
-        note = {"kind": kind, "move": None if move is None else vars(move), "sums": _sums(self._next)}
+        note: dict[str, Any] = {"kind": kind, "move": None if move is None else vars(move), "sums": _sums(self._next)}
         note["checksum"] = _checksum(note)
         with open(self._next / _CHANGE, "w", encoding="utf-8") as file:
             json.dump(note, file)
