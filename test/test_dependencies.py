@@ -65,6 +65,8 @@ OUTSIDE = {
     "tritonclient": Outside("python3-tritonclient-pip", "tritonclient"),
     "uvicorn": Outside("python3-uvicorn-pip", "uvicorn"),
     "yaml": Outside("python3-yaml", "PyYAML"),
+    # What httpx brings along.
+    "httpcore": Outside("python3-httpx", "httpx"),
     # What uvicorn brings along.
     "h11": Outside("python3-uvicorn-pip", "uvicorn"),
     # What rosbags brings along; Python 3.14 has the last one itself.

@@ -10,7 +10,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "faiss-cpu", "h3", "numpy"],
+    install_requires=["setuptools", "faiss-cpu", "h3", "httpx", "numpy"],
     extras_require={"test": ["pytest", "hypothesis"], "qdrant": ["qdrant-client"]},
     zip_safe=False,
     maintainer="World model maintainers",

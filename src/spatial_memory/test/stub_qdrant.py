@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 import threading
 from collections.abc import Callable
@@ -10,7 +12,11 @@ from typing import Any
 
 from qdrant_client import QdrantClient, models
 
-NOT_JSON, ANOTHER_SHAPE = b"<html>it works</html>", b'{"result": {"points": 7}, "status": "ok", "time": 0.0}'
+WRONG = {
+    "json": b"<html>it works</html>", "shape": b'{"result": {"points": 7}, "status": "ok", "time": 0.0}', "empty": b"",
+    "status": b'{"status": {"error": "broken"}}', "busy": b'{"status": {"error": "busy"}}',
+    "deep": b"[" * 100_000 + b"]" * 100_000, "packed": gzip.compress(b" " * 10**7),
+}  # fmt: skip
 
 
 class StubQdrant:
@@ -18,9 +24,16 @@ class StubQdrant:
 
     Attributes:
         mode: ``right``; ``slow``: not before ``awake`` is set; ``json``, ``shape``, ``empty``: wrong answers;
-            ``status``: 500; ``halfway``: does what is asked and hangs up; ``hangup``: hangs up.
+            ``status``: 500; ``halfway``: does what is asked and hangs up; ``hangup``: hangs up; ``trickle``: a byte now
+            and then, without end; ``endless``: as many as are taken; ``deep``: lists in lists; ``packed``: what is a
+            thousand times as large unpacked; ``busy``: 429.
+        spoil: What becomes of an answer, called with it; None: it stays as it is.
         asked: How many questions came.
+        sent: How many bytes of what is endless were taken.
     """
+
+    spoil: Callable[[Any], None] | None = None
+    sent = 0
 
     def __init__(self) -> None:
         self.mode, self.asked, self.awake = "right", 0, threading.Event()
@@ -65,13 +78,32 @@ class StubQdrant:
         if mode in ("halfway", "hangup"):
             handler.close_connection = True
             return
-        wrong = {"json": NOT_JSON, "shape": ANOTHER_SHAPE, "empty": b"", "status": b'{"status": {"error": "broken"}}'}
-        content = wrong[mode] if mode in wrong else json.dumps(answer).encode()
-        handler.send_response(500 if mode == "status" else 200)
+        elif mode in ("trickle", "endless"):
+            self._go_on(handler, mode)
+            return
+        content = WRONG[mode] if mode in WRONG else json.dumps(answer).encode()
+        handler.send_response({"status": 500, "busy": 429}.get(mode, 200))
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(content)))
+        if mode == "packed":
+            handler.send_header("Content-Encoding", "gzip")
+        if mode == "busy":
+            handler.send_header("Retry-After", "100000")
         handler.end_headers()
         handler.wfile.write(content)
+
+    def _go_on(self, handler: BaseHTTPRequestHandler, mode: str) -> None:
+        """Send an answer that never ends, until nobody takes it any more."""
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(10**12))
+        handler.end_headers()
+        part, self.sent = b"[" if mode == "trickle" else b"[" * 2**20, 0
+        with contextlib.suppress(OSError):
+            while not self.awake.wait(0.1 if mode == "trickle" else 0.0) and self.sent < 2**30:
+                handler.wfile.write(part)
+                handler.wfile.flush()
+                self.sent += len(part)
+        handler.close_connection = True
 
     def _answer(self, method: str, path: str, body: dict) -> dict:
         words = path.strip("/").split("/")
@@ -95,6 +127,8 @@ class StubQdrant:
             result = [each.model_dump(mode="json") for each in result]
         elif hasattr(result, "model_dump"):
             result = result.model_dump(mode="json")
+        if self.spoil is not None:
+            self.spoil(result)
         return {"result": result, "status": "ok", "time": 0.0}
 
     def _upserted(self, name: str, body: dict) -> Any:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import random
 import time
 
 import pytest
 
 pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
 
-from spatial_memory import CellGrid, LocalMap, Query
+from spatial_memory import CellGrid, Forget, LocalMap, Place, Query
 from spatial_memory.qdrant.memory import QdrantMemory
 from spatial_memory.qdrant.server import connect
-from wm_core.memory.errors import BackendAwayError, LostRecordsError, StoreError
+from wm_core.memory.errors import BackendAwayError, LostRecordsError, SpatialMemoryError, StoreError
 
 from .conftest import World
 from .stub_qdrant import StubQdrant
 
 pytestmark = pytest.mark.slow
-WRONG = ["json", "shape", "empty", "status", "hangup"]
+WRONG = ["json", "shape", "empty", "status", "hangup", "deep", "packed", "busy"]
 
 
 @pytest.fixture
@@ -101,6 +104,79 @@ def test_a_slow_server_holds_nobody_up_who_only_inserts_or_looks(open_robot, stu
     stub.awake.set()
     until(lambda: memory.stats().pending_writes == 0)
     until(lambda: stub.count() == 23)
+
+
+@pytest.mark.parametrize("mode", ["trickle", "endless"])
+def test_an_answer_without_end_is_read_for_so_long_and_so_far(open_robot, stub, monkeypatch, mode):
+    monkeypatch.setattr("spatial_memory.qdrant.server.MOST_BYTES", 2**23)
+    memory, world = open_robot(timeout_s=1), World(3)
+    memory.insert(world.records(3))
+    memory.flush()
+    stub.mode = mode
+    begin_s = time.monotonic()
+    with pytest.raises(BackendAwayError, match="does not end within 3 s" if mode == "trickle" else "more than 8388608"):
+        memory.query_batch([Query(latent_D=world.latent())])
+    # It would have gone on for 30 s and longer, and to 1 GiB.
+    assert time.monotonic() - begin_s < 15.0
+    assert stub.sent < 2**28
+    stub.mode = "right"
+    until(lambda: memory.stats().degraded == ())
+    assert len(memory.held_ids()) == 3
+
+
+def spoiled(answer, rng: random.Random) -> None:
+    """Put something else in the place of one value somewhere in an answer."""
+    within = answer
+    while isinstance(within, (dict, list)) and within:
+        key = rng.choice(list(within)) if isinstance(within, dict) else rng.randrange(len(within))
+        if not (isinstance(within[key], (dict, list)) and within[key]):
+            within[key] = copy.deepcopy(rng.choice(ODD))
+        within = within[key]
+
+
+ODD = [
+    None,
+    -1,
+    0,
+    10**30,
+    1.5,
+    math.nan,
+    math.inf,
+    1e308,
+    "x",
+    "",
+    "AA==",
+    [],
+    {},
+    [[]],
+    [0.5] * 7,
+    True,
+    "\ud800",
+    2**63,
+]
+
+
+def test_values_that_cannot_be_are_named_and_never_searched(open_robot, stub):
+    memory, world, rng = open_robot(), World(7), random.Random(5)
+    ids = memory.insert(world.records(12))
+    memory.flush()
+    asks = [
+        lambda: memory.query_batch([Query(latent_D=world.latent(), k=5, successors=True)]),
+        lambda: memory.query_batch([Query(place=Place(0.0, 0.0), radius_m=1e6, k=5)]),
+        lambda: memory.query_batch([Query(latent_D=world.latent(), k=5, exclude_recent_s=1.0)]),
+        lambda: memory.overview(20, 5), lambda: memory.places(5), memory.held_ids, lambda: memory.get(ids[:3]),
+        lambda: memory.delete(Forget(session="nobody's")),
+    ]  # fmt: skip
+    stub.spoil = lambda answer: spoiled(answer, rng) if rng.random() < 0.5 else None
+    refused = 0
+    for trial in range(600):
+        try:
+            asks[trial % len(asks)]()
+        except SpatialMemoryError:
+            refused += 1
+    stub.spoil = None
+    assert refused > 100
+    assert sorted(memory.held_ids()) == sorted(ids)
 
 
 def test_a_server_that_is_away_at_the_start_is_waited_for(open_robot, stub):

@@ -12,6 +12,7 @@ import base64
 import math
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,20 @@ from qdrant_client import models
 
 from spatial_memory.embedded.table import optional_columns
 from spatial_memory.geometry.cells import CellGrid
+from wm_core.bounds import LARGEST_POSITION_M
 from wm_core.memory.filters import Limits, is_filtered
 from wm_core.memory.protocol import Rigid
 from wm_core.memory.query import Query
-from wm_core.memory.record import NO_FEATURE, MemoryRecord, Quaternion, Successor, kept_orientation, no_action
+from wm_core.memory.record import (
+    NO_FEATURE,
+    MemoryRecord,
+    Quaternion,
+    Successor,
+    check_record,
+    check_unit,
+    kept_orientation,
+    no_action,
+)
 from wm_core.memory.rows import Rows
 from wm_core.se3 import turned_about_z
 
@@ -39,6 +50,7 @@ COMPARED = ("id", "session", "stamp", "x", "y", "z", "yaw", "surprise", "action"
 """What of a payload is needed to compare a record, without successors, which are most of it."""
 _NAMESPACE = uuid.UUID("6f1f5f0e-4d2b-5a0c-9d53-2f6f7c1b8a11")
 _SLACK_NS = 2_000
+_ANY_LATENT = np.zeros(1, np.float32)
 _MOST_CELLS = 500
 
 
@@ -117,10 +129,19 @@ def successor_item(successor: Successor) -> tuple[str, list[Any]]:
 
 
 def record_of(payload: Mapping[str, Any], vector: Sequence[float] | None) -> MemoryRecord:
-    """Return a point as a record; one of which only what is ``COMPARED`` was asked for stays unknown in the rest."""
+    """Return a point as a record; one of which only what is ``COMPARED`` was asked for stays unknown in the rest.
+
+    Raises:
+        ValueError, TypeError, LookupError, AttributeError, ArithmeticError: No record is like that.
+    """
+    with np.errstate(over="ignore"):  # what single precision cannot hold is refused as infinite
+        return _believed(**_fields(payload, vector))
+
+
+def _fields(payload: Mapping[str, Any], vector: Sequence[float] | None) -> dict[str, Any]:
     surprise = payload.get("surprise")  # a server may leave out what is null
     successors = sorted(value for key, value in payload.items() if key.startswith("successor "))
-    return MemoryRecord(
+    return dict(
         stamp_ns=payload["stamp"],
         latent_D=np.array(vector if vector is not None else [], np.float32),
         x=payload["x"],
@@ -143,6 +164,26 @@ def record_of(payload: Mapping[str, Any], vector: Sequence[float] | None) -> Mem
         feature_F=_decoded(payload.get("feature", "")),
         feature_id=payload.get("feature_id", ""),
     )
+
+
+def _believed(**fields: Any) -> MemoryRecord:
+    """Return a record of what a server says, which is refused here where it would break what compares it."""
+    record = MemoryRecord(**fields)
+    whole = record.latent_D.size > 0
+    if any(type(each) is not int for each in (record.id, record.stamp_ns, record.h3_cell)):
+        raise ValueError(f"record {record.id!r} of {record.stamp_ns!r} ns in cell {record.h3_cell!r}: no whole numbers")
+    if record.id == 0 or not 0 <= record.h3_cell < 2**64:
+        raise ValueError(f"record {record.id} in cell {record.h3_cell}")
+    if any(each.ndim != 1 for each in (record.latent_D, record.action_A, record.previous_action_A)):
+        raise ValueError(f"record {record.id} has arrays of other shapes")
+    if any(abs(each) > LARGEST_POSITION_M for each in (record.x, record.y, record.z)):
+        raise ValueError(f"record {record.id} lies at {record.x}, {record.y}, {record.z}")
+    if record.orientation is not None and not check_unit(record.orientation):
+        raise ValueError(f"record {record.id} is turned by {record.orientation}")
+    # How both tell the yaw was compared when it came in, and is rounded apart since.
+    told = replace(record, orientation=None)
+    check_record(told if whole else replace(told, latent_D=_ANY_LATENT, successors=()), 0, -1)
+    return record
 
 
 def _rotation(values: Sequence[float] | None) -> Quaternion | None:

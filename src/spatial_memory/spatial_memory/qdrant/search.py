@@ -78,7 +78,11 @@ class Held:
     ) -> tuple[Rows, np.ndarray]:
         """Compare exactly what the server could only compare roughly."""
         sessions: dict[str, int] = {}
-        rows = points.rows_of(held, sessions, self.dim, self.feature_dim)
+        try:
+            rows = points.rows_of(held, sessions, self.dim, self.feature_dim)
+        except ValueError as error:
+            text = f"an answer that does not fit the question (records that are not of one memory: {error})"
+            raise BackendAwayError(f"Qdrant: {text}") from error
         session = sessions.get(query.session, -1) if query.session else None
         # The server itself compares the cells of rings.
         candidates = Candidates(query, rows.column, self.grid.map)

@@ -12,26 +12,39 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
 
 from spatial_memory.qdrant import points
 from spatial_memory.qdrant.outbox import Operation
+from spatial_memory.qdrant.transport import MOST_BYTES, BoundedTransport
 from wm_core.memory.errors import BackendAwayError
 from wm_core.memory.record import MemoryRecord
 
 _PAGE = 1000
 _PAUSE_S, _SLOW_S = 2.0, 0.25
 _MOMENT_S = 0.05
-_NO_ANSWER = (ApiException, ResponseHandlingException, OSError)
-_ANOTHER_ANSWER = (ValueError, TypeError, KeyError, AttributeError, IndexError, binascii.Error, struct.error)
+_HERE = ("localhost", "127.0.0.1", "::1")
+_NO_ANSWER = (ApiException, ResponseHandlingException, QdrantException, OSError)
+_ANOTHER_ANSWER = (
+    AssertionError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+    binascii.Error, struct.error,
+)  # fmt: skip
 _LONGEST = 200
 AnswerT = TypeVar("AnswerT")
 
 
 def connect(host: str, port: int, api_key: str, *, tls: bool, timeout_s: int = 5) -> QdrantClient:
     """Return a client of a server, which need not be there yet."""
+    transport = BoundedTransport(timeout_s, MOST_BYTES, keeps=host not in _HERE)
     return QdrantClient(
-        host=host, port=port, api_key=api_key or None, https=tls, timeout=timeout_s, check_compatibility=False
+        host=host,
+        port=port,
+        api_key=api_key or None,
+        https=tls,
+        timeout=timeout_s,
+        check_compatibility=False,
+        transport=transport,
     )
 
 
