@@ -71,6 +71,8 @@ class PolicyRunnerParams(ManagedParams):
         size = len(self.limits.low)
         if self.has_third and len(self.third) != size:
             raise ValueError(f"third has {len(self.third)} values, expected {size}, or [0.0]")
+        if self.has_third and min(self.third) <= 0.0:
+            raise ValueError(f"third is {self.third}, expected more than 0 for each action, or [0.0]")
         if len(self.keep_in) not in (1, 4):
             raise ValueError(f"keep_in has {len(self.keep_in)} values, expected x, y of two corners, or [0.0]")
         if self.output == TRAJECTORY and (len(self.joint_names) != size or not all(self.joint_names)):

@@ -105,3 +105,9 @@ def test_what_is_not_told_is_not_known():
 def test_a_state_that_cannot_be_is_refused(changes):
     with pytest.raises(MessageError):
         seen_from_msg(state(**changes), 2)
+
+
+@pytest.mark.parametrize("third", [[-1.0, 5.0], [0.0, 5.0], [5.0]])
+def test_a_bound_of_the_third_derivative_that_allows_nothing_is_refused(third):
+    with pytest.raises(ValueError, match="third"):
+        PolicyRunnerParams(third=third)

@@ -28,6 +28,8 @@ class Tested(Node):
         if "topics" in sys.argv:
             self.create_publisher(Float32, "one", 10)
             self.create_publisher(String, "another", 10)
+        if "resolve" in sys.argv:
+            self.resolve_topic_name("a b")
         print("up", flush=True)
 
 raise SystemExit(run_node(Tested, threads=2 if "pool" in sys.argv else 1))
@@ -63,15 +65,16 @@ CROSSED = ("-r", "one:=/both", "-r", "another:=/both")
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("word", "words", "says"),
     [
-        (("-r", f"__ns:=/{'n' * 225}"), "Invalid service name"),
-        (("-r", f"__ns:=/{'n' * 250}"), "node name"),
-        (CROSSED, "for existing topic name rt/both with incompatible type"),
+        ("topics", ("-r", f"__ns:=/{'n' * 225}"), "Invalid service name"),
+        ("topics", ("-r", f"__ns:=/{'n' * 250}"), "node name"),
+        ("topics", CROSSED, "for existing topic name rt/both with incompatible type"),
+        ("resolve", (), "failed to resolve name: topic name must not contain"),
     ],
 )
-def test_a_name_that_ros_does_not_take_is_one_line_and_code_2(words, says):
-    with start("topics", "--ros-args", *words) as process:
+def test_a_name_that_ros_does_not_take_is_one_line_and_code_2(word, words, says):
+    with start(word, "--ros-args", *words) as process:
         output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (2, "")
     assert says in errors.splitlines()[-1]

@@ -26,8 +26,9 @@ from wm_ros.message_support import import_message_support
 from wm_ros.security import check_security, is_enforced
 from wm_ros.shared_memory import clean_shared_memory
 
-# What the error says of a name that is too long, and of one that was remapped to a topic of another type.
-_OF_NAMES = ("invalid node name", "with incompatible type")
+# What the error says of a name that is too long, of one that was remapped to a topic of another type, and of a topic
+# whose name ROS does not know how to complete.
+_OF_NAMES = ("invalid node name", "with incompatible type", "failed to resolve name")
 EXIT_OK = 0
 EXIT_CONFIGURATION = 2
 
