@@ -47,7 +47,7 @@ class Inference:
         From when it is asked until it is answered, by whatever thread and whenever that is served.
         """
         asked = runner._inference
-        if asked is None or asked._worker.busy_s is None or not asked._worker._answers.empty():
+        if asked is None or not asked._worker.is_busy or not asked._worker._answers.empty():
             return False
         return self._dead.is_set() or self._now_s() >= self._due_s
 

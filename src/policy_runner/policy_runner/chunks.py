@@ -133,6 +133,10 @@ class ChunkBuffer:
         self._last: tuple[int, np.ndarray] | None = None
         self._seam: tuple[int, np.ndarray] | None = None
 
+    def replace(self) -> None:
+        """Forget all chunks, but not what was commanded by them: what comes next begins there."""
+        self._chunks = []
+
     def __len__(self) -> int:
         return len(self._chunks)
 

@@ -140,8 +140,18 @@ class Execution:
         self._now_ns: int | None = None
         self._left_ns = -_NEVER_NS
         self._why_not: str | None = None
-        self._has_begun = False
+        self._has_begun = self._is_anothers = False
         self._sent: deque[tuple[int, np.ndarray]] = deque(maxlen=_REMEMBERED)
+
+    def go_on_from(self, former: Execution) -> None:
+        """Take the plan over of one that is under way: that is what is executed until a chunk of its own comes."""
+        if former.outcome is not None or not former._has_begun:
+            return
+        self._buffer, self._following, self._coming = former._buffer, former._following, former._coming
+        self._sent, self._share, self.latency = former._sent, former._share, former.latency
+        self._mode, self._trouble_ns, self._braking = former._mode, former._trouble_ns, former._braking
+        self._now_ns, self._left_ns = former._now_ns, former._left_ns
+        self._has_begun = self._is_anothers = True
 
     # ---------------------------------------------------------------- what comes in
 
@@ -179,7 +189,11 @@ class Execution:
             raise ChunkError(f"actions of {chunk.action_HA.shape[1]} values, expected {len(self._limiter.value)}")
         if chunk.stamp_ns > now_ns + _AHEAD_NS:
             raise ChunkError(f"a chunk of {(chunk.stamp_ns - now_ns) / _NS:.1f} s ahead of the clock")
-        is_taken = chunk.stamp_ns >= self._left_ns and self._buffer.add(chunk, now_ns)
+        is_taken = chunk.stamp_ns >= self._left_ns and chunk.end_ns > now_ns
+        if is_taken and self._is_anothers:
+            self._is_anothers = False
+            self._buffer.replace()
+        is_taken = is_taken and self._buffer.add(chunk, now_ns)
         self.counts.late += not is_taken
         if is_taken and self._buffer.newest is chunk:
             # Before anything of it is commanded or counted on: where the robot is on it.
@@ -200,6 +214,11 @@ class Execution:
     def mode(self) -> Mode:
         """How far it is."""
         return self._mode
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nothing was seen lately that could be acted on."""
+        return self._seen_ns is None or (self._now_ns is not None and self._is_stale(self._now_ns))
 
     @property
     def newest_chunk(self) -> Chunk | None:
@@ -297,7 +316,8 @@ class Execution:
         self._left_ns = -_NEVER_NS
 
     def _is_stale(self, now_ns: int) -> bool:
-        return self._seen_ns is None or now_ns - self._seen_ns > round(self._settings.stale_s * _NS)
+        # What is of a time to come would be fresh for as long, whatever becomes of the input.
+        return self._seen_ns is None or abs(now_ns - self._seen_ns) > round(self._settings.stale_s * _NS)
 
     def _trouble(self, now_ns: int, planned_A: np.ndarray | None) -> str:
         """Return why the plan is not executed; empty: it is."""
@@ -306,7 +326,8 @@ class Execution:
         if self._seen_ns is None:
             return "no observation yet"
         if self._is_stale(now_ns):
-            return f"stale input: the newest is more than {self._settings.stale_s:g} s old"
+            how = "old" if now_ns > self._seen_ns else "ahead of the clock"
+            return f"stale input: the newest is more than {self._settings.stale_s:g} s {how}"
         # For good: where braking has helped, going on would lead out again.
         self._why_not = self._why_not or self._may_be()
         if self._why_not:
@@ -327,7 +348,8 @@ class Execution:
         held = self._limiter.value
         if not self._has_begun and not self.outcome:
             self._mode = Mode.WAITING
-            return held
+            # What is in force was somebody else's wish: nobody would end it.
+            return held if self._safe_A is None else self._limiter.together(self._safe_A)
         if self.outcome is None and not self._why_not and since_s <= self._settings.hold_s:
             self._mode = Mode.HOLDING
             return self._on_path(held)

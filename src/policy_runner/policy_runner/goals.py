@@ -51,12 +51,15 @@ class Fence:
     Args:
         corners: x and y of two corners [m]; empty: anywhere.
         brake_m_s2: How hard it brakes [m/s^2].
+
+    Attributes:
+        is_set: Whether there is one.
     """
 
     def __init__(self, corners: Sequence[float], brake_m_s2: float) -> None:
         self._low_2 = np.minimum(corners[:2], corners[2:]) if len(corners) else np.full(2, -np.inf)
         self._high_2 = np.maximum(corners[:2], corners[2:]) if len(corners) else np.full(2, np.inf)
-        self._brake_m_s2 = brake_m_s2
+        self._brake_m_s2, self.is_set = brake_m_s2, len(corners) > 0
 
     def why_not(self, pose_3: np.ndarray, velocity_2: np.ndarray, age_s: float) -> str | None:
         """Return why the robot may not go on, with a velocity [m/s] and a pose of some age [s]; None: it may."""

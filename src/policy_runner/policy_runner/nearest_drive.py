@@ -199,7 +199,8 @@ class NearestDrive:
 
     def _expected(self, drives: Drives, off: _Off) -> np.ndarray | None:
         """Return where the robot is expected to be when a command that is given now acts, [3]; None: the way ends."""
-        place = drives.after(off.place, self._soon(off) * self._settings.response_s, self._settings.most_m)
+        soon_s = self._soon(off) * self._along(off) * self._settings.response_s
+        place = drives.after(off.place, soon_s, self._settings.most_m)
         if place is None:
             return None
         x, y, yaw = drives.pose(place)
@@ -235,6 +236,10 @@ class NearestDrive:
         """Return the pace at the effect of a command that is given now."""
         return off.pace_after(1.0 - math.exp(-self._settings.response_s / self._settings.lag_s))
 
+    def _along(self, off: _Off) -> float:
+        """Return how much of its way a robot comes along the drive's: facing off it, it goes beside it."""
+        return max(0.0, math.cos(off.yaw_rad)) if self._steers else 1.0
+
     def _told(self, drives: Drives, place: Place, action_A: np.ndarray) -> float:
         """Return the share of the drive's speed that a command brings the robot up to."""
         wanted = float(drives.action(place)[0])
@@ -248,7 +253,7 @@ class NearestDrive:
         A drive gave its commands before the place that they were for. A robot that is slower than it comes less far
         until they act, and would turn too early.
         """
-        late_s = self._settings.response_s * (1.0 - 0.5 * (off.pace + self._soon(off)))
+        late_s = self._settings.response_s * (1.0 - 0.5 * (off.pace + self._soon(off)) * self._along(off))
         return drives.action(drives.before(off.place, late_s) if self._steers else off.place)
 
     def _bend(self, speed: float, curve: float) -> float:
@@ -300,7 +305,8 @@ class NearestDrive:
         most = settings.most_rate * settings.step_s / max(float(drives.action(off.place)[0]), _LEAST_SPEED_M_S)
         off.told = min(max(told, off.told - most), off.told + most)
         goes_on = not off.free_rad or settings.steering != YAW_RATE
-        place = drives.after(off.place, off.pace * settings.step_s if goes_on else 0.0, settings.most_m)
+        on_s = off.pace * self._along(off) * settings.step_s if goes_on else 0.0
+        place = drives.after(off.place, on_s, settings.most_m)
         if place is None:
             return False
         off.place, speed = place, speed if goes_on else 0.0

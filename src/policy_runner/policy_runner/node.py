@@ -23,6 +23,7 @@ from policy_runner.job import Job, Wish
 from policy_runner.localised import Localised
 from policy_runner.messages import Output, feedback_msg, result_msg, seen_from_msg
 from policy_runner.nearest_drive import NearestDriveSettings
+from policy_runner.pace import Pace
 from policy_runner.params import PolicyRunnerParams
 from policy_runner.policies import MEMORIES, Policy
 from policy_runner.situation import Seen, Situation
@@ -33,11 +34,15 @@ from wm_interfaces.msg import LatentState
 from wm_ros import ConfigurationError, ManagedNode, MessageError, qos, run_node
 from wm_ros.memory_window import HeldMemories, WindowSettings
 from wm_ros.one_stream import OneStream
+from wm_ros.present import Present
 from wm_ros.silence import why_silent
 
 _FEEDBACK_S = 0.1
 _WINDOW_PERIOD_S = 0.5
-_LONGEST_BRAKING_S = 3.0
+# Longer than any limits that a robot can be driven by take to bring it to a stand.
+_LONGEST_BRAKING_S = 20.0
+_AHEAD_NS = 1_000_000_000
+_NEVER_NS = 2**62
 
 
 class PolicyRunner(ManagedNode[PolicyRunnerParams]):
@@ -55,6 +60,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
     """
 
     _inference: Inference | None = None
+    commands_robot = True
 
     def __init__(
         self,
@@ -109,7 +115,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         self._held = HeldMemories(self, self._health, window, self._window_source)
         self._reception = Reception(self, params, self._policy)
         self._inference = Inference(
-            params, self._health, self.get_logger(), self._policy, self._make_policy, self._held
+            params, self._health, self.get_logger(), self._policy, self._make_policy, self._held, Present(self)
         )
         # Lives on while nothing is executed, so that who waits for the end of a goal is told of it.
         self.create_action_server(
@@ -128,7 +134,8 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         corners = self._params.keep_in if len(self._params.keep_in) == 4 else ()
         self._situation = Situation(self._new_estimate(), Fence(corners, self._params.brake_m_s2))
         self._job: Job | None = None
-        self._fed_back_ns = 0
+        self._fed_back_ns, self._commanded_ns = 0, -_NEVER_NS
+        self._pace = Pace(1.0 / self._params.rate_hz)
         if self._inference is not None:
             self._inference.begin()
         stream = OneStream(self, "latent/state", self._health)
@@ -164,13 +171,15 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
             return
         if self._commanded is not None:
             job.execution.end(Outcome.STOPPED)
-            period_s = 1.0 / self._params.rate_hz
-            for _ in range(int(_LONGEST_BRAKING_S / period_s)):
+            # The clock that is followed does not go on while this is called.
+            period_s = self._pace.period_s
+            for _ in range(int(_LONGEST_BRAKING_S * self._params.rate_hz)):
                 self._publish(job.execution.step(self._now_ns()))
                 if job.execution.is_over:
                     break
                 time.sleep(period_s)
-        self._finish(job, Outcome.STOPPED, "the node was deactivated")
+        # What it had ended with before that it has ended with.
+        self._finish(job, job.execution.outcome or Outcome.STOPPED, job.message or "the node was deactivated")
 
     # ---------------------------------------------------------------- what comes in
 
@@ -185,8 +194,14 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         except MessageError as error:
             self._health.drop(error.reason, error.detail)
             return
+        if seen.frame.stamp_ns > self._now_ns() + _AHEAD_NS:
+            ahead_s = (seen.frame.stamp_ns - self._now_ns()) * 1e-9
+            self._health.drop("ahead-of-the-clock", f"a state stamped {ahead_s:.1f} s ahead of this node's clock")
+            return
         # Of a robot that somebody else drives, only states tell what it is told.
-        self._situation.see(seen, is_driven=self._commanded is None)
+        if not self._situation.see(seen, is_driven=self._commanded is None):
+            self._health.skip("no-newer-state")
+            return
         self._held.refresh(seen.place, seen.frame_id)
         if self._job is not None:
             self._look(self._job, seen)
@@ -195,7 +210,8 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         now_ns, here_3 = self._now_ns(), self._situation.pose_3
         soon_ns = now_ns + round(self._params.response_s * 1e9)
         soon_3 = self._situation.at(soon_ns, job.execution.planned(now_ns, soon_ns))
-        job.execution.see(seen.frame.stamp_ns, soon_3, soon_ns)
+        if self._situation.may_go_on:
+            job.execution.see(seen.frame.stamp_ns, soon_3, soon_ns)
         if not job.wish.is_of(seen.frame_id):
             # Asked for before any pose was known, or the poses are of another frame since.
             job.message = job.message or other_frame(job.wish, seen.frame_id)
@@ -219,6 +235,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         if job.handle is not None and (now_ns - job.begin_ns) * 1e-9 > job.wish.time_limit_s:
             job.execution.time_out(now_ns)
         step = job.execution.step(now_ns)
+        self._pace.tick()
         self._publish(step)
         self._tell(job, step, now_ns)
         told_A = None if self._commanded is None else self._limiter.value
@@ -233,7 +250,8 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         self._proposed.publish(msg)
         if self._commanded is not None:
             self._commanded.publish(msg)
-            self._situation.commanded(self._now_ns(), step.command_A)
+            self._commanded_ns = self._now_ns()
+            self._situation.commanded(self._commanded_ns, step.command_A)
         self._health.tick("commands")
 
     def _tell(self, job: Job, step: Step, now_ns: int) -> None:
@@ -241,7 +259,9 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         health.gauge("mode", step.mode.value)
         health.count("starved_steps", int(step.is_starved))
         health.count("limited_steps", int(step.is_limited))
-        reason = step.reason if step.mode in (Mode.HOLDING, Mode.STOPPING) and job.execution.outcome is None else None
+        # Who waits for its first chunk is told by inference why there is none.
+        is_told = step.mode in (Mode.HOLDING, Mode.STOPPING) or (step.mode is Mode.WAITING and job.execution.is_blind)
+        reason = step.reason if is_told and job.execution.outcome is None else None
         health.degrade("execution", reason, cause=step.mode.value if reason else "")
         chunk = job.execution.newest_chunk
         health.gauge("chunk_age_s", "none" if chunk is None else f"{(now_ns - chunk.stamp_ns) * 1e-9:.3f}")
@@ -264,11 +284,13 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         safe_A = None if params.has_third else np.zeros(size)
         seen = self._situation.seen
         frame = None if seen is None else seen.frame
-        if params.has_third and frame is not None and frame.action_A is not None and self._job is None:
-            # Positions go on from where they are.
-            self._limiter.start(frame.action_A)
+        if frame is not None and frame.action_A is not None and self._job is None:
+            # Positions go on from where they are, and speeds from what somebody else has the robot do.
+            is_fresh = now_ns - frame.stamp_ns <= params.stale_s * 1e9
+            if params.has_third or (is_fresh and self._commanded_ns < frame.stamp_ns):
+                self._limiter.start(frame.action_A)
         execution = Execution(settings, ChunkBuffer(combining), self._limiter, safe_A, self._why_not)
-        if frame is not None:
+        if frame is not None and self._situation.may_go_on:
             execution.see(frame.stamp_ns)
         return Job(execution, wish, now_ns, Future())
 
@@ -325,7 +347,10 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         """Return the job of a goal, begun; the former one ends."""
         before, job = self._job, self._begin(wish, begin_ns)
         if before is not None:
-            self._finish(before, Outcome.PREEMPTED, "another goal came")
+            job.execution.go_on_from(before.execution)
+            # Of one that only brakes any more it is known how it has ended.
+            outcome = before.execution.outcome or Outcome.PREEMPTED
+            self._finish(before, outcome, before.message or "another goal came")
         job.handle = handle
         self._job = job
         return job

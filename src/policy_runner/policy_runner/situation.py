@@ -17,6 +17,8 @@ from policy_runner.policies import Frame
 from wm_core.se2 import Pose2
 
 _MOST_FRAMES = 64
+# Older by more than this: the clock was set back, and what was before tells nothing.
+_SET_BACK_NS = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Situation:
         return "" if self.seen is None else self.seen.frame_id
 
     @property
+    def may_go_on(self) -> bool:
+        """Whether the newest state is one to act on: where it may not be everywhere, it tells where it is."""
+        return self.seen is not None and (self.pose_3 is not None or not self._fence.is_set)
+
+    @property
     def speed_m_s(self) -> float:
         """How fast the robot moves [m/s]; NaN: not known."""
         return float(np.hypot(*self._track.velocity_2))
@@ -64,16 +71,19 @@ class Situation:
         """Take note of a command that the robot was given at a time [ns]."""
         self._estimate.commanded(time_ns, command_A)
 
-    def see(self, seen: Seen, *, is_driven: bool) -> None:
-        """Take a state.
+    def see(self, seen: Seen, *, is_driven: bool) -> bool:
+        """Take a state; return whether it tells anything: one that is no newer than the last does not.
 
         Args:
             seen: What it tells.
             is_driven: Whether somebody else commands the robot: only states tell what it is told.
         """
         frame = seen.frame
+        late_ns = 0 if self.seen is None else self.seen.frame.stamp_ns - frame.stamp_ns
+        if self.seen is not None and 0 <= late_ns <= _SET_BACK_NS:
+            return False
         self.seen, self.pose_3 = seen, None
-        if self._frames and frame.stamp_ns <= self._frames[-1].stamp_ns:
+        if late_ns > 0:
             self._frames.clear()
         self._frames.append(frame)
         if is_driven and frame.action_A is not None:
@@ -81,6 +91,7 @@ class Situation:
         if frame.pose_3 is not None:
             self.pose_3 = self._estimate.measured(frame.stamp_ns, frame.pose_3, seen.std_3)
             self._track.add(frame.stamp_ns, self.pose_3)
+        return True
 
     def taken_frames(self) -> tuple[Frame, ...]:
         """Return all frames since the last call."""

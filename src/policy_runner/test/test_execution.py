@@ -270,3 +270,71 @@ def test_before_the_first_chunk_it_waits_where_it_is():
     assert step.command_A == pytest.approx([0.0])
     assert not step.is_starved
     assert math.isnan(run.latency.last_s)
+
+
+def under_way(run, until_s=1.0):
+    """Returns an execution that has gone on for a while, and what it commands."""
+    world = World(run, lambda: 0.1)
+    return world, world.go(until_s)[-1].command_A[0]
+
+
+def successor(former):
+    """Returns the execution of another goal that takes the place of a former one."""
+    run = Execution(SETTINGS, ChunkBuffer(Combining(PREFIX)), former._limiter, np.zeros(1))
+    run.go_on_from(former)
+    return run
+
+
+def test_who_takes_the_place_of_another_goes_on_by_its_plan_until_it_has_one():
+    world, speed = under_way(execution())
+    assert speed == pytest.approx(0.5)
+    world.run, world._due, world._latency = successor(world.run), None, lambda: 0.4
+    world._chunk = lambda stamp_ns: np.full((20, 1), -0.3)
+    steps = world.go(1.5)
+    assert commands(steps)[50:70] == pytest.approx(np.full(20, 0.5))
+    assert {step.mode for step in steps[50:]} == {Mode.RUNNING}
+    assert steps[-1].command_A == pytest.approx([-0.3])
+    assert_limits_kept(steps)
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_who_takes_the_place_of_another_and_never_has_a_plan_stops(sees):
+    """Nobody would have ended the command in force before it gave up, 2 s later."""
+    world, _ = under_way(execution())
+    world.run, world._due, world._latency = successor(world.run), None, lambda: 99.0
+    world._sees = lambda now_s: sees
+    steps = world.go(2.0)
+    assert steps[-1].mode is Mode.STOPPING
+    assert steps[-1].command_A == pytest.approx([0.0], abs=1e-9)
+    assert world.run.outcome is None
+    assert_limits_kept(steps)
+
+
+def test_what_is_in_force_when_a_wish_begins_and_nobody_planned_is_braked():
+    limiter = Limiter(LIMITS, PERIOD_S)
+    limiter.start(np.array([0.8]))
+    run = Execution(SETTINGS, ChunkBuffer(Combining(PREFIX)), limiter, np.zeros(1))
+    steps = [run.step(round(tick * PERIOD_S * S)) for tick in range(40)]
+    assert commands(steps)[1] < 0.8
+    assert commands(steps)[-1] == pytest.approx(0.0, abs=1e-9)
+    assert {step.mode for step in steps} == {Mode.WAITING}
+
+
+def test_who_has_ended_hands_no_plan_on():
+    world, _ = under_way(execution())
+    world.run.end(Outcome.CANCELLED)
+    world.run, world._due, world._latency = successor(world.run), None, lambda: 99.0
+    steps = world.go(0.6)
+    assert steps[-1].command_A == pytest.approx([0.0], abs=1e-9)
+    assert_limits_kept(steps)
+
+
+def test_an_observation_of_a_time_to_come_is_no_fresher_than_an_old_one():
+    """It would be fresh for as long as it is ahead, whatever becomes of the input."""
+    world, _ = under_way(execution())
+    world.run.see(round(world.now_s * S) + 60 * S)
+    world._sees = lambda now_s: False
+    steps = world.go(0.1)
+    assert steps[-1].mode is Mode.HOLDING
+    assert "ahead of the clock" in steps[-1].reason
+    assert world.run.is_blind

@@ -303,3 +303,14 @@ def test_who_is_held_is_told_to_go_slowly_and_by_time():
     assert chunks[0].path_H3 is not None
     assert chunks[-1].path_H3 is None
     assert chunks[-1].action_HA[1:, 0].max() == pytest.approx(0.4, abs=0.01)
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.5, 1.0])
+def test_its_path_leads_where_a_robot_goes_that_faces_off_the_way(yaw):
+    """Expected as far along the way as one that faces it, the robot counted as late, and was turned back late."""
+    memories, speed = circle(radius_m=1e4), 0.3
+    decided = np.tile([speed, 1e-4], (12, 1))
+    chunk = NearestDrive(2).act(asked(memories, (2.0, 0.0, yaw), speed, decided=decided))
+    moved = chunk.path_H3[12] - chunk.path_H3[4]
+    way_m = speed * 8 * STEP_S
+    assert moved == pytest.approx([way_m * math.cos(yaw), way_m * math.sin(yaw), 0.0], abs=0.012)

@@ -70,9 +70,33 @@ def test_frames_are_handed_out_once_and_begin_anew_when_time_goes_back():
     situation = driven(made(), 3)
     assert [frame.stamp_ns for frame in situation.taken_frames()] == [0, STEP_NS, 2 * STEP_NS]
     assert situation.taken_frames() == ()
-    situation.see(state(7), is_driven=True)
-    situation.see(state(4), is_driven=True)
+    situation.see(state(27), is_driven=True)
+    assert situation.see(state(4), is_driven=True)
     assert [frame.stamp_ns for frame in situation.taken_frames()] == [4 * STEP_NS]
+
+
+@pytest.mark.parametrize("late", [0, 1, 4])
+def test_a_state_that_is_no_newer_than_the_last_tells_nothing(late):
+    """Taken for a clock that was set back, each would begin the estimate anew, and who is fenced in stood still."""
+    situation, twice = driven(made((-1.0, -1.0, 9.0, 9.0))), made((-1.0, -1.0, 9.0, 9.0))
+    for number in range(10):
+        seen = state(number, 0.05 * number, np.array([1.0, 0.0]))
+        assert twice.see(seen, is_driven=True)
+        if number >= late:
+            assert not twice.see(state(number - late, 0.4, np.zeros(2)), is_driven=True)
+    assert twice.pose_3 == pytest.approx(situation.pose_3)
+    assert twice.speed_m_s == pytest.approx(situation.speed_m_s)
+    assert len(twice.taken_frames()) == 10
+
+
+def test_who_may_not_be_everywhere_does_not_go_on_without_a_place():
+    for corners in ((), (-1.0, -1.0, 9.0, 9.0)):
+        situation = made(corners)
+        assert not situation.may_go_on
+        driven(situation)
+        assert situation.may_go_on
+        situation.see(state(10), is_driven=True)
+        assert situation.may_go_on is (not corners)
 
 
 def test_it_is_told_before_it_leaves_where_it_may_be():

@@ -6,7 +6,7 @@ import faulthandler
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
 
@@ -15,8 +15,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_S = 25.0
 
 
+class Ending:
+    """What is done when the first signal comes, whatever the main thread is doing, on a thread of its own."""
+
+    def __init__(self) -> None:
+        self.begin: Callable[[], None] = lambda: None
+
+
 @contextmanager
-def ending_in_time(grace_s: float = GRACE_S) -> Iterator[None]:
+def ending_in_time(grace_s: float = GRACE_S) -> Iterator[Ending]:
     """From SIGINT or SIGTERM on, gives the body some time to end; then ends the process with exit code 1.
 
     Libraries below can wait for good for what another process will never give back, one that was killed for example.
@@ -30,10 +37,11 @@ def ending_in_time(grace_s: float = GRACE_S) -> Iterator[None]:
     here, there = socket.socketpair()
     there.setblocking(False)
     before = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
-    watching = Thread(target=_arm, args=(here, grace_s), name="ending", daemon=True)
+    ending = Ending()
+    watching = Thread(target=_arm, args=(here, grace_s, ending), name="ending", daemon=True)
     watching.start()
     try:
-        yield
+        yield ending
     finally:
         signal.set_wakeup_fd(before)
         there.close()
@@ -42,9 +50,10 @@ def ending_in_time(grace_s: float = GRACE_S) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _arm(here: socket.socket, grace_s: float) -> None:
+def _arm(here: socket.socket, grace_s: float, ending: Ending) -> None:
     """Waits for a signal's number, which comes whatever the main thread is doing; a closed socket ends it."""
     while numbers := here.recv(16):
         if set(numbers) & set(SIGNALS):
             faulthandler.dump_traceback_later(grace_s, exit=True, file=sys.__stderr__ or 2)
+            ending.begin()
             return

@@ -71,6 +71,8 @@ class ManagedNode(NotedEntities, Generic[ParamsT]):
     """
 
     refusal: BaseException | None = None
+    # Whether a robot goes on with what it told it last: see ``come_to_rest``.
+    commands_robot = False
     # A node whose parameters are refused is destroyed all the same.
     _builder: ThreadPoolExecutor | None = None
     _is_configured = False
@@ -130,6 +132,11 @@ class ManagedNode(NotedEntities, Generic[ParamsT]):
         """
         if self._params.autostart:
             self._start()
+
+    def come_to_rest(self) -> None:
+        """Deactivates the node before its process ends, while it can still say something; on the executor."""
+        if self.is_active:
+            self.trigger_deactivate()
 
     def start_beside(self) -> None:
         """Prepares on a thread while other nodes are served already, then does the rest of ``start`` when spinning.

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 import rclpy
@@ -13,12 +14,13 @@ from rclpy.exceptions import NameValidationException
 from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+from rclpy.signals import uninstall_signal_handlers
 
 from wm_core.errors import CoreError
 from wm_ros.asked_types import refuse_no_types
 from wm_ros.command_line import split_ros_args
 from wm_ros.dispatcher import dispatching_executor
-from wm_ros.ending import SIGNALS, ending_in_time
+from wm_ros.ending import SIGNALS, Ending, ending_in_time
 from wm_ros.errors import ConfigurationError
 from wm_ros.help_text import help_text
 from wm_ros.kept_room import keep_room
@@ -31,6 +33,8 @@ from wm_ros.shared_memory import clean_shared_memory
 _OF_NAMES = ("invalid node name", "with incompatible type", "failed to resolve name")
 EXIT_OK = 0
 EXIT_CONFIGURATION = 2
+# Longer than a robot brakes for, shorter than service managers wait.
+_REST_S = 8.0
 
 
 class _CannotStartError(Exception):
@@ -77,7 +81,7 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
     # anywhere, while nodes are being made or destroyed too.
     for number in SIGNALS:
         signal.signal(number, lambda *_: None)
-    with ending_in_time():
+    with ending_in_time() as ending:
         try:
             check_security(os.environ)
             import_message_support()
@@ -87,7 +91,7 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
         except (RuntimeError, ConfigurationError) as error:
             return _refuse(error)
         try:
-            _serve(factory, dispatching_executor(threads))
+            _serve(factory, dispatching_executor(threads), ending)
         except _CannotStartError as error:
             return _refuse(error)
         finally:
@@ -98,7 +102,7 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
     return EXIT_OK
 
 
-def _serve(factory: Callable[[], Sequence[Node]], executor: Executor) -> None:
+def _serve(factory: Callable[[], Sequence[Node]], executor: Executor, ending: Ending) -> None:
     """Makes the nodes and spins them until the context ends."""
     nodes: Sequence[Node] = []
     # What is made now lives as long as the process: it is not looked through for garbage, neither while it is made nor
@@ -109,6 +113,7 @@ def _serve(factory: Callable[[], Sequence[Node]], executor: Executor) -> None:
         for node in nodes:
             refuse_no_types(node)
             executor.add_node(node)
+        _rest_before_end(nodes, executor, ending)
         gc.freeze()
         gc.enable()
         executor.spin()
@@ -123,6 +128,34 @@ def _serve(factory: Callable[[], Sequence[Node]], executor: Executor) -> None:
         for node in nodes:
             node.destroy_node()
     _raise_refusal(nodes)
+
+
+def _rest_before_end(nodes: Sequence[Node], executor: Executor, ending: Ending) -> None:
+    """Has nodes that command a robot bring it to a stand before a signal ends the context and all that publishes."""
+    commanding = [node for node in nodes if getattr(node, "commands_robot", False)]
+    if not commanding:
+        return
+
+    def rest() -> None:
+        for node in commanding:
+            node.come_to_rest()  # type: ignore[attr-defined]
+
+    def begin() -> None:
+        try:
+            for work in (rest, lambda: None):  # the second one: what the first has made ready was served before
+                done = threading.Event()
+
+                def tell(_: object, done: threading.Event = done) -> None:
+                    done.set()
+
+                executor.create_task(work).add_done_callback(tell)
+                done.wait(_REST_S)
+        finally:
+            rclpy.try_shutdown()
+
+    ending.begin = begin
+    # A signal from now on is what ``ending`` hears; rclpy's handlers would end the context at once.
+    uninstall_signal_handlers()
 
 
 def _raise_refusal(nodes: Sequence[Node]) -> None:

@@ -21,6 +21,7 @@ from wm_core.memory.keyframes import EXCLUDE_RECENT_S
 from wm_core.memory.query import Place, Query
 from wm_ros import Health
 from wm_ros.memory_window import HeldMemories
+from wm_ros.present import Present
 
 
 class Inference:
@@ -33,6 +34,7 @@ class Inference:
         policy: One like those that are asked: tells what it takes.
         make_policy: Makes those that are asked.
         held: The memories around the robot.
+        present: Tells how long ago it was asked, by the clock that latency is measured by.
     """
 
     def __init__(
@@ -43,16 +45,17 @@ class Inference:
         policy: Policy,
         make_policy: Callable[[], Policy],
         held: HeldMemories,
+        present: Present,
     ) -> None:
         self._params, self._health, self._logger = params, health, logger
-        self._policy, self._held = policy, held
+        self._policy, self._held, self._present = policy, held, present
         self._worker = InferenceWorker(make_policy)
         self.begin()
 
     def begin(self) -> None:
         """Listen to nothing that was asked for before."""
         self._asked_for: Job | None = None
-        self._asked_ns = 0
+        self._asked_ns, self._asked_at = 0, self._present.now()
 
     def stop(self) -> None:
         """End the thread."""
@@ -85,7 +88,7 @@ class Inference:
             frames=situation.taken_frames(),
             begun_ns=job.begin_ns,
         )
-        self._asked_for, self._asked_ns = job, now_ns
+        self._asked_for, self._asked_ns, self._asked_at = job, now_ns, self._present.now()
         self._worker.ask(observation)
 
     def _decided(self, job: Job, stamp_ns: int, told_A: np.ndarray | None, now_ns: int) -> np.ndarray:
@@ -129,10 +132,11 @@ class Inference:
             now_ns: The present [ns].
         """
         worker = self._worker
+        self._present.look()
         answer = worker.collect()
         if answer is not None:
             self._take(answer, current, now_ns)
-        elif (worker.busy_s or 0.0) > self._params.patience_s:
+        elif worker.is_busy and self._present.elapsed_s(self._asked_at) > self._params.patience_s:
             worker.kill()
             self._health.count("inference_given_up")
             self._health.degrade("inference", f"no answer for {self._params.patience_s:g} s; the policy is made anew")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
-from time import monotonic
 
 from policy_runner.chunks import Chunk, ChunkError
 from policy_runner.policies import Observation, Policy, PolicyError
@@ -38,27 +37,25 @@ class InferenceWorker:
 
     Args:
         make: Makes the policy; called on the worker's thread, each time that it is made anew.
+
+    Attributes:
+        is_busy: Whether it was asked and has not answered.
+        restarts: How often the policy was made anew.
     """
 
     def __init__(self, make: Callable[[], Policy]) -> None:
         self._make = make
         self._questions: SimpleQueue[Observation | None] | None = None
         self._answers: SimpleQueue[Answer] = SimpleQueue()
-        self._asked_s: float | None = None
         self._lost: list[Thread] = []
         self._thread: Thread | None = None
-        self.restarts = 0
-
-    @property
-    def busy_s(self) -> float | None:
-        """How long it has been asked without an answer [s]; None: it is free."""
-        return None if self._asked_s is None else monotonic() - self._asked_s
+        self.is_busy, self.restarts = False, 0
 
     @property
     def can_ask(self) -> bool:
         """Whether it is free, and not too many threads hang."""
         self._lost = [thread for thread in self._lost if thread.is_alive()]
-        return self._asked_s is None and len(self._lost) < _MOST_LOST
+        return not self.is_busy and len(self._lost) < _MOST_LOST
 
     def ask(self, observation: Observation) -> None:
         """Hand over a question without waiting; it must be free."""
@@ -67,7 +64,7 @@ class InferenceWorker:
             work = _Work(self._make, self._questions, self._answers)
             self._thread = Thread(target=work.run, name="policy", daemon=True)
             self._thread.start()
-        self._asked_s = monotonic()
+        self.is_busy = True
         self._questions.put(observation)
 
     def collect(self) -> Answer | None:
@@ -76,7 +73,7 @@ class InferenceWorker:
             answer = self._answers.get_nowait()
         except Empty:
             return None
-        self._asked_s = None
+        self.is_busy = False
         if answer.error is not None:
             self.restarts += 1
             self._leave()
@@ -84,11 +81,11 @@ class InferenceWorker:
 
     def kill(self) -> None:
         """Leave the thread that is asked, and what it would say; the next question goes to a policy made anew."""
-        if self._thread is not None and self._asked_s is not None:
+        if self._thread is not None and self.is_busy:
             self._lost.append(self._thread)
             self.restarts += 1
         self._leave()
-        self._asked_s = None
+        self.is_busy = False
 
     def stop(self, timeout_s: float = 1.0) -> None:
         """End; a question in hand is waited for no longer than a time [s]."""
