@@ -133,6 +133,7 @@ class Stalled:
                 return 0.0
             side, stood_rad, here_2 = -math.copysign(1.0, left_m), float(self._poses[0][1][2]), pose_3[:2].copy()
             self._held = _Held(stamp_ns, stamp_ns, here_2, side, settings.first_rad, stood_rad, here_2, -_NEVER_NS)
+        self._settle(self._held, pose_3)
         moved_m = math.dist(self._held.place_2, pose_3[:2])
         if math.dist(self._held.moved_2, pose_3[:2]) >= settings.moving_m:
             self._held.moved_2, self._held.moved_ns = pose_3[:2].copy(), stamp_ns
@@ -144,6 +145,17 @@ class Stalled:
             self._poses.clear()
             return 0.0
         return self._off(self._held, stamp_ns, yaw_rad)
+
+    @staticmethod
+    def _settle(held: _Held, pose_3: np.ndarray) -> None:
+        """Let the places where it is held and moved last be no farther ahead than it is.
+
+        A robot that is told to go on is expected ahead of where it is held, until its poses say otherwise for a while;
+        back it does not go. Counted from there, it would have come free long before that is seen.
+        """
+        ahead_2 = np.array([math.cos(pose_3[2]), math.sin(pose_3[2])])
+        held.place_2 = held.place_2 + min(0.0, float(ahead_2 @ (pose_3[:2] - held.place_2))) * ahead_2
+        held.moved_2 = held.moved_2 + min(0.0, float(ahead_2 @ (pose_3[:2] - held.moved_2))) * ahead_2
 
     def _off(self, held: _Held, stamp_ns: int, yaw_rad: float) -> float:
         """Return how far to the left of its way who is held is to face now [rad]."""

@@ -45,6 +45,19 @@ def test_who_is_told_to_go_slowly_is_waited_for():
     assert any(seen(Stalled(), 1.6, told=0.25))
 
 
+def test_an_estimate_that_falls_back_to_where_the_robot_is_held_is_not_the_robot_coming_free():
+    """Told to go on it is expected 0.12 m ahead at first; from there on, going is seen late."""
+    stalled = Stalled()
+    seen(stalled, 1.0)
+    for tenth in range(1, 7):
+        angle = stalled.see(round((1.0 + tenth / 10) * S), at(-0.02 * tenth), 1.0, 0.1, 0.0)
+        assert angle != 0.0
+        assert not stalled.is_moving
+    assert stalled.see(round(1.7 * S), at(-0.06), 1.0, 0.1, angle) != 0.0
+    assert stalled.is_moving
+    assert stalled.see(round(1.8 * S), at(-0.02), 1.0, 0.1, angle) == 0.0
+
+
 def test_it_is_known_for_a_while_to_which_side_it_came_free():
     stalled = Stalled()
     last = seen(stalled, 1.0)[-1]
