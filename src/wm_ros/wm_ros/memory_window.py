@@ -26,6 +26,7 @@ from wm_ros.errors import MessageError
 from wm_ros.health import Health
 from wm_ros.memory_arrays import ask_to_request, update_from_response
 from wm_ros.one_memory import OneMemory
+from wm_ros.present import Moment, Present
 
 _PATIENCE_S = 2.0
 # All of an area is asked for at most this often, whatever the robot does.
@@ -74,7 +75,9 @@ class HeldMemories:
             self._client = node.create_client(MemoryWindow, "spatial_memory/window")
         self._pending: Future[MemoryWindow.Response] | None = None
         self._asked = WindowAsk(Area(0.0, 0.0, 1.0))
-        self._asked_s = self._sent_s = self._current_s = self._whole_s = self._heard_s = -math.inf
+        self._sent_s = self._current_s = self._whole_s = self._heard_s = -math.inf
+        self._present = Present(node)
+        self._asked_at: Moment | None = None
         self.problem = ""
 
     @property
@@ -129,16 +132,22 @@ class HeldMemories:
             frame_id: Frame of that.
         """
         now_s = monotonic()
+        self._present.look()
         # Taken in here and not when it comes, so that no latent waits for it.
         if self._pending is not None and self._pending.done():
             self._take_answer(self._pending.result())
-        if not self._settings.radius_m or now_s - self._asked_s < self._settings.period_s:
+        if not self._settings.radius_m or not self._is_due():
             return
         area = self._wanted_area(pose, frame_id, now_s)
         if area is None:
             return
-        self._asked_s = now_s
+        self._asked_at = self._present.now()
         self._ask(self._window.ask(area), now_s)
+
+    def _is_due(self) -> bool:
+        """Return whether it is time to look for changes: memories grow as fast as the clock goes that is followed."""
+        asked_at, period_s = self._asked_at, self._settings.period_s
+        return asked_at is None or self._present.elapsed_s(asked_at) >= period_s
 
     def _wanted_area(self, pose: Pose2 | None, frame_id: str, now_s: float) -> Area | None:
         """Return the area to hold: the one held, while the robot is in its inner half and it is not overfull."""
@@ -182,7 +191,7 @@ class HeldMemories:
             return
         assert self._client is not None
         if not self.one.takes(response.epoch, self._client.srv_name, "windows"):
-            self._asked_s = -math.inf
+            self._asked_at = None
             return
         try:
             self._take(update_from_response(response, self._asked.area), self._sent_s)
@@ -192,7 +201,7 @@ class HeldMemories:
     def _take(self, update: WindowUpdate, asked_s: float) -> None:
         """Become as the memory was when it was asked."""
         if not self._window.apply(update, self._asked.area):
-            self._asked_s = -math.inf
+            self._asked_at = None
             return
         self._current_s, self.problem = asked_s, ""
         if update.is_whole:
