@@ -83,6 +83,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         **node_options: As for ``rclpy.node.Node``.
     """
 
+    commands_robot = True
     # None as long as it was never configured so far: what fails before leaves it.
     _to_end: GoalFinder | None = None
 

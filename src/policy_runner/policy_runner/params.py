@@ -73,6 +73,8 @@ class PolicyRunnerParams(ManagedParams):
             raise ValueError(f"third has {len(self.third)} values, expected {size}, or [0.0]")
         if self.has_third and min(self.third) <= 0.0:
             raise ValueError(f"third is {self.third}, expected more than 0 for each action, or [0.0]")
+        if not self.has_third and any(not low <= 0.0 <= high for low, high in zip(self.low, self.high)):
+            raise ValueError(f"low is {self.low} and high {self.high}: a stop, 0 of each action, is not between them")
         if len(self.keep_in) not in (1, 4):
             raise ValueError(f"keep_in has {len(self.keep_in)} values, expected x, y of two corners, or [0.0]")
         if self.output == TRAJECTORY and (len(self.joint_names) != size or not all(self.joint_names)):

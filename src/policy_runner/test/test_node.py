@@ -311,6 +311,7 @@ def test_a_deactivated_node_has_braked_and_takes_no_goals(make_world):
     [
         ({"policy": "none_such"}, ConfigurationError),
         ({"low": [0.0]}, ParameterError),
+        ({"low": [0.2, -2.2]}, ParameterError),
         ({"output": "ackermann"}, ConfigurationError),
         ({"output": "joint_trajectory"}, ParameterError),
         ({"keep_in": [0.0, 1.0]}, ParameterError),

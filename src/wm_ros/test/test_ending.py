@@ -62,3 +62,42 @@ print("goes on")
 def test_who_ends_in_time_goes_on_as_if_nobody_had_watched() -> None:
     done = subprocess.run([sys.executable, "-c", QUICK], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "goes on\n", "")
+
+
+RESTING = """
+import sys
+import rclpy
+from rclpy.node import Node
+from wm_ros import run_node
+
+class Commanding(Node):
+    commands_robot = True
+
+    def __init__(self):
+        super().__init__("commanding")
+        self.timer = self.create_timer(0.01, self.begin)
+
+    def begin(self):
+        self.destroy_timer(self.timer)
+        print("up", flush=True)
+
+    def come_to_rest(self):
+        if "fails" in sys.argv:
+            raise RuntimeError("cannot")
+        print("says something:", rclpy.ok(), flush=True)
+
+raise SystemExit(run_node(Commanding, []))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("how", "said"), [("", "says something: True\n"), ("fails", "")])
+def test_who_commands_a_robot_can_say_something_before_it_ends(number: signal.Signals, how: str, said: str) -> None:
+    words = [sys.executable, "-c", RESTING, how]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=60)
+    assert (process.returncode, rest) == (0, said), errors
