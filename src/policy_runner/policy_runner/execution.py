@@ -273,7 +273,8 @@ class Execution:
         ahead_A = self._buffer.ahead(time_ns, self._following.shift_ns(newest))
         if ahead_A is not None and len(ahead_A) > 1:
             ahead_A = ahead_A.copy()
-            ahead_A[1] *= self._share
+            ahead_s = max(0, time_ns - (self._now_ns or time_ns)) / _NS
+            ahead_A[1] = self._share * ahead_A[1] + self._following.against(newest, ahead_s)
         return ahead_A
 
     def step(self, now_ns: int) -> Step:

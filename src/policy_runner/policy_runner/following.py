@@ -86,9 +86,15 @@ class Following:
         """Return by how much the robot is ahead of a chunk's time [ns]; 0 where that is not known."""
         return round(self._ahead_s * _NS) if chunk is self._chunk else 0
 
-    def against(self, chunk: Chunk) -> float:
-        """Return the yaw rate that brings the robot back to the path of a chunk [rad/s]."""
-        return self._against_rad_s if chunk is self._chunk else 0.0
+    def against(self, chunk: Chunk, ahead_s: float = 0.0) -> float:
+        """Return the yaw rate that brings the robot back to the path of a chunk [rad/s].
+
+        Args:
+            chunk: What is followed.
+            ahead_s: So long ahead: until then the robot has come nearer to the path [s].
+        """
+        fades = math.exp(-self._settings.gain_yaw_hz * ahead_s)
+        return fades * self._against_rad_s if chunk is self._chunk else 0.0
 
     def _place(self, chunk: Chunk, about_s: float, pose_3: np.ndarray) -> tuple[float, float, float]:
         """Return the time of the place on the path nearest to a pose [s], and how far that is left [m] and turned."""

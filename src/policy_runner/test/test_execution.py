@@ -229,6 +229,25 @@ def test_a_robot_that_was_held_is_counted_on_for_what_it_will_be_commanded_where
     assert (planned[0], planned[-1]) == pytest.approx((commanded[0], commanded[-1]), abs=0.008)
 
 
+def test_what_is_put_right_counts_as_decided_and_less_the_farther_ahead():
+    """The next chunk would put the same right once more."""
+    limits = Limits(low=(-2.0, -3.0), high=(2.0, 3.0), rate=(8.0, 20.0), jerk=(400.0, 1000.0))
+    run = Execution(SETTINGS, ChunkBuffer(Combining(PREFIX)), Limiter(limits, PERIOD_S), np.zeros(2))
+    path_H3 = np.column_stack([0.04 * np.arange(81), np.zeros(81), np.zeros(81)])
+    run.offer(Chunk(0, 0.05, np.tile([0.8, 0.0], (81, 1)), path_H3), 0.4, 0)
+    for tick in range(51):
+        now_ns = round(tick * PERIOD_S * S)
+        run.see(now_ns, np.array([0.8 * tick * PERIOD_S, -0.2, -0.2]))
+        command_A = run.step(now_ns).command_A
+    decided = run.decided(now_ns, 0.05, now_ns)[:, 1]
+    planned = [float(action_A[1]) for _, action_A in run.planned(now_ns + S // 100, now_ns + S // 5)]
+    assert command_A[1] > 0.3
+    assert decided[1] == pytest.approx(command_A[1], rel=0.1)
+    assert planned[0] == pytest.approx(command_A[1], rel=0.1)
+    assert (np.diff(decided[1:]) < 0.0).all()
+    assert 0.5 * command_A[1] < decided[-1] < 0.8 * command_A[1]
+
+
 @pytest.mark.parametrize(("comes", "yaw_rate"), [(True, -1.0), (False, 0.0)])
 def test_a_robot_that_stands_in_a_bend_is_not_turned_round_it(comes, yaw_rate):
     """Its place stays, and with it what is commanded there: it would turn for as long as it is held."""
