@@ -81,7 +81,8 @@ class _Off:
     """Place on the way, pace 0..1 and pace told at a command; distance to its left [m] and yaw [rad] at its effect.
 
     ``free_rad``: how far off the way it is to face, to get free of what holds it [rad], and ``free_s`` for how long.
-    ``is_held``: whether it is held when the chunk is made, ``was_held``: or was a moment ago.
+    ``is_held``: whether it is held when the chunk is made, ``was_held``: or was a moment ago; ``waits``: whether it is
+    to stand once ``free_s`` are over, until it is known whether it is free.
     """
 
     place: Place
@@ -93,6 +94,7 @@ class _Off:
     free_s: float = 0.0
     is_held: bool = False
     was_held: bool = False
+    waits: bool = False
 
     def pace_after(self, share: float) -> float:
         """Return the pace once this share of what it lacks is made up for."""
@@ -185,8 +187,10 @@ class NearestDrive:
         off = _Off(place, float(left_m), float(wrap_angle(pose_3[2] - way_3[2])), pace, told)
         if len(observation.decided_PA) and self._settings.gets_free:
             told_m_s = float(observation.decided_PA[0][0])
-            off.free_rad = stalled.see(observation.stamp_ns, pose_3, told_m_s, off.left_m, off.yaw_rad)
+            left_m = self._measured_left_m(drives, observation, facing_3, off.left_m)
+            off.free_rad = stalled.see(observation.stamp_ns, pose_3, told_m_s, left_m, off.yaw_rad)
             off.is_held = off.free_rad != 0.0
+            off.waits = off.is_held and not stalled.is_moving
             off.was_held = stalled.was_held(observation.stamp_ns)
             # Who moves by now is free before anything else can be commanded.
             more_s = 0.0 if stalled.is_moving else _FREE_S
@@ -196,6 +200,25 @@ class NearestDrive:
                 self._known.touched = self._known.touched.noted(way_3, side)
         self._respond(drives, off, observation.stamp_ns)
         return drives, off
+
+    def _measured_left_m(
+        self, drives: Drives, observation: Observation, facing_3: np.ndarray, otherwise_m: float
+    ) -> float:
+        """Return how far to the left of the way it was measured lately [m].
+
+        Who is held is expected ahead of where it is: in a bend that may be the other side of its way.
+        """
+        place_M2 = np.array([each.pose_3[:2] for each in observation.frames if each.pose_3 is not None])
+        if not len(place_M2):
+            return otherwise_m
+        x, y = place_M2.mean(axis=0)
+        name = None if self._known.before is None else self._known.before.name
+        here_3 = np.array([x, y, facing_3[2]])
+        place = drives.nearest(here_3, self._settings.most_m, name, turned_rad=_TURNED_RAD if self._steers else 0.0)
+        if place is None:
+            return otherwise_m
+        way_x, way_y, way_yaw = drives.pose(place)
+        return float(math.cos(way_yaw) * (y - way_y) - math.sin(way_yaw) * (x - way_x))
 
     def _expected(self, drives: Drives, off: _Off) -> np.ndarray | None:
         """Return where the robot is expected to be when a command that is given now acts, [3]; None: the way ends."""
@@ -268,6 +291,11 @@ class NearestDrive:
         if not self._steers:
             return action_A, remembered_rad_s
         settings, soon = self._settings, self._soon(off)
+        if off.waits and off.free_s <= 0.0:
+            # An answer that is late by then: as if it had come free it would turn back, and the next one once more.
+            action_A = action_A.copy()
+            action_A[: 2 if settings.steering == YAW_RATE else 1] = 0.0
+            return action_A, self._yaw_rate(drives, off, action_A)
         speed = max(soon * drives.speed(off.place), _LEAST_SPEED_M_S)
         touched = self._known.touched
         aside_m = touched.left_m(drives.pose(off.place)) if touched.touches else 0.0

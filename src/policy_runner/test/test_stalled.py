@@ -9,7 +9,7 @@ import pytest
 
 from policy_runner.drift import Known
 from policy_runner.nearest_drive import NearestDrive, NearestDriveSettings
-from policy_runner.policies import Memories, Observation
+from policy_runner.policies import Frame, Memories, Observation
 from policy_runner.stalled import Stalled, StalledSettings
 from wm_sim import Driving
 from wm_sim.vehicle import Vehicle
@@ -216,3 +216,36 @@ def test_in_a_bend_it_turns_as_on_a_straight_and_is_not_driven_on_round_the_bend
     straight, bent = told_where_it_stands(0.0), told_where_it_stands(1.0)
     np.testing.assert_allclose(bent.action_HA[1:8, 1], straight.action_HA[1:8, 1], atol=0.15)
     assert straight.action_HA[1, 1] > 0.5
+
+
+def standing(left_m, measured_left_m=None, count=8):
+    """Returns the last chunk of a robot that stands on a straight way, and is measured farther to the left of it."""
+    times = 0.1 * np.arange(80)
+    pose = np.column_stack([times, np.zeros((80, 2))])
+    memories = Memories(np.round(times * S).astype(np.int64), np.zeros(80, int), pose, np.tile([1.0, 0.0], (80, 1)))
+    policy, one, chunks = NearestDrive(2, NearestDriveSettings(steps=40)), np.array([[1.0, 0.0]]), []
+    for tenth in range(count):
+        stamp_ns, frames = tenth * S // 10, ()
+        if measured_left_m is not None:
+            frames = tuple(
+                Frame(stamp_ns, np.zeros(1), pose_3=at(2.8, measured_left_m + noise)) for noise in (-0.02, 0.02)
+            )
+        chunks.append(
+            policy.act(Observation(stamp_ns, np.zeros(1), at(3.0, left_m), 0.0, None, one, memories, frames=frames))
+        )
+    return chunks[-1]
+
+
+@pytest.mark.parametrize(("left_m", "measured_left_m", "sign"), [(-0.05, 0.1, -1.0), (0.05, -0.1, 1.0)])
+def test_it_turns_away_from_the_side_on_which_it_is_measured_to_stand(left_m, measured_left_m, sign):
+    """It is expected ahead of where it is held, which in a bend is the other side of its way."""
+    assert sign * standing(left_m, measured_left_m).action_HA[2, 1] > 0.5
+    assert sign * standing(left_m).action_HA[2, 1] < -0.5
+
+
+def test_who_is_held_stands_when_the_next_answer_is_late():
+    """As if it had come free it would turn back to its way, and by the next answer, made before that, once more."""
+    chunk = standing(-0.1)
+    assert chunk.path_H3 is None
+    assert chunk.action_HA[3, 0] > 0.2
+    assert (chunk.action_HA[10:] == 0.0).all()
