@@ -46,8 +46,8 @@ def back(kind, values=None, **how):
     """Whether places come back, whether labels do, and as what."""
     written(kind, values, **how)
     points = PyntCloud.from_file("cloud.ply").points
-    same = np.array_equal(points[["x", "y", "z"]], PLACES)
-    return same, np.array_equal(points["label"], LABELS if values is None else values), points["label"].dtype.name
+    same = bool(np.array_equal(points[["x", "y", "z"]], PLACES))
+    return same, bool(np.array_equal(points["label"], LABELS if values is None else values)), points["label"].dtype.name
 
 
 def second(kind):
@@ -67,7 +67,7 @@ def by_plyfile(kind):
         vertex = PlyData.read("cloud.ply")["vertex"]
     except PlyElementParseError:
         return None
-    return np.array_equal(np.column_stack([vertex["x"], vertex["y"], vertex["z"]]), PLACES)
+    return bool(np.array_equal(np.column_stack([vertex["x"], vertex["y"], vertex["z"]]), PLACES))
 
 
 def text_of(kind, values):
