@@ -181,7 +181,7 @@ def test_a_loop_in_tf_does_not_hang():
 TWIST = Fields(linear=xyz(1.5, 0.0, 0.0), angular=xyz(0.0, 0.0, -0.5))
 DRIVE = Fields(speed=1.5, steering_angle=-0.5, acceleration=0.0)
 JOINTS = {"name": ["left", "right"], "effort": []}
-POINT = Fields(positions=[0.1], velocities=[], accelerations=[], effort=[])
+JOINTS_AT = Fields(positions=[0.1], velocities=[], accelerations=[], effort=[])
 
 
 @pytest.mark.parametrize(
@@ -192,11 +192,15 @@ POINT = Fields(positions=[0.1], velocities=[], accelerations=[], effort=[])
         (Fields(header=header(3.0, ""), twist=TWIST), 3_000_000_000, [1.5, -0.5]),
         (Fields(header=header(3.0, ""), drive=DRIVE), 3_000_000_000, [1.5, -0.5]),
         (DRIVE, 0, [1.5, -0.5]),
-        (Fields(header=header(0.0, ""), **JOINTS, points=[POINT, Fields(positions=[9.0], velocities=[9.0])]), 0, [0.1]),
+        (
+            Fields(header=header(0.0, ""), **JOINTS, points=[JOINTS_AT, Fields(positions=[9.0], velocities=[9.0])]),
+            0,
+            [0.1],
+        ),
         (Fields(header=header(3.0, ""), axes=[0.0, 1.0, -1.0], buttons=[1]), 3_000_000_000, [0.0, 1.0, -1.0]),
         (Fields(header=header(3.0, ""), **JOINTS, position=[9.0, 9.0], velocity=[1.0, 2.0]), 3 * 10**9, [1.0, 2.0]),
         (Fields(header=header(0.0, ""), **JOINTS, position=[0.1, 0.2], velocity=[]), 0, [0.1, 0.2]),
-        (POINT, 0, [0.1]),
+        (JOINTS_AT, 0, [0.1]),
     ],
 )
 def test_every_type_of_action_gives_its_values_and_its_stamp(msg, stamp_ns, values):
