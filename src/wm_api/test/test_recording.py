@@ -12,6 +12,7 @@ import pytest
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
 
+from wm_api.errors import SettingsError
 from wm_api.memories import FileMemory
 from wm_api.models import Models
 from wm_api.own_basis import in_own_basis
@@ -132,6 +133,16 @@ def test_it_plays_in_the_basis_that_its_robot_would_have_fitted(tmp_path, monkey
     assert not player.refused
     assert in_own_basis(artifact, [circles], 10_000) is artifact, "too few"
     assert in_own_basis(load_artifact("artifact://tiny"), [circles], 100).projection is None
+
+
+def test_a_robot_has_as_many_actions_as_the_environment_says(tmp_path, monkeypatch):
+    make_feature_artifact(tmp_path)
+    monkeypatch.setenv("ACTION_DIM", "3")
+    world, _ = open_world(str(tmp_path), None, None)
+    assert world.models.manifest.action_dim == 3
+    monkeypatch.setenv("ACTION_DIM", "three")
+    with pytest.raises(SettingsError, match="ACTION_DIM is 'three'"):
+        open_world(str(tmp_path), None, None)
 
 
 def test_a_recording_that_is_none_is_told_and_ends_nothing(models, tmp_path, caplog):

@@ -11,12 +11,12 @@ from wm_api.memories import FileMemory
 from wm_api.models import Models
 from wm_api.recording import Player, Recorded
 from wm_api.world import World
-from world_model.runtime.artifacts import Artifact, load_artifact
+from world_model.runtime.artifacts import Artifact, Expectations, load_artifact
 
 __all__ = ["Recorded", "Source", "open_world"]
 
 _DEFAULT = "artifact://generic"
-_VARIABLE = "WM_CHECKPOINT_PATH"
+_VARIABLE, _ACTIONS = "WM_CHECKPOINT_PATH", "ACTION_DIM"
 
 
 class Source(Protocol):
@@ -43,9 +43,10 @@ def open_world(
     Raises:
         ArtifactError: The artifact cannot be loaded.
         StoreError: The memory cannot be opened.
-        SettingsError: The memory is of another encoder.
+        SettingsError: The memory is of another encoder, or ACTION_DIM is no number.
     """
-    loaded = load_artifact(artifact or os.environ.get(_VARIABLE, "") or _DEFAULT)
+    expect = Expectations(action_dim=_action_dim())
+    loaded = load_artifact(artifact or os.environ.get(_VARIABLE, "") or _DEFAULT, expect=expect)
     served = None
     if memory is not None:
         served = FileMemory(memory, snapshots)
@@ -56,6 +57,18 @@ def open_world(
     if recorded is None:
         return world, None
     return world, Player(world, recorded, served if memory is None else None)
+
+
+def _action_dim() -> int | None:
+    """Return how many actions the robot has, where the environment says it as it does to the graph.
+
+    Raises:
+        SettingsError: It says something else.
+    """
+    text = os.environ.get(_ACTIONS, "").strip()
+    if not (text or "0").isdecimal():
+        raise SettingsError(f"{_ACTIONS} is {text!r}, expected a whole number")
+    return int(text or "0") or None
 
 
 def _in_basis_of(memory: FileMemory, artifact: Artifact) -> Artifact:
