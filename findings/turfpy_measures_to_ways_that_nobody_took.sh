@@ -22,6 +22,7 @@ unset PYTHONPATH LD_LIBRARY_PATH VIRTUAL_ENV
     'turfpy==0.0.8' 'numpy==1.26.4' 'pandas==3.0.6'
 
 cat >"$scratch/probe.py" <<'PYTHON'
+import itertools
 import sys
 
 import numpy as np
@@ -42,7 +43,7 @@ def by_hand(place, way):
     """Metres to the nearest stretch on a plane."""
     here, corners = metres(place, way[0][1]), metres(way, way[0][1])
     far = []
-    for start, end in zip(corners, corners[1:]):
+    for start, end in itertools.pairwise(corners):
         share = np.clip((here - start) @ (end - start) / ((end - start) @ (end - start)), 0, 1)
         far.append(np.linalg.norm(here - start - share * (end - start)))
     return min(far)
