@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Finding the frames in which a robot stands still (speed 0) in Vortex files and in Daft, where a controller wrote -0.0, as -1 * 0.0 and rounding do.
 #
-# Guess: -0.0 equals 0.0 and is not below it, as IEEE 754 says and as NumPy, pyarrow and SQL engines on Arrow have it.
+# Guess: -0.0 equals 0.0 and is not below it, as IEEE 754 says and as NumPy, pyarrow and Lance have it.
 # Seen with vortex-data 0.93.0, daft 0.7.26, pylance 14.0.2, judged by numpy 2.4.6 (PyPI; Python 3.11, x86-64), speeds 0.0, -0.0, 1, -1, NaN, infinity:
 #   x == 0                            Vortex and Daft 0.0 alone; Lance and pyarrow both zeros
 #   x != 0                            Vortex and Daft -0.0 too: it is said to move
@@ -13,8 +13,8 @@
 #   Daft: distinct, groupby           0.0 and -0.0 are two values
 #   Daft: sort                        0.0 before -0.0 if it came before: there they are equal
 #   x > 0                             NaN too, in Vortex, Daft and Lance; not in pyarrow
-# They compare by the order of bits that IEEE 754 calls total. Adding 0.0 in Daft changes nothing
-# (NumPy makes a plain zero of it so). So: abs(x) == 0 or abs(x) < a limit, or x + 0.0 in NumPy before writing.
+# They compare by IEEE 754's total order, which is a choice of theirs (and of arrow-rs) but stands on no page of Daft's. Adding 0.0 in Daft changes
+# nothing; NumPy makes a plain zero of it so. So: abs(x) == 0 or abs(x) < a limit, or x + 0.0 in NumPy before writing.
 # Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (700 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
