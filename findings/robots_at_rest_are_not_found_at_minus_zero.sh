@@ -13,7 +13,7 @@
 #   Daft: distinct, groupby           0.0 and -0.0 are two values
 #   Daft: sort                        0.0 before -0.0 if it came before: there they are equal
 #   x > 0                             NaN too, in Vortex, Daft and Lance; not in pyarrow
-# They compare by IEEE 754's total order, which is a choice of theirs (and of arrow-rs) but stands on no page of Daft's. Adding 0.0 in Daft changes
+# They compare by IEEE 754's total order, as arrow-rs chose to; the docstrings of their == and < do not say so. Adding 0.0 in Daft changes
 # nothing; NumPy makes a plain zero of it so. So: abs(x) == 0 or abs(x) < a limit, or x + 0.0 in NumPy before writing.
 # Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (700 MB).
 set -euo pipefail
