@@ -18,7 +18,7 @@ trap 'rm -rf "$scratch"' EXIT
 unset PYTHONPATH LD_LIBRARY_PATH VIRTUAL_ENV
 "${PYTHON:-python3}" -m venv "$scratch/venv"
 "$scratch/venv/bin/python" -m pip install -qq --disable-pip-version-check \
-    'ouster-sdk==1.0.1' 'scipy==1.17.1'
+    'ouster-sdk==1.0.1' 'numpy==2.4.6' 'scipy==1.17.1'
 
 cat >"$scratch/probe.py" <<'PYTHON'
 import sys
