@@ -5,7 +5,7 @@
 # Seen with pymanopt 2.2.1, judged by numpy 2.4.6 (PyPI; Python 3.11, x86-64):
 #   exp, heading 30, turned by 60 degrees        heading 0: (0 + 0i), a number of no length (right: 90, i)
 #   90, turned by 10                             180: -0.17 (right: 100, -0.17 + 0.98i)
-#   exp(z, log(z, y)) for 1000 pairs            the real part of y, in every one; NumPy warns that something complex is made real
+#   exp(z, log(z, y)) for 1000 pairs             the real part of y, in every one; NumPy warns that something complex is made real
 #   retraction, 30 by 60                         76.3, of length 1: a retraction need not be the exponential
 #   dist(z, z)                                   NaN for one heading in 25; of a hundred headings at once always
 #   Sphere: dist of 1e-7, 1e-8 rad               0.04 % off, 0; log(x, y) then has length 0 too
