@@ -81,8 +81,7 @@ class _Off:
     """Place on the way, pace 0..1 and pace told at a command; distance to its left [m] and yaw [rad] at its effect.
 
     ``free_rad``: how far off the way it is to face, to get free of what holds it [rad], and ``free_s`` for how long.
-    ``is_held``: whether it is held when the chunk is made, ``was_held``: or was a moment ago; ``waits``: whether it is
-    to stand once ``free_s`` are over, until it is known whether it is free.
+    ``is_held``: whether it is held when the chunk is made, ``was_held``: or was a moment ago.
     """
 
     place: Place
@@ -94,7 +93,6 @@ class _Off:
     free_s: float = 0.0
     is_held: bool = False
     was_held: bool = False
-    waits: bool = False
 
     def pace_after(self, share: float) -> float:
         """Return the pace once this share of what it lacks is made up for."""
@@ -190,7 +188,6 @@ class NearestDrive:
             left_m = self._measured_left_m(drives, observation, facing_3, off.left_m)
             off.free_rad = stalled.see(observation.stamp_ns, pose_3, told_m_s, left_m, off.yaw_rad)
             off.is_held = off.free_rad != 0.0
-            off.waits = off.is_held and not stalled.is_moving
             off.was_held = stalled.was_held(observation.stamp_ns)
             # Who moves by now is free before anything else can be commanded.
             more_s = 0.0 if stalled.is_moving else _FREE_S
@@ -291,11 +288,6 @@ class NearestDrive:
         if not self._steers:
             return action_A, remembered_rad_s
         settings, soon = self._settings, self._soon(off)
-        if off.waits and off.free_s <= 0.0:
-            # An answer that is late by then: as if it had come free it would turn back, and the next one once more.
-            action_A = action_A.copy()
-            action_A[: 2 if settings.steering == YAW_RATE else 1] = 0.0
-            return action_A, self._yaw_rate(drives, off, action_A)
         speed = max(soon * drives.speed(off.place), _LEAST_SPEED_M_S)
         touched = self._known.touched
         aside_m = touched.left_m(drives.pose(off.place)) if touched.touches else 0.0

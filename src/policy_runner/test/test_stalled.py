@@ -241,11 +241,3 @@ def test_it_turns_away_from_the_side_on_which_it_is_measured_to_stand(left_m, me
     """It is expected ahead of where it is held, which in a bend is the other side of its way."""
     assert sign * standing(left_m, measured_left_m).action_HA[2, 1] > 0.5
     assert sign * standing(left_m).action_HA[2, 1] < -0.5
-
-
-def test_who_is_held_stands_when_the_next_answer_is_late():
-    """As if it had come free it would turn back to its way, and by the next answer, made before that, once more."""
-    chunk = standing(-0.1)
-    assert chunk.path_H3 is None
-    assert chunk.action_HA[3, 0] > 0.2
-    assert (chunk.action_HA[10:] == 0.0).all()
