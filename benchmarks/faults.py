@@ -1,10 +1,11 @@
-"""Faults on purpose: kills, stops, lost files, bad messages, clocks, loops and delays against the graph in one process.
+"""Faults on purpose: kills, stops, disks, files, messages, clocks, loops and delays against the graph in one process.
 
-scripts/bench faults [--seed 0] [--minutes 10] [--json PATH]
+scripts/bench faults [--seed 0] [--minutes 10] [--kinds disk,kill] [--json PATH]
 
 A simulated robot feeds the graph while a peer inserts records over the service and notes what was acknowledged.
-Faults come at random. Reported: kills, acknowledged records and how many of them are missing, ends of the process
-that were not its own kill, and the longest silence of /latent outside the time from a fault to 2 s after it has ended.
+Faults come at random. Reported: kills, acknowledged records and how many of them are missing, starts on damaged files
+that were refused by name, ends of the process that were not its own kill, faults that /diagnostics did not name while
+they lasted, and the longest silence of /latent outside the time from a fault to 2 s after it has ended.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import os
 import random
 import signal
 import sys
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -24,50 +24,38 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
-import numpy as np
 import psutil
-from geometry_msgs.msg import PoseStamped
-from rclpy.client import Client
-from rclpy.node import Node
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Float32MultiArray
-from std_srvs.srv import Trigger
 
-from benchmarks.driver import SENSOR, STREAM, own_domain_id, ros
-from benchmarks.fault_relay import Relay
+from benchmarks.driver import own_domain_id, ros
+from benchmarks.fault_files import damaged, put_back
+from benchmarks.fault_peer import FROM_CAMERA, FROM_POSE, SESSION, Peer
 from benchmarks.figures import machine
 from wm_demo.graph import Graph, executable
-from wm_interfaces.msg import LatentState, MemoryQuery, MemoryRecord
+from wm_interfaces.msg import MemoryQuery
 from wm_interfaces.srv import (
-    DeleteMemory,
-    EncodeImage,
-    Imagine,
-    InsertMemory,
     MemoryWindow,
     QueryMemory,
     QueryMemoryArrays,
     QueryMemoryBatch,
-    RecallMemory,
     RecognisePlace,
-    SnapshotMemory,
 )
-from wm_testing.hostile import hostile
 from wm_testing.nodes import spin_until
 from world_model.runtime.artifacts import load_artifact
 
 AFTER_S = 2.0
 PAUSE_S = (2.0, 5.0)
 START_S = 90.0
-SESSION = "faults"
 ARTIFACT = "artifact://tiny"
-OTHERS = {
-    DeleteMemory: "/spatial_memory/delete", MemoryWindow: "/spatial_memory/window",
-    QueryMemoryArrays: "/spatial_memory/query_arrays", RecallMemory: "/spatial_memory/recall",
-    RecognisePlace: "/spatial_memory/recognise", Imagine: "/transition_predictor/imagine",
-    EncodeImage: "/latent_publisher/encode",
+KINDS = ("kill", "stop", "lose", "nonsense", "camera", "clock", "loop", "delay", "order", "disk", "broken")
+UNHEARD = ("lose", "nonsense", "disk", "broken")
+"""What silences nobody."""
+DOUBLED = {
+    MemoryWindow: "/spatial_memory/window", QueryMemoryBatch: "/spatial_memory/query_batch",
+    QueryMemoryArrays: "/spatial_memory/query_arrays", RecognisePlace: "/spatial_memory/recognise",
 }  # fmt: skip
-"""What is asked anything; what would move or replace what was acknowledged is not among it."""
-FROM_CAMERA, FROM_POSE = "/bench/camera", "/bench/pose"
+"""What a second memory offers."""
+NAMED_S = (4.0, 6.0)
+"""How long what has to be named lasts: it is seen within a second or two, and told once a second."""
 OFFSETS_S = (-86400.0, -30.0, -0.5, 0.0, 0.5, 30.0, 86400.0)
 
 
@@ -78,91 +66,11 @@ class Count:
     kills: int = 0
     acknowledged: int = 0
     lost: int = 0
+    refused: int = 0
     process_deaths: int = 0
+    unnamed: list[str] = field(default_factory=list)
     longest_silence_s: float = 0.0
     faults: dict[str, int] = field(default_factory=dict)
-
-
-class Peer(Node):
-    """Listens to /latent, inserts records over the service, and sends what nobody should."""
-
-    def __init__(self, encoder_id: str, dim: int, rng: random.Random) -> None:
-        super().__init__("bench_faults")
-        self._encoder_id, self._dim, self.rng = encoder_id, dim, rng
-        self.heard_s: list[float] = []
-        self.create_subscription(Float32MultiArray, "/latent", lambda _: self.heard_s.append(monotonic()), STREAM)
-        self.inserting: Client[Any, Any] = self.create_client(InsertMemory, "/spatial_memory/insert")
-        self.asking: Client[Any, Any] = self.create_client(QueryMemory, "/spatial_memory/query")
-        self._batch: Client[Any, Any] = self.create_client(QueryMemoryBatch, "/spatial_memory/query_batch")
-        self._snapshot: Client[Any, Any] = self.create_client(SnapshotMemory, "/spatial_memory/snapshot")
-        self._clear: Client[Any, Any] = self.create_client(Trigger, "/spatial_memory/clear")
-        self._others: dict[Any, Client[Any, Any]] = {
-            kind: self.create_client(kind, name) for kind, name in OTHERS.items()
-        }
-        self._actions = self.create_publisher(Float32MultiArray, "/actions", 10)
-        self._states = self.create_publisher(LatentState, "/latent/state", STREAM)
-        self._images = self.create_publisher(Image, "/camera/image_raw", SENSOR)
-        self._packed = self.create_publisher(CompressedImage, "/camera/image_raw/compressed", SENSOR)
-        self.relay = Relay(rng)
-        poses = self.create_publisher(PoseStamped, "/pose", STREAM)
-        take = self.relay.take
-        self.create_subscription(Image, FROM_CAMERA, lambda msg: take(self._images.publish, msg), STREAM)
-        self.create_subscription(PoseStamped, FROM_POSE, lambda msg: take(poses.publish, msg), STREAM)
-        self.acknowledged: set[int] = set()
-        self._waiting: dict[str, Any] = {}
-        self._number = 0
-
-    def insert(self) -> None:
-        """Insert again what nobody answered, and something new; note what is acknowledged."""
-        for key in [key for key, future in self._waiting.items() if future.done()]:
-            answer = self._waiting.pop(key).result()
-            if answer is not None and answer.success:
-                self.acknowledged.update(answer.ids)
-        if len(self._waiting) < 4 and self.inserting.service_is_ready():
-            self._number += 1
-            record = MemoryRecord(encoder_id=self._encoder_id, session=SESSION)
-            record.latent = array("f", np.random.default_rng(self._number).normal(size=self._dim).astype(np.float32))
-            record.position.x, record.frame_id = 5000.0 + 0.1 * (self._number % 100), "map"
-            record.orientation.w = 1.0
-            key = f"{os.getpid()} {self._number}"
-            request = InsertMemory.Request(records=[record], idempotence_key=key)
-            self._waiting[key] = self.inserting.call_async(request)
-
-    def forget_waiting(self) -> None:
-        """Take no answer of a process that is gone for an acknowledgement."""
-        self._waiting.clear()
-
-    def send_nonsense(self) -> None:
-        """Send one message that nobody should, or ask for what nobody may."""
-        rng = self.rng
-        wild = [1e20, -1e20, float("nan"), float("inf"), 0.0][rng.randrange(5)]
-        state = LatentState(encoder_id=self._encoder_id, has_pose=True, latent=array("f", [wild] * rng.randrange(64)))
-        state.pose.position.x = wild
-        sends: list[Callable[[], Any]] = [
-            lambda: self._actions.publish(Float32MultiArray(data=array("f", [wild] * rng.randrange(5)))),
-            lambda: self._states.publish(state),
-            lambda: self._images.publish(
-                Image(
-                    height=rng.randrange(9000),
-                    width=rng.randrange(9000),
-                    encoding="rgb8",
-                    data=array("B", rng.randbytes(99)),
-                )
-            ),
-            lambda: self._packed.publish(CompressedImage(format="png", data=array("B", rng.randbytes(300)))),
-            lambda: self._batch.call_async(QueryMemoryBatch.Request(queries=[MemoryQuery(k=4096)] * 40)),
-            lambda: self._snapshot.call_async(SnapshotMemory.Request(path="../" * rng.randrange(1, 300))),
-            lambda: self._clear.call_async(Trigger.Request()),
-            lambda: self._states.publish(hostile(LatentState, rng, wildness=0.3)),
-            *[lambda: self._ask_anything(rng.choice(list(self._others)))] * 3,
-        ]
-        rng.choice(sends)()
-
-    def _ask_anything(self, kind: Any) -> None:
-        client = self._others[kind]
-        if client.service_is_ready():
-            usual = {"encoder_id": self._encoder_id, "frame_id": "map", "w": 1.0, "k": 3}
-            client.call_async(hostile(kind.Request, self.rng, usual, self.rng.choice([0.1, 0.3, 0.6])))
 
 
 class Run:
@@ -171,9 +79,11 @@ class Run:
     Args:
         folder: Where logs and the memory's file lie.
         seed: Of the faults.
+        kinds: Of faults.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, kinds: Sequence[str] = KINDS) -> None:
+        self._kinds = kinds
         self._folder, self._path = folder, folder / "memory.sqlite3"
         self._rng = random.Random(seed)
         manifest = load_artifact(ARTIFACT).manifest
@@ -214,16 +124,13 @@ class Run:
 
     def fault(self) -> None:
         """Do one thing that should not happen, and take note of when silence is to be expected."""
-        faults: dict[str, Callable[[], None]] = {
-            "kill": self.kill, "stop": self.stop, "lose": self.lose, "nonsense": self.nonsense, "camera": self.camera,
-            "clock": self.clock, "loop": self.loop, "delay": self.delay, "order": self.order,
-        }  # fmt: skip
+        faults = {kind: getattr(self, kind) for kind in self._kinds}
         name = self._rng.choice(list(faults))
         self.count.faults[name] = self.count.faults.get(name, 0) + 1
         heard_s, self.peer.heard_s = self.peer.heard_s, []
         self._judge_silence(heard_s)
         faults[name]()
-        if name not in ("lose", "nonsense"):
+        if name not in UNHEARD:
             self.spin(AFTER_S)
             self.peer.heard_s.clear()
         else:
@@ -235,21 +142,59 @@ class Run:
             self.count.longest_silence_s = max(self.count.longest_silence_s, longest)
 
     def kill(self) -> None:
-        """Kill the process of all nodes, damage what can be made anew, start again, and count what is missing."""
+        """Kill the process of all nodes, damage a file, start again, and count what is missing."""
         process = self.process(self._graph)
         process.kill()
         process.wait()
         self.peer.forget_waiting()
         self.count.kills += 1
-        part = Path(f"{self._path}{self._rng.choice(['-shm', '.ledger', '.lock', '-none'])}")
-        if part.exists():
-            content = bytearray(part.read_bytes())
-            for _ in range(min(8, len(content))):
-                content[self._rng.randrange(len(content))] = self._rng.randrange(256)
-            part.write_bytes(content)
+        self._restart_on_damage()
+        self.check()
+
+    def _restart_on_damage(self) -> None:
+        """Start on a damaged file; where that is refused by name, on the files as they were."""
+        kept = damaged(self._path, self._rng)
+        self._graph = self._started("graph")
+        self.peer.heard_s.clear()
+        spin_until(
+            lambda: len(self.peer.heard_s) > 3 or self._graph.trouble() is not None, self.peer, timeout_s=START_S
+        )
+        said = self._graph.trouble()
+        if said is None:
+            return
+        if "exit code 2:" in said and "wm memory mend" in said:
+            self.count.refused += 1
+        else:
+            self.count.process_deaths += 1
+            print(said, file=sys.stderr)
+        put_back(self._path, kept)
         self._graph = self._started("graph")
         self.until_heard()
-        self.check()
+
+    def disk(self) -> None:
+        """Have the system refuse what the graph writes, all of it or what makes a file larger."""
+        process = self.process(self._graph)
+        before = process.rlimit(psutil.RLIMIT_FSIZE)
+        most = self._rng.choice([0, self._path.stat().st_size])
+        process.rlimit(psutil.RLIMIT_FSIZE, (most, before[1]))
+        try:
+            self._named("degraded/store")
+        finally:
+            process.rlimit(psutil.RLIMIT_FSIZE, before)
+
+    def broken(self) -> None:
+        """Offer the memory's services a second time, and answer anything."""
+        services = [self.peer.create_service(kind, name, self.peer.answer_anything) for kind, name in DOUBLED.items()]
+        self._named("degraded/duplicates")
+        for service in services:
+            self.peer.destroy_service(service)
+
+    def _named(self, mode: str) -> None:
+        """Let a fault last for a while, in which diagnostics have to name it."""
+        self.peer.named.clear()
+        self.spin(self._rng.uniform(*NAMED_S))
+        if mode not in self.peer.named:
+            self.count.unnamed.append(mode)
 
     def stop(self) -> None:
         """Stop the process for a moment."""
@@ -324,11 +269,11 @@ class Run:
         return self._graph.rss_mb()
 
 
-def run(seed: int, minutes: float) -> dict[str, Any]:
-    """Return what so many minutes of faults cost."""
+def run(seed: int, minutes: float, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
+    """Return what so many minutes of faults of some kinds cost."""
     with TemporaryDirectory(prefix="faults_") as folder, ros(own_domain_id()):
         os.environ["ROS_HOME"] = folder
-        history = Run(Path(folder), seed)
+        history = Run(Path(folder), seed, kinds)
         try:
             history.until_heard()
             history.spin(AFTER_S)
@@ -346,17 +291,25 @@ def run(seed: int, minutes: float) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it and print the figures; returns 1 where something acknowledged was lost or the process ended by itself."""
+    """Run it and print the figures.
+
+    Returns:
+        1 where something acknowledged was lost, the process ended by itself, or a fault was not named.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
-    figures = {"seed": options.seed, "minutes": options.minutes, **run(options.seed, options.minutes)}
+    kinds = options.kinds.split(",")
+    if unknown := set(kinds) - set(KINDS):
+        parser.error(f"no kinds of faults: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+    figures = {"seed": options.seed, "minutes": options.minutes, **run(options.seed, options.minutes, kinds)}
     print(json.dumps(figures))
     if options.json:
         options.json.write_text(json.dumps({**figures, "machine": machine()}, indent=1))
-    return int(figures["lost"] > 0 or figures["process_deaths"] > 0)
+    return int(figures["lost"] > 0 or figures["process_deaths"] > 0 or bool(figures["unnamed"]))
 
 
 if __name__ == "__main__":

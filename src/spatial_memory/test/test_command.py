@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 
 import numpy as np
@@ -90,6 +91,37 @@ def test_absent_and_foreign_files_are_refused(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 6
 
 
+ODD_FILES = {
+    "pipe": lambda path: os.mkfifo(path), "folder": lambda path: path.mkdir(),
+    "device": lambda path: path.symlink_to("/dev/zero"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+@pytest.mark.parametrize(
+    "words",
+    [
+        "mend {odd}", "mend {odd} --empty", "mend {odd} --from {whole}", "mend {whole} --from {odd}", "verify {odd}",
+        "backup {odd} {new}", "export-region {odd} {new}", "import-region {whole} {odd}", "import-region {odd} {whole}",
+    ],
+)  # fmt: skip
+def test_what_is_no_file_is_neither_read_nor_waited_for(filled, tmp_path, capsys, kind, words):
+    filled.close()
+    ODD_FILES[kind](tmp_path / "odd")
+    before = contents(tmp_path)
+    given = words.format(odd=tmp_path / "odd", whole=tmp_path / "memory.sqlite3", new=tmp_path / "new").split()
+    assert main(given) == 2
+    assert capsys.readouterr().err.startswith("wm memory: ")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["memory.sqlite3-wal", "copy-shm", "copy.ledger", "copy.LOCK", "copy-journal"])
+def test_no_backup_lies_where_another_memory_has_its_own_files(filled, tmp_path, capsys, name):
+    (tmp_path / "memory.sqlite3-wal").unlink(missing_ok=True)
+    assert main(["backup", str(tmp_path / "memory.sqlite3"), str(tmp_path / name)]) == 2
+    assert "those are files beside another one" in capsys.readouterr().err
+
+
 @contextlib.contextmanager
 def files_of_at_most(size):
     """As a disk that is full soon: nothing is written beyond a file's first so many bytes."""
@@ -103,7 +135,9 @@ def files_of_at_most(size):
 
 def contents(folder):
     skipped = ("-shm", "-wal", ".lock")  # of who only looks
-    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith(skipped)}
+    return {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and not path.name.endswith(skipped)
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -410,11 +411,15 @@ def test_a_wgs84_memory_is_kept_too(open_memory):
     assert len(everything(open_memory(grid=world))) == 2
 
 
-@pytest.mark.parametrize("place", ["/proc/none/m.sqlite3", "{file}/m.sqlite3", "{folder}", "{folder}/" + "n" * 300])
+@pytest.mark.parametrize(
+    "place",
+    ["/proc/none/m.sqlite3", "{file}/m.sqlite3", "{folder}", "{folder}/" + "n" * 300, "{file}-pipe", "/dev/zero"],
+)
 def test_a_path_where_no_file_can_lie_is_refused_by_name(tmp_path, grid, place):
     (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "file-pipe")
     path = place.format(file=tmp_path / "file", folder=tmp_path)
     with pytest.raises(StoreError, match="can never hold a memory") as refused:
         open_cell_memory(path, grid, 1000, 1.0, 0.2)
     assert len(str(refused.value)) < 200
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "file-pipe"]

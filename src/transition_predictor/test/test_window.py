@@ -67,6 +67,27 @@ def test_the_window_is_filled_by_the_service_and_outlives_it(make_world, artifac
     assert ages[-1] > ages[0]
 
 
+def test_a_memory_that_does_not_tell_is_named_until_it_does(make_world, artifact, monkeypatch):
+    monkeypatch.setattr("wm_ros.memory_window._SILENT_S", 0.3)
+    source = Source(artifact.manifest.encoder_id)
+    world = make_world(window_source=source, window_period_s=0.02)
+    index, health, tell = held(world), world.node._health, source.window
+    assert "window_age" not in health._degraded
+    source.window = lambda _: None
+    world.until(lambda: world.node._remembering.held.age_s > 0.1)
+    world.predict(index)
+    world.until(lambda: world.node._remembering.held.age_s > 1.0)
+    prediction = world.predict(index + 1)
+    assert (prediction.memory_source, prediction.degraded) == (LatentPrediction.MEMORY_WINDOW, False)
+    assert "s old: it does not answer" in health._degraded["window_age"]
+    assert health._gauges["window"] == "not kept current: the memory does not answer"
+    source.window = tell
+    world.predict(index + 2)
+    world.predict(index + 3)
+    assert "window_age" not in health._degraded
+    assert health._gauges["window"] == "kept current"
+
+
 @pytest.mark.slow
 def test_the_memory_is_asked_beyond_the_window(make_world, artifact):
     world = make_world(window_source=Source(artifact.manifest.encoder_id, spare_m=0.5), window_period_s=0.02)

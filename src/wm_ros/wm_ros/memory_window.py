@@ -32,6 +32,8 @@ _PATIENCE_S = 2.0
 # All of an area is asked for at most this often, whatever the robot does.
 _SELDOM_S = 1.0
 _ROOM = 1.5
+# From when on a memory that is asked and says nothing is named.
+_SILENT_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class HeldMemories:
         self._pending: Future[MemoryWindow.Response] | None = None
         self._asked = WindowAsk(Area(0.0, 0.0, 1.0))
         self._sent_s = self._current_s = self._whole_s = self._heard_s = -math.inf
+        self._unanswered_s = math.inf
         self._present = Present(node)
         self._asked_at: Moment | None = None
         self.problem = ""
@@ -97,7 +100,7 @@ class HeldMemories:
         """
         if self._window.area is not None and self._current_s >= moment_s:
             return True
-        self._asked_s = -math.inf
+        self._asked_at = None
         return False
 
     @property
@@ -136,6 +139,7 @@ class HeldMemories:
         # Taken in here and not when it comes, so that no latent waits for it.
         if self._pending is not None and self._pending.done():
             self._take_answer(self._pending.result())
+        self._tell_silence(now_s)
         if not self._settings.radius_m or not self._is_due():
             return
         area = self._wanted_area(pose, frame_id, now_s)
@@ -148,6 +152,15 @@ class HeldMemories:
         """Return whether it is time to look for changes: memories grow as fast as the clock goes that is followed."""
         asked_at, period_s = self._asked_at, self._settings.period_s
         return asked_at is None or self._present.elapsed_s(asked_at) >= period_s
+
+    def _tell_silence(self, now_s: float) -> None:
+        """Say that what is held gets old, once the memory was asked and has not told for a while."""
+        if now_s - self._unanswered_s <= _SILENT_S or self._window.area is None:
+            self._health.degrade("window_age", None)
+            return
+        self._health.gauge("window", "not kept current: the memory does not answer")
+        text = f"what is held of the memory is {self.age_s:.0f} s old: it does not answer, or is busy as a whole"
+        self._health.degrade("window_age", text)
 
     def _wanted_area(self, pose: Pose2 | None, frame_id: str, now_s: float) -> Area | None:
         """Return the area to hold: the one held, while the robot is in its inner half and it is not overfull."""
@@ -163,6 +176,7 @@ class HeldMemories:
         return Area(pose.x, pose.y, settings.radius_m, settings.max_age_s, settings.max_count, frame_id)
 
     def _ask(self, ask: WindowAsk, now_s: float) -> None:
+        self._unanswered_s = min(self._unanswered_s, now_s)
         if self._source is not None:
             self._asked, self._heard_s = ask, now_s
             try:
@@ -203,7 +217,7 @@ class HeldMemories:
         if not self._window.apply(update, self._asked.area):
             self._asked_at = None
             return
-        self._current_s, self.problem = asked_s, ""
+        self._current_s, self.problem, self._unanswered_s = asked_s, "", math.inf
         if update.is_whole:
             self._whole_s = asked_s
             self._health.count("window_fetched")
@@ -213,5 +227,5 @@ class HeldMemories:
 
     def _refused(self, why: str) -> None:
         # No fault: the memory itself is asked as long as there is no window.
-        self.problem = why
+        self.problem, self._unanswered_s = why, math.inf
         self._health.gauge("window", f"not kept current: {why}")

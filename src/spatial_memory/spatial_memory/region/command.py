@@ -11,6 +11,7 @@ from pathlib import Path
 
 from spatial_memory.region.export import export_region
 from spatial_memory.region.merge import import_region
+from spatial_memory.store.names import check_beside
 from spatial_memory.store.recovery import recover, replace_by, start_anew
 from spatial_memory.store.snapshots import copy_to
 from spatial_memory.store.verify import verified
@@ -30,6 +31,7 @@ def backup(path: Path, target: Path) -> int:
         StoreError: The file cannot be read, is damaged, or the copy cannot be written.
     """
     path = path.expanduser().resolve()
+    check_beside(target.name)
     verified(path)
     try:
         with contextlib.closing(open_database(f"{path.as_uri()}?mode=ro", uri=True)) as source:

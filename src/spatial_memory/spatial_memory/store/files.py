@@ -107,10 +107,21 @@ def check_place(path: str) -> None:
         why = "it is a folder" if place.is_dir() else ""
         with contextlib.suppress(FileNotFoundError):
             place.stat()
+            why = why or ("" if place.is_file() else "what is there is no file")
     except OSError as error:
         why = f"{error.strerror}" if error.errno in _NO_PLACE else ""
     if why:
         raise StoreError(f"{path[:_SHOWN]} can never hold a memory: {why}")
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is there and no file: a pipe is waited for without end, a device never ends.
+
+    Raises:
+        StoreError: It is a folder, pipe, device or socket.
+    """
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is no file")
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ from pathlib import Path
 from wm_core.memory.errors import StoreError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
-# What the database, and a snapshot that is being written, have beside the file of another name.
-_BESIDE = ("-wal", "-shm", "-journal", ".new")
+# What a memory, its database, and a snapshot that is being written, have beside the file of another name.
+_BESIDE = ("-wal", "-shm", "-journal", ".new", ".ledger", ".lock")
 
 
 def checked_name(text: str) -> str:
@@ -19,8 +19,7 @@ def checked_name(text: str) -> str:
     Raises:
         StoreError: It is empty, a path, a name that belongs to another snapshot's file, or otherwise none.
     """
-    if text.lower().endswith(_BESIDE):
-        raise StoreError(f"no snapshot's name ends in {', '.join(_BESIDE)}: those are files beside another one")
+    check_beside(text)
     if not _NAME.fullmatch(text):
         shown = text if len(text) <= 60 else text[:57] + "..."
         raise StoreError(
@@ -28,6 +27,16 @@ def checked_name(text: str) -> str:
             "snapshot_dir"
         )
     return text
+
+
+def check_beside(name: str) -> None:
+    """Refuse a name that belongs to another snapshot's, backup's or memory's file.
+
+    Raises:
+        StoreError: Names what none ends in.
+    """
+    if name.lower().endswith(_BESIDE):
+        raise StoreError(f"no snapshot's name ends in {', '.join(_BESIDE)}: those are files beside another one")
 
 
 class SnapshotFolder:

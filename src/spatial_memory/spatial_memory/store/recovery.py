@@ -100,6 +100,7 @@ def start_anew(path: Path) -> None:
 
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[None]:
+    files.check_regular(path)
     lock = files.hold(path)
     try:
         yield

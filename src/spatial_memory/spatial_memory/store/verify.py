@@ -85,8 +85,7 @@ def verified(path: Path) -> Contents:
         CorruptStoreError: Not all of it is as it was written, or acknowledged records are missing.
     """
     path = path.expanduser().resolve()
-    if path.exists() and not path.is_file():
-        raise StoreError(f"{path} is no file")
+    files.check_regular(path)
     check_start(path)
     if not path.is_file():
         raise StoreError(f"there is no file {path}")
