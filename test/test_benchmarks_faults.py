@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import soak
+from benchmarks import fault_files, soak
 from benchmarks.growth import Sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.training]
@@ -37,17 +38,35 @@ def test_growth_is_the_slope_of_a_linear_fit():
     assert figures["step_p99_ms"] == {"first_quarter": 1.0, "last_quarter": 2.0}
 
 
-def test_a_short_history_of_faults_loses_nothing(tmp_path):
+@pytest.mark.parametrize("more", [(), ("--kinds", "disk,broken,kill")], ids=["any", "disk, second memory, damage"])
+def test_a_short_history_of_faults_loses_nothing(tmp_path, more):
     path = tmp_path / "faults.json"
-    command = [sys.executable, "-m", "benchmarks.faults", "--minutes", "0.5", "--seed", "3", "--json", str(path)]
+    command = [sys.executable, "-m", "benchmarks.faults", "--minutes", "0.5", "--seed", "3", "--json", str(path), *more]
     environment = {**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
     report = json.loads(path.read_text())
     assert done.returncode == 0, done.stderr[-2000:]
     assert report["acknowledged"] > 0
-    assert (report["lost"], report["process_deaths"]) == (0, 0)
+    assert (report["lost"], report["process_deaths"], report["unnamed"]) == (0, 0, [])
     assert report["faults"]
     assert report["rss_mb"].keys() == {"start", "end"}
+
+
+def test_a_damaged_file_is_another_one_and_is_put_back(tmp_path):
+    path = tmp_path / "memory"
+    held = {path: b"a" * 4000, Path(f"{path}-wal"): b"", Path(f"{path}.ledger"): b"b" * 600}
+    changed: list[Path] = []
+    for seed in range(20):
+        for part, content in held.items():
+            part.write_bytes(content)
+        kept = fault_files.damaged(path, random.Random(seed))
+        assert kept == held
+        other = [part for part, content in held.items() if part.read_bytes() != content]
+        assert len(other) <= 1
+        changed += other
+        fault_files.put_back(path, kept)
+        assert {part: part.read_bytes() for part in tmp_path.iterdir()} == held
+    assert set(changed) == {path, Path(f"{path}.ledger")}
 
 
 def test_the_whole_graph_is_soaked_from_a_full_memory_on(tmp_path):
