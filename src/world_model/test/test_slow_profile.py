@@ -3,6 +3,9 @@
 import hashlib
 import os
 import shutil
+import subprocess
+import time
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -135,3 +138,39 @@ def test_the_background_process_gets_copies_and_outlives_its_parent(tmp_path, mo
     assert os.path.samefile(command[at + 1], profile.folder)
     assert "--discard-data" in command
     shutil.rmtree(data.path)
+
+
+def test_of_several_at_once_each_has_its_turn(tmp_path):
+    order = []
+
+    def second():
+        with slow_profile._turn(tmp_path):
+            order.append("second")
+
+    waiting = Thread(target=second)
+    with slow_profile._turn(tmp_path):
+        (tmp_path / ".adapting-x").mkdir()
+        waiting.start()
+        time.sleep(0.2)
+        order.append("first")
+    waiting.join(10.0)
+    assert order == ["first", "second"]
+    assert not (tmp_path / ".adapting-x").exists()
+
+
+def test_copies_are_removed_once_their_process_is_gone_and_not_before(tmp_path):
+    gone, in_use, young = tmp_path / ".slow-gone", tmp_path / ".slow-used", tmp_path / ".slow-young"
+    for path in (gone, in_use, young):
+        path.mkdir()
+    for path in (gone, in_use):
+        os.utime(path, (0, 0))
+    with slow_profile._held(in_use) as held:
+        process = subprocess.Popen(["sleep", "60"], pass_fds=[held])
+    try:
+        slow_profile._remove_left(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {".slow-used", ".slow-young"}
+    finally:
+        process.kill()
+        process.wait()
+    slow_profile._remove_left(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".slow-young"}

@@ -157,9 +157,10 @@ def _adapt_to(
         adapt_experts(options, artifact, episodes, profile, state, outcome, say)
     for line in table(outcome):
         say(line)
+    follows = ""
     if not options.motion_only and not options.no_slow and artifact.has("world_action"):
-        _begin_slow_branch(options, episodes, artifact, profile, say)
-    say(f"after {time.monotonic() - started:.0f} s: " + _kept_line(outcome))
+        follows = _begin_slow_branch(options, episodes, artifact, profile, say)
+    say(f"after {time.monotonic() - started:.0f} s: " + _kept_line(outcome) + follows)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(entries(outcome), indent=1) + "\n")
@@ -172,15 +173,16 @@ def _begin_slow_branch(
     artifact: Artifact,
     profile: Profile,
     say: Callable[[str], None],
-) -> None:
-    """Let another process adapt the slow branch, where what is held out can tell whether that pays."""
+) -> str:
+    """Let another process adapt the slow branch, where what is held out can judge it, and return what follows."""
     learned, held_out = parts(options, episodes)
     if not can_be_judged(held_out):
         held_s = sum(map(duration_s, held_out))
         say(f"the slow branch stays as it is: {held_s:.0f} s are held out, and less than about 24 s do not judge it")
-        return
+        return ""
     process = start_in_background(learned, held_out, artifact, profile)
     say(f"the slow branch is adapted in the background (process {process}, {profile.folder}/slow_branch.log)")
+    return "; the slow branch is kept later, where it is better"
 
 
 def _episodes(

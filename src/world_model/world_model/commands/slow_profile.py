@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +34,10 @@ NOTHING_BETTER = 3
 _NICENESS = 15
 # Of one robot's minutes more teach nothing: they are learnt by heart.
 STEPS = 600
-_LOG = "slow_branch.log"
+_LOG, _TURN = "slow_branch.log", ".slow_branch.lock"
+_COPIES, _MAKING = ".slow-", ".adapting-"
+# Whose process is only just being started has no lock yet.
+_YOUNG_S = 60.0
 
 
 def adapt_to_profile(options: argparse.Namespace, config: WorldActionTraining, report: Report) -> dict[str, Any]:
@@ -41,18 +48,32 @@ def adapt_to_profile(options: argparse.Namespace, config: WorldActionTraining, r
         config: How it is trained.
         report: Told on the way.
 
+    Of several at once for one profile each has its turn.
+
     Raises:
         DataError: The set has no held-out part.
     """
     stand_back(options.nice)
     profile = Profile(profile_folder(options.profile, options.namespace))
     try:
-        return _adapt(
-            profile, load_artifact(options.artifact), EpisodeSet(options.data), options.phases, config, report
-        )
+        with _turn(profile.folder):
+            return _adapt(
+                profile, load_artifact(options.artifact), EpisodeSet(options.data), options.phases, config, report
+            )
     finally:
         if options.discard_data:
             shutil.rmtree(options.data)
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Wait until nobody else adapts a profile's slow branch, and remove what one that was killed had begun."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _TURN).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for begun in folder.glob(f"{_MAKING}*"):
+            shutil.rmtree(begun, ignore_errors=True)
+        yield
 
 
 def _adapt(
@@ -74,9 +95,8 @@ def _adapt(
     verdicts = judge_slow_branch(before.foresee, after.foresee, features_KE, held_out)
     result: dict[str, Any] = {"verdicts": [each.entries() for each in verdicts], "kept": None}
     if is_shipped(verdicts):
-        profile.folder.mkdir(parents=True, exist_ok=True)
         place = _new_folder(profile.folder)
-        with tempfile.TemporaryDirectory(dir=profile.folder, prefix=".adapting-") as folder:
+        with tempfile.TemporaryDirectory(dir=profile.folder, prefix=_MAKING) as folder:
             fresh = Path(folder) / "artifact"
             shutil.copytree(source.path, fresh)
             export(fresh, after, shape, training={**config.account(), "adapted": True})
@@ -98,7 +118,8 @@ def start_in_background(
         profile: Where it is kept, with what the process says (``slow_branch.log``).
     """
     profile.folder.mkdir(parents=True, exist_ok=True)
-    path, manifest = Path(tempfile.mkdtemp(dir=profile.folder, prefix=".slow-")), artifact.manifest
+    _remove_left(profile.folder)
+    path, manifest = Path(tempfile.mkdtemp(dir=profile.folder, prefix=_COPIES)), artifact.manifest
     about = DatasetManifest(image_size=manifest.image_size, step_s=manifest.step_s, action_dim=manifest.action_dim)
     writer = EpisodeWriter(path, about)
     for split, episodes in (("train", learned), ("valid", held_out)):
@@ -107,11 +128,33 @@ def start_in_background(
     command = [sys.executable, "-m", "world_model.cli", "slow", "adapt", "--data", str(path), "--discard-data"]
     command += ["--artifact", str(artifact.path), "--profile", f"{profile.folder.resolve()}/", f"--nice={_NICENESS}"]
     command += ["--set", f"predictor_steps={STEPS}"]
-    with (profile.folder / _LOG).open("ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    with (profile.folder / _LOG).open("ab") as log, _held(path) as held:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=[held]
+        )
     # Nobody here waits for it, and that is no oversight to warn of.
     process.returncode = 0
     return process.pid
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[int]:
+    """Hold a folder by a descriptor: whoever inherits that goes on holding it for as long as it lives."""
+    held = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield held
+    finally:
+        os.close(held)
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove the copies of recordings whose process was ended before it could."""
+    for path in folder.glob(f"{_COPIES}*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _YOUNG_S:
+                with _held(path):
+                    shutil.rmtree(path)
 
 
 def _new_folder(folder: Path) -> Path:
