@@ -19,6 +19,10 @@ from wm_ros.ending import ending_in_time
 class Hanging(Node):
     def __init__(self):
         super().__init__("hanging")
+        self.told = self.create_timer(0.01, self.tell)
+
+    def tell(self):
+        self.told.cancel()
         print("up", flush=True)
 
     def destroy_node(self):
@@ -27,7 +31,7 @@ class Hanging(Node):
     def wait_for_what_never_comes(self):
         threading.Lock().acquire() and threading.Event().wait()
 
-wm_ros.runner.ending_in_time = partial(ending_in_time, 1.0)
+wm_ros.runner.ending_in_time = partial(ending_in_time, 3.0)
 raise SystemExit(wm_ros.runner.run_node(Hanging))
 """
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from wm_ros import qos
 from wm_ros.camera import TRANSPORTS, CameraSubscription, FrameMsg, picture_from_msg
-from wm_ros.domain import own_domain_id
 from wm_ros.errors import ConfigurationError, MessageError, ParameterError
 from wm_ros.health import Health
 from wm_ros.images import array_from_msg, compressed_image_from_msg, depth_from_msg, image_from_msg, image_to_msg
@@ -31,11 +30,14 @@ from wm_ros.runner import run_node, run_nodes
 from wm_ros.saying import clipped
 
 if TYPE_CHECKING:
+    from wm_ros.domain import own_domain_id
     from wm_ros.memory import memories_from_msg, query_to_msg
     from wm_ros.model import ModelParams
 
-# These load torch, which takes seconds, and not everyone needs it.
-_ON_DEMAND = {"ModelParams": "model", "memories_from_msg": "memory", "query_to_msg": "memory"}
+# What these load takes time, torch seconds, and not everyone needs it.
+_ON_DEMAND = {
+    "ModelParams": "model", "memories_from_msg": "memory", "query_to_msg": "memory", "own_domain_id": "domain",
+}  # fmt: skip
 
 __all__ = [
     "ACTION_SOURCES",

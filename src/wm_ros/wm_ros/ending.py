@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,9 +34,9 @@ def ending_in_time(grace_s: float = GRACE_S) -> Iterator[Ending]:
     Args:
         grace_s: How long the body may go on after the first of them [s].
     """
-    here, there = socket.socketpair()
-    there.setblocking(False)
-    before = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
+    here, there = os.pipe()
+    os.set_blocking(there, False)
+    before = signal.set_wakeup_fd(there, warn_on_full_buffer=False)
     ending = Ending()
     watching = Thread(target=_arm, args=(here, grace_s, ending), name="ending", daemon=True)
     watching.start()
@@ -44,15 +44,15 @@ def ending_in_time(grace_s: float = GRACE_S) -> Iterator[Ending]:
         yield ending
     finally:
         signal.set_wakeup_fd(before)
-        there.close()
+        os.close(there)
         watching.join()
-        here.close()
+        os.close(here)
         faulthandler.cancel_dump_traceback_later()
 
 
-def _arm(here: socket.socket, grace_s: float, ending: Ending) -> None:
-    """Waits for a signal's number, which comes whatever the main thread is doing; a closed socket ends it."""
-    while numbers := here.recv(16):
+def _arm(here: int, grace_s: float, ending: Ending) -> None:
+    """Waits for a signal's number, which comes whatever the main thread is doing; a closed pipe ends it."""
+    while numbers := os.read(here, 16):
         if set(numbers) & set(SIGNALS):
             faulthandler.dump_traceback_later(grace_s, exit=True, file=sys.__stderr__ or 2)
             ending.begin()
