@@ -53,12 +53,12 @@ QUICK = """
 import os, signal, sys, time
 from wm_ros.ending import ending_in_time
 signal.signal(signal.SIGTERM, lambda *_: None)
-with ending_in_time(0.3):
+with ending_in_time(3.0):
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(0.1)
-with ending_in_time(0.3):
+with ending_in_time(3.0):
     pass
-time.sleep(0.6)
+time.sleep(3.5)
 print("goes on")
 """
 
