@@ -96,7 +96,7 @@ class Thinker:
     """Inference and as much of a runner as tells what its thread does."""
 
     def __init__(self):
-        self.worker = SimpleNamespace(busy_s=None, _answers=SimpleQueue())
+        self.worker = SimpleNamespace(is_busy=False, _answers=SimpleQueue())
         self._runner = SimpleNamespace(_inference=SimpleNamespace(_worker=self.worker))
         self.now_s, self.is_free, self.hands_over = 10.0, threading.Event(), threading.Event()
         self.inference = Inference(0.3, 0.0, 0, lambda: self.now_s)
@@ -120,7 +120,7 @@ def test_the_clock_stands_from_a_question_to_its_answer_but_for_the_time_that_th
     """The thread that answers may come late to the question, and be late to hand the answer over."""
     thinker = Thinker()
     thinker.together.hold(1 * S)
-    thinker.worker.busy_s = 0.0  # asked: its thread has not begun
+    thinker.worker.is_busy = True  # asked: its thread has not begun
     asked, has_come = in_time(lambda: thinker.together.hold(2 * S))
     assert not has_come
     answering, _ = in_time(thinker.answer)
@@ -139,7 +139,7 @@ def test_the_clock_stands_from_a_question_to_its_answer_but_for_the_time_that_th
 
 def test_the_clock_stands_until_who_is_killed_has_said_so():
     thinker = Thinker()
-    thinker.worker.busy_s = 0.0
+    thinker.worker.is_busy = True
     thinker.is_free.set()
     answering, _ = in_time(thinker.answer)
     wait_until(lambda: not thinker.is_thinking(), PATIENCE_S)

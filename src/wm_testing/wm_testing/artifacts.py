@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from world_model.export.world_action import manifest_entry, script
+from world_model.export.scripting import script
+from world_model.export.world_action import manifest_entry
 from world_model.models import GruContext, LinearDecoder, LinearEncoder, Transition
 from world_model.models.world_action import WorldActionConfig, untrained
 from world_model.runtime.artifact_folder import write_artifact
@@ -68,8 +69,6 @@ def make_random_artifact(
         **entries,
     }
     modules = {"encoder": encoder, "transition": transition, "decoder": decoder}
-    parts: dict[str, torch.jit.ScriptModule] = {
-        part: torch.jit.script(module.eval()) for part, module in modules.items()
-    }
-    parts["world_action"] = script(untrained(slow, seed))
+    parts: dict[str, torch.jit.ScriptModule] = {part: script(module.eval()) for part, module in modules.items()}
+    parts["world_action"] = script(untrained(slow, seed).eval())
     return write_artifact(path, manifest, parts)

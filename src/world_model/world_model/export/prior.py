@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from world_model.errors import ArtifactError
+from world_model.export.scripting import script
 from world_model.models.transition import Transition
 from world_model.runtime.places import SHIPPED_PATH
 from world_model.runtime.torchscript import script_bytes
@@ -33,7 +34,7 @@ def write_prior(folder: Path, model: Transition, feature_id: str, training: Mapp
         training: How it was trained, JSON-ready.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / NETWORK).write_bytes(script_bytes(torch.jit.script(model.cpu().float().eval()), "prior"))
+    (folder / NETWORK).write_bytes(script_bytes(script(model.cpu().float().eval()), "prior"))
     about = {"feature_id": feature_id, "licence": "Apache-2.0", "training": dict(training)}
     (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from world_model.data.episodes import Episode, EpisodeSet
 from world_model.errors import ArtifactError, DataError
 from world_model.export.onnx_export import eager_parts
+from world_model.export.scripting import script
 from world_model.export.torchscript import example_inputs
 from world_model.models.residual import ResidualTrunk
 from world_model.models.transition import Transition
@@ -87,7 +88,7 @@ def quantise_artifact(
         warnings.simplefilter("ignore", UserWarning)
         small = {name: _dynamic(parts[name]) for name in _TRANSITIONS if name in parts}
         small["encoder"] = _static(parts["encoder"], frames[::2])
-        scripted = {name: torch.jit.script(module.eval()) for name, module in small.items()}
+        scripted = {name: script(module.eval()) for name, module in small.items()}
     cost = _cost(artifact, parts, scripted, frames[1::2])
     for name, value in (("latents", cost.latent_nmse), ("forecasts", cost.forecast_nmse)):
         if not value <= largest_nmse:
@@ -187,7 +188,7 @@ def _cost(
         state = module.observe(exact_ND, observed.action, observed.state)
         results.append(module.forecast(observed._replace(state=state), retrieved)[0])
     one = (Observed(*(tensor[:1] for tensor in observed)), Retrieved(*(tensor[:1] for tensor in retrieved)))
-    served = {name: torch.jit.script(parts[name]) for name in ("encoder", "transition")}
+    served = {name: script(parts[name]) for name in ("encoder", "transition")}
     return Cost(
         latent_nmse=float(((rough_ND - exact_ND).square().mean(dim=0) / variance_D).mean()),
         forecast_nmse=float(((results[1] - results[0]).square() / variance_D).mean()),

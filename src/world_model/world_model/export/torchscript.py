@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from world_model.errors import ArtifactError
+from world_model.export.scripting import script
 from world_model.models.transition import Transition
 from world_model.runtime.artifact_folder import write_artifact
 from world_model.runtime.artifacts import MANIFEST_NAME, Artifact, Manifest, load_artifact
@@ -112,7 +113,7 @@ def export_artifact(
     modules = {"encoder": encoder, "decoder": decoder, "transition": transition}
     if without_memory is not None:
         modules["without_memory"] = without_memory
-    parts = {name: torch.jit.script(module.cpu().float().eval()) for name, module in modules.items()}
+    parts = {name: script(module.cpu().float().eval()) for name, module in modules.items()}
     frames = example_frames(int(entries["image_size"]), entries.get("inputs", {}), batch=3)
     worst = check_parity(modules, parts, frames, int(entries["action_dim"]))
     training = {**entries.get("training", {}), "parity": {name: float(f"{value:.3g}") for name, value in worst.items()}}

@@ -9,17 +9,13 @@ from typing import Any
 import torch
 
 from world_model.errors import ArtifactError
+from world_model.export.scripting import script
 from world_model.models.world_action import ServedWorldAction, WorldActionConfig, untrained
 from world_model.runtime.artifact_folder import add_part
 from world_model.runtime.artifacts import Manifest, load_artifact
 
 PART = "world_action"
 PARITY_TOLERANCE = 1e-4
-
-
-def script(module: ServedWorldAction) -> torch.jit.ScriptModule:
-    """Return the module as TorchScript with ``embed`` and ``foresee``."""
-    return torch.jit.script(module.eval())
 
 
 def restore(folder: Path) -> tuple[ServedWorldAction, WorldActionConfig]:
@@ -58,7 +54,7 @@ def export(folder: Path, module: ServedWorldAction, config: WorldActionConfig, *
     Raises:
         ArtifactError: What was written, loaded again, differs by more than the tolerance.
     """
-    manifest = add_part(folder, PART, script(module), world_action=manifest_entry(config, **more))
+    manifest = add_part(folder, PART, script(module.eval()), world_action=manifest_entry(config, **more))
     difference = parity(module, load_artifact(folder).world_action(), config)
     if difference > PARITY_TOLERANCE:
         raise ArtifactError(f"exported world_action.pt differs by {difference:.2e}, expected {PARITY_TOLERANCE:.0e}")

@@ -6,9 +6,8 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
 from world_model.export.onnx_export import eager_parts
+from world_model.export.scripting import script
 from world_model.export.torchscript import check_parity, example_frames
 from world_model.runtime.artifact_folder import write_artifact
 from world_model.runtime.artifacts import Manifest, load_artifact
@@ -36,7 +35,7 @@ def renew_artifact(model_path: str, out: Path) -> Manifest:
     artifact = load_artifact(model_path)
     manifest = artifact.manifest
     modules = eager_parts(artifact, _TRANSITIONS)
-    parts = {name: torch.jit.script(module) for name, module in modules.items()}
+    parts = {name: script(module) for name, module in modules.items()}
     check_parity(modules, parts, example_frames(manifest.image_size, manifest.inputs), manifest.action_dim)
     out.mkdir(parents=True, exist_ok=True)
     for name in manifest.files:
