@@ -64,6 +64,7 @@ def test_what_foresees_better_is_kept_and_the_artifact_stays_as_it_is(asked, dat
     kept = adapted_slow_branch(profile, source)
     assert kept.path == tmp_path / "robot" / "slow-1"
     assert not list(profile.folder.glob(".adapting-*"))
+    assert not list(profile.folder.glob(".slow_branch-*"))
     mine, theirs = (torch.jit.load(str(each.path / "world_action.pt")).state_dict() for each in (source, kept))
     changed = {name for name in mine if not torch.equal(mine[name], theirs[name])}
     assert changed
@@ -149,13 +150,15 @@ def test_of_several_at_once_each_has_its_turn(tmp_path):
 
     waiting = Thread(target=second)
     with slow_profile._turn(tmp_path):
-        (tmp_path / ".adapting-x").mkdir()
+        (tmp_path / ".slow_branch-x").mkdir()
+        (tmp_path / ".adapting-x").mkdir()  # of a command that fine-tunes a network meanwhile
         waiting.start()
         time.sleep(0.2)
         order.append("first")
     waiting.join(10.0)
     assert order == ["first", "second"]
-    assert not (tmp_path / ".adapting-x").exists()
+    assert not (tmp_path / ".slow_branch-x").exists()
+    assert (tmp_path / ".adapting-x").exists()
 
 
 def test_copies_are_removed_once_their_process_is_gone_and_not_before(tmp_path):

@@ -35,7 +35,8 @@ _NICENESS = 15
 # Of one robot's minutes more teach nothing: they are learnt by heart.
 STEPS = 600
 _LOG, _TURN = "slow_branch.log", ".slow_branch.lock"
-_COPIES, _MAKING = ".slow-", ".adapting-"
+# No other command begins what it makes in a profile like that.
+_COPIES, _MAKING = ".slow-", ".slow_branch-"
 # Whose process is only just being started has no lock yet.
 _YOUNG_S = 60.0
 
