@@ -24,6 +24,8 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 
+import wm_ros
+
 RATE_HZ = 20.0
 SIZES = {"160x120": (120, 160), "640x480": (480, 640)}
 """Name of a camera's picture -> height and width [pixels]."""
@@ -176,8 +178,9 @@ def vector_msg(values: Sequence[float] | np.ndarray, label: str) -> Float32Multi
 
 
 def own_domain_id() -> int:
-    """Return the DDS domain to measure in: as the user says, else one of this process's own, 1..100."""
-    return int(os.environ.get("ROS_DOMAIN_ID", 1 + os.getpid() % 100))
+    """Return the DDS domain to measure in: as the user says, else one of this process's own."""
+    said = os.environ.get("ROS_DOMAIN_ID")
+    return wm_ros.own_domain_id() if said is None else int(said)
 
 
 def _key(values: Any) -> bytes:

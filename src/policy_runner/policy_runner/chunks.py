@@ -133,10 +133,6 @@ class ChunkBuffer:
         self._last: tuple[int, np.ndarray] | None = None
         self._seam: tuple[int, np.ndarray] | None = None
 
-    def replace(self) -> None:
-        """Forget all chunks, but not what was commanded by them: what comes next begins there."""
-        self._chunks = []
-
     def __len__(self) -> int:
         return len(self._chunks)
 
@@ -145,8 +141,13 @@ class ChunkBuffer:
         """The chunk of the newest observation."""
         return self._chunks[-1] if self._chunks else None
 
-    def add(self, chunk: Chunk, now_ns: int) -> bool:
+    def add(self, chunk: Chunk, now_ns: int, *, replaces: bool = False) -> bool:
         """Take a chunk at its stamp; return whether any of it is still ahead, else it is left.
+
+        Args:
+            chunk: What is to be done.
+            now_ns: The present [ns].
+            replaces: Forget the others, but not what was commanded by them: this one begins there.
 
         Raises:
             ChunkError: Its actions have another size than those that are there.
@@ -155,7 +156,7 @@ class ChunkBuffer:
             raise ChunkError(f"actions of {chunk.action_HA.shape[1]} values beside others")
         if chunk.end_ns <= now_ns:
             return False
-        self._chunks.append(chunk)
+        self._chunks = [chunk] if replaces else [*self._chunks, chunk]
         self._chunks.sort(key=lambda each: each.stamp_ns)
         del self._chunks[: -self._combining.most]
         return any(each is chunk for each in self._chunks)

@@ -19,8 +19,10 @@ from policy_runner.latency import Latency
 from wm_core.limits import Limiter
 
 _NS = 1_000_000_000
-_SET_BACK_NS = _NS // 2
-_AHEAD_NS = _NS
+SET_BACK_NS = _NS // 2
+"""Older by more than this: the clock was set back, and what was before tells nothing."""
+AHEAD_NS = _NS
+"""As far ahead of the clock a stamp may be."""
 _PLANNED_NS = 50_000_000
 _NEVER_NS = 2**62
 _REMEMBERED = 256
@@ -187,13 +189,10 @@ class Execution:
         self.latency.add(latency_s)
         if chunk.action_HA.shape[1] != len(self._limiter.value):
             raise ChunkError(f"actions of {chunk.action_HA.shape[1]} values, expected {len(self._limiter.value)}")
-        if chunk.stamp_ns > now_ns + _AHEAD_NS:
+        if chunk.stamp_ns > now_ns + AHEAD_NS:
             raise ChunkError(f"a chunk of {(chunk.stamp_ns - now_ns) / _NS:.1f} s ahead of the clock")
-        is_taken = chunk.stamp_ns >= self._left_ns and chunk.end_ns > now_ns
-        if is_taken and self._is_anothers:
-            self._is_anothers = False
-            self._buffer.replace()
-        is_taken = is_taken and self._buffer.add(chunk, now_ns)
+        is_taken = chunk.stamp_ns >= self._left_ns and self._buffer.add(chunk, now_ns, replaces=self._is_anothers)
+        self._is_anothers = self._is_anothers and not is_taken
         self.counts.late += not is_taken
         if is_taken and self._buffer.newest is chunk:
             # Before anything of it is commanded or counted on: where the robot is on it.
@@ -279,7 +278,7 @@ class Execution:
 
     def step(self, now_ns: int) -> Step:
         """Return the command for now [ns]; to be called once a period."""
-        if self._now_ns is not None and now_ns < self._now_ns - _SET_BACK_NS:
+        if self._now_ns is not None and now_ns < self._now_ns - SET_BACK_NS:
             self._start_anew()
         self._now_ns = now_ns
         planned_A = self._planned(now_ns)

@@ -16,7 +16,7 @@ from policy_runner.drift import Before, Known
 from policy_runner.drives import Drives, Place, Ways
 from policy_runner.policies import MEMORIES, Observation, PolicyError
 from policy_runner.stalled import Stalled
-from wm_core.se2 import wrap_angle
+from wm_core.se2 import Pose2, wrap_angle
 
 YAW_RATE, STEERING_ANGLE, NOTHING = "yaw_rate", "steering_angle", "nothing"
 STEERINGS = (YAW_RATE, STEERING_ANGLE, NOTHING)
@@ -116,6 +116,7 @@ class NearestDrive:
         self._settings = settings or NearestDriveSettings()
         self.action_dim, self.step_s = action_dim, self._settings.step_s
         self._steers = action_dim >= 2 and self._settings.steering != NOTHING
+        self._turned_rad = _TURNED_RAD if self._steers else 0.0
         # Told to who puts poses right by the same drives.
         self.ways = Ways(self._bend if self._steers else None, self._settings.response_s)
         self._known = known or Known()
@@ -166,23 +167,20 @@ class NearestDrive:
         else:
             self._known.stalled, self._against = Stalled(), []
         stalled = self._known.stalled
-        turned_rad = _TURNED_RAD if self._steers else 0.0
         # However it turns where it is held, it comes no farther along its way by that.
         facing_3 = pose_3 if stalled.stood_rad is None else np.array([*pose_3[:2], stalled.stood_rad])
-        place = drives.nearest(facing_3, self._settings.most_m, name, turned_rad=turned_rad)
+        place = drives.nearest(facing_3, self._settings.most_m, name, turned_rad=self._turned_rad)
         if place is None:
             raise PolicyError(f"no remembered drive within {self._settings.most_m:g} m that faces the same way")
         self._known.before = Before(observation.begun_ns, drives.name(place))
         way_3, speed = drives.pose(place), observation.speed_m_s
-        dx, dy = pose_3[:2] - way_3[:2]
-        left_m = math.cos(way_3[2]) * dy - math.sin(way_3[2]) * dx
         # The robot's speed is a mean over the last moments, so the drive's has to be one, too.
         usual = drives.speed_before(place, _SPEED_S)
         pace = min(1.0, max(0.0, speed / usual)) if math.isfinite(speed) else 1.0
         told = self._told(drives, place, observation.decided_PA[0]) if len(observation.decided_PA) else pace
         # The speed measured is that of some time ago, the command in force that of as long ahead.
         pace = 0.5 * (pace + told)
-        off = _Off(place, float(left_m), float(wrap_angle(pose_3[2] - way_3[2])), pace, told)
+        off = _Off(place, _left_m(way_3, pose_3), float(wrap_angle(pose_3[2] - way_3[2])), pace, told)
         if len(observation.decided_PA) and self._settings.gets_free:
             told_m_s = float(observation.decided_PA[0][0])
             left_m = self._measured_left_m(drives, observation, facing_3, off.left_m)
@@ -211,11 +209,10 @@ class NearestDrive:
         x, y = place_M2.mean(axis=0)
         name = None if self._known.before is None else self._known.before.name
         here_3 = np.array([x, y, facing_3[2]])
-        place = drives.nearest(here_3, self._settings.most_m, name, turned_rad=_TURNED_RAD if self._steers else 0.0)
+        place = drives.nearest(here_3, self._settings.most_m, name, turned_rad=self._turned_rad)
         if place is None:
             return otherwise_m
-        way_x, way_y, way_yaw = drives.pose(place)
-        return float(math.cos(way_yaw) * (y - way_y) - math.sin(way_yaw) * (x - way_x))
+        return _left_m(drives.pose(place), here_3)
 
     def _expected(self, drives: Drives, off: _Off) -> np.ndarray | None:
         """Return where the robot is expected to be when a command that is given now acts, [3]; None: the way ends."""
@@ -335,3 +332,9 @@ class NearestDrive:
         self._turn(off, speed, turned_more_rad_s)
         off.pace = off.pace_after(min(1.0, settings.step_s / settings.lag_s))
         return True
+
+
+def _left_m(way_3: np.ndarray, pose_3: np.ndarray) -> float:
+    """Return how far to the left of a place on the way a pose lies [m]."""
+    (way_x, way_y, way_yaw), (x, y, yaw) = way_3.tolist(), pose_3.tolist()
+    return Pose2(x, y, 0.0, yaw).relative_to(Pose2(way_x, way_y, 0.0, way_yaw))[1]

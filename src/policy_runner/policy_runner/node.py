@@ -16,7 +16,7 @@ from policy_runner.choice import UnknownPolicyError, Wanted, policy_maker
 from policy_runner.chunks import ChunkBuffer, Combining
 from policy_runner.drift import DriftSettings, Known
 from policy_runner.estimate import Estimate, EstimateSettings, twist_of
-from policy_runner.execution import Execution, ExecutionSettings, Mode, Outcome, Step
+from policy_runner.execution import AHEAD_NS, Execution, ExecutionSettings, Mode, Outcome, Step
 from policy_runner.goals import Fence, Goal
 from policy_runner.inference.node import Inference
 from policy_runner.job import Job, Wish
@@ -41,7 +41,6 @@ _FEEDBACK_S = 0.1
 _WINDOW_PERIOD_S = 0.5
 # Longer than any limits that a robot can be driven by take to bring it to a stand.
 _LONGEST_BRAKING_S = 20.0
-_AHEAD_NS = 1_000_000_000
 _NEVER_NS = 2**62
 
 
@@ -194,7 +193,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         except MessageError as error:
             self._health.drop(error.reason, error.detail)
             return
-        if seen.frame.stamp_ns > self._now_ns() + _AHEAD_NS:
+        if seen.frame.stamp_ns > self._now_ns() + AHEAD_NS:
             ahead_s = (seen.frame.stamp_ns - self._now_ns()) * 1e-9
             self._health.drop("ahead-of-the-clock", f"a state stamped {ahead_s:.1f} s ahead of this node's clock")
             return

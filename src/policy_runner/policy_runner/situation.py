@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from policy_runner.estimate import Estimate
+from policy_runner.execution import SET_BACK_NS
 from policy_runner.goals import Fence, Track
 from policy_runner.policies import Frame
 from wm_core.se2 import Pose2
 
 _MOST_FRAMES = 64
-# Older by more than this: the clock was set back, and what was before tells nothing.
-_SET_BACK_NS = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Situation:
         """
         frame = seen.frame
         late_ns = 0 if self.seen is None else self.seen.frame.stamp_ns - frame.stamp_ns
-        if self.seen is not None and 0 <= late_ns <= _SET_BACK_NS:
+        if self.seen is not None and 0 <= late_ns <= SET_BACK_NS:
             return False
         self.seen, self.pose_3 = seen, None
         if late_ns > 0:

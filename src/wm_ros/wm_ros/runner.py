@@ -142,20 +142,21 @@ def _rest_before_end(nodes: Sequence[Node], executor: Executor, ending: Ending) 
 
     def begin() -> None:
         try:
-            for work in (rest, lambda: None):  # the second one: what the first has made ready was served before
-                done = threading.Event()
-
-                def tell(_: object, done: threading.Event = done) -> None:
-                    done.set()
-
-                executor.create_task(work).add_done_callback(tell)
-                done.wait(_REST_S)
+            _wait_for(executor, rest)
+            _wait_for(executor, lambda: None)  # what the first has made ready was served before
         finally:
             rclpy.try_shutdown()
 
     ending.begin = begin
     # A signal from now on is what ``ending`` hears; rclpy's handlers would end the context at once.
     uninstall_signal_handlers()
+
+
+def _wait_for(executor: Executor, work: Callable[[], None]) -> None:
+    """Has an executor do something, and waits for it from another thread, for ``_REST_S`` at most."""
+    done = threading.Event()
+    executor.create_task(work).add_done_callback(lambda _: done.set())
+    done.wait(_REST_S)
 
 
 def _raise_refusal(nodes: Sequence[Node]) -> None:

@@ -24,7 +24,6 @@ import numpy as np
 from spatial_memory.region.claims import Column, claimed
 from spatial_memory.region.contents import Followers, Manifest, Region
 from spatial_memory.store import files
-from spatial_memory.store.files import check_regular
 from wm_core.bounds import LARGEST_POSITION_M
 from wm_core.memory.errors import CorruptStoreError, StoreError
 from wm_core.memory.record import check_stamps
@@ -99,7 +98,7 @@ def read_region(path: Path) -> Region:
         StoreError: There is none, or it cannot be read.
         CorruptStoreError: It is something else, damaged, or not all there.
     """
-    check_regular(path)
+    files.check_regular(path)
     try:
         body = memoryview(path.read_bytes())
     except OSError as error:
@@ -121,7 +120,7 @@ def read_region(path: Path) -> Region:
 
 
 def _is_region(path: Path) -> bool:
-    check_regular(path)
+    files.check_regular(path)
     with path.open("rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC
 
