@@ -8,11 +8,8 @@ import socket
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import TextIO
 
 _DOMAINS = 100
-# Kept open: who holds a file's lock has the domain.
-_held: list[TextIO] = []
 
 
 @cache
@@ -40,14 +37,13 @@ def _is_inhabited(domain_id: int) -> bool:
 def _take(domain_id: int) -> bool:
     """Takes a domain for as long as this process lives; false where another one has it."""
     try:
-        # Closed with the process, and not before.
-        lock = Path(tempfile.gettempdir(), f"world_model_domain_{domain_id}.lock").open("a")  # noqa: SIM115
+        # Never closed: who holds the file's lock has the domain.
+        lock = os.open(Path(tempfile.gettempdir(), f"world_model_domain_{domain_id}.lock"), os.O_CREAT | os.O_RDWR)
     except OSError:
         return False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        lock.close()
+        os.close(lock)
         return False
-    _held.append(lock)
     return True
