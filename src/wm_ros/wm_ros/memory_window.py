@@ -217,7 +217,8 @@ class HeldMemories:
         if not self._window.apply(update, self._asked.area):
             self._asked_at = None
             return
-        self._current_s, self.problem, self._unanswered_s = asked_s, "", math.inf
+        self._current_s, self.problem = asked_s, ""
+        self._answered()
         if update.is_whole:
             self._whole_s = asked_s
             self._health.count("window_fetched")
@@ -227,5 +228,10 @@ class HeldMemories:
 
     def _refused(self, why: str) -> None:
         # No fault: the memory itself is asked as long as there is no window.
-        self.problem, self._unanswered_s = why, math.inf
+        self.problem = why
+        self._answered()
         self._health.gauge("window", f"not kept current: {why}")
+
+    def _answered(self) -> None:
+        self._unanswered_s = math.inf
+        self._health.degrade("window_age", None)
