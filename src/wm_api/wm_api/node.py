@@ -30,7 +30,7 @@ from wm_api.showing import Showing
 from wm_api.world import World
 from wm_core.projection import Projection
 from wm_core.se2 import Pose2
-from wm_core.standing_back import stand_back
+from wm_core.standing_back import keep_to, stand_back
 from wm_interfaces.msg import LatentPrediction, LatentState, PredictionError
 from wm_interfaces.msg import Projection as ProjectionMsg
 from wm_ros import (
@@ -87,6 +87,11 @@ class WmApi(ManagedNode[WmApiParams]):
     def port(self) -> int:
         """Port that is listened on."""
         return self._server.port
+
+    @property
+    def processors(self) -> int:
+        """How many processors its process is to keep to at most; 0: all."""
+        return self._params.processors
 
     def prepare(self) -> None:
         """Load weights."""
@@ -308,4 +313,10 @@ def main() -> None:
     """Run the node; exit code 0 after a signal, 2 when it cannot be configured."""
     # On a full machine the graph goes first.
     stand_back(_STANDS_BACK)
-    raise SystemExit(run_node(WmApi, describe=(WmApi, WmApiParams)))
+    raise SystemExit(run_node(_on_its_processors, describe=(WmApi, WmApiParams)))
+
+
+def _on_its_processors() -> WmApi:
+    node = WmApi()
+    keep_to(node.processors)
+    return node

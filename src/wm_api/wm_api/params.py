@@ -13,6 +13,8 @@ from wm_ros import TRANSPORTS, ModelParams, param
 class WmApiParams(ModelParams):
     """Parameters of ``wm_api``."""
 
+    processors: int = param(1, "Processors that a service in a process of its own keeps to at most, the last of those"
+                            " that it may run on; 0: all. Read when it starts.", low=0)  # fmt: skip
     host: str = param(DEFAULT_HOST, "Address to listen on; beyond loopback only with a token.")
     port: int = param(DEFAULT_PORT, "TCP port; 0 lets the system choose.", low=0, high=65535)
     allowed_hosts: list[str] = param([""], "Further names by which the service may be called.")

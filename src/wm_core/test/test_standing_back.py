@@ -43,3 +43,33 @@ standing_back.stand_back(3)
 print(os.nice(0))
 """
     assert asked(command, start_new_session=True) == [os.nice(0) + 3]
+
+
+KEEP = """
+import os, threading
+from wm_core.standing_back import keep_to
+go = threading.Event()
+threads = [threading.Thread(target=go.wait) for _ in range(3)]
+[thread.start() for thread in threads]
+kept = keep_to({count})
+later = threading.Thread(target=go.wait)
+later.start()
+print(len(kept), *(len(os.sched_getaffinity(int(task))) for task in os.listdir("/proc/self/task")))
+print(max(os.sched_getaffinity(0)))
+go.set()
+"""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_all_threads_keep_to_the_last_processors_that_are_theirs(count):
+    allowed = os.sched_getaffinity(0)
+    kept, *of_threads, last = asked(KEEP.format(count=count))
+    assert kept == min(count, len(allowed))
+    assert of_threads == [kept] * 5
+    assert last == max(allowed)
+
+
+@pytest.mark.parametrize("count", [0, 1000])
+def test_without_a_bound_it_runs_wherever_it_may(count):
+    kept, *of_threads, _ = asked(KEEP.format(count=count))
+    assert [kept, *of_threads] == [len(os.sched_getaffinity(0))] * 6
