@@ -195,9 +195,8 @@ def _inspect(options: argparse.Namespace, bar: Progress) -> int:
     """Say what recordings hold; 0 where each suffices, 2 where nothing usable would come of any, else 1."""
     reports = []
     for path in find_bags(options.bags):
-        task = bar.add_task(path.name, total=None)
-        wishes = Wishes(options.image_topic, options.pose_topic, options.action_topic)
-        report = inspect_bag(Bag(path), wishes, partial(_advance, bar, task))
+        wishes, bag = Wishes(options.image_topic, options.pose_topic, options.action_topic), Bag(path)
+        report = inspect_bag(bag, wishes, partial(_advance, bar, bar.add_task(path.name, total=None)))
         _say(report.lines)
         reports.append(report)
     if not any(report.is_usable for report in reports):
