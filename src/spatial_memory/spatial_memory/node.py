@@ -117,7 +117,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._recorder = Recorder(
             self._memory,
             _session_name(params.robot_name(self.get_namespace())),
-            params.spacing(),
+            book.meter,
             params.model_settings().initial_horizons_s(),
             params.session_gap_s,
         )
@@ -133,9 +133,7 @@ class SpatialMemory(ManagedNode[SpatialMemoryParams]):
         self._answering = Answering(health, memory, self.window_source, self._searcher, self._usual)
         self._whole = WholeChanges(self._worker.later, self._answering.forget_last, give_back_room)
         self._changing = Changing(self, self._changes, self._whole)
-        self._keeping = Keeping(
-            health, memory, recorder, self._whole, self._allowed, book, self._album, lambda: self._params
-        )
+        self._keeping = Keeping(health, memory, recorder, self._whole, self._allowed, self._album, lambda: self._params)
         self._standing = Standing(
             health, memory, recorder, self._keeping, self._whole, self._answering, book,
             self._worker, self._searcher,

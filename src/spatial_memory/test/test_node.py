@@ -15,6 +15,8 @@ from spatial_memory.node import SpatialMemory
 from spatial_memory.params import SpatialMemoryParams
 from wm_core.memory.errors import CorruptStoreError
 from wm_core.memory.journal import Area, WindowAsk
+from wm_core.memory.keyframes import Spacing
+from wm_core.memory.reference_batch import remember
 from wm_interfaces.msg import LatentState, MemoryQuery, MemoryRecord, MemorySuccessor, PredictionError
 from wm_interfaces.srv import (
     DeleteMemory,
@@ -28,7 +30,7 @@ from wm_interfaces.srv import (
     RecognisePlace,
     TransformMemory,
 )
-from wm_ros import ConfigurationError, floats, qos, stamp_msg
+from wm_ros import ConfigurationError, floats, qos, stamp_msg, stamp_ns
 from wm_testing.nodes import assert_file_sets_every_parameter, ros_context, spin_until
 
 from .node_graph import STEP_NS, Graph, at, graph, state, turned
@@ -339,3 +341,23 @@ def test_successors_that_cannot_be_counted_are_named_and_no_fault(graph, monkeyp
         graph.talker, graph.memory,
     )  # fmt: skip
     assert graph.counted("faults") == 0
+
+
+@pytest.mark.slow
+def test_in_a_small_world_the_node_keeps_what_training_remembers(graph):
+    rng, count = np.random.default_rng(11), 800
+    stamp_T = 10**12 + np.arange(count) * STEP_NS + rng.integers(-15_000_000, 15_000_000, count)
+    angle_T = stamp_T / 1e9 * 2 * np.pi / 10
+    pose_T4 = np.column_stack([0.5 * np.cos(angle_T), 0.5 * np.sin(angle_T), np.zeros((count, 2))])
+    for row in range(count):
+        msg = state(int(stamp_T[row]), float(pose_T4[row, 0]), value=float(row))
+        msg.pose.position.y = float(pose_T4[row, 1])
+        graph.states.publish(msg)
+        spin_until(lambda row=row: graph.counted("states_received") > row, graph.talker, graph.memory)
+    answer = graph.call(QueryMemory, "query", QueryMemory.Request(query=at(0.0, k=4096)))
+    known = remember(stamp_T, pose_T4, np.zeros((count, 1), np.float32), np.zeros((count, 2), np.float32))
+    assert sorted(stamp_ns(record.stamp) for record in answer.matches.records) == known.stamp_N.tolist()
+    in_a_building = remember(
+        stamp_T, pose_T4, np.zeros((count, 1), np.float32), np.zeros((count, 2), np.float32), spacing=Spacing()
+    )
+    assert len(known) > 1.4 * len(in_a_building)

@@ -16,6 +16,7 @@ from wm_core.memory.record import MemoryRecord, no_action
 from wm_core.memory.recorder import Recorder, State
 from wm_core.memory.reference import ReferenceMemory
 from wm_core.memory.reference_batch import RecordedStates, nearest_states, remember
+from wm_core.memory.scale import ScaleMeter
 from wm_core.se2 import Pose2
 from wm_testing.flat import FlatGrid
 from wm_testing.histories import History, Kept, histories, plain_kept
@@ -45,10 +46,10 @@ def records_of(records: list[MemoryRecord]) -> list[tuple]:
     ]
 
 
-def live(history: History) -> tuple[list[MemoryRecord], Recorder]:
+def live(history: History, spacing: Spacing | ScaleMeter) -> tuple[list[MemoryRecord], Recorder]:
     """Return what the node's recorder writes to the reference memory."""
     memory = ReferenceMemory(FlatGrid())
-    recorder = Recorder(memory, "run", horizons_s=history.horizons_s, step_s=history.step_s)
+    recorder = Recorder(memory, "run", spacing, horizons_s=history.horizons_s, step_s=history.step_s)
     for stamp_ns, pose_4, latent_D, action_A in zip(
         history.stamp_T.tolist(), history.pose_T4.tolist(), history.latent_TD, history.action_TA
     ):
@@ -60,8 +61,8 @@ def live(history: History) -> tuple[list[MemoryRecord], Recorder]:
     return list(memory._records.values()), recorder
 
 
-def evaluated(history: History) -> MemoryBank:
-    bank = MemoryBank(horizons_s=history.horizons_s, step_s=history.step_s)
+def evaluated(history: History, spacing: Spacing | None) -> MemoryBank:
+    bank = MemoryBank(spacing, horizons_s=history.horizons_s, step_s=history.step_s)
     for row in range(len(history.stamp_T)):
         pose_4, action_A = history.pose_T4[row].tolist(), history.action_TA[row]
         pose = Pose2(*pose_4) if np.isfinite(pose_4).all() else None
@@ -76,7 +77,7 @@ def evaluated(history: History) -> MemoryBank:
 @given(histories())
 def test_node_training_and_evaluation_keep_the_same_states_and_successors(history):
     expected = plain_kept(history, Spacing(), SESSION_GAP_S)
-    records, recorder = live(history)
+    records, recorder = live(history, Spacing())
     told = as_told(expected, history)
     assert records_of(records) == told
     numbers = [int(record.session.rpartition("/")[2]) for record in records]
@@ -86,7 +87,7 @@ def test_node_training_and_evaluation_keep_the_same_states_and_successors(histor
     assert select_states(history.stamp_T, history.pose_T4).tolist() == rows
     table = remember(
         history.stamp_T, history.pose_T4, history.latent_TD, history.action_TA,
-        horizons_s=history.horizons_s, step_s=history.step_s,
+        spacing=Spacing(), horizons_s=history.horizons_s, step_s=history.step_s,
     )  # fmt: skip
     assert table.latent_ND[:, 0].tolist() == rows
     for column, horizon_s in enumerate(history.horizons_s):
@@ -100,7 +101,7 @@ def test_node_training_and_evaluation_keep_the_same_states_and_successors(histor
         assert every[0] == len(there)
         assert sum(every) == len(records)
 
-    bank = evaluated(history)
+    bank = evaluated(history, Spacing())
     assert len(bank) == len(rows)
     everywhere = MemoryRequest(
         horizon_s=1.0, pose=Pose2(0.0, 0.0, 0.0, 0.0), latent_D=None, rank="pose", radius_m=1e9,
@@ -112,6 +113,31 @@ def test_node_training_and_evaluation_keep_the_same_states_and_successors(histor
         (int(m.latent_D[0]), m.stamp_ns, [(h, dt, int(z[0])) for h, dt, z in m.successors]) for m in answered
     )
     assert by_row == [(row, stamp_ns, followed) for stamp_ns, row, followed in told]
+
+
+def circle(radius_m: float, seconds: float, jitter_s: float, seed: int) -> History:
+    """Return a stream of 20 Hz of a robot that goes round a circle every 10 s."""
+    rng = np.random.default_rng(seed)
+    count = round(seconds * 20)
+    time_T = 100.0 + (np.arange(count) + rng.uniform(-jitter_s, jitter_s, count) / 0.05) * 0.05
+    angle_T = time_T * 2 * np.pi / 10
+    x_T, y_T, yaw_T = radius_m * np.cos(angle_T), radius_m * np.sin(angle_T), 0.01 * time_T
+    pose_T4 = np.column_stack([x_T, y_T, np.zeros(count), yaw_T])
+    latent_TD = np.column_stack([np.arange(count), rng.normal(size=(count, 2))]).astype(np.float32)
+    stamp_T = np.round(time_T * 1e9).astype(np.int64)
+    return History(stamp_T, pose_T4, latent_TD, rng.normal(size=(count, 2)).astype(np.float32), 0.05, (0.05, 1.0))
+
+
+@pytest.mark.parametrize(("radius_m", "least", "most"), [(0.5, 2.0, 4.0), (12.0, 0.5, 0.9)])
+def test_a_small_and_a_fast_world_are_kept_at_the_same_spacing_by_node_training_and_evaluation(radius_m, least, most):
+    history = circle(radius_m, 60.0, 0.015, seed=3)
+    records, _ = live(history, ScaleMeter())
+    table = remember(history.stamp_T, history.pose_T4, history.latent_TD, history.action_TA)
+    bank = evaluated(history, None)
+    assert table.latent_ND[:, 0].tolist() == [int(record.latent_D[0]) for record in records]
+    assert bank.stamps().tolist() == [record.stamp_ns for record in records]
+    in_a_building = len(live(history, Spacing())[0])
+    assert least < len(records) / in_a_building < most
 
 
 @RANDOM

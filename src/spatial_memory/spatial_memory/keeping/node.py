@@ -17,7 +17,6 @@ from spatial_memory.album.node import Album
 from spatial_memory.answering.whole import WholeChanges
 from spatial_memory.embedded.changes import Allowed
 from spatial_memory.keeping.bases import ToldBases
-from spatial_memory.keeping.scale import ScaleBook
 from spatial_memory.model import USUAL_TOP_K
 from spatial_memory.params import SpatialMemoryParams
 from wm_core.alignment import AWAITS_MEASURED
@@ -55,7 +54,6 @@ class Keeping:
         recorder: Decides what is stored.
         whole: Changes of the whole memory.
         allowed: Whose latents may come in.
-        book: Measures the scale of the robot's world.
         album: Keeps pictures of what is stored; None: nobody does.
         params: Of the moment.
 
@@ -71,12 +69,11 @@ class Keeping:
         recorder: Recorder,
         whole: WholeChanges,
         allowed: Allowed,
-        book: ScaleBook,
         album: Album | None,
         params: Callable[[], SpatialMemoryParams],
     ) -> None:
         self._health, self._memory, self._recorder, self._whole = health, memory, recorder, whole
-        self._allowed, self._book, self._album, self._params = allowed, book, album, params
+        self._allowed, self._album, self._params = allowed, album, params
         self._model = params().model_settings()
         self._join: PoseJoin[LatentState, PoseWithCovarianceStamped] = PoseJoin(params().pose_join_s)
         self._told_top_k = 0
@@ -198,8 +195,6 @@ class Keeping:
         except StoreError as error:
             self._health.drop("backend-away", str(error))
             return
-        if state.place is not None:
-            self._book.meter.observe(state.stamp_ns, state.place, tilts=state.orientation is not None)
         self.is_model_known = self.is_model_known or bool(state.horizons_s)
         self._told_top_k = msg.top_k or self._told_top_k
         if record is None:

@@ -32,7 +32,7 @@ class ScaleBook:
 
     def begin(self, metric: Metric) -> None:
         """Measure from now on, on a map."""
-        self.meter = ScaleMeter(metric, self._told)
+        self.meter = ScaleMeter(metric, self._told, lambda scale: self._params().spacing(scale))
 
     def include(self, places_N3: np.ndarray) -> None:
         """Let the extent of what was seen reach to places of earlier runs."""
@@ -46,7 +46,7 @@ class ScaleBook:
     @property
     def spacing(self) -> Spacing:
         """When a state is stored."""
-        return self._params().spacing(self.scale)
+        return self.meter.spacing
 
     @property
     def same_place_m(self) -> float:

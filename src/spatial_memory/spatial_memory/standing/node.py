@@ -110,7 +110,6 @@ class Standing:
             return
         stats = self._memory.stats()
         self.held = stats.memory_count
-        self._recorder.set_spacing(self._book.spacing)
         self._tell_scale()
         self.frame_id = stats.frame_id or self.frame_id
         has_grown = stats.memory_count > 1.1 * self._counted_at

@@ -20,6 +20,7 @@ from wm_core.memory.keyframes import SESSION_GAP_S, Arrival, Keyframes, Spacing
 from wm_core.memory.protocol import Sink
 from wm_core.memory.query import Place
 from wm_core.memory.record import NO_FEATURE, MemoryRecord, Quaternion, Successor, check_latent, no_action
+from wm_core.memory.scale import ScaleMeter
 from wm_core.memory.successors import STEP_S, check_horizons, default_horizons_s, tolerance_s
 
 __all__ = ["Recorder", "Spacing", "State", "SuccessorCounts"]
@@ -116,7 +117,8 @@ class Recorder:
     Args:
         memory: Where records go.
         session: Name that all session names begin with; unique to this run.
-        spacing: When a state is stored; default: ``Spacing()``.
+        spacing: When a state is stored; what measures the scale of the robot's world: as that suggests, from each
+            stored state on. Default: ``Spacing()``.
         horizons_s: Horizons of the successors where states name none [s]; default: one step and 1 s.
         session_gap_s: A silence longer than this starts a new session [s].
         step_s: Step of the model where states name none [s]; default: the least horizon.
@@ -132,14 +134,15 @@ class Recorder:
         self,
         memory: Sink,
         session: str,
-        spacing: Spacing | None = None,
+        spacing: Spacing | ScaleMeter | None = None,
         horizons_s: Sequence[float] | None = None,
         session_gap_s: float = SESSION_GAP_S,
         step_s: float | None = None,
     ) -> None:
         self._memory = memory
         self._name = session
-        self._keyframes = Keyframes(spacing, session_gap_s)
+        self._meter = spacing if isinstance(spacing, ScaleMeter) else None
+        self._keyframes = Keyframes(spacing.spacing if isinstance(spacing, ScaleMeter) else spacing, session_gap_s)
         told_s = tuple(horizons_s or default_horizons_s(step_s or STEP_S))
         own_step_s = step_s or min(told_s)
         self._default = (own_step_s, check_horizons(told_s, own_step_s))
@@ -152,7 +155,7 @@ class Recorder:
         self._start_session(self._default)
 
     def set_spacing(self, spacing: Spacing) -> None:
-        """Store states at another spacing from now on."""
+        """Store states at another spacing from now on; by what measures the scale, until the next one is stored."""
         self._keyframes.set_spacing(spacing)
 
     @property
@@ -257,6 +260,7 @@ class Recorder:
         self._keyframes.arrive(state.stamp_ns)
         self._start_session(settings)
         self._last = state
+        self._measure(state, state.place)
         self._keep(record_id, state.place, record)
         return record
 
@@ -264,10 +268,18 @@ class Recorder:
         if state.place is None:
             raise RecordError("no-pose", "a state without a pose cannot be stored")
         if not self._keyframes.is_due(state.stamp_ns, state.place, state.orientation):
+            self._measure(state, state.place)
             return None
         record = self._record(state, state.place, self.session, self._action_before(state, last))
-        self._keep(self._memory.insert([record])[0], state.place, record)
+        record_id = self._memory.insert([record])[0]
+        self._measure(state, state.place)
+        self._keep(record_id, state.place, record)
         return record
+
+    def _measure(self, state: State, place: Place) -> None:
+        """Let a state that the memory takes count for the scale."""
+        if self._meter is not None:
+            self._meter.observe(state.stamp_ns, place, tilts=state.orientation is not None)
 
     def _record(self, state: State, place: Place, session: str, previous_action_A: np.ndarray) -> MemoryRecord:
         return MemoryRecord(
@@ -291,6 +303,8 @@ class Recorder:
     def _keep(self, record_id: int, place: Place, record: MemoryRecord) -> None:
         """Count a record as stored: its successors and its surprise may come."""
         self._errors.pop(record.stamp_ns, None)
+        if self._meter is not None:
+            self._keyframes.set_spacing(self._meter.spacing)
         self._keyframes.keep(record.stamp_ns, place, record.orientation)
         self._ids[record.stamp_ns] = record_id
         if len(self._ids) > _REMEMBERED_STAMPS:

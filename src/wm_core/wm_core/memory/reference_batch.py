@@ -22,6 +22,7 @@ from wm_core.memory.keyframes import Spacing
 from wm_core.memory.query import Place, Query
 from wm_core.memory.record import MemoryRecord, Successor, no_action
 from wm_core.memory.recorder import Recorder, State
+from wm_core.memory.scale import ScaleMeter
 from wm_core.memory.successors import STEP_S, check_horizons, default_horizons_s
 from wm_core.projection import Projection
 from wm_core.se2 import wrap_angle
@@ -144,7 +145,7 @@ def remember(
         pose_T4: (x, y, z, yaw); rows that are not finite have no pose.
         latent_TD: Latents.
         action_TA: Actions; rows that are not finite are not known.
-        spacing: Which states are kept; default: ``Spacing()``.
+        spacing: Which states are kept; default: as the scale of the robot's world suggests.
         horizons_s: Horizons of the successors [s], the columns H in ascending order; default: one step and 1 s.
         step_s: Step of the model [s].
 
@@ -153,7 +154,7 @@ def remember(
     """
     wanted_s = check_horizons(horizons_s or default_horizons_s(step_s), step_s)
     states = RecordedStates()
-    recorder = Recorder(states, "stream", spacing, wanted_s, step_s=step_s)
+    recorder = Recorder(states, "stream", spacing or ScaleMeter(), wanted_s, step_s=step_s)
     kept: list[int] = []
     has_pose_T, has_action_T = (np.isfinite(rows_T).all(axis=1).tolist() for rows_T in (pose_T4, action_TA))
     for row, (stamp_ns, pose_4) in enumerate(zip(stamp_T.tolist(), pose_T4.tolist())):

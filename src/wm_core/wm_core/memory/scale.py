@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,10 +83,16 @@ class ScaleMeter:
     Args:
         metric: What x and y mean.
         known: The scale from an earlier run, until this one has its own; None: a building's.
+        spacing_of: When states are stored in a world of some scale; default: as that suggests.
     """
 
-    def __init__(self, metric: Metric | None = None, known: Scale | None = None) -> None:
-        self._metric = metric or Planar()
+    def __init__(
+        self,
+        metric: Metric | None = None,
+        known: Scale | None = None,
+        spacing_of: Callable[[Scale], Spacing] = Scale.spacing,
+    ) -> None:
+        self._metric, self._spacing_of = metric or Planar(), spacing_of
         self._known = known or Scale()
         self._low_3, self._high_3 = np.full(3, np.inf), np.full(3, -np.inf)
         self._speeds: deque[float] = deque(maxlen=_SPEEDS)
@@ -128,3 +135,8 @@ class ScaleMeter:
             high.z - low.z,
         )
         return Scale(max(sides), float(np.median(self._speeds)), self._tilts or self._known.tilts)
+
+    @property
+    def spacing(self) -> Spacing:
+        """When a state is stored, as far as the scale is known."""
+        return self._spacing_of(self.scale)

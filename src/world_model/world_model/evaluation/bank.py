@@ -18,6 +18,7 @@ from wm_core.memory.record import NO_FEATURE, no_action
 from wm_core.memory.recorder import Recorder, Spacing, State
 from wm_core.memory.reference_batch import RecordedStates, nearest_states
 from wm_core.memory.rows import Rows
+from wm_core.memory.scale import ScaleMeter
 from wm_core.projection import Projection
 from wm_core.se2 import Pose2
 from world_model.runtime.artifacts import Manifest
@@ -32,7 +33,7 @@ class MemoryBank:
     """Stores observations as the memory node does, and answers exactly.
 
     Args:
-        spacing: Which observations are kept; default: as the node does.
+        spacing: Which observations are kept; default: as the node does, by the scale of the robot's world.
         horizons_s: Times after a state at which its successors are taken [s]; default: one step and 1 s.
         step_s: Step of the model [s]; default: the least horizon.
 
@@ -48,7 +49,7 @@ class MemoryBank:
         step_s: float | None = None,
     ) -> None:
         self._states = RecordedStates()
-        self.recorder = Recorder(self._states, "bank", spacing, horizons_s, step_s=step_s)
+        self.recorder = Recorder(self._states, "bank", spacing or ScaleMeter(), horizons_s, step_s=step_s)
         self.refused: Counter[str] = Counter()
 
     @classmethod
