@@ -29,7 +29,7 @@ __all__ = ["ros_context"]
 
 START_NS, STEP_NS = 10**12, 200_000_000
 FRAMES = 160
-SLOW = WorldActionConfig(width=8, hidden=24, embedding_dim=40, history=6, future=3)
+SLOW = WorldActionConfig(width=8, hidden=24, embedding_dim=40, history=6, future=3, tick_s=0.8)
 
 
 class Graph:
@@ -110,6 +110,7 @@ def test_every_setting_of_an_artifact_reaches_every_node(graph):
     graph.until(lambda: any(each.count == 6 for each in graph.heard[VisualHistory]))
     history = graph.heard[VisualHistory][-1]
     assert (history.capacity, history.embedding_dim, history.future) == (6, 40, 3)
+    assert history.tick_s == pytest.approx(0.8)
     assert (len(history.history), len(history.predicted)) == (240, 120)
     assert any(each.history_used for each in graph.heard[LatentPrediction])
     graph.until(lambda: graph.memory._standing._count_successors() or graph.memory._standing._fit.usable > FRAMES)

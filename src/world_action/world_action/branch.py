@@ -53,6 +53,9 @@ class SlowBranch:
         tick_s: Time between ticks, the model's own by default [s].
         gap_ticks: See ``VisualHistory``.
 
+    Attributes:
+        tick_s: Time between ticks [s].
+
     Raises:
         ArtifactError: A size is missing.
     """
@@ -70,9 +73,8 @@ class SlowBranch:
             raise ArtifactError(f"the manifest's world_action entry lacks {', '.join(missing)}")
         self._model = model
         self._image_size = int(sizes["image_size"])
-        self._history = VisualHistory(
-            int(sizes["history"]), int(sizes["embedding_dim"]), tick_s or float(sizes["tick_s"]), gap_ticks
-        )
+        self.tick_s = tick_s or float(sizes["tick_s"])
+        self._history = VisualHistory(int(sizes["history"]), int(sizes["embedding_dim"]), self.tick_s, gap_ticks)
         self._foreseen_E: np.ndarray | None = None
 
     @property

@@ -87,7 +87,7 @@ class WorldAction(ManagedNode[WorldActionParams]):
 
     def configure(self) -> None:
         """Open what is published, and start the thread that looks."""
-        tick_s = 1.0 / self._params.tick_rate
+        tick_s = self._branch.tick_s
         self._matcher: ViewMatcher[FrameMsg] = ViewMatcher(
             self._params.image_topics, tick_s, self._params.match_tolerance_s, self._params.match_wait_s
         )
@@ -113,13 +113,12 @@ class WorldAction(ManagedNode[WorldActionParams]):
         sizes = artifact.manifest.world_action
         if sizes is None or not artifact.has("world_action"):
             raise ArtifactError(f"artifact '{artifact.manifest.name}' at {artifact.path} has no world_action.pt")
-        tick_s = 1.0 / self._params.tick_rate
-        gap_ticks = self._params.gap_ticks
+        tick_s, gap_ticks = self._params.tick_s, self._params.gap_ticks
         model, name = served_slow_branch(artifact), self._params.profile
         profile = Profile(profile_folder(name, self.get_namespace())) if name else None
         self._follower = SlowBranchFollower(profile, artifact, model)
         branch = SlowBranch(model, sizes, tick_s=tick_s, gap_ticks=gap_ticks)
-        if not math.isclose(tick_s, float(sizes["tick_s"]), rel_tol=0.05):
+        if tick_s is not None and not math.isclose(tick_s, float(sizes["tick_s"]), rel_tol=0.05):
             self._health.degrade("tick_rate", f"ticks are {tick_s:g} s apart, trained were {sizes['tick_s']} s")
         return branch, artifact.manifest.files["world_action.pt"][:16]
 
@@ -224,7 +223,7 @@ class WorldAction(ManagedNode[WorldActionParams]):
         state.encoder_id = self._model_id
         state.embedding_dim, state.capacity, state.count = self._branch.embedding_dim, self._branch.capacity, look.count
         state.future = len(look.predicted)
-        state.tick_s = 1.0 / self._params.tick_rate
+        state.tick_s = self._branch.tick_s
         state.history = floats(look.history.reshape(-1))
         state.predicted = floats(look.predicted.reshape(-1))
         state.surprise = look.surprise
