@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ from wm_policy.evaluation.scores import METRICS, PREDICTORS, errors, summary
 from wm_policy.runtime import Observation, ObserverSettings, load_policy
 from wm_policy.training.config import CONFIGS, PolicyConfig
 from wm_policy.training.fit import columns_of, fit, model_config
-from wm_policy.training.samples import SampleOptions, future_path, samples_of
+from wm_policy.training.samples import SampleOptions, future_path, histories, samples_of
+from wm_testing.artifacts import make_random_artifact
 from world_model.cli import main
 from world_model.data.encoding import encode_episode
 from world_model.data.episodes import DatasetManifest, EpisodeWriter
 from world_model.data.simulated import SimulatedRun, simulate_episode
-from world_model.errors import ConfigError
+from world_model.errors import ConfigError, DataError
+from world_model.models.world_action import WorldActionConfig
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.motion import MotionModel
 from world_model.training.config import StageConfig
@@ -183,3 +186,22 @@ def test_columns_are_what_a_network_takes(samples, options):
     assert all(np.isfinite(column.numpy()).all() for column in columns.values())
     valid = columns["action_valid"].numpy()
     assert np.abs(columns["action"].numpy()[valid]).max() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_visual_history_is_of_the_artifacts_own_ticks(tmp_path, episode, options):
+    slow = WorldActionConfig(width=8, hidden=24, embedding_dim=20, history=6, future=2, tick_s=0.5)
+    make_random_artifact(tmp_path, slow=slow)
+    reading = replace(options, use_history=True)
+    samples = samples_of(load_artifact(tmp_path), [episode], reading)
+    assert samples.inputs["history"].shape == (len(samples), 120)
+    assert set(samples.inputs["history_count"][:, 0].tolist()) >= {5.0, 6.0}
+    config = small(use_history=True)
+    trained = fit(config, model_config(config, samples, options.settings), samples)
+    assert np.isfinite(proposed(trained, samples)).all()
+
+
+def test_an_artifact_without_a_slow_branch_has_no_visual_history(episode, options):
+    manifest = replace(load_artifact(ARTIFACT).manifest, world_action=None)
+    without = SimpleNamespace(manifest=manifest)
+    with pytest.raises(DataError, match="no slow branch"):
+        histories(without, episode, replace(options, use_history=True))

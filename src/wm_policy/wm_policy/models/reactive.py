@@ -21,7 +21,6 @@ from wm_policy.registry import ACTION_HEAD_REGISTRY
 
 FORESEEN_S = (1.0, 2.0, 3.0)
 """Times ahead whose features the world-action branch foresees [s]."""
-HISTORY = 896
 _NEAR_STEPS, _FAR_WEIGHT = 30, 0.1
 
 

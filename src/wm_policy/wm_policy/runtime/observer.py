@@ -19,6 +19,7 @@ from wm_core.memory.keyframes import SESSION_GAP_S, Spacing
 from wm_core.se2 import Pose2
 from wm_policy.errors import InputError, PolicyFileError
 from wm_policy.runtime.trail import Trail, TrailBuffer, VisitLimits, followed, visits
+from world_model.runtime.conditioning import age_feature
 from world_model.runtime.motion import MotionModel, MotionTracker, action_features
 from world_model.runtime.motion_start import MotionStart
 
@@ -276,7 +277,7 @@ class Observer:
         then_KH3 = followed(trail, rows_K, after_s_H)
         there_KH4 = _placed(then_KH3, here_3, unit_m)
         known_KH = np.isfinite(then_KH3).all(axis=2)
-        age_K = np.log1p((self.stamp_ns - trail.stamp_N[rows_K]) * 1e-9 / 20.0) / 3.0
+        age_K = age_feature((self.stamp_ns - trail.stamp_N[rows_K]) * 1e-9)
         ways_KX = np.concatenate([there_KH4[..., 0], there_KH4[..., 1], known_KH], axis=1)
         twist_K3, known_K = np.stack([each[0] for each in twists]), np.array([each[1] for each in twists])
         distance_K = np.hypot(place_K4[:, 0], place_K4[:, 1])

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from wm_core.memory.filters import Candidates, Limits, passing
+from wm_core.memory.frames import Planar
+from wm_core.memory.query import Place, Query
 from wm_core.se2 import wrap_angle
 
 _LONGEST_GAP_S = 1.6
@@ -110,13 +113,19 @@ class VisitLimits:
 
 def visits(trail: Trail, stamp_ns: int, pose_3: np.ndarray, limits: VisitLimits) -> np.ndarray:
     """Return the rows of former visits, one memory of each, the nearest first, [at most K]."""
-    away_N3 = trail.pose_N3 - pose_3
-    distance_N = np.hypot(away_N3[:, 0], away_N3[:, 1])
-    turn_N = np.abs(wrap_angle(away_N3[:, 2]))
-    usable_N = (distance_N <= limits.radius_m) & (turn_N <= limits.yaw_tolerance_rad)
-    usable_N &= trail.stamp_N <= stamp_ns - round(limits.exclude_recent_s * 1e9)
+    x, y, yaw = pose_3.tolist()
+    query = Query(
+        place=Place(x, y, 0.0, yaw), radius_m=limits.radius_m, yaw_tolerance_rad=limits.yaw_tolerance_rad,
+        exclude_recent_s=limits.exclude_recent_s, stamp_ns=stamp_ns,
+    )  # fmt: skip
+    x_N, y_N, yaw_N = trail.pose_N3.T
+    columns = {"x": x_N, "y": y_N, "yaw": wrap_angle(yaw_N), "stamp": trail.stamp_N}
+    candidates = Candidates(query, columns.get, Planar())
+    usable_N = passing(query, Limits(*query.time_bounds(stamp_ns)), candidates, np.ones(len(trail), bool))
     rows = np.flatnonzero(usable_N)
-    rows = rows[np.argsort(distance_N[rows] + limits.yaw_weight_m * turn_N[rows], kind="stable")]
+    # Not the memory's pose distance: policies have learnt their visits in this order.
+    off_m_K = np.sqrt(candidates.distance2[rows]) + limits.yaw_weight_m * candidates.turn[rows]
+    rows = rows[np.argsort(off_m_K, kind="stable")]
     found: list[int] = []
     stamp_N, session_N = trail.stamp_N, trail.session_N
     while len(rows) and len(found) < limits.count:

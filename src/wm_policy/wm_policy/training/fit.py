@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wm_policy.models.reactive import FLAGS, HISTORY, ReactiveConfig, ReactiveModel
+from wm_policy.models.reactive import FLAGS, ReactiveConfig, ReactiveModel
 from wm_policy.runtime.observer import ObserverSettings
 from wm_policy.runtime.policy import Processor
 from wm_policy.runtime.statistics import ActionRange, Statistics
@@ -47,7 +47,7 @@ def model_config(config: PolicyConfig, samples: Samples, settings: ObserverSetti
         moments=settings.moments,
         memory_numbers=settings.memory_numbers if config.use_memory else 0,
         visits=settings.visit.count,
-        history=HISTORY if config.use_history else 0,
+        history=samples.inputs["history"].shape[1] if config.use_history else 0,
         temporal_attention=config.temporal_attention,
         foresees=config.foresees,
         width=config.width,

@@ -17,9 +17,10 @@ from wm_policy.models.reactive import FORESEEN_S
 from wm_policy.runtime.observer import Observation, Observer, ObserverSettings
 from world_model.data.encoding import embed_frames, encode_episode
 from world_model.data.episodes import Episode
+from world_model.data.ticks import tick_rows
 from world_model.errors import DataError
+from world_model.evaluation.history_gate import history_along
 from world_model.runtime.artifacts import Artifact
-from world_model.runtime.history import VisualHistory
 from world_model.runtime.motion import MotionModel
 from world_model.training.displacement import pose_or_none
 
@@ -168,16 +169,20 @@ def _at(stamp_T: np.ndarray, value_TX: np.ndarray, when_NS: np.ndarray) -> tuple
 
 
 def histories(artifact: Artifact, episode: Episode, options: SampleOptions) -> dict[str, np.ndarray]:
-    """Return the visual history at each frame [T, 896] and its real entries [T, 1], a second apart; none if unused."""
+    """Return the visual history at each frame [T, N] and its real entries [T, 1], as the slow branch has them.
+
+    None where it is unused.
+
+    Raises:
+        DataError: It is to be used, and the artifact has no slow branch.
+    """
     if not options.use_history:
         return {}
-    module, stamp_T = artifact.world_action(), np.asarray(episode.stamp_T)
-    _, rows = np.unique((stamp_T - stamp_T[0]) // _NS, return_index=True)
-    embedding_NE = embed_frames(module, episode, rows)
-    history = VisualHistory(embedding_dim=embedding_NE.shape[1])
-    vectors = np.zeros((len(stamp_T), history.capacity * history.embedding_dim), np.float32)
-    counts = np.zeros((len(stamp_T), 1), np.float32)
-    for first, end, embedding_E in zip(rows, [*rows[1:], len(stamp_T)], embedding_NE):
-        history.push(int(stamp_T[first]), embedding_E)
-        vectors[first:end], counts[first:end] = history.vector(), history.count
-    return {"history": vectors, "history_count": counts}
+    sizes = artifact.manifest.world_action
+    if sizes is None:
+        raise DataError(f"artifact '{artifact.manifest.name}' has no slow branch: there is no visual history to read")
+    stamp_T, tick_s = np.asarray(episode.stamp_T), float(sizes["tick_s"])
+    rows_K = np.concatenate(tick_rows(stamp_T, tick_s))
+    embedding_KE = embed_frames(artifact.world_action(), episode, rows_K)
+    history_TN, count_T = history_along(stamp_T, embedding_KE, rows_K, int(sizes["history"]), tick_s)
+    return {"history": history_TN, "history_count": count_T[:, None].astype(np.float32)}

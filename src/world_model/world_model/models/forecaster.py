@@ -7,12 +7,12 @@ Shape suffixes: B = batch, H = horizons, D = latent size, F = hidden size, N = v
 import torch
 from torch import Tensor, nn
 
-from world_model.runtime.conditioning import MOTION_FEATURES
+from world_model.runtime.conditioning import HORIZON_LOG_SPAN, HORIZON_UNIT_S, MOTION_FEATURES
 
 HORIZON_FEATURES = 3
 
 
-def horizon_features(horizon_BH: Tensor, unit_s: float = 0.05, log_span: float = 3.7) -> Tensor:
+def horizon_features(horizon_BH: Tensor, unit_s: float = HORIZON_UNIT_S, log_span: float = HORIZON_LOG_SPAN) -> Tensor:
     """Return a smooth code of the time ahead, [B, H, HORIZON_FEATURES].
 
     A scale of the input that trained weights have taken in, whatever an artifact's own step is.

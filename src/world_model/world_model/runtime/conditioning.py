@@ -17,7 +17,10 @@ APPEARANCE_FEATURES = 7
 MOTION_FEATURES = 7
 
 _MOST_K, _LARGEST = 4096, 1e6
-# A scale of the input that trained weights have taken in: six minutes come to about 1.
+HORIZON_UNIT_S, HORIZON_LOG_SPAN = 0.05, 3.7
+"""Scales of the time ahead that trained weights have taken in, whatever an artifact's own step is: the time whose
+logarithm is 0 [s], and what logarithms are divided by, so that two seconds come to about 1."""
+# The same of ages: six minutes come to about 1.
 _AGE_UNIT_S, _AGE_LOG_SPAN = 20.0, 3.0
 
 

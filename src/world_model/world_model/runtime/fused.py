@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from world_model.errors import ArtifactError
 from world_model.runtime.captured import Captured
-from world_model.runtime.conditioning import ANTICIPATED_FEATURES, MOTION_FEATURES
+from world_model.runtime.conditioning import ANTICIPATED_FEATURES, HORIZON_LOG_SPAN, HORIZON_UNIT_S, MOTION_FEATURES
 from world_model.runtime.cuda_graphs import CudaGraphs
 from world_model.runtime.tensors import Observed, Retrieved
 
@@ -323,7 +323,9 @@ class FusedForecast:
 
 def _code(horizon_H: Tensor) -> Tensor:
     """Return the code of the times ahead, as trained, [H, 3]."""
-    return torch.stack([horizon_H, torch.sqrt(horizon_H), torch.log(horizon_H / 0.05) / 3.7], dim=-1)
+    return torch.stack(
+        [horizon_H, torch.sqrt(horizon_H), torch.log(horizon_H / HORIZON_UNIT_S) / HORIZON_LOG_SPAN], dim=-1
+    )
 
 
 def _read(observed: Observed, retrieved: Retrieved) -> tuple[Observed, Retrieved]:
