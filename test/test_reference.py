@@ -10,10 +10,10 @@ from rclpy.action.graph import get_action_server_names_and_types_by_node
 
 from scripts.lint import reference
 from wm_bringup.composed import make_nodes
+from wm_core.sources import OWN_TOPICS
 from wm_core.sources.actions import ACTION_TYPES
 from wm_core.sources.poses import POSE_TYPES
 from wm_ros.camera import IMAGE_TYPES
-from wm_ros.silence import NO_ADVICE
 from wm_testing.nodes import ros_context
 
 __all__ = ["ros_context"]
@@ -100,7 +100,7 @@ def test_whoever_lacks_an_input_is_not_told_to_take_what_the_graph_says_itself()
     said = {name for names, kind, *_ in rows for name in re.findall(r"`(/[\w/]+)`", names) if taken.search(kind)}
     # Taken by the frame, not as a picture or an action of their own.
     beside = next(set(re.findall(r"`(/[\w/]+)`", row[0])) for row in rows_of_section("In") if "depth" in row[0])
-    assert said - {"/actions"} | beside == set(NO_ADVICE)
+    assert said - {"/actions"} | beside == set(OWN_TOPICS)
 
 
 PLACE = re.compile(r"`((?:src|config|docs|test|launch|benchmarks|scripts)/[\w./-]+)`(?:: `([^`]+)`)?")

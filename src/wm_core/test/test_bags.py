@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bag_player.node import TAKES, parse_remaps
 from wm_core.bags import Bag, BagError, header_stamp_ns, match_topics
+from wm_core.bags.survey import Wishes, choose_sources
 from wm_core.bags.topics import Candidate, choose
 from wm_testing.system import START_NS, STEP_NS, make_bag
 
@@ -134,12 +136,33 @@ def test_a_wish_that_cannot_be_met_is_named():
         ("/pose", {"/wheel/odom": "in 'odom'", "/odometry/filtered": "in 'odom'"}, "/odometry/filtered"),
         ("/pose", {"/a/odometry/filtered": "in 'odom'", "/b/odometry/filtered": "in 'odom'"}, None),
         ("/actions", {"/cmd": "", "/odometry/filtered": ""}, None),
+        ("/actions", {"/robot1/actions": "", "/robot1/state": ""}, "/robot1/actions"),
+        (
+            "/camera/image_raw",
+            {"/r/camera/image_raw": "jpeg", "/r/x": "rgb8"},
+            "/r/camera/image_raw",
+        ),
+        ("/pose", {"/robot1/pose": "", "/robot2/pose": ""}, None),
     ],
 )
 def test_custom_decides_between_equally_good_topics_or_nothing_does(target, told, chosen):
     found = choose(target, [Candidate(topic, 100, moves=True, told=text) for topic, text in told.items()])
     assert (found.topic, found.is_tie) == (chosen, chosen is None)
     assert {other.topic for other in found.others} == set(told) - {chosen}
+
+
+@pytest.mark.parametrize("namespace", ["", "/robot1"])
+def test_what_the_graph_itself_says_feeds_nothing_in_whatever_namespace(namespace):
+    kinds = {
+        "/camera/image_raw": IMAGE, "/imagination/image": IMAGE, "/camera/depth/image_raw": IMAGE,
+        "/pose": POSE, "/latent/pose": "geometry_msgs/msg/PoseWithCovarianceStamped",
+        "/actions": ARRAY, "/latent": ARRAY, "/visual_history": ARRAY, "/proprioception": ARRAY,
+        "/planned_actions": ARRAY,
+    }  # fmt: skip
+    types = {namespace + topic: kind for topic, kind in kinds.items()}
+    bag = SimpleNamespace(types=types, counts=dict.fromkeys(types, 100), unusable={})
+    found = {target: choice.topic for target, choice in choose_sources(bag, Wishes(None, None, None)).items()}
+    assert found == {target: namespace + target for target in ("/camera/image_raw", "/pose", "/actions")}
 
 
 def test_the_reason_of_a_choice_is_true():

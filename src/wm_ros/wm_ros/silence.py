@@ -7,13 +7,9 @@ from collections.abc import Collection, Sequence
 from rclpy.node import Node
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from wm_core.sources import OWN_TOPICS
+
 _MOST_NAMED = 5
-NO_ADVICE = (
-    "/latent", "/latent_next", "/latent/pose", "/latent_next/pose", "/visual_history", "/imagination/image",
-    "/imagination/image/compressed", "/planned_actions", "/policy_runner/proposed",
-    "/camera/depth/image_raw", "/proprioception",
-)  # fmt: skip
-"""What the graph itself publishes of types that it also takes, and what it takes for something else."""
 
 
 def why_silent(node: Node, topics: Sequence[str], kinds: Collection[str], what: str, remap: str = "") -> str:
@@ -53,5 +49,5 @@ def topics_of(node: Node, kinds: Collection[str]) -> list[str]:
     own = {name for name, _ in node.get_publisher_names_and_types_by_node(node.get_name(), node.get_namespace())}
     found = [topic for topic, types in node.get_topic_names_and_types() if set(types) & set(kinds)]
     return sorted(
-        topic for topic in found if topic not in own and not topic.endswith(NO_ADVICE) and node.count_publishers(topic)
+        topic for topic in found if topic not in own and not topic.endswith(OWN_TOPICS) and node.count_publishers(topic)
     )

@@ -16,6 +16,7 @@ from wm_core.errors import MessageError
 from wm_core.sources import (
     ACTION_TYPES,
     NO_POSE_TYPES,
+    OWN_TOPICS,
     POSE_TYPES,
     STANDS_ASIDE,
     TF_TYPE,
@@ -30,8 +31,6 @@ CAMERA, POSE, ACTIONS = "/camera/image_raw", "/pose", "/actions"
 TF, TF_STATIC = "/tf", "/tf_static"
 VIDEO_TYPES = ("foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket")
 CAMERA_TYPES = (*IMAGE_TYPES, *VIDEO_TYPES)
-OUR_OWN = ("/latent", "/latent_next", "/visual_history", "/proprioception")
-"""Arrays in a recording of the graph that are no actions."""
 NONE = "none"
 """What names no topic: the recording is taken without."""
 
@@ -220,7 +219,7 @@ def _as_asked(bag: Bag, target: str, topic: str, kinds: Sequence[str]) -> Choice
 
 
 def _possible(bag: Bag, kinds: Sequence[str]) -> list[str]:
-    topics = [t for t, kind in bag.types.items() if kind in kinds and bag.counts[t] and t not in OUR_OWN]
+    topics = [t for t, kind in bag.types.items() if kind in kinds and bag.counts[t] and not t.endswith(OWN_TOPICS)]
     return [t for t in topics if t != TF_STATIC]
 
 

@@ -79,7 +79,7 @@ def choose(target: str, candidates: Sequence[Candidate], why_none: str = "") -> 
     it has hardly any messages beside another, or says always the same while another does not. Then what says something
     that changes, the better type, and at least twice the messages decide; then custom: raw before compressed of one
     camera, colour before grey, the left of a stereo pair, of several cameras the one that looks ahead, what a state
-    estimator filtered. Else it is a tie.
+    estimator filtered, the one of that name in a namespace. Else it is a tie.
 
     Args:
         target: Topic of the graph.
@@ -145,7 +145,11 @@ def _by_custom(target: str, candidates: Sequence[Candidate]) -> tuple[Candidate,
     if one is not None:
         return one, "the one that looks ahead"
     fused = [c for c in candidates if target in _FUSED and _FUSED[target] in c.topic]
-    return (fused[0], "the one that joins the others") if len(fused) == 1 else None
+    if len(fused) == 1:
+        return fused[0], "the one that joins the others"
+    named = [c for c in candidates if c.topic.endswith((target, f"{target}/compressed"))]
+    one = _one_camera(named) if named else None
+    return None if one is None else (one, "of that name in a namespace")
 
 
 def _one_camera(candidates: Sequence[Candidate]) -> Candidate | None:
