@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
+from rclpy.serialization import deserialize_message, serialize_message
 
+from transition_predictor.imagining.messages import ask_from_msg
 from wm_interfaces.action import ImagineStream
 from wm_interfaces.msg import ImagineAsk, LatentPrediction, LatentState, MemoryRecord
 from wm_interfaces.srv import Imagine, MemoryWindow, RecallMemory
@@ -125,6 +127,15 @@ def test_from_a_latent_a_memory_and_along_a_path(asking):
     assert len(along.imagined.times_s) == 20
 
 
+@pytest.mark.parametrize(("poses", "apart_s", "steps"), [(7, 0.7, 98), (3, 1.1, 66), (10_000, 0.0004, 80)])
+def test_a_path_is_imagined_to_its_end_however_float32_carries_its_steps(poses, apart_s, steps):
+    msg = ImagineAsk(path=[pose_to_msg((1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))] * poses, path_step_s=apart_s)
+    # As it comes over the wire.
+    msg = deserialize_message(serialize_message(msg), ImagineAsk)
+    ask = ask_from_msg(msg, 2)
+    assert Plan.of_path(ask.path_P3, ask.spacing_s, 2, 0.05, np.zeros(3)).steps == steps
+
+
 def test_pictures_are_decoded(asking, artifact):
     answer = asking.ask(actions=(0.5, 0.0), horizon_s=1.0, image_every=5)
     assert answer.imagined.pictures == "decoded"
@@ -138,6 +149,7 @@ REFUSED = [
     ("not-finite", {"actions": (math.nan, 0.0)}),
     ("horizon", {"actions": (0.0, 0.0), "horizon_s": 6.0}),
     ("horizon", {"actions": (0.0, 0.0), "horizon_s": math.nan}),
+    ("horizon", {"actions": (0.0, 0.0), "horizon_s": 1e-9}),
     ("horizon", {"actions": [0.0] * 2 * 200}),
     ("too-many", {"actions": [0.0] * 2 * 1000, "candidates": 1000, "horizon_s": 5.0}),
     ("start", {"actions": (0.0, 0.0), "start": 9}),

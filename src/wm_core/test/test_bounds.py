@@ -55,6 +55,9 @@ def test_a_vector_is_not_copied_before_its_length_is_known():
     with pytest.raises(MessageError, match="latent-length"):
         bounded_vector(Endless(), "latent")
     assert len(bounded_vector([0.0] * MOST_VALUES, "latent")) == MOST_VALUES
+    # As many as there are to be, and still too many.
+    with pytest.raises(MessageError, match=f"{MOST_VALUES + 1} values, expected at most {MOST_VALUES}"):
+        bounded_vector([0.0] * (MOST_VALUES + 1), "latent", MOST_VALUES + 1)
 
 
 LARGE, WRONG = "action-too-large", "action-not-finite"

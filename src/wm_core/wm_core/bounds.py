@@ -52,7 +52,7 @@ def bounded_vector(
     """
     count = len(values)
     if count > MOST_VALUES or (size is not None and count != size):
-        expected = f"at most {MOST_VALUES}" if size is None else str(size)
+        expected = f"at most {MOST_VALUES}" if size in (None, count) else str(size)
         raise MessageError(f"{name}-length", f"{count} values, expected {expected}")
     with np.errstate(over="ignore"):
         vector = np.array(values, np.float32).ravel()

@@ -54,13 +54,17 @@ def ask_from_msg(msg: ImagineAsk, action_dim: int) -> Ask:
         memory_id=msg.memory_id,
         action_BSA=_actions(msg, action_dim) if len(msg.actions) else None,
         path_P3=_path(msg.path) if len(msg.path) else None,
-        spacing_s=msg.path_step_s,
+        spacing_s=_as_meant(msg.path_step_s),
         frame_id=msg.pose_frame_id,
-        # As float32 carries it: 0.6 must not fall short of twelve steps.
-        horizon_s=round(msg.horizon_s, 6),
+        horizon_s=_as_meant(msg.horizon_s),
         asks_memory=not msg.without_memory,
         image_every=msg.image_every,
     )
+
+
+def _as_meant(time_s: float) -> float:
+    """Return the decimal number that float32 carries: seven times 0.7 s must not fall short of 98 steps."""
+    return float(str(np.float32(time_s)))
 
 
 def _actions(msg: ImagineAsk, action_dim: int) -> np.ndarray:
