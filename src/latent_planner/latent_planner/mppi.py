@@ -104,7 +104,7 @@ class Mppi:
         mean_SA = np.einsum("b,bsa->sa", weight_B, plan_BSA)
         # Half of the good samples pass on the left, half on the right, or turn round either way: then their mean does
         # neither, and costs more than many of them. Elsewhere it costs less than nearly all, and is smoother than any.
-        both_2SA = self._within(np.stack([mean_SA, plan_BSA[weighed_B.argmin()]]))
+        both_2SA = self._within(np.stack([mean_SA, plan_BSA[_dearest(weighed_B).argmin()]]))
         cost_2 = cost(self._vehicle.roll_out(pose_3, both_2SA), both_2SA) @ self._discount_S
         is_split = cost_2[1] < cost_2[0] and np.mean(cost_B < cost_2[0]) > _SPLIT
         self._plan_SA = both_2SA[int(is_split)]
@@ -159,9 +159,19 @@ def coloured(rng: np.random.Generator, shape: tuple[int, ...], colour: float) ->
 
 
 def weights(cost_B: np.ndarray, temperature: float) -> np.ndarray:
-    """Return the share of each plan in their mean, by what it costs, [B]."""
+    """Return the share of each plan in their mean, by what it costs, [B]; none of what is not finite, if any is."""
+    cost_B = _dearest(cost_B)
+    is_finite_B = np.isfinite(cost_B)
+    if not is_finite_B.any():
+        # Nothing tells one from another; a mean that is no number would stay one for ever.
+        return np.full(len(cost_B), 1.0 / len(cost_B), np.float32)
     best = cost_B.min()
-    spread = max(float(np.median(cost_B[np.isfinite(cost_B)]) - best), 1e-6)
+    spread = max(float(np.median(cost_B[is_finite_B]) - best), 1e-6)
     weight_B = np.exp((best - cost_B) / (temperature * spread))
     weighed: np.ndarray = (weight_B / weight_B.sum()).astype(np.float32)
     return weighed
+
+
+def _dearest(cost_B: np.ndarray) -> np.ndarray:
+    """Return costs, those infinite that are not finite."""
+    return np.where(np.isfinite(cost_B), cost_B, np.inf)

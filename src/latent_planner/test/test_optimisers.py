@@ -92,6 +92,21 @@ def test_the_weighed_mean_goes_downhill():
     assert costs[-1] < 0.3 * costs[0]
 
 
+@pytest.mark.parametrize("dearest", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("some", [True, False])
+@pytest.mark.parametrize("name", ["cem", "icem", "mppi", "random_shooting"])
+def test_costs_that_are_not_finite_leave_no_mark(name, some, dearest):
+    def spoiled(plan_BSA):
+        return np.where(np.arange(len(plan_BSA)) % 2 if some else False, quadratic(plan_BSA), dearest)
+
+    search = METHODS[name](FREE, SEARCH, seed=2)
+    assert np.isfinite(search.plan(spoiled, NOWHERE, STILL).plan_SA).all()
+    search.advance()
+    chosen = search.plan(quadratic, NOWHERE, STILL)
+    assert np.isfinite(chosen.plan_SA).all()
+    assert np.isfinite(chosen.cost)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     name=st.sampled_from(["cem", "icem", "mppi", "random_shooting"]), seed=st.integers(0, 9), steps=st.integers(1, 4)
