@@ -30,15 +30,22 @@ class Chunk:
         step_s: Time between actions [s].
         action_HA: The actions.
         path_H3: Where the robot is expected at each of their times: x, y [m], yaw [rad]; None: that is not said.
+        facing_H: How it is to face at each of their times, where it goes nowhere: it is held [rad], without jumps of a
+            whole turn; None: that is not said.
+        waits_s: From then on, after its first action, it counts on the robot having come free [s]; until it has, it is
+            to face as it would then. Inf: by then it is free.
 
     Raises:
-        ChunkError: There is no action, one is not finite, the step is not positive, or the path has another length.
+        ChunkError: There is no action, one is not finite, the step is not positive, or path or facing has another
+            length.
     """
 
     stamp_ns: int
     step_s: float
     action_HA: np.ndarray
     path_H3: np.ndarray | None = None
+    facing_H: np.ndarray | None = None
+    waits_s: float = math.inf
 
     def __post_init__(self) -> None:
         """Refuse what cannot be executed."""
@@ -50,6 +57,13 @@ class Chunk:
             raise ChunkError(f"a chunk with a step of {self.step_s} s")
         if self.path_H3 is not None and self.path_H3.shape != (len(self.action_HA), 3):
             raise ChunkError(f"a path of shape {list(self.path_H3.shape)} beside {len(self.action_HA)} actions")
+        if self.facing_H is not None and self.facing_H.shape != (len(self.action_HA),):
+            raise ChunkError(f"facing of shape {list(self.facing_H.shape)} beside {len(self.action_HA)} actions")
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether it says where the robot is to be or to face: what is commanded is put right by that."""
+        return self.path_H3 is not None or self.facing_H is not None
 
     @property
     def end_ns(self) -> int:

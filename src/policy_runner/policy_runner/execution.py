@@ -14,7 +14,7 @@ import numpy as np
 
 from policy_runner.braking import Braking
 from policy_runner.chunks import Chunk, ChunkBuffer, ChunkError
-from policy_runner.following import Coming, Following
+from policy_runner.following import Coming, Following, FollowingSettings
 from policy_runner.latency import Latency
 from wm_core.limits import Limiter
 
@@ -131,7 +131,8 @@ class Execution:
         self._safe_A, self._may_be = safe_A, may_be
         self.latency = Latency(settings.latency_guess_s)
         self.counts = Counts()
-        self._following, self._coming, self._share = Following(), Coming(), 1.0
+        self._following = Following(FollowingSettings(response_s=settings.response_s))
+        self._coming, self._share = Coming(), 1.0
         self.outcome: Outcome | None = None
         self._mode = Mode.WAITING
         self._seen_ns: int | None = None
@@ -267,13 +268,13 @@ class Execution:
     def _ahead(self, time_ns: int) -> np.ndarray | None:
         """Return what chunks say for a later time, for the place where the robot will be if it goes on as they say."""
         newest = self._buffer.newest
-        if newest is None or newest.path_H3 is None:
+        if newest is None or not newest.is_followed:
             return self._buffer.ahead(time_ns)
-        ahead_A = self._buffer.ahead(time_ns, self._following.shift_ns(newest))
+        ahead_A = self._buffer.ahead(time_ns, self._following.shift_ns(newest, time_ns))
         if ahead_A is not None and len(ahead_A) > 1:
             ahead_A = ahead_A.copy()
             ahead_s = max(0, time_ns - (self._now_ns or time_ns)) / _NS
-            ahead_A[1] = self._share * ahead_A[1] + self._following.against(newest, ahead_s)
+            ahead_A[1] = self._bends(newest, time_ns) * ahead_A[1] + self._following.against(newest, ahead_s)
         return ahead_A
 
     def step(self, now_ns: int) -> Step:
@@ -296,15 +297,21 @@ class Execution:
         return Step(command_A, self._mode, reason, is_starved, is_limited)
 
     def _planned(self, now_ns: int) -> np.ndarray | None:
-        """Return what chunks say for now; of one with a path, for the place that the robot has reached on it."""
+        """Return what chunks say for now; of one that is followed, put right by where the robot is or how it faces."""
         newest = self._buffer.newest
-        if newest is None or newest.path_H3 is None:
+        if newest is None or not newest.is_followed:
             return self._buffer.at(now_ns)
-        planned_A = self._buffer.at(now_ns, self._following.shift_ns(newest))
+        planned_A = self._buffer.at(now_ns, self._following.shift_ns(newest, now_ns))
         if planned_A is not None and len(planned_A) > 1:
             planned_A = planned_A.copy()
-            planned_A[1] = self._share * planned_A[1] + self._following.against(newest)
+            planned_A[1] = self._bends(newest, now_ns) * planned_A[1] + self._following.against(newest)
         return planned_A
+
+    def _bends(self, chunk: Chunk, time_ns: int) -> float:
+        """Return how much of a chunk's yaw rate for a time counts: who is known to be held turns where it stands."""
+        if chunk.facing_H is None:
+            return self._share
+        return 0.0 if self._following.waits(chunk, time_ns) else 1.0
 
     def _start_anew(self) -> None:
         """Forget what belongs to a time that has not been yet: the clock was set back."""
@@ -362,7 +369,7 @@ class Execution:
         chunk, settings = self._buffer.newest, self._settings
         if chunk is None or chunk.path_H3 is None:
             return None
-        at_ns = now_ns + self._following.shift_ns(chunk)
+        at_ns = now_ns + self._following.shift_ns(chunk, now_ns)
         return Braking(chunk, at_ns, settings.response_s, settings.period_s)
 
     def _on_path(self, wanted_A: np.ndarray) -> np.ndarray:

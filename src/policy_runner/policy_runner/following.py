@@ -4,6 +4,10 @@ Between two chunks the robot goes on seeing where it is. A chunk that says where
 followed along that path: what is commanded is what belongs to the place that the robot has reached, put right by how
 far it is off the path.
 
+A robot that is held by something goes nowhere, and its chunk says how it is to face instead. That is followed, too: by
+its commands alone it would turn once more what the chunk before, executed for longer than usual, has turned already.
+And as long as it has not come free it is not turned back to its way, as a chunk does that counts on it by then.
+
 Shape suffixes: H = actions of a chunk, L = legs of its path, A = action size, 3 = x, y [m], yaw [rad].
 """
 
@@ -35,6 +39,11 @@ class FollowingSettings:
         gain_off: Yaw rate against being beside the path, per metre and metre per second [rad/m^2].
         gain_yaw_hz: Yaw rate against facing off it, per radian [1/s].
         most_rad_s: Most that it puts right [rad/s].
+        facing_hz: Yaw rate of who is held against facing otherwise than it is to, per radian [1/s]. Turning it is led
+            nowhere, so this is as much as what is seen allows: until that is stale it turns by no more than is missing.
+        most_facing_rad_s: Most that is put right of who is held [rad/s]: as much as a policy itself puts right.
+        free_m: Who has come this far from where it was held is free [m].
+        response_s: From a command to when the robot does it [s].
     """
 
     reach_s: float = 1.5
@@ -42,6 +51,10 @@ class FollowingSettings:
     gain_off: float = 1.0
     gain_yaw_hz: float = 1.0
     most_rad_s: float = 0.6
+    facing_hz: float = 2.0
+    most_facing_rad_s: float = 1.8
+    free_m: float = 0.09
+    response_s: float = 0.2
 
 
 class Following:
@@ -55,10 +68,16 @@ class Following:
         self._settings = settings or FollowingSettings()
         self._chunk: Chunk | None = None
         self._ahead_s = self._against_rad_s = self._first_s = self._behind_s = 0.0
+        # Where the robot is held, and when it came free from there.
+        self._place_2: np.ndarray | None = None
+        self._free_ns: int | None = None
 
     def see(self, chunk: Chunk | None, stamp_ns: int, pose_3: np.ndarray) -> None:
         """Take a pose of the robot, at its stamp [ns], while a chunk is executed."""
-        if chunk is None or chunk.path_H3 is None or stamp_ns < chunk.stamp_ns:
+        if chunk is None or not chunk.is_followed or stamp_ns < chunk.stamp_ns:
+            return
+        if chunk.facing_H is not None:
+            self._face(chunk, chunk.facing_H, stamp_ns, pose_3)
             return
         due_s = (stamp_ns - chunk.stamp_ns) / _NS
         if chunk is not self._chunk:
@@ -72,9 +91,31 @@ class Following:
             self._behind_s = min(0.0, self._ahead_s) if self._drove(chunk, there_s, due_s) else 0.0
         # A robot that lags behind, or is held, is told to go on all the same: a chunk may begin with a stand.
         self._ahead_s = max(self._ahead_s, self._behind_s + _LEAST_PACE * (self._first_s - due_s))
-        settings, speed = self._settings, abs(float(chunk.at(stamp_ns + self.shift_ns(chunk))[0]))
+        settings, speed = self._settings, abs(float(chunk.at(stamp_ns + self.shift_ns(chunk, stamp_ns))[0]))
         against = -settings.gain_off * speed * left_m - settings.gain_yaw_hz * yaw_rad * min(1.0, 2.0 * speed)
         self._against_rad_s = min(max(against, -settings.most_rad_s), settings.most_rad_s)
+
+    def _face(self, chunk: Chunk, facing_H: np.ndarray, stamp_ns: int, pose_3: np.ndarray) -> None:
+        """Take how the robot faces while it is held, and whether it still is."""
+        settings, yaw_rad = self._settings, float(pose_3[2])
+        if chunk is not self._chunk or self._place_2 is None:
+            self._chunk, self._place_2, self._free_ns = chunk, pose_3[:2].copy(), None
+        # Told to go on it is expected ahead of where it is held until its poses say otherwise; back it does not go.
+        ahead_2 = np.array([math.cos(yaw_rad), math.sin(yaw_rad)])
+        self._place_2 = self._place_2 + min(0.0, float(ahead_2 @ (pose_3[:2] - self._place_2))) * ahead_2
+        response_ns = round(settings.response_s * _NS)
+        if self._free_ns is None and math.dist(self._place_2, pose_3[:2]) >= settings.free_m:
+            self._free_ns = stamp_ns - response_ns
+        due_ns = stamp_ns - chunk.stamp_ns + self.shift_ns(chunk, stamp_ns - response_ns)
+        step = due_ns / _NS / chunk.step_s
+        missing_rad = float(wrap_angle(np.interp(step, np.arange(len(facing_H)), facing_H) - yaw_rad))
+        most_rad_s = settings.most_facing_rad_s
+        self._against_rad_s = min(max(settings.facing_hz * missing_rad, -most_rad_s), most_rad_s)
+
+    def waits(self, chunk: Chunk, time_ns: int) -> bool:
+        """Return whether a chunk counts on the robot being free at a time [ns], and it is not: it only faces."""
+        is_held = chunk is self._chunk and chunk.facing_H is not None and self._free_ns is None
+        return is_held and (time_ns - chunk.stamp_ns) / _NS > chunk.waits_s
 
     @staticmethod
     def _drove(chunk: Chunk, there_s: float, due_s: float) -> bool:
@@ -82,9 +123,14 @@ class Following:
         there, due = (float(chunk.at(chunk.stamp_ns + round(time_s * _NS))[0]) for time_s in (there_s, due_s))
         return there >= _UNDER_WAY * due
 
-    def shift_ns(self, chunk: Chunk) -> int:
-        """Return by how much the robot is ahead of a chunk's time [ns]; 0 where that is not known."""
-        return round(self._ahead_s * _NS) if chunk is self._chunk else 0
+    def shift_ns(self, chunk: Chunk, time_ns: int) -> int:
+        """Return by how much the robot is ahead of a chunk's time at a time [ns]; 0 where that is not known."""
+        if chunk is not self._chunk:
+            return 0
+        if chunk.facing_H is None:
+            return round(self._ahead_s * _NS)
+        held_s = ((time_ns if self._free_ns is None else self._free_ns) - chunk.stamp_ns) / _NS
+        return round(min(0.0, chunk.waits_s - held_s) * _NS)
 
     def against(self, chunk: Chunk, ahead_s: float = 0.0) -> float:
         """Return the yaw rate that brings the robot back to the path of a chunk [rad/s].
@@ -93,7 +139,8 @@ class Following:
             chunk: What is followed.
             ahead_s: So long ahead: until then the robot has come nearer to the path [s].
         """
-        fades = math.exp(-self._settings.gain_yaw_hz * ahead_s)
+        gain_hz = self._settings.gain_yaw_hz if chunk.facing_H is None else self._settings.facing_hz
+        fades = math.exp(-gain_hz * ahead_s)
         return fades * self._against_rad_s if chunk is self._chunk else 0.0
 
     def _place(self, chunk: Chunk, about_s: float, pose_3: np.ndarray) -> tuple[float, float, float]:

@@ -7,7 +7,7 @@ its delay. Off the way, the error is carried ahead with what is already decided,
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -134,7 +134,9 @@ class NearestDrive:
         actions: list[np.ndarray] = []
         path: list[np.ndarray | None] = []
         against: list[tuple[int, float]] = []
+        held_count = 0
         while len(actions) < settings.steps:
+            held_count += off.free_rad != 0.0
             action_A, remembered_rad_s = self._command(drives, off)
             if len(actions) < len(decided_PA):
                 action_A = np.asarray(decided_PA[len(actions)], float)
@@ -148,9 +150,13 @@ class NearestDrive:
             raise PolicyError("the remembered drive ends here, and no other goes on")
         self._against = [each for each in self._against if each[0] < observation.stamp_ns] + against
         assert observation.pose_3 is not None
-        # Who is held is not where the path says, and whatever steered by it would turn back what gets it free.
-        path_H3 = None if off.is_held else self._path(observation.pose_3, path)
-        return Chunk(observation.stamp_ns, settings.step_s, np.array(actions), path_H3)
+        path_H3 = self._path(observation.pose_3, path)
+        chunk = Chunk(observation.stamp_ns, settings.step_s, np.array(actions), path_H3)
+        if not off.is_held or path_H3 is None:
+            return chunk
+        # It is not where the path says: steered by that, it would turn back what gets it free. But it does turn.
+        waits_s = math.inf if self._known.stalled.is_moving else (held_count - 1) * settings.step_s
+        return replace(chunk, path_H3=None, facing_H=path_H3[:, 2], waits_s=waits_s)
 
     def _begin(self, observation: Observation) -> tuple[Drives, _Off]:
         if observation.pose_3 is None:
@@ -216,7 +222,8 @@ class NearestDrive:
 
     def _expected(self, drives: Drives, off: _Off) -> np.ndarray | None:
         """Return where the robot is expected to be when a command that is given now acts, [3]; None: the way ends."""
-        soon_s = self._soon(off) * self._along(off) * self._settings.response_s
+        # Who is held comes no farther until then, and faces by the way where it is.
+        soon_s = self._soon(off) * self._along(off) * self._settings.response_s if self._goes_on(off) else 0.0
         place = drives.after(off.place, soon_s, self._settings.most_m)
         if place is None:
             return None
@@ -248,6 +255,10 @@ class NearestDrive:
     def _turn(self, off: _Off, speed: float, turned_more_rad_s: float) -> None:
         off.left_m += speed * math.sin(off.yaw_rad) * self._settings.step_s
         off.yaw_rad = float(wrap_angle(off.yaw_rad + turned_more_rad_s * self._settings.step_s))
+
+    def _goes_on(self, off: _Off) -> bool:
+        """Return whether it comes along its way at a command: who is held turns where it stands."""
+        return not off.free_rad or self._settings.steering != YAW_RATE
 
     def _soon(self, off: _Off) -> float:
         """Return the pace at the effect of a command that is given now."""
@@ -321,7 +332,7 @@ class NearestDrive:
         told, speed = self._told(drives, off.place, action_A), self._soon(off) * drives.speed(off.place)
         most = settings.most_rate * settings.step_s / max(float(drives.action(off.place)[0]), _LEAST_SPEED_M_S)
         off.told = min(max(told, off.told - most), off.told + most)
-        goes_on = not off.free_rad or settings.steering != YAW_RATE
+        goes_on = self._goes_on(off)
         on_s = off.pace * self._along(off) * settings.step_s if goes_on else 0.0
         place = drives.after(off.place, on_s, settings.most_m)
         if place is None:

@@ -295,13 +295,17 @@ def test_the_drives_of_memories_are_made_once_for_all_who_go_by_them(monkeypatch
     assert [given[0] for given in made] == [one, other]
 
 
-def test_who_is_held_is_told_to_go_slowly_and_by_time():
-    """What gets it free is executed as it was told: steered by a path, it would be turned back."""
+def test_who_is_held_is_told_to_go_slowly_and_how_to_face():
+    """Steered by a path, what gets it free would be turned back; how it faces follows from what it is told."""
     policy, memories = NearestDrive(2), circle()
     one = np.array([[1.0, 0.5]])
     chunks = [policy.act(asked(memories, (0.0, -0.1, 0.0), 0.0, round(0.1 * number * S), one)) for number in range(10)]
     assert chunks[0].path_H3 is not None
+    assert chunks[0].facing_H is None
     assert chunks[-1].path_H3 is None
+    assert chunks[-1].waits_s == pytest.approx(0.4, abs=0.06)
+    turned_H = np.diff(chunks[-1].facing_H[4:13])
+    np.testing.assert_allclose(turned_H, STEP_S * chunks[-1].action_HA[:8, 1], atol=0.001)
     assert chunks[-1].action_HA[1:, 0].max() == pytest.approx(0.4, abs=0.01)
 
 
