@@ -79,6 +79,7 @@ class Following:
         if chunk.facing_H is not None:
             self._face(chunk, chunk.facing_H, stamp_ns, pose_3)
             return
+        self._place_2 = None
         due_s = (stamp_ns - chunk.stamp_ns) / _NS
         if chunk is not self._chunk:
             self._chunk, self._ahead_s, self._first_s = chunk, 0.0, due_s
@@ -98,8 +99,12 @@ class Following:
     def _face(self, chunk: Chunk, facing_H: np.ndarray, stamp_ns: int, pose_3: np.ndarray) -> None:
         """Take how the robot faces while it is held, and whether it still is."""
         settings, yaw_rad = self._settings, float(pose_3[2])
-        if chunk is not self._chunk or self._place_2 is None:
-            self._chunk, self._place_2, self._free_ns = chunk, pose_3[:2].copy(), None
+        if self._place_2 is None:
+            self._place_2, self._free_ns = pose_3[:2].copy(), None
+        if self._free_ns is not None and chunk.stamp_ns > self._free_ns:
+            # Who made it has seen what this was taken from, and says that the robot is held.
+            self._free_ns = None
+        self._chunk = chunk
         # Told to go on it is expected ahead of where it is held until its poses say otherwise; back it does not go.
         ahead_2 = np.array([math.cos(yaw_rad), math.sin(yaw_rad)])
         self._place_2 = self._place_2 + min(0.0, float(ahead_2 @ (pose_3[:2] - self._place_2))) * ahead_2
@@ -129,8 +134,12 @@ class Following:
             return 0
         if chunk.facing_H is None:
             return round(self._ahead_s * _NS)
-        held_s = ((time_ns if self._free_ns is None else self._free_ns) - chunk.stamp_ns) / _NS
-        return round(min(0.0, chunk.waits_s - held_s) * _NS)
+        if math.isinf(chunk.waits_s):
+            return 0
+        if self._free_ns is None:
+            return min(0, round(chunk.waits_s * _NS) - (time_ns - chunk.stamp_ns))
+        # Free sooner than was counted on, it is to do then what was for later.
+        return round(chunk.waits_s * _NS) - (self._free_ns - chunk.stamp_ns)
 
     def against(self, chunk: Chunk, ahead_s: float = 0.0) -> float:
         """Return the yaw rate that brings the robot back to the path of a chunk [rad/s].

@@ -130,3 +130,18 @@ def test_who_comes_free_is_counted_from_where_an_estimate_has_fallen_back_to():
         following.see(chunk, S, at(x))
         assert following.waits(chunk, S) == waits
     assert following.shift_ns(chunk, 2 * S) == -0.3 * S
+
+
+def test_a_chunk_made_before_it_came_free_goes_on_turning_it_back():
+    """It would turn the robot off its way once more; one made later has seen that it is held again."""
+    chunks = [
+        Chunk(tenths * S // 10, 0.05, np.zeros((60, 2)), facing_H=np.zeros(60), waits_s=0.5) for tenths in (0, 6, 9)
+    ]
+    following = Following()
+    following.see(chunks[0], 5 * S // 10, at(0.0))
+    following.see(chunks[0], S, at(0.1))
+    following.see(chunks[1], 11 * S // 10, at(0.1))
+    assert not following.waits(chunks[1], 2 * S)
+    assert following.shift_ns(chunks[1], 2 * S) == 0.3 * S
+    following.see(chunks[2], 12 * S // 10, at(0.0))
+    assert following.waits(chunks[2], 2 * S)
