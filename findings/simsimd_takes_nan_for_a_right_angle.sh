@@ -9,8 +9,8 @@
 #   cdist by cosine                          as cosine: a frame with NaN is nearest to any other frame with NaN
 #   scipy.spatial.distance.cosine            NaN
 #   with and without the processor's wide instructions (disable_capability)    the same
-# So in a loop closure or a search for duplicates, two broken frames are one place at distance 0, below each threshold. Its documentation speaks of
-# silencing single numbers that are NaN in low-precision types; here the whole vector counts as zeros, in float64. So: `np.isfinite(v).all(axis=1)` first.
+# So in a loop closure or a search for duplicates, two broken frames are one place at distance 0, below each threshold. Its documentation names NaN
+# only among what may be done some day. The whole vector counts as zeros, in float64 too. So: `np.isfinite(vectors).all(axis=1)` first.
 # Exit code 0: still so. 1: it has changed. Installs what it needs into a temporary environment (250 MB).
 set -euo pipefail
 scratch="$(mktemp -d)"
