@@ -15,10 +15,8 @@ from threading import Event
 from time import monotonic, monotonic_ns, sleep
 from typing import Any
 
-import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
 from bag_player.choosing import choose_topics, parse_remaps, with_all_others
@@ -26,7 +24,9 @@ from bag_player.senders import ACTIONS, CAMERA, POSE, TAKES, Sender, make_sender
 from bag_player.sent_log import SentLog
 from wm_core.bags import Bag, BagError, BagMessage, find_bags
 from wm_core.errors import MessageError
+from wm_ros import ConfigurationError
 from wm_ros.command_line import split_ros_args, stop_on_signal
+from wm_ros.programs import ros_for_a_while
 
 __all__ = ["ACTIONS", "CAMERA", "POSE", "TAKES", "BagPlayer", "choose_topics", "main", "parse_remaps"]
 
@@ -285,11 +285,9 @@ def main(args: Sequence[str] | None = None) -> int:
     own, for_ros = split_ros_args(sys.argv[1:] if args is None else args)
     options = _parse(own)
     stop = stop_on_signal()
-    rclpy.init(args=for_ros, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        return run(options, stop)
-    except BagError as error:
+        with ros_for_a_while(for_ros):
+            return run(options, stop)
+    except (BagError, ConfigurationError) as error:
         print(f"bag_player: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    finally:
-        rclpy.try_shutdown()

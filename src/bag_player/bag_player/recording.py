@@ -22,9 +22,9 @@ from time import monotonic
 from typing import Any, Final
 
 import rclpy
+from rclpy.exceptions import NameValidationException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from rosbags.rosbag2 import Writer, WriterError
 
 from bag_player.node import positive
@@ -38,6 +38,7 @@ from wm_ros.camera import IMAGE_TYPES
 from wm_ros.command_line import split_ros_args, stop_on_signal
 from wm_ros.inputs import message_class
 from wm_ros.one_stream import OneStream
+from wm_ros.programs import is_of_a_name, ros_for_a_while
 from wm_ros.silence import why_silent
 
 _NICENESS = 10
@@ -74,13 +75,13 @@ class BagRecorder(Node):
 
     Raises:
         BagError: The folder is there already, or cannot be made.
+        ConfigurationError: ROS takes no topic of a name.
     """
 
     def __init__(self, folder: Path, inputs: Inputs, **node_options: Any) -> None:
         super().__init__("bag_recorder", **node_options)
         self._folder = folder
-        self._camera, self._pose = map(self.resolve_topic_name, (inputs.camera, inputs.pose))
-        self._actions = self.resolve_topic_name(inputs.actions)
+        self._camera, self._pose, self._actions = map(self._resolved, (inputs.camera, inputs.pose, inputs.actions))
         try:
             self._writer = Writer(folder, version=_FORMAT)
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +130,15 @@ class BagRecorder(Node):
             self._listen(self.resolve_topic_name("/tf"), depth=200)
             self._listen(self.resolve_topic_name("/tf_static"), depth=200, is_latched=True)
         self._watch_disk()
+
+    def _resolved(self, topic: str) -> str:
+        try:
+            return self.resolve_topic_name(topic)
+        except (RuntimeError, NameValidationException) as error:
+            if not is_of_a_name(error):
+                raise
+            self.destroy_node()
+            raise ConfigurationError(f"{topic!r} is no topic: {error}") from error
 
     def _watch_disk(self) -> None:
         try:
@@ -230,18 +240,16 @@ def main(args: Sequence[str] | None = None) -> int:
     options = parse(own)
     stop = stop_on_signal()
     stand_back(_NICENESS)
-    rclpy.init(args=for_ros, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        recorder = BagRecorder(options.folder, Inputs(options.camera, options.pose, options.actions))
-        try:
-            return record(recorder, stop, options.seconds, options.wait, options.follow_parent)
-        finally:
-            recorder.destroy_node()
+        with ros_for_a_while(for_ros):
+            recorder = BagRecorder(options.folder, Inputs(options.camera, options.pose, options.actions))
+            try:
+                return record(recorder, stop, options.seconds, options.wait, options.follow_parent)
+            finally:
+                recorder.destroy_node()
     except (CoreError, ConfigurationError) as error:
         print(f"bag_recorder: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    finally:
-        rclpy.try_shutdown()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from threading import Event
 
 import numpy as np
@@ -164,3 +166,18 @@ def test_it_ends_when_told_to(tmp_path):
     executor.remove_node(robot)
     recorder.destroy_node()
     robot.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--camera=bad//topic"], "bad//topic"),
+        (["--camera=a{b"], "a{b"),
+        (["--ros-args", "-r", "__ns:=9x"], "9x"),
+    ],
+)
+def test_a_name_that_ros_does_not_take_is_said_in_one_line(tmp_path, options, said):
+    command = [sys.executable, "-m", "bag_player.recording", str(tmp_path / "bag"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert said in done.stderr.splitlines()[-1]

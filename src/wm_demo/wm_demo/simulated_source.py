@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 from time import monotonic
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
 
 from bag_player.node import CAMERA, positive
 from bag_player.sent_log import SentLog
+from wm_ros import ConfigurationError
 from wm_ros.command_line import split_ros_args, stop_on_signal
+from wm_ros.programs import ros_for_a_while
 from wm_sim_ros.node import SimulatedRobot
 
 _PROGRESS_EVERY_S = 0.5
@@ -63,7 +64,7 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Drives until the time is over or a signal comes; returns 0, or 3 when nobody listened in time."""
+    """Drives until the time is over or a signal comes; returns 0, 2 for bad names, 3 when nobody listened in time."""
     own, for_ros = split_ros_args(sys.argv[1:] if args is None else args)
     options = _parse(own)
     log = SentLog(options.log_fd)
@@ -75,24 +76,32 @@ def main(args: Sequence[str] | None = None) -> int:
             log.other(name)
 
     stop = stop_on_signal()
-    rclpy.init(args=for_ros, signal_handler_options=SignalHandlerOptions.NO)
-    robot = None
     try:
-        if not wait_for_listeners(options.subscribers, options.wait, stop):
-            if stop.is_set():
-                return 0
-            print(f"nobody subscribed to {CAMERA} within {options.wait:.0f} s", file=sys.stderr)  # noqa: T201
-            return 3
-        time_to_drive = [
-            Parameter("seed", value=options.seed),
-            Parameter("duration_s", value=options.seconds),
-            Parameter("wait_for_camera_subscriber", value=True),
-        ]
-        robot = SimulatedRobot(on_sent=on_sent, parameter_overrides=time_to_drive)
+        with ros_for_a_while(for_ros):
+            return _drive_once(options, log, on_sent, stop)
+    except ConfigurationError as error:
+        print(f"simulated_source: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    finally:
+        log.close()
+
+
+def _drive_once(
+    options: argparse.Namespace, log: SentLog, on_sent: Callable[[str, int, int], None], stop: Event
+) -> int:
+    if not wait_for_listeners(options.subscribers, options.wait, stop):
+        if stop.is_set():
+            return 0
+        print(f"nobody subscribed to {CAMERA} within {options.wait:.0f} s", file=sys.stderr)  # noqa: T201
+        return 3
+    time_to_drive = [
+        Parameter("seed", value=options.seed),
+        Parameter("duration_s", value=options.seconds),
+        Parameter("wait_for_camera_subscriber", value=True),
+    ]
+    robot = SimulatedRobot(on_sent=on_sent, parameter_overrides=time_to_drive)
+    try:
         drive(robot, log, options.seconds, stop)
     finally:
-        if robot is not None:
-            robot.destroy_node()
-        log.close()
-        rclpy.try_shutdown()
+        robot.destroy_node()
     return 0

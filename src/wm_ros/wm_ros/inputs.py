@@ -365,8 +365,9 @@ class ActionInput(TypedInput):
         try:
             sample = action_from_msg(msg, self._size)
             if len(sample.values) != self._size:
-                self._misses(f"actions on {self._topic} have {len(sample.values)} values", len(sample.values))
-                raise MessageError("action-length", f"{len(sample.values)} values, expected {self._size}")
+                count = len(sample.values)
+                self._misses(f"actions on {self._topic} have {count} values", count)
+                raise MessageError("action-length", f"{count} values, expected {self._size}: {self._way_out(count)}")
         except MessageError as error:
             self._health.drop(error.reason, error.detail)
             return
@@ -376,6 +377,10 @@ class ActionInput(TypedInput):
 
     def _misses(self, what: str, size: int) -> None:
         """Says for a while that something of what the robot is told goes by unread, and what would help."""
-        way_out = f"ACTION_DIM={size} (parameter action_dim) takes them" if self._is_open else "it was trained so"
-        text = f"{what}, the artifact takes {self._size}: {way_out}; until then poses alone tell of the motion"
+        text = (
+            f"{what}, the artifact takes {self._size}: {self._way_out(size)}; until then poses alone tell of the motion"
+        )
         self._health.degrade_for(_MISSED_S, "action_size", text)
+
+    def _way_out(self, size: int) -> str:
+        return f"ACTION_DIM={size} (parameter action_dim) takes them" if self._is_open else "it was trained so"

@@ -25,12 +25,10 @@ from wm_ros.errors import ConfigurationError
 from wm_ros.help_text import help_text
 from wm_ros.kept_room import keep_room
 from wm_ros.message_support import import_message_support
+from wm_ros.programs import is_of_a_name
 from wm_ros.security import check_security, is_enforced
 from wm_ros.shared_memory import clean_shared_memory
 
-# What the error says of a name that is too long, of one that was remapped to a topic of another type, and of a topic
-# whose name ROS does not know how to complete.
-_OF_NAMES = ("invalid node name", "with incompatible type", "failed to resolve name")
 EXIT_OK = 0
 EXIT_CONFIGURATION = 2
 # Longer than a robot brakes for, shorter than service managers wait.
@@ -163,16 +161,10 @@ def _raise_refusal(nodes: Sequence[Node]) -> None:
     """Raises what a node that started beside others ended the context with."""
     for node in nodes:
         error = getattr(node, "refusal", None)
-        if isinstance(error, (ConfigurationError, CoreError)) or _is_name(error):
+        if isinstance(error, (ConfigurationError, CoreError)) or is_of_a_name(error):
             raise _CannotStartError(str(error)) from error
         if error is not None:
             raise error
-
-
-def _is_name(error: BaseException | None) -> bool:
-    """Returns whether ROS takes no node, topic or service of a name: whoever chose it is told, without a traceback."""
-    said = str(error) if isinstance(error, rclpy_implementation.RCLError) else ""
-    return any(words in said for words in _OF_NAMES) or isinstance(error, NameValidationException)
 
 
 def _make(factory: Callable[[], Sequence[Node]]) -> Sequence[Node]:
@@ -181,7 +173,7 @@ def _make(factory: Callable[[], Sequence[Node]]) -> Sequence[Node]:
     except (ConfigurationError, CoreError) as error:
         raise _CannotStartError(str(error)) from error
     except (RuntimeError, NameValidationException) as error:
-        if _is_name(error):
+        if is_of_a_name(error):
             raise _CannotStartError(str(error)) from error
         if rclpy.ok() and is_enforced(os.environ):
             raise _CannotStartError(f"security is to be enforced, and cannot be: {error}") from error

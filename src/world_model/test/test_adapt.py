@@ -24,9 +24,10 @@ from world_model.evaluation.adaptation import Verdict, is_shipped, judge_project
 from world_model.evaluation.known_robot import known_robot
 from world_model.runtime.adapted import VERSION, adapted_artifact, keep_adapted
 from world_model.runtime.artifacts import load_artifact
-from world_model.runtime.calibration import STATE_VERSION
+from world_model.runtime.calibration import STATE_VERSION, MotionCalibration
 from world_model.runtime.handed_on import VERSION as EXPERTS_VERSION
-from world_model.runtime.handed_on import known_experts
+from world_model.runtime.handed_on import keep_experts, known_experts
+from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.profile import EXPERTS, MOTION, TRANSITION, Profile
 from world_model.training.config import load_config
 
@@ -84,11 +85,16 @@ def test_an_artifact_for_any_robot_learns_from_as_many_actions_as_it_has(artifac
     make_feature_artifact(tmp_path / "open")
     seen = drive(unicycle(0.5, -2.0), 2, seed=1, seconds=60, delay_s=0.2, noise_m=0.01)
     of_four, profile = converted(tmp_path / "set", seen, spare=2), tmp_path / "robot"
+    # The graph that ran meanwhile counted on two, as long as nobody told it otherwise.
+    of_two = MotionCalibration(MotionModel(), 0.05, 2, 1.0, ())
+    Profile(profile).write(MOTION, STATE_VERSION, of_two.state())
     asked = ["adapt", str(of_four), "--profile", str(profile), "--motion-only", "--artifact"]
     assert main([*asked, str(tmp_path / "open")]) == 0
     kept = Profile(profile).read(MOTION, STATE_VERSION).entries
     assert (kept["action_dim"], kept["names"]["known"]) == (4, "fitted")
-    assert "ACTION_DIM=4" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "motion was learned with {'action_dim': 2}" in said
+    assert "ACTION_DIM=4" in said
     assert main([*asked, str(artifact)]) == 2
     assert "4 actions" in capsys.readouterr().err
     evaluated = ["evaluate", str(tmp_path / "open"), str(of_four), "--profile", str(profile), "--only-ours"]
@@ -206,7 +212,7 @@ def test_experts_are_kept_where_the_next_start_is_better_for_them(artifact, tmp_
     profile, source = Profile(tmp_path / "robot"), load_artifact(artifact)
     episodes, outcome = list(EpisodeSet(data).episodes()), adapt.Outcome({}, {})
     options = adapt.parse([str(data), "--artifact", str(artifact), "--profile", str(tmp_path / "robot")])
-    state = adapting.adapt_motion(options, source, episodes, profile, outcome)
+    state = adapting.adapt_motion(options, source, episodes, profile, outcome, [].append)
     adapting.adapt_experts(options, source, episodes, profile, state, outcome, lambda _: None)
     verdict, *_ = outcome.verdicts["experts"]
     assert ("experts" in outcome.kept) == is_shipped(outcome.verdicts["experts"]) == (EXPERTS in profile.names())
@@ -221,6 +227,20 @@ def test_experts_are_kept_where_the_next_start_is_better_for_them(artifact, tmp_
     adapting.adapt_experts(options, source, episodes, profile, state, outcome, lambda _: None)
     assert judged[0].entries == found.experts.entries  # what was there is what it is judged against
     assert profile.read(EXPERTS, EXPERTS_VERSION).revision == 1
+    said = list[str]()
+    keep_experts(profile, replace(found.experts, entries={**found.experts.entries, "action_dim": 3}))
+    adapting.adapt_experts(options, source, episodes, profile, state, outcome, said.append)
+    assert judged[1] is None  # of three actions nothing can begin here
+    assert ["experts were learned with {'action_dim': 3}" in line for line in said] == [True]
+
+
+def test_a_motion_of_another_step_is_left_alone(artifact, foreign, tmp_path, capsys):
+    profile = Profile(tmp_path / "robot")
+    profile.write(MOTION, STATE_VERSION, MotionCalibration(MotionModel(), 0.1, 2, 1.0, ()).state())
+    asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(profile.folder), "--motion-only"]
+    assert main(asked) == 2
+    assert "{'step_s': 0.1}" in capsys.readouterr().err
+    assert profile.read(MOTION, STATE_VERSION).revision == 1
 
 
 @pytest.mark.parametrize(

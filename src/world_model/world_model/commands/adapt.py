@@ -146,7 +146,7 @@ def _adapt_to(
     episodes = _episodes(paths, options, artifact, say)
     artifact = with_actions_of(episodes, artifact, say)
     outcome = Outcome({}, {})
-    state = adapt_motion(options, artifact, episodes, profile, outcome)
+    state = adapt_motion(options, artifact, episodes, profile, outcome, say)
     if artifact.projection is not None and not options.motion_only:
         adapt_projection(options, artifact, episodes, profile, outcome, say)
     if not options.motion_only and not artifact.has("transition"):

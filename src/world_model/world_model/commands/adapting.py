@@ -74,9 +74,17 @@ def parts(options: argparse.Namespace, episodes: Sequence[Episode]) -> tuple[lis
 
 
 def adapt_motion(
-    options: argparse.Namespace, artifact: Artifact, episodes: Sequence[Episode], profile: Profile, outcome: Outcome
+    options: argparse.Namespace,
+    artifact: Artifact,
+    episodes: Sequence[Episode],
+    profile: Profile,
+    outcome: Outcome,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Keep what was learned of the motion where it is better than what was there; return what is there now."""
+    """Keep what was learned of the motion where it is better than what was there; return what is there now.
+
+    What was learned for another count of actions is no use to a robot with these: the shipped model takes its place.
+    """
     manifest = artifact.manifest
     limits = TrainingRange(
         artifact.action_statistics(), np.array(manifest.latent_mean), np.array(manifest.latent_variance)
@@ -85,6 +93,10 @@ def adapt_motion(
     learned, held_out = parts(options, episodes)
     before = MotionCalibration(shipped, manifest.step_s, manifest.action_dim, manifest.horizon_s, ())
     former = profile.read(MOTION, STATE_VERSION)
+    if former is not None and former.entries.get("action_dim") != manifest.action_dim:
+        say(f"the profile's {before.misfit(former.entries)}: it begins anew")
+        profile.write(MOTION, STATE_VERSION, before.state())
+        former = None
     if former is not None:
         before.restore(former.entries)
     after = learned_motion(learned, manifest, shipped)
@@ -148,8 +160,8 @@ def adapt_experts(
     after = learned_experts(learned, in_use, state, projection)
     assert after is not None
     before = known_experts(profile)
-    if before is not None and before.entries["encoder_id"] != after.entries["encoder_id"]:
-        say(f"the profile's experts are of the basis {before.entries['encoder_id']}, not of this one")
+    if before is not None and (misfit := before.misfit(after)):
+        say(f"the profile's {misfit}: they begin anew")
         before = None
     at_s = held_out_from_s(options, episodes)
     robot = {"motion_state": state, "projection": projection}

@@ -142,9 +142,8 @@ class MotionCalibration:
         Raises:
             ProfileError: It is of another step or count of actions, or malformed.
         """
-        other = {key: state.get(key) for key, value in self._fits_to().items() if state.get(key) != value}
-        if other:
-            raise ProfileError(f"motion was learned with {other}, this model has {self._fits_to()}")
+        if misfit := self.misfit(state):
+            raise ProfileError(misfit)
         try:
             models = {str(name): MotionModel.from_manifest(entries) for name, entries in state["models"].items()}
             names = {future: str(state["names"][future]) for future in FUTURES}
@@ -155,6 +154,15 @@ class MotionCalibration:
             raise ProfileError(f"motion in the profile names {sorted({*models, *names.values()} - known)}")
         self.candidates.update({name: Candidate(model) for name, model in models.items()})
         self.names = names
+
+    def misfit(self, state: Mapping[str, Any]) -> str:
+        """Return why a state of before cannot be gone on from, for another step or count of actions; empty: it can."""
+        mine = self._fits_to()
+        other = {key: state.get(key) for key, value in mine.items() if state.get(key) != value}
+        if not other:
+            return ""
+        said = f"motion was learned with {other}, this model has {mine}"
+        return f"{said}; ACTION_DIM says how many actions a robot has" if "action_dim" in other else said
 
     def _fits_to(self) -> dict[str, Any]:
         return {"step_s": self._step_s, "action_dim": self._action_dim}

@@ -59,11 +59,8 @@ class Learned:
             ProfileError: It is of another basis, step, action or set of experts, or damaged; nothing was taken then.
         """
         mine = _bound_to(panel, encoder_id, step_s)
-        other = {name: self.entries.get(name) for name in mine if self.entries.get(name) != mine[name]}
-        other.pop("horizons_s", None)
-        if other:
-            expected = {name: mine[name] for name in other}
-            raise ProfileError(f"experts were learned with {other}, here it is {expected}: they begin anew")
+        if misfit := self._misfit(mine):
+            raise ProfileError(f"{misfit}: they begin anew")
         mean_D = self._array(_MEAN, panel.learned_mean().shape)
         taken = [
             (experts, self._of_horizon(known.index(horizon_s), experts.learned()))
@@ -74,6 +71,15 @@ class Learned:
         panel.begin_with_mean(mean_D, WORTH)
         for experts, arrays in taken:
             experts.begin(arrays, WORTH)
+
+    def misfit(self, other: Learned) -> str:
+        """Return why one cannot begin where the other ended: basis, step, action or experts; empty: it can."""
+        return self._misfit(other.entries)
+
+    def _misfit(self, mine: Mapping[str, Any]) -> str:
+        names = [name for name in mine if name != "horizons_s" and self.entries.get(name) != mine[name]]
+        other, expected = ({name: entries.get(name) for name in names} for entries in (self.entries, mine))
+        return f"experts were learned with {other}, here it is {expected}" if names else ""
 
     def _horizons(self) -> list[float]:
         horizons_s = self.entries.get("horizons_s")
