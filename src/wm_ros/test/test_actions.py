@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 from action_msgs.msg import GoalStatus
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from rclpy.action import ActionClient, CancelResponse, GoalResponse
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.task import Future
+from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
 from wm_interfaces.action import Plan
@@ -66,8 +69,8 @@ class Driver(ManagedNode[ManagedParams]):
 class Asker:
     """An action client and the node that serves it, on one executor."""
 
-    def __init__(self, threads):
-        self.driver, self.peer = Driver(), Node("peer")
+    def __init__(self, threads, **options):
+        self.driver, self.peer = Driver(**options), Node("peer")
         self.client, self.heard = ActionClient(self.peer, Plan, "driver/plan"), []
         self.text = self.peer.create_publisher(String, "text", qos.STREAM)
         self.spinning = Spinning(threads)
@@ -137,3 +140,26 @@ def test_who_is_deactivated_still_tells_how_its_goal_ended_and_takes_no_other(as
     asker.driver.executor.create_task(asker.driver.end, Plan.Result.STOPPED)
     assert asker.wait(handle.get_result_async()).result.outcome == Plan.Result.STOPPED
     assert not asker.send(1).accepted
+
+
+def test_a_result_is_there_for_who_asks_late_by_a_clock_that_runs_fast(ros_context):  # noqa: F811
+    asker = Asker(1, parameter_overrides=[Parameter("use_sim_time", value=True)])
+    clock = asker.peer.create_publisher(Clock, "/clock", 10)
+
+    def tell(seconds):
+        def told():
+            clock.publish(Clock(clock=Time(sec=seconds)))
+            return asker.driver.get_clock().now().nanoseconds >= seconds * 10**9
+
+        asker.until(told)
+
+    try:
+        tell(100)
+        handle = asker.send(1)
+        asker.until(lambda: asker.heard == [2.0])
+        tell(150)
+        tell(151)
+        answer = asker.wait(handle.get_result_async())
+        assert (answer.status, answer.result.outcome) == (GoalStatus.STATUS_SUCCEEDED, Plan.Result.REACHED)
+    finally:
+        asker.close()

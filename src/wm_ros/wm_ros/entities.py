@@ -18,6 +18,10 @@ from wm_ros.finite import FinitePublisher
 from wm_ros.health import Health
 from wm_ros.owed import Owed
 
+# How long who sent a goal may take to ask for its result, by the node's clock [s]: rclpy's own, until that became 10 s,
+# which a busy machine takes, and a clock that runs fast. Who asks later is told of a goal that nobody knows.
+_RESULT_KEPT_S = 900
+
 
 class NotedEntities(LifecycleNode):
     """A node that takes note of what it creates, so that it can be destroyed with the state that it belongs to.
@@ -108,7 +112,7 @@ class NotedEntities(LifecycleNode):
             **kwargs: As for ``rclpy.action.ActionServer``.
         """
         callback = executing(self, action_type.Result, execute)
-        kwargs = {**qos.ACTION, **kwargs}
+        kwargs = {"result_timeout": _RESULT_KEPT_S, **qos.ACTION, **kwargs}
         server = bound_actions(ActionServer(self, action_type, name, callback, **kwargs), self._drop_large)
         return self._noted(server, ActionServer.destroy)
 
