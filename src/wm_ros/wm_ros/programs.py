@@ -37,15 +37,16 @@ def ros_for_a_while(args: Sequence[str]) -> Iterator[None]:
         try:
             rclpy.init(args=list(args), signal_handler_options=SignalHandlerOptions.NO)
         except RuntimeError as error:
-            raise ConfigurationError(_in_one_line(error)) from error
+            raise ConfigurationError(in_one_line(error)) from error
         yield
     except (RuntimeError, NameValidationException) as error:
         if not is_of_a_name(error):
             raise
-        raise ConfigurationError(_in_one_line(error)) from error
+        raise ConfigurationError(in_one_line(error)) from error
     finally:
         rclpy.try_shutdown()
 
 
-def _in_one_line(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
+    """Return what an error says, as a program that refuses to start says it."""
     return " ".join(str(error).split())

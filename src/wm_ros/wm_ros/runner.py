@@ -25,7 +25,7 @@ from wm_ros.errors import ConfigurationError
 from wm_ros.help_text import help_text
 from wm_ros.kept_room import keep_room
 from wm_ros.message_support import import_message_support
-from wm_ros.programs import is_of_a_name
+from wm_ros.programs import in_one_line, is_of_a_name
 from wm_ros.security import check_security, is_enforced
 from wm_ros.shared_memory import clean_shared_memory
 
@@ -181,5 +181,5 @@ def _make(factory: Callable[[], Sequence[Node]]) -> Sequence[Node]:
 
 
 def _refuse(error: Exception) -> int:
-    print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201
+    print(in_one_line(error), file=sys.stderr)  # noqa: T201
     return EXIT_CONFIGURATION
