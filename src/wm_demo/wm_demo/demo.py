@@ -33,6 +33,7 @@ from wm_demo.strip import strip_of
 from wm_demo.summary import Run, conclusion, frame_account, summarise
 from wm_demo.table import Screen, state_line
 from wm_ros import ConfigurationError, own_domain_id
+from wm_ros.shared_memory import clean_shared_memory
 from wm_view.recorder.opening import RecordingError, check_recording
 
 _START_S = 120.0
@@ -314,6 +315,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, scratch: Path) -> int:
+    clean_shared_memory()
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         demo = Demo(options, scratch)

@@ -11,6 +11,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.signals import SignalHandlerOptions
 
 from wm_ros.errors import ConfigurationError
+from wm_ros.shared_memory import clean_shared_memory
 
 # What the error says of a name that is too long, of one that was remapped to a topic of another type, and of a topic
 # whose name ROS does not know how to complete.
@@ -34,6 +35,7 @@ def ros_for_a_while(args: Sequence[str]) -> Iterator[None]:
         ConfigurationError: ROS does not take these arguments, or a name that the program was given.
     """
     try:
+        clean_shared_memory()
         try:
             rclpy.init(args=list(args), signal_handler_options=SignalHandlerOptions.NO)
         except RuntimeError as error:

@@ -17,6 +17,7 @@ from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 
 from wm_ros.domain import own_domain_id
+from wm_ros.shared_memory import clean_shared_memory
 
 
 @pytest.fixture
@@ -26,6 +27,8 @@ def ros_context(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     gc.collect()
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     executors = _noted(monkeypatch)
+    # What tests killed while it was starting; a node of this process would wait for it without end.
+    clean_shared_memory()
     rclpy.init(args=[], domain_id=own_domain_id())
     yield
     for executor in list(executors):
