@@ -237,6 +237,34 @@ def test_a_window_knows_what_it_cannot_answer():
     memory.close()
 
 
+@pytest.mark.parametrize("is_inside", [True, False])
+@pytest.mark.parametrize(
+    ("learnt", "asked"),
+    [
+        ({"frame_id": "map"}, {"frame_id": "odom"}),
+        ({"action_A": np.ones(2, np.float32)}, {"action_A": np.ones(3, np.float32), "action_distance": 1.0}),
+        ({}, {"encoder_id": "other"}),
+        ({}, {"latent_D": np.ones(4, np.float32)}),
+    ],
+)
+def test_what_the_memory_learns_later_of_all_its_records_is_refused_by_the_window_too(learnt, asked, is_inside):
+    memory, world = filled(0)
+    open_fields = {"frame_id": "", "action_A": np.empty(0, np.float32), "previous_action_A": np.empty(0, np.float32)}
+    if learnt:
+        memory.insert([world.record(x=0.5, y=0.0, **open_fields)])
+    window = Window()
+    refresh(window, memory, AREA)
+    memory.insert([world.record(x=1.0 if is_inside else 5.0, y=0.0, **{**open_fields, **learnt})])
+    refresh(window, memory, AREA)
+    query = Query(place=Place(0.0, 0.0), radius_m=2.0, **asked)
+    with pytest.raises(QueryError):
+        memory.query(query)
+    if window.covers(query):
+        with pytest.raises(QueryError):
+            window.query_batch([query])
+    memory.close()
+
+
 def test_an_area_that_leaves_the_map_or_is_none_is_refused():
     memory, _ = filled(3)
     for area in (Area(9_999_990.0, 0.0, 30.0), Area(0.0, 0.0, 0.0), Area(float("nan"), 0.0, 1.0)):

@@ -114,7 +114,7 @@ class Window:
             self.area, self._asked, self._oldest_ns = update.area, asked, update.oldest_ns
             self.encoder_id, self.frame_id = records.encoder_id, records.frame_id
             self._is_everything = update.is_everything
-        elif not self._table.fits(update.records):
+        elif not self._are_of_these(update.records):
             self.forget()
             return False
         if is_changed:
@@ -126,6 +126,11 @@ class Window:
         self._is_everything = self._is_everything and update.is_everything
         self.epoch, self.revision, self.newest_ns = update.epoch, update.revision, update.newest_ns
         return True
+
+    def _are_of_these(self, records: Packed) -> bool:
+        """Return whether a memory knows of its records what is known here; what it has learnt since counts for all."""
+        told = (records.encoder_id, records.frame_id)
+        return told == (self.encoder_id, self.frame_id) and self._table.fits(records)
 
     def _numbers(self, names: Sequence[str]) -> np.ndarray:
         """Return this window's numbers of sessions."""
@@ -277,9 +282,9 @@ class _Table:
         self._latent_NMD = np.empty((0, 0, dim), np.float32)
 
     def fits(self, records: Packed) -> bool:
-        """Return whether records are of the sizes of those held; where none is, any do."""
+        """Return whether records are of the sizes of those held, or would be, where there are none."""
         rows = records.rows
-        return not len(rows) or (rows.latent_ND.shape[1], rows.action_NA.shape[1]) == (self.dim, self.action_dim)
+        return (rows.latent_ND.shape[1], rows.action_NA.shape[1]) == (self.dim, self.action_dim)
 
     def live(self) -> np.ndarray:
         """Return the rows that hold a record."""
