@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from math import cos, sin
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import Transform
 
-from spatial_memory import Forget
+from spatial_memory import Forget, MemoryRecord, Rigid
 from wm_core.memory.journal import Area
 from wm_core.memory.window import Window
-from wm_core.se3 import quaternion_of
+from wm_core.se3 import compose, quaternion_of, yaw_of
 from wm_interfaces.msg import MemoryQuery
 from wm_interfaces.srv import DeleteMemory, MemoryWindow, QueryMemoryArrays, QueryMemoryBatch, TransformMemory
 from wm_ros import MessageError, floats
@@ -23,6 +25,7 @@ from wm_ros.memory_arrays import (
     update_from_response,
     update_to_response,
 )
+from wm_ros.messages import fill_pose
 from wm_testing.nodes import ros_context
 
 from .node_graph import Graph, at
@@ -112,6 +115,125 @@ def test_lookups_that_make_no_sense_are_refused_by_name(graph, change, why):
     answer = graph.call(QueryMemoryArrays, "query_arrays", request)
     assert not answer.success
     assert why in answer.message
+
+
+def many_with(graph: Graph, count: int, field: str, at: int, value: float) -> QueryMemoryArrays.Response:
+    """Ask so many lookups of which one number is another."""
+    request = lookups(count)[0]
+    getattr(request, field)[at] = value
+    return graph.call(QueryMemoryArrays, "query_arrays", request)
+
+
+@pytest.mark.parametrize(
+    ("field", "at", "value", "why"),
+    [
+        ("poses", 7 * 39, 1e7, "query 39: place"),
+        ("poses", 7 * 38 + 2, 1e12, "query 38: pose"),
+        ("poses", 7 * 38 + 3, 1e200, "query 38: pose"),
+        ("latents", 4 * 35, math.nan, "query 35: latent"),
+        ("latents", 4 * 35, 1e30, "query 35: latent"),
+    ],
+)
+def test_a_lookup_that_is_wrong_is_named_by_its_place_among_all(graph, field, at, value, why):
+    graph.drive(3)
+    answer = many_with(graph, 40, field, at, value)
+    assert not answer.success
+    assert answer.message.startswith(why)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_lookups_as_arrays_find_what_the_record_form_finds(graph, seed):
+    """Whatever they share, tilted poses, stamps left open and latents of any size included."""
+    rng = np.random.default_rng(seed)
+    graph.drive(30)
+    records = []
+    for turn in turns(rng, 40):
+        stamp_ns, latent_D = int(rng.integers(1, 3 * 10**9)), rng.normal(size=4).astype(np.float32)
+        own = {"encoder_id": "e1", "frame_id": "map", "yaw": yaw_of(turn), "orientation": turn}
+        records.append(MemoryRecord(stamp_ns, latent_D, *rng.uniform(0, 3, 2), **own))
+    graph.memory._memory.insert(records)
+    found = refused = 0
+    for _ in range(12):
+        packed, single = random_lookups(rng, int(rng.integers(1, 80)))
+        mine = graph.call(QueryMemoryArrays, "query_arrays", packed)
+        theirs = graph.call(QueryMemoryBatch, "query_batch", single)
+        assert mine.success == theirs.success, (mine.message, theirs.message)
+        if not mine.success:
+            refused += 1
+            continue
+        ids = packed_from_msg(mine.records).rows.id_N
+        assert [ids[row] for row in mine.rows] == [each.id for matches in theirs.matches for each in matches.records]
+        assert list(mine.candidate_counts) == [matches.candidate_count for matches in theirs.matches]
+        for name in ("distances", "latent_distances", "pose_distances"):
+            expected = np.concatenate([getattr(matches, name) for matches in theirs.matches])
+            np.testing.assert_array_equal(np.array(getattr(mine, name)), expected)
+        found += len(mine.rows)
+    assert found
+    assert refused < 12
+
+
+def turns(rng: np.random.Generator, count: int) -> list[tuple[float, ...]]:
+    """Return rotations about z, and some that tilt."""
+    yaws = [quaternion_of(yaw) for yaw in rng.uniform(-3, 3, count)]
+    tilts = [(0.0, sin(pitch), 0.0, cos(pitch)) for pitch in rng.uniform(-0.3, 0.3, count)]
+    return [tuple(compose(np.array(yaw), np.array(tilt)).tolist()) if rng.random() < 0.3 else yaw
+            for yaw, tilt in zip(yaws, tilts)]  # fmt: skip
+
+
+def random_lookups(rng: np.random.Generator, count: int) -> tuple[QueryMemoryArrays.Request, QueryMemoryBatch.Request]:
+    """Return any lookups as arrays and as records."""
+    has = dict(zip(("poses", "latents", "stamps_ns"), rng.random(3) < (0.7, 0.5, 0.5)))
+    shared = {
+        "k": int(rng.integers(0, 12)),
+        "rank_by": int(rng.integers(0, 4)),
+        "radius_m": float(rng.choice([0.0, 0.5, 2.0])),
+        "exclude_recent_s": float(rng.choice([0.0, 0.3])),
+        "rotation_tolerance_rad": float(rng.choice([0.0, 0.4])),
+        "successors": bool(rng.random() < 0.5),
+    }
+    position_Q3, turn_Q = rng.uniform(0, 3, (count, 3)) * (1, 1, 0), turns(rng, count)
+    latent_QD = rng.normal(size=(count, 4)).astype(np.float32)
+    stamps = [int(each) for each in rng.choice([0, 10**9, 2 * 10**9, 4 * 10**9], count)]
+    queries = [at(0.5, **shared) for _ in range(count)]
+    packed = QueryMemoryArrays.Request(query=at(0.5, **shared), count=count)
+    if has["poses"]:
+        packed.poses = array_of("d", np.column_stack([position_Q3, turn_Q]))
+        for msg, position, turn in zip(queries, position_Q3.tolist(), turn_Q):
+            fill_pose(msg.pose.position, msg.pose.orientation, position, turn)
+    if has["latents"]:
+        packed.latents = array_of("f", latent_QD)
+        for msg, latent_D in zip(queries, latent_QD):
+            msg.latent = floats(latent_D)
+    if has["stamps_ns"]:
+        packed.stamps_ns = array_of("q", np.array(stamps))
+        for msg, stamp in zip(queries, stamps):
+            msg.stamp.sec, msg.stamp.nanosec = divmod(stamp, 10**9)
+    return packed, QueryMemoryBatch.Request(queries=queries)
+
+
+@pytest.mark.parametrize("change", ["transform", "clear"])
+def test_lookups_that_a_change_of_the_whole_memory_parts_are_to_be_asked_again(graph, monkeypatch, change):
+    graph.drive(10)
+    memory = graph.memory._memory
+    search, records = memory.query_batch, memory.everything()
+    asked = []
+
+    def interrupted(queries):
+        asked.append(len(queries))
+        if len(asked) == 2 and change == "transform":
+            memory.transform(Rigid(0.1, 0.0, 0.0, 0.0))
+        if len(asked) == 2 and change == "clear":
+            memory.clear()
+            memory.insert([replace(each, id=0, encoder_id="e2", frame_id="odom") for each in records])
+        return search(queries)
+
+    monkeypatch.setattr(memory, "query_batch", interrupted)
+    request = QueryMemoryArrays.Request(query=at(0.5, k=3), count=40)
+    answer = graph.call(QueryMemoryArrays, "query_arrays", request)
+    assert asked == [32, 8]
+    assert (answer.success, len(answer.rows)) == (False, 0)
+    assert "ask again" in answer.message
+    assert graph.call(QueryMemoryArrays, "query_arrays", request).success
 
 
 def fill(graph: Graph, window: Window) -> MemoryWindow.Response:

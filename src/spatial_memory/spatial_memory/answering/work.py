@@ -111,23 +111,32 @@ def answers_in_slices(search: Callable[[Sequence[Query]], list[Matches]], querie
     """
     end_s = monotonic() + DEADLINE_S
     answers: list[Matches] = []
-    for at, query in enumerate(giving_way(queries)):
+    for at in giving_way(range(len(queries))):
         if monotonic() > end_s:
             raise QueryError(
                 f"{at} of {len(queries)} queries were answered within {DEADLINE_S:g} s: ask for less at once"
             )
-        try:
-            answers += search([query])
-        except QueryError as error:
-            raise QueryError(f"query {at}: {error}" if len(queries) > 1 else str(error)) from error
+        answers += _answer(search, queries, at)
     return answers
+
+
+def _answer(search: Callable[[Sequence[Query]], list[Matches]], queries: Sequence[Query], at: int) -> list[Matches]:
+    """Returns the answer to one of several queries.
+
+    Raises:
+        QueryError: It is wrong; by its place among all.
+    """
+    try:
+        return search([queries[at]])
+    except QueryError as error:
+        raise QueryError(f"query {at}: {error}" if len(queries) > 1 else str(error)) from error
 
 
 def answers_in_parts(search: Callable[[Sequence[Query]], list[Matches]], queries: Sequence[Query]) -> list[Matches]:
     """Returns the answers, searched some queries at a time: those that lie together cost less together.
 
     Raises:
-        QueryError: A query is wrong, or the deadline came first.
+        QueryError: A query is wrong (by its place), or the deadline came first.
     """
     end_s = monotonic() + DEADLINE_S
     answers: list[Matches] = []
@@ -136,5 +145,9 @@ def answers_in_parts(search: Callable[[Sequence[Query]], list[Matches]], queries
             raise QueryError(
                 f"{start} of {len(queries)} queries were answered within {DEADLINE_S:g} s: ask for less at once"
             )
-        answers += search(queries[start : start + _PART])
+        part = range(start, min(start + _PART, len(queries)))
+        try:
+            answers += search([queries[at] for at in part])
+        except QueryError:
+            answers += [each for at in part for each in _answer(search, queries, at)]
     return answers
