@@ -19,7 +19,7 @@ from std_msgs.msg import Float32MultiArray
 
 from latent_publisher import node as node_module
 from latent_publisher.node import LatentPublisher
-from wm_core.alignment import AWAITS_MEASURED, PoseStatus
+from wm_core.alignment import PoseStatus, awaits_measured
 from wm_core.bags import Bag
 from wm_core.memory.joining import PoseJoin
 from wm_core.se3 import yaw_of
@@ -136,11 +136,12 @@ class Live:
 
     def _on_state(self, state) -> None:
         self.states.append(state)
-        self.join.push(state.stamp_ns, state, waits=state.pose.status in AWAITS_MEASURED, steady_ns=self.now_ns)
+        waits = awaits_measured(state.pose.status, are_coming=self.join.are_coming(self.now_ns))
+        self.join.push(state.stamp_ns, state, waits=waits, steady_ns=self.now_ns)
         self._keep(self.now_ns)
 
     def _on_measured(self, msg) -> None:
-        self.join.pose(stamp_ns(msg.header.stamp), msg.pose.pose)
+        self.join.pose(stamp_ns(msg.header.stamp), msg.pose.pose, self.now_ns)
         self._keep(self.now_ns)
 
     def _keep(self, steady_ns: int) -> None:
@@ -196,6 +197,8 @@ CASES = {
         for rate in (7, 50, 200)
         for late in (0, 50, 100)
     },
+    "poses at 7 Hz, 200 ms late": {"poses": disturbed(7, 200, 207)},
+    "poses at 50 Hz, 350 ms late": {"poses": disturbed(50, 350, 400)},
 }
 
 

@@ -169,6 +169,28 @@ def test_each_state_goes_out_once_at_once_and_is_kept_with_its_measured_pose(mak
     assert graph.kept() == pytest.approx(truth, abs=1e-6)
 
 
+@pytest.mark.parametrize(("rate_hz", "late_ms"), [(7, 200), (50, 400)])
+def test_a_state_that_went_out_without_a_pose_is_kept_with_the_one_that_is_measured_in_time(
+    make_graph, rate_hz, late_ms
+):
+    """A slow localisation tells of frames later than any pose is expected for."""
+    graph, told = make_graph(pose_join_s=60.0), 0
+    for _, is_frame, ns in arrivals(rate_hz, late_ms):
+        if not is_frame:
+            graph.pose(ns)
+            continue
+        graph.frame(ns)
+        told += 1
+        graph.until(lambda told=told: len(graph.told()) >= told)
+        graph.until(lambda: graph.remembered("states_received") >= len(graph.states))
+    late = [state for state in graph.told() if not state.has_pose]
+    assert {state.pose_status for state in late} == {LatentState.POSE_TOO_OLD}
+    graph.until(lambda: len(graph.kept()) >= FRAMES)
+    truth = [SPEED * (FIRST_NS + row * STEP_NS) * 1e-9 for row in range(FRAMES)]
+    assert graph.kept() == pytest.approx(truth, abs=1e-6)
+    assert graph.remembered("poses_late") == 0
+
+
 def test_what_is_not_measured_in_time_is_counted_and_not_kept(make_graph):
     graph = make_graph(pose_join_s=0.05)
     for row in range(3):

@@ -17,13 +17,13 @@ def test_a_state_waits_for_its_pose_and_keeps_those_behind_it_in_order():
     join.push(1, "predicted", waits=True, steady_ns=0)
     join.push(2, "measured", waits=False, steady_ns=0)
     assert handed_out(join, 100 * MS) == []
-    join.pose(1, "pose")
+    join.pose(1, "pose", 100 * MS)
     assert handed_out(join, 100 * MS) == [("predicted", "pose", False), ("measured", None, False)]
 
 
 def test_a_pose_that_comes_first_is_kept_for_its_state():
     join = PoseJoin(0.5)
-    join.pose(7, "pose")
+    join.pose(7, "pose", 0)
     join.push(7, "state", waits=True, steady_ns=0)
     assert handed_out(join, 0) == [("state", "pose", False)]
 
@@ -33,7 +33,7 @@ def test_who_waited_long_enough_counts_as_without_pose():
     join.push(1, "state", waits=True, steady_ns=0)
     assert handed_out(join, 499 * MS) == []
     assert handed_out(join, 500 * MS) == [("state", None, True)]
-    join.pose(1, "too late")
+    join.pose(1, "too late", 501 * MS)
     assert handed_out(join, 501 * MS) == []
 
 
@@ -43,6 +43,14 @@ def test_no_more_wait_than_there_is_room_for():
         join.push(stamp, stamp, waits=True, steady_ns=0)
     assert handed_out(join, 0) == [(0, None, True), (1, None, True)]
     assert len(join) == 3
+
+
+def test_poses_are_coming_until_even_the_widest_gap_is_over():
+    join = PoseJoin(0.5)
+    assert not join.are_coming(0)
+    join.pose(1, "pose", 1000 * MS)
+    assert join.are_coming(2500 * MS)
+    assert not join.are_coming(2501 * MS)
 
 
 @given(
@@ -64,7 +72,7 @@ def test_each_state_gets_the_pose_of_its_stamp_or_none_in_order(rate_hz, late_s,
         if is_state:
             join.push(frame, frame, waits=True, steady_ns=round(now_s * 1e9))
         else:
-            join.pose(frame, frame)
+            join.pose(frame, frame, round(now_s * 1e9))
         got += list(join.ready(round(now_s * 1e9)))
     got += list(join.ready(10**12))
     assert [each.state for each in got] == list(range(40))

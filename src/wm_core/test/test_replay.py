@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wm_core.alignment import (
-    AWAITS_MEASURED,
     ActionEvent,
     ActionStatus,
     FrameAligner,
@@ -19,6 +18,7 @@ from wm_core.alignment import (
     PoseTrack,
     Replay,
     Told,
+    awaits_measured,
 )
 from wm_core.memory.joining import JOIN_S
 
@@ -32,8 +32,8 @@ def turn(yaw):
 
 @st.composite
 def recordings(draw):
-    """Frames at 20 Hz, and poses at 7, 50 or 200 Hz that come 0 to 100 ms late: jitter, gaps, repeats, other orders."""
-    rate_hz, late_ms = draw(st.sampled_from([7, 50, 200])), draw(st.integers(0, 100))
+    """Frames at 20 Hz, and poses at 7, 50 or 200 Hz that come 0 to 600 ms late: jitter, gaps, repeats, other orders."""
+    rate_hz, late_ms = draw(st.sampled_from([7, 50, 200])), draw(st.one_of(st.integers(0, 100), st.integers(100, 600)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     seconds, gap = 2.5, draw(st.tuples(st.floats(0.0, 2.0), st.floats(0.0, 1.3)))
     poses = []
@@ -88,9 +88,10 @@ def test_each_frame_is_told_by_what_had_arrived_and_kept_by_what_followed(record
         if each.pose.status is PoseStatus.INTERPOLATED:
             same(later.pose, each.pose)
         elif later.pose is not None:
-            assert each.pose.status in AWAITS_MEASURED
+            assert awaits_measured(each.pose.status, are_coming=True)
             assert later.pose.status is PoseStatus.INTERPOLATED
-        assert later.is_late == (later.pose is None and each.pose.status in AWAITS_MEASURED)
+        if later.pose is None and each.pose.status is not PoseStatus.TOO_OLD:
+            assert later.is_late == awaits_measured(each.pose.status, are_coming=False)
         if later.is_late:  # nothing is given up before its time, but at the end of all
             assert later.at_ns - each.at_ns >= JOIN_S * 1e9
 
@@ -106,6 +107,34 @@ def test_what_arrives_later_changes_nothing_that_was_told(recording, cut):
     for one, other in zip(whole, part, strict=True):
         assert one.row == other.row
         same(one.pose, other.pose)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "late_ms", "least", "most"),
+    [(7, 150, 190, 200), (50, 300, 190, 200), (50, 400, 190, 200), (50, 600, 0, 0)],
+)
+def test_whatever_is_measured_in_time_is_kept_however_little_was_expected_of_it(rate_hz, late_ms, least, most):
+    """A slow localisation: most poses come later than any is expected for, and within what the memory waits."""
+    frames = [FrameEvent(START_NS + row * STEP_MS * MS, START_NS + row * STEP_MS * MS) for row in range(200)]
+    stamps = [START_NS + round(at * 1e9 / rate_hz) for at in range(11 * rate_hz)]
+    poses = [PoseEvent(ns + late_ms * MS, ns, ((ns - START_NS) * 1e-9, 0.0, 0.0), turn(0.0), "map") for ns in stamps]
+    found = replay(frames, poses)
+    assert {each.pose.status for each in found if isinstance(each, Told)} >= {PoseStatus.TOO_OLD}
+    kept = [each for each in found if isinstance(each, Kept) and each.pose is not None]
+    assert least <= len(kept) <= most
+    for each in kept:
+        assert each.pose.position[0] == pytest.approx(each.row * STEP_MS * 1e-3, abs=1e-6)
+    assert sum(each.is_late for each in found if isinstance(each, Kept)) >= 180 * (not most)
+
+
+def test_who_lost_its_poses_for_good_waits_for_none():
+    """Where the localisation has stopped, states go on at once, though without a pose."""
+    frames = [FrameEvent(START_NS + row * STEP_MS * MS, START_NS + row * STEP_MS * MS) for row in range(200)]
+    poses = [PoseEvent(frame.stamp_ns + 1, frame.stamp_ns, (0.0, 0.0, 0.0), turn(0.0), "map") for frame in frames[:100]]
+    kept = {each.row: each for each in replay(frames, poses) if isinstance(each, Kept)}
+    assert kept[120].is_late
+    assert not any(kept[row].is_late for row in range(132, 200))
+    assert all(kept[row].at_ns == frames[row].arrival_ns for row in range(142, 199))
 
 
 def test_poses_and_actions_that_come_again_after_a_silence_count_at_once():

@@ -19,7 +19,7 @@ from spatial_memory.embedded.changes import Allowed
 from spatial_memory.keeping.bases import ToldBases
 from spatial_memory.model import USUAL_TOP_K
 from spatial_memory.params import SpatialMemoryParams
-from wm_core.alignment import AWAITS_MEASURED
+from wm_core.alignment import awaits_measured
 from wm_core.bounds import LONGEST_NAME
 from wm_core.bounds import checked_name as checked_id
 from wm_core.memory.errors import FrameMismatchError, RecordError, SpatialMemoryError, StoreError
@@ -119,19 +119,21 @@ class Keeping:
     def on_state(self, msg: LatentState) -> None:
         """Take a state, once its measured pose is there."""
         self._health.count("states_received")
-        waits = msg.has_pose and msg.pose_status in AWAITS_MEASURED
-        self._join.push(stamp_ns(msg.header.stamp), msg, waits=waits, steady_ns=monotonic_ns())
-        self._take_joined(monotonic_ns())
+        steady_ns = monotonic_ns()
+        waits = awaits_measured(msg.pose_status, are_coming=self._join.are_coming(steady_ns))
+        self._join.push(stamp_ns(msg.header.stamp), msg, waits=waits, steady_ns=steady_ns)
+        self._take_joined(steady_ns)
 
     def _on_pose(self, msg: PoseWithCovarianceStamped) -> None:
-        self._join.pose(stamp_ns(msg.header.stamp), msg)
-        self._take_joined(monotonic_ns())
+        steady_ns = monotonic_ns()
+        self._join.pose(stamp_ns(msg.header.stamp), msg, steady_ns)
+        self._take_joined(steady_ns)
 
     def _take_joined(self, steady_ns: int) -> None:
         """Take the states whose measured pose is there; one that did not come in time counts as none."""
         for msg, pose, is_late in self._join.ready(steady_ns):
             if pose is not None:
-                msg.pose, msg.pose_frame_id = pose.pose.pose, pose.header.frame_id
+                msg.has_pose, msg.pose, msg.pose_frame_id = True, pose.pose.pose, pose.header.frame_id
                 msg.pose_status = LatentState.POSE_INTERPOLATED
             elif is_late:
                 self._health.count("poses_late")

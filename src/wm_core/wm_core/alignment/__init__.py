@@ -7,7 +7,7 @@ from wm_core.alignment.clocks import CameraClock, Offset, offset_by_arrival
 from wm_core.alignment.continuity import Jump, Kind, PoseContinuity
 from wm_core.alignment.expected import ExpectedPoses, Motion
 from wm_core.alignment.replay import ActionEvent, FrameEvent, Kept, PoseEvent, Replay, Told
-from wm_core.alignment.states import AWAITS_MEASURED, Aligned, ArrivalClock, FrameAligner, Waits
+from wm_core.alignment.states import Aligned, ArrivalClock, FrameAligner, Waits, awaits_measured
 from wm_core.alignment.tracks import (
     NOT_TOLD,
     ActionStatus,
@@ -19,7 +19,6 @@ from wm_core.alignment.tracks import (
 )
 
 __all__ = [
-    "AWAITS_MEASURED",
     "NOT_TOLD",
     "ActionEvent",
     "ActionStatus",
@@ -44,5 +43,6 @@ __all__ = [
     "Replay",
     "Told",
     "Waits",
+    "awaits_measured",
     "offset_by_arrival",
 ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wm_core.alignment.continuity import Jump
-from wm_core.alignment.states import AWAITS_MEASURED, Aligned, ArrivalClock, FrameAligner
+from wm_core.alignment.states import Aligned, ArrivalClock, FrameAligner, awaits_measured
 from wm_core.alignment.tracks import NOT_TOLD, AlignedAction, AlignedPose, PoseStatus
 from wm_core.errors import AlignmentError
 from wm_core.memory.joining import JOIN_S, PoseJoin
@@ -157,13 +157,13 @@ class Replay:
     def _ready(self, now_ns: int) -> Iterator[Told | Kept]:
         yield from self._out(self._aligner.ready(now_ns), now_ns)
         for stamp_ns, pose in self._aligner.measured():
-            self._join.pose(stamp_ns, pose)
+            self._join.pose(stamp_ns, pose, now_ns)
             yield from self._joined(now_ns)
 
     def _out(self, ready: Iterable[Aligned[int]], now_ns: int) -> Iterator[Told | Kept]:
         for each in ready:
             yield Told(each.frame, now_ns, each.pose, each.action)
-            waits = each.pose.status in AWAITS_MEASURED
+            waits = awaits_measured(each.pose.status, are_coming=self._join.are_coming(now_ns))
             if each.pose.status is PoseStatus.INTERPOLATED:
                 self._known[each.frame] = each.pose
             self._join.push(each.stamp_ns, each.frame, waits=waits, steady_ns=now_ns)

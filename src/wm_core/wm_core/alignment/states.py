@@ -19,11 +19,21 @@ from wm_core.alignment.tracks import NOT_TOLD, ActionTrack, AlignedAction, Align
 from wm_core.timeline import NS_PER_S
 
 FrameT = TypeVar("FrameT")
-AWAITS_MEASURED = frozenset({PoseStatus.PREDICTED, PoseStatus.EXTRAPOLATED})
-"""Poses that a measured one is to take the place of before a state is kept."""
+_TOLD_AHEAD = frozenset({PoseStatus.PREDICTED, PoseStatus.EXTRAPOLATED})
 _CLOCKS_DIFFER_NS = 2 * NS_PER_S
 _MOST_UNMEASURED = 200
 _MOST_JUMPS = 20
+
+
+def awaits_measured(status: int, *, are_coming: bool) -> bool:
+    """Return whether a state is to have a measured pose before it is kept.
+
+    Args:
+        status: Of the pose that it went out with, a ``PoseStatus``.
+        are_coming: Whether measured poses came of late. A slow localisation's come later than any is expected for, and
+            in time all the same; one that has stopped is not waited for.
+    """
+    return status in _TOLD_AHEAD or (status == PoseStatus.TOO_OLD and are_coming)
 
 
 @dataclass(frozen=True, kw_only=True)

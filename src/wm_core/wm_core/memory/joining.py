@@ -11,6 +11,8 @@ PoseT = TypeVar("PoseT")
 JOIN_S = 0.5
 """How long a state waits for its measured pose [s]."""
 _MOST_WAITING = 200
+# Measured poses are told of frames between two poses at most this far apart: for longer nobody waits for the next [s].
+_COMING_S = 1.0
 
 
 class Joined(NamedTuple, Generic[StateT, PoseT]):
@@ -39,6 +41,7 @@ class PoseJoin(Generic[StateT, PoseT]):
         self._wait_ns, self._most = round(wait_s * 1e9), most
         self._waiting: deque[tuple[int, StateT, bool, int]] = deque()
         self._poses: OrderedDict[int, PoseT] = OrderedDict()
+        self._coming_until_ns: int | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -58,8 +61,13 @@ class PoseJoin(Generic[StateT, PoseT]):
         """
         self._waiting.append((stamp_ns, state, waits, steady_ns + self._wait_ns))
 
-    def pose(self, stamp_ns: int, pose: PoseT) -> None:
-        """Add a measured pose."""
+    def are_coming(self, steady_ns: int) -> bool:
+        """Return whether measured poses came of late, by a steady clock."""
+        return self._coming_until_ns is not None and steady_ns <= self._coming_until_ns
+
+    def pose(self, stamp_ns: int, pose: PoseT, steady_ns: int) -> None:
+        """Add a measured pose that came at ``steady_ns``, on a steady clock."""
+        self._coming_until_ns = steady_ns + self._wait_ns + round(_COMING_S * 1e9)
         self._poses[stamp_ns] = pose
         while len(self._poses) > self._most:
             self._poses.popitem(last=False)
