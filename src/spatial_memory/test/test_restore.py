@@ -6,9 +6,10 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import numpy as np
@@ -410,6 +411,54 @@ def test_what_waits_is_committed_first_and_then_replaced(open_memory, tmp_path):
     assert held.keys() == set(range(1, 61))
     memory.insert([World(7).record()])
     assert held_by(open_memory()).keys() == {*held, 1081}
+
+
+class Announcing:
+    """Says when it is about to be entered, and gives another thread a moment then."""
+
+    def __init__(self, around: AbstractContextManager[None], begins: threading.Event, moment: threading.Event) -> None:
+        self._around, self._begins, self._moment = around, begins, moment
+
+    def __enter__(self) -> None:
+        self._begins.set()
+        self._moment.wait(5.0)
+        self._around.__enter__()
+
+    def __exit__(self, *error: object) -> bool | None:
+        return self._around.__exit__(*error)
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_who_reads_the_store_while_it_is_replaced_is_answered(tmp_path, grid, monkeypatch, is_file):
+    """In memory both share a connection: neither may wait for the other."""
+    memory = CellMemory(Store(tmp_path / "memory.sqlite3") if is_file else Store(), grid)
+    ids = memory.insert(World(6).records(20))
+    memory.snapshot(tmp_path / "snapshot")
+    begins, reads = threading.Event(), threading.Event()
+    restore, successors = memory._store.restore, memory._store.successors
+
+    def announced(path: Path, around: AbstractContextManager[None], **words: object) -> None:
+        restore(path, Announcing(around, begins, reads), **words)
+
+    def told(*arguments: object) -> dict[int, tuple[Successor, ...]]:
+        reads.set()
+        return successors(*arguments)
+
+    monkeypatch.setattr(memory._store, "restore", announced)
+    monkeypatch.setattr(memory._store, "successors", told)
+
+    def read() -> None:
+        begins.wait(60.0)
+        assert len(memory.get(ids)) == 20
+
+    threads = [threading.Thread(target=read, daemon=True),
+               threading.Thread(target=lambda: memory.restore(tmp_path / "snapshot"), daemon=True)]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60.0)
+    assert not any(thread.is_alive() for thread in threads)
+    memory.close()
 
 
 def test_a_live_file_and_ones_own_can_be_restored(open_memory, tmp_path, grid):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -390,7 +391,8 @@ class Store:
 
         Args:
             path: The copy, as ``staging`` makes it.
-            around: Entered when all is written but the end of the transaction, left once that is committed.
+            around: Entered when all is written but the end of the transaction, in memory before anything is; left once
+                that is committed.
             timeout_s: Longest time that what was put before may take [s].
             **meta: Words about the memory that differ from the copy's.
 
@@ -402,10 +404,14 @@ class Store:
             statements += [(f"DELETE FROM {table}", [()])]
             statements += [(f"INSERT INTO {table} SELECT * FROM snapshot.{table}", [()])]
         statements.append(_meta_rows(meta))
-        change = Change(statements, attach=path, differences=TALLY_DIFFERENCES, around=self._replaced(around))
-        self._writer.run_now(change, timeout_s)
-        if self.in_memory:
-            self._look()
+        change = Change(statements, attach=path, differences=TALLY_DIFFERENCES)
+        if not self.in_memory:
+            self._writer.run_now(replace(change, around=self._replaced(around)), timeout_s)
+            return
+        # Reads share the one connection: whoever holds what ``around`` waits for may wait for a transaction to end.
+        with self._replaced(around):
+            self._writer.run_now(change, timeout_s)
+        self._look()
 
     @contextlib.contextmanager
     def _replaced(self, around: contextlib.AbstractContextManager[None]) -> Iterator[None]:
