@@ -88,6 +88,7 @@ class Driver(Node):
         super().__init__("bench_driver")
         self.sent: dict[int, int] = {}
         self.latents, self.nexts = Heard(), Heard()
+        self.encoder_ids: set[str] = set()
         self._counted_from_ns, self._steady_from_stamp_ns = 0, 0
         self._plays = size is not None
         if size is not None:
@@ -105,6 +106,7 @@ class Driver(Node):
         self.create_subscription(messages.LatentPrediction, "/latent_next/state", self._on_next_state, STREAM)
 
     def _on_state(self, msg: Any) -> None:
+        self.encoder_ids.add(msg.encoder_id)
         self.latents.belongs(msg.latent, stamp_ns(msg.header.stamp))
 
     def _on_next_state(self, msg: Any) -> None:

@@ -29,11 +29,12 @@ _SOURCES = {
 
 @dataclass(frozen=True)
 class Heard:
-    """One prediction: where its memories came from, why there were none, and how old the window was [s]."""
+    """One prediction: where its memories came from, why there were none, how old the window was [s], whose latents."""
 
     source: str
     degraded_reason: str
     window_age_s: float
+    encoder_id: str = ""
 
 
 class Listener(Node):
@@ -45,7 +46,7 @@ class Listener(Node):
         self.create_subscription(LatentPrediction, "/latent_next/state", self._on_prediction, STREAM)
 
     def _on_prediction(self, msg: LatentPrediction) -> None:
-        self.heard.append(Heard(_SOURCES[msg.memory_source], msg.degraded_reason, msg.window_age_s))
+        self.heard.append(Heard(_SOURCES[msg.memory_source], msg.degraded_reason, msg.window_age_s, msg.encoder_id))
 
 
 def measure(kill_after_s: float, seconds: float, domain_id: int, seed: int = 0) -> dict[str, Any]:
@@ -97,6 +98,7 @@ def summary(heard: list[Heard], killed: int, kill_after_s: float) -> dict[str, A
     ages_s = [each.window_age_s for each in heard if not math.isnan(each.window_age_s)]
     return {
         "killed_after_s": kill_after_s,
+        "encoders": sorted({each.encoder_id for each in heard}),
         "predictions": len(heard),
         "predictions_after_the_kill": len(heard) - killed,
         "without_memory": sum(each.source == "none" for each in heard),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.against import graph_pairs, graph_side, memory_pairs
+from benchmarks.against import graph_pairs, graph_side, memory_pairs, start_side
 from benchmarks.against.sides import (
     Side,
     SideError,
@@ -83,10 +83,13 @@ def test_memory_worker_answers_right_on_this_revision():
 
 
 @pytest.mark.slow
-def test_graph_worker_hears_this_revision():
+@pytest.mark.parametrize("form", graph_side.FORMS)
+def test_graph_worker_hears_this_revision(form):
     """The real worker in this environment, on the simulated robot: what it needs of a revision is still there."""
-    wanted = {"form": "composed", "size": "simulator", "seconds": 1.0, "warm_up_s": 1.0, "seed": 0}
-    found = Side("here", ROOT, _environment()).run("benchmarks.against.graph_side", json.dumps(wanted))
+    wanted = {"form": form, "size": "simulator", "seconds": 1.0, "warm_up_s": 1.0, "seed": 0}
+    environment = {**_environment(), "WM_CHECKPOINT_PATH": "artifact://tiny"}
+    found = Side("here", ROOT, environment).run("benchmarks.against.graph_side", json.dumps(wanted))
+    assert found["encoder_id"] == start_side.encoder_id()
     # A busy machine loses frames; one that answers at all gives some.
     assert found["latent_age_ms"]["n"] > 0
     assert found["latent_next_age_ms"]["n"] > 0
@@ -101,6 +104,36 @@ def test_every_process_of_the_separate_form_is_found(tmp_path):
         assert "--params-file" in command, "else one side would run on defaults, the other as shipped"
     assert f"db_path:={tmp_path / 'memory.sqlite3'}" in commands["spatial_memory"]
     assert "seed:=3" in graph_side.robot_command(3)
+
+
+def test_the_separate_form_runs_the_artifact_that_the_environment_names(tmp_path, monkeypatch):
+    """As the composed one does: a node's shipped file, which sets every key, must not have the last word."""
+    monkeypatch.setenv("WM_CHECKPOINT_PATH", "artifact://tiny")
+    for node, command in graph_side.graph_commands("separate", tmp_path).items():
+        assert command.index("model_path:=artifact://tiny") > command.index("--params-file"), node
+    monkeypatch.delenv("WM_CHECKPOINT_PATH")
+    commands = graph_side.graph_commands("separate", tmp_path).values()
+    assert not any(argument.startswith("model_path") for command in commands for argument in command)
+
+
+def test_sides_that_ran_other_models_are_named(capsys):
+    sides = {"ours": FakeGraph("e1"), "theirs": FakeGraph("e2")}
+    found = graph_pairs.compare(sides, ("160x120",), pairs=1, seconds=1.0, warm_up_s=0.0)
+    assert found["encoders"] == {"ours": ["e1"], "theirs": ["e2"]}
+    assert "other models" in capsys.readouterr().err
+    graph_pairs.compare({"ours": FakeGraph("e1"), "theirs": FakeGraph("e1")}, ("160x120",), 1, 1.0, 0.0)
+    assert "other models" not in capsys.readouterr().err
+
+
+class FakeGraph:
+    """Stands for a side whose graph ran."""
+
+    def __init__(self, encoder_id):
+        self.encoder_id = encoder_id
+
+    def run(self, module, *arguments, **environment):
+        age = {"p50": 1.0, "p99": 2.0}
+        return {"latent_age_ms": age, "latent_next_age_ms": age, "cpu_percent": 3.0, "encoder_id": self.encoder_id}
 
 
 def _environment():

@@ -57,7 +57,11 @@ def compare(
     }
     raw = {size: {form: [dict(zip(SIDES, pair)) for pair in runs[size, form]] for form in FORMS}
            for size in sizes}  # fmt: skip
-    return {"ratios": ratios, "runs": raw}
+    encoders = {side: sorted({str(pair[at].get("encoder_id", "")) for found in runs.values() for pair in found})
+                for at, side in enumerate(SIDES)}  # fmt: skip
+    if encoders["ours"] != encoders["theirs"]:
+        print(f"the sides ran other models, their encoders are {encoders}: see WM_CHECKPOINT_PATH", file=sys.stderr)
+    return {"ratios": ratios, "runs": raw, "encoders": encoders}
 
 
 def flattened(run: Mapping[str, Any]) -> dict[str, float]:

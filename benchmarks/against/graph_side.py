@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -79,7 +80,10 @@ def graph_commands(form: str, scratch: Path, **memory: object) -> dict[str, list
         config = scratch / "bench.yaml"
         config.write_text(json.dumps({"spatial_memory": {"ros__parameters": parameters}}))
         return {"world_model": [*executable("wm_bringup", "world_model"), "--params-file", str(config)]}
-    commands = {node: [*executable(node, f"{node}_node"), "--ros-args", *shipped(node)] for node in NODES}
+    # A shipped file sets every key, so what the environment says has to come after it, as a launch file has it.
+    model = os.environ.get("WM_CHECKPOINT_PATH", "")
+    given = ["-p", f"model_path:={model}"] if model else []
+    commands = {node: [*executable(node, f"{node}_node"), "--ros-args", *shipped(node), *given] for node in NODES}
     for name, value in parameters.items():
         commands["spatial_memory"] += ["-p", f"{name}:={value}"]
     return commands
@@ -112,8 +116,8 @@ def is_up(driver: Driver) -> bool:
     )
 
 
-def ages(run: Run, domain_id: int) -> tuple[list[float], list[float], float]:
-    """Return ages of /latent and /latent_next [ms] and the nodes' processor time [% of one core].
+def ages(run: Run, domain_id: int) -> tuple[list[float], list[float], float, str]:
+    """Return ages of /latent and /latent_next [ms], the nodes' processor time [% of one core], and whose latents.
 
     Raises:
         StartError: Something did not come up, or ended.
@@ -143,7 +147,7 @@ def ages(run: Run, domain_id: int) -> tuple[list[float], list[float], float]:
             raise StartError("a node was gone at the end")
         found = driver.latent_ages_ms(), driver.next_ages_ms()
     # Half a second of the end, in which the last frames come back, counts for both sides alike.
-    return *found, round(100.0 * cpu_s / (run.seconds + 0.5), 2)
+    return *found, round(100.0 * cpu_s / (run.seconds + 0.5), 2), " ".join(sorted(driver.encoder_ids))
 
 
 def measure(run: Run) -> dict[str, object]:
@@ -153,8 +157,9 @@ def measure(run: Run) -> dict[str, object]:
         StartError: Something did not come up, or ended.
         ValueError: Nothing came back.
     """
-    latents, nexts, percent = ages(run, own_domain_id())
-    return {"latent_age_ms": summary(latents), "latent_next_age_ms": summary(nexts), "cpu_percent": percent}
+    latents, nexts, percent, encoder_id = ages(run, own_domain_id())
+    found = {"latent_age_ms": summary(latents), "latent_next_age_ms": summary(nexts), "cpu_percent": percent}
+    return {**found, "encoder_id": encoder_id}
 
 
 def main() -> None:
