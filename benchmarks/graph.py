@@ -123,7 +123,8 @@ def graph_ages(
 def simulator_ages(form: str, seconds: float, domain_id: int, seed: int) -> tuple[list[float], list[float], float]:
     """Returns the same while a simulated robot drives; its processor time is not counted."""
     run = graph_side.Run(form=form, size=graph_side.SIMULATOR, seconds=seconds, warm_up_s=_WARM_UP_S, seed=seed)
-    return graph_side.ages(run, domain_id)
+    latents_ms, nexts_ms, cpu_percent, _ = graph_side.ages(run, domain_id)
+    return latents_ms, nexts_ms, cpu_percent
 
 
 def episode_graph(driver: Driver, graph: Graph, seconds: float) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import restart, start
+from benchmarks import restart, start, window_fill
 from benchmarks.against import start_side
 from benchmarks.against.sides import Side
 from benchmarks.graph_kill import Heard, report, summary
@@ -66,6 +66,15 @@ def test_the_worker_starts_this_revision_from_a_store_that_it_filled(tmp_path):
     assert 0.0 < found[start.FIGURE] < start_side.LONGEST_S
     assert found["cpu_s"] > 0.0
     assert found["rss_mb"] > 0.0
+
+
+@pytest.mark.slow
+def test_a_window_is_filled_through_ros_and_a_query_answered(monkeypatch):
+    monkeypatch.setenv("WM_CHECKPOINT_PATH", "artifact://tiny")
+    found = window_fill.measure(60, 2, int(os.environ.get("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))))
+    assert found["records"] == 60
+    assert found["window_ms"]["n"] == found["query_ms"]["n"] == 2
+    assert found["per_record_ratio"] > 0.0
 
 
 def test_the_shipped_artifact_is_found():
