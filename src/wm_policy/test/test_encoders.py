@@ -114,7 +114,7 @@ def test_a_latent_is_one_token_and_a_grid_many():
     encoder = LatentEncoder(5)
     assert encoder(torch.zeros(3, 5)).shape == (3, 1, 5)
     assert encoder(torch.zeros(3, 4, 6, 5)).shape == (3, 24, 5)
-    with pytest.raises(InputError, match="expected 5"):
+    with pytest.raises(InputError, match=r"latent has shape \[3, 4\], expected \[B, 5\]"):
         encoder(torch.zeros(3, 4))
 
 

@@ -118,7 +118,7 @@ def test_bins_are_half_a_bin_from_what_they_hold():
 
 
 def test_noise_of_another_shape_is_refused():
-    with pytest.raises(InputError, match=r"noise has shape \(1, 3, 1\), expected \(1, 16, 1\)"):
+    with pytest.raises(InputError, match=r"noise_BKA has shape \[1, 3, 1\], expected \[1, 16, 1\]"):
         GaussianHead(2, 1)(torch.zeros(1, 2), torch.zeros(1, 3, 1))
 
 

@@ -24,14 +24,17 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from wm_policy.encoders.published import published
-from wm_policy.errors import PolicyFileError
+from wm_policy.encoders.published import check_names, is_missing_folder, published, quietly
+from wm_policy.errors import InputError, PolicyFileError
+from wm_policy.shapes import check_pixels, check_shapes
 
 _KINDS: dict[str, tuple[type[PretrainedConfig], type[PreTrainedModel]]] = {
     "siglip_vision_model": (SiglipVisionConfig, SiglipVisionModel),
     "clip_vision_model": (CLIPVisionConfig, CLIPVisionModel),
     "dinov2": (Dinov2Config, Dinov2Model),
 }
+# Their positions are stretched to any number of patches.
+_ANY_SIDE = {"dinov2"}
 
 
 class VisionTower(nn.Module):
@@ -50,6 +53,7 @@ class VisionTower(nn.Module):
 
     Raises:
         PolicyFileError: The weights cannot be loaded, or belong to something else.
+        InputError: The configuration has no such entry, or the picture no side that the tower takes.
     """
 
     published_as: ClassVar[str] = ""
@@ -66,7 +70,9 @@ class VisionTower(nn.Module):
         super().__init__()
         entries = published(self.published_as)
         made = dict(entries["config"]) | (config or {})
-        make_config, make_model = _KINDS[made.pop("model_type")]
+        kind = made.pop("model_type")
+        make_config, make_model = _KINDS[kind]
+        check_names(config or {}, make_config())
         self.tower = (
             make_model(make_config(**made)) if source is None else _loaded(make_model, make_config(**made), source)
         )
@@ -76,6 +82,8 @@ class VisionTower(nn.Module):
         self.image_size = image_size or (
             made["image_size"] if config and "image_size" in config else entries["image_size"]
         )
+        if kind not in _ANY_SIDE and self.image_size != made["image_size"]:
+            raise InputError(f"image_size is {self.image_size} px, expected {made['image_size']}")
         self.token_count = (self.image_size // made["patch_size"]) ** 2
         self.register_buffer("mean", torch.tensor(entries["normalise"]["mean"])[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(entries["normalise"]["std"])[:, None, None], persistent=False)
@@ -89,19 +97,31 @@ class VisionTower(nn.Module):
         return (pixel_BCHW - self.mean) / self.std
 
     def forward(self, image_BHWC: Tensor) -> Tensor:
-        """Return patch tokens [B, N, D] of uint8 RGB pictures; the token of the whole picture is left out."""
+        """Return patch tokens [B, N, D] of uint8 RGB pictures; the token of the whole picture is left out.
+
+        Raises:
+            InputError: They have another shape than [B, H, W, 3], or are not uint8.
+        """
+        check_shapes({"C": 3}, image_BHWC=image_BHWC)
+        check_pixels("image_BHWC", image_BHWC)
         result: Tensor = self.tower(pixel_values=self.pixels(image_BHWC)).last_hidden_state[:, -self.token_count :]
         return result
 
 
 def _loaded(make_model: Any, config: PretrainedConfig, source: str | Path) -> PreTrainedModel:
+    if is_missing_folder(source):
+        raise PolicyFileError(f"{source}: no such folder")
     try:
-        model, report = make_model.from_pretrained(
-            source, config=config, local_files_only=Path(source).is_dir(), use_safetensors=True,
-            output_loading_info=True,
-        )  # fmt: skip
+        with quietly():
+            model, report = make_model.from_pretrained(
+                source, config=config, local_files_only=Path(source).is_dir(), use_safetensors=True,
+                output_loading_info=True, ignore_mismatched_sizes=True,
+            )  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         raise PolicyFileError(f"{source}: weights cannot be loaded: {error}") from error
+    if report["mismatched_keys"]:
+        name, shape, expected = min(report["mismatched_keys"])
+        raise PolicyFileError(f"{source}: {name} has shape {list(shape)}, expected {list(expected)}")
     if report["missing_keys"]:
         raise PolicyFileError(f"{source}: weights are missing, {min(report['missing_keys'])} among them")
     found: PreTrainedModel = model

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from wm_policy.errors import InputError
+from wm_policy.shapes import check_counts, check_flags, check_shapes, only_known
 
 CHUNK = 16
 """Steps of a chunk by default."""
@@ -31,15 +31,14 @@ class ActionHead(nn.Module, ABC):
         chunk: K.
 
     Raises:
-        InputError: A size is not positive.
+        InputError: A size is no whole number above 0.
     """
 
     takes_noise: ClassVar[bool] = False
 
     def __init__(self, condition_dim: int, action_dim: int, chunk: int = CHUNK) -> None:
         super().__init__()
-        if min(condition_dim, action_dim, chunk) < 1:
-            raise InputError(f"condition {condition_dim}, action {action_dim} and chunk {chunk} must be positive")
+        check_counts(condition_dim=condition_dim, action_dim=action_dim, chunk=chunk)
         self.condition_dim, self.action_dim, self.chunk = condition_dim, action_dim, chunk
 
     @abstractmethod
@@ -49,7 +48,10 @@ class ActionHead(nn.Module, ABC):
         Args:
             condition_BC: What is known.
             action_BKA: What was done, normalised.
-            valid_BK: Which steps are known, bool; default: all.
+            valid_BK: Which steps are known, bool; default: all. What stands at the others changes nothing.
+
+        Raises:
+            InputError: One has another shape.
         """
 
     @abstractmethod
@@ -59,11 +61,16 @@ class ActionHead(nn.Module, ABC):
         Args:
             condition_BC: What is known.
             noise_BKA: Standard-normal; default: zeros.
+
+        Raises:
+            InputError: One has another shape.
         """
 
     def sample(self, condition_BC: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return a chunk [B, K, A] for noise that is drawn here."""
-        noise_BKA = torch.randn(self.noise_shape(len(condition_BC)), generator=generator).to(condition_BC)
+        device = None if generator is None else generator.device
+        noise_BKA = torch.randn(self.noise_shape(len(condition_BC)), generator=generator, device=device)
+        noise_BKA = noise_BKA.to(condition_BC)
         chunk_BKA: Tensor = self(condition_BC, noise_BKA)
         return chunk_BKA
 
@@ -75,14 +82,28 @@ class ActionHead(nn.Module, ABC):
         """Return the noise, zeros where there is none.
 
         Raises:
-            InputError: It has another shape than the chunk.
+            InputError: It has another shape than the chunk, or the condition another size than it should.
         """
-        expected = self.noise_shape(condition_BC.size(0))
-        if noise_BKA is None:
-            return condition_BC.new_zeros(expected)
-        if tuple(noise_BKA.shape) != expected:
-            raise InputError(f"noise has shape {tuple(noise_BKA.shape)}, expected {expected}")
-        return noise_BKA
+        self.check(condition_BC=condition_BC, noise_BKA=noise_BKA)
+        return condition_BC.new_zeros(self.noise_shape(condition_BC.size(0))) if noise_BKA is None else noise_BKA
+
+    def known_actions(self, condition_BC: Tensor, action_BKA: Tensor, valid_BK: Tensor | None) -> Tensor:
+        """Return the actions to learn, [B, K, A]: 0 at the steps that are not known.
+
+        Raises:
+            InputError: One has another shape, or what is valid is not bool.
+        """
+        self.check(condition_BC=condition_BC, action_BKA=action_BKA, valid_BK=valid_BK)
+        check_flags(valid_BK=valid_BK)
+        return only_known(action_BKA, valid_BK)
+
+    def check(self, **arguments: Tensor | None) -> None:
+        """Refuse arguments of another shape than their names say.
+
+        Raises:
+            InputError: The text names it.
+        """
+        check_shapes({"C": self.condition_dim, "K": self.chunk, "A": self.action_dim}, **arguments)
 
 
 def masked_mean(value_BKA: Tensor, valid_BK: Tensor | None) -> Tensor:

@@ -11,8 +11,10 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
+from wm_policy.errors import InputError
 from wm_policy.heads.base import CHUNK, ActionHead, masked_mean
 from wm_policy.heads.denoiser import Denoiser
+from wm_policy.shapes import check_counts
 
 
 class DiffusionHead(ActionHead):
@@ -25,6 +27,9 @@ class DiffusionHead(ActionHead):
         steps: Noise levels in training.
         sampled: Of them visited when a chunk is drawn.
         hidden: Size of the network.
+
+    Raises:
+        InputError: A size is no whole number above 0, or more are visited than there are.
 
     Source: Chi et al. 2023, "Diffusion Policy"; Song et al. 2021, "Denoising Diffusion Implicit Models".
     """
@@ -41,6 +46,9 @@ class DiffusionHead(ActionHead):
         hidden: int = 256,
     ) -> None:
         super().__init__(condition_dim, action_dim, chunk)
+        check_counts(steps=steps, sampled=sampled, hidden=hidden)
+        if sampled > steps:
+            raise InputError(f"sampled is {sampled}, expected no more than the {steps} steps")
         self.steps = steps
         self.denoiser = Denoiser(condition_dim, action_dim, chunk, hidden)
         # Of a chunk at full noise nothing else is left to predict: the noise itself would be off by its scale.
@@ -51,7 +59,7 @@ class DiffusionHead(ActionHead):
 
     def losses(self, condition_BC: Tensor, action_BKA: Tensor, valid_BK: Tensor | None = None) -> dict[str, Tensor]:
         """Return the squared error of the chunk found at a random noise level as ``action``."""
-        clean_BKA = action_BKA if valid_BK is None else torch.where(valid_BK.unsqueeze(-1), action_BKA, 0.0)
+        clean_BKA = self.known_actions(condition_BC, action_BKA, valid_BK)
         level_B = torch.randint(self.steps, (len(clean_BKA),), device=clean_BKA.device)
         noisy_BKA = self._scheduler.add_noise(clean_BKA, torch.randn_like(clean_BKA), level_B)
         found_BKA = self.denoiser(noisy_BKA, level_B.to(clean_BKA) / self.steps, condition_BC)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wm_policy.heads.base import CHUNK, ActionHead, masked_mean
 from wm_policy.heads.denoiser import Denoiser
+from wm_policy.shapes import check_counts
 
 
 class FlowHead(ActionHead):
@@ -24,6 +25,9 @@ class FlowHead(ActionHead):
         steps: Of Euler's method.
         hidden: Size of the network.
 
+    Raises:
+        InputError: A size is no whole number above 0.
+
     Source: Lipman et al. 2023, "Flow Matching for Generative Modeling"; Liu et al. 2023, "Rectified Flow".
     """
 
@@ -33,12 +37,13 @@ class FlowHead(ActionHead):
         self, condition_dim: int, action_dim: int, chunk: int = CHUNK, steps: int = 10, hidden: int = 256
     ) -> None:
         super().__init__(condition_dim, action_dim, chunk)
+        check_counts(steps=steps, hidden=hidden)
         self.steps = steps
         self.denoiser = Denoiser(condition_dim, action_dim, chunk, hidden)
 
     def losses(self, condition_BC: Tensor, action_BKA: Tensor, valid_BK: Tensor | None = None) -> dict[str, Tensor]:
         """Return the squared error of the velocity at a random time as ``action``."""
-        clean_BKA = action_BKA if valid_BK is None else torch.where(valid_BK.unsqueeze(-1), action_BKA, 0.0)
+        clean_BKA = self.known_actions(condition_BC, action_BKA, valid_BK)
         noise_BKA = torch.randn_like(clean_BKA)
         time_B = torch.rand(len(clean_BKA), device=clean_BKA.device).to(clean_BKA)
         time_B11 = time_B[:, None, None]

@@ -36,12 +36,14 @@ class MlpHead(ActionHead):
 
     def forward(self, condition_BC: Tensor, noise_BKA: Tensor | None = None) -> Tensor:
         """Return the chunk; noise changes nothing."""
+        self.check(condition_BC=condition_BC, noise_BKA=noise_BKA)
         result: Tensor = self.network(condition_BC).unflatten(1, (self.chunk, self.action_dim))
         return result
 
     def losses(self, condition_BC: Tensor, action_BKA: Tensor, valid_BK: Tensor | None = None) -> dict[str, Tensor]:
         """Return the squared error as ``action``."""
-        return {"action": masked_mean((self(condition_BC) - action_BKA).square(), valid_BK)}
+        known_BKA = self.known_actions(condition_BC, action_BKA, valid_BK)
+        return {"action": masked_mean((self(condition_BC) - known_BKA).square(), valid_BK)}
 
 
 class GaussianHead(ActionHead):
@@ -69,12 +71,14 @@ class GaussianHead(ActionHead):
 
     def forward(self, condition_BC: Tensor, noise_BKA: Tensor | None = None) -> Tensor:
         """Return the mean plus so many standard deviations as the noise says."""
+        noise_BKA = self.noise_or_zeros(condition_BC, noise_BKA)
         mean_BKA, log_std_BKA = self.distribution(condition_BC)
-        return mean_BKA + log_std_BKA.exp() * self.noise_or_zeros(condition_BC, noise_BKA)
+        return mean_BKA + log_std_BKA.exp() * noise_BKA
 
     def losses(self, condition_BC: Tensor, action_BKA: Tensor, valid_BK: Tensor | None = None) -> dict[str, Tensor]:
         """Return the negative log-likelihood per action as ``action``."""
+        known_BKA = self.known_actions(condition_BC, action_BKA, valid_BK)
         mean_BKA, log_std_BKA = self.distribution(condition_BC)
-        off_BKA = (action_BKA - mean_BKA) * torch.exp(-log_std_BKA)
+        off_BKA = (known_BKA - mean_BKA) * torch.exp(-log_std_BKA)
         nll_BKA = 0.5 * off_BKA.square() + log_std_BKA + 0.5 * math.log(2.0 * math.pi)
         return {"action": masked_mean(nll_BKA, valid_BK)}

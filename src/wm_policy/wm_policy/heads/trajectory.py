@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from wm_policy.errors import InputError
 from wm_policy.heads.base import ActionHead, masked_mean, mlp
 
 STEPS, STEP_S, CONTROL_POINTS = 64, 0.1, 5
@@ -28,6 +29,9 @@ class TrajectoryHead(ActionHead):
         hidden: Size of each hidden layer.
         acceleration_scale: Acceleration that counts as 1 [m/s^2].
         curvature_scale: Curvature that counts as 1 [1/m].
+
+    Raises:
+        InputError: ``action_dim`` is another, or the step is not above 0.
     """
 
     basis_KP: Tensor
@@ -44,7 +48,9 @@ class TrajectoryHead(ActionHead):
     ) -> None:
         super().__init__(condition_dim, action_dim, chunk)
         if action_dim != 2:
-            raise ValueError(f"a trajectory has action_dim 2 (forward, left), not {action_dim}")
+            raise InputError(f"a trajectory has action_dim 2 (forward, left), not {action_dim}")
+        if not 0.0 < step_s < math.inf:
+            raise InputError(f"step_s is {step_s}, expected more than 0 s")
         self.step_s = step_s
         self.scales = (acceleration_scale, curvature_scale)
         self.network = mlp([condition_dim, *hidden, 2 * CONTROL_POINTS + 1])
@@ -63,17 +69,23 @@ class TrajectoryHead(ActionHead):
         Args:
             condition_BC: What is known.
             speed_B: Present forward speed [m/s]; default: what the network takes it for.
+
+        Raises:
+            InputError: One has another shape.
         """
+        self.check(condition_BC=condition_BC, speed_B=speed_B)
         acceleration_BK, curvature_BK, foreseen_B = self.controls(condition_BC)
         return unicycle(foreseen_B if speed_B is None else speed_B, acceleration_BK, curvature_BK, self.step_s)
 
     def forward(self, condition_BC: Tensor, noise_BKA: Tensor | None = None) -> Tensor:
         """Return the path [B, K, 2] [m]; noise changes nothing."""
+        self.check(condition_BC=condition_BC, noise_BKA=noise_BKA)
         return self.drive(condition_BC)[0]
 
     def losses(self, condition_BC: Tensor, action_BKA: Tensor, valid_BK: Tensor | None = None) -> dict[str, Tensor]:
         """Return how far off the path is as ``action`` [m]."""
-        return {"action": path_loss(self(condition_BC), action_BKA, valid_BK)}
+        known_BKA = self.known_actions(condition_BC, action_BKA, valid_BK)
+        return {"action": path_loss(self(condition_BC), known_BKA, valid_BK)}
 
 
 def path_loss(path_BK2: Tensor, truth_BK2: Tensor, valid_BK: Tensor | None = None) -> Tensor:

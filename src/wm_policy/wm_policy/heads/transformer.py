@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from wm_policy.errors import InputError
 from wm_policy.heads.base import CHUNK, ActionHead, masked_mean
 from wm_policy.layers import Block
+from wm_policy.shapes import check_counts
 
 BINS = 256
 
@@ -32,7 +33,7 @@ class TransformerHead(ActionHead):
         bins: V.
 
     Raises:
-        InputError: The chunk is longer than ``steps``.
+        InputError: A size is no whole number above 0, or the chunk is longer than ``steps``.
     """
 
     takes_noise: ClassVar[bool] = True
@@ -48,6 +49,7 @@ class TransformerHead(ActionHead):
         bins: int = BINS,
     ) -> None:
         super().__init__(condition_dim, action_dim, chunk)
+        check_counts(layers=layers, steps=steps, hidden=hidden, bins=bins)
         if chunk > steps:
             raise InputError(f"chunk {chunk} is longer than the {steps} steps that there are positions for")
         self.bins = bins
@@ -59,34 +61,45 @@ class TransformerHead(ActionHead):
         self.logits = nn.Linear(hidden, bins)
 
     def bin_of(self, action: Tensor) -> Tensor:
-        """Return the bin of each value; beyond -1..1 the outermost."""
-        index: Tensor = ((action + 1.0) * (0.5 * self.bins)).floor().long().clamp(0, self.bins - 1)
+        """Return the bin of each value; beyond -1..1 the outermost, of what is no number the first."""
+        place = ((action + 1.0) * (0.5 * self.bins)).floor().clamp(0, self.bins - 1)
+        index: Tensor = place.nan_to_num(nan=0.0).long()
         return index
 
     def value_of(self, index: Tensor) -> Tensor:
         """Return the middle of each bin."""
-        result: Tensor = (index.to(self.position.dtype) + 0.5) * (2.0 / self.bins) - 1.0
+        # Whole numbers beside halves are more than 16 bits hold.
+        exact = (index.to(_exact(self.position.dtype)) + 0.5) * (2.0 / self.bins) - 1.0
+        result: Tensor = exact.to(self.position.dtype)
         return result
 
     def losses(self, condition_BC: Tensor, action_BKA: Tensor, valid_BK: Tensor | None = None) -> dict[str, Tensor]:
         """Return the cross-entropy per value as ``action``."""
-        clean_BKA = action_BKA if valid_BK is None else torch.where(valid_BK.unsqueeze(-1), action_BKA, 0.0)
+        clean_BKA = self.known_actions(condition_BC, action_BKA, valid_BK)
         index_BL = self.bin_of(clean_BKA).flatten(1)
         logit_BLV = self._logits(condition_BC, index_BL[:, :-1])
         loss_BL = nn.functional.cross_entropy(logit_BLV.transpose(1, 2), index_BL, reduction="none")
-        return {"action": masked_mean(loss_BL.unflatten(1, (self.chunk, self.action_dim)), valid_BK)}
+        loss_BKA = loss_BL.unflatten(1, (self.chunk, self.action_dim))
+        return {"action": masked_mean(torch.where(clean_BKA.isnan(), torch.nan, loss_BKA), valid_BK)}
 
     def forward(self, condition_BC: Tensor, noise_BKA: Tensor | None = None) -> Tensor:
-        """Return the chunk whose values lie where the noise does among their probabilities; zeros: the medians."""
+        """Return the chunk whose values lie where the noise does among their probabilities; zeros: the medians.
+
+        Where these are no numbers neither is the value, as of every other head.
+        """
         noise_BL = self.noise_or_zeros(condition_BC, noise_BKA).flatten(1)
-        share_BL = 0.5 * (1.0 + torch.erf(noise_BL / math.sqrt(2.0)))
-        index_BL = self.bin_of(noise_BL[:, :0])
+        share_BL = 0.5 * (1.0 + torch.erf(noise_BL.to(_exact(noise_BL.dtype)) / math.sqrt(2.0)))
+        index_BL, lost = self.bin_of(noise_BL[:, :0]), []
         for position in range(self.chunk * self.action_dim):
-            total_BV = self._logits(condition_BC, index_BL)[:, -1].softmax(dim=1).cumsum(dim=1)
-            below_BV = total_BV < share_BL[:, position : position + 1]
-            chosen_B1 = below_BV.long().sum(dim=1, keepdim=True).clamp(max=self.bins - 1)
+            logit_BV = self._logits(condition_BC, index_BL)[:, -1]
+            # A sum of 256 probabilities in 16 bits stops growing on the way.
+            total_BV = logit_BV.to(_exact(logit_BV.dtype)).softmax(dim=1).cumsum(dim=1)
+            share_B1 = share_BL[:, position : position + 1]
+            lost.append(total_BV[:, -1:].isnan() | share_B1.isnan())
+            chosen_B1 = (total_BV < share_B1).long().sum(dim=1, keepdim=True).clamp(max=self.bins - 1)
             index_BL = torch.cat([index_BL, chosen_B1], dim=1)
-        chunk_BKA: Tensor = self.value_of(index_BL).unflatten(1, (self.chunk, self.action_dim))
+        value_BL = torch.where(torch.cat(lost, dim=1), torch.nan, self.value_of(index_BL))
+        chunk_BKA: Tensor = value_BL.unflatten(1, (self.chunk, self.action_dim))
         return chunk_BKA
 
     def _logits(self, condition_BC: Tensor, index_BL: Tensor) -> Tensor:
@@ -97,3 +110,8 @@ class TransformerHead(ActionHead):
             token_BLH = block(token_BLH, causal=True)
         result: Tensor = self.logits(self.norm(token_BLH))
         return result
+
+
+def _exact(dtype: torch.dtype) -> torch.dtype:
+    """Return the type to count in: 32 bits at least."""
+    return torch.promote_types(dtype, torch.float32)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
+from wm_policy.encoders.published import is_missing_folder, quietly
 from wm_policy.errors import PolicyError, PolicyFileError
 from wm_policy.models.tuning import Tunable
 
@@ -41,8 +42,14 @@ class ActionWords:
         self.vocabulary, self.bins = vocabulary, bins
 
     def words(self, action_BA: Tensor) -> Tensor:
-        """Return the word of each value; beyond -1..1 the outermost, [B, A]."""
-        index_BA = ((action_BA + 1.0) * (0.5 * self.bins)).floor().long().clamp(0, self.bins - 1)
+        """Return the word of each value; beyond -1..1 the outermost, [B, A].
+
+        Raises:
+            PolicyError: A value is no number.
+        """
+        if bool(action_BA.isnan().any()):
+            raise PolicyError("action_BA has values that are no numbers")
+        index_BA = ((action_BA + 1.0) * (0.5 * self.bins)).floor().clamp(0, self.bins - 1).long()
         return self.vocabulary - 1 - index_BA
 
     def actions(self, word_BA: Tensor) -> Tensor:
@@ -136,7 +143,10 @@ def _words_of(network: Any, most: int) -> int:
 
 
 def _loaded(source: str | Path) -> Any:
+    if is_missing_folder(source):
+        raise PolicyFileError(f"{source}: no such folder")
     try:
-        return _AUTO.from_pretrained(source, local_files_only=Path(source).is_dir(), use_safetensors=True)
+        with quietly():
+            return _AUTO.from_pretrained(source, local_files_only=Path(source).is_dir(), use_safetensors=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise PolicyFileError(f"{source}: weights cannot be loaded: {error}") from error

@@ -18,6 +18,7 @@ from wm_policy.heads.base import ActionHead
 from wm_policy.heads.trajectory import TrajectoryHead, path_loss
 from wm_policy.layers import Attention, Block, ZeroGate
 from wm_policy.registry import ACTION_HEAD_REGISTRY
+from wm_policy.shapes import check_flags, check_shape
 
 FORESEEN_S = (1.0, 2.0, 3.0)
 """Times ahead whose features the world-action branch foresees [s]."""
@@ -146,11 +147,9 @@ class ReactiveModel(nn.Module):
             inputs: By the names of ``ReactiveConfig.shapes``.
 
         Raises:
-            InputError: One is missing.
+            InputError: One is missing, or has another shape.
         """
-        missing = [name for name in self.config.shapes() if name not in inputs]
-        if missing:
-            raise InputError(f"inputs lack {', '.join(missing)}")
+        self._check(inputs)
         token_BNW, known_BN = self._tokens(inputs)
         for block in self.blocks:
             token_BNW = block(token_BNW, None, known_BN)
@@ -167,6 +166,19 @@ class ReactiveModel(nn.Module):
         if self.config.memory_numbers:
             h_BW = self.memory(h_BW, inputs)
         return h_BW
+
+    def _check(self, inputs: Mapping[str, Tensor]) -> None:
+        shapes = self.config.shapes()
+        missing = [name for name in shapes if name not in inputs]
+        if missing:
+            raise InputError(f"inputs lack {', '.join(missing)}")
+        batch: dict[str, int] = {}
+        for name, shape in shapes.items():
+            axes = "XYZ"[: len(shape)]
+            sizes = batch | dict(zip(axes, shape))
+            check_shape(f"inputs['{name}']", inputs[name], "B" + axes, sizes)
+            batch = {axis: size for axis, size in sizes.items() if axis == "B"}
+        check_flags(**{f"inputs['{name}']": inputs[name] for name in FLAGS if name in shapes})
 
     def _tokens(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the present first, then views and moments, and which of them are known."""

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from wm_policy.errors import MissingDependencyError, PolicyError
+from wm_policy.shapes import check_counts
 
 _PROJECTIONS = {"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj"}
 
@@ -33,7 +34,9 @@ class Tunable(nn.Module):
         Raises:
             MissingDependencyError: peft is not installed.
             PolicyError: There are adapters already.
+            InputError: The rank is no whole number above 0.
         """
+        check_counts(r=r)
         try:
             # Large, and only needed by who fine-tunes.
             from peft import LoraConfig, PeftModel, get_peft_model

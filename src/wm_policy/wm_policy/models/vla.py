@@ -19,6 +19,8 @@ from wm_policy.heads.trajectory import TrajectoryHead, path_loss
 from wm_policy.models.tuning import Tunable
 from wm_policy.projectors import AttentionPooling
 from wm_policy.registry import ACTION_HEAD_REGISTRY, PROJECTOR_REGISTRY
+from wm_policy.sensors.points import there as points_there
+from wm_policy.shapes import check_flags, check_shape, check_shapes
 
 
 class VLAModel(Tunable):
@@ -47,6 +49,7 @@ class VLAModel(Tunable):
         super().__init__()
         self.encoder, self.language = encoder, language
         self.projector = PROJECTOR_REGISTRY[projector](encoder.dim, language.dim)
+        self._sizes = {"P": proprioception} if proprioception else {}
         self.state = nn.Linear(proprioception, language.dim) if proprioception else None
         self.no_state = nn.Parameter(0.02 * torch.randn(language.dim)) if proprioception else None
         make_head = ACTION_HEAD_REGISTRY[head]
@@ -66,8 +69,9 @@ class VLAModel(Tunable):
             state_BP: The robot's own state; where it is left out, a learned one says that it is missing.
 
         Raises:
-            InputError: A state for a model that takes none.
+            InputError: A state for a model that takes none, or an argument of another shape.
         """
+        check_shapes(self._sizes, image_BHWC=image_BHWC, token_BL=token_BL, known_BL=known_BL, state_BP=state_BP)
         if state_BP is not None and self.state is None:
             raise InputError("this model takes no state: it was made without proprioception")
         feature_BND = self.projector(self.encoder(image_BHWC))
@@ -76,11 +80,16 @@ class VLAModel(Tunable):
         if known_BL is not None:
             place_L = torch.arange(token_BL.size(1), device=token_BL.device)
             last_B = (known_BL.bool() * place_L).argmax(dim=1)
-        h_BD: Tensor = hidden_BLD[torch.arange(len(last_B), device=last_B.device), last_B].float()
+        h_BD: Tensor = hidden_BLD[torch.arange(len(last_B), device=last_B.device), last_B].to(self._dtype)
         if self.state is None or self.no_state is None:
             return h_BD
         result: Tensor = h_BD + (self.no_state if state_BP is None else self.state(state_BP))
         return result
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """What the head counts in, whatever the language model does."""
+        return next(self.head.parameters()).dtype
 
     def forward(
         self,
@@ -119,6 +128,9 @@ class MultiSensorVLA(nn.Module):
         grid: Points from above to tokens, as ``BevGrid``; None: none. It reads the points of ``lidar``.
         width: Of the tokens.
         camera_tokens: Tokens that each camera is brought down to.
+
+    Raises:
+        InputError: There is a grid without a lidar, or a sensor has the name of the cameras or of the grid.
     """
 
     def __init__(
@@ -131,6 +143,11 @@ class MultiSensorVLA(nn.Module):
         camera_tokens: int = 8,
     ) -> None:
         super().__init__()
+        taken = sorted({*sensors} & {"cameras", "grid"})
+        if taken:
+            raise InputError(f"sensors are named {', '.join(taken)}, which is what pictures and the grid are called")
+        if grid is not None and "lidar" not in sensors:
+            raise InputError("grid reads the points of a lidar, and sensors name none")
         self.sensors = nn.ModuleDict(dict(sensors))
         self.camera, self.grid = camera, grid
         sizes = {name: int(each.dim) for name, each in sensors.items()}
@@ -151,21 +168,23 @@ class MultiSensorVLA(nn.Module):
         Args:
             inputs: ``cameras`` uint8 [B, V, H, W, 3], and what each sensor takes, by its name; what is left out is
                 missing. ``lidar_known`` and the like, bool [B, N]: which points there are, where scans are filled up;
-                a scan without any is missing.
+                those whose numbers are not finite are not there, and a scan without any is missing.
             present: Sensor -> whether it is there, bool [B]; of ``cameras`` also of each, [B, V].
 
         Raises:
-            InputError: An unknown name, or nothing to go by.
+            InputError: An unknown name, nothing to go by, or an argument of another shape.
         """
         self._check(inputs, present or {})
+        self._check_shapes(inputs, present or {})
         there = dict(present or {})
         tokens = {}
         for name, encoder in self.sensors.items():
             if name in inputs and inputs[name].size(1):
                 known = _known(inputs, name)
                 tokens[name] = encoder(inputs[name], *known)
-                for known_BN in known:
-                    there[name] = there.get(name, True) & known_BN.any(dim=1)
+                if inputs[name].dim() == 3:
+                    is_there_B = points_there(inputs[name], known[0] if known else None).any(dim=1)
+                    there[name] = there[name] & is_there_B if name in there else is_there_B
         if self.camera is not None and "cameras" in inputs:
             seen_BV = there.get("cameras")
             tokens["cameras"] = self._seen(inputs["cameras"], seen_BV)
@@ -186,6 +205,21 @@ class MultiSensorVLA(nn.Module):
         unknown = [*sorted({*inputs} - taken), *sorted({*present} - sensors)]
         if unknown:
             raise InputError(f"unknown sensors {', '.join(unknown)}, expected some of {', '.join(sorted(sensors))}")
+
+    def _check_shapes(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> None:
+        """Refuse what the encoders and the fusion do not look at themselves."""
+        for name, value in inputs.items():
+            if not isinstance(value, Tensor) or value.dim() < 2:
+                found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise InputError(f"inputs['{name}'] is {found}, expected a tensor [B, ...]")
+        batch = {"B": len(next(iter(inputs.values())))} if inputs else {}
+        cameras = {"V": self.side.size(0)} if self.camera is not None else {}
+        if "cameras" in inputs:
+            check_shape("inputs['cameras']", inputs["cameras"], "BVHW3", batch | cameras)
+        for name, value in present.items():
+            is_each = name == "cameras" and isinstance(value, Tensor) and value.dim() == 2
+            check_shape(f"present['{name}']", value, "BV" if is_each else "B", batch | cameras)
+            check_flags(**{f"present['{name}']": value})
 
     def _seen(self, image_BVHWC: Tensor, seen_BV: Tensor | None) -> Tensor:
         """Return the tokens of all cameras [B, V * N, W]; of one that is missing the learned ones."""
@@ -221,7 +255,10 @@ class MultiSensorVLA(nn.Module):
             present: See ``condition``.
             speed_B: The present speed [m/s].
         """
-        return {"action": path_loss(self(inputs, present, speed_B), path_BK2, valid_BK)}
+        foreseen_BK2 = self(inputs, present, speed_B)
+        check_shapes({"B": foreseen_BK2.size(0), "K": foreseen_BK2.size(1)}, path_BK2=path_BK2, valid_BK=valid_BK)
+        check_flags(valid_BK=valid_BK)
+        return {"action": path_loss(foreseen_BK2, path_BK2, valid_BK)}
 
 
 def _known(inputs: Mapping[str, Tensor], name: str) -> list[Tensor]:

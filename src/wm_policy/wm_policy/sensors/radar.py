@@ -5,10 +5,11 @@ Shape suffixes: B = batch, C = channels, H W = rows and columns, N = points, D =
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from wm_policy.errors import InputError
+from wm_policy.sensors.points import largest, those_there
+from wm_policy.shapes import check_counts, check_shape
 
 POINT_NUMBERS = 5
 
@@ -19,10 +20,14 @@ class RadarEncoder(nn.Module):
     Args:
         dim: D.
         channels: C of maps.
+
+    Raises:
+        InputError: A size is no whole number above 0.
     """
 
     def __init__(self, dim: int = 128, channels: int = 1) -> None:
         super().__init__()
+        check_counts(dim=dim, channels=channels)
         self.dim, self.channels = dim, channels
         self.map = nn.Sequential(
             nn.Conv2d(channels, 32, 3, 2, 1),
@@ -38,20 +43,23 @@ class RadarEncoder(nn.Module):
 
         Args:
             radar: Map or points.
-            known_BN: Which points there are, bool; default: all. Where there is none the token says nothing.
+            known_BN: Which points there are, bool; default: all whose numbers are finite. Where there is none the token
+                says nothing.
 
         Raises:
-            InputError: Neither of both shapes.
+            InputError: Neither of both shapes, or points that are known of a map.
         """
+        if not isinstance(radar, Tensor):
+            raise InputError(f"radar is a {type(radar).__name__}, expected a tensor")
         if radar.dim() == 4 and radar.size(1) == self.channels:
-            return torch.as_tensor(self.map(radar)).mean(dim=(2, 3)).unsqueeze(1)
+            if known_BN is not None:
+                raise InputError("known_BN says which points there are, but radar is a map")
+            found_BD: Tensor = self.map(radar).mean(dim=(2, 3))
+            return found_BD.unsqueeze(1)
         if radar.dim() != 3 or radar.size(2) != POINT_NUMBERS:
             expected = f"[B, {self.channels}, H, W] or [B, N, {POINT_NUMBERS}]"
             raise InputError(f"radar has shape {list(radar.shape)}, expected {expected}")
-        if not radar.size(1):
-            return radar.new_zeros(len(radar), 1, self.dim)
-        found_BND = self.point(radar)
-        if known_BN is None:
-            return torch.as_tensor(found_BND).amax(dim=1, keepdim=True)
-        largest_B1D = found_BND.masked_fill(~known_BN.unsqueeze(-1), -1e6).amax(dim=1, keepdim=True)
-        return torch.where(known_BN.any(dim=1)[:, None, None], largest_B1D, torch.zeros_like(largest_B1D))
+        if known_BN is not None:
+            check_shape("known_BN", known_BN, "BN", {"B": radar.size(0), "N": radar.size(1)})
+        point_BN5, known_BN = those_there(radar, known_BN)
+        return largest(self.point(point_BN5), known_BN).unsqueeze(1)
