@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
 
@@ -71,6 +73,75 @@ def test_weights_that_are_missing_are_refused(tmp_path):
         ENCODER_REGISTRY["clip-base"](tmp_path, config=TINY)
     with pytest.raises(PolicyError, match="expected one of clip-base"):
         published("vgg")
+
+
+def test_weights_of_another_size_or_kind_are_named(tmp_path):
+    ENCODER_REGISTRY["siglip-base"](config=TINY).tower.save_pretrained(tmp_path / "tower")
+    with pytest.raises(PolicyFileError, match=r"embeddings.patch_embedding.bias has shape \[32\], expected \[768\]"):
+        ENCODER_REGISTRY["siglip-base"](tmp_path / "tower")
+    LanguageBackbone("llama3-8b", config=SMALL).model.save_pretrained(tmp_path / "words")
+    assert LanguageBackbone("llama3-8b", tmp_path / "words").dim == 32
+    with pytest.raises(PolicyFileError, match="a model of kind llama, expected qwen2"):
+        LanguageBackbone("qwen2-0.5b", tmp_path / "words")
+    with pytest.raises(InputError, match="config is given beside"):
+        LanguageBackbone("llama3-8b", tmp_path / "words", config=SMALL)
+    for make in (ENCODER_REGISTRY["siglip-base"], lambda source: LanguageBackbone("llama3-8b", source)):
+        with pytest.raises(PolicyFileError, match="no such folder"):
+            make(tmp_path / "nothing")
+
+
+class Told(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def emit(self, record):
+        self.texts.append(record.getMessage())
+
+
+def test_what_a_checkpoint_has_besides_is_not_told_at_length(tmp_path):
+    ENCODER_REGISTRY["siglip-base"](config=TINY | {"num_hidden_layers": 2}).tower.save_pretrained(tmp_path)
+    told, logger = Told(), logging.getLogger("transformers")
+    logger.addHandler(told)
+    try:
+        ENCODER_REGISTRY["siglip-base"](tmp_path, config=TINY)
+        assert not told.texts
+        logging.getLogger("transformers.any").warning("as loud as before")
+        assert told.texts == ["as loud as before"]
+    finally:
+        logger.removeHandler(told)
+
+
+def test_a_configuration_has_only_entries_that_something_reads():
+    with pytest.raises(InputError, match="unknown entries hiden_size"):
+        ENCODER_REGISTRY["clip-base"](config=TINY | {"hiden_size": 8})
+    with pytest.raises(InputError, match="unknown entries layers"):
+        LanguageBackbone(config=SMALL | {"layers": 8})
+    with pytest.raises(InputError, match="image_size is 48 px, expected 32"):
+        ENCODER_REGISTRY["siglip-base"](config=TINY, image_size=48)
+    with pytest.raises(InputError, match="image_token is 60, expected one of the 60 words"):
+        LanguageBackbone(config=SMALL, image_token=60)
+
+
+def test_pictures_that_are_none_are_refused():
+    tower = ENCODER_REGISTRY["siglip-base"](config=TINY)
+    with pytest.raises(InputError, match="image_BHWC is float32, expected uint8"):
+        tower(torch.rand(1, 32, 32, 3))
+    for shape in ((1, 3, 32, 32), (32, 32, 3), (1, 32, 32, 1)):
+        with pytest.raises(InputError, match=r"image_BHWC has shape .*, expected \[B, H, W, 3\]"):
+            tower(torch.zeros(shape, dtype=torch.uint8))
+
+
+def test_features_of_another_size_are_not_spread_over_the_words():
+    backbone, token_BL = LanguageBackbone(config=SMALL), torch.tensor([[3, 59, 59, 4], [59, 5, 6, 59]])
+    with pytest.raises(InputError, match=r"feature_BND has shape \[2, 2, 33\], expected \[2, N, 32\]"):
+        backbone(token_BL, torch.zeros(2, 2, 33))
+    with pytest.raises(InputError, match=r"known_BL has shape \[2, 3\], expected \[2, 4\]"):
+        backbone(token_BL, None, torch.ones(2, 3))
+    with pytest.raises(InputError, match="token_BL has no word"):
+        backbone(token_BL[:, :0])
 
 
 def test_features_stand_where_image_tokens_do():

@@ -95,3 +95,12 @@ def test_names_that_cannot_be_had_are_told(tmp_path):
         NamedModel("openvla-7b")
     with pytest.raises(PolicyFileError, match="weights cannot be loaded"):
         NamedModel("smolvlm-256m", tmp_path)
+    with pytest.raises(PolicyFileError, match="no such folder"):
+        NamedModel("smolvlm-256m", tmp_path / "nothing")
+
+
+def test_no_word_stands_for_what_is_no_number():
+    words = ActionWords(300)
+    assert words.actions(words.words(torch.tensor([[float("inf"), -9.0]]))).tolist() == [[0.99609375, -0.99609375]]
+    with pytest.raises(PolicyError, match="no numbers"):
+        words.words(torch.tensor([[0.5, float("nan")]]))

@@ -96,6 +96,24 @@ def test_half_the_bits_give_about_the_same():
     assert torch.allclose(whole, half, atol=0.05)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_the_whole_model_may_be_of_another_type(dtype):
+    model, given = vla(proprioception=4).eval(), inputs()
+    with torch.no_grad():
+        expected, found = model(*given), model.to(dtype)(*given)
+    assert found.dtype == dtype
+    assert torch.allclose(found.float(), expected, atol=0.05)
+
+
+def test_arguments_of_another_batch_are_named():
+    image_BHWC, token_BL = inputs()
+    model = vla(proprioception=4)
+    with pytest.raises(InputError, match=r"token_BL has shape \[2, 6\], expected \[1, L\]"):
+        model(image_BHWC[:1], token_BL)
+    with pytest.raises(InputError, match=r"state_BP has shape \[1, 4\], expected \[2, 4\]"):
+        model(image_BHWC, token_BL, None, torch.zeros(1, 4))
+
+
 def test_a_head_has_its_own_chunk_unless_another_is_asked_for():
     tower, language = ENCODER_REGISTRY["siglip-base"](config=TINY), LanguageBackbone(config=SMALL)
     with torch.no_grad():
@@ -160,6 +178,39 @@ def test_what_fills_a_scan_up_is_not_read_and_an_empty_one_is_missing():
             assert torch.equal(model(first | {name: torch.zeros(shape)}), model(left))
         assert torch.equal(LidarEncoder(8)(torch.zeros(2, 0, 4)), torch.zeros(2, 1, 8))
         assert torch.equal(RadarEncoder(8)(torch.zeros(2, 0, 5)), torch.zeros(2, 1, 8))
+
+
+def test_points_that_are_no_numbers_are_missing():
+    model, given = many()
+    known_BN = torch.arange(60).expand(2, -1) < torch.tensor([[40], [0]])
+    holes = given | {"lidar": torch.where(known_BN[..., None], given["lidar"], torch.nan)}
+    filled = given | {"lidar_known": known_BN}
+    moments_BT = torch.arange(10).expand(2, -1) > torch.tensor([[2], [9]])
+    with torch.no_grad():
+        assert torch.allclose(model(holes), model(filled), atol=1e-5)
+        holes = given | {"imu": torch.where(moments_BT[..., None], given["imu"], torch.nan)}
+        assert torch.allclose(model(holes), model(given | {"imu_known": moments_BT}), atol=1e-5)
+        last = {name: value[1:] for name, value in given.items() if name != "imu"}
+        assert torch.allclose(model(holes)[1:], model(last), atol=1e-5)
+
+
+def test_inputs_of_another_shape_are_named():
+    model, given = many()
+    for cameras in (given["cameras"][:, :1], given["cameras"][:, :2], given["cameras"][:, 0]):
+        with pytest.raises(InputError, match=r"inputs\['cameras'\] has shape .*, expected \[2, 3, H, W, 3\]"):
+            model(given | {"cameras": cameras})
+    with pytest.raises(InputError, match=r"present\['imu'\] has shape \[1\], expected \[2\]"):
+        model(given, {"imu": torch.ones(1, dtype=torch.bool)})
+    with pytest.raises(InputError, match=r"present\['cameras'\] has shape \[2, 2\], expected \[2, 3\]"):
+        model(given, {"cameras": torch.ones(2, 2, dtype=torch.bool)})
+    with pytest.raises(InputError, match=r"inputs\['imu'\] is ndarray"):
+        model(given | {"imu": given["imu"].numpy()})
+    with pytest.raises(InputError, match=r"path_BK2 has shape \[1, 64, 2\], expected \[2, 64, 2\]"):
+        model.losses(given, torch.zeros(1, 64, 2))
+    with pytest.raises(InputError, match="grid reads the points of a lidar"):
+        MultiSensorVLA({"imu": ImuEncoder(8)}, grid=BevGrid(2, 16, 8))
+    with pytest.raises(InputError, match="sensors are named cameras"):
+        MultiSensorVLA({"cameras": ImuEncoder(8)})
 
 
 def test_one_camera_of_several_may_be_missing():
