@@ -13,6 +13,7 @@ import numpy as np
 ENSEMBLE, BLEND, NEWEST, PREFIX = "ensemble", "blend", "newest", "prefix"
 COMBINATIONS = (ENSEMBLE, BLEND, NEWEST, PREFIX)
 _NS = 1_000_000_000
+_LONGEST_S = 1e9
 
 
 class ChunkError(ValueError):
@@ -23,7 +24,8 @@ class ChunkError(ValueError):
 class Chunk:
     """Actions from an observation on, the first at the observation's own time.
 
-    Between two actions' times the command goes over from one to the other; the last one holds for a step.
+    Between two actions' times the command goes over from one to the other; the last one holds for a step. Arrays are
+    copied: who made it may use its own again.
 
     Args:
         stamp_ns: Stamp of the observation [ns].
@@ -36,8 +38,8 @@ class Chunk:
             to face as it would then. Inf: by then it is free.
 
     Raises:
-        ChunkError: There is no action, one is not finite, the step is not positive, or path or facing has another
-            length.
+        ChunkError: There is no action, a number is not finite, the step is not positive, path or facing has another
+            length, or it lasts for longer than anybody lives.
     """
 
     stamp_ns: int
@@ -49,21 +51,31 @@ class Chunk:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be executed."""
+        for name, what in (("action_HA", "a chunk"), ("path_H3", "a path"), ("facing_H", "facing")):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _own(getattr(self, name), what))
         if self.action_HA.ndim != 2 or not self.action_HA.size:
             raise ChunkError(f"a chunk of shape {list(self.action_HA.shape)}, expected [H, A]")
-        if not np.isfinite(self.action_HA).all():
-            raise ChunkError("a chunk with values that are not finite")
-        if not 0.0 < self.step_s < math.inf:
-            raise ChunkError(f"a chunk with a step of {self.step_s} s")
         if self.path_H3 is not None and self.path_H3.shape != (len(self.action_HA), 3):
             raise ChunkError(f"a path of shape {list(self.path_H3.shape)} beside {len(self.action_HA)} actions")
         if self.facing_H is not None and self.facing_H.shape != (len(self.action_HA),):
             raise ChunkError(f"facing of shape {list(self.facing_H.shape)} beside {len(self.action_HA)} actions")
+        self._check_times()
+
+    def _check_times(self) -> None:
+        if not isinstance(self.stamp_ns, int | np.integer):
+            raise ChunkError(f"a chunk with the stamp {self.stamp_ns!r}, expected nanoseconds, a whole number")
+        object.__setattr__(self, "stamp_ns", int(self.stamp_ns))
+        if not (self.step_s > 0.0 and len(self.action_HA) * self.step_s <= _LONGEST_S):
+            raise ChunkError(f"a chunk with a step of {self.step_s} s")
+        if not (0.0 <= self.waits_s <= _LONGEST_S or self.waits_s == math.inf):
+            raise ChunkError(f"a chunk that waits for {self.waits_s} s")
 
     @property
     def is_followed(self) -> bool:
         """Whether it says where the robot is to be or to face: what is commanded is put right by that."""
-        return self.path_H3 is not None or self.facing_H is not None
+        is_path = self.path_H3 is not None and len(self.path_H3) > 1
+        return is_path or self.facing_H is not None
 
     @property
     def end_ns(self) -> int:
@@ -85,6 +97,19 @@ class Chunk:
         after = min(before + 1, len(self.action_HA) - 1)
         share = place - before
         return np.asarray((1.0 - share) * self.action_HA[before] + share * self.action_HA[after], float)
+
+
+def _own(value: object, what: str) -> np.ndarray:
+    """Return numbers as an array of their own that nobody changes."""
+    try:
+        found = np.array(value)
+    except ValueError as error:
+        raise ChunkError(f"{what} that is no array: {error}") from error
+    if found.dtype.kind not in "biuf" or not np.isfinite(found).all():
+        raise ChunkError(f"{what} with values that are not finite numbers")
+    found = found.astype(float, copy=False)
+    found.flags.writeable = False
+    return found
 
 
 @dataclass(frozen=True)

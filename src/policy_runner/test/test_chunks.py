@@ -92,6 +92,38 @@ def test_what_is_no_chunk_is_refused(actions, step_s):
         Chunk(0, step_s, actions)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"path_H3": np.full((2, 3), np.nan)},
+        {"facing_H": np.array([0.0, np.inf])},
+        {"waits_s": np.nan},
+        {"waits_s": -1.0},
+        {"waits_s": 1e300},
+        {"step_s": 1e300},
+        {"step_s": np.nan},
+        {"stamp_ns": None},
+        {"stamp_ns": 0.5},
+        {"action_HA": np.zeros((2, 1), complex)},
+        {"action_HA": [["a"], ["b"]]},
+        {"action_HA": [[1.0], [1.0, 2.0]]},
+    ],
+)
+def test_what_would_break_whoever_executes_it_is_refused(changes):
+    usual = {"stamp_ns": 0, "step_s": 0.1, "action_HA": np.zeros((2, 1)), "facing_H": np.zeros(2)}
+    with pytest.raises(ChunkError):
+        Chunk(**{**usual, **changes})
+
+
+def test_who_made_a_chunk_may_use_its_arrays_again():
+    action_HA = np.ones((2, 1), np.float32)
+    chunk = Chunk(np.int64(5), 0.1, action_HA)
+    action_HA[:] = np.nan
+    assert chunk.action_HA.tolist() == [[1.0], [1.0]]
+    assert type(chunk.stamp_ns) is int
+    assert Chunk(0, 0.1, [[0.5]]).at(0) == 0.5
+
+
 def test_actions_of_another_size_are_refused():
     buffer = ChunkBuffer()
     buffer.add(Chunk(0, 0.1, np.zeros((5, 1))), 0)

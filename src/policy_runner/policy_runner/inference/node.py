@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from policy_runner.chunks import ChunkError
+from policy_runner.chunks import Chunk, ChunkError
 from policy_runner.inference.worker import Answer, InferenceWorker
 from policy_runner.job import Job
 from policy_runner.params import PolicyRunnerParams
@@ -153,6 +153,13 @@ class Inference:
             try:
                 if not job.execution.offer(answer.chunk, latency_s, now_ns):
                     self._health.skip("late-chunk")
+                    why = _why_late(answer.chunk, job, now_ns)
             except ChunkError as error:
                 why = str(error)
         self._health.degrade("inference", f"no chunk: {why}" if why else None, cause=why)
+
+
+def _why_late(chunk: Chunk, job: Job, now_ns: int) -> str:
+    """Return what there is to say of a chunk that was left; nothing, where another is executed."""
+    is_alone = job.execution.newest_chunk is None
+    return "it was over before it came" if is_alone and chunk.end_ns <= now_ns else ""

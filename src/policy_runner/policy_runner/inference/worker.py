@@ -114,10 +114,21 @@ class _Work:
         while (observation := self._questions.get()) is not None:
             try:
                 policy = policy or self._make()
-                answer = Answer(observation, policy.act(observation))
+                answer = Answer(observation, _chunk(policy.act(observation)))
             except (PolicyError, ChunkError) as error:
                 answer = Answer(observation, None, str(error))
             except Exception as error:  # a bug of the policy's: carried to who collects, and the policy is made anew
                 self._answers.put(Answer(observation, None, f"{type(error).__name__}: {error}", error))
                 return
             self._answers.put(answer)
+
+
+def _chunk(said: object) -> Chunk:
+    """Return what a policy said.
+
+    Raises:
+        ChunkError: It is no chunk.
+    """
+    if not isinstance(said, Chunk):
+        raise ChunkError(f"the policy answered a {type(said).__name__}, expected a Chunk")
+    return said
