@@ -10,6 +10,7 @@ import numpy as np
 
 from policy_runner.execution import Execution
 from policy_runner.goals import Goal
+from wm_ros.present import Moment
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,8 @@ class Job:
     Attributes:
         execution: How it is done.
         wish: What was asked for.
-        begin_ns: Since when [ns].
+        begin_ns: Since when, by stamps [ns].
+        begun: The same, to tell how long ago.
         done: A future of its outcome.
         handle: Of the action; None: nobody asked, it is only proposed for.
         message: What there is to say of its end.
@@ -53,6 +55,7 @@ class Job:
     execution: Execution
     wish: Wish
     begin_ns: int
+    begun: Moment
     done: Any
     handle: Any = None
     message: str = ""

@@ -34,7 +34,7 @@ from wm_interfaces.msg import LatentState
 from wm_ros import ConfigurationError, ManagedNode, MessageError, qos, run_node
 from wm_ros.memory_window import HeldMemories, WindowSettings
 from wm_ros.one_stream import OneStream
-from wm_ros.present import Present
+from wm_ros.present import Moment, Present
 from wm_ros.silence import why_silent
 
 _FEEDBACK_S = 0.1
@@ -113,8 +113,9 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         window = WindowSettings(params.window_radius_m, 0.0, 0, _WINDOW_PERIOD_S)
         self._held = HeldMemories(self, self._health, window, self._window_source)
         self._reception = Reception(self, params, self._policy)
+        self._present = Present(self)
         self._inference = Inference(
-            params, self._health, self.get_logger(), self._policy, self._make_policy, self._held, Present(self)
+            params, self._health, self.get_logger(), self._policy, self._make_policy, self._held, self._present
         )
         # Lives on while nothing is executed, so that who waits for the end of a goal is told of it.
         self.create_action_server(
@@ -227,11 +228,13 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         inference.collect(self._job, now_ns)
         if self._job is None and self._params.shadow:
             # Nobody asked: what would be done is of interest all the same.
-            self._job = self._begin(Wish(Goal((), 1.0, math.pi)), now_ns)
+            self._job = self._begin(Wish(Goal((), 1.0, math.pi)), now_ns, self._present.now())
         job = self._job
         if job is None:
             return
-        if job.handle is not None and (now_ns - job.begin_ns) * 1e-9 > job.wish.time_limit_s:
+        # Under a clock that had not begun nothing but now is its beginning.
+        job.begin_ns = job.begin_ns or now_ns
+        if job.handle is not None and self._present.elapsed_s(job.begun) > job.wish.time_limit_s:
             job.execution.time_out(now_ns)
         step = job.execution.step(now_ns)
         self._pace.tick()
@@ -272,8 +275,8 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
 
     # ---------------------------------------------------------------- goals
 
-    def _begin(self, wish: Wish, now_ns: int) -> Job:
-        params, size = self._params, len(self._params.low)
+    def _begin(self, wish: Wish, begin_ns: int, begun: Moment) -> Job:
+        now_ns, params, size = self._now_ns(), self._params, len(self._params.low)
         settings = ExecutionSettings(
             period_s=1.0 / params.rate_hz, stale_s=params.stale_s, hold_s=params.hold_s, give_up_s=params.give_up_s,
             replan_s=params.replan_s, margin_s=2.0 / params.rate_hz, latency_guess_s=params.latency_guess_s,
@@ -291,7 +294,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         execution = Execution(settings, ChunkBuffer(combining), self._limiter, safe_A, self._why_not)
         if frame is not None and self._situation.may_go_on:
             execution.see(frame.stamp_ns)
-        return Job(execution, wish, now_ns, Future())
+        return Job(execution, wish, begin_ns, begun, Future())
 
     def _why_not(self) -> str | None:
         return self._situation.why_not(self._now_ns())
@@ -302,7 +305,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         return CancelResponse.ACCEPT
 
     async def _execute(self, handle: Any) -> Any:
-        begin_ns, shadow = self._now_ns(), self._params.shadow
+        begin_ns, begun, shadow = self._now_ns(), self._present.now(), self._params.shadow
         try:
             wish = await self._reception.wish(
                 handle.request, self._situation.frame_id, lambda: self.is_active and not handle.is_cancel_requested
@@ -312,7 +315,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
             outcome, why = self._why_unwanted(handle) or (refusal.outcome, str(refusal))
             (handle.canceled if outcome is Outcome.CANCELLED else handle.abort)()
             return result_msg(outcome, why, None, 0.0, shadow=shadow)
-        job = self._take_over(handle, wish, begin_ns)
+        job = self._take_over(handle, self._begin(wish, begin_ns, begun))
         ended: Any = await job.done
         if ended is Outcome.CANCELLED:
             handle.canceled()
@@ -320,7 +323,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
             handle.succeed()
         else:
             handle.abort()
-        time_s = (self._now_ns() - begin_ns) * 1e-9
+        time_s = self._present.elapsed_s(begun)
         return result_msg(ended, job.message, job.execution, time_s, shadow=shadow)
 
     def _why_unwanted(self, handle: Any) -> tuple[Outcome, str] | None:
@@ -342,9 +345,9 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
             text = f"where the {len(params.low)} positions are is not known: no state in {params.stale_s:g} s tells"
             raise RefusedError(Outcome.STALE_INPUTS, text)
 
-    def _take_over(self, handle: Any, wish: Wish, begin_ns: int) -> Job:
+    def _take_over(self, handle: Any, job: Job) -> Job:
         """Return the job of a goal, begun; the former one ends."""
-        before, job = self._job, self._begin(wish, begin_ns)
+        before = self._job
         if before is not None:
             job.execution.go_on_from(before.execution)
             # Of one that only brakes any more it is known how it has ended.

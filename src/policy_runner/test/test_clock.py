@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from time import monotonic
 
+import numpy as np
 import pytest
 from rclpy.action.client import ActionClient
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Float32MultiArray
 
+from policy_runner.chunks import Chunk
 from policy_runner.node import PolicyRunner
 from wm_interfaces.action import ExecutePolicy
 from wm_interfaces.msg import LatentState
@@ -32,15 +35,27 @@ class Hangs:
         raise RuntimeError("let go")
 
 
+class Straight:
+    """Drives straight on, by memories from before its goal alone."""
+
+    action_dim, step_s, takes = 2, 0.05, frozenset()
+    began_ns = 0
+
+    def act(self, observation):
+        Straight.began_ns = observation.begun_ns
+        return Chunk(observation.stamp_ns, 0.05, np.tile([0.8, 0.0], (40, 1)))
+
+
 class SlowWorld:
     """A runner whose policy hangs, in a world that goes five times slower than real time while ``goes`` is set."""
 
-    def __init__(self, **given):
+    def __init__(self, policy=Hangs, has_clock=True, **given):
         overrides = {"shadow": False, "use_sim_time": True, "stale_s": 60.0, "give_up_s": 600.0, **given}
         parameters = [Parameter(name, value=value) for name, value in overrides.items()]
-        self.node = PolicyRunner(Hangs, parameter_overrides=parameters)
-        self.peer = Node("world")
-        self.now_ns, self.goes = 1000 * NS, True
+        self.node = PolicyRunner(policy, parameter_overrides=parameters)
+        self.peer, self.commands = Node("world"), []
+        self.now_ns, self.goes, self.has_clock = 1000 * NS, True, has_clock
+        self.peer.create_subscription(Float32MultiArray, "/actions", lambda msg: self.commands.append(msg.data[0]), 10)
         self._clock = self.peer.create_publisher(Clock, "/clock", 10)
         self._states = self.peer.create_publisher(LatentState, "/latent/state", qos.STREAM)
         self.peer.create_timer(0.02, self._go_on)
@@ -49,6 +64,8 @@ class SlowWorld:
         self.until = self._spinning.until
 
     def _go_on(self):
+        if not self.has_clock:
+            return
         self.now_ns += round(0.02 / SLOWER * NS) if self.goes else 0
         self._clock.publish(Clock(clock=stamp_msg(self.now_ns)))
         msg = LatentState(latent=[0.0] * 4)
@@ -58,11 +75,16 @@ class SlowWorld:
     def given_up(self):
         return self.node._health.counted("inference_given_up")
 
-    def begin(self):
-        """Ask for something, so that inference is asked."""
+    def ask(self, time_limit_s=1e6):
+        """Return the future of the result of a goal."""
         self._client = ActionClient(self.peer, ExecutePolicy, "/policy_runner/execute")
         self.until(self._client.server_is_ready)
-        self._spinning.wait(self._client.send_goal_async(ExecutePolicy.Goal(time_limit_s=1e6)))
+        handle = self._spinning.wait(self._client.send_goal_async(ExecutePolicy.Goal(time_limit_s=time_limit_s)))
+        return handle.get_result_async()
+
+    def begin(self):
+        """Ask for something, so that inference is asked."""
+        self.ask()
         self.until(lambda: self.node._inference is not None and self.node._inference._worker.is_busy)
 
     def close(self):
@@ -109,3 +131,24 @@ def test_who_is_deactivated_brakes_no_faster_than_its_clock_goes(slow_world, mon
     assert job.execution.is_over
     assert len(sent_s) > 5
     assert (sent_s[-1] - sent_s[0]) / (len(sent_s) - 1) > 0.6 * SLOWER / RATE_HZ
+
+
+def test_a_goal_that_comes_before_the_clock_has_begun_begins_with_it(slow_world):
+    """Its first time is that of the simulator or of a bag: the time of a goal that began at 0 was over at once."""
+    world = slow_world(policy=Straight, has_clock=False)
+    result = world.ask(time_limit_s=100.0)
+    world.until(lambda: world.node._job is not None)
+    world.has_clock = True
+    world.until(lambda: result.done() or (world.commands and world.commands[-1] > 0.5))
+    assert not result.done(), result.result().result
+    assert Straight.began_ns >= 1000 * NS
+
+
+def test_a_goal_lasts_no_longer_when_the_clock_is_set_back(slow_world):
+    """Counted from when it began, its time was over as much later as the clock was set back."""
+    world = slow_world(policy=Straight)
+    result = world.ask(time_limit_s=3.0)
+    world.until(lambda: world.commands and world.commands[-1] > 0.5)
+    world.now_ns -= 900 * NS
+    world.until(result.done)
+    assert result.result().result.name == "TIMED_OUT"
