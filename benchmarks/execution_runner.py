@@ -96,7 +96,11 @@ class CoreRunner:
         params, self._gets_free = PolicyRunnerParams(), gets_free
         self._known, self._drift_m = Known(), params.drift_m if drift_m is None else drift_m
         settings = ExecutionSettings(
-            replan_s=params.replan_s, stale_s=params.stale_s, hold_s=params.hold_s, response_s=params.response_s
+            replan_s=params.replan_s,
+            stale_s=params.stale_s,
+            hold_s=params.hold_s,
+            response_s=params.response_s,
+            turns_by_rate=params.turns_by_rate,
         )
         limiter = Limiter(params.limits, PERIOD_S)
         self._execution = Execution(settings, ChunkBuffer(Combining(PREFIX)), limiter, np.zeros(2))

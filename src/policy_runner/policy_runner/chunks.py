@@ -6,7 +6,7 @@ Shape suffixes: H = actions of a chunk, A = action size, C = chunks.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -89,6 +89,19 @@ class Chunk:
     def ahead_count(self, time_ns: int) -> int:
         """Return how many of its actions are for a time [ns] or later."""
         return max(0, len(self.action_HA) - max(0, math.ceil((time_ns - self.stamp_ns) / (self.step_s * _NS))))
+
+    def slowed(self, least: float, most: float) -> Chunk:
+        """Return the same way at speeds within a range [m/s]: the yaw rate beside a speed keeps its ratio to it.
+
+        Without that a robot that may not be as fast as its policy would have it turns more sharply than that meant.
+        """
+        speed_H = self.action_HA[:, 0]
+        within_H = np.clip(speed_H, least, most)
+        if (within_H == speed_H).all():
+            return self
+        # What may not move at all (backwards) may turn where it stands as it is told.
+        share_H = np.where(within_H == 0.0, 1.0, within_H / np.where(speed_H == 0.0, 1.0, speed_H))
+        return replace(self, action_HA=np.column_stack([within_H, self.action_HA[:, 1] * share_H]))
 
     def at(self, time_ns: int) -> np.ndarray:
         """Return the action for a time [ns], [A]; before its first and after its last action these."""

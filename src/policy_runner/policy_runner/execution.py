@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from policy_runner.braking import Braking
 from policy_runner.chunks import Chunk, ChunkBuffer, ChunkError
 from policy_runner.following import Coming, Following, FollowingSettings
 from policy_runner.latency import Latency
+from policy_runner.outcomes import Mode, Outcome
 from wm_core.limits import Limiter
 
 _NS = 1_000_000_000
@@ -27,31 +27,6 @@ _PLANNED_NS = 50_000_000
 _NEVER_NS = 2**62
 _REMEMBERED = 256
 _AT_REST = 1e-6
-
-
-class Mode(Enum):
-    """How far an execution is."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    HOLDING = "holding"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-
-
-class Outcome(Enum):
-    """How an execution ends."""
-
-    REACHED = "REACHED"
-    CANCELLED = "CANCELLED"
-    PREEMPTED = "PREEMPTED"
-    REFUSED = "REFUSED"
-    NOT_RECOGNISED = "NOT_RECOGNISED"
-    STALE_INPUTS = "STALE_INPUTS"
-    NO_CHUNKS = "NO_CHUNKS"
-    OUTSIDE = "OUTSIDE"
-    TIMED_OUT = "TIMED_OUT"
-    STOPPED = "STOPPED"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +42,7 @@ class ExecutionSettings:
         margin_s: So much earlier than the measured latency asks for a chunk is asked for.
         latency_guess_s: Latency until it is measured.
         response_s: From a command to when the robot does it.
+        turns_by_rate: Whether commands are forward speed and yaw rate: who is slower than asked for turns slower, too.
     """
 
     period_s: float = 0.02
@@ -77,6 +53,7 @@ class ExecutionSettings:
     margin_s: float = 0.04
     latency_guess_s: float = 0.3
     response_s: float = 0.2
+    turns_by_rate: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,6 +169,8 @@ class Execution:
             raise ChunkError(f"actions of {chunk.action_HA.shape[1]} values, expected {len(self._limiter.value)}")
         if chunk.stamp_ns > now_ns + AHEAD_NS:
             raise ChunkError(f"a chunk of {(chunk.stamp_ns - now_ns) / _NS:.1f} s ahead of the clock")
+        if self._settings.turns_by_rate:
+            chunk = chunk.slowed(*self._limiter.speeds)
         is_taken = chunk.stamp_ns >= self._left_ns and self._buffer.add(chunk, now_ns, replaces=self._is_anothers)
         self._is_anothers = self._is_anothers and not is_taken
         self.counts.late += not is_taken

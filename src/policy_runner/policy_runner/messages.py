@@ -10,8 +10,9 @@ import numpy as np
 from geometry_msgs.msg import Twist
 from rclpy.duration import Duration
 
-from policy_runner.execution import Execution, Outcome, Step
+from policy_runner.execution import Execution, Step
 from policy_runner.goals import Goal
+from policy_runner.outcomes import Outcome
 from policy_runner.params import ACKERMANN, ARRAY, TRAJECTORY, TWIST, PolicyRunnerParams
 from policy_runner.policies import Frame
 from policy_runner.situation import Seen

@@ -16,13 +16,14 @@ from policy_runner.choice import UnknownPolicyError, Wanted, policy_maker
 from policy_runner.chunks import ChunkBuffer, Combining
 from policy_runner.drift import DriftSettings, Known
 from policy_runner.estimate import Estimate, EstimateSettings, twist_of
-from policy_runner.execution import AHEAD_NS, Execution, ExecutionSettings, Mode, Outcome, Step
+from policy_runner.execution import AHEAD_NS, Execution, ExecutionSettings, Step
 from policy_runner.goals import Fence, Goal
 from policy_runner.inference.node import Inference
 from policy_runner.job import Job, Wish
 from policy_runner.localised import Localised
 from policy_runner.messages import Output, feedback_msg, result_msg, seen_from_msg
 from policy_runner.nearest_drive import NearestDriveSettings
+from policy_runner.outcomes import Mode, Outcome
 from policy_runner.pace import Pace
 from policy_runner.params import PolicyRunnerParams
 from policy_runner.policies import MEMORIES, Policy
@@ -280,7 +281,7 @@ class PolicyRunner(ManagedNode[PolicyRunnerParams]):
         settings = ExecutionSettings(
             period_s=1.0 / params.rate_hz, stale_s=params.stale_s, hold_s=params.hold_s, give_up_s=params.give_up_s,
             replan_s=params.replan_s, margin_s=2.0 / params.rate_hz, latency_guess_s=params.latency_guess_s,
-            response_s=params.response_s,
+            response_s=params.response_s, turns_by_rate=params.turns_by_rate,
         )  # fmt: skip
         combining = Combining(params.combine, params.ensemble_decay, params.blend_new, params.seam_s)
         safe_A = None if params.has_third else np.zeros(size)

@@ -90,6 +90,11 @@ class PolicyRunnerParams(ManagedParams):
         return Limits(low=tuple(self.low), high=tuple(self.high), rate=tuple(self.rate), jerk=tuple(self.jerk))
 
     @property
+    def turns_by_rate(self) -> bool:
+        """Whether actions are forward speed and yaw rate."""
+        return len(self.low) == 2 and self.steering == YAW_RATE and not self.has_third
+
+    @property
     def has_third(self) -> bool:
         """Whether actions are positions."""
         return any(self.third)

@@ -9,7 +9,8 @@ import pytest
 
 from policy_runner.braking import Braking
 from policy_runner.chunks import Chunk, ChunkBuffer, Combining
-from policy_runner.execution import Execution, ExecutionSettings, Mode
+from policy_runner.execution import Execution, ExecutionSettings
+from policy_runner.outcomes import Mode
 from policy_runner.params import PolicyRunnerParams
 from wm_core.limits import Limiter
 

@@ -124,6 +124,17 @@ def test_who_made_a_chunk_may_use_its_arrays_again():
     assert Chunk(0, 0.1, [[0.5]]).at(0) == 0.5
 
 
+def test_who_may_not_be_as_fast_as_asked_for_turns_as_much_slower():
+    chunk = Chunk(
+        0, 0.1, np.array([[2.0, 1.0], [0.5, 1.0], [0.0, 1.0], [-1.0, 1.0], [-4.0, 1.0]]), facing_H=np.zeros(5)
+    )
+    slowed = chunk.slowed(-2.0, 1.0)
+    assert slowed.action_HA.tolist() == [[1.0, 0.5], [0.5, 1.0], [0.0, 1.0], [-1.0, 1.0], [-2.0, 0.5]]
+    assert slowed.facing_H is chunk.facing_H or (slowed.facing_H == chunk.facing_H).all()
+    assert chunk.slowed(0.0, 2.0).action_HA.tolist()[3:] == [[0.0, 1.0], [0.0, 1.0]]
+    assert chunk.slowed(-4.0, 2.0) is chunk
+
+
 def test_actions_of_another_size_are_refused():
     buffer = ChunkBuffer()
     buffer.add(Chunk(0, 0.1, np.zeros((5, 1))), 0)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy_runner.chunks import PREFIX, Chunk, ChunkBuffer, ChunkError, Combining
-from policy_runner.execution import Execution, ExecutionSettings, Mode, Outcome
+from policy_runner.execution import Execution, ExecutionSettings
+from policy_runner.outcomes import Mode, Outcome
 from wm_core.limits import Limiter, Limits
 
 S, PERIOD_S = 1_000_000_000, 0.02

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from wm_ros import floats, own_domain_id, qos, stamp_msg
 from wm_testing.spinning import Spinning
 
 RATE_HZ, LIMITS = 50.0, PolicyRunnerParams().limits
+RADIUS_M, FAST_M_S = 2.0, 2.4
 pytestmark = pytest.mark.slow
 
 
@@ -147,6 +149,27 @@ def test_who_takes_a_moving_robot_over_goes_on_from_what_it_is_told(make_world):
     world.until(lambda: world.commands)
     assert world.commands[0][0] > 0.7
     assert_limits_kept([(0.8, 0.0), *world.commands])
+
+
+class Round:
+    """Drives the circle of the robot's memory, at a speed that it may not have, and says where that leads."""
+
+    action_dim, step_s, takes = 2, 0.05, frozenset()
+
+    def act(self, observation):
+        x, y, _ = observation.pose_3
+        angle_H = math.atan2(x, RADIUS_M - y) + FAST_M_S / RADIUS_M * 0.05 * np.arange(60)
+        path_H3 = np.column_stack([RADIUS_M * np.sin(angle_H), RADIUS_M - RADIUS_M * np.cos(angle_H), angle_H])
+        return Chunk(observation.stamp_ns, 0.05, np.tile([FAST_M_S, FAST_M_S / RADIUS_M], (60, 1)), path_H3)
+
+
+def test_a_policy_that_may_not_be_as_fast_as_it_would_drives_the_same_way(make_world):
+    """Three times as fast as it may be it asks for three times the yaw rate: it went round in a third of the circle."""
+    world = make_world(Round, high=[FAST_M_S / 3.0, 2.2])
+    world.drive()
+    world.until(lambda: world.y > 1.5 * RADIUS_M or world.off_m() > 1.0)
+    assert world.off_m() < 0.3
+    assert_limits_kept(world.commands)
 
 
 PROGRAM = """

@@ -121,6 +121,11 @@ class Limiter:
         return np.array(self._value_A)
 
     @property
+    def speeds(self) -> tuple[float, float]:
+        """Least and greatest value of the first action."""
+        return self._limits.low[0], self._limits.high[0]
+
+    @property
     def is_steady(self) -> bool:
         """Whether the last command was as the one before it."""
         return bool((np.abs(self._change_A) < _STANDS).all())

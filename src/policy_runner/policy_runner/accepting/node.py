@@ -16,10 +16,10 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
 
-from policy_runner.execution import Outcome
 from policy_runner.goals import Goal
 from policy_runner.job import Wish
 from policy_runner.messages import LONGEST_INSTRUCTION, places_from_msg
+from policy_runner.outcomes import Outcome
 from policy_runner.params import PolicyRunnerParams
 from policy_runner.policies import INSTRUCTION, PICTURE, Policy
 from wm_core.se3 import yaw_of
