@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 ROOMS = {
     "policy_runner": [
-        ["chunks", "goals", "latency", "pace", "stalled", "touched"],
+        ["chunks", "goals", "latency", "outcomes", "pace", "stalled", "touched"],
         ["braking", "following", "policies"],
         ["drives", "execution"],
         ["drift"],

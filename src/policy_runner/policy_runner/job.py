@@ -10,7 +10,6 @@ import numpy as np
 
 from policy_runner.execution import Execution
 from policy_runner.goals import Goal
-from wm_ros.present import Moment
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +45,7 @@ class Job:
         execution: How it is done.
         wish: What was asked for.
         begin_ns: Since when, by stamps [ns].
-        begun: The same, to tell how long ago.
+        begun: The same, as ``wm_ros.present`` has it: that tells how long ago.
         done: A future of its outcome.
         handle: Of the action; None: nobody asked, it is only proposed for.
         message: What there is to say of its end.
@@ -55,7 +54,7 @@ class Job:
     execution: Execution
     wish: Wish
     begin_ns: int
-    begun: Moment
+    begun: Any
     done: Any
     handle: Any = None
     message: str = ""
