@@ -89,7 +89,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("name", sorted(ANSWERS))
 def test_whatever_a_policy_answers_the_runner_goes_on_and_says_why_it_does_not_drive(make_world, name):
-    """Each of the first five ended the node; with some it could not even brake."""
+    """With most the node was made anew, again and again; with some it could not even brake."""
     answer, why = ANSWERS[name]
     says = [chunk_of]
 
