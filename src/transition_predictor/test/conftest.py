@@ -36,14 +36,15 @@ Z_DIM = 32
 class World:
     """A node under test; a peer that sends latents, hears predictions and can serve a memory.
 
-    The memory is waited for as long as may be, unless it is said how long: who spins both here is no quick one.
+    The memory is waited for a minute, unless it is said how long: who spins both here is no quick one.
     """
 
-    def __init__(self, artifact, window_source=None, memory_deadline_s=1.0, **given) -> None:
-        given["memory_deadline_s"] = memory_deadline_s
+    def __init__(self, artifact, window_source=None, **given) -> None:
         overrides = [Parameter(name, value=value) for name, value in given.items()]
         self.encoder_id = artifact.manifest.encoder_id
         self.node = TransitionPredictor(artifact, window_source, parameter_overrides=overrides)
+        if "memory_deadline_s" not in given:
+            self.node._remembering.deadline.timer_period_ns = 60_000_000_000
         self.peer = Node("peer")
         self.nexts: list[Float32MultiArray] = []
         self.predictions: list[LatentPrediction] = []

@@ -75,7 +75,7 @@ def test_without_a_memory_it_predicts_and_says_so(make_world):
 
 @pytest.mark.slow
 def test_a_late_memory_is_not_waited_for(make_world):
-    world = make_world(memory_deadline_s=60.0)
+    world = make_world()
 
     def answer(request, response):
         world.node._remembering.late()  # the deadline passes while the memory is still searching
