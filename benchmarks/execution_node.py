@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -26,6 +25,7 @@ from wm_core.se3 import quaternion_of
 from wm_interfaces.action import ExecutePolicy
 from wm_interfaces.msg import LatentState
 from wm_ros import floats, own_domain_id, pose_to_msg, qos, stamp_msg
+from wm_ros.goal_client import GoalClient
 
 _PATIENCE_S = 30.0
 _EPOCH_S = 1000
@@ -116,7 +116,7 @@ class NodeRunner:
         self._clock = self._peer.create_publisher(Clock, "/clock", 10)
         self._states = self._peer.create_publisher(LatentState, "latent/state", qos.STREAM)
         self._peer.create_subscription(Float32MultiArray, "actions", self._obey, qos.INPUT)
-        self._client: Any = ActionClient(self._peer, ExecutePolicy, "policy_runner/execute")
+        self._client: Any = GoalClient(self._peer, ExecutePolicy, "policy_runner/execute")
         self._executor = SingleThreadedExecutor()
         for node in (self._node, self._peer):
             self._executor.add_node(node)

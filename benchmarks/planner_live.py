@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
-from rclpy.action import ActionClient
 from std_msgs.msg import Float32MultiArray
 
 from benchmarks.driver import RATE_HZ, SIZES, STREAM, Driver, StartError, drive, own_domain_id, ros
@@ -17,6 +16,7 @@ from benchmarks.slow_branch import commands
 from wm_bringup.configuration import ros_arguments
 from wm_demo.graph import Graph, executable
 from wm_interfaces.action import Plan
+from wm_ros.goal_client import GoalClient
 
 # The robot's circle takes 12.6 s: then there is remembered ground all the way round.
 _WARM_UP_S, _ASKED_BEFORE_S = 17.0, 3.0
@@ -34,7 +34,7 @@ class Goal:
 
     def __init__(self, driver: Driver) -> None:
         self.plan_count, self.outcomes = 0, list[str]()
-        self._client: Any = ActionClient(driver, Plan, "/latent_planner/plan")
+        self._client: Any = GoalClient(driver, Plan, "/latent_planner/plan")
         driver.create_subscription(Float32MultiArray, "/planned_actions", self._on_plan, STREAM)
 
     @property

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
@@ -39,6 +38,7 @@ from spatial_memory.node import SpatialMemory
 from wm_interfaces.action import ExecutePolicy
 from wm_interfaces.msg import LatentState
 from wm_ros import own_domain_id, qos, stamp_ns
+from wm_ros.goal_client import GoalClient
 from wm_sim import make_building
 from wm_sim_ros.node import POSE, SimulatedRobot
 from wm_testing.spinning import Spinning
@@ -191,7 +191,7 @@ class Bench:
         self._begin_clock(*self._nodes, runner, is_commanded=True, is_thinking=lambda: inference.is_thinking(runner))
         robot, truth = _robot(_ANOTHER_RUN + seed, route.seed, "actions", self._robot_given, self.together)
         self._spinning.executor.add_node(robot)
-        client: Any = ActionClient(self._peer, ExecutePolicy, "policy_runner/execute")
+        client: Any = GoalClient(self._peer, ExecutePolicy, "policy_runner/execute")
         driven = Driven(route, truth, self._commands, runner)
         try:
             self._spinning.until(lambda: client.server_is_ready() and len(truth.pose) > 10)

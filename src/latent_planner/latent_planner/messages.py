@@ -88,13 +88,44 @@ def asked_from_goal(goal: Plan.Goal) -> Asked:
     if not (0.0 <= least <= 1.0 and 0.0 <= goal.time_limit_s < math.inf):
         raise MessageError("goal", f"least_confidence {least:g} or time_limit_s {goal.time_limit_s:g} makes no sense")
     make = {
-        Plan.Goal.IMAGE: lambda: Asked(_wish(goal), is_image=True),
+        Plan.Goal.IMAGE: lambda: _image(goal),
         Plan.Goal.LATENT: lambda: _latent(goal),
         Plan.Goal.POSE: lambda: _pose(goal),
         Plan.Goal.MEMORY: lambda: Asked(_wish(goal, memory_id=int(goal.memory_id))),
         Plan.Goal.REGION: lambda: _region(goal),
     }
     return make[kind]()
+
+
+def check_frame(asked: Asked, frame_id: str) -> None:
+    """Refuses what is placed in another frame than the robot's poses; empty: that is not known.
+
+    Raises:
+        MessageError: ``goal``.
+    """
+    if asked.frame_id and frame_id and asked.frame_id != frame_id:
+        raise MessageError("goal", f"in frame '{asked.frame_id}', the robot's poses are in '{frame_id}'")
+
+
+def check_encoder(asked: Asked, encoder_id: str) -> None:
+    """Refuses a latent of another encoder than the memories'; empty: that is not known.
+
+    Raises:
+        MessageError: ``goal``.
+    """
+    if asked.encoder_id and encoder_id and asked.encoder_id != encoder_id:
+        raise MessageError("goal", f"the latent is of encoder '{asked.encoder_id}', the memory of '{encoder_id}'")
+
+
+def check_size(asked: Asked, latent_dim: int) -> None:
+    """Refuses a latent of another size than the memories'.
+
+    Raises:
+        MessageError: ``goal``.
+    """
+    latent_D = asked.wish.latent_D
+    if latent_D is not None and len(latent_D) != latent_dim:
+        raise MessageError("goal", f"the latent has {len(latent_D)} numbers, those of the memories have {latent_dim}")
 
 
 def _kind(goal: Plan.Goal) -> int:
@@ -137,6 +168,14 @@ def _wish(
         pose=pose, latent_D=latent_D, memory_id=memory_id, corner_C2=corner_C2, any_yaw=goal.any_yaw,
         may_leave=goal.may_leave_known_ground, least_confidence=float(goal.least_confidence),
     )  # fmt: skip
+
+
+def _image(goal: Plan.Goal) -> Asked:
+    image = goal.image
+    if len(image.data) and not 0 < image.height * image.step <= len(image.data):
+        text = f"image of {image.width} x {image.height} pixels, {image.step} bytes a row, in {len(image.data)} bytes"
+        raise MessageError("goal", text)
+    return Asked(_wish(goal), is_image=True)
 
 
 def _latent(goal: Plan.Goal) -> Asked:

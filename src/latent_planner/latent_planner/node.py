@@ -23,6 +23,9 @@ from latent_planner.messages import (
     NAMES,
     Asked,
     asked_from_goal,
+    check_encoder,
+    check_frame,
+    check_size,
     outcome_of,
     pose_stamped,
 )
@@ -225,14 +228,16 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         return CancelResponse.ACCEPT
 
     async def _execute(self, handle: Any) -> Plan.Result:
-        if self._run is not None:
-            self._end(self._run, Result.PREEMPTED, "another goal came")
         now_s, goal = monotonic(), handle.request
         limit_s = goal.time_limit_s or self._params.time_limit_s or math.inf
-        run = self._run = Run(handle, Future(executor=self.executor), now_s, now_s + limit_s)
+        run = Run(handle, Future(executor=self.executor), now_s, now_s + limit_s)
         self._health.count("goals")
         try:
-            await self._set_out(run, asked_from_goal(goal))
+            asked = self._read(run)
+            if self._run is not None:
+                self._end(self._run, Result.PREEMPTED, "another goal came")
+            self._run = run
+            await self._set_out(run, asked)
         except (GoalError, MessageError) as error:
             self._end(run, outcome_of(error), str(error))
         except GoalOverError:
@@ -246,14 +251,35 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         {Result.REACHED: handle.succeed, Result.CANCELLED: handle.canceled}.get(outcome, handle.abort)()
         return self._result(run, outcome, message)
 
+    def _read(self, run: Run) -> Asked:
+        """Return what a goal asks for, before another one is given up for it.
+
+        Raises:
+            MessageError: It cannot be one, or is of another frame or encoder than those of the one under way.
+            GoalOverError: It has ended already.
+        """
+        if not self.is_active:
+            self._end(run, Result.STOPPED, "the planner was deactivated")
+        elif run.handle.is_cancel_requested:
+            # Before its turn came, so that nobody could end it.
+            self._end(run, Result.CANCELLED, "cancelled by the client")
+        if run.ended.done():
+            raise GoalOverError
+        asked, window = asked_from_goal(run.handle.request), self._held.window
+        if self._run is not None and window is not None and len(window):
+            check_frame(asked, self._output.frame_id)
+            check_encoder(asked, window.encoder_id)
+            check_size(asked, window.latent_dim)
+        return asked
+
     def _end(self, run: Run, outcome: int, message: str) -> None:
-        """End a goal, if it has not ended, and stop the robot."""
+        """End a goal, if it has not ended, and stop the robot, if it is not on its way to another."""
         if not run.finish(outcome, message):
             return
-        if self._run is run:
+        if self._run in (None, run):
             self._run = None
-        self._pursuit.stop()
-        self._output.stop()
+            self._pursuit.stop()
+            self._output.stop()
         self._health.count(f"goals/{NAMES[outcome].lower()}")
         self._health.gauge("last_goal", f"{NAMES[outcome]}: {clipped(message)}")
         self.get_logger().info(f"goal {NAMES[outcome]}: {clipped(message)}")
@@ -280,9 +306,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         run.waits_for = Result.STALE_INPUTS, "no latent with a pose has come yet"
         while self._watch.is_stale(monotonic()) and math.isinf(self._watch.lag_s(monotonic())):
             await self._waiter.tick(run)
-        frame_id = self._output.frame_id
-        if asked.frame_id and frame_id and asked.frame_id != frame_id:
-            raise MessageError("goal", f"in frame '{asked.frame_id}', the robot's poses are in '{frame_id}'")
+        check_frame(asked, self._output.frame_id)
         self._pursuit.check()
         await self._finder.settle(run, asked)
         located = await self._finder.locate(run, self._pursuit.pose_3)

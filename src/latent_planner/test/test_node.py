@@ -124,6 +124,71 @@ def test_goals_by_memory_latent_and_region(make_world):
     assert (by_region.result.name, by_region.result.pose.pose.position.x) == ("REACHED", 2.0)
 
 
+MALFORMED = [
+    {},
+    {"memory_id": 3, "latent": floats(np.zeros(32))},
+    {"kind": 77, "memory_id": 3},
+    {"kind": Plan.Goal.REGION, "memory_id": 3},
+    {"latent": floats(np.zeros(5))},
+    {"latent": floats(np.full(32, np.nan))},
+    {"latent": floats(np.zeros(32)), "encoder_id": "other"},
+    {"pose": pose_goal(math.nan)},
+    {"pose": pose_goal(3.0, frame="odom")},
+    {"pose": pose_goal(3.0), "time_limit_s": -1.0},
+    {"pose": pose_goal(3.0), "least_confidence": math.nan},
+    {"image": Image(height=2, width=2, encoding="rgb8", step=6, data=bytes(7))},
+    {"image": Image(encoding="rgb8", data=bytes(7))},
+]
+
+
+def test_a_goal_that_is_none_leaves_the_one_under_way_alone(make_world):
+    world = make_world(drive=True)
+    handle, result = world.drive(pose=pose_goal(9.0))
+    for goal in MALFORMED:
+        before = len(world.commands)
+        answer = world.run(**goal)
+        assert (answer.status, answer.result.name) == (GoalStatus.STATUS_ABORTED, "REFUSED"), (goal, answer.result)
+        assert answer.result.message
+        world.until(lambda before=before: len(world.commands) > before)
+        assert all(speed > 0.1 for speed, _ in world.commands[before:]), goal
+    assert not result.done()
+    world.wait(handle.cancel_goal_async())
+    assert world.wait(result).result.name == "CANCELLED"
+
+
+class Waiting:
+    """A goal's handle as the action server has it before the goal's turn comes."""
+
+    def __init__(self, *, is_cancel_requested):
+        self.request, self.is_cancel_requested, self.ends = Plan.Goal(memory_id=3), is_cancel_requested, []
+
+    def succeed(self):
+        self.ends.append("succeeded")
+
+    def canceled(self):
+        self.ends.append("canceled")
+
+    def abort(self):
+        self.ends.append("aborted")
+
+
+@pytest.mark.parametrize(
+    ("is_cancelled", "name", "end"), [(True, "CANCELLED", "canceled"), (False, "STOPPED", "aborted")]
+)
+def test_a_goal_that_is_not_wanted_any_more_when_its_turn_comes_is_answered(make_world, is_cancelled, name, end):
+    world = make_world(drive=True)
+    handle, result = world.drive(pose=pose_goal(9.0))
+    if not is_cancelled:
+        world.on_executor(world.node.trigger_deactivate)
+    waiting = Waiting(is_cancel_requested=is_cancelled)
+    answer = world.wait(world.node.executor.create_task(world.node._execute, waiting))
+    assert (answer.name, waiting.ends) == (name, [end])
+    assert result.done() is not is_cancelled
+    if is_cancelled:
+        world.wait(handle.cancel_goal_async())
+    assert world.wait(result).result.name == name
+
+
 IMPOSSIBLE = [
     ({}, "REFUSED", "nothing given"),
     ({"memory_id": 3, "latent": floats(np.zeros(32))}, "REFUSED", "latent and memory_id given"),

@@ -7,7 +7,6 @@ from time import monotonic
 
 import numpy as np
 import pytest
-from rclpy.action.client import ActionClient
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
@@ -18,6 +17,7 @@ from policy_runner.node import PolicyRunner
 from wm_interfaces.action import ExecutePolicy
 from wm_interfaces.msg import LatentState
 from wm_ros import qos, stamp_msg
+from wm_ros.goal_client import GoalClient
 from wm_testing.spinning import Spinning
 
 RATE_HZ, SLOWER, NS = 50.0, 5.0, 1_000_000_000
@@ -77,7 +77,7 @@ class SlowWorld:
 
     def ask(self, time_limit_s=1e6):
         """Return the future of the result of a goal."""
-        self._client = ActionClient(self.peer, ExecutePolicy, "/policy_runner/execute")
+        self._client = GoalClient(self.peer, ExecutePolicy, "/policy_runner/execute")
         self.until(self._client.server_is_ready)
         handle = self._spinning.wait(self._client.send_goal_async(ExecutePolicy.Goal(time_limit_s=time_limit_s)))
         return handle.get_result_async()

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rclpy.action.client import ActionClient
 from rclpy.node import Node
 from std_msgs.msg import Float32MultiArray
 
@@ -23,6 +22,7 @@ from policy_runner.policies import PolicyError
 from wm_interfaces.action import ExecutePolicy
 from wm_interfaces.msg import LatentState
 from wm_ros import floats, own_domain_id, qos, stamp_msg
+from wm_ros.goal_client import GoalClient
 from wm_testing.spinning import Spinning
 
 RATE_HZ, LIMITS = 50.0, PolicyRunnerParams().limits
@@ -203,7 +203,7 @@ def test_a_process_that_is_told_to_end_brings_the_robot_to_a_stand_first(ros_con
         msg.header.stamp = stamp_msg(peer.get_clock().now().nanoseconds)
         states.publish(msg)
 
-    client: Any = ActionClient(peer, ExecutePolicy, "/policy_runner/execute")
+    client: Any = GoalClient(peer, ExecutePolicy, "/policy_runner/execute")
     peer.create_timer(0.05, send)
     spinning = Spinning(longest_s=60.0)
     spinning.start([peer])

@@ -9,7 +9,6 @@ from threading import Event
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
-from rclpy.action import ActionClient
 from rclpy.serialization import deserialize_message, serialize_message
 
 from transition_predictor.imagining.messages import ask_from_msg
@@ -17,6 +16,7 @@ from wm_interfaces.action import ImagineStream
 from wm_interfaces.msg import ImagineAsk, LatentPrediction, LatentState, MemoryRecord
 from wm_interfaces.srv import Imagine, MemoryWindow, RecallMemory
 from wm_ros import floats, pose_to_msg
+from wm_ros.goal_client import GoalClient
 from wm_ros.memory_arrays import ask_from_request, update_to_response
 from wm_testing.hostile import hostile
 from wm_testing.spinning import Spinning
@@ -34,7 +34,7 @@ class Asking:
         self.world, self.spinning = world, Spinning()
         self.wait, world.until = self.spinning.wait, self.spinning.until
         self.client = world.peer.create_client(Imagine, "/transition_predictor/imagine")
-        self.streams = ActionClient(world.peer, ImagineStream, "/transition_predictor/imagine_stream")
+        self.streams = GoalClient(world.peer, ImagineStream, "/transition_predictor/imagine_stream")
         self.feedback: list[ImagineStream.Feedback] = []
         self.spinning.start((world.node, world.peer))
         world.until(lambda: self.client.service_is_ready() and self.streams.server_is_ready())

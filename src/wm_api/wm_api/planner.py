@@ -7,7 +7,6 @@ import threading
 from time import monotonic
 from typing import Any
 
-from rclpy.action.client import ActionClient
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -16,7 +15,8 @@ from wm_api.goals import Goal
 from wm_api.live import Live
 from wm_core.se3 import quaternion_of
 from wm_interfaces.action import Plan
-from wm_ros import pose_to_msg, qos
+from wm_ros import pose_to_msg
+from wm_ros.goal_client import GoalClient
 
 ACTION = "latent_planner/plan"
 _STATES = {Plan.Feedback.LOCATING: "locating", Plan.Feedback.DRIVING: "driving", Plan.Feedback.TURNING: "turning"}
@@ -33,7 +33,7 @@ class PlannerGoals:
 
     def __init__(self, node: Node, live: Live) -> None:
         self._live = live
-        self._client: Any = ActionClient(node, Plan, ACTION, **qos.ACTION)
+        self._client: Any = GoalClient(node, Plan, ACTION)
         self._lock = threading.Lock()
         self._number = 0
         self._handle: Any = None

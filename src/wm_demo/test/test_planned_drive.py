@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
-from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.task import Future
 from std_msgs.msg import Float32MultiArray
@@ -23,6 +22,7 @@ from wm_interfaces.action import Plan
 from wm_interfaces.msg import MemoryRecord
 from wm_interfaces.srv import InsertMemory
 from wm_ros import floats, pose_from_msg, pose_to_msg, qos, stamp_msg
+from wm_ros.goal_client import GoalClient
 from wm_sim import STILL, make_building, make_task, simulate
 from wm_testing.system import listening, wait_until
 from world_model.runtime.artifacts import load_artifact
@@ -47,7 +47,7 @@ class Robot:
         self.node = node
         self.poses: list[PoseStamped] = []
         self.commands: list[tuple[float, ...]] = []
-        self.client = ActionClient(node, Plan, "/latent_planner/plan")
+        self.client = GoalClient(node, Plan, "/latent_planner/plan")
         node.create_subscription(PoseStamped, "/pose", self.poses.append, qos.INPUT)
         node.create_subscription(Float32MultiArray, "/actions", lambda msg: self.commands.append(tuple(msg.data)), 50)
 

@@ -6,7 +6,7 @@ import pytest
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
-from rclpy.action import ActionClient, CancelResponse, GoalResponse
+from rclpy.action import CancelResponse, GoalResponse
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -15,6 +15,7 @@ from std_msgs.msg import String
 
 from wm_interfaces.action import Plan
 from wm_ros import LongWork, ManagedNode, ManagedParams, qos
+from wm_ros.goal_client import GoalClient
 from wm_ros.lean_executor import LeanExecutor
 from wm_testing.nodes import ros_context  # noqa: F401
 from wm_testing.spinning import Spinning
@@ -71,7 +72,7 @@ class Asker:
 
     def __init__(self, threads, **options):
         self.driver, self.peer = Driver(**options), Node("peer")
-        self.client, self.heard = ActionClient(self.peer, Plan, "driver/plan"), []
+        self.client, self.heard = GoalClient(self.peer, Plan, "driver/plan"), []
         self.text = self.peer.create_publisher(String, "text", qos.STREAM)
         self.spinning = Spinning(threads)
         self.executor, self.wait, self.until = self.spinning.executor, self.spinning.wait, self.spinning.until

@@ -11,7 +11,6 @@ from action_msgs.msg import GoalStatusArray
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.srv import SetParameters
-from rclpy.action import ActionClient
 from rclpy.action.server import GoalResponse
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
@@ -26,6 +25,7 @@ from wm_interfaces.action import ExecutePolicy
 from wm_interfaces.msg import MemoryQuery, MemoryRecord, MemorySuccessor
 from wm_interfaces.srv import InsertMemory, MemoryStats, QueryMemoryBatch, RecallMemory
 from wm_ros import ManagedNode, ManagedParams, bounded, qos
+from wm_ros.goal_client import GoalClient
 from wm_ros.lengths import excess, layout_of
 from wm_testing.hostile import hostile
 from wm_testing.nodes import ros_context, spin_until
@@ -207,7 +207,7 @@ def test_an_answer_that_is_too_large_comes_as_a_refusal(pair):
 
 def test_a_goal_that_is_too_large_is_rejected(pair):
     served, talker = pair
-    client = ActionClient(talker, ExecutePolicy, "/execute")
+    client = GoalClient(talker, ExecutePolicy, "/execute")
     spin_until(client.server_is_ready, *pair)
     for count, goals in ((8000, 0), (1, 1)):
         future = client.send_goal_async(ExecutePolicy.Goal(sub_goals=[PoseStamped()] * count))

@@ -16,7 +16,6 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter as ParameterMsg
 from rcl_interfaces.msg import ParameterValue
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
-from rclpy.action import ActionClient
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -27,6 +26,7 @@ from std_srvs.srv import Trigger
 from wm_interfaces.action import ImagineStream
 from wm_ros import ConfigurationError, ManagedNode, ManagedParams, MessageError, param, qos
 from wm_ros.dispatcher import dispatching_executor
+from wm_ros.goal_client import GoalClient
 from wm_testing.nodes import ros_context  # noqa: F401
 from wm_testing.system import wait_until
 
@@ -268,7 +268,7 @@ def test_goals_that_come_at_once_are_each_answered(peer):
     echo.configure = lambda: echo.create_action_server(ImagineStream, "do", execute)
     echo.trigger_configure()
     spin = Spin(echo, peer)
-    client = ActionClient(peer, ImagineStream, "do", **qos.ACTION)
+    client = GoalClient(peer, ImagineStream, "do")
     spin.until(client.server_is_ready)
     goals = [client.send_goal_async(ImagineStream.Goal()) for _ in range(40)]
     spin.until(lambda: all(goal.done() for goal in goals))

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
-from rclpy.action.client import ActionClient
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from wm_core.se3 import quaternion_of
 from wm_interfaces.msg import LatentState
 from wm_ros import floats, pose_to_msg, qos, stamp_msg
+from wm_ros.goal_client import GoalClient
 from wm_testing.spinning import Spinning
 
 STEP_S = 0.05
@@ -52,7 +52,7 @@ class ServedRobot:
         self.changes: dict[str, Any] = {}
         self.is_sending, self._moved_s = True, 0.0
         self.states = self.peer.create_publisher(LatentState, "/latent/state", qos.STREAM)
-        self.client: Any = ActionClient(self.peer, action, name)
+        self.client: Any = GoalClient(self.peer, action, name)
         self._spinning = Spinning(longest_s=40.0)
         self.until, self.wait = self._spinning.until, self._spinning.wait
 

@@ -25,6 +25,7 @@ from latent_planner.locate import (
 from latent_planner.messages import (
     Asked,
     Result,
+    check_encoder,
     features_from_answers,
     features_of,
     place_query,
@@ -89,9 +90,7 @@ class GoalFinder:
         remembered = self._remembered()
         wish = await self._seen(run, asked, remembered) if asked.is_image else asked.wish
         wish = replace(wish, least_confidence=wish.least_confidence or self._params.least_confidence)
-        if asked.encoder_id and remembered.encoder_id and asked.encoder_id != remembered.encoder_id:
-            text = f"the latent is of encoder '{asked.encoder_id}', the memory of '{remembered.encoder_id}'"
-            raise MessageError("goal", text)
+        check_encoder(asked, remembered.encoder_id)
         run.waits_for, run.wish = None, wish
 
     async def locate(self, run: Run, pose_3: np.ndarray | None) -> Located:

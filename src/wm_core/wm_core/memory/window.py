@@ -82,6 +82,11 @@ class Window:
         """Whether it holds all that the memory does."""
         return self._is_everything and self._oldest_ns is None
 
+    @property
+    def latent_dim(self) -> int:
+        """Size of the latents that it holds; 0: nothing is held."""
+        return int(self._held_rows.latent_ND.shape[1])
+
     def rows(self) -> Rows:
         """Return all that is held side by side, in no particular order; sessions are numbered by the window."""
         return self._table.rows(self._live_N)
