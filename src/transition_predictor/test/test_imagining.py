@@ -159,6 +159,7 @@ REFUSED = [
     ("foreign-encoder", {"actions": (0.0, 0.0), "start": ImagineAsk.FROM_LATENT, "latent": [0.0] * Z_DIM,
                          "encoder_id": "another"}),
     ("memory-absent", {"actions": (0.0, 0.0), "start": ImagineAsk.FROM_MEMORY, "memory_id": 999}),
+    ("action-too-large", {"actions": (1e30, 0.0), "horizon_s": 1.0}),
     ("pose", {"path": [pose_to_msg((math.nan, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))]}),
     ("two-plans", {"actions": (0.0, 0.0), "path": [pose_to_msg((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))]}),
 ]  # fmt: skip

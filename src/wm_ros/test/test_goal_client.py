@@ -26,13 +26,17 @@ class Served:
 
     def __init__(self):
         self.server_node, self.node, self.asked = Node("server"), Node("client"), []
-        self.server = ActionServer(self.server_node, Plan, "plan", self.execute, **qos.ACTION)
+        self.server = ActionServer(
+            self.server_node, Plan, "plan", self.execute, feedback_pub_qos_profile=qos.FEEDBACK, **qos.ACTION
+        )
         self.client = GoalClient(self.node, Plan, "plan")
         self.serving, self.spinning = Spinning(), Spinning()
         self.serving.start([self.server_node])
         self.serving.until(self.client.server_is_ready)
 
     def execute(self, handle):
+        for step in range(int(handle.request.time_limit_s)):
+            handle.publish_feedback(Plan.Feedback(cost=float(step)))
         self.asked.append(handle.request.memory_id)
         handle.succeed()
         return Plan.Result(memory_id=handle.request.memory_id)
@@ -60,6 +64,15 @@ def test_answers_of_many_goals_at_once_do_not_push_each_other_out(served):
     served.spinning.start([served.node])
     results = [served.spinning.wait(each).get_result_async() for each in sent]
     assert [served.spinning.wait(each).result.memory_id for each in results] == list(range(MANY))
+
+
+def test_feedback_that_comes_at_once_does_not_push_each_other_out(served):
+    heard = []
+    served.client.send_goal_async(Plan.Goal(time_limit_s=float(MANY)), lambda msg: heard.append(msg.feedback.cost))
+    served.serving.until(lambda: served.asked)
+    served.spinning.start([served.node])
+    served.spinning.until(lambda: len(heard) == MANY)
+    assert heard == list(range(MANY))
 
 
 class Held:

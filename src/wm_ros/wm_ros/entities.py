@@ -112,7 +112,8 @@ class NotedEntities(LifecycleNode):
             **kwargs: As for ``rclpy.action.ActionServer``.
         """
         callback = executing(self, action_type.Result, execute)
-        kwargs = {"result_timeout": _RESULT_KEPT_S, **qos.ACTION, **kwargs}
+        usual = {"result_timeout": _RESULT_KEPT_S, "feedback_pub_qos_profile": qos.FEEDBACK, **qos.ACTION}
+        kwargs = {**usual, **kwargs}
         server = bound_actions(ActionServer(self, action_type, name, callback, **kwargs), self._drop_large)
         return self._noted(server, ActionServer.destroy)
 

@@ -12,12 +12,12 @@ from wm_ros import qos
 
 
 class GoalClient(ActionClient):
-    """``rclpy.action.ActionClient``, without the two ways in which its futures stay open for ever.
+    """``rclpy.action.ActionClient``, without the two ways in which its futures stay open for ever; it misses no feedback.
 
     rclpy waits for an answer only after it has sent what is answered, and in Kilted twice: where an executor on another
     thread takes the answer in between, nobody is told. What is executed here waits for who is still sending. And what
     is answered to all clients of an action passes through each one's history: beyond ROS's usual depth of 10 answers
-    that come at once push out the one that is waited for, see ``wm_ros.qos.SERVICE``.
+    that come at once push out the one that is waited for, see ``wm_ros.qos.SERVICE``, and so does feedback.
 
     Args:
         node: Owns it.
@@ -29,7 +29,7 @@ class GoalClient(ActionClient):
     def __init__(self, node: Node, action_type: Any, name: str, **kwargs: Any) -> None:
         # Whoever sends in a callback of what is executed does so on the same thread.
         self._sending = threading.RLock()
-        super().__init__(node, action_type, name, **{**qos.ACTION, **kwargs})
+        super().__init__(node, action_type, name, **{"feedback_sub_qos_profile": qos.FEEDBACK, **qos.ACTION, **kwargs})
 
     def send_goal_async(self, *args: Any, **kwargs: Any) -> Any:
         """As ``ActionClient.send_goal_async``."""

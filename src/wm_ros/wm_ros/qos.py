@@ -66,6 +66,9 @@ SERVICE = QoSProfile(
 ACTION: dict[str, Any] = {f"{service}_service_qos_profile": SERVICE for service in ("goal", "result", "cancel")}
 """The same for who serves goals, and who sends them: arguments of rclpy's servers and clients."""
 
+FEEDBACK = SERVICE
+"""Of goals, of whoever they are: what is told step by step comes faster than a busy client looks."""
+
 DRAWN = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=64,

@@ -208,6 +208,8 @@ def test_without_memories_or_a_pose_nothing_is_recalled(imagination, places, mom
         ("action-size", lambda: Plan.of_actions(np.zeros((3, 3)), 2, STEP_S)),
         ("no-actions", lambda: Plan.of_actions(np.zeros((0, 2)), 2, STEP_S)),
         ("not-finite", lambda: Plan.of_actions(np.full((3, 2), np.nan), 2, STEP_S)),
+        ("action-too-large", lambda: Plan.of_actions(np.array([[0.0, 0.0], [0.0, -1e30]]), 2, STEP_S)),
+        ("pose-too-far", lambda: Plan.of_path(np.array([[1e30, 0.0, 0.0]]), 0.5, 2, STEP_S, np.zeros(3))),
         ("horizon", lambda: Plan.of_actions(np.zeros((101, 2)), 2, STEP_S)),
         ("horizon", lambda: Plan.of_actions(np.zeros(2), 2, STEP_S, horizon_s=5.1)),
         ("horizon", lambda: Plan.of_actions(np.zeros(2), 2, STEP_S, horizon_s=float("nan"))),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from wm_core.bounds import LARGEST_ACTION, LARGEST_POSITION_M
 from world_model.errors import ImaginationError
 
 LONGEST_S = 5.0
@@ -53,7 +54,8 @@ class Plan:
             horizon_s: How far ahead [s]; 0: as far as there are actions.
 
         Raises:
-            ImaginationError: ``action-size``, ``no-actions``, ``not-finite``, ``horizon`` or ``too-many``.
+            ImaginationError: ``action-size``, ``no-actions``, ``not-finite``, ``action-too-large``, ``horizon`` or
+                ``too-many``.
         """
         action_BSA = np.array(action_BSA, np.float32)
         if action_BSA.ndim not in (1, 2, 3) or action_BSA.shape[-1] != action_dim:
@@ -65,6 +67,7 @@ class Plan:
         if not action_BSA.size:
             raise ImaginationError("no-actions", f"actions of shape {list(action_BSA.shape)}, expected at least one")
         _check_finite(action_BSA, "actions")
+        _check_within(action_BSA, "action-too-large", LARGEST_ACTION)
         given = int(action_BSA.shape[1])
         steps = steps_until(horizon_s, step_s) if horizon_s else given
         _check_size(len(action_BSA), steps, step_s)
@@ -92,12 +95,13 @@ class Plan:
             horizon_s: How far ahead [s]; 0: to the end of the path. Beyond that the robot stands there.
 
         Raises:
-            ImaginationError: ``no-path``, ``not-finite``, ``horizon`` or ``too-many``.
+            ImaginationError: ``no-path``, ``not-finite``, ``pose-too-far``, ``horizon`` or ``too-many``.
         """
         pose_P3 = np.asarray(pose_P3, np.float64)
         if pose_P3.ndim != 2 or pose_P3.shape[1:] != (3,) or not len(pose_P3):
             raise ImaginationError("no-path", f"a path of shape {list(pose_P3.shape)}, expected poses x, y, yaw")
         _check_finite(pose_P3, "path")
+        _check_within(pose_P3, "pose-too-far", LARGEST_POSITION_M)
         spacing_s = spacing_s or step_s
         if not (np.isfinite(spacing_s) and spacing_s > 0.0):
             raise ImaginationError("horizon", f"poses {spacing_s:g} s apart, expected more than 0")
@@ -130,6 +134,12 @@ def _check_size(candidates: int, steps: int, step_s: float) -> None:
 def _check_finite(values: np.ndarray, name: str) -> None:
     if not np.isfinite(values).all():
         raise ImaginationError("not-finite", f"{name}: a value is not finite")
+
+
+def _check_within(values: np.ndarray, reason: str, largest: float) -> None:
+    far = float(np.abs(values).max())
+    if far > largest:
+        raise ImaginationError(reason, f"a value of {far:g}, expected at most {largest:g}")
 
 
 @dataclass(frozen=True)
