@@ -7,7 +7,7 @@ Shape suffixes: N = memories, M = some of them, D = latent or feature size, C = 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,6 +36,9 @@ class Wish:
         memory_id: Where this memory was made.
         beside_3: And so far from there: forward, left [m], yaw [rad]; None: right there.
         corner_C2: Corners of a region.
+        anchor: A memory beside which a pose or a region's place was found to lie: as long as that is there, it moves
+            with it.
+        anchor_3: And how: forward, left [m], yaw [rad].
         any_yaw: The yaw does not count.
         may_leave: A way over ground never driven is allowed.
         least_confidence: A latent recognised with less is no goal.
@@ -46,6 +49,8 @@ class Wish:
     memory_id: int | None = None
     beside_3: np.ndarray | None = None
     corner_C2: np.ndarray | None = None
+    anchor: int = 0
+    anchor_3: np.ndarray | None = None
     any_yaw: bool = False
     may_leave: bool = False
     least_confidence: float = 0.0
@@ -107,6 +112,10 @@ def locate(
 
 def _sought(wish: Wish, remembered: Remembered, same: SamePlace) -> GoalPose | None:
     """Return the one pose that is wanted; None where any in a region will do."""
+    anchor = remembered.row(wish.anchor) if wish.anchor else -1
+    if anchor >= 0:
+        pose_3 = moved(remembered.pose_N3[anchor], wish.anchor_3)
+        return GoalPose(pose_3, 1.0 if wish.pose is None else wish.pose.confidence)
     if wish.pose is not None:
         return wish.pose
     if wish.memory_id is not None:
@@ -120,6 +129,26 @@ def _sought(wish: Wish, remembered: Remembered, same: SamePlace) -> GoalPose | N
     found = look_up(wish.latent_D, remembered.latent_ND, remembered.pose_N3, same)
     check_confidence(found.confidence, wish.least_confidence)
     return found
+
+
+def anchored(wish: Wish, located: Located, remembered: Remembered) -> Wish:
+    """Return a wish that goes with what it was found by, wherever that is moved to.
+
+    A picture or latent becomes its memory; a pose or a region's place is kept by the memory nearest to it.
+
+    Args:
+        wish: What is wanted.
+        located: Where it was found.
+        remembered: By these.
+    """
+    if located.memory_id:
+        return replace(wish, pose=None, latent_D=None, memory_id=located.memory_id)
+    pose_3 = located.goal.pose_3.copy()
+    is_any = bool(np.isnan(pose_3[2]))
+    pose_3[2] = 0.0 if is_any else pose_3[2]
+    nearest = int(np.hypot(*(remembered.pose_N3[:, :2] - pose_3[:2]).T).argmin())
+    anchor_3 = beside(pose_3, remembered.pose_N3[nearest])
+    return replace(wish, anchor=int(remembered.id_N[nearest]), anchor_3=anchor_3, any_yaw=wish.any_yaw or is_any)
 
 
 def moved(pose_3: np.ndarray, beside_3: np.ndarray | None) -> np.ndarray:

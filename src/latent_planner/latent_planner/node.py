@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -278,8 +277,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             return
         if self._run in (None, run):
             self._run = None
-            self._pursuit.stop()
-            self._output.stop()
+            self._stand()
         self._health.count(f"goals/{NAMES[outcome].lower()}")
         self._health.gauge("last_goal", f"{NAMES[outcome]}: {clipped(message)}")
         self.get_logger().info(f"goal {NAMES[outcome]}: {clipped(message)}")
@@ -313,10 +311,6 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         self._show(run, located)
         self._pursuit.drive_to(located.goal.pose_3, located.field)
         self._blocked.restart()
-        # From now on, to where that memory is, wherever it is moved to.
-        if located.memory_id:
-            assert run.wish is not None
-            run.wish = replace(run.wish, pose=None, latent_D=None, memory_id=located.memory_id)
         self._health.sample("goal_located_ms", (monotonic() - run.begin_s) * 1e3)
 
     async def _renew(self, run: Run) -> None:
@@ -324,17 +318,30 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         try:
             located = await self._finder.locate(run, self._pursuit.pose_3)
         except (GoalError, MessageError) as error:
-            self._end(run, outcome_of(error), str(error))
+            if outcome_of(error) != Result.UNREACHABLE:
+                self._end(run, outcome_of(error), str(error))
+            elif run.lose(str(error), monotonic()):
+                # Memories and the robot's poses are not moved at the same time.
+                self._stand()
             return
         except GoalOverError:
             return
+        was_lost = bool(run.lost)
         self._show(run, located)
-        self._pursuit.lead(located.goal.pose_3, located.field)
+        lead = self._pursuit.drive_to if was_lost else self._pursuit.lead
+        lead(located.goal.pose_3, located.field)
         self._health.count("ways_found_anew")
+
+    def _stand(self) -> None:
+        self._pursuit.stop()
+        self._output.stop()
+        self._blocked.restart()
 
     def _look_for_moves(self, run: Run, now_s: float) -> None:
         """Begin to find the way anew where memories moved; seldom, since a full memory loses some all the time."""
-        if self._held.window is None or self._finder.moves == run.moves or now_s - run.found_s < _RENEW_S:
+        if self._held.window is None or now_s - run.found_s < _RENEW_S:
+            return
+        if self._finder.moves == run.moves and not run.lost:
             return
         run.moves, run.found_s = self._finder.moves, now_s
         assert self.executor is not None
@@ -369,6 +376,10 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             self._feed_back(run, Feedback.LOCATING, now_s)
             return
         self._look_for_moves(run, now_s)
+        if run.lost:
+            self._output.repeat_stop()
+            self._feed_back(run, Feedback.LOCATING, now_s)
+            return
         self._prepare_to_imagine()
         decision, pose_3 = self._pursuit.step(self._watch.lag_s(now_s))
         self._health.sample("decide_ms", (monotonic() - now_s) * 1e3)
@@ -410,6 +421,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             # None for a moment, while all is told anew.
             if self._held.window is not None and not len(self._held.window):
                 return Result.EMPTY_MEMORY, "the memory was cleared"
+            if now_s - run.lost_s > params.lookup_timeout_s:
+                return Result.UNREACHABLE, f"{run.lost}, since memories were moved or taken away"
         elif run.waits_for is not None and now_s - run.begin_s > params.lookup_timeout_s:
             outcome, message = run.waits_for
             return outcome, f"{message}; {self._held.problem}" if self._held.problem else message

@@ -329,6 +329,59 @@ def test_a_goal_moves_with_its_memory_and_is_given_up_where_that_is_gone(make_wo
     assert stopped(world)
 
 
+def turned(world, of_robot=True):
+    """Have all memories, and the robot's poses, turned by a quarter and moved by (5, -3)."""
+    for record in world.memory.records:
+        x, y = 5.0 - record.y, record.x - 3.0
+        for name, value in (("x", x), ("y", y), ("yaw", record.yaw + math.pi / 2)):
+            object.__setattr__(record, name, value)
+    world.memory.epoch += 1
+    if of_robot:
+        turn_robot(world)
+
+
+def turn_robot(world):
+    world.x, world.y, world.yaw = 5.0 - world.y, world.x - 3.0, world.yaw + math.pi / 2
+
+
+REGION = PolygonStamped()
+REGION.polygon.points = [Point32(x=x, y=y) for x, y in ((6.1, -1.0), (8.0, -1.0), (8.0, 1.0), (6.1, 1.0))]
+
+
+@pytest.mark.parametrize("goal", [{"pose": pose_goal(6.25, 0.1)}, {"region": REGION}])
+def test_a_place_moves_with_the_memories_around_it(make_world, goal):
+    world = make_world(drive=True, window_period_s=0.1)
+    _, result = world.drive(**goal)
+    world.on_executor(lambda: turned(world))
+    answer = world.wait(result).result
+    assert answer.name == "REACHED", answer.message
+    assert math.dist((world.x, world.y), (5.0, 3.25)) < 0.6
+    assert math.dist((answer.pose.pose.position.x, answer.pose.pose.position.y), (5.0, 3.25)) < 0.2
+
+
+def test_a_robot_whose_poses_follow_its_memories_later_waits_for_them(make_world):
+    world = make_world(drive=True, window_period_s=0.1, lookup_timeout_s=20.0)
+    _, result = world.drive(pose=pose_goal(6.25))
+    world.on_executor(lambda: turned(world, of_robot=False))
+    world.until(lambda: world.node._run.lost)
+    assert stopped(world)
+    world.on_executor(lambda: turn_robot(world))
+    answer = world.wait(result).result
+    assert answer.name == "REACHED", answer.message
+    assert math.dist((world.x, world.y), (5.0, 3.25)) < 0.6
+
+
+def test_a_robot_whose_poses_never_follow_its_memories_is_told_so(make_world):
+    world = make_world(drive=True, window_period_s=0.1, lookup_timeout_s=2.0)
+    _, result = world.drive(pose=pose_goal(6.25))
+    world.on_executor(lambda: turned(world, of_robot=False))
+    answer = world.wait(result).result
+    assert answer.name == "UNREACHABLE"
+    assert "the robot is" in answer.message
+    assert "moved" in answer.message
+    assert stopped(world)
+
+
 def test_it_says_when_it_plans_with_a_part_of_the_memory(make_world):
     world = make_world()
     world.memory.is_everything = False

@@ -12,7 +12,7 @@ from wm_ros import qos
 
 
 class GoalClient(ActionClient):
-    """``rclpy.action.ActionClient``, without the two ways in which its futures stay open for ever; it misses no feedback.
+    """``rclpy.action.ActionClient``, without the two ways in which its futures stay open for ever.
 
     rclpy waits for an answer only after it has sent what is answered, and in Kilted twice: where an executor on another
     thread takes the answer in between, nobody is told. What is executed here waits for who is still sending. And what

@@ -16,6 +16,7 @@ from latent_planner.locate import (
     FEATURE_SHARE,
     Located,
     Wish,
+    anchored,
     beside,
     check_alike,
     check_confidence,
@@ -96,6 +97,8 @@ class GoalFinder:
     async def locate(self, run: Run, pose_3: np.ndarray | None) -> Located:
         """Return where a goal's wish leads by what is remembered now; on a thread, as a large ground takes its time.
 
+        From then on the wish goes with the memories by which it was found, wherever they are moved to.
+
         Args:
             run: The goal, settled.
             pose_3: Where the robot is; None: not known.
@@ -116,6 +119,7 @@ class GoalFinder:
         if isinstance(located, Exception):
             raise located
         assert isinstance(located, Located)
+        run.wish = anchored(wish, located, remembered)
         return located
 
     def _remembered(self) -> Remembered:

@@ -38,6 +38,8 @@ class Run:
         left_m: As in the result.
         told_s: When feedback was last sent.
         suspected: Why the last tick would have ended it; 0: it would not.
+        lost: Why there is no way any more, since memories moved, were restored or taken away; empty: there is one.
+        lost_s: Since when.
     """
 
     handle: Any
@@ -56,6 +58,8 @@ class Run:
     left_m: float = math.nan
     told_s: float = -math.inf
     suspected: int = 0
+    lost: str = ""
+    lost_s: float = math.inf
 
     def finish(self, outcome: int, message: str) -> bool:
         """Have it ended, whatever it waits for; return false where it had ended before."""
@@ -67,8 +71,15 @@ class Run:
             self.waiting.set_result(None)
         return True
 
+    def lose(self, why: str, now_s: float) -> bool:
+        """Take note that there is no way any more; return whether there was one before."""
+        had, self.lost = not self.lost, why
+        self.lost_s = min(self.lost_s, now_s)
+        return had
+
     def lies_at(self, located: Located) -> None:
         """Take note of where it is; how sure that is stays as it was when it was recognised."""
+        self.lost, self.lost_s = "", math.inf
         self.located, self.memory_id = located, self.memory_id or located.memory_id
         self.pose = replace(located.goal, confidence=self.pose.confidence if self.pose else located.goal.confidence)
 
