@@ -11,7 +11,7 @@ from rclpy.node import Node
 from wm_ros import qos
 
 
-class GoalClient(ActionClient):
+class GoalClient(ActionClient):  # type: ignore[type-arg]
     """``rclpy.action.ActionClient``, without the two ways in which its futures stay open for ever.
 
     rclpy waits for an answer only after it has sent what is answered, and in Kilted twice: where an executor on another
