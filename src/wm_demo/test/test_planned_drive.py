@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import Point32, PolygonStamped, PoseStamped
 from rclpy.node import Node
 from rclpy.task import Future
 from std_msgs.msg import Float32MultiArray
@@ -56,7 +56,7 @@ class Robot:
         insert = self.node.create_client(InsertMemory, "/spatial_memory/insert")
         wait_until(insert.service_is_ready, START_S)
         encoder_id = load_artifact("artifact://tiny").manifest.encoder_id
-        look_ND = np.random.default_rng(0).normal(size=(len(pose_N3), 32))
+        look_ND = looks_of(pose_N3)
         request = InsertMemory.Request()
         for at, ((x, y, yaw), look_D) in enumerate(zip(pose_N3.tolist(), look_ND)):
             record = MemoryRecord(session="lap", encoder_id=encoder_id, frame_id="map", latent=floats(look_D))
@@ -74,6 +74,9 @@ class Robot:
     def send(self, goal_3: np.ndarray) -> Any:
         goal = Plan.Goal(pose=PoseStamped(pose=pose_to_msg((*goal_3[:2], 0.0), quaternion_of(goal_3[2]))))
         goal.pose.header.frame_id = "map"
+        return self.ask(goal)
+
+    def ask(self, goal: Plan.Goal) -> Any:
         handle = self.wait(self.client.send_goal_async(goal))
         assert handle.accepted
         return handle
@@ -88,6 +91,37 @@ class Robot:
     def pose_3(self) -> np.ndarray:
         position, quaternion = pose_from_msg(self.poses[-1].pose)
         return np.array([position[0], position[1], yaw_of(quaternion)])
+
+
+def looks_of(pose_N3: np.ndarray) -> np.ndarray:
+    """Latents, each like nothing else."""
+    return np.random.default_rng(0).normal(size=(len(pose_N3), 32))
+
+
+def region_around(pose_3: np.ndarray, side_m: float) -> PolygonStamped:
+    region = PolygonStamped()
+    region.header.frame_id = "map"
+    for along, across in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)):
+        region.polygon.points.append(Point32(x=pose_3[0] + along * side_m, y=pose_3[1] + across * side_m))
+    return region
+
+
+def drive_on(robot: Robot, lap_N3: np.ndarray, begin: int) -> int:
+    """Drives to a region, a memory and a latent, one after the other; returns at which pose of the lap that ends."""
+    at = [(begin + far) % len(lap_N3) for far in (10, 20, 30)]
+    goals = [
+        Plan.Goal(region=region_around(lap_N3[at[0]], 0.8)),
+        Plan.Goal(memory_id=at[1] + 1),
+        Plan.Goal(latent=floats(looks_of(lap_N3)[at[2]])),
+    ]
+    for goal, pose_3 in zip(goals, lap_N3[at]):
+        result = robot.wait(robot.ask(goal).get_result_async(), DRIVE_S).result
+        assert result.name == "REACHED", (goal.memory_id, result.message)
+        # Anywhere in the region, and so far from it as counts as there.
+        off_m = 0.4 * math.sqrt(2.0) + 0.5 if len(goal.region.polygon.points) else 0.5
+        assert math.dist(robot.pose_3()[:2], pose_3[:2]) < off_m
+        wait_until(robot.is_told_to_stand)
+    return at[-1]
 
 
 @pytest.fixture
@@ -117,7 +151,7 @@ def test_a_robot_is_driven_stopped_and_never_left_alone(processes: dict[str, sub
     lap_N3 = np.array([step.pose for step in simulate(BUILDING, 45.0, image_size=(8, 8), changes=STILL)])[::4]
     start_3 = np.array(make_task("reach_image", make_building(BUILDING), TASK).start)
     nearest = int(np.hypot(*(lap_N3[:, :2] - start_3[:2]).T).argmin())
-    goal_3, far_3 = lap_N3[(nearest + 12) % len(lap_N3)], lap_N3[(nearest + 60) % len(lap_N3)]
+    goal_3 = lap_N3[(nearest + 12) % len(lap_N3)]
     with listening({}) as (node, _):
         robot = Robot(node)
         robot.remember(lap_N3)
@@ -129,6 +163,7 @@ def test_a_robot_is_driven_stopped_and_never_left_alone(processes: dict[str, sub
         assert abs(math.remainder(robot.pose_3()[2] - goal_3[2], 2 * math.pi)) < math.radians(30.0)
         wait_until(robot.is_told_to_stand)
 
+        far_3 = lap_N3[(drive_on(robot, lap_N3, nearest + 12) + 48) % len(lap_N3)]
         handle = robot.send(far_3)
         robot.wait_for_motion()
         robot.wait(handle.cancel_goal_async())
