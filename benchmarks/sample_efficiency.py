@@ -10,7 +10,8 @@ from typing import Any
 
 from world_model.commands.train import CONFIGS
 from world_model.data.simulated import SimulatedRun, generate
-from world_model.evaluation.report import EvaluationOptions, evaluate
+from world_model.evaluation.options import EvaluationOptions
+from world_model.evaluation.report import evaluate
 from world_model.training.config import load_config
 from world_model.training.pipeline import run_training
 

@@ -180,7 +180,7 @@ def test_a_transition_that_is_not_better_is_thrown_away(artifact, foreign, tmp_p
         shutil.copytree(artifact, out / "artifact")
 
     monkeypatch.setattr(adapting, "run_training", no_training)
-    monkeypatch.setattr(adapt, "adapt_experts", lambda *_: None)
+    monkeypatch.setattr(adapting, "adapt_experts", lambda *_: None)
     asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "robot"), "--no-slow"]
     assert main([*asked, "--json", str(tmp_path / "said.json")]) == 0  # the motion was better
     said = json.loads((tmp_path / "said.json").read_text())
@@ -197,7 +197,7 @@ def test_a_transition_that_is_better_gets_a_folder_of_its_own(artifact, foreign,
     better = Verdict("far", 1.0, 0.5, 0.5, 0.4, 0.6, 100)
     monkeypatch.setattr(adapting, "run_training", lambda _c, _d, out, **_: shutil.copytree(artifact, out / "artifact"))
     monkeypatch.setattr(adapting, "judge_forecasts", lambda *_: [better])
-    monkeypatch.setattr(adapt, "adapt_experts", lambda *_: None)
+    monkeypatch.setattr(adapting, "adapt_experts", lambda *_: None)
     (tmp_path / "robot" / "artifact-1").mkdir(parents=True)
     asked = ["adapt", str(foreign), "--artifact", str(artifact), "--profile", str(tmp_path / "robot"), "--no-slow"]
     assert main(asked) == 0
@@ -210,7 +210,7 @@ def test_a_transition_that_is_better_gets_a_folder_of_its_own(artifact, foreign,
 def test_experts_are_kept_where_the_next_start_is_better_for_them(artifact, tmp_path, monkeypatch):
     data = converted(tmp_path / "set", drive(unicycle(), 2, seed=2, seconds=30, delay_s=0.0, lag_s=0.0))
     profile, source = Profile(tmp_path / "robot"), load_artifact(artifact)
-    episodes, outcome = list(EpisodeSet(data).episodes()), adapt.Outcome({}, {})
+    episodes, outcome = list(EpisodeSet(data).episodes()), adapting.Outcome({}, {})
     options = adapt.parse([str(data), "--artifact", str(artifact), "--profile", str(tmp_path / "robot")])
     state = adapting.adapt_motion(options, source, episodes, profile, outcome, [].append)
     adapting.adapt_experts(options, source, episodes, profile, state, outcome, lambda _: None)
@@ -260,9 +260,9 @@ def test_what_is_shipped(aimed, other, kept):
 
 
 def test_the_last_line_says_of_every_part_whether_it_was_kept():
-    said = adapt._kept_line(adapt.Outcome({"motion": [], "transition": []}, {"motion": "here"}))
+    said = adapting._kept_line(adapting.Outcome({"motion": [], "transition": []}, {"motion": "here"}))
     assert said == "motion kept in here, transition no better and not kept"
-    assert adapt._kept_line(adapt.Outcome({"motion": []}, {})).startswith("nothing was better")
+    assert adapting._kept_line(adapting.Outcome({"motion": []}, {})).startswith("nothing was better")
 
 
 def test_an_adapted_artifact_is_found_where_it_is_for_this_encoder(artifact, tmp_path):
@@ -328,7 +328,7 @@ class Recorders:
 def offering(monkeypatch, *recorders):
     monkeypatch.setattr(live, "entry_points", lambda group: recorders if group == "wm.recorders" else [])
     monkeypatch.setattr(live, "stand_back", lambda by: by)
-    monkeypatch.setattr(adapt.torch, "set_num_threads", lambda count: None)
+    monkeypatch.setattr(adapting.torch, "set_num_threads", lambda count: None)
 
 
 def test_a_live_graph_is_recorded_and_learned_from_as_a_recording(artifact, foreign, tmp_path, monkeypatch, capfd):
@@ -363,7 +363,9 @@ def test_a_live_graph_that_cannot_be_recorded_is_refused_by_name(artifact, tmp_p
     offering(monkeypatch, Recorders("raise SystemExit(2)"))
     assert main(asked) == 2
     assert "exit code 2" in capfd.readouterr().err
-    assert main([*asked, "--seconds", "-1"]) == 2
+    for seconds in ("-1", "nan", "inf"):
+        assert main([*asked, "--seconds", seconds]) == 2
+        assert f"--seconds is {float(seconds)}, expected more than 0, and finite" in capfd.readouterr().err
     for wrong in (["adapt", "bag", *asked[1:]], ["adapt"]):
         with pytest.raises(SystemExit):
             main(wrong)

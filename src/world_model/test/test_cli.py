@@ -1,6 +1,9 @@
 """``wm`` and its other names: what they offer, and how wrong input ends."""
 
 import ast
+import os
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -113,11 +116,15 @@ def test_every_installed_name_leads_somewhere():
         (["evaluate", "artifact://tiny", "sim:1", "--camera-offset-s", "1"], "--camera-offset-s is of recordings"),
         (["evaluate", "artifact://tiny", "set", "--namespace", "r1"], "--namespace says whose --profile is meant"),
         (["evaluate", "artifact://tiny", "set", "--anew"], "--anew starts the robot a second time at --start-s"),
+        (["evaluate", "artifact://tiny", "artifact://none", "set"], "no artifact 'artifact://none'"),
         (["evaluate", "artifact://tiny", "set", "--json", "file/x.json"], "file: File exists"),
         (["evaluate", "artifact://tiny", "set", "--report", "file"], "file: File exists"),
         (["evaluate", "imagination", "set", "--seconds", "5"], "--seconds is of simulated episodes"),
         (["evaluate", "recognise", "set", "set", "--json", "file/x.json"], "file: File exists"),
         (["adapt", "set", "--profile", ""], "--profile is empty"),
+        (["adapt", "set", "--profile", "file/robot"], "file/robot: Not a directory"),
+        (["adapt", "--live", "--keep", "file/bag"], "file/bag: Not a directory"),
+        (["adapt", "--live", "--keep", "set"], "--keep set exists already"),
         (["adapt", "set", "--seconds", "5"], "--seconds is of --live"),
         (["adapt", "set", "--keep", "kept"], "--keep is of --live"),
         (["adapt", "set", "--json", "file/x.json"], "file: File exists"),
@@ -138,6 +145,43 @@ def test_a_typical_mistake_is_named_before_any_work(arguments, said, capsys, tmp
     err = " ".join(capsys.readouterr().err.split())
     assert said in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["adapt", "--help"],
+        ["adapt", "--live", "--seconds", "inf"],
+        ["adapt", "set", "--artifact", "artifact://none", "--profile", "robot"],
+        ["evaluate", "--help"],
+        ["evaluate", "artifact://none", "set"],
+        ["evaluate", "artifact://tiny", "set", "--horizons", "0"],
+        ["evaluate", "recognise", "set", "set", "--artifact", "artifact://none"],
+    ],
+    ids=" ".join,
+)
+def test_who_is_refused_does_not_wait_for_what_only_the_work_needs(arguments, tmp_path):
+    code = f"""
+import sys
+from world_model.cli import main
+try:
+    ended = main({arguments})
+except SystemExit as error:
+    ended = error.code
+print(ended, [name for name in ("torch", "scipy", "matplotlib", "lightning_fabric") if name in sys.modules])
+"""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == f"{0 if '--help' in arguments else 2} []"
+
+
+def test_ctrl_c_is_one_line_and_code_130(monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "main", stopped)
+    assert main(["data", "inspect", "bag"]) == 130
+    assert capsys.readouterr().err.strip() == "wm data: stopped by Ctrl-C"
 
 
 def test_a_fault_that_is_of_no_file_is_not_taken_for_a_mistake():

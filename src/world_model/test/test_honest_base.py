@@ -84,7 +84,8 @@ def test_one_report_shows_one_artifact(tmp_path, capsys):
     not RECORDING.is_dir(), reason="the recording of the RC car is not here: ../shared/data/donkeycar_laps"
 )
 def test_out_of_the_box_the_car_is_foreseen_better_than_by_what_learns_nothing():
-    from world_model.evaluation.report import EvaluationOptions, evaluate
+    from world_model.evaluation.options import EvaluationOptions
+    from world_model.evaluation.report import evaluate
 
     options = EvaluationOptions(data=str(RECORDING), horizons=(1, 20), only_ours=True)
     result = evaluate("artifact://tiny", options)[0]["artifact://tiny"]

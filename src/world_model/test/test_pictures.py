@@ -12,7 +12,8 @@ from wm_testing.episodes import STEP_S, circling_episode
 from world_model.data.encoding import encode_episode
 from world_model.data.episodes import DatasetManifest, EpisodeSet, EpisodeWriter
 from world_model.errors import ConfigError, DataError
-from world_model.evaluation.report import EvaluationOptions, evaluate
+from world_model.evaluation.options import EvaluationOptions
+from world_model.evaluation.report import evaluate
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.training.checkpoints import load_checkpoint

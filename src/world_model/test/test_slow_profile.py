@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from world_model.cli import main
-from world_model.commands import slow_profile
+from world_model.commands import scratch, slow_profile
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter
 from world_model.evaluation.adaptation import Verdict
 from world_model.evaluation.slow_adaptation import can_be_judged, judge_slow_branch
@@ -167,13 +167,25 @@ def test_copies_are_removed_once_their_process_is_gone_and_not_before(tmp_path):
         path.mkdir()
     for path in (gone, in_use):
         os.utime(path, (0, 0))
-    with slow_profile._held(in_use) as held:
+    with scratch.held(in_use) as held:
         process = subprocess.Popen(["sleep", "60"], pass_fds=[held])
     try:
-        slow_profile._remove_left(tmp_path)
+        scratch.remove_left(tmp_path, ".slow-")
         assert {path.name for path in tmp_path.iterdir()} == {".slow-used", ".slow-young"}
     finally:
         process.kill()
         process.wait()
-    slow_profile._remove_left(tmp_path)
+    scratch.remove_left(tmp_path, ".slow-")
     assert {path.name for path in tmp_path.iterdir()} == {".slow-young"}
+
+
+def test_what_is_being_made_is_taken_for_left_by_nobody(tmp_path):
+    left, other = tmp_path / ".recording-left", tmp_path / ".adapting-left"
+    for path in (left, other):
+        path.mkdir()
+        os.utime(path, (0, 0))
+    with scratch.scratch_folder(tmp_path, ".recording-") as path:
+        os.utime(path, (0, 0))
+        scratch.remove_left(tmp_path, ".recording-")
+        assert set(tmp_path.iterdir()) == {path, other}
+    assert set(tmp_path.iterdir()) == {other}

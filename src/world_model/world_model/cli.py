@@ -27,13 +27,19 @@ MORE = {"memory": "the file of a robot's memory: backup, verify, mend, regions f
 """Commands that other packages of this workspace add, where they are installed -> what they do."""
 
 
+STOPPED = 130
+
+
 def _added() -> dict[str, EntryPoint]:
     """Return the commands that installed packages add."""
     return {each.name: each for each in entry_points(group="wm.commands") if each.name not in COMMANDS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, or 2 with one line when something asked for is wrong."""
+    """Run the command line and return its exit code.
+
+    It is 0, 2 with one line when something asked for is wrong, 130 when it was stopped by Ctrl-C, or the command's own.
+    """
     added = _added()
     known = COMMANDS | {name: MORE.get(name, f"of {each.module}") for name, each in added.items()}
     width = max(map(len, known))
@@ -46,11 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=known, metavar="COMMAND", help="see below; wm COMMAND --help says more")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="of the command")
     options = parser.parse_args(arguments)
-    if options.command in added:
-        command = added[options.command].load()
-    else:
-        command = import_module(f"world_model.commands.{options.command}").main
-    code: int = command(options.arguments, prog=f"wm {options.command}")
+    try:
+        if options.command in added:
+            command = added[options.command].load()
+        else:
+            command = import_module(f"world_model.commands.{options.command}").main
+        code: int = command(options.arguments, prog=f"wm {options.command}")
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nwm {options.command}: stopped by Ctrl-C\n")
+        return STOPPED
     return code
 
 

@@ -23,7 +23,8 @@ from wm_policy.training.imagined import Disturbance, ImaginedSamples, imagined_s
 from wm_policy.training.samples import SampleOptions, Samples, samples_of
 from world_model.data.encoding import encode_episode
 from world_model.data.episodes import Episode
-from world_model.evaluation.report import EvaluationOptions, load_episodes
+from world_model.evaluation.options import EvaluationOptions
+from world_model.evaluation.report import load_episodes
 from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.motion import MotionModel
 from world_model.training.displacement import Track

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
-import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from wm_core.errors import ProjectionError
 from world_model.commands.common import config_path, reporting
-from world_model.data.episodes import DatasetManifest, Episode, EpisodeWriter
+from world_model.commands.scratch import scratch_folder
+from world_model.commands.slow_profile import start_in_background
+from world_model.data.bag_options import BagOptions
+from world_model.data.bags import episodes_as_taken, with_actions_of
+from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter
+from world_model.errors import DataError
 from world_model.evaluation.adaptation import (
     Verdict,
     features_of,
@@ -28,6 +35,7 @@ from world_model.evaluation.adaptation import (
     learned_projection,
     stamps_of,
 )
+from world_model.evaluation.slow_adaptation import can_be_judged
 from world_model.export.graphs import try_runtimes
 from world_model.export.torchscript import carry_slow_branch
 from world_model.runtime.adapted import adapted_artifact, keep_adapted
@@ -46,6 +54,9 @@ from world_model.typed_config import parse_overrides
 _STOPS = 0.2
 # So many times the length of a sequence with its furthest target is the least that says something.
 _SPARE = 1.1
+# A held-out part of less is no evidence, and from less nothing is learned [s].
+_LEAST_HELD_OUT_S = 5.0
+_SCRATCH = ".adapting-"
 
 
 @dataclass
@@ -193,9 +204,7 @@ def adapt_transition(
     """Fine-tune the transition to the parts to learn from, and keep it where the held-out parts say so."""
     learned, _ = parts(options, episodes)
     at_s = held_out_from_s(options, episodes)
-    profile.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=profile.folder, prefix=".adapting-") as folder, reporting() as report:
-        path = Path(folder)
+    with scratch_folder(profile.folder, _SCRATCH) as path, reporting() as report:
         config = tuning(options, artifact)
         write_set(path / "set", learned, artifact, config)
         run_training(config, path / "set", path / "run", workers=1, report=report)
@@ -242,3 +251,114 @@ def _new_folder(folder: Path) -> Path:
     while (folder / f"artifact-{number}").exists():
         number += 1
     return folder / f"artifact-{number}"
+
+
+def adapt_to(
+    paths: Sequence[Path],
+    options: argparse.Namespace,
+    artifact: Artifact,
+    profile: Profile,
+    say: Callable[[str], None],
+) -> Outcome:
+    """Learn from recordings, judge, keep what is better, and say so."""
+    started = time.monotonic()
+    if options.live:
+        torch.set_num_threads(1)
+    episodes = _episodes(paths, options, artifact, say)
+    artifact = with_actions_of(episodes, artifact, say)
+    outcome = Outcome({}, {})
+    state = adapt_motion(options, artifact, episodes, profile, outcome, say)
+    if artifact.projection is not None and not options.motion_only:
+        adapt_projection(options, artifact, episodes, profile, outcome, say)
+    if not options.motion_only and not artifact.has("transition"):
+        say(f"artifact '{artifact.manifest.name}' has no network to fine-tune")
+    elif not options.motion_only:
+        adapt_transition(options, artifact, episodes, profile, state, outcome)
+    if not options.motion_only:
+        adapt_experts(options, artifact, episodes, profile, state, outcome, say)
+    for line in table(outcome):
+        say(line)
+    follows = ""
+    if not options.motion_only and not options.no_slow and artifact.has("world_action"):
+        follows = _begin_slow_branch(options, episodes, artifact, profile, say)
+    say(f"after {time.monotonic() - started:.0f} s: " + _kept_line(outcome) + follows)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(entries(outcome), indent=1) + "\n")
+    return outcome
+
+
+def _begin_slow_branch(
+    options: argparse.Namespace,
+    episodes: Sequence[Episode],
+    artifact: Artifact,
+    profile: Profile,
+    say: Callable[[str], None],
+) -> str:
+    """Let another process adapt the slow branch, where what is held out can judge it, and return what follows."""
+    learned, held_out = parts(options, episodes)
+    if not can_be_judged(held_out):
+        held_s = sum(map(duration_s, held_out))
+        say(f"the slow branch stays as it is: {held_s:.0f} s are held out, and less than about 24 s do not judge it")
+        return ""
+    process = start_in_background(learned, held_out, artifact, profile)
+    say(f"the slow branch is adapted in the background (process {process}, {profile.folder}/slow_branch.log)")
+    return "; the slow branch is kept later, where it is better"
+
+
+def _episodes(
+    paths: Sequence[Path], options: argparse.Namespace, artifact: Artifact, say: Callable[[str], None]
+) -> list[Episode]:
+    episodes: list[Episode] = []
+    asked = BagOptions(
+        image_topic=options.image_topic,
+        pose_topic=options.pose_topic,
+        action_topic=options.action_topic,
+        camera_offset_s=options.camera_offset_s,
+    )
+    for path in paths:
+        if (path / "manifest.json").is_file():
+            episodes += _fitting(EpisodeSet(path), artifact)
+        else:
+            episodes += episodes_as_taken(path, artifact.manifest, asked, say)
+    long = [episode for episode in episodes if options.held_out * duration_s(episode) >= _LEAST_HELD_OUT_S]
+    if not long:
+        least_s = _LEAST_HELD_OUT_S / options.held_out
+        raise DataError(f"no part of the recordings lasts {least_s:.0f} s: the held-out part would say nothing")
+    return long
+
+
+def _fitting(converted: EpisodeSet, artifact: Artifact) -> list[Episode]:
+    """Return the episodes of a converted set, which must be as the artifact takes them."""
+    mine, theirs = artifact.manifest, converted.manifest
+    fits = mine.takes_any_actions or mine.action_dim == theirs.action_dim
+    if mine.image_size != theirs.image_size or not fits:
+        raise DataError(
+            f"{converted.path} has images of {theirs.image_size} px and {theirs.action_dim} actions, artifact "
+            f"'{mine.name}' takes {mine.image_size} px and {mine.action_dim}"
+        )
+    return list(converted.episodes())
+
+
+def table(outcome: Outcome) -> list[str]:
+    """Return the table of verdicts, in Markdown."""
+    lines = ["", "| held-out part | before | after | after / before (95 %) | n | |", "|---" * 6 + "|"]
+    for part, verdicts in outcome.verdicts.items():
+        for each in verdicts:
+            interval = f"{each.ratio:.3f} ({each.low:.3f} to {each.high:.3f})"
+            values = f"{each.before:.4g} | {each.after:.4g} | {interval}" if each.count else "- | - | -"
+            lines.append(f"| {part}: {each.what} | {values} | {each.count} | {'better' if each.is_better else ''} |")
+    return lines
+
+
+def _kept_line(outcome: Outcome) -> str:
+    if not outcome.kept:
+        return "nothing was better than what was there; nothing was written"
+    kept = [f"{part} kept in {where}" for part, where in outcome.kept.items()]
+    return ", ".join(kept + [f"{part} no better and not kept" for part in outcome.verdicts if part not in outcome.kept])
+
+
+def entries(outcome: Outcome) -> dict[str, Any]:
+    """Return all verdicts as JSON-ready entries."""
+    verdicts = {part: [each.entries() for each in rows] for part, rows in outcome.verdicts.items()}
+    return {"verdicts": verdicts, "kept": outcome.kept}

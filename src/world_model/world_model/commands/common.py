@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -52,6 +53,21 @@ def check_output(*paths: Path | None) -> None:
             pass
         if not is_there:
             path.unlink()
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder that cannot be made, or in which nothing can be, before the work whose result it is to hold.
+
+    Raises:
+        OSError: Says which and why.
+    """
+    path = path.absolute()
+    there = next(each for each in (path, *path.parents) if each.exists())
+    try:
+        with TemporaryDirectory(dir=there):
+            pass
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
 
 
 def check_data_options(options: argparse.Namespace) -> None:

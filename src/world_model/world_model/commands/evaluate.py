@@ -5,13 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-
-from world_model.commands import imagination, recognise
+from world_model.commands import recognise
 from world_model.commands.common import (
     add_camera_offset,
     add_pose_delay,
@@ -22,15 +18,10 @@ from world_model.commands.common import (
     pose_delay_s,
 )
 from world_model.errors import ConfigError, DataError
-from world_model.evaluation.ablation import ablation_table
-from world_model.evaluation.comparable import LEARNING_S
-from world_model.evaluation.figures import write_report
-from world_model.evaluation.report import EvaluationOptions, evaluate, own_table, table, write_json
+from world_model.evaluation.options import EvaluationOptions
+from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.profile import profile_folder
 from world_model.runtime.switches import SWITCHES
-
-# What both kinds of future are called in tables and in what is comparable.
-FUTURES = {"recorded": "known", "held": "held"}
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> int:
@@ -39,6 +30,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
     if given[:1] == ["recognise"]:
         return recognise.main(given[1:], f"{prog} recognise")
     if given[:1] == ["imagination"]:
+        from world_model.commands import imagination
+
         return imagination.main(given[1:], f"{prog} imagination")
     defaults = EvaluationOptions(data="")
     parser = argparse.ArgumentParser(
@@ -88,6 +81,7 @@ def _check(options: argparse.Namespace) -> None:
     """Refuse what cannot be before anything is read.
 
     Raises:
+        ArtifactError: There is no such artifact.
         ConfigError: An option would do nothing.
         DataError: Options contradict one another.
         OSError: A file cannot be written.
@@ -99,11 +93,12 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError("--anew starts the robot a second time at --start-s, and none is given")
     if len(options.artifact) > 1 and options.report:
         raise DataError("--report shows one artifact, --json several")
+    for model_path in options.artifact:
+        load_artifact(model_path)
     check_output(options.json, options.report and options.report / "numbers.json")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    console = Console(highlight=False, width=240)
     _check(options)
     asked = EvaluationOptions(
         data=options.data,
@@ -122,39 +117,10 @@ def _evaluate(options: argparse.Namespace) -> None:
         profile=profile_folder(options.profile, options.namespace) if options.profile else None,
         pose_delay_s=pose_delay_s(options),
     )
-    every: dict[str, Any] = {}
-    for model_path in options.artifact:
-        result, episodes, forecasts = evaluate(model_path, asked, say=partial(console.print, markup=False))
-        if options.report:
-            write_report(options.report, result, model_path, episodes, forecasts)
-        if len(options.artifact) > 1:
-            console.print(f"\n{model_path}", markup=False)
-        _show(console, asked, result, model_path)
-        every |= {model_path: result[model_path], "about": result["about"]} if len(options.artifact) > 1 else result
-    if options.json:
-        write_json(every, options.json)
+    # It takes seconds to import, which who is refused need not wait.
+    from world_model.commands.evaluating import evaluate_all
 
-
-def _show(console: Console, asked: EvaluationOptions, result: dict[str, Any], model_path: str) -> None:
-    for future, meaning in (("recorded", "the actions that followed are known"), ("held", "the last action is held")):
-        console.print(f"\nNMSE of the latent by steps ahead, on revisits and first visits; {meaning}:", markup=False)
-        console.print(table(result, future, "latent"), markup=False)
-        if "unit" in result["about"]["not_scored"]:
-            learning = f"of all frames from {LEARNING_S:g} s after the first forecast came true on"
-            console.print(f"\nThe same in the recording's own variance, {learning}:", markup=False)
-            console.print(own_table(result[model_path]["latent_own"][FUTURES[future]]), markup=False)
-    if asked.without:
-        console.print("\nNMSE of the latent, ours over ours without a part:", markup=False)
-        console.print(ablation_table(result, "latent"), markup=False)
-    for reason in result["about"]["not_scored"].values():
-        console.print(reason, markup=False)
-    console.print(f"\n{cost_line(result['cost'])}", markup=False)
-
-
-def cost_line(cost: dict[str, float]) -> str:
-    """Return what one latent costs, in a line."""
-    parts = ", ".join(f"{name.removesuffix('_ms')} {ms:.2f}" for name, ms in cost.items() if name.endswith("_ms"))
-    return f"ms on one core, with {cost['memory_count']:.0f} memories: {parts}"
+    evaluate_all(options, asked)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from world_model.commands.common import add_camera_offset, check_data_options, check_output, described, guarded
 from world_model.evaluation.imagination import draw, evaluate_imagination, table
-from world_model.evaluation.report import EvaluationOptions, write_json
+from world_model.evaluation.options import EvaluationOptions
+from world_model.evaluation.report import write_json
 from world_model.runtime.artifacts import load_artifact
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from wm_core.standing_back import stand_back
+from world_model.commands.common import check_folder
+from world_model.commands.scratch import scratch_folder
 from world_model.errors import ConfigError, DataError
 
 # What is left to do stands back behind the graph that goes on meanwhile.
@@ -20,6 +22,7 @@ _NICENESS = 10
 _GROUP, _NAME = "wm.recorders", "live"
 # The recorder gets so long to complete what it has [s].
 _PATIENCE_S = 30.0
+_SCRATCH = ".recording-"
 
 
 def add_live(parser: argparse.ArgumentParser) -> None:
@@ -29,26 +32,39 @@ def add_live(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", type=Path, help="with --live: new folder that keeps the recording")
 
 
+def check_live(options: argparse.Namespace) -> None:
+    """Refuse what of ``add_live`` cannot be, or would do nothing, before anything is recorded.
+
+    Raises:
+        ConfigError: Names the option.
+        OSError: The recording cannot be kept there.
+    """
+    for name in ("seconds", "keep"):
+        if getattr(options, name) is not None and not options.live:
+            raise ConfigError(f"--{name} is of --live, and recordings are given")
+    if options.seconds is not None and not 0.0 < options.seconds < math.inf:
+        raise ConfigError(f"--seconds is {options.seconds}, expected more than 0, and finite")
+    if options.keep is not None:
+        if options.keep.exists():
+            raise ConfigError(f"--keep {options.keep} exists already: a recording is never overwritten")
+        check_folder(options.keep)
+
+
 @contextmanager
 def live_recording(options: argparse.Namespace, folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
     """Give what is recorded of the running graph; it is thrown away afterwards unless it is to be kept.
 
     Args:
-        options: Of ``add_live``, with ``namespace`` and the topics.
+        options: Of ``add_live``, checked, with ``namespace`` and the topics.
         folder: Where it lies meanwhile.
         say: Told what happens.
 
     Raises:
-        ConfigError: The options do not fit together, or nothing here can record.
+        ConfigError: Nothing here can record.
         DataError: Nothing was recorded.
     """
-    if options.seconds is not None and not options.seconds > 0.0:
-        raise ConfigError(f"--seconds is {options.seconds}, expected more than 0")
-    if options.keep is not None and options.keep.exists():
-        raise ConfigError(f"--keep {options.keep} exists already: a recording is never overwritten")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".recording-") as temporary:
-        place = options.keep or Path(temporary) / "live"
+    with scratch_folder(folder, _SCRATCH) as scratch:
+        place = options.keep or scratch / "live"
         _record(_command(options, place), options.seconds, say)
         stand_back(_NICENESS)
         try:
@@ -84,7 +100,8 @@ def _record(command: list[str], seconds: float | None, say: Callable[[str], None
         process.wait()
     except KeyboardInterrupt:
         process.send_signal(signal.SIGINT)
-        process.wait(_PATIENCE_S)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE_S)
     finally:
         if process.poll() is None:
             process.kill()

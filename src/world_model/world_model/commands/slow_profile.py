@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from wm_core.standing_back import stand_back
+from world_model.commands.scratch import held, remove_left
 from world_model.data.episodes import DatasetManifest, Episode, EpisodeSet, EpisodeWriter
 from world_model.data.ticks import tabulate
 from world_model.errors import DataError
@@ -37,8 +36,6 @@ STEPS = 600
 _LOG, _TURN = "slow_branch.log", ".slow_branch.lock"
 # No other command begins what it makes in a profile like that.
 _COPIES, _MAKING = ".slow-", ".slow_branch-"
-# Whose process is only just being started has no lock yet.
-_YOUNG_S = 60.0
 
 
 def adapt_to_profile(options: argparse.Namespace, config: WorldActionTraining, report: Report) -> dict[str, Any]:
@@ -119,7 +116,7 @@ def start_in_background(
         profile: Where it is kept, with what the process says (``slow_branch.log``).
     """
     profile.folder.mkdir(parents=True, exist_ok=True)
-    _remove_left(profile.folder)
+    remove_left(profile.folder, _COPIES)
     path, manifest = Path(tempfile.mkdtemp(dir=profile.folder, prefix=_COPIES)), artifact.manifest
     about = DatasetManifest(image_size=manifest.image_size, step_s=manifest.step_s, action_dim=manifest.action_dim)
     writer = EpisodeWriter(path, about)
@@ -129,33 +126,13 @@ def start_in_background(
     command = [sys.executable, "-m", "world_model.cli", "slow", "adapt", "--data", str(path), "--discard-data"]
     command += ["--artifact", str(artifact.path), "--profile", f"{profile.folder.resolve()}/", f"--nice={_NICENESS}"]
     command += ["--set", f"predictor_steps={STEPS}"]
-    with (profile.folder / _LOG).open("ab") as log, _held(path) as held:
+    with (profile.folder / _LOG).open("ab") as log, held(path) as descriptor:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=[held]
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=[descriptor]
         )
     # Nobody here waits for it, and that is no oversight to warn of.
     process.returncode = 0
     return process.pid
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[int]:
-    """Hold a folder by a descriptor: whoever inherits that goes on holding it for as long as it lives."""
-    held = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield held
-    finally:
-        os.close(held)
-
-
-def _remove_left(folder: Path) -> None:
-    """Remove the copies of recordings whose process was ended before it could."""
-    for path in folder.glob(f"{_COPIES}*"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _YOUNG_S:
-                with _held(path):
-                    shutil.rmtree(path)
 
 
 def _new_folder(folder: Path) -> Path:

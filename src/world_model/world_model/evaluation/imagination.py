@@ -28,7 +28,8 @@ from world_model.evaluation.imagined_episode import (
     imagine_episode,
 )
 from world_model.evaluation.intervals import block_sums, mean_interval, ratio_interval
-from world_model.evaluation.report import EvaluationOptions, about, load_episodes
+from world_model.evaluation.options import EvaluationOptions
+from world_model.evaluation.report import about, load_episodes
 from world_model.runtime.artifacts import Artifact, load_artifact
 
 matplotlib.use("Agg")

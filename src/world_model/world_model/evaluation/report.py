@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from world_model.errors import DataError
 from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.comparable import NAMES, comparable
 from world_model.evaluation.known_robot import known_robot
+from world_model.evaluation.options import EvaluationOptions
 from world_model.evaluation.runner import EpisodeForecasts, forecast_episode, name_without
 from world_model.evaluation.scores import SPACES, Scores, ratios, score, summary
 from world_model.runtime.artifact_folder import REFERENCE_NAME
@@ -39,7 +40,6 @@ from world_model.runtime.metrics import too_slow
 from world_model.runtime.predictor import Observation, Predictor
 from world_model.training.displacement import pose_or_none
 
-HORIZONS = (1, 5, 10, 20, 40)
 OURS = "ours"
 BASELINES = (
     "persistence",
@@ -52,48 +52,6 @@ BASELINES = (
     "running mean",
     "online ridge",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationOptions:
-    """What is evaluated.
-
-    Attributes:
-        data: A rosbag2 folder, a converted set, or ``sim:SEEDS``.
-        still: Simulated buildings do not change and poses are exact.
-        seconds: Length of a simulated episode [s].
-        start_s: Frames before this are remembered but not judged [s].
-        horizons: Steps ahead.
-        workers: Processes.
-        without: Parts of the predictor (``world_model.runtime.switches.SWITCHES``); ours is run once more without each.
-        only_ours: No pose noise and no network without memory, which take runs of their own.
-        profile: Folder of the robot's profile; ``None`` starts without.
-        pose_delay_s: Poses arrive so long after their stamp [s]; ``None``: as recorded, or as simulated.
-        anew: At ``start_s`` the robot is started a second time: memories stay, and what its profile holds.
-    """
-
-    data: str
-    still: bool = False
-    seconds: float = 180.0
-    start_s: float = 0.0
-    horizons: tuple[int, ...] = HORIZONS
-    workers: int = 1
-    without: tuple[str, ...] = ()
-    only_ours: bool = False
-    image_topic: str | None = None
-    pose_topic: str | None = None
-    action_topic: str | None = None
-    camera_offset_s: float | None = 0.0
-    profile: Path | None = None
-    pose_delay_s: float | None = None
-    anew: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        if not self.horizons or min(self.horizons) < 1:
-            raise DataError(f"horizons are {', '.join(map(str, self.horizons))} steps, expected at least 1")
-        if self.start_s != self.start_s:
-            raise DataError("judging is to begin at nan s, expected a number")
 
 
 def evaluate(
