@@ -72,6 +72,15 @@ def test_what_is_no_command_is_code_2(arguments, capsys):
     assert "error:" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["data sim x --seeds 1", "train x y", "evaluate x y", "family tiny"])
+@pytest.mark.parametrize("count", ["0", "-3", "1.5", "many"])
+def test_no_processes_do_no_work(command, count, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*command.split(), "--workers", count])
+    assert ended.value.code == 2
+    assert f"'{count}' is no number of processes, expected 1 or more" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("module", [data, train, evaluate, export])
 def test_other_names_are_still_there(module, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -121,6 +130,11 @@ def test_every_installed_name_leads_somewhere():
         (["evaluate", "artifact://tiny", "set", "--report", "file"], "file: File exists"),
         (["evaluate", "imagination", "set", "--seconds", "5"], "--seconds is of simulated episodes"),
         (["evaluate", "recognise", "set", "set", "--json", "file/x.json"], "file: File exists"),
+        (["evaluate", "recognise", "set", "nowhere"], "no recording at 'nowhere'"),
+        (["evaluate", "recognise", "set", "set", "--tolerance-m", "nan"], "a tolerance of nan m in distance"),
+        (["evaluate", "recognise", "set", "set", "--tolerance-deg", "-1"], "rad in turn, expected 0 or more"),
+        (["evaluate", "imagination", "set", "--every-s", "nan"], "moments nan s apart"),
+        (["evaluate", "imagination", "set", "--start-s", "60"], "judging is to begin at 60 s"),
         (["adapt", "set", "--profile", ""], "--profile is empty"),
         (["adapt", "set", "--profile", "file/robot"], "file/robot: Not a directory"),
         (["adapt", "--live", "--keep", "file/bag"], "file/bag: Not a directory"),

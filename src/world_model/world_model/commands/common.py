@@ -106,6 +106,17 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_workers(parser: argparse.ArgumentParser, default: int, text: str = "processes (default: %(default)s)") -> None:
+    """Add ``--workers``, at least 1."""
+    parser.add_argument("--workers", type=_count, default=default, help=text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of processes, expected 1 or more")
+    return int(text)
+
+
 def add_pose_delay(parser: argparse.ArgumentParser) -> None:
     """Add ``--pose-delay-ms``, which says when poses arrived; read it with ``pose_delay_s``."""
     parser.add_argument(

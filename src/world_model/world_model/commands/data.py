@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from wm_core.bags import Bag, find_bags
 from wm_core.bags.survey import NONE, Wishes
-from world_model.commands.common import add_camera_offset, add_pose_delay, described, guarded, pose_delay_s
+from world_model.commands.common import add_camera_offset, add_pose_delay, add_workers, described, guarded, pose_delay_s
 from world_model.commands.formats import Filler, add_parsers, add_sampling, convert_lerobot, convert_video
 from world_model.data.account import Account, exit_code
 from world_model.data.bags import BagOptions, Recording, read_recording
@@ -77,7 +77,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     sim.add_argument("--depth", action="store_true")
     sim.add_argument("--proprioception", action="store_true")
     sim.add_argument("--tasks", action="store_true", help="do one task after the other; rewards and ends are stored")
-    sim.add_argument("--workers", type=int, default=2)
+    add_workers(sim, 2)
     sim.add_argument("--valid-share", type=float, default=0.0, help="share of the buildings held out for validation")
     sim.add_argument("--test-share", type=float, default=0.0, help="share of the buildings held out for test")
     add_pose_delay(sim)

@@ -11,6 +11,7 @@ from world_model.commands import recognise
 from world_model.commands.common import (
     add_camera_offset,
     add_pose_delay,
+    add_workers,
     check_data_options,
     check_output,
     described,
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-evaluate") -> i
         help="at --start-s the robot is started a second time: its memory stays, and what its profile holds",
     )  # fmt: skip
     parser.add_argument("--horizons", type=int, nargs="+", default=list(defaults.horizons), help="steps ahead")
-    parser.add_argument("--workers", type=int, default=1)
+    add_workers(parser, 1)
     parser.add_argument(
         "--without",
         action="append",

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from world_model.commands.common import add_set, config_path, described, guarded, reporting
+from world_model.commands.common import add_set, add_workers, config_path, described, guarded, reporting
 from world_model.evaluation.family import REPORT_NAME, STRIP_NAME, on_device, train_family
 from world_model.evaluation.family_report import STATED
 from world_model.training.config import load_config
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-family") -> int
     parser.add_argument("name", help="configuration that ships (compact, base), or a YAML file")
     parser.add_argument("out", type=Path, nargs="?", help="folder of the run (default: out/family/NAME)")
     parser.add_argument("--minutes", type=float, default=8.0, help="time for everything (default: 8)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, threads (default: cores)")
+    add_workers(parser, os.cpu_count() or 1, "processes, threads (default: cores)")
     parser.add_argument("--device", default="auto", help="auto, cuda or cpu (default: a GPU where there is one)")
     parser.add_argument("--recordings", type=Path, nargs="+", default=[], metavar="BAG", help="learn from these too")
     add_set(parser)

@@ -9,7 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from world_model.commands.common import add_camera_offset, check_data_options, check_output, described, guarded
+from world_model.commands.common import (
+    add_camera_offset,
+    add_workers,
+    check_data_options,
+    check_output,
+    described,
+    guarded,
+)
 from world_model.evaluation.imagination import draw, evaluate_imagination, table
 from world_model.evaluation.options import EvaluationOptions
 from world_model.evaluation.report import write_json
@@ -29,7 +36,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm evaluate imagin
     parser.add_argument(
         "--every-s", type=float, default=0.5, help="time between two moments that are imagined from [s]"
     )
-    parser.add_argument("--workers", type=int, default=1)
+    add_workers(parser, 1)
     for topic in ("image", "pose", "action"):
         parser.add_argument(f"--{topic}-topic", help="of a recording; by default chosen by what it holds")
     add_camera_offset(parser)

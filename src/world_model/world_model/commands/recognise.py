@@ -14,6 +14,7 @@ from rich.console import Console
 from world_model.commands.common import add_camera_offset, check_output, described, guarded
 from world_model.data.bags import BagOptions, read_bag
 from world_model.data.episodes import Episode
+from world_model.errors import DataError
 from world_model.evaluation.recognition import Seen, Tolerance, measure
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.features import FeatureNetwork
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm evaluate recogn
 
 def _recognise(options: argparse.Namespace) -> None:
     check_output(options.json)
+    tolerance = Tolerance(options.tolerance_m, math.radians(options.tolerance_deg))
+    for path in (options.map_bag, options.query_bag):
+        if not path.exists():
+            raise DataError(f"no recording at '{path}'")
     network = _network(options.artifact)
     console = Console(highlight=False, soft_wrap=True)
 
@@ -51,7 +56,7 @@ def _recognise(options: argparse.Namespace) -> None:
 
     held = seen(options.map_bag, options.map_from_s, options.map_to_s)
     asked = seen(options.query_bag, options.query_from_s, options.query_to_s)
-    result = measure(held, asked, Tolerance(options.tolerance_m, math.radians(options.tolerance_deg)))
+    result = measure(held, asked, tolerance)
     low, high = result["interval"]
     console.print(
         f"{result['top1']:.1%} of {result['n']} states recognised among {result['remembered']} memories "

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from world_model.commands.common import CONFIGS, add_set, config_path, described, guarded, reporting
+from world_model.commands.common import CONFIGS, add_set, add_workers, config_path, described, guarded, reporting
 from world_model.export.graphs import try_runtimes
 from world_model.export.torchscript import carry_slow_branch, load_slow_branch
 from world_model.training.config import load_config
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "wm-train") -> int:
     parser.add_argument("--config", default="tiny", help="YAML file, or the name of one that ships (default: tiny)")
     add_set(parser)
     parser.add_argument("--slow-branch", metavar="ARTIFACT", help="add the slow branch of this one, as artifact://tiny")
-    parser.add_argument("--workers", type=int, default=2, help="processes that prepare the data")
+    add_workers(parser, 2, "processes that prepare the data (default: %(default)s)")
     parser.add_argument(
         "--steps", type=int, help="so many steps in every stage, without warm-up: to see whether it runs"
     )

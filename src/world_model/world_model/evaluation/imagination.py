@@ -29,7 +29,7 @@ from world_model.evaluation.imagined_episode import (
 )
 from world_model.evaluation.intervals import block_sums, mean_interval, ratio_interval
 from world_model.evaluation.options import EvaluationOptions
-from world_model.evaluation.report import about, load_episodes
+from world_model.evaluation.report import about, check_length, load_episodes
 from world_model.runtime.artifacts import Artifact, load_artifact
 
 matplotlib.use("Agg")
@@ -60,8 +60,11 @@ def evaluate_imagination(
     Raises:
         DataError: The data cannot be read, or nothing of it can be imagined.
     """
+    if not 0.0 <= every_s < float("inf"):
+        raise DataError(f"moments {every_s} s apart, expected 0 s (each frame) or more")
     artifact = load_artifact(model_path)
     episodes = load_episodes(options, artifact, say)
+    check_length(options, episodes, artifact.manifest.step_s)
     artifact = with_actions_of(episodes, artifact, say)
     steps = sorted({max(round(time_s / artifact.manifest.step_s), 1) for time_s in TIMES_S})
     work = partial(_imagine, model_path, steps, every_s, options.start_s)

@@ -62,6 +62,12 @@ class Tolerance:
     distance_m: float = 0.5
     turn_rad: float = math.radians(20.0)
 
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be within."""
+        for what, value, unit in (("distance", self.distance_m, "m"), ("turn", self.turn_rad, "rad")):
+            if not value >= 0.0:
+                raise DataError(f"a tolerance of {value:g} {unit} in {what}, expected 0 or more")
+
     def holds(self, pose_N4: np.ndarray, pose_4: np.ndarray) -> np.ndarray:
         """Return which poses lie near one."""
         off_N4 = pose_N4 - pose_4

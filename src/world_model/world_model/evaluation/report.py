@@ -78,7 +78,7 @@ def evaluate(
         say(f"from the profile, {line}")
     jobs = [(index, known) for known in (True, False) for index in range(len(episodes))]
     work = partial(_forecast, model_path, options, episodes)
-    _check_length(options, episodes, artifact.manifest.step_s)
+    check_length(options, episodes, artifact.manifest.step_s)
     say(f"{len(episodes)} episode(s), {sum(len(episode) for episode in episodes)} frames, two kinds of future")
     if options.workers > 1 and len(jobs) > 1:
         with ProcessPoolExecutor(options.workers, mp_context=torch.multiprocessing.get_context("spawn")) as pool:
@@ -124,8 +124,12 @@ def without_unit(runs: Sequence[EpisodeForecasts]) -> str:
     )
 
 
-def _check_length(options: EvaluationOptions, episodes: Sequence[Episode], step_s: float) -> None:
-    """Refuses to judge after the end of all episodes: beyond it there is nothing, and foreseeing it takes hours."""
+def check_length(options: EvaluationOptions, episodes: Sequence[Episode], step_s: float) -> None:
+    """Refuse to judge after the end of all episodes: beyond it there is nothing, and foreseeing it takes hours.
+
+    Raises:
+        DataError: Says what lies when.
+    """
     longest_s = max((float(episode.stamp_T[-1] - episode.stamp_T[0]) * 1e-9 for episode in episodes), default=0.0)
     for what, second in (("judging is to begin", options.start_s), ("a horizon lies", max(options.horizons) * step_s)):
         if second > longest_s:
