@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from world_model.runtime.guard import CLIP, DelayedMixture
+from world_model.runtime.guard import CLIP, FLOOR, DelayedMixture
 
 DIM, EXPERTS = 3, 4
 PRIOR = np.array([0.9, 0.05, 0.03, 0.02])
@@ -63,6 +63,41 @@ def test_experts_that_take_turns_in_being_right_stay_under_the_bound(delay, seed
     right_T = rng.integers(EXPERTS, size=rounds // block + 1)[np.arange(rounds) // block]
     latent_TD = experts_TED[np.arange(rounds), right_T]
     assert_bounded(*play(experts_TED, latent_TD, delay))
+
+
+def test_no_learner_gives_up_an_expert_for_good_while_the_first_one_is_exact():
+    """A robot stands, and persistence is exact; then fewer forecasts wait than before, and it moves a little."""
+    guard, still = DelayedMixture(np.array([0.9, 0.1]), np.ones(1)), np.array([[0.0], [5.0]])
+    for ticket in [guard.take() for _ in range(20)]:
+        guard.learn(ticket, still, np.zeros(1))
+    guard.learn(guard.take(), np.array([[0.01], [5.0]]), np.zeros(1))
+    for _ in range(10):
+        tickets = [guard.take() for _ in range(20)]
+        assert all(ticket.weight_E.min() > 0.5 * FLOOR * 0.1 for ticket in tickets)
+        for ticket in tickets:
+            guard.learn(ticket, still, np.array([5.0]))
+    assert guard.weights()[1] > 0.9
+
+
+@pytest.mark.parametrize("delay", DELAYS)
+@given(seed=st.integers(0, 2**32 - 1), rounds=st.integers(20, 300))
+@settings(max_examples=15, deadline=None)
+def test_outcomes_that_come_now_sooner_now_later_stay_under_the_bound(delay, seed, rounds):
+    """The first expert is exact at first, as persistence is of who stands; then what comes is who is trusted least."""
+    rng = np.random.default_rng(seed)
+    guard, waiting, ours, theirs = DelayedMixture(PRIOR, np.ones(DIM)), [], 0.0, np.zeros(EXPERTS)
+    size_T = 10.0 ** rng.uniform(-4.0, 0.5, rounds)
+    for t in range(rounds):
+        ticket, said_ED = guard.take(), rng.normal(size=(EXPERTS, DIM)) * size_T[t]
+        right = 0 if t < rounds // 2 else np.argmin(ticket.weight_E)
+        waiting.append((t + int(rng.integers(1, delay + 1)), ticket, said_ED, said_ED[right]))
+        for due, then, known_ED, latent_D in waiting:
+            if due <= t:
+                ours += np.mean((then.weight_E @ known_ED - latent_D) ** 2)
+                theirs += np.mean((known_ED - latent_D) ** 2, axis=1)
+                guard.learn(then, known_ED, latent_D)
+        waiting = [each for each in waiting if each[0] > t]
+    assert all(ours - theirs[expert] <= guard.bound(expert) + 1e-9 for expert in range(EXPERTS))
 
 
 @pytest.mark.parametrize("delay", DELAYS)

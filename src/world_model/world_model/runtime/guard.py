@@ -82,14 +82,16 @@ class DelayedMixture:
         learner = self._free.pop()
         if math.isinf(self._rate):
             return Ticket(learner, self._first_E, self._rate)
-        weight_E = self._prior_E * np.exp(self._lost[learner] * -self._rate)
+        # A learner that was free when the rate fell for the first time has what it lost without a floor.
+        lost_E = self._lost[learner] = self._above_floor(self._lost[learner])
+        weight_E = self._prior_E * np.exp(lost_E * -self._rate)
         return Ticket(learner, weight_E / sum(weight_E.tolist()), self._rate)
 
     def weights(self) -> np.ndarray:
         """Return the weights that the next forecast will be mixed with, [E]; no learner is taken for it."""
         if math.isinf(self._rate) or not self._lost:
             return self._first_E
-        lost_E = self._lost[self._free[-1]] if self._free else np.zeros(len(self._prior_E))
+        lost_E = self._above_floor(self._lost[self._free[-1]]) if self._free else np.zeros(len(self._prior_E))
         weight_E = self._prior_E * np.exp(lost_E * -self._rate)
         mixed_E: np.ndarray = weight_E / weight_E.sum()
         return mixed_E
@@ -122,6 +124,9 @@ class DelayedMixture:
         lost_E = self._lost[ticket.learner] + error_E
         lost_E -= min(lost_E.tolist())
         if math.isfinite(self._rate):
-            lost_E = np.minimum(lost_E, -math.log(FLOOR) / self._rate)
+            lost_E = self._above_floor(lost_E)
         self._lost[ticket.learner] = lost_E
         self._free.append(ticket.learner)
+
+    def _above_floor(self, lost_E: np.ndarray) -> np.ndarray:
+        return np.minimum(lost_E, -math.log(FLOOR) / self._rate)
