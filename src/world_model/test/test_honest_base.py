@@ -79,6 +79,16 @@ def test_one_report_shows_one_artifact(tmp_path, capsys):
     assert "--report shows one artifact" in capsys.readouterr().err
 
 
+def test_of_each_artifact_it_is_written_what_it_is_and_what_of_it_was_not_scored():
+    from world_model.commands.evaluating import side_by_side
+
+    one = {"a": {"latent": 1}, "details": 2, "about": {"encoder_id": "x", "not_scored": {"unit": "none yet"}}}
+    other = {"b": {"latent": 3}, "details": 4, "about": {"encoder_id": "y", "not_scored": {}}}
+    assert side_by_side({"a": one}) == one
+    both = {"a": one["a"], "b": other["b"], "about": {"a": one["about"], "b": other["about"]}}
+    assert side_by_side({"a": one, "b": other}) == both
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     not RECORDING.is_dir(), reason="the recording of the RC car is not here: ../shared/data/donkeycar_laps"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -21,17 +22,29 @@ FUTURES = {"recorded": "known", "held": "held"}
 def evaluate_all(options: argparse.Namespace, asked: EvaluationOptions) -> None:
     """Evaluate every artifact as asked, show the figures, and write them where the command line says."""
     console = Console(highlight=False, width=240)
-    every: dict[str, Any] = {}
-    for model_path in options.artifact:
+    every: dict[str, dict[str, Any]] = {}
+    for model_path in dict.fromkeys(options.artifact):
         result, episodes, forecasts = evaluate(model_path, asked, say=partial(console.print, markup=False))
         if options.report:
             write_report(options.report, result, model_path, episodes, forecasts)
         if len(options.artifact) > 1:
             console.print(f"\n{model_path}", markup=False)
         _show(console, asked, result, model_path)
-        every |= {model_path: result[model_path], "about": result["about"]} if len(options.artifact) > 1 else result
+        every[model_path] = result
     if options.json:
-        write_json(every, options.json)
+        write_json(side_by_side(every), options.json)
+
+
+def side_by_side(every: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what is written of some artifacts: all of a single one, of several what is comparable and what was run.
+
+    Args:
+        every: What ``evaluate`` returned, by artifact.
+    """
+    if len(every) == 1:
+        return next(iter(every.values()))
+    comparable = {model_path: result[model_path] for model_path, result in every.items()}
+    return {**comparable, "about": {model_path: result["about"] for model_path, result in every.items()}}
 
 
 def _show(console: Console, asked: EvaluationOptions, result: dict[str, Any], model_path: str) -> None:

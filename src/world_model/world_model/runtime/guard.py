@@ -129,4 +129,5 @@ class DelayedMixture:
         self._free.append(ticket.learner)
 
     def _above_floor(self, lost_E: np.ndarray) -> np.ndarray:
-        return np.minimum(lost_E, -math.log(FLOOR) / self._rate)
+        floored_E: np.ndarray = np.minimum(lost_E, -math.log(FLOOR) / self._rate)
+        return floored_E
