@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,6 +16,13 @@ NEEDS_TRAINING = "pytestmark = pytest.mark.training"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the option that writes golden files."""
     parser.addoption("--renew-golden", action="store_true", help="write golden files instead of comparing with them")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives each of several processes that share the tests a DDS domain of its own, beside that of the whole run."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker and hasattr(config, "workerinput"):
+        os.environ["ROS_DOMAIN_ID"] = str(1 + (int(os.environ.get("ROS_DOMAIN_ID", "0")) + int(worker)) % 100)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
