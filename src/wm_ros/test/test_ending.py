@@ -49,6 +49,46 @@ def test_what_hangs_after_a_signal_is_ended_and_says_where_it_stands(number: sig
     assert "wait_for_what_never_comes" in errors
 
 
+WAITING = """
+import sys
+from threading import Thread
+from time import sleep
+import rclpy
+from functools import partial
+from rclpy.node import Node
+from rclpy.signals import uninstall_signal_handlers
+import wm_ros.runner
+from wm_ros.ending import ending_in_time
+
+def end_context():
+    sleep(1.0)
+    rclpy.get_default_context().handle.shutdown()  # as rclpy's thread of signals does it: nobody is woken
+
+class Waiting(Node):
+    def __init__(self):
+        super().__init__("waiting")
+        self.told = self.create_timer(0.01, self.tell)
+
+    def tell(self):
+        self.destroy_timer(self.told)
+        uninstall_signal_handlers()
+        Thread(target=end_context, daemon=True).start()
+        print("up", flush=True)
+
+wm_ros.runner.ending_in_time = partial(ending_in_time, 20.0)
+raise SystemExit(wm_ros.runner.run_node(Waiting))
+"""
+
+
+@pytest.mark.slow
+def test_who_waits_for_nothing_hears_of_an_end_that_comes_after_the_waking() -> None:
+    with subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+
+
 QUICK = """
 import os, signal, sys, time
 from wm_ros.ending import ending_in_time

@@ -8,6 +8,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from time import sleep
 
 import rclpy
 from rclpy.exceptions import NameValidationException
@@ -33,6 +36,7 @@ EXIT_OK = 0
 EXIT_CONFIGURATION = 2
 # Longer than a robot brakes for, shorter than service managers wait.
 _REST_S = 8.0
+_LOOK_S = 0.01
 
 
 class _CannotStartError(Exception):
@@ -103,6 +107,7 @@ def run_nodes(factory: Callable[[], Sequence[Node]], args: Sequence[str] | None 
 def _serve(factory: Callable[[], Sequence[Node]], executor: Executor, ending: Ending) -> None:
     """Makes the nodes and spins them until the context ends."""
     nodes: Sequence[Node] = []
+    ending.begin = partial(_wake_once_ended, executor)
     # What is made now lives as long as the process: it is not looked through for garbage, neither while it is made nor
     # each time that a large message is read.
     gc.disable()
@@ -126,6 +131,17 @@ def _serve(factory: Callable[[], Sequence[Node]], executor: Executor, ending: En
         for node in nodes:
             node.destroy_node()
     _raise_refusal(nodes)
+
+
+def _wake_once_ended(executor: Executor) -> None:
+    """Wakes an executor when a signal has ended the context.
+
+    rclpy wakes it just before: one that looks at the context in between, and has nothing to do, would wait for good.
+    """
+    while rclpy.ok():
+        sleep(_LOOK_S)
+    with suppress(RuntimeError, rclpy_implementation.InvalidHandle):  # it is gone
+        executor.wake()
 
 
 def _rest_before_end(nodes: Sequence[Node], executor: Executor, ending: Ending) -> None:
