@@ -14,8 +14,6 @@ from threading import Event
 from time import monotonic, monotonic_ns, sleep
 from typing import Any
 
-import rclpy
-from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from bag_player.node import add_playback_options, choose_topics, parse_remaps, positive
@@ -33,7 +31,7 @@ from wm_demo.strip import strip_of
 from wm_demo.summary import Run, conclusion, frame_account, summarise
 from wm_demo.table import Screen, state_line
 from wm_ros import ConfigurationError, own_domain_id
-from wm_ros.shared_memory import clean_shared_memory
+from wm_ros.programs import ros_for_a_while
 from wm_view.recorder.opening import RecordingError, check_recording
 
 _START_S = 120.0
@@ -315,15 +313,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, scratch: Path) -> int:
-    clean_shared_memory()
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    try:
+    with ros_for_a_while([]):
         demo = Demo(options, scratch)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: demo.stop())
         summary = demo.run()
-    finally:
-        rclpy.try_shutdown()
     (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     written = [options.out / "summary.json", *demo.report(summary)]
     job = "the graph did NOT do its job" if summary["failures"] else "the graph did its job"
