@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from benchmarks.against import graph_pairs, graph_side, memory_pairs, start_side
 from benchmarks.against.sides import (
@@ -114,6 +115,20 @@ def test_the_separate_form_runs_the_artifact_that_the_environment_names(tmp_path
     monkeypatch.delenv("WM_CHECKPOINT_PATH")
     commands = graph_side.graph_commands("separate", tmp_path).values()
     assert not any(argument.startswith("model_path") for command in commands for argument in command)
+
+
+def test_a_node_whose_shipped_file_sets_no_artifact_is_given_none(tmp_path, monkeypatch):
+    """Memories of revisions before artifacts decided their encoder end at an unknown parameter."""
+    (tmp_path / "config").mkdir()
+    for node in graph_side.NODES:
+        parameters = {"db_path": ""} if node == "spatial_memory" else {"model_path": "artifact://generic"}
+        text = yaml.safe_dump({"/**": {"ros__parameters": parameters}})
+        (tmp_path / "config" / f"{node}.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(graph_side, "get_package_share_directory", lambda _: str(tmp_path))
+    monkeypatch.setenv("WM_CHECKPOINT_PATH", "artifact://tiny")
+    commands = graph_side.graph_commands("separate", tmp_path)
+    told = {node for node, command in commands.items() if "model_path:=artifact://tiny" in command}
+    assert told == set(graph_side.NODES) - {"spatial_memory"}
 
 
 def test_sides_that_ran_other_models_are_named(capsys):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 
 from benchmarks.against.sides import require_own
@@ -59,9 +60,18 @@ def executable(package: str, name: str) -> list[str]:
 
 
 def shipped(node: str) -> list[str]:
-    """Return the arguments that give a node the parameter file shipped for it, if there is one."""
+    """Return the arguments that give a node the parameter file shipped for it, if there is one.
+
+    A shipped file has the last word over the environment, so the artifact that the environment names follows the file
+    again, where that sets one: a node that knows no ``model_path`` would refuse it.
+    """
     path = Path(get_package_share_directory("wm_bringup")) / "config" / f"{node}.yaml"
-    return ["--params-file", str(path)] if path.is_file() else []
+    if not path.is_file():
+        return []
+    model = os.environ.get("WM_CHECKPOINT_PATH", "")
+    nodes = yaml.safe_load(path.read_text(encoding="utf-8")).values()
+    sets_model = any("model_path" in of_node["ros__parameters"] for of_node in nodes)
+    return ["--params-file", str(path), *(["-p", f"model_path:={model}"] if model and sets_model else [])]
 
 
 def graph_commands(form: str, scratch: Path, **memory: object) -> dict[str, list[str]]:
@@ -80,10 +90,7 @@ def graph_commands(form: str, scratch: Path, **memory: object) -> dict[str, list
         config = scratch / "bench.yaml"
         config.write_text(json.dumps({"spatial_memory": {"ros__parameters": parameters}}))
         return {"world_model": [*executable("wm_bringup", "world_model"), "--params-file", str(config)]}
-    # A shipped file sets every key, so what the environment says has to come after it, as a launch file has it.
-    model = os.environ.get("WM_CHECKPOINT_PATH", "")
-    given = ["-p", f"model_path:={model}"] if model else []
-    commands = {node: [*executable(node, f"{node}_node"), "--ros-args", *shipped(node), *given] for node in NODES}
+    commands = {node: [*executable(node, f"{node}_node"), "--ros-args", *shipped(node)] for node in NODES}
     for name, value in parameters.items():
         commands["spatial_memory"] += ["-p", f"{name}:={value}"]
     return commands
