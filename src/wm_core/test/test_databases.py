@@ -53,6 +53,13 @@ def test_what_is_right_is_read_as_ever(tmp_path):
             assert other.execute("SELECT count(*) FROM t").fetchone() == (2,)
 
 
+def test_text_that_is_none_is_read_and_so_are_the_rows_behind_it(tmp_path):
+    with closing(open_database(tmp_path / "text.sqlite3")) as connection:
+        connection.execute("CREATE TABLE t(x)")
+        connection.executemany("INSERT INTO t VALUES (CAST(? AS TEXT))", [(b"a\x80\xff",), ("ä",)])
+        assert list(connection.execute("SELECT x FROM t")) == [("a\\x80\\xff",), ("ä",)]
+
+
 def test_a_recording_that_is_so_damaged_is_named(damaged, tmp_path):
     path = tmp_path / "bag.db3"
     damaged.rename(path)

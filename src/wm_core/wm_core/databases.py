@@ -15,6 +15,8 @@ def open_database(database: str | Path, **options: Any) -> sqlite3.Connection:
 
     SQLite's message about a damaged schema quotes the file. Python reads it as UTF-8 before it knows which error to
     raise, so that a damaged file may end in a ``UnicodeDecodeError``; here it ends in a ``sqlite3.DatabaseError``.
+    Text that is no UTF-8 would end the reading of all rows in a ``sqlite3.OperationalError``, like a disk that is away;
+    here it is read with its bytes escaped, for whoever checks the row to find.
 
     Args:
         database: Path or URI.
@@ -24,7 +26,12 @@ def open_database(database: str | Path, **options: Any) -> sqlite3.Connection:
         sqlite3.Error: It cannot be opened.
     """
     connection: sqlite3.Connection = sqlite3.connect(database, factory=_Connection, **options)
+    connection.text_factory = _text
     return connection
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="backslashreplace")
 
 
 def _said(work: Callable[..., Answer], *arguments: Any) -> Answer:

@@ -49,7 +49,7 @@ class ExtraTable(Recent[list[bytes]]):
         with self._guard:
             recent = {key: b"".join(self._recent[key]) for key in ids if key in self._recent}
         rows = self._read(f"{GET_EXTRAS} WHERE record IN ({','.join('?' * len(ids))})", ids)
-        bodies = {key: body if isinstance(body, bytes) else b"damaged" for key, body in rows}
+        bodies = {key: body if isinstance(body, bytes) and body else b"damaged" for key, body in rows}
         found = {}
         for key in {*bodies, *recent}:
             found[key], is_whole = unpack_extras(key, bodies.get(key, b""))

@@ -193,7 +193,7 @@ def unpack_own(rows: Sequence[tuple[int, bytes]]) -> tuple[np.ndarray, list[np.n
 def _whole(record_id: int, body: bytes) -> dict[float, Extra]:
     """Return a record's items by horizon, all of them."""
     items, is_whole = unpack_extras(record_id, body) if isinstance(body, bytes) else ({}, False)
-    if not is_whole:
+    if not is_whole or not items:  # a row is written with its first item
         raise CorruptStoreError(f"the rotation or features of record {record_id} are damaged")
     return items
 

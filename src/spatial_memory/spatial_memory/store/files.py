@@ -33,6 +33,9 @@ CREATE TRIGGER {table}_out AFTER DELETE ON {table} BEGIN
 """
 
 
+_NO_COUNT = "SELECT name FROM tally WHERE typeof(rows) <> 'integer' OR typeof(keys) <> 'integer' OR rows < 0"
+
+
 def _tally(table: str) -> str:
     keys = _KEYS[table]
     return _TALLY.format(table=table, new=keys.format(row="NEW."), old=keys.format(row="OLD."))
@@ -190,6 +193,7 @@ def check(connection: sqlite3.Connection, path: str) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         found = _tables(connection)
         encoding = connection.execute("PRAGMA encoding").fetchone()[0]
+        uncounted = connection.execute(_NO_COUNT).fetchall() if ("table", "tally") in {row[:2] for row in found} else []
     except sqlite3.DatabaseError as error:
         raise CorruptStoreError(damage_text(path, error), str(error)) from error
     if application_id != APPLICATION_ID:
@@ -201,6 +205,9 @@ def check(connection: sqlite3.Connection, path: str) -> None:
     if strange := sorted(f"{kind} {name}" for kind, name, _ in found ^ _expected_tables(version)):
         # A column, trigger or index that is not ours would refuse or change what is written later.
         text = f"not the tables of a memory: {', '.join(dict.fromkeys(strange))}"
+        raise CorruptStoreError(damage_text(path, text), text)
+    if uncounted:
+        text = f"the count of its {uncounted[0][0]!r} rows is none"
         raise CorruptStoreError(damage_text(path, text), text)
     if encoding != "UTF-8":
         raise CorruptStoreError(damage_text(path, f"text in {encoding}"), f"text in {encoding}, expected UTF-8")

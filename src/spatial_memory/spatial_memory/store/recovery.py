@@ -6,8 +6,9 @@ import contextlib
 import itertools
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from spatial_memory.store import files
 from spatial_memory.store.bases import BASIS
@@ -25,8 +26,8 @@ from spatial_memory.store.schema import (
     PUT_SESSION,
     PUT_SUCCESSOR,
     Row,
+    checksummed,
     from_tuples,
-    opened,
     pack_successor,
     sizes_in,
     unpack_successors,
@@ -38,6 +39,8 @@ from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreError
 
 _LOG = logging.getLogger(__name__)
+# What a store says of itself and can say again: the records tell the next id, and where it begins to count is its own.
+_TOLD_ANEW = frozenset({"next_id", "commit", "grid"})
 
 
 def recover(path: Path) -> int:
@@ -174,29 +177,27 @@ def _move_away(path: Path) -> Path | None:
 
 
 def _salvage(source: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> int:
-    try:
-        meta = opened(source.execute(GET_META).fetchall(), "the word")
-        sessions = opened(source.execute(GET_SESSIONS).fetchall(), "session")
-        words = dict(meta)
-        dim, action_dim, _ = sizes_in({name: words[name] for name in ("dim", "action_dim")})
-    except (sqlite3.DatabaseError, KeyError, CorruptStoreError) as error:
-        raise CorruptStoreError(f"{path} cannot be recovered: its description is unreadable ({error})") from error
+    meta, sessions = _whole_meta(source, path), dict(_whole(_rows(source, GET_SESSIONS, "ASC")))
+    words = dict(meta)
+    dim, action_dim, _ = sizes_in(words)
     kept: set[int] = set()
     new.execute("PRAGMA journal_mode = DELETE").fetchone()
     new.execute("BEGIN")
-    new.executemany(PUT_META, source.execute(GET_META).fetchall())
-    new.executemany(PUT_SESSION, source.execute(GET_SESSIONS).fetchall())
-    numbers = {number for number, _ in sessions}
+    new.executemany(PUT_META, [checksummed(*row) for row in meta])
     for row in (*_rows(source, GET_RECORDS, "ASC"), *_rows(source, GET_RECORDS, "DESC")):
-        if row[0] not in kept and _session_of(row, dim, max(action_dim, 0)) in numbers:
+        number = None if row[0] in kept else _session_of(row, dim, max(action_dim, 0))
+        if number is not None:
+            if number not in sessions:
+                sessions[number] = _name_for(number, sessions.values())
             new.execute(PUT_RECORD, row)
             kept.add(row[0])
+    new.executemany(PUT_SESSION, [checksummed(*row) for row in sessions.items()])
     for row in _rows(source, GET_SUCCESSORS, "ASC"):
         if row[0] in kept:
             for successor in unpack_successors([row], dim)[0].get(row[0], ()):
                 new.execute(PUT_SUCCESSOR, (row[0], pack_successor(row[0], successor)))
     featured = _salvage_extras(source, new, kept)
-    if dict(meta).get(BASIS):  # which basis the others' latents are in is not known any more
+    if words.get(BASIS):  # which basis the others' latents are in is not known any more
         new.executemany(DROP_RECORD, [(record_id,) for record_id in kept - featured])
         new.executemany(DROP_SUCCESSORS, [(record_id,) for record_id in kept - featured])
         kept &= featured
@@ -227,9 +228,40 @@ def _rows(source: sqlite3.Connection, sql: str, order: str) -> Iterator[Row]:
         return
 
 
-def _session_of(row: Row, dim: int, action_dim: int) -> int:
-    """Return the number of a record's session, -1 where the record is damaged."""
+def _session_of(row: Row, dim: int, action_dim: int) -> int | None:
+    """Return the number of a record's session; None: the record is damaged."""
     try:
         return int(from_tuples([row], dim, action_dim).session_N[0])
     except CorruptStoreError:
-        return -1
+        return None
+
+
+def _whole(rows: Iterable[Row]) -> list[tuple[Any, Any]]:
+    """Return key and value of those small rows that say what was written."""
+    return [row[:-1] for row in rows if checksummed(*row[:-1]) == row]
+
+
+def _whole_meta(source: sqlite3.Connection, path: Path) -> list[tuple[str, str]]:
+    """Return what a store says of itself, without what can be told anew.
+
+    Raises:
+        CorruptStoreError: Without what is unreadable no record could be trusted.
+    """
+    unreadable = f"{path} cannot be recovered: its description is unreadable"
+    try:
+        rows = source.execute(GET_META).fetchall()
+    except sqlite3.DatabaseError as error:
+        raise CorruptStoreError(f"{unreadable} ({error})") from error
+    meta = _whole(rows)
+    known = {key for key, _ in meta}
+    missing = {"dim", "action_dim"} - known or {key for key, *_ in rows} - known - _TOLD_ANEW
+    if missing:
+        raise CorruptStoreError(f"{unreadable} (the word {min(map(repr, missing))} is damaged)")
+    return meta
+
+
+def _name_for(number: int, taken: Iterable[str]) -> str:
+    """Return a name for a session of which only the number can be read."""
+    first, held = f"recovered-{number}", set(taken)
+    others = (f"{first}-{count}" for count in itertools.count(2))
+    return next(name for name in itertools.chain([first], others) if name not in held)

@@ -137,7 +137,7 @@ def check_successors(rows: Sequence[tuple[int, bytes]], dim: int) -> None:
 
 def _all_whole(record_id: int, body: bytes, size: int) -> bool:
     """Return whether what followed a record is as it was written."""
-    if not isinstance(body, bytes) or len(body) % size:
+    if not isinstance(body, bytes) or not body or len(body) % size:
         return False
     seed, whole = record_id & 0xFFFFFFFF, memoryview(body)
     return all(zlib.crc32(whole[at : at + size], seed) == WHOLE for at in range(0, len(body), size))

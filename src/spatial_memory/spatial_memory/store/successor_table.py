@@ -37,7 +37,8 @@ class SuccessorTable(Recent[dict[float, Successor]]):
             recent = {record_id: dict(self._recent[record_id]) for record_id in ids if record_id in self._recent}
         rows = [*held]
         if ids:
-            rows += self._read(f"{GET_SUCCESSORS} WHERE record IN ({','.join('?' * len(ids))})", ids)
+            stored = self._read(f"{GET_SUCCESSORS} WHERE record IN ({','.join('?' * len(ids))})", ids)
+            rows += [(record_id, body or b"damaged") for record_id, body in stored]
         packed, damaged = unpack_successors(rows, dim)
         for record_id in damaged:
             self._damaged.add(record_id)
