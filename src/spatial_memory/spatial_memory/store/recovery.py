@@ -15,6 +15,7 @@ from spatial_memory.store.bases import BASIS
 from spatial_memory.store.checkpoint import Ledger
 from spatial_memory.store.extras import GET_EXTRAS, PUT_EXTRA, pack_extra, unpack_extras
 from spatial_memory.store.schema import (
+    COPY_OF,
     DROP_RECORD,
     DROP_SUCCESSORS,
     GET_META,
@@ -25,6 +26,7 @@ from spatial_memory.store.schema import (
     PUT_RECORD,
     PUT_SESSION,
     PUT_SUCCESSOR,
+    TOLD_ANEW,
     Row,
     checksummed,
     from_tuples,
@@ -39,8 +41,6 @@ from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreError
 
 _LOG = logging.getLogger(__name__)
-# What a store says of itself and can say again: the records tell the next id, and where it begins to count is its own.
-_TOLD_ANEW = frozenset({"next_id", "commit", "grid"})
 
 
 def recover(path: Path) -> int:
@@ -252,12 +252,16 @@ def _whole_meta(source: sqlite3.Connection, path: Path) -> list[tuple[str, str]]
         rows = source.execute(GET_META).fetchall()
     except sqlite3.DatabaseError as error:
         raise CorruptStoreError(f"{unreadable} ({error})") from error
-    meta = _whole(rows)
-    known = {key for key, _ in meta}
-    missing = {"dim", "action_dim"} - known or {key for key, *_ in rows} - known - _TOLD_ANEW
+    words = dict(_whole(rows))
+    damaged = {str(key) for key, *_ in rows if key not in words}
+    copies = {key.removeprefix(COPY_OF): value for key, value in words.items() if key.startswith(COPY_OF)}
+    meta = copies | {key: value for key, value in words.items() if not key.startswith(COPY_OF)}
+    missing = {"dim", "action_dim", *(key.removeprefix(COPY_OF) for key in damaged)} - meta.keys() - TOLD_ANEW
+    if copies and not any(key.startswith(COPY_OF) for key in damaged):
+        missing -= damaged  # of each word that may be meant there is a copy
     if missing:
-        raise CorruptStoreError(f"{unreadable} (the word {min(map(repr, missing))} is damaged)")
-    return meta
+        raise CorruptStoreError(f"{unreadable} (the word {min(missing)!r} is damaged)")
+    return [*meta.items(), *((f"{COPY_OF}{key}", value) for key, value in meta.items() if key not in TOLD_ANEW)]
 
 
 def _name_for(number: int, taken: Iterable[str]) -> str:

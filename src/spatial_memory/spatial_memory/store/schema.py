@@ -39,6 +39,9 @@ WHOLE = 0x2144DF1C
 GET_TALLY = "SELECT rows, keys FROM tally WHERE name = ?"
 TALLY_DIFFERENCES = "SELECT name, rows, keys FROM tally EXCEPT SELECT name, rows, keys FROM snapshot.tally"
 GET_META = "SELECT key, value, checksum FROM meta"
+TOLD_ANEW = frozenset({"next_id", "commit", "grid"})
+"""Words of a store's description that can be told again; each of the others is kept twice."""
+COPY_OF = "copy of "
 GET_SESSIONS = "SELECT number, name, checksum FROM session"
 
 

@@ -29,6 +29,7 @@ from spatial_memory.store.extras import (
 )
 from spatial_memory.store.handle import Handle
 from spatial_memory.store.schema import (
+    COPY_OF,
     DROP_RECORD,
     DROP_SUCCESSORS,
     GET_META,
@@ -41,6 +42,7 @@ from spatial_memory.store.schema import (
     PUT_SUCCESSOR,
     TABLES,
     TALLY_DIFFERENCES,
+    TOLD_ANEW,
     Row,
     checksummed,
     from_tuples,
@@ -115,7 +117,8 @@ class Store:
 
     def meta(self) -> dict[str, str]:
         """Return the meta about the memory."""
-        return dict(opened(self._file.read(GET_META), f"{self.path}: the word"))
+        words = opened(self._file.read(GET_META), f"{self.path}: the word")
+        return {key: value for key, value in words if not key.startswith(COPY_OF)}
 
     def sessions(self) -> dict[str, int]:
         """Return the number of each session."""
@@ -466,5 +469,7 @@ class Store:
 
 
 def _meta_rows(meta: Mapping[str, object]) -> Statement:
-    """Return what keeps meta about a memory."""
-    return PUT_META, [checksummed(key, str(value)) for key, value in meta.items()]
+    """Return what keeps meta about a memory, twice what nothing else could tell."""
+    words = {key: str(value) for key, value in meta.items()}
+    copies = {f"{COPY_OF}{key}": value for key, value in words.items() if key not in TOLD_ANEW}
+    return PUT_META, [checksummed(*word) for word in (words | copies).items()]
