@@ -93,14 +93,15 @@ class PictureTopic:
             return
         if self._camera is None:
             self._camera = CameraSubscription(self._node, "camera/image_raw", self._frames.append, self._transport)
-        newest = self._forecasts.newest()
-        if newest is None or (self._making is not None and not self._making.done()):
+        if self._making is not None and not self._making.done():
             return
-        # A frame is shown together with what was foreseen for its time.
-        frame = next((each for each in self._frames if stamp_ns(each.header.stamp) == newest.made_ns), None)
-        if frame is None or newest.made_ns == self._shown_ns:
+        # A frame is shown together with what was foreseen for its time; it may well come after what was foreseen by it.
+        frames = {stamp_ns(frame.header.stamp): frame for frame in self._frames}
+        newest = self._forecasts.newest(frames)
+        if newest is None or newest.made_ns == self._shown_ns:
             return
-        self._shown_ns, due = newest.made_ns, self._forecasts.due(newest.made_ns)
+        frame, due = frames[newest.made_ns], self._forecasts.due(newest.made_ns)
+        self._shown_ns = newest.made_ns
         self._making = self._server.work.submit(lambda: self._make(frame, due, newest))
 
     def _stop(self) -> None:

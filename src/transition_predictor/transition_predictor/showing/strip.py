@@ -6,7 +6,7 @@ Shape suffixes: H = height, W = width, S = side, D = latent size.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -65,9 +65,9 @@ class Forecasts:
         """Forget all."""
         self._kept.clear()
 
-    def newest(self) -> Foreseen | None:
-        """Return the last one."""
-        return self._kept[-1] if self._kept else None
+    def newest(self, made_ns: Container[int]) -> Foreseen | None:
+        """Return the last that was made at one of these times [ns]; None: none was."""
+        return next((each for each in reversed(self._kept) if each.made_ns in made_ns), None)
 
     def due(self, now_ns: int) -> Foreseen | None:
         """Return the one for a time; None: there is none near it."""
