@@ -25,6 +25,7 @@ from latent_planner.planner import Planner
 from latent_planner.vehicle import Vehicle
 from torch import Tensor
 
+from benchmarks.options import output, real, whole
 from benchmarks.planner_agreement import compared, first_plans, summed_up
 from benchmarks.planner_driven import closed_loop
 from benchmarks.planner_loop import Rows, onnx, torchscript
@@ -32,6 +33,7 @@ from benchmarks.planner_world import Seen, drive, standpoint, vehicle_of, window
 from latent_publisher.encoder import Encoder
 from wm_core.memory.window import Window
 from wm_sim import Simulation, simulate
+from world_model.errors import ArtifactError
 from world_model.runtime.artifacts import Artifact, load_artifact
 from world_model.runtime.motion_model import MotionModel
 from world_model.runtime.pose_search import PoseSearch
@@ -81,10 +83,11 @@ def robot_rate(seed: int, repeat: int) -> dict[str, float]:
     rng = np.random.default_rng(seed)
     look_ND = rng.normal(size=(LOOKED_UP, LATENT)).astype(np.float32)
     place_N3 = np.column_stack([rng.uniform(0.0, 100.0, (LOOKED_UP, 2)), rng.uniform(-3.0, 3.0, LOOKED_UP)])
+    few = max(repeat // 5, 1)
     return {
         "mppi_ms": spent_ms(lambda: planner.decide(pose_N3[0], 0.5), repeat),
-        "field_ms": spent_ms(lambda: Ground(pose_N3, session_N, GroundSettings()).field(goal_3[:2]), repeat // 5),
-        "goal_lookup_ms": spent_ms(lambda: look_up(look_ND[17], look_ND, place_N3), repeat // 5),
+        "field_ms": spent_ms(lambda: Ground(pose_N3, session_N, GroundSettings()).field(goal_3[:2]), few),
+        "goal_lookup_ms": spent_ms(lambda: look_up(look_ND[17], look_ND, place_N3), few),
     }
 
 
@@ -277,21 +280,23 @@ def latent_search(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure and print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--repeat", type=int, default=50)
-    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of the forecaster")
-    parser.add_argument("--agreement", type=int, default=0, help="how costs rank in so many buildings, and in truth")
-    parser.add_argument("--closed-loop", type=int, default=0, help="drive in so many buildings, both ways")
-    parser.add_argument("--first", type=int, default=9800, help="seed of the first of these")
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--repeat", type=whole(1), default=50)
+    parser.add_argument("--threads", type=whole(1), default=min(2, os.cpu_count() or 1), help="of the forecaster")
+    parser.add_argument(
+        "--agreement", type=whole(0), default=0, help="how costs rank in so many buildings, and in truth"
+    )
+    parser.add_argument("--closed-loop", type=whole(0), default=0, help="drive in so many buildings, both ways")
+    parser.add_argument("--first", type=whole(0), default=9800, help="seed of the first of these")
     parser.add_argument("--device", default="cpu", help="of the forecaster, as torch names it")
     parser.add_argument("--planner-only", action="store_true", help="neither row by row, nor MPPI, field and goals")
     parser.add_argument(
-        "--live", type=int, default=0, help="only ages of predictions, with a planner and without, in turns"
+        "--live", type=whole(0), default=0, help="only ages of predictions, with a planner and without, in turns"
     )
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each such run")
+    parser.add_argument("--seconds", type=real(1.0), default=60.0, help="of each such run")
     parser.add_argument("--size", default="640x480", help="of its pictures, see benchmarks/driver.py")
     parser.add_argument("--form", default="composed", help="of its graph, see benchmarks/slow_branch.py")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=output)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.live:
@@ -304,6 +309,10 @@ def main() -> None:
             parser.error(f"--size is one of {', '.join(SIZES)}, --form one of {', '.join(FORMS)}")
         _told(live(options.live, options.seconds, options.size, options.form), options.json)
         return
+    try:
+        load_artifact("artifact://tiny", options.device)
+    except ArtifactError as error:
+        parser.error(f"--device: {error}")
     found = latent_search(options) | ({} if options.planner_only else robot_rate(options.seed, options.repeat))
     found["config"] = {
         "candidates": SEARCH.plans, "decisions": SEARCH.steps, "decision_s": SEARCH.step_s,

@@ -13,28 +13,37 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.options import output, real, whole
 from benchmarks.planning_drives import KINDS, METHODS, TASKS
 from benchmarks.planning_figures import summarised
 from benchmarks.planning_methods import METHODS as WITHOUT_POLICIES
 from benchmarks.planning_policies import POLICIES
 from benchmarks.planning_store import Store, StoreError, by_task
 from benchmarks.planning_work import Asked, learn, ordered, work
+from policy_runner.exported import ExportedPolicy
+from policy_runner.nearest_drive import NearestDriveSettings
 
 FIRST_OF_ALL = ("memory", "memory_off", "cloned", "straight_line")
 _TOLD_EVERY_S = 20.0
 
 
-def evaluate(options: argparse.Namespace, folder: Path) -> Store:
-    """Drive what is asked for and not yet driven, as far as time allows; return the store with all drives.
+def opened(options: argparse.Namespace, folder: Path) -> tuple[Asked, Store]:
+    """Return what the robot is made of, and the store with the drives that are there already.
 
     Raises:
-        StoreError: A store holds drives that were made under other conditions.
+        ValueError: An artifact, a policy or a store is none, or a store holds drives made under other conditions.
+        OSError: The store cannot be written.
     """
-    until_s = math.inf if options.within is None else time.time() + options.within
     asked = Asked(options.artifact, options.look, options.training_drives, folder, tuple(_policies(options)))
     store = Store(folder, asked.about())
     for other in options.merge:
         print(f"{other}: {store.take(other)} new drives", file=sys.stderr)
+    return asked, store
+
+
+def evaluate(options: argparse.Namespace, asked: Asked, store: Store) -> None:
+    """Drive what is asked for and not yet in the store, as far as time allows."""
+    until_s = math.inf if options.within is None else time.time() + options.within
     buildings = range(options.first, options.first + options.buildings)
     jobs = ordered(options.methods, options.tasks, options.kinds, buildings, options.goals, FIRST_OF_ALL)
     jobs = jobs[options.shard[0] :: options.shard[1]]
@@ -45,7 +54,6 @@ def evaluate(options: argparse.Namespace, folder: Path) -> Store:
         if time.monotonic() - told_s > _TOLD_EVERY_S:
             told_s = time.monotonic()
             print(f"{count} drives, the last: {job}", file=sys.stderr, flush=True)
-    return store
 
 
 def figures(store: Store, options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -61,6 +69,8 @@ def _policies(options: argparse.Namespace) -> Iterator[tuple[str, Path]]:
     for name in (each.name for each in POLICIES):
         folder = getattr(options, name)
         if folder is not None:
+            # Read here, before what is learned first takes its time.
+            ExportedPolicy(folder, 2, NearestDriveSettings())
             yield name, folder.resolve()
         elif name in options.methods:
             raise StoreError(f"method {name} needs --{name.replace('_', '-')} FOLDER, as 'wm train' leaves it")
@@ -77,23 +87,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--artifact", default="artifact://tiny")
     parser.add_argument("--look", default="artifact://generic", help="whose features tell places apart; '': latents")
-    parser.add_argument("--first", type=int, default=9300, help="seed of the first building")
-    parser.add_argument("--buildings", type=int, default=10)
-    parser.add_argument("--goals", type=int, default=20, help="goals in each building")
+    parser.add_argument("--first", type=whole(0), default=9300, help="seed of the first building")
+    parser.add_argument("--buildings", type=whole(1), default=10)
+    parser.add_argument("--goals", type=whole(1), default=20, help="goals in each building")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(WITHOUT_POLICIES))
-    parser.add_argument("--training-drives", type=int, default=12, help="for what learns by imitation")
+    parser.add_argument("--training-drives", type=whole(0), default=12, help="for what learns by imitation")
     for each in POLICIES:
         option = f"--{each.name.replace('_', '-')}"
         parser.add_argument(option, type=Path, help=f"exported policy that method {each.name} drives with")
-    parser.add_argument("--jobs", type=int, default=1, help="processes that drive at a time")
+    parser.add_argument("--jobs", type=whole(1), default=1, help="processes that drive at a time")
     parser.add_argument("--shard", type=_shard, default=(0, 1), help="NUMBER/COUNT: every COUNTth drive from NUMBER on")
-    parser.add_argument("--within", type=float, help="begin no drive after so many seconds; 0: only sum up")
+    parser.add_argument("--within", type=real(0.0), help="begin no drive after so many seconds; 0: only sum up")
     parser.add_argument("--store", type=Path, help="folder of every drive; a run that was stopped goes on from there")
     parser.add_argument("--merge", type=Path, nargs="+", default=[], help="take in the drives of these stores")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--raw", type=Path, help="every drive")
+    parser.add_argument("--json", type=output)
+    parser.add_argument("--raw", type=output, help="every drive")
     return parser
 
 
@@ -102,10 +112,11 @@ def main() -> int:
     options = _parser().parse_args()
     with TemporaryDirectory() as folder:
         try:
-            store = evaluate(options, options.store or Path(folder))
-        except StoreError as error:
+            asked, store = opened(options, options.store or Path(folder))
+        except (ValueError, OSError) as error:
             print(f"scripts/evaluate planning: {error}", file=sys.stderr)
             return 2
+        evaluate(options, asked, store)
         found, raw = figures(store, options)
     for path, values, indent in ((options.json, found, 2), (options.raw, raw, None)):
         if path:
