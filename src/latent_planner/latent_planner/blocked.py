@@ -29,7 +29,7 @@ class Blocked:
         """Take note of where it is while it is to drive; return why it is no use to go on, or nothing.
 
         Args:
-            now_s: The steady clock's.
+            now_s: By the clock that the robot moves by.
             x: Where the robot is [m].
             y: The same.
         """

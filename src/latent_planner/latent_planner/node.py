@@ -6,7 +6,6 @@ import math
 from time import monotonic
 from typing import Any
 
-import numpy as np
 from rclpy.action.server import CancelResponse, GoalResponse
 from rclpy.clock import Clock, ClockType
 from rclpy.task import Future
@@ -14,10 +13,9 @@ from rclpy.task import Future
 from latent_planner.blocked import Blocked
 from latent_planner.finding.node import GoalFinder
 from latent_planner.goals import GoalError
+from latent_planner.inputs.node import Inputs
 from latent_planner.judging import SurpriseJudge
-from latent_planner.locate import (
-    Located,
-)
+from latent_planner.locate import Located
 from latent_planner.messages import (
     NAMES,
     Asked,
@@ -33,26 +31,12 @@ from latent_planner.params import LatentPlannerParams
 from latent_planner.planner import Judge, State
 from latent_planner.pursuit import ACTIONS, Pursuit, PursuitSettings, stepwise
 from latent_planner.running.node import GoalOverError, Run, Waiter
-from latent_planner.watch import InputWatch
+from latent_planner.watch import Beat
 from wm_core.se2 import Pose2
-from wm_core.se3 import yaw_of
 from wm_interfaces.action import Plan
 from wm_interfaces.msg import LatentState
-from wm_ros import (
-    ConfigurationError,
-    ManagedNode,
-    MessageError,
-    believable_stamp_ns,
-    clipped,
-    pose_from_msg,
-    qos,
-    run_node,
-    vector_from_msg,
-)
+from wm_ros import ConfigurationError, ManagedNode, MessageError, clipped, run_node
 from wm_ros.memory_window import HeldMemories, WindowSettings
-from wm_ros.one_stream import OneStream
-from wm_ros.poseless import PoseWatch
-from wm_ros.silence import why_silent
 from world_model.errors import ProfileError
 from world_model.runtime.artifacts import Artifact
 from world_model.runtime.calibration import STATE_VERSION
@@ -119,11 +103,9 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         if params.imagine and self._judge is None:
             self._imagining = SurpriseJudge(artifact, manifest.step_s, params.surprise_margin)
         self._pursuit = Pursuit(motion, settings, self._judge or self._imagining)
-        self._watch = InputWatch(params.input_timeout_s)
+        self._beat = Beat(manifest.step_s)
         # Whom nobody commands stands as long as somebody likes.
         self._blocked = Blocked(params.blocked_timeout_s if params.drive else 0.0, params.max_speed_m_s)
-        self._poses = PoseWatch("nothing can be planned")
-        self._seen_last: tuple[int, np.ndarray] | None = None
 
     def _read_profile(self, motion: OwnMotion) -> None:
         if not self._params.profile:
@@ -139,10 +121,10 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
     def configure(self) -> None:
         """Open what is published, the ways to memory and encoder, and the action server."""
         params = self._params
-        self._health.expect("latents", params.latent_timeout_s, self._why_silent)
         self._output = PlannerOutput(self, params)
         settings = WindowSettings(params.window_radius_m, 0.0, params.window_max_count, params.window_period_s)
         self._held = HeldMemories(self, self._health, settings)
+        self._inputs = Inputs(self, self._health, params, self._pursuit, self._held if self._imagining else None)
         self._waiter = Waiter(lambda: self.executor)
         self._finder = self._to_end = GoalFinder(self, self._health, params, self._held, self._waiter)
         # Beside configure's other things: whoever's goal a deactivation ends is still told.
@@ -152,8 +134,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
 
     def activate(self) -> None:
         """Open the input and begin to tick."""
-        stream = OneStream(self, "latent/state", self._health)
-        self.create_subscription(LatentState, "latent/state", stream.of(self._on_state), qos.STREAM)
+        self._inputs.listen(self._on_state)
         self.create_timer(self._step_s, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:
@@ -178,43 +159,15 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
 
     # ---------------------------------------------------------------- inputs
 
-    def _why_silent(self) -> str:
-        topic = self.resolve_topic_name("latent/state")
-        return f"{why_silent(self, (topic,), ('wm_interfaces/msg/LatentState',), 'latents')}; nothing can be planned"
-
     def _on_state(self, msg: LatentState) -> None:
-        self._health.tick("latents")
-        self._health.count("latents_received")
-        self._poses.observe(msg)
-        try:
-            now_ns = believable_stamp_ns(msg.header.stamp)
-            action_A = vector_from_msg(msg.action, ACTIONS, "action") if msg.has_action else None
-            pose = self._pose_of(msg) if msg.has_pose else None
-            latent_D = self._latent_of(msg) if self._imagining is not None else None
-        except MessageError as error:
-            self._health.drop(error.reason, error.detail)
+        pose = self._inputs.take(msg)
+        if pose is None:
             return
-        self._pursuit.observe(now_ns, pose, action_A)
-        if pose is not None:
-            frame_id = self._output.frame_id
-            if self._run is not None and frame_id and msg.pose_frame_id != frame_id:
-                text = f"the robot's poses are in '{msg.pose_frame_id}' now, and were in '{frame_id}'"
-                self._end(self._run, Result.REFUSED, text)
-            self._output.frame_id, self._output.z_m = msg.pose_frame_id, pose.z
-            self._seen_last = (now_ns, latent_D) if latent_D is not None else None
-            self._watch.take(now_ns, self.get_clock().now().nanoseconds, monotonic())
-
-    def _pose_of(self, msg: LatentState) -> Pose2:
-        position, quaternion = pose_from_msg(msg.pose)
-        x_m, y_m, z_m = position.tolist()
-        return Pose2(x_m, y_m, z_m, yaw_of(quaternion))
-
-    def _latent_of(self, msg: LatentState) -> np.ndarray | None:
-        """Return what is seen, where it is in the basis of the memories held."""
-        window = self._held.window
-        if window is None or msg.encoder_id != window.encoder_id:
-            return None
-        return vector_from_msg(msg.latent, len(msg.latent), "latent")
+        frame_id = self._output.frame_id
+        if self._run is not None and frame_id and msg.pose_frame_id != frame_id:
+            text = f"the robot's poses are in '{msg.pose_frame_id}' now, and were in '{frame_id}'"
+            self._end(self._run, Result.REFUSED, text)
+        self._output.frame_id, self._output.z_m = msg.pose_frame_id, pose.z
 
     # ---------------------------------------------------------------- goals
 
@@ -227,9 +180,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         return CancelResponse.ACCEPT
 
     async def _execute(self, handle: Any) -> Plan.Result:
-        now_s, goal = monotonic(), handle.request
-        limit_s = goal.time_limit_s or self._params.time_limit_s or math.inf
-        run = Run(handle, Future(executor=self.executor), now_s, now_s + limit_s)
+        limit_s = handle.request.time_limit_s or self._params.time_limit_s or math.inf
+        run = Run(handle, Future(executor=self.executor), monotonic(), self._inputs.lived_s(), limit_s)
         self._health.count("goals")
         try:
             asked = self._read(run)
@@ -284,7 +236,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
 
     def _result(self, run: Run, outcome: int, message: str) -> Plan.Result:
         result = Result(outcome=outcome, name=NAMES[outcome], message=message, distance_left=run.left_m)
-        result.time_s, result.memory_id = monotonic() - run.begin_s, run.memory_id
+        result.time_s, result.memory_id = self._inputs.lived_s() - run.lived_s, run.memory_id
         if run.pose is not None:
             result.has_pose, result.confidence = True, run.pose.confidence
             result.pose = pose_stamped(self._output.header(), run.pose.pose_3, self._output.z_m)
@@ -302,7 +254,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         """
         # Inputs and memory may be just about to come.
         run.waits_for = Result.STALE_INPUTS, "no latent with a pose has come yet"
-        while self._watch.is_stale(monotonic()) and math.isinf(self._watch.lag_s(monotonic())):
+        while not self._inputs.has_come:
             await self._waiter.tick(run)
         check_frame(asked, self._output.frame_id)
         self._pursuit.check()
@@ -359,7 +311,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             None if pose_3 is None else Pose2(pose_3[0], pose_3[1], 0.0, pose_3[2]), self._output.frame_id
         )
         self._waiter.tell_tick()
-        self._health.degrade("poses", *self._poses.complaint())
+        self._inputs.complain()
         run, now_s = self._run, monotonic()
         if run is None:
             self._output.repeat_stop()
@@ -380,14 +332,19 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             self._output.repeat_stop()
             self._feed_back(run, Feedback.LOCATING, now_s)
             return
+        if self._beat.is_due(self._inputs.lived_s()):
+            self._drive_on(run, now_s)
+
+    def _drive_on(self, run: Run, now_s: float) -> None:
+        """Take the step that begins now."""
         self._prepare_to_imagine()
-        decision, pose_3 = self._pursuit.step(self._watch.lag_s(now_s))
+        decision, pose_3 = self._pursuit.step(self._inputs.lag_s())
         self._health.sample("decide_ms", (monotonic() - now_s) * 1e3)
         run.left_m = decision.left_m
         if decision.state is State.REACHED:
             self._end(run, Result.REACHED, "")
             return
-        why_not = self._why_blocked(decision.state, now_s)
+        why_not = self._why_blocked(decision.state)
         if why_not:
             self._end(run, Result.UNREACHABLE, why_not)
             return
@@ -395,16 +352,16 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         self._health.tick("commands")
         self._feed_back(run, _STATES[decision.state], now_s, decision.cost)
 
-    def _why_blocked(self, state: State, now_s: float) -> str:
+    def _why_blocked(self, state: State) -> str:
         """Return why it is no use to drive on; empty: it is."""
         pose_3 = self._pursuit.pose_3
         if state is not State.DRIVING or pose_3 is None:
             self._blocked.restart()
             return ""
-        return self._blocked.take(now_s, float(pose_3[0]), float(pose_3[1]))
+        return self._blocked.take(self._inputs.lived_s(), float(pose_3[0]), float(pose_3[1]))
 
     def _prepare_to_imagine(self) -> None:
-        pose_3, seen = self._pursuit.pose_3, self._seen_last
+        pose_3, seen = self._pursuit.pose_3, self._inputs.seen_last
         if self._imagining is not None and pose_3 is not None and seen is not None and self._pursuit.is_replanning:
             self._imagining.begin(seen[0], pose_3, seen[1], self._held.window)
             self._health.gauge("plans_refused", self._imagining.refused_count)
@@ -412,9 +369,9 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
     def _why_end(self, run: Run, now_s: float) -> tuple[int, str] | None:
         """Return why a goal cannot go on; None: it can."""
         params = self._params
-        lag_s = self._watch.lag_s(now_s)
-        if math.isfinite(lag_s) and self._watch.is_stale(now_s):
-            return Result.STALE_INPUTS, f"the newest latent with a pose is {lag_s:.2f} s old"
+        stale_s = self._inputs.stale_s(now_s)
+        if stale_s is not None:
+            return Result.STALE_INPUTS, f"the newest latent with a pose is {stale_s:.2f} s old"
         if run.located is not None:
             if self._held.silence_s > params.memory_timeout_s:
                 return Result.MEMORY_LOST, f"the memory has not answered for {self._held.silence_s:.1f} s"
@@ -426,8 +383,8 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         elif run.waits_for is not None and now_s - run.begin_s > params.lookup_timeout_s:
             outcome, message = run.waits_for
             return outcome, f"{message}; {self._held.problem}" if self._held.problem else message
-        if now_s > run.limit_s:
-            return Result.TIMED_OUT, f"not reached within {run.limit_s - run.begin_s:g} s"
+        if self._inputs.lived_s() - run.lived_s > run.limit_s:
+            return Result.TIMED_OUT, f"not reached within {run.limit_s:g} s"
         return None
 
     def _feed_back(self, run: Run, state: int, now_s: float, cost: float = math.nan) -> None:
@@ -438,7 +395,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         pose_3 = self._pursuit.pose_3
         if pose_3 is not None:
             msg.pose = pose_stamped(self._output.header(), pose_3, self._output.z_m)
-        msg.input_age_s = self._watch.lag_s(now_s)
+        msg.input_age_s = self._inputs.lag_s()
         run.handle.publish_feedback(msg)
 
 

@@ -1,4 +1,4 @@
-"""How old the robot's newest observation is, whatever clock stamps it."""
+"""How old the robot's newest observation is, whatever clock stamps it, and when the time of a step has come."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class InputWatch:
         Args:
             stamp_ns: Of its frame.
             clock_ns: ROS's time at which it came.
-            now_s: The steady clock's.
+            now_s: By the clock that ages are asked for by.
         """
         if self._stamp_ns is not None and stamp_ns == self._stamp_ns:
             return
@@ -53,3 +53,25 @@ class InputWatch:
     def _late_s(self) -> float:
         """Return by how much the newest came later after its frame than others did [s]."""
         return self._delays_s[-1] - min(self._delays_s)
+
+
+class Beat:
+    """Tells when it is time for a step, by a clock that may be slower than who asks, such as a simulator's.
+
+    Args:
+        step_s: Time between two steps [s].
+    """
+
+    def __init__(self, step_s: float) -> None:
+        self._step_s, self._owed_s, self._asked_s = step_s, 0.0, -math.inf
+
+    def is_due(self, now_s: float) -> bool:
+        """Return whether a step is to be taken now; to be asked about once a step, or more often."""
+        passed_s, self._asked_s = now_s - self._asked_s, now_s
+        # A tick that is late makes the next one no less due; who was held up for longer owes the step that begins now.
+        is_late = passed_s >= 2.0 * self._step_s
+        self._owed_s = self._step_s if is_late else min(self._owed_s + passed_s, 2.0 * self._step_s)
+        if self._owed_s < 0.5 * self._step_s:
+            return False
+        self._owed_s -= self._step_s
+        return True

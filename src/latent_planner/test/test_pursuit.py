@@ -13,7 +13,7 @@ from latent_planner.mppi import MppiSettings
 from latent_planner.planner import Planner
 from latent_planner.pursuit import Pursuit, PursuitSettings, stepwise
 from latent_planner.vehicle import Vehicle
-from latent_planner.watch import InputWatch
+from latent_planner.watch import Beat, InputWatch
 
 from wm_core.se2 import Pose2
 from world_model.runtime.motion_model import MotionModel
@@ -182,3 +182,22 @@ def test_the_same_frame_again_is_nothing_new_and_a_clock_set_back_is_a_new_one()
     assert watch.is_stale(1.0)
     watch.take(5 * 10**8, 3 * 10**9, 2.0)
     assert not watch.is_stale(2.0)
+
+
+@pytest.mark.parametrize("slower", [1.0, 1.7, 5.0, 20.0])
+def test_steps_are_taken_as_often_as_the_clock_says(slower):
+    beat, tick_s = Beat(STEP_S), STEP_S / slower
+    # Ticks come late now and then, never early.
+    late_N = np.random.default_rng(0).choice([0.0, 0.4 * tick_s], 2000, p=[0.9, 0.1])
+    due_s = np.array([now_s for now_s in (np.arange(2000) * tick_s + late_N).tolist() if beat.is_due(now_s)])
+    assert len(due_s) == pytest.approx(2000 / slower, rel=0.01, abs=1)
+    assert (due_s[4:] - due_s[:-4]).min() >= 3 * STEP_S
+
+
+def test_who_was_held_up_owes_no_more_than_the_next_step_and_a_late_tick_takes_none_away():
+    beat = Beat(STEP_S)
+    assert beat.is_due(0.0)
+    assert beat.is_due(10.0)
+    assert [beat.is_due(10.0 + 0.01 * at) for at in range(1, 11)].count(True) == 2
+    beat = Beat(STEP_S)
+    assert all(beat.is_due(now_s) for now_s in (0.0, 0.09, 0.1, 0.19, 0.2, 0.29, 0.3))

@@ -31,7 +31,8 @@ class Present:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._moved = self.now()
+        self._moved = self._looked = self.now()
+        self._lived_s = 0.0
 
     def now(self) -> Moment:
         """Returns the present."""
@@ -44,6 +45,16 @@ class Present:
         now = self.now()
         if now.followed_ns is None or now.followed_ns != self._moved.followed_ns:
             self._moved = now
+
+    def lived_s(self) -> float:
+        """Returns the time that has passed for the node [s], never less than before; a clock set back does not count.
+
+        To be asked every now and then: of a clock that stood still meanwhile real time counts.
+        """
+        self._lived_s += self.elapsed_s(self._looked)
+        self._looked = self.now()
+        self.look()
+        return self._lived_s
 
     def elapsed_s(self, since: Moment) -> float:
         """Returns how long ago a moment was [s]."""

@@ -26,7 +26,8 @@ class Run:
         handle: The action server's.
         ended: Done when it has ended, as ``end`` says: outcome and message.
         begin_s: When it was accepted, on the steady clock.
-        limit_s: When it is given up.
+        lived_s: The same, by the clock that the node follows.
+        limit_s: How long it may last by that.
         waits_for: What to say where what is waited for does not come in time: outcome and message; None: nothing is.
         waiting: What its coroutine awaits at present.
         wish: What is wanted, once that is known.
@@ -45,6 +46,7 @@ class Run:
     handle: Any
     ended: Future[None]
     begin_s: float
+    lived_s: float
     limit_s: float
     end: tuple[int, str] = (Plan.Result.FAILED, "")
     waits_for: tuple[int, str] | None = None
