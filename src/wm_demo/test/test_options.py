@@ -11,12 +11,12 @@ from wm_demo.demo import graph_commands
 from wm_ros import ConfigurationError
 
 
-def arguments(tmp_path: Path, camera_offset_s: str) -> list[str]:
-    options = argparse.Namespace(
-        bag=[tmp_path], model_path="", device="", params_file=[], composed=True, executor="single",
-        camera_offset_s=camera_offset_s,
-    )  # fmt: skip
-    return graph_commands(options, tmp_path)["world_model"]
+def arguments(tmp_path: Path, camera_offset_s: str = "0", **given: object) -> list[str]:
+    options = {
+        "bag": [tmp_path], "model_path": "", "device": "", "params_file": [], "composed": True, "executor": "single",
+        "camera_offset_s": camera_offset_s, "view": None, **given,
+    }  # fmt: skip
+    return graph_commands(argparse.Namespace(**options), tmp_path)["world_model"]
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,19 @@ def test_the_offset_of_the_cameras_clock_reaches_the_node_that_joins_poses(tmp_p
 def test_what_is_no_offset_is_refused_by_name(tmp_path):
     with pytest.raises(ConfigurationError, match="--camera-offset-s soon: expected seconds, or arrival"):
         arguments(tmp_path, "soon")
+
+
+def usual(tmp_path: Path, name: str, **given: object) -> str:
+    scratch = tmp_path / name
+    scratch.mkdir()
+    arguments(scratch, **given)
+    path = scratch / "world_model" / "defaults.yaml"
+    return path.read_text() if path.is_file() else ""
+
+
+def test_a_recording_for_viewers_shows_remembered_pictures_unless_a_file_says_how_the_memory_is(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("spatial_memory:\n  ros__parameters:\n    backend: qdrant\n")
+    assert "store_thumbnails: true" in usual(tmp_path, "viewed", view="rrd")
+    assert "store_thumbnails" not in usual(tmp_path, "not_viewed")
+    assert "store_thumbnails" not in usual(tmp_path, "with_a_file", view="rrd", params_file=[mine])

@@ -119,7 +119,10 @@ def graph_commands(options: argparse.Namespace, scratch: Path) -> dict[str, list
     """
     common = {"model_path": options.model_path, "device": options.device}
     # The simulator's own model where it drives; a recording is of any robot.
-    usual = {} if options.bag else {"model_path": "artifact://tiny"}
+    usual: dict[str, Any] = {} if options.bag else {"model_path": "artifact://tiny"}
+    if options.view and not options.params_file:
+        # What is foreseen is best seen in what is remembered; not every memory that a file may ask for keeps pictures.
+        usual["store_thumbnails"] = True
     fresh = ["--ros-args", "-p", f"spatial_memory:db_path:={scratch}/memory.sqlite3"]
     fresh += ["-p", f"latent_publisher:{_clock_param(options.camera_offset_s)}"]
     commands = {}

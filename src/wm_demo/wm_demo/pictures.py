@@ -26,10 +26,11 @@ def draw(found: Measurements, receipts: dict[str, list[int]], directory: Path) -
         receipts: {topic: steady times of receipt [ns]}.
         directory: Where to.
     """
+    begin_ns = min((times[0] for times in receipts.values() if times), default=0)
     return [
         _trajectory(found, directory / "trajectory.png"),
-        _errors(found, directory / "prediction_error.png"),
-        _rates(receipts, directory / "rates.png"),
+        _errors(found, begin_ns, directory / "prediction_error.png"),
+        _rates(receipts, begin_ns, directory / "rates.png"),
         _ages(found, directory / "ages.png"),
     ]
 
@@ -61,11 +62,11 @@ def _trajectory(found: Measurements, path: Path) -> Path:
     return _save(figure, path)
 
 
-def _errors(found: Measurements, path: Path) -> Path:
+def _errors(found: Measurements, begin_ns: int, path: Path) -> Path:
     figure, axes = plt.subplots(figsize=(6.4, 3.6), constrained_layout=True)
     errors = _far_ahead(found)
     if errors:
-        seconds = (np.array([e.steady_ns for e in errors]) - errors[0].steady_ns) / 1e9
+        seconds = (np.array([e.steady_ns for e in errors]) - begin_ns) / 1e9
         # At places never seen the first two are equal: dashes leave the one below in sight.
         for label, style, values in (
             ("ours", "-", [e.ours for e in errors]),
@@ -91,12 +92,11 @@ def _smoothed(values: np.ndarray, window: int = 20) -> np.ndarray:
     return total / np.maximum(np.convolve(weight, kernel)[: len(values)], 1.0)
 
 
-def _rates(receipts: dict[str, list[int]], path: Path) -> Path:
+def _rates(receipts: dict[str, list[int]], begin_ns: int, path: Path) -> Path:
     figure, axes = plt.subplots(figsize=(6.4, 3.6), constrained_layout=True)
-    begin = min((times[0] for times in receipts.values() if times), default=0)
     # One line may lie on another: what comes later is dashed, so that both are seen.
     for style, (topic, times) in zip(cycle(("-", "--", ":")), sorted(receipts.items())):
-        seconds = (np.array(times) - begin) / 1e9
+        seconds = (np.array(times) - begin_ns) / 1e9
         if len(seconds) > 1:
             edges = np.arange(0.0, seconds[-1] + 1.0, 1.0)
             counts, _ = np.histogram(seconds, bins=edges) if len(edges) > 1 else (np.array([]), edges)
