@@ -103,7 +103,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
         if params.imagine and self._judge is None:
             self._imagining = SurpriseJudge(artifact, manifest.step_s, params.surprise_margin)
         self._pursuit = Pursuit(motion, settings, self._judge or self._imagining)
-        self._beat = Beat(manifest.step_s)
+        self._step_beat = Beat(manifest.step_s)
         # Whom nobody commands stands as long as somebody likes.
         self._blocked = Blocked(params.blocked_timeout_s if params.drive else 0.0, params.max_speed_m_s)
 
@@ -332,7 +332,7 @@ class LatentPlanner(ManagedNode[LatentPlannerParams]):
             self._output.repeat_stop()
             self._feed_back(run, Feedback.LOCATING, now_s)
             return
-        if self._beat.is_due(self._inputs.lived_s()):
+        if self._step_beat.is_due(self._inputs.lived_s()):
             self._drive_on(run, now_s)
 
     def _drive_on(self, run: Run, now_s: float) -> None:

@@ -21,7 +21,7 @@ class InputWatch:
         self._timeout_s = timeout_s
         self._delays_s: deque[float] = deque(maxlen=_LOOKED_BACK)
         self._stamp_ns: int | None = None
-        self._heard_s = -math.inf
+        self._clock_ns, self._heard_s = 0, -math.inf
 
     def take(self, stamp_ns: int, clock_ns: int, now_s: float) -> None:
         """Take note of an observation.
@@ -33,10 +33,12 @@ class InputWatch:
         """
         if self._stamp_ns is not None and stamp_ns == self._stamp_ns:
             return
-        if self._stamp_ns is not None and stamp_ns < self._stamp_ns:
+        # As of a simulator that was started anew, whose first frame may come before its clock.
+        was_set = abs((clock_ns - self._clock_ns) * 1e-9 - (now_s - self._heard_s)) > _MOST_DELAY_S
+        if was_set or (self._stamp_ns is not None and stamp_ns < self._stamp_ns):
             self._delays_s.clear()
         self._delays_s.append((clock_ns - stamp_ns) * 1e-9)
-        self._stamp_ns, self._heard_s = stamp_ns, now_s
+        self._stamp_ns, self._clock_ns, self._heard_s = stamp_ns, clock_ns, now_s
 
     def lag_s(self, now_s: float) -> float:
         """Return for how long the robot has gone on since its newest observation [s]; infinite: there is none."""

@@ -184,6 +184,20 @@ def test_the_same_frame_again_is_nothing_new_and_a_clock_set_back_is_a_new_one()
     assert not watch.is_stale(2.0)
 
 
+def test_a_frame_that_comes_before_its_clock_makes_the_next_ones_no_later():
+    """A simulator that is started anew goes on a minute later: its first frame came by the clock of the former."""
+    watch, now_s = InputWatch(0.5), 0.0
+    for at in range(5):
+        now_s = 0.05 * at
+        watch.take(round(now_s * 1e9), round((now_s + 0.01) * 1e9), now_s)
+    watch.take(60 * 10**9, round((now_s + 0.01) * 1e9), now_s + 10.0)
+    watch.take(round(60.05 * 1e9), round(60.06 * 1e9), now_s + 10.05)
+    assert not watch.is_stale(now_s + 10.1)
+    # What is held up on the way is late all the same.
+    watch.take(round(60.1 * 1e9), round(61.8 * 1e9), now_s + 11.79)
+    assert watch.is_stale(now_s + 11.79)
+
+
 @pytest.mark.parametrize("slower", [1.0, 1.7, 5.0, 20.0])
 def test_steps_are_taken_as_often_as_the_clock_says(slower):
     beat, tick_s = Beat(STEP_S), STEP_S / slower
