@@ -30,6 +30,7 @@ from spatial_memory.index.compiled import EMBEDDED
 from spatial_memory.index.portable import PORTABLE
 from spatial_memory.store.recovery import recover
 from spatial_memory.store.writer import Change
+from wm_core.memory.journal import Area, WindowAsk
 from wm_core.memory.kernels import load
 from wm_core.projection import FeatureSpace, Projection
 
@@ -115,6 +116,42 @@ def test_everything_changes_and_survives_a_restart_a_move_and_a_snapshot(open_me
     assert_in(open_memory(backend=backend), FIRST, 200)
 
 
+def test_what_followed_is_held_in_the_new_basis_so_that_no_window_waits_for_the_file(open_memory, monkeypatch):
+    memory = open_memory()
+    made = records(70)
+    made[5] = replace(made[5], successors=made[5].successors[1:])
+    made[6] = replace(made[6], successors=())
+    memory.insert(made)
+    memory.reproject(SECOND)
+    for _ in ("changed", "opened again"):
+        monkeypatch.setattr(Store, "successors", lambda *_, **__: pytest.fail("the file was asked"))
+        records_held = memory.window(WindowAsk(Area(0.0, 0.0, 30.0))).records
+        monkeypatch.undo()
+        order_N, followed = np.argsort(records_held.rows.stamp_N), records_held.successors
+        assert followed.count_N[order_N].tolist() == [len(record.successors) for record in made]
+        ends_N = np.cumsum(followed.count_N)
+        for record, at in zip(made, order_N.tolist()):
+            latent_SD = followed.latent_SD[ends_N[at] - followed.count_N[at] : ends_N[at]]
+            for each, latent_D in zip(record.successors, latent_SD):
+                np.testing.assert_allclose(latent_D, SECOND.project(each.feature_F[None])[0], rtol=1e-4, atol=1e-4)
+        assert_in(memory, SECOND, 70)
+        memory.close()
+        memory = open_memory()
+
+
+def test_a_damaged_feature_of_a_successor_leaves_the_others_and_refuses_a_change(open_memory):
+    memory = open_memory()
+    memory.insert(records(30))
+    memory.reproject(SECOND)
+    memory._store._writer.run_now(
+        Change([("UPDATE extra SET body = substr(body, 1, length(body) - 1) WHERE record = 7", [()])]), 10.0
+    )
+    with pytest.raises(RecordError, match="1 records, 7 among them"):
+        memory.reproject(FIRST)
+    assert memory.stats().encoder_id == SECOND.encoder_id
+    assert len(memory.query_batch([EVERYTHING])[0].records) == 30
+
+
 def test_what_comes_in_another_basis_of_the_same_features_joins(open_memory, tmp_path):
     other = CellMemory(Store(), CellGrid(LocalMap(), 15))
     other.insert(records(60, SECOND, seed=3))
@@ -182,7 +219,9 @@ def test_a_disk_that_takes_nothing_leaves_the_basis(open_memory, monkeypatch):
 @pytest.mark.slow
 def test_queries_and_writes_go_on_meanwhile_in_one_basis(open_memory, backend, monkeypatch):
     memory = open_memory(backend=backend)
-    memory.insert(records(300))
+    first = records(300)
+    first[8] = replace(first[8], successors=first[8].successors[:1])
+    memory.insert(first)
     started, go_on = threading.Event(), threading.Event()
     project_all = rebasing.project_all
 
@@ -200,11 +239,12 @@ def test_queries_and_writes_go_on_meanwhile_in_one_basis(open_memory, backend, m
     new = memory.insert(records(100, seed=7))
     memory._remove_held([1, 2, 3, 40])
     memory.link(new[0], successor(np.random.default_rng(2), FIRST, 0.5))
+    memory.link(9, successor(np.random.default_rng(3), FIRST, 0.5))
     assert_in(memory, FIRST, 396)
     go_on.set()
     thread.join()
     assert_in(memory, SECOND, 396)
-    assert len(memory.get([new[0]])[0].successors) == 3
+    assert [len(record.successors) for record in memory.get([new[0], 9])] == [3, 2]
     assert_in(open_memory(backend=backend), SECOND, 396)
 
 

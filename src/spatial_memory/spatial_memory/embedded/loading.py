@@ -12,6 +12,7 @@ from typing import Protocol
 import h3.api.numpy_int as h3
 import numpy as np
 
+from spatial_memory.embedded.followed import FollowedAnew
 from spatial_memory.embedded.table import Catalogue, grid_meta
 from spatial_memory.geometry.cells import CellGrid
 from spatial_memory.index.cell_index import Backend, CellIndex, Search
@@ -50,6 +51,9 @@ class Stored(Protocol):
 
     def load_extras(self) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
         """Yield ids, whole rotations and features of the records that have such."""
+
+    def followed_features(self, ids: Sequence[int]) -> list[tuple[np.ndarray, float, np.ndarray]]:
+        """Return the features of what followed some records: ids, horizon [s] and features."""
 
     def read_in(self, basis: Projection | None) -> None:
         """Return successors in a basis from now on, whatever they were kept in; None: as they were kept."""
@@ -122,7 +126,8 @@ def _loaded(
     if basis is not None:
         catalogue.check_projection(basis)
         store.read_in(basis)
-        put_in_place(index.columns, project_all(index.columns, basis), basis)
+        replacement = project_all(index.columns, basis, FollowedAnew(store, basis), in_turns=False)
+        put_in_place(index.columns, replacement, basis)
     if is_recut or recut:
         store.replace(recut, grid=grid_meta(grid))
         _LOG.info("cut %d memories into new cells: %s, before %s", len(index), grid_meta(grid), meta.get("grid"))

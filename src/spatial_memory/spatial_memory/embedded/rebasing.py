@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spatial_memory.embedded.reprojection import (
-    check_complete,
-)
+from spatial_memory.embedded.followed import FollowedAnew
+from spatial_memory.embedded.reprojection import check_complete
 from spatial_memory.embedded.state import MemoryState
 from spatial_memory.index.cell_index import CellIndex
 from spatial_memory.index.rebasing import project_all, put_in_place
@@ -50,8 +49,9 @@ class Rebasing(MemoryState):
     def _switch(self, index: CellIndex, projection: Projection) -> None:
         """Project everything again and change the basis: first on disk, then in RAM."""
         self.flush()
-        check_complete(index, self._store, self._catalogue, self._lock)
-        replacement = project_all(index.columns, projection, self._lock)
+        followed = FollowedAnew(self._store, projection)
+        replacement = project_all(index.columns, projection, followed, self._lock)
+        check_complete(index, self._store, self._catalogue, followed.complete, self._lock)
         words = {"encoder_id": projection.encoder_id, BASIS: basis_word(projection)}
         with self._lock:
             self._switching = words

@@ -28,7 +28,11 @@ class Followed(Protocol):
 
 
 def check_complete(
-    index: CellIndex, store: Followed, catalogue: Catalogue, guard: threading.RLock | None = None
+    index: CellIndex,
+    store: Followed,
+    catalogue: Catalogue,
+    known: Sequence[int] = (),
+    guard: threading.RLock | None = None,
 ) -> None:
     """Refuse a memory of which a record or a committed successor has no feature: it would be lost.
 
@@ -36,6 +40,7 @@ def check_complete(
         index: Its records.
         store: What followed them; all of it committed.
         catalogue: Their sizes.
+        known: Ids of records of which all that followed has its feature.
         guard: Held while the index is looked at.
 
     Raises:
@@ -46,7 +51,7 @@ def check_complete(
         has_N = index.columns.flat_if_any("has_feature", slots_N)
         id_N = index.columns.flat("id")[slots_N]
     lacking = (id_N if has_N is None else id_N[has_N == 0]).tolist()
-    id_N = np.sort(id_N)
+    id_N = np.setdiff1d(id_N, np.array(known, np.int64))
     for at in giving_way(range(0, 0 if lacking else len(id_N), _IDS)):
         lacking += store.featureless(id_N[at : at + _IDS].tolist(), catalogue.dim, catalogue.feature_dim)
     if lacking:

@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spatial_memory.embedded.reprojection import (
-    check_complete,
-)
+from spatial_memory.embedded.followed import FollowedAnew
+from spatial_memory.embedded.reprojection import check_complete
 from spatial_memory.embedded.staging import Staged, check_fits, staged
 from spatial_memory.embedded.state import MemoryState
 from spatial_memory.index.eviction import Eviction
@@ -101,8 +100,10 @@ class Restoring(MemoryState):
             return {}, snapshot.basis
         theirs.check_projection(basis)
         with contextlib.closing(Store(snapshot.path)) as store:
-            check_complete(search.index, store, theirs)
-        put_in_place(search.index.columns, project_all(search.index.columns, basis), basis)
+            followed = FollowedAnew(store, basis)
+            replacement = project_all(search.index.columns, basis, followed)
+            check_complete(search.index, store, theirs, followed.complete)
+        put_in_place(search.index.columns, replacement, basis)
         _LOG.info("%s is of encoder %s: projected again for %s", name, theirs.encoder_id, basis.encoder_id)
         theirs.encoder_id = basis.encoder_id
         return {"encoder_id": basis.encoder_id, BASIS: basis_word(basis)}, basis

@@ -5,15 +5,15 @@ Shape suffixes: N = records, D = latent size.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from spatial_memory.embedded.followed import are_whole
 from spatial_memory.embedded.table import Catalogue
 from spatial_memory.index.cell_index import CellIndex
 from spatial_memory.index.columns import HELD, Columns
-from spatial_memory.store.schema import WHOLE, successor_layout
+from spatial_memory.store.schema import successor_layout
 from spatial_memory.store.store import Store
 from wm_core.memory.errors import PlaceError, QueryError
 from wm_core.memory.filters import Limits
@@ -182,7 +182,7 @@ def _held_arrays(columns: Columns, slots_N: np.ndarray) -> tuple[Successors, np.
     rising_N = ~((np.diff(packed_NM["horizon"], axis=1) <= 0) & is_due_NM[:, 1:]).any(axis=1)
     good_N = (count_N >= 0) & rising_N
     unseen_N = np.flatnonzero(good_N & (columns.flat("successors_whole")[slots_N] == 0))
-    good_N[unseen_N] = _are_whole(
+    good_N[unseen_N] = are_whole(
         body_NB[unseen_N], columns.flat("id")[slots_N[unseen_N]], count_N[unseen_N], layout.itemsize
     )
     columns.flat("successors_whole")[slots_N[unseen_N[good_N[unseen_N]]]] = 1
@@ -190,15 +190,3 @@ def _held_arrays(columns: Columns, slots_N: np.ndarray) -> tuple[Successors, np.
     packed_S = packed_NM[is_due_NM & good_N[:, None]]
     followed = Successors(count_N, packed_S["horizon"], packed_S["dt"], packed_S["latent"])
     return followed, np.flatnonzero(~good_N)
-
-
-def _are_whole(body_NB: np.ndarray, id_N: np.ndarray, count_N: np.ndarray, size: int) -> np.ndarray:
-    """Return whether the checksums of each record's successors say so."""
-    whole, width, crc32 = body_NB.reshape(-1).data, body_NB.shape[1] if len(body_NB) else 0, zlib.crc32
-    is_whole = []
-    for at, (record_id, count) in enumerate(zip(id_N.tolist(), count_N.tolist())):
-        seed, first = record_id & 0xFFFFFFFF, at * width
-        is_whole.append(
-            all(crc32(whole[start : start + size], seed) == WHOLE for start in range(first, first + count * size, size))
-        )
-    return np.array(is_whole, bool)

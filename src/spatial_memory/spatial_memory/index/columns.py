@@ -68,17 +68,20 @@ _NOWHERE = (np.inf, np.inf, -np.inf, -np.inf)
 
 
 class Replacement:
-    """Other latents of all records of some columns, made beside those in use.
+    """Other latents of all records of some columns and of what followed them, made beside those in use.
 
     Args:
         room: Pages.
         dim: Latent size D.
+        followed_size: Bytes of successors per record.
         copy: What a search wants to hold of them, empty.
         touched: Slots that were written since.
     """
 
-    def __init__(self, room: int, dim: int, copy: Copy | None, touched: list[np.ndarray]) -> None:
+    def __init__(self, room: int, dim: int, followed_size: int, copy: Copy | None, touched: list[np.ndarray]) -> None:
         self.latent: np.ndarray = np.zeros((room, PAGE, dim), np.float32)
+        self.successors: np.ndarray = np.zeros((room, PAGE, followed_size), np.uint8)
+        self.count: np.ndarray = np.zeros((room, PAGE), np.uint8)
         self.copy = copy
         self.touched = touched
         if copy is not None:
@@ -90,14 +93,25 @@ class Replacement:
         if self.copy is not None:
             self.copy.write(slots_N, latent_ND)
 
+    def hold(self, slots_N: np.ndarray, successors_NW: np.ndarray, count_N: np.ndarray) -> None:
+        """Take what followed the records in some slots, and how many that are, as columns do; all of it is whole."""
+        self.successors.reshape(-1, self.successors.shape[2])[slots_N] = successors_NW
+        self.count.reshape(-1)[slots_N] = count_N
+
     def missed(self, columns: Columns) -> np.ndarray:
-        """Return the slots that were written since, once there is room for as many pages as the columns have."""
+        """Return the slots that were written since, once there is room for as many pages as the columns have.
+
+        What followed the records there is to be asked of the store.
+        """
         room = len(columns.columns["latent"])
         if room > len(self.latent):
-            self.latent = enlarged(self.latent, room)
+            self.latent, self.successors = enlarged(self.latent, room), enlarged(self.successors, room)
+            self.count = enlarged(self.count, room)
             if self.copy is not None:
                 self.copy.grow(room)
-        return np.unique(np.concatenate([np.empty(0, np.int64), *self.touched]))
+        slots_N: np.ndarray = np.unique(np.concatenate([np.empty(0, np.int64), *self.touched]))
+        self.count.reshape(-1)[slots_N] = 0
+        return slots_N
 
 
 class Columns:
@@ -162,6 +176,10 @@ class Columns:
         ahead = {name: array for name, array in self.columns.items() if name != "feature"}
         per_slot = [(self.addresses[name], array[:1, :1].nbytes) for name, array in ahead.items()]
         self.whereabouts = np.array(per_slot, np.int64)
+
+    def live(self, first: int, end: int) -> np.ndarray:
+        """Return the slots in use of some pages that follow one another, [N]."""
+        return slots_of(np.arange(first, end), self.live_P[first:end])
 
     def pages(self, name: str, pages: np.ndarray | slice) -> np.ndarray:
         """Return some pages of one column [P, 16], [P, 16, A] or [P, 16, D]; a copy, except where pages are a slice."""
@@ -274,7 +292,7 @@ class Columns:
         for name in (*_TYPES, *_ACTIONS, "latent"):
             self.flat(name)[slots_N] = getattr(rows, name + suffix_of(name))
         self.flat("successor_count")[slots_N] = 0
-        self._touch(slots_N)
+        self.touch(slots_N)
         self._write_optional(slots_N, rows)
         if self.copy is not None:
             self.copy.write(slots_N, self.flat("latent")[slots_N])
@@ -302,27 +320,29 @@ class Columns:
             column[target] = column[source]
         if self.copy is not None:
             self.copy.move(source, target)
-        self._touch(np.array([target]))
+        self.touch(np.array([target]))
         self.moves += 1
         self._mark(target // PAGE, target % PAGE)
         self.clear(source)
 
-    def _touch(self, slots_N: np.ndarray) -> None:
-        """Note that slots hold other records than before, while latents are made to be put in their place."""
+    def touch(self, slots_N: np.ndarray) -> None:
+        """Note that slots hold other records, or other successors, while latents are made to be put in their place."""
         if self._touched is not None:
             self._touched.append(slots_N)
 
     def replacement(self) -> Replacement:
         """Return room for other latents of all records; what is written from now on is noted."""
         self._touched = []
-        return Replacement(self._room, self.dim, None if self.copy is None else self.copy.fresh(), self._touched)
+        copy, followed_size = None if self.copy is None else self.copy.fresh(), HELD * self.successor_size
+        return Replacement(self._room, self.dim, followed_size, copy, self._touched)
 
     def put_in_place(self, replacement: Replacement) -> None:
-        """Take other latents of all records; what followed them is to be asked of the store."""
+        """Take other latents of all records and of what followed them."""
         assert replacement.touched is self._touched
-        self.columns["latent"] = replacement.latent
+        self.columns |= {"latent": replacement.latent, "successors": replacement.successors}
+        self.columns["successor_count"][:] = replacement.count
+        self.columns["successors_whole"][:] = replacement.count > 0
         self.copy = replacement.copy
-        self.columns["successor_count"][:] = self.columns["successors_whole"][:] = 0
         self._touched = None
         self._locate()
 

@@ -34,6 +34,7 @@ def _size(body: object) -> int:
 def hold(columns: Columns, slot: int, body: bytes, *, is_whole: bool = False) -> None:
     """Hold all that followed the record in a slot, where it fits; its checksums are looked at unless it is whole."""
     fits = _fits(columns, slot, body)
+    columns.touch(np.array([slot]))
     columns.flat("successors_whole")[slot] = is_whole and fits
     if fits:
         columns.flat("successors")[slot, : len(body)] = np.frombuffer(body, np.uint8)

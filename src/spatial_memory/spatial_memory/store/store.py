@@ -24,6 +24,7 @@ from spatial_memory.store.extras import (
     PUT_EXTRA,
     Extra,
     pack_extra,
+    unpack_alike,
     unpack_own,
     with_successor_features,
 )
@@ -197,6 +198,21 @@ class Store:
         What is damaged is left out, logged, and told by ``damage`` from then on.
         """
         return self._extras.get(ids)
+
+    def followed_features(self, ids: Sequence[int]) -> list[tuple[np.ndarray, float, np.ndarray]]:
+        """Return the committed features of what followed some records: ids [N], horizon [s], features [N, F].
+
+        Each entry is of records whose extras lie alike; a later one replaces an earlier. Of several thousand records
+        at most, and none where any of them is damaged.
+        """
+        asked = ids if self._extras.is_used else []
+        rows = self._file.read(f"{GET_EXTRAS} WHERE record IN ({','.join('?' * len(asked))})", asked)
+        try:
+            alike = list(unpack_alike(rows))
+        except CorruptStoreError:
+            return []
+        id_N = np.array([key for key, _ in rows], np.int64)
+        return [(id_N[at_N], horizon_s, code) for at_N, items in alike for horizon_s, _, code in items if horizon_s]
 
     # ---------------------------------------------------------------- writing
 
