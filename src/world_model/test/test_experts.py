@@ -151,6 +151,21 @@ def test_the_regression_finds_what_is_linear():
     assert np.abs(ridge.forecast(np.full(4, 1e9))).max() <= 10.0 * (1 + 1e-9)
 
 
+def test_what_is_learned_again_at_once_is_learned_as_it_came():
+    rng = np.random.default_rng(2)
+    true_FD, feature_NF = 0.2 * rng.normal(size=(4, DIM)), rng.normal(size=(600, 4))
+    change_ND = feature_NF @ true_FD + 0.1 * rng.normal(size=(600, DIM))
+    one, again = (OnlineRidge(4, np.ones(DIM), STEP_S) for _ in range(2))
+    said_ND = []
+    for feature_F, change_D in zip(feature_NF, change_ND):
+        said_ND.append(one.forecast(feature_F))
+        one.learn(feature_F, change_D)
+    forecast_ND = again.replay(feature_NF, change_ND)
+    np.testing.assert_allclose(forecast_ND[:320], said_ND[:320], atol=1e-12)  # later they are solved anew less often
+    assert np.abs(forecast_ND - said_ND)[320:].max() < 0.05
+    np.testing.assert_allclose(again.forecast(feature_NF), one.forecast(feature_NF), atol=0.01)
+
+
 def test_a_panel_of_long_latents_stays_small_and_finite():
     panel, rng = Panel((STEP_S,), STEP_S, np.zeros(256), np.ones(256), 2), np.random.default_rng(0)
     for t in range(40):

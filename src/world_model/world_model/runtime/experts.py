@@ -286,16 +286,13 @@ class Experts:
         self._ridge = OnlineRidge(self._feature_count, variance_D, self._step_s)
         self._base_evidence = Evidence(self._base_count - 1, variance_D, self._step_s, _SOLVE_EVERY)
         self._usual = Missed(variance_D, self._step_s)
-        for number, (regressor_R, latent_D, change_D) in enumerate(
-            zip(example.regressor_NR, example.latent_ND, example.change_ND)
-        ):
-            # Each is forecast before it is learned from, as it was when it came.
-            if number % _REPLAY_EVERY == 0:
-                # What a prior would have said is not known: it stands for the present latent.
-                others = [latent_D, mean_D, latent_D + self._ridge.forecast(regressor_R), latent_D]
-                self._base_evidence.learn(latent_D, np.stack(others[: self._base_count - 1]), latent_D + change_D)
-                self._usual.learn(mean_D, latent_D + change_D)
-            self._ridge.learn(regressor_R, change_D)
+        forecast_ND = self._ridge.replay(example.regressor_NR, example.change_ND)
+        rows = zip(example.latent_ND[::_REPLAY_EVERY], example.change_ND[::_REPLAY_EVERY], forecast_ND[::_REPLAY_EVERY])
+        for latent_D, change_D, forecast_D in rows:
+            # What a prior would have said is not known: it stands for the present latent.
+            others = [latent_D, mean_D, latent_D + forecast_D, latent_D]
+            self._base_evidence.learn(latent_D, np.stack(others[: self._base_count - 1]), latent_D + change_D)
+            self._usual.learn(mean_D, latent_D + change_D)
         for evidence in self._evidence.values():
             evidence.rescale(variance_D)
         self._guard(variance_D)

@@ -14,6 +14,8 @@ FORGET_S = 120.0
 RIDGE_S = 2.0
 # Weights are solved anew after this many examples: they change slowly, and solving is what costs.
 SOLVE_EVERY = 10
+# What is learned again in another basis, weights are solved anew after so much more of it: latents wait meanwhile.
+_REPLAYED_SHARE = 1 / 32
 # A feature counts as at most so many standard deviations from its mean: a jump of the pose is no motion.
 _FARTHEST = 4.0
 # No change of the latent beyond so many standard deviations is learned from or forecast.
@@ -98,7 +100,7 @@ class OnlineRidge:
             self._solve()
 
     def forecast(self, feature_F: np.ndarray) -> np.ndarray:
-        """Return the change to expect, [D]."""
+        """Return the change to expect, [..., D], where features are [..., F]."""
         seen_F = np.minimum(np.maximum(feature_F, self._low_F), self._high_F)
         change_D = seen_F @ self._weight_FD[:-1] + self._weight_FD[-1]
         return self._limited(change_D)
@@ -107,25 +109,36 @@ class OnlineRidge:
         """Take what was known when a forecast was made, and how the latent had changed when its time came."""
         self._unlearned.append((feature_F, change_D))
         if len(self._unlearned) >= SOLVE_EVERY:
-            self._add_up()
+            feature_NF, change_ND = map(np.stack, zip(*self._unlearned))
+            self._unlearned.clear()
+            self._add_up(feature_NF, change_ND)
             self._solve()
+
+    def replay(self, feature_NF: np.ndarray, change_ND: np.ndarray) -> np.ndarray:
+        """Learn from many examples in their order and return what was forecast of each before, [N, D]."""
+        forecast_ND, at = np.empty_like(change_ND), 0
+        while at < len(feature_NF):
+            part = slice(at, at + max(SOLVE_EVERY, round(_REPLAYED_SHARE * at)))
+            forecast_ND[part] = self.forecast(feature_NF[part])
+            self._add_up(feature_NF[part], change_ND[part])
+            self._solve()
+            at = part.stop
+        return forecast_ND
 
     def _limited(self, change_D: np.ndarray) -> np.ndarray:
         limited_D: np.ndarray = np.minimum(np.maximum(change_D, -self._largest_D), self._largest_D)
         return limited_D
 
-    def _add_up(self) -> None:
-        """Add the examples that were taken to the moments."""
-        count = len(self._unlearned)
-        feature_NF = np.stack([feature_F for feature_F, _ in self._unlearned])
+    def _add_up(self, feature_NF: np.ndarray, change_ND: np.ndarray) -> None:
+        """Add examples to the moments."""
+        count = len(feature_NF)
         feature_NF = np.minimum(np.maximum(feature_NF, self._low_F), self._high_F)
         feature_NF = np.column_stack([feature_NF, np.ones(count)])
-        change_ND = self._limited(np.stack([change_D for _, change_D in self._unlearned]))
+        change_ND = self._limited(change_ND)
         weighed_NF = feature_NF * (self._step_s * self._keep ** np.arange(count - 1.0, -1.0, -1.0))[:, None]
         keep = self._keep**count
         self._gram_FF = keep * self._gram_FF + weighed_NF.T @ feature_NF
         self._moment_FD = keep * self._moment_FD + weighed_NF.T @ change_ND
-        self._unlearned.clear()
 
     def _solve(self) -> None:
         """Solve the centred normal equations: the ridge must not hold back the mean change."""
