@@ -15,6 +15,7 @@ from spatial_memory import (
     CellGrid,
     CellMemory,
     EncoderMismatchError,
+    Forget,
     LocalMap,
     MemoryRecord,
     Place,
@@ -32,6 +33,7 @@ from spatial_memory.store.recovery import recover
 from spatial_memory.store.writer import Change
 from wm_core.memory.journal import Area, WindowAsk
 from wm_core.memory.kernels import load
+from wm_core.memory.window import Window
 from wm_core.projection import FeatureSpace, Projection
 
 SPACE = FeatureSpace("net", 12, 2, 0.05, 3)
@@ -214,6 +216,57 @@ def test_a_disk_that_takes_nothing_leaves_the_basis(open_memory, monkeypatch):
     memory.insert(records(3, seed=4))
     assert memory.reproject(SECOND) == 33
     assert_in(memory, SECOND, 33)
+
+
+def assert_window_in(window: Window, memory: CellMemory, area: Area, basis: Projection) -> None:
+    """Assert that a window, once it has looked for changes, holds just what the memory does, in one basis."""
+    while not window.apply(memory.window(window.ask(area)), area):
+        pass
+    kept = {record.id: record for record in memory.everything()}
+    rows = window.rows()
+    assert window.encoder_id in ("", basis.encoder_id)
+    assert sorted(rows.id_N.tolist()) == sorted(kept)
+    place = Query(k=len(kept) + 1, place=Place(0.0, 0.0), rank_by="pose", successors=True)
+    assert window.covers(place)
+    found = window.neighbours(window.query_batch([place])[0].row_K)
+    for at, record_id in enumerate(found.id_K.tolist()):
+        record = kept[record_id]
+        count = int(np.isfinite(found.horizon_KM[at]).sum())
+        assert found.horizon_KM[at, :count].tolist() == [each.horizon_s for each in record.successors]
+        pairs = zip((found.latent_KD[at], *found.successor_KMD[at]), (record, *record.successors))
+        for latent_D, each in pairs:
+            np.testing.assert_allclose(latent_D, basis.project(each.feature_F[None])[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_any_history_of_bases_leaves_windows_as_the_memory_is(open_memory, seed):
+    rng = np.random.default_rng(seed)
+    bases, area = [projection(number) for number in (1, 2, 3)], Area(0.0, 0.0, 40.0)
+    memory, windows, basis = open_memory(), [Window(), Window(compiled=False)], bases[0]
+    memory.reproject(basis)
+    memory.insert(records(int(rng.integers(1, 80)), basis, seed=seed))
+    steps = ["insert", "link", "delete", "change", "restart", "clear"]
+    for step in rng.choice(steps, 14, p=[0.2, 0.3, 0.1, 0.2, 0.15, 0.05]):
+        ids = [record.id for record in memory.everything()]
+        if step == "insert" or not ids:
+            memory.insert(records(int(rng.integers(1, 40)), bases[rng.integers(3)], seed=int(rng.integers(1000))))
+        elif step == "link":
+            horizon_s = float(rng.choice([0.5, 1.0, 2.0]))
+            memory.link(int(rng.choice(ids)), successor(rng, bases[rng.integers(3)], horizon_s))
+        elif step == "delete":
+            memory.delete(Forget(ids=tuple(rng.choice(ids, min(3, len(ids)), replace=False).tolist())))
+        elif step == "change":
+            basis = bases[rng.integers(3)]
+            memory.reproject(basis)
+        elif step == "restart":
+            memory.close()
+            memory = open_memory()
+            memory.reproject(basis)  # the robot tells it again
+        else:
+            memory.clear()
+        for window in windows if rng.random() < 0.5 else windows[:1]:
+            assert_window_in(window, memory, area, basis)
 
 
 @pytest.mark.slow
