@@ -205,6 +205,16 @@ def test_a_transition_that_is_better_gets_a_folder_of_its_own(artifact, foreign,
     assert found.path == tmp_path / "robot" / "artifact-2"
     assert digests(tmp_path / "robot" / "artifact-2") == digests(artifact)
 
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    # Runtimes are tried for half a minute: who stops it there finds what was there before.
+    monkeypatch.setattr(adapting, "try_runtimes", stopped)
+    assert main(asked) == 130
+    assert sorted(path.name for path in (tmp_path / "robot").glob("*artifact*")) == ["artifact-1", "artifact-2"]
+    assert not list((tmp_path / "robot").glob(".adapting-*"))
+    assert adapted_artifact(Profile(tmp_path / "robot"), load_artifact(artifact)).path == found.path
+
 
 @pytest.mark.slow
 def test_experts_are_kept_where_the_next_start_is_better_for_them(artifact, tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -216,9 +215,9 @@ def adapt_transition(
         outcome.verdicts["transition"] = verdicts
         if not is_shipped(verdicts):
             return
-        place = _new_folder(profile.folder)
-        shutil.move(str(after.path), place)
-        try_runtimes(place, report.say)
+        try_runtimes(after.path, report.say)
+        # Once all of it is there: who stops this leaves nothing in the profile that it does not name.
+        place = after.path.rename(_new_folder(profile.folder))
     keep_adapted(profile, place, artifact)
     outcome.kept["transition"] = str(place)
 
