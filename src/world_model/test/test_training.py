@@ -1,7 +1,8 @@
 """The whole path on an episode drawn by a formula: train, resume, export, evaluate; and the loss it must reach."""
 
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -18,10 +19,13 @@ from world_model.evaluation.bank import MemoryBank
 from world_model.evaluation.runner import forecast_episode
 from world_model.evaluation.scores import score
 from world_model.models.factory import make_transition
+from world_model.runtime.adapted import adapted_artifact, keep_adapted
+from world_model.runtime.artifact_folder import write_artifact
 from world_model.runtime.artifacts import load_artifact
 from world_model.runtime.conditioning import Retrieval
 from world_model.runtime.metrics import ErrorTracker
 from world_model.runtime.predictor import Observation, Predictor
+from world_model.runtime.profile import Profile
 from world_model.training.checkpoints import load_checkpoint
 from world_model.training.config import ModelConfig, OptimiserConfig, TrainConfig
 from world_model.training.crew import Crew
@@ -72,6 +76,20 @@ def test_a_second_call_finds_everything_done(run, data):
     manifest = run_training(CONFIG, data, run, workers=1)
     assert manifest.encoder_id == load_artifact(run / "artifact").manifest.encoder_id
     assert before[1] == 40
+
+
+def test_fine_tuning_keeps_the_encoder_to_the_last_bit_however_it_would_be_written_today(run, data, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(run / "artifact", source)
+    encoder = torch.jit.load(str(source / "encoder.pt"))
+    torch.jit.save(encoder, str(source / "encoder.pt"), _extra_files={"written": "on another day"})
+    manifest = write_artifact(source, asdict(load_artifact(run / "artifact").manifest), {})
+    assert manifest.encoder_id != load_artifact(run / "artifact").manifest.encoder_id
+    tuned = run_training(replace(CONFIG, start_from=str(source)), data, tmp_path / "tuned", workers=1)
+    assert tuned.encoder_id == manifest.encoder_id
+    profile = Profile(tmp_path / "robot")
+    keep_adapted(profile, tmp_path / "tuned" / "artifact", load_artifact(source))
+    assert adapted_artifact(profile, load_artifact(source)).path == tmp_path / "tuned" / "artifact"
 
 
 def test_losses_are_the_golden_ones(data, tmp_path, golden):

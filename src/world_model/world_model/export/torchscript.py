@@ -96,6 +96,8 @@ def export_artifact(
     transition: Transition,
     entries: Mapping[str, Any],
     without_memory: Transition | None = None,
+    *,
+    keeps_encoder: bool = False,
 ) -> Manifest:
     """Write an artifact after checking that every scripted part agrees with the network it came from.
 
@@ -106,6 +108,7 @@ def export_artifact(
         transition: Transition with its statistics set.
         entries: Manifest entries that the networks do not know: name, sizes, motion, memory, training, results.
         without_memory: The same transition trained without memory, for evaluation.
+        keeps_encoder: The ``encoder.pt`` already there stays, which is this encoder: so does its ``encoder_id``.
 
     Raises:
         ArtifactError: A part differs by more than ``TOLERANCE`` from its network; nothing is written then.
@@ -114,9 +117,13 @@ def export_artifact(
     if without_memory is not None:
         modules["without_memory"] = without_memory
     parts = {name: script(module.cpu().float().eval()) for name, module in modules.items()}
+    if keeps_encoder:
+        parts["encoder"] = torch.jit.load(str(path / "encoder.pt")).eval()
     frames = example_frames(int(entries["image_size"]), entries.get("inputs", {}), batch=3)
     worst = check_parity(modules, parts, frames, int(entries["action_dim"]))
     training = {**entries.get("training", {}), "parity": {name: float(f"{value:.3g}") for name, value in worst.items()}}
+    if keeps_encoder:
+        del parts["encoder"]
     return write_artifact(path, {**entries, "training": training}, parts)
 
 

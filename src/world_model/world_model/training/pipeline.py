@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ from world_model.export.torchscript import export_artifact
 from world_model.models.factory import make_transition
 from world_model.models.transition import Transition
 from world_model.optional import extra
-from world_model.runtime.artifacts import Manifest
+from world_model.runtime.artifacts import Manifest, load_artifact
 from world_model.training.budget import granted_s
 from world_model.training.clips import encoder_inputs
 from world_model.training.config import TrainConfig
@@ -88,7 +89,11 @@ def run_training(
     write_reference(path, config, episodes, names, stages.latents, sequences[1::2])
     account = _account(config, episodes, names, losses, time.monotonic() - started)
     entries = manifest_entries(config, episodes, stages, account)
-    manifest = export_artifact(path, stages.encoder, stages.decoder, stages.transition, entries, without_memory)
+    if config.start_from:
+        # To the last bit: memories made with it remain good, however TorchScript would write it today.
+        shutil.copyfile(load_artifact(config.start_from).path / "encoder.pt", path / "encoder.pt")
+    parts = stages.encoder, stages.decoder, stages.transition
+    manifest = export_artifact(path, *parts, entries, without_memory, keeps_encoder=bool(config.start_from))
     report.say(f"artifact {manifest.encoder_id} in {path} after {time.monotonic() - started:.0f} s")
     return manifest
 
