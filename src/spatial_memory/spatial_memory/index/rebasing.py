@@ -19,6 +19,8 @@ from spatial_memory.index.pacing import giving_way
 from wm_core.projection import Projection
 
 _PAGES = 64
+# As many take a millisecond: for as long the other threads of the process wait, whenever they gave way themselves.
+_PAGES_IN_TURNS = 8
 Renew = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From ids [N], packed successors [N, W] and counts [N], as columns hold them, to both in another basis."""
 
@@ -43,10 +45,10 @@ def project_all(
     guard = guard or threading.RLock()
     with guard:
         replacement = columns.replacement()
-    page = 0
+    page, pages = 0, _PAGES_IN_TURNS if in_turns else _PAGES
     for _ in giving_way(itertools.count()) if in_turns else itertools.count():
         with guard:
-            last = min(page + _PAGES, columns.page_count)
+            last = min(page + pages, columns.page_count)
             slots_N = np.arange(page * PAGE, last * PAGE)
             feature_NF = columns.flat("feature")[slots_N]
             live_N = columns.live(page, last)
