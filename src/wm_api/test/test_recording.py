@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -63,6 +64,11 @@ def test_a_robot_that_comes_back_is_seen_foreseen_and_remembered(models, monkeyp
         expected, pose = frame["expected_pose"], frame["pose"]
         assert np.hypot(expected["x"] - pose["x"], expected["y"] - pose["y"]) < 0.5
         assert frame["errors"][-1]["horizon_s"] == 1.0
+        said = {each.name: each for each in text_string_to_metric_families(service.http.get("/metrics").text)}
+        assert all(name.startswith("wm_") for name in said)
+        assert said["wm_latents"].samples[0].value == len(circles)
+        kinds = [each.labels["kind"] for each in said["wm_prediction_error"].samples]
+        assert kinds == ["error", "without_memory", "persistence"] * 2
         for name in ("camera", "imagined", "foreseen"):
             assert service.http.get(f"/frames/{name}.jpg").status_code == 200
         assert service.http.post("/predict", json={}).json()["memory_used"]

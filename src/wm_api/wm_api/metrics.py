@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter
 
 from prometheus_client import (
@@ -14,16 +14,25 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
+from wm_api.live import Live
 from wm_api.security import App, Message, Receive, Scope, Send
 
 _BUCKETS_S = (0.002, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_ERROR_KINDS = ("error", "without_memory", "persistence")
 
 
 class Metrics:
-    """Counters and gauges of one service, in a registry of their own."""
+    """Counters and gauges of one service, in a registry of their own.
 
-    def __init__(self) -> None:
+    Args:
+        live: What its source says.
+    """
+
+    def __init__(self, live: Live) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         own = self.registry
@@ -32,23 +41,50 @@ class Metrics:
             "wm_http_request_seconds", "Time to the end of an answer; streams are left out.", ["route"],
             buckets=_BUCKETS_S, registry=own,
         )  # fmt: skip
-        self.latents = Counter("wm_latents", "Latents that came from the source.", registry=own)
-        self.errors = Gauge(
-            "wm_prediction_error", "Newest error of a forecast [NMSE].", ["horizon_s", "kind"], registry=own
-        )
         self.skipped = Counter("wm_stream_frames_skipped", "Frames that slow watchers did not get.", registry=own)
         self.lost_events = Counter(
             "wm_stream_events_lost", "Events that left the ring before a watcher came.", registry=own
         )
-        ProcessCollector(namespace="wm", registry=self.registry)
+        self.count("wm_latents", "Latents that came from the source.", lambda: live.frame_count)
+        own.register(_Errors(live))
+        ProcessCollector(namespace="wm", registry=own)
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Add a gauge that is read when somebody asks."""
         Gauge(name, text, registry=self.registry).set_function(read)
 
+    def count(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Add a counter that is read when somebody asks."""
+        self.registry.register(_Count(name, text, read))
+
     def text(self) -> bytes:
         """Return all of it as Prometheus reads it."""
         return generate_latest(self.registry)
+
+
+class _Count(Collector):
+    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
+        self._name, self._text, self._read = name, text, read
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(self._name, self._text, self._read())
+
+
+class _Errors(Collector):
+    """Those of the newest frame, whoever brings it: a graph, a recording or the simulator."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def collect(self) -> Iterator[Metric]:
+        errors = GaugeMetricFamily(
+            "wm_prediction_error", "Newest error of a forecast [NMSE].", labels=["horizon_s", "kind"]
+        )
+        for entry in (self._live.newest or {}).get("errors", ()):
+            for kind in _ERROR_KINDS:
+                if entry[kind] is not None:
+                    errors.add_metric([f"{entry['horizon_s']:g}", kind], entry[kind])
+        yield errors
 
 
 class Counted:

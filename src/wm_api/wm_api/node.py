@@ -106,7 +106,7 @@ class WmApi(ManagedNode[WmApiParams]):
         self._goals = PlannerGoals(self, self.world.live) if self._settings.allow_goals else None
         self.world.goals = self._goals
         app = create_app(self.world, self._settings)
-        self._showing = Showing(self.world, app.state.service.metrics)
+        self._showing = Showing(self.world)
         self._states: OrderedDict[int, tuple[LatentState, Observation]] = OrderedDict()
         self._projections: dict[str, Projection] = {}
         self._statuses: dict[str, tuple[int, str]] = {}

@@ -38,11 +38,10 @@ class Service:
         self.streams = Streams(settings.most_streams)
         self.rollouts = Rollouts()
         self.last_frame: tuple[Any, int, bytes] = (None, 0, b"")
-        self.metrics = Metrics()
+        self.metrics = Metrics(world.live)
         self.metrics.watch("wm_inference_queue", "Computations that wait or run.", lambda: self.inference.held_count)
-        self.metrics.watch("wm_inference_refused", "Computations refused so far.", lambda: self.inference.refused_count)
+        self.metrics.count("wm_inference_refused", "Computations refused so far.", lambda: self.inference.refused_count)
         self.metrics.watch("wm_streams_open", "Event streams open.", lambda: self.streams.open_count)
-        self.metrics.watch("wm_live_frames", "Frames published so far.", lambda: world.live.frame_count)
 
     def end_streams(self) -> None:
         """Have all streams end; they would keep the server from ending."""

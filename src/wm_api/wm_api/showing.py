@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from wm_api.metrics import Metrics
 from wm_api.world import World, forecast_entry, pose_entry
 from world_model.runtime.metrics import ScoredForecast
 from world_model.runtime.prediction import Forecast, Observation
@@ -22,7 +21,6 @@ _RATED, _LEAST_RATED_S = 40, 0.5
 # Twenty times a second it would double what is sent.
 _LEFT_OUT = "without_memory"
 _MOST_AHEAD = 400
-_ERROR_KINDS = ("error", "without_memory", "persistence")
 
 
 @dataclass
@@ -31,7 +29,6 @@ class Showing:
 
     Args:
         world: Where it is published.
-        metrics: What counts it; None: nobody.
 
     Attributes:
         memory: How much is remembered.
@@ -41,7 +38,6 @@ class Showing:
     """
 
     world: World
-    metrics: Metrics | None = None
     _arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=_RATED))
     _errors: dict[float, dict[str, Any]] = field(default_factory=dict)
     _foreseen: OrderedDict[int, tuple[np.ndarray, tuple[int, ...]]] = field(default_factory=OrderedDict)
@@ -54,10 +50,6 @@ class Showing:
     def judged(self, entry: Mapping[str, Any]) -> None:
         """Take the errors of a forecast whose time has come, as ``error_entry`` makes them."""
         self._errors[entry["horizon_s"]] = dict(entry)
-        if self.metrics is not None:
-            for kind in _ERROR_KINDS:
-                if entry[kind] is not None:
-                    self.metrics.errors.labels(f"{entry['horizon_s']:g}", kind).set(entry[kind])
 
     def show(self, observation: Observation, forecasts: Sequence[Mapping[str, Any]], frame_id: str = "") -> None:
         """Publish a frame.
@@ -91,8 +83,6 @@ class Showing:
             "planned": self.planned,
             "pictures": pictures,
         })  # fmt: skip
-        if self.metrics is not None:
-            self.metrics.latents.inc()
 
     def restart(self) -> None:
         """Forget what was expected: time began anew."""
