@@ -110,6 +110,29 @@ def check(answer) -> None:
         assert set(answer.json()) == {"detail", "field"} | said
 
 
+def others(value) -> list:
+    """Returns what might be taken for a value and is of another type."""
+    if isinstance(value, bool):
+        return [int(value), str(value).lower(), "on"]
+    return [True, str(value), [value]] if isinstance(value, (int, float)) else []
+
+
+@pytest.mark.parametrize("path", sorted(BODIES))
+def test_what_is_of_another_type_is_refused_and_not_converted(open_service, path):
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    for where in places(BODIES[path]):
+        *way, last = where or (None,)
+        holder = found = body = copy.deepcopy(BODIES[path])
+        for key in way:
+            holder = holder[key]
+        found = holder[last] if where else body
+        for other in others(found):
+            holder[last] = other
+            answer = open_service.http.post(path, json=body, headers=headers)
+            assert answer.status_code == 422, (where, other)
+            assert answer.json()["field"], (where, other)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(BODIES))
 @settings(max_examples=EXAMPLES // 2, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -77,6 +77,7 @@ def page(browser: Browser, service: Service) -> Browser:
     browser.resize(1440, 900)
     browser.driver.get(service.url)
     browser.wait(lambda: state(browser) == "live", "frames come")
+    browser.wait(lambda: browser.run("return window.worldModel.rollout.status !== null"), "sizes are known")
     browser.complaints()
     return browser
 

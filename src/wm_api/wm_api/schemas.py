@@ -22,9 +22,9 @@ Name = Annotated[str, Field(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class Request(BaseModel):
-    """A body; what it does not know it refuses."""
+    """A body; what it does not know it refuses, and what is of another type, as true for a number."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Identified(BaseModel):

@@ -180,11 +180,16 @@ def _of_json(entry: Mapping[str, Any], spec: Spec) -> np.ndarray:
     data = entry["data"]
     if not isinstance(data, list):
         raise InvalidError(f"{spec.name}.data", "expected a list of numbers")
+    kinds = {bool} if dtype.kind == "b" else {int, float}
+    given = np.array(data, object).ravel()
+    # Rows of several lengths stay lists.
+    if not kinds.issuperset(map(type, given)):
+        expected = " or ".join(sorted(kind.__name__ for kind in kinds))
+        raise InvalidError(f"{spec.name}.data", f"expected each to be {expected}, and as many in each row")
     try:
-        with np.errstate(over="ignore"):
-            wide = np.array(data, np.float64).ravel()
-    except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidError(f"{spec.name}.data", "expected numbers, as many in each row") from error
+        wide = given.astype(np.float64)
+    except OverflowError as error:
+        raise InvalidError(f"{spec.name}.data", "a number is too large") from error
     if wide.size != int(np.prod(shape, dtype=np.int64)):
         raise InvalidError(f"{spec.name}.data", f"{wide.size} values, the shape {shape} has another number")
     if dtype.kind == "u" and not ((wide >= 0) & (wide <= 255) & (wide == np.floor(wide))).all():
