@@ -6,13 +6,16 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from latent_planner.node import LatentPlanner
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from std_msgs.msg import Float32MultiArray
 
 from bag_player.node import TAKES, BagPlayer
@@ -20,11 +23,18 @@ from bag_player.sent_log import SentLog
 from latent_publisher.node import LatentPublisher
 from spatial_memory.node import SpatialMemory
 from transition_predictor.node import TransitionPredictor
+from wm_api.node import WmApi
 from wm_core.bags import Bag, match_topics
+from wm_demo.film import Film
+from wm_demo.film_ear import FilmEar
 from wm_demo.graph import executable
+from wm_demo.measurements import Measurements
+from wm_demo.monitor import Monitor
+from wm_interfaces.msg import LatentState
 from wm_interfaces.srv import MemoryStats
+from wm_ros import qos
 from wm_sim_ros.node import SimulatedRobot
-from wm_testing.nodes import ros_context  # noqa: F401
+from wm_testing.nodes import ros_context, spin_until  # noqa: F401
 from wm_testing.system import listening, make_bag, play, wait_until
 from world_action.node import WorldAction
 
@@ -41,8 +51,16 @@ NODES: dict[str, Callable[..., Node]] = {
     "world_action": WorldAction,
     "wm_sim": SimulatedRobot,
 }
-ALONE: dict[str, Callable[..., Node]] = {"latent_planner": LatentPlanner}
+ALONE: dict[str, Callable[..., Node]] = {
+    "latent_planner": LatentPlanner,
+    "wm_api": partial(WmApi, parameter_overrides=[Parameter("port", value=0)]),
+}
 """Nodes that start only where they are asked for."""
+EARS: dict[str, Callable[..., Node]] = {
+    "demo_monitor": lambda **options: Monitor(Measurements(), **options),
+    "demo_film": lambda **options: FilmEar(Film(), Lock(), **options),
+}
+"""The demo's."""
 
 
 def names_of(node: Node) -> set[str]:
@@ -52,17 +70,17 @@ def names_of(node: Node) -> set[str]:
     return {each.topic_name for each in topics} | {each.service_name for each in services}
 
 
-@pytest.mark.parametrize("name", [*NODES, *ALONE])
+@pytest.mark.parametrize("name", [*NODES, *ALONE, *EARS])
 @pytest.mark.usefixtures("ros_context")
 def test_everything_of_a_node_stands_in_its_namespace(monkeypatch: pytest.MonkeyPatch, artifact: Path, name: str):
     monkeypatch.setenv("WM_CHECKPOINT_PATH", str(artifact))
-    node = {**NODES, **ALONE}[name](namespace="robot1")
+    node = {**NODES, **ALONE, **EARS}[name](namespace="robot1")
     try:
         outside = {each for each in names_of(node) if not each.startswith("/robot1/")}
     finally:
         node.destroy_node()
     assert outside <= SHARED, f"{name}: {sorted(outside - SHARED)}"
-    assert "/diagnostics" in outside
+    assert "/diagnostics" in outside or name in EARS
 
 
 @pytest.mark.usefixtures("ros_context")
@@ -74,6 +92,30 @@ def test_a_recording_is_played_within_the_namespace(tmp_path: Path):
     finally:
         player.destroy_node()
     assert outside <= SHARED, sorted(outside - SHARED)
+
+
+@pytest.mark.usefixtures("ros_context")
+def test_the_demo_hears_its_own_robot_only():
+    found = {robot: Measurements() for robot in ROBOTS}
+    ears = {robot: Monitor(each, namespace=robot) for robot, each in found.items()}
+    peers = {robot: Node("peer", namespace=robot) for robot in ROBOTS}
+    states = {robot: peer.create_publisher(LatentState, "latent/state", qos.STREAM) for robot, peer in peers.items()}
+    told = {robot: peer.create_publisher(DiagnosticArray, "/diagnostics", 10) for robot, peer in peers.items()}
+    everyone = [*ears.values(), *peers.values()]
+    spin_until(lambda: all(each.get_subscription_count() == 1 for each in states.values()), *everyone)
+    spin_until(lambda: all(each.get_subscription_count() == 2 for each in told.values()), *everyone)
+    for robot, count in zip(ROBOTS, (1, 2)):
+        assert "/robot" in ears[robot].missing()[0]
+        assert f"/{robot}/latent/state" not in ears[robot].missing()
+        value = KeyValue(key="memory_count", value=str(count))
+        told[robot].publish(DiagnosticArray(status=[DiagnosticStatus(name=f"{robot}/spatial_memory", values=[value])]))
+        for _ in range(count):
+            states[robot].publish(LatentState(latent=[float(count)]))
+    spin_until(lambda: [each.rates["/latent/state"].count for each in found.values()] == [1, 2], *everyone)
+    spin_until(
+        lambda: [each.diagnostic("spatial_memory", "memory_count") for each in found.values()] == [1, 2], *everyone
+    )
+    assert [list(each.diagnostics) for each in found.values()] == [["spatial_memory"]] * 2
 
 
 @pytest.fixture

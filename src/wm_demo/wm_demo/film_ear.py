@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from rclpy.node import Node
@@ -28,10 +29,11 @@ class FilmEar(Node):
     Args:
         film: What to fill.
         lock: Held while it is.
+        **node_options: Passed to ``rclpy.node.Node``.
     """
 
-    def __init__(self, film: Film, lock: Lock) -> None:
-        super().__init__("demo_film")
+    def __init__(self, film: Film, lock: Lock, **node_options: Any) -> None:
+        super().__init__("demo_film", **node_options)
         self._film, self._lock = film, lock
         self._camera = CameraSubscription(self, CAMERA, self._on_frame)
         states = OneStream(self, "latent/state")

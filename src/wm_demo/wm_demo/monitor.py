@@ -18,12 +18,13 @@ from wm_core.se3 import yaw_of
 from wm_demo.measurements import Measurements, ScoredForecast, Spot, StampFinder
 from wm_interfaces.msg import LatentPrediction, LatentState, PredictionError
 from wm_ros import qos, stamp_ns
+from wm_ros.health import name_within
 from wm_ros.one_stream import OneStream
 
-OUTPUTS = ("/latent", "/latent/state", "/latent_next", "/latent_next/state", "/prediction_error", "/visual_history")
+OUTPUTS = ("latent", "latent/state", "latent_next", "latent_next/state", "prediction_error", "visual_history")
 """What the graph publishes once it is up."""
 
-MEMORY_SERVICE = "/spatial_memory/query"
+MEMORY_SERVICE = "spatial_memory/query"
 
 
 class Monitor(Node):
@@ -40,12 +41,12 @@ class Monitor(Node):
         self._latents, self._forecasts = StampFinder(), StampFinder()
         states: OneStream | None = None
         listen: list[tuple[type, str, Callable[[Any], None]]] = [
-            (LatentState, "/latent/state", self._on_state),
-            (Float32MultiArray, "/latent", self._on_latent),
-            (Float32MultiArray, "/latent_next", self._on_next),
-            (LatentPrediction, "/latent_next/state", self._on_prediction),
-            (PredictionError, "/prediction_error", self._on_error),
-            (Float32MultiArray, "/visual_history", self._on_history),
+            (LatentState, "latent/state", self._on_state),
+            (Float32MultiArray, "latent", self._on_latent),
+            (Float32MultiArray, "latent_next", self._on_next),
+            (LatentPrediction, "latent_next/state", self._on_prediction),
+            (PredictionError, "prediction_error", self._on_error),
+            (Float32MultiArray, "visual_history", self._on_history),
         ]
         for kind, topic, callback in listen:
             stream = OneStream(self, topic, beside=states)
@@ -57,7 +58,8 @@ class Monitor(Node):
         """Returns the outputs that nobody offers yet."""
         missing = [topic for topic in OUTPUTS if self.count_publishers(topic) == 0]
         services = {name for name, _ in self.get_service_names_and_types()}
-        return missing + ([] if MEMORY_SERVICE in services else [MEMORY_SERVICE])
+        missing += [] if self.resolve_service_name(MEMORY_SERVICE) in services else [MEMORY_SERVICE]
+        return [self.resolve_topic_name(name) for name in missing]
 
     def _on_latent(self, msg: Float32MultiArray) -> None:
         now = monotonic_ns()
@@ -115,8 +117,9 @@ class Monitor(Node):
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         with self._out.lock:
             for status in msg.status:
-                self._out.diagnostics[status.name] = {item.key: item.value for item in status.values}
-                self._out.diagnostics_ns[status.name] = monotonic_ns()
+                if (name := name_within(self, status.name)) is not None:
+                    self._out.diagnostics[name] = {item.key: item.value for item in status.values}
+                    self._out.diagnostics_ns[name] = monotonic_ns()
 
     def _note(self, topic: str, pair: tuple[int, int] | None) -> None:
         if pair is not None:

@@ -274,3 +274,16 @@ def _rate(ticks: deque[float]) -> float:
         return 0.0
     span = max(ticks[-1] - ticks[0], now - ticks[-1])
     return (len(ticks) - 1) / span if span > 0 else 0.0
+
+
+def name_within(node: Node, status_name: str) -> str | None:
+    """Return who told a status of ``/diagnostics``, by its name in a node's own namespace; None: one of another.
+
+    All robots of a domain share that topic.
+
+    Args:
+        node: Who hears.
+        status_name: As ``Health`` makes it.
+    """
+    space, _, name = status_name.rpartition("/")
+    return name if space == node.get_namespace().strip("/") else None

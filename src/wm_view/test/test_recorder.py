@@ -159,3 +159,22 @@ def test_what_is_said_is_in_the_file(ros_context, tmp_path: Path):
         "/camera", "/imagination", "/tf", "/scene/robot", "/scene/expected", "/scene/planned", "/scene/route",
         "/scene/memory", "/field", "/error", "/memory",
     }  # fmt: skip
+
+
+def test_of_two_robots_in_one_domain_its_own_memory_is_recorded(ros_context, tmp_path: Path, monkeypatch):
+    pytest.importorskip("mcap", reason="mcap is not installed")
+    node = ViewRecorder(namespace="robot1", parameter_overrides=[Parameter("path", value=str(tmp_path / "view.mcap"))])
+    recorded: list[dict[str, float]] = []
+    monkeypatch.setattr(node._sink, "numbers", lambda name, stamp_ns, values: recorded.append(values))
+    node._newest_ns = BEGIN_NS
+    counts = {"robot1/spatial_memory": "42", "robot2/spatial_memory": "7", "spatial_memory": "9"}
+    node._on_diagnostics(
+        DiagnosticArray(
+            status=[
+                DiagnosticStatus(name=name, values=[KeyValue(key="memory_count", value=count)])
+                for name, count in counts.items()
+            ]
+        )
+    )
+    node.destroy_node()
+    assert recorded == [{"held": 42.0}]

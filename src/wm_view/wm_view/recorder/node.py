@@ -26,6 +26,7 @@ from wm_ros import (
     qos,
     run_node,
 )
+from wm_ros.health import name_within
 from wm_ros.one_stream import OneStream
 from wm_view.recorder import messages
 from wm_view.recorder.opening import open_recording
@@ -164,6 +165,8 @@ class ViewRecorder(ManagedNode[ViewRecorderParams]):
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:
+            if name_within(self, status.name) is None:
+                continue
             held = next((item.value for item in status.values if item.key == "memory_count"), None)
             if held is not None and self._newest_ns:
                 self._sink.numbers("memory", self._newest_ns, {"held": float(held)})
