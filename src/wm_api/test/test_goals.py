@@ -102,7 +102,7 @@ class Planner:
         return Plan.Result(outcome=Plan.Result.REACHED, name=self.outcome, message="there")
 
     def states(self) -> list[str]:
-        return [each.data["state"] for each in self.live.take(self.live.cursor(0)).events]
+        return [each.data["state"] for each in self.live._events]
 
     def until(self, state: str) -> None:
         spin_until(lambda: state in self.states(), self.node, self.client_node)
@@ -149,6 +149,6 @@ def test_of_a_goal_that_another_replaced_nothing_more_is_told(planner):
     planner.goals.send(Goal(1.0, 1.0))
     planner.goals.send(Goal(2.0, 2.0))
     planner.until("reached")
-    told = planner.live.take(planner.live.cursor(0)).events
+    told = list(planner.live._events)
     assert {each.data["x"] for each in told if each.data["state"] == "reached"} == {2.0}
     assert all(each.data["x"] == 2.0 for each in told[2:])

@@ -103,6 +103,23 @@ def test_the_recorded_car_is_served_from_its_bag_alone():
     assert not player.refused
 
 
+def test_who_cannot_keep_up_leaves_nothing_out_and_tells_how_late_it_is(models, monkeypatch):
+    circles = circling_episode(seconds=2.0, size=64)
+    monkeypatch.setattr("world_model.data.simulated.simulate_episode", lambda run: circles)
+    world = World(models)
+    player = Player(world, Recorded(None, speed=100.0, is_repeated=False))
+    encode = Player._encode
+    monkeypatch.setattr(Player, "_encode", lambda *given: time.sleep(0.01) or encode(*given))
+    player.start()
+    until(lambda: "ended" in states(world))
+    player.stop()
+    frame = world.live.newest
+    assert frame["number"] == len(circles)
+    assert frame["missed"] == 0
+    # Due after 20 ms, and each of them took ten.
+    assert frame["ages_ms"]["prediction"] > 10 * len(circles) - 30
+
+
 @pytest.mark.slow
 def test_each_time_it_plays_is_as_the_first(models, monkeypatch):
     circles = circling_episode(seconds=2.0, size=64)

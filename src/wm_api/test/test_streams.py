@@ -15,6 +15,7 @@ from wm_api.live import Live
 from wm_api.routes.live import stream_live
 from wm_api.streams import comment, event
 from wm_api.testing import Z_DIM, observe, running
+from wm_api.world import World
 
 _DEADLINE_S = 60.0
 
@@ -93,6 +94,20 @@ def test_live_frames_and_events_come_and_new_watchers_learn_how_things_stand(ser
     with served.http.stream("GET", "/stream-live", headers={"last-event-id": first.id}) as answer:
         found = events_of(answer.iter_lines())
         assert [next(found).name, next(found).data] == ["memory", {"state": "ended"}]
+
+
+def test_who_watched_the_service_before_it_was_started_anew_learns_how_things_stand(models):
+    last = ""
+    for state in ("playing", "ended"):
+        world = World(models)
+        with running(world) as service:
+            for number in range(3 if state == "playing" else 1):
+                world.live.happened("source", {"state": state, "number": number}, "source")
+            headers = {"last-event-id": last} if last else {}
+            with service.http.stream("GET", "/stream-live", headers=headers) as answer:
+                first = next(events_of(answer.iter_lines()))
+            assert first.data["state"] == state
+            last = first.id
 
 
 def test_what_happens_before_the_first_byte_is_sent_is_not_missed(served):

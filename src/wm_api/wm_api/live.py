@@ -11,9 +11,11 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import time_ns
 from typing import Any
 
 _MOST_EVENTS = 4096
+_NS_PER_MS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Event:
     """Something that happened, such as a node that became degraded.
 
     Attributes:
-        id: Ascending from 1.
+        id: Ascending, and never that of an event before the service was started anew.
         kind: What of; the event's name in the stream.
         data: JSON-ready.
     """
@@ -38,10 +40,12 @@ class Cursor:
     Attributes:
         frame: Number of the last frame seen.
         event: Id of the last event seen.
+        is_new: Whether it has seen none.
     """
 
     frame: int = 0
     event: int = 0
+    is_new: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class Live:
     def __init__(self, most_events: int = _MOST_EVENTS) -> None:
         self._lock = threading.Lock()
         self._events: deque[Event] = deque(maxlen=most_events)
-        self._event_count = 0
+        # Who watched the process before comes back with the id of one of its events.
+        self._began = self._newest = time_ns() // _NS_PER_MS
         self._frame: Mapping[str, Any] | None = None
         self._frame_count = 0
         self._standing: dict[tuple[str, str], Event] = {}
@@ -93,8 +98,8 @@ class Live:
             about: What stands like this from now on, such as a node; None: it happened and is over.
         """
         with self._lock:
-            self._event_count += 1
-            event = Event(self._event_count, kind, data)
+            self._newest += 1
+            event = Event(self._newest, kind, data)
             self._events.append(event)
             if about is not None:
                 self._standing[kind, about] = event
@@ -114,14 +119,18 @@ class Live:
         """Return where a watcher begins.
 
         Args:
-            last_event_id: The last event it has seen; None: it has seen none and wants those to come.
+            last_event_id: The last event it has seen; None, or of another service: it has seen none and wants those
+                to come.
         """
         with self._lock:
-            event = self._event_count if last_event_id is None else min(last_event_id, self._event_count)
-            return Cursor(frame=0, event=max(event, 0))
+            if last_event_id is None or not self._began < last_event_id <= self._newest:
+                return Cursor(event=self._newest)
+            return Cursor(event=last_event_id, is_new=False)
 
     def standing(self, cursor: Cursor) -> list[Event]:
-        """Return how things stood where a new watcher begins: the newest event about each of them, in their order."""
+        """Return how things stood where a watcher begins that has seen none: the newest event about each of them."""
+        if not cursor.is_new:
+            return []
         with self._lock:
             events = sorted(self._standing.values(), key=lambda event: event.id)
             return [event for event in events if event.id <= cursor.event]
@@ -129,11 +138,11 @@ class Live:
     def take(self, cursor: Cursor) -> News:
         """Return what is new to a watcher and move its cursor on."""
         with self._lock:
-            oldest = self._event_count - len(self._events)
+            oldest = self._newest - len(self._events)
             lost = max(oldest - cursor.event, 0)
-            fresh = min(self._event_count - cursor.event - lost, len(self._events))
+            fresh = min(self._newest - cursor.event - lost, len(self._events))
             events = tuple(self._events[at] for at in range(len(self._events) - fresh, len(self._events)))
-            cursor.event = self._event_count
+            cursor.event = self._newest
             is_new = self._frame_count > cursor.frame
             skipped = max(self._frame_count - cursor.frame - 1, 0) if cursor.frame else 0
             cursor.frame = self._frame_count
@@ -143,7 +152,7 @@ class Live:
         """Return once there is something new to a watcher; False where nothing came in time."""
         signal = asyncio.Event()
         with self._lock:
-            if self._frame_count > cursor.frame or self._event_count > cursor.event:
+            if self._frame_count > cursor.frame or self._newest > cursor.event:
                 return True
             self._waiting[signal] = asyncio.get_running_loop()
         try:

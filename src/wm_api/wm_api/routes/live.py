@@ -78,13 +78,13 @@ async def stream_live(
         raise InvalidError("last-event-id", "expected the number of an event")
     # The place is taken before the answer begins: whoever sees that a stream is open misses nothing from then on.
     cursor = served.world.live.cursor(int(last_event_id) if last_event_id else None)
-    return EventStream(served.streams, _live(served, cursor, not last_event_id, camera))
+    return EventStream(served.streams, _live(served, cursor, camera))
 
 
-async def _live(served: Service, cursor: Cursor, is_new: bool, is_looking: bool) -> AsyncGenerator[bytes, None]:
+async def _live(served: Service, cursor: Cursor, is_looking: bool) -> AsyncGenerator[bytes, None]:
     live, metrics = served.world.live, served.metrics
     yield retry()
-    for each in live.standing(cursor) if is_new else ():
+    for each in live.standing(cursor):
         yield event(each.data, name=each.kind, number=each.id)
     while True:
         if is_looking:

@@ -84,6 +84,7 @@ export class MapView {
     this.isSettingGoal = isSetting;
     this.canvas.dataset.goal = String(isSetting);
     element("goal").setAttribute("aria-pressed", String(isSetting));
+    this.draw();
   }
 
   listen() {
@@ -163,6 +164,8 @@ export class MapView {
     if (this.chosen) ring(context, at(this.chosen), 8, theme.path, 3);
     if (this.pose) arrow(context, at(this.pose), this.pose.yaw, theme.text, []);
     if (this.goal) cross(context, at(this.goal), theme.expected);
+    // Where Enter sets one.
+    if (this.isSettingGoal) cross(context, [width / 2, height / 2], theme.quiet);
     this.paintScale(context, theme, step, height);
     const place = this.pose ? `robot at ${figure(this.pose.x)}, ${figure(this.pose.y)} m${this.frame ? ` in ${this.frame}` : ""}` : "no pose";
     say(element("map-text"), `${place}; ${this.cells.length} cells${this.hits.length ? `; ${this.hits.length} memories used` : ""}`);
