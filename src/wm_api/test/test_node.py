@@ -235,7 +235,9 @@ def test_silence_and_health_are_events(graph):
     assert count == 1
     graph.until(lambda: said("source", state="silent"))
     silent = next(each for each in events if each.name == "source" and each.data["state"] == "silent")
-    assert "latent/state" in silent.data["detail"]
+    assert "sends nothing" in silent.data["detail"]
+    graph.peer.destroy_publisher(graph.states)
+    graph.until(lambda: any(each.name == "source" and "nobody publishes" in each.data["detail"] for each in events))
     # Who does not speak of its health any more is not well any more.
     assert not said("diagnostics", node="camera_driver", level=3)
     graph.node._told_s["camera_driver"] -= 100.0

@@ -289,11 +289,36 @@ def test_what_is_not_well_stands_first(page):
     click(page, "run")
 
 
+def test_health_is_of_before_while_the_service_is_away_and_told_anew(page):
+    told = page.driver.execute_async_script("""
+        const done = arguments[0];
+        import("/static/js/health.js").then(({ Health }) => {
+            const health = new Health();
+            const texts = () => [...health.rows].map(([name, row]) => [name, row.children[1].textContent]);
+            health.set("robot", "ok");
+            health.set("connection", "ok");
+            const before = texts();
+            health.away(true);
+            const away = texts();
+            health.away(false);
+            health.begin();
+            const anew = texts();
+            for (const [, row] of health.rows) row.remove();
+            done([before, away, anew]);
+        });
+    """)
+    assert told[0] == [["robot", "● well"], ["connection", "● well"]]
+    assert told[1] == [["robot", "◇ was well"], ["connection", "● well"]]
+    assert told[2] == [["connection", "● well"]]
+
+
 def test_it_tells_what_is_gone_the_service_or_its_source_and_comes_back(page, service):
     service.kill()
     page.wait(lambda: state(page) == "gone", "it is told")
     assert "no connection" in page.text("connection-text")
     assert "does not answer" in page.text("parts")
+    # What it told last is of before.
+    assert "was playing" in page.text("parts") or "was restarted" in page.text("parts")
     pictures = page.run("return document.getElementById('camera').src")
     service.start("--once", bag="short")
     page.wait(lambda: state(page) == "live", "it comes back")

@@ -114,7 +114,7 @@ class WmApi(ManagedNode[WmApiParams]):
         self._camera: CameraSubscription | None = None
         self._looked_at_s, self._heard_s, self._predicted_s = -_LOOKED_AT_S, -1e9, -1e9
         self._planned_s = -1e9
-        self._is_live: bool | None = None
+        self._told_source: dict[str, str] = {}
         self._watched_count = 0
         listening = threading.Event()
         self._server = self._to_end = Server(app, self._settings, lambda _: listening.set())
@@ -281,11 +281,7 @@ class WmApi(ManagedNode[WmApiParams]):
 
     def _on_watch(self) -> None:
         """Says when the graph falls silent or comes back; listens to the camera only while somebody looks."""
-        is_live = monotonic() - self._heard_s <= self._params.silent_after_s
-        if is_live != self._is_live:
-            self._is_live = is_live
-            detail = "" if is_live else self._why_silent()
-            self.world.live.happened("source", {"state": "live" if is_live else "silent", "detail": detail}, "source")
+        self._tell_source("live" if monotonic() - self._heard_s <= self._params.silent_after_s else "silent")
         if monotonic() - self._planned_s > max(self._params.silent_after_s, 1.0):
             self._showing.planned = []
         self._tell_quiet()
@@ -301,6 +297,15 @@ class WmApi(ManagedNode[WmApiParams]):
         self._watched_count += 1
         if self._watched_count % _STATS_EVERY == 0:
             self._ask_stats()
+
+    def _tell_source(self, state: str) -> None:
+        """Tells how the source is, where that is new; why it is silent is looked at again now and then."""
+        if state == self._told_source.get("state") and (state == "live" or self._watched_count % _STATS_EVERY):
+            return
+        told = {"state": state, "detail": "" if state == "live" else self._why_silent()}
+        if told != self._told_source:
+            self._told_source = told
+            self.world.live.happened("source", told, "source")
 
     def _ask_stats(self) -> None:
         """Asks the memory how much it holds; the answer is shown when it comes."""

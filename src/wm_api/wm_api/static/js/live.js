@@ -18,7 +18,6 @@ export class Live {
   constructor(url, handlers) {
     this.url = url;
     this.handlers = handlers;
-    this.lastId = null;
     this.frameAt = null;
     this.heardAt = null;
     this.state = "gone";
@@ -65,8 +64,8 @@ export class Live {
       if (performance.now() - this.heardAt > DEAD_AFTER_MS) aborting.abort();
     }, 1000);
     try {
-      const headers = this.lastId === null ? {} : { "Last-Event-ID": this.lastId };
-      const response = await open(this.url, { headers, signal: aborting.signal });
+      // From no event on: a new watcher is told how all things stand.
+      const response = await open(this.url, { signal: aborting.signal });
       onOpened();
       this.isHeard = true;
       this.frameAt = null;
@@ -75,7 +74,6 @@ export class Live {
       this.handlers.onOpen();
       for await (const event of eventsOf(response)) {
         this.heardAt = performance.now();
-        if (event.id !== null) this.lastId = event.id;
         if (event.name === "frame") {
           this.frameAt = performance.now();
           this.tell();

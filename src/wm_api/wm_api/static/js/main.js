@@ -54,6 +54,7 @@ function shaped(width, height) {
 }
 
 async function opened() {
+  health.begin();
   for (const picture of Object.values(pictures)) picture.restart();
   map.forget();
   await readStatus();
@@ -91,8 +92,9 @@ function happened(event) {
   else if (data.node || data.name) {
     // The message may be cut; what is degraded, with its reasons, stands among the values.
     const degraded = Object.entries(data.values || {}).filter(([key, value]) => key.startsWith("degraded/") && value);
-    const reasons = degraded.map(([key, value]) => `${key.slice("degraded/".length)}: ${value}`);
-    const why = [data.message, ...reasons.filter((reason) => !String(data.message).includes(reason))].filter(Boolean).join("; ");
+    const untold = degraded.filter(([, value]) => !String(data.message).includes(value));
+    const reasons = untold.map(([key, value]) => `${key.slice("degraded/".length)}: ${value}`);
+    const why = [data.message, ...reasons].filter(Boolean).join("; ");
     health.set(String(data.node || data.name), levelOf(data.level), why === "ok" ? "" : why);
   }
 }
@@ -173,6 +175,7 @@ function connection(state, sinceMs, reason) {
   say(element("connection-text"), `${STATES[state]}${since}`);
   if (state === "silent") showPlanned([]);
   if (isBack) memory.refresh();
+  health.away(state === "gone" || state === "locked");
   const level = { live: "ok", waiting: "warn", silent: "stale", gone: "error", locked: "error" }[state];
   const why = { silent: `connected, but no frame${since}: the graph or the recording is gone` }[state] || reason;
   health.set("connection", level, why, STATES[state]);

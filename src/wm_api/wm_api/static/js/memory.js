@@ -49,7 +49,7 @@ export class MemoryView {
         this.handlers.onCells(cells);
       }
     } catch (error) {
-      this.handlers.onStats(null, error.message);
+      this.handlers.onStats(null, error instanceof TypeError ? "the service does not answer" : error.message);
       this.rest();
     } finally {
       this.isBusy = false;
