@@ -12,7 +12,7 @@ import pytest
 from wm_api import patience
 from wm_api.patience import MOST_CONNECTIONS
 from wm_api.server import _BACKLOG
-from wm_api.testing import observe
+from wm_api.testing import observe, running
 from wm_testing.system import wait_until
 
 _HEAD = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -70,6 +70,44 @@ def test_a_byte_at_a_time_is_no_request_and_much_at_a_time_is(served, monkeypatc
             except (BrokenPipeError, ConnectionResetError):
                 said = b""
         assert said.startswith(b"HTTP/1.1 200") is is_answered
+
+
+@pytest.mark.parametrize("path", ["/stream-live", "/openapi.json"])
+def test_who_does_not_take_an_answer_is_cut_off(world, monkeypatch, path):
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.5)
+    with running(world) as service, closing(socket.socket()) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        before = files_open()
+        connection.connect(("127.0.0.1", service.port))
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode() * 400)
+        wait_until(lambda: files_open() > before)
+        end_s = time.monotonic() + _DEADLINE_S
+        while files_open() > before:
+            assert time.monotonic() < end_s, "it is held for as long as the caller wants"
+            world.live.publish({"padding": "x" * 200_000})
+            time.sleep(0.02)
+        assert service.service.streams.open_count == 0
+
+
+def test_who_takes_an_answer_slowly_gets_all_of_it(served, monkeypatch):
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(patience, "LEAST_BYTES", 20_000)
+    whole = served.http.get("/openapi.json").content
+    with closing(socket.socket()) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", served.port))
+        last = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 59 + last)
+        connection.settimeout(_DEADLINE_S)
+        said = b""
+        while part := connection.recv(65_536):
+            said += part
+            time.sleep(0.01)
+    assert said.count(whole) == 60
+
+
+def files_open() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 def test_a_stream_goes_on_however_long(served, monkeypatch):

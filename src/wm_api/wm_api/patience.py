@@ -1,8 +1,9 @@
-"""Connections on which a request does not come: they are closed after a while, and never are too many."""
+"""Connections on which a request does not come, or an answer is not taken: they end after a while, and are not many."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -10,17 +11,19 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 PATIENCE_S = 30.0
 """Longest that a connection waits for the next ``LEAST_BYTES`` of a request that has not come whole [s]."""
 LEAST_BYTES = 65_536
-"""What has to come in that time, if the request does not end before."""
+"""What has to come in that time, if the request does not end before, and to be taken of an answer."""
 MOST_CONNECTIONS = 512
 """Connections at a time: half of the files that a process may usually open."""
 
+_SEND_BUFFER_BYTES = 65_536
 _AWAITS_CALLER = (h11.IDLE, h11.SEND_BODY)
 
 
 class PatientProtocol(H11Protocol):
-    """uvicorn's protocol, which by itself waits for the rest of a request for ever."""
+    """uvicorn's protocol, which by itself waits for the rest of a request, and for who takes no answer, for ever."""
 
     _limit: asyncio.TimerHandle | None = None
+    _untaken: asyncio.TimerHandle | None = None
     _came = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -29,6 +32,10 @@ class PatientProtocol(H11Protocol):
         if len(self.connections) > MOST_CONNECTIONS:
             transport.abort()
             return
+        # Whoever does not take all is told of by ``pause_writing``; megabytes that lie in between would hide him, and
+        # have a slow watcher see what was live long ago.
+        transport.set_write_buffer_limits(high=0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         self._begin()
 
     def data_received(self, data: bytes) -> None:
@@ -42,9 +49,20 @@ class PatientProtocol(H11Protocol):
         elif self._limit is None:
             self._begin()
 
+    def pause_writing(self) -> None:
+        """Wait for who does not take what is sent."""
+        super().pause_writing()
+        self._wait_for_taker()
+
+    def resume_writing(self) -> None:
+        """Go on with who has taken it."""
+        self._end_waiting()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of a connection."""
         self._end()
+        self._end_waiting()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
@@ -61,3 +79,17 @@ class PatientProtocol(H11Protocol):
         if self._limit is not None:
             self._limit.cancel()
             self._limit = None
+
+    def _wait_for_taker(self, before: int | None = None) -> None:
+        """Cut a connection where too little was taken since ``before`` bytes were left, else wait on."""
+        left = self.transport.get_write_buffer_size()
+        if before is not None and left > before - LEAST_BYTES:
+            # Closed, it would wait until all is taken.
+            self.transport.abort()
+            return
+        self._untaken = self.loop.call_later(PATIENCE_S, self._wait_for_taker, left)
+
+    def _end_waiting(self) -> None:
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None

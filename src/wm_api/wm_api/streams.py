@@ -17,7 +17,6 @@ PING_S = 10.0
 """A comment is sent after so long a silence [s], so that whoever is between does not hang up."""
 RETRY_MS = 1000
 """After this time a browser connects again [ms]."""
-_STALL_S = 30.0
 _AGAIN_S = 0.1
 
 
@@ -87,7 +86,7 @@ class Streams:
 class EventStream(Response):
     """A response of server-sent events.
 
-    What it sends waits for the watcher, so nothing piles up; a watcher that takes nothing for half a minute is gone.
+    What it sends waits for the watcher, so nothing piles up; see ``patience`` for one that takes nothing.
 
     Args:
         streams: Where it is counted.
@@ -126,9 +125,7 @@ class EventStream(Response):
 
     async def _send(self, send: Send) -> None:
         async for chunk in self._events:
-            await asyncio.wait_for(
-                send({"type": "http.response.body", "body": chunk, "more_body": True}), timeout=_STALL_S
-            )
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
