@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import ssl
+import subprocess
 import time
 from contextlib import ExitStack, closing, suppress
 
+import httpx
 import pytest
 
 from wm_api import patience
+from wm_api.client import events_of
 from wm_api.patience import MOST_CONNECTIONS
 from wm_api.server import _BACKLOG
 from wm_api.testing import observe, running
@@ -104,6 +109,23 @@ def test_who_takes_an_answer_slowly_gets_all_of_it(served, monkeypatch):
             said += part
             time.sleep(0.01)
     assert said.count(whole) == 60
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
+def test_with_tls_answers_and_streams_come_as_without(world, tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    name = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*make, *name], check=True, capture_output=True)
+    world.live.publish({"padding": "x" * 200_000})
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    with (
+        running(world, tls_certificate=certificate, tls_key=key) as service,
+        httpx.Client(base_url=f"https://localhost:{service.port}", verify=trusting, trust_env=False) as http,
+    ):
+        assert [len(http.get("/openapi.json").content) > 50_000 for _ in range(2)] == [True] * 2
+        with http.stream("GET", "/stream-live") as answer:
+            assert next(events_of(answer.iter_lines())).data["padding"] == "x" * 200_000
 
 
 def files_open() -> int:

@@ -34,7 +34,7 @@ class PatientProtocol(H11Protocol):
             return
         # Whoever does not take all is told of by ``pause_writing``; megabytes that lie in between would hide him, and
         # have a slow watcher see what was live long ago.
-        transport.set_write_buffer_limits(high=0)
+        transport.set_write_buffer_limits(high=1)  # with TLS 0 means paused for ever
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         self._begin()
 
