@@ -117,6 +117,21 @@ def test_a_description_is_read_from_its_copy_and_refused_where_that_is_damaged_t
         recover(path.with_name("twice.sqlite3"))
 
 
+@pytest.mark.parametrize("damage", [bytes(4096), b"\xff" * 4096, None])
+def test_the_page_on_which_sqlite_knows_of_the_tables_takes_no_record_along(filled, grid, damage):
+    path, held = filled
+    whole = path.read_bytes()
+    # CREATE TABLE record becomes something that SQLite cannot read.
+    path.write_bytes(
+        damage + whole[4096:] if damage else whole.replace(b"CREATE TABLE record", b"CREATE \x00ABLE record")
+    )
+    with pytest.raises(CorruptStoreError, match="wm memory mend"):
+        open_cell_memory(str(path), grid, 10**6, 1.0, 0.1)
+    assert recover(path) == COUNT
+    assert opened(path, grid, held)
+    assert not [each for each in path.parent.iterdir() if "rebuilt" in each.name]
+
+
 def test_a_session_without_a_name_is_given_one(filled, grid):
     path, held = filled
     with closing(sqlite3.connect(path)) as connection, connection:

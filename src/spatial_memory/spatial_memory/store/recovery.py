@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -62,7 +63,7 @@ def recover(path: Path) -> int:
             _LOG.error("%s was missing: starting without what it held", path)
             return 0
         rebuilt = path.with_name(path.name + ".rebuilt")
-        with _unfinished(path, rebuilt, rebuilt.with_name(f"{rebuilt.name}.new")):
+        with _unfinished(path, rebuilt, *(rebuilt.with_name(f"{rebuilt.name}.{part}") for part in ("new", "first"))):
             kept = _rebuild(path, rebuilt)
             aside = _put_in_place(rebuilt, path)
     _LOG.error("%s was damaged: kept %d records, the damaged file is %s", path, kept, aside)
@@ -130,30 +131,56 @@ def _source(path: Path, how: str) -> sqlite3.Connection:
 
 
 def _rebuild(path: Path, rebuilt: Path) -> int:
-    """Write what can be read to a new file: of the file with its log, or without where that says more."""
-    ways = ["mode=ro"]
+    """Write what can be read to a new file: of the file with its log, or without where that says more.
+
+    Where neither says anything, of the file behind a first page that is made anew.
+    """
+    ways = [(path, "mode=ro")]
     log = Path(f"{path}-wal")
     if log.exists() and log.stat().st_size:
-        ways.append("mode=ro&immutable=1")
+        ways.append((path, "mode=ro&immutable=1"))
     best, trouble = -1, CorruptStoreError(f"{path} cannot be read")
-    for way in ways:
+    repaired = rebuilt.with_name(f"{rebuilt.name}.first")
+    for where, how in [*ways, (repaired, "mode=ro")]:
+        if where == repaired:
+            if best >= 0:
+                break
+            _copy_behind_new_page(path, repaired)
         candidate = rebuilt.with_name(f"{rebuilt.name}.new")
         candidate.unlink(missing_ok=True)
         files.create(candidate)
         try:
-            source, new = _source(path, way), files.connect(str(candidate))
+            source, new = _source(where, how), files.connect(str(candidate))
             with contextlib.closing(source), contextlib.closing(new):
                 kept = _salvage(source, new, path)
         except CorruptStoreError as error:
-            trouble = error
+            trouble = error if where == path else trouble
             candidate.unlink()
             continue
         if kept > best:
             best = kept
             candidate.replace(rebuilt)
+    files.remove(repaired)
     if best < 0:
         raise trouble
     return best
+
+
+def _copy_behind_new_page(path: Path, copy: Path) -> None:
+    """Copy a store's file with a new store's first page, where SQLite keeps all that it knows of the tables.
+
+    The tables of a new store begin on the pages on which those of any other do, unless a former version has made it;
+    whatever else is read there is no record.
+    """
+    files.create(copy)
+    first = bytearray(copy.read_bytes())
+    del first[int.from_bytes(first[16:18], "big") :]
+    # Of https://sqlite.org/fileformat.html, the database header: its size in pages, and no list of free ones.
+    first[28:40] = (path.stat().st_size // len(first)).to_bytes(4, "big") + bytes(8)
+    with open(path, "rb") as source, open(copy, "wb") as target:
+        target.write(first)
+        source.seek(len(first))
+        shutil.copyfileobj(source, target)
 
 
 def _put_in_place(rebuilt: Path, path: Path) -> Path | None:
