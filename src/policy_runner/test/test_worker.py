@@ -90,9 +90,11 @@ def test_what_fails_is_made_anew(worker_of):
 
 def test_what_hangs_is_left_and_never_heard_again(worker_of):
     let_go = threading.Event()
-    worker = worker_of([let_go])
+    does = [let_go]
+    worker = worker_of(does)
     worker.ask(QUESTION)
     assert worker.is_busy
+    wait_for(lambda: not does)  # else it is the next one that hangs
     worker.kill()
     assert worker.can_ask
     late = Observation(8, np.zeros(2))
