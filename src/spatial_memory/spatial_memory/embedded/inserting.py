@@ -16,7 +16,6 @@ from spatial_memory.index.columns import Rows
 from spatial_memory.index.eviction import Eviction
 from spatial_memory.store.bases import WRITTEN_IN, basis_word, projected
 from spatial_memory.store.extras import extras_of, extras_of_successor
-from spatial_memory.store.schema import pack_successor
 from wm_core.memory.present import newest_ns
 from wm_core.memory.record import MemoryRecord, Successor, check_successor, check_surprise
 
@@ -43,11 +42,10 @@ class Inserting(MemoryState):
             rows = rows_of(records, ids, cells_N, self._catalogue, self._store.put_session)
             self._add(rows)
             links = [(key, successor) for key, record in zip(ids, records) for successor in record.successors]
-            if links:
-                self._store.put_successors(links)
+            packed = self._store.put_successors(links) if links else []
             extras = [(key, extra) for key, record in zip(ids, records) for extra in extras_of(record)]
             self._store.put_extras(extras, int(rows.stamp_N.min()))
-            self._hold(ids, records)
+            self._hold(ids, packed)
             self._journal.changed(ids)
             self._evict()
             return ids
@@ -91,12 +89,14 @@ class Inserting(MemoryState):
         for cell in set(rows.cell_N.tolist()):
             self._eviction.touch(cell)
 
-    def _hold(self, ids: Sequence[int], records: Sequence[MemoryRecord]) -> None:
-        """Hold the successors of new records in RAM."""
+    def _hold(self, ids: Sequence[int], packed: Sequence[tuple[int, bytes]]) -> None:
+        """Hold in RAM what followed new records."""
         assert self._index is not None
-        for key, record in zip(ids, records):
-            packed = [pack_successor(key, successor) for successor in record.successors]
-            self._index.hold_successors(key, b"".join(packed))
+        bodies = dict.fromkeys(ids, b"")
+        for record_id, body in packed:
+            bodies[record_id] += body
+        for record_id, body in bodies.items():
+            self._index.hold_successors(record_id, body)
 
     def link(self, record_id: int, successor: Successor) -> bool:
         """Add what followed a record; False where it is forgotten already.
@@ -109,9 +109,9 @@ class Inserting(MemoryState):
             successor = self._successor_in_basis(successor)
             if self._index is None or record_id not in self._index:
                 return False
-            self._store.put_successors([(record_id, successor)])
+            ((_, body),) = self._store.put_successors([(record_id, successor)])
             self._store.put_extras([(record_id, extra) for extra in extras_of_successor(successor)])
-            self._index.hold_successors(record_id, pack_successor(record_id, successor), more=True)
+            self._index.hold_successors(record_id, body, more=True)
             self._journal.changed([record_id])
             return True
 

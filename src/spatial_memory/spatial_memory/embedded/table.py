@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Protocol
 
 import numpy as np
@@ -153,7 +154,7 @@ class Catalogue:
 
     def is_alike(self, other: Catalogue) -> bool:
         """Return whether encoder, sizes, frame and features are the same."""
-        return replace(self, next_id=0, sessions={}) == replace(other, next_id=0, sessions={})
+        return bool(_FIXED(self) == _FIXED(other))
 
     def new_sizes(self, other: Catalogue) -> tuple[int, int]:
         """Return of how many values actions and features are that another one has and this one has not; 0: of none."""
@@ -217,6 +218,12 @@ class Catalogue:
             next_id = LAST_FOLLOWED_ID + 1
         sources = meta.get("frame_id", ""), meta.get("feature_id", "")
         return Catalogue(meta.get("encoder_id", ""), dim, action_dim, next_id, sessions, *sources, feature_dim)
+
+
+# What a catalogue says of all records alike.
+_FIXED = attrgetter(
+    *(each.name for each in fields(Catalogue) if each.compare and each.name not in ("next_id", "sessions"))
+)
 
 
 def grid_meta(grid: CellGrid) -> str:

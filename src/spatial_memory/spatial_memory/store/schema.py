@@ -174,6 +174,7 @@ def opened(rows: list[Row], what: str) -> list[tuple[Any, Any]]:
     return [(key, value) for key, value, _ in rows]
 
 
+@functools.cache
 def _layout(dim: int, action_dim: int) -> np.dtype:
     """Return how the body of a record lies: little-endian, packed, its checksum aside."""
     return np.dtype(

@@ -49,6 +49,7 @@ from spatial_memory.store.schema import (
     from_tuples,
     horizons_of,
     opened,
+    pack_successor,
     to_tuples,
 )
 from spatial_memory.store.snapshots import copy_to
@@ -261,9 +262,11 @@ class Store:
         if numbers:
             self._writer.put(Change([("DELETE FROM session WHERE number = ?", [(number,) for number in numbers])]))
 
-    def put_successors(self, links: Sequence[tuple[int, Successor]]) -> None:
-        """Keep successors of records."""
-        self._writer.put(self._successors.change(links))
+    def put_successors(self, links: Sequence[tuple[int, Successor]]) -> list[tuple[int, bytes]]:
+        """Keep successors of records and return them as they are kept, in their order."""
+        packed = [(record_id, pack_successor(record_id, successor)) for record_id, successor in links]
+        self._writer.put(self._successors.change(links, packed))
+        return packed
 
     def put_extras(self, items: Sequence[tuple[int, Extra]], oldest_ns: int | None = None) -> None:
         """Keep what only some records have; ``oldest_ns`` is the oldest stamp of those that are new [ns]."""

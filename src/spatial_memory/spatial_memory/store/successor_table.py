@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from spatial_memory.store.recent import Recent
-from spatial_memory.store.schema import GET_SUCCESSORS, PUT_SUCCESSOR, pack_successor, unpack_successors
+from spatial_memory.store.schema import GET_SUCCESSORS, PUT_SUCCESSOR, unpack_successors
 from spatial_memory.store.writer import Change
 from wm_core.memory.record import Successor
 
@@ -48,13 +48,17 @@ class SuccessorTable(Recent[dict[float, Successor]]):
             found[record_id] = _in_time([*found.get(record_id, ()), *by_horizon.values()])
         return found
 
-    def change(self, links: Sequence[tuple[int, Successor]]) -> Change:
-        """Return what keeps successors of records; they are read from RAM until it is committed."""
+    def change(self, links: Sequence[tuple[int, Successor]], packed: Sequence[tuple[int, bytes]]) -> Change:
+        """Return what keeps successors of records; they are read from RAM until it is committed.
+
+        Args:
+            links: Ids of records, and what followed them.
+            packed: The same, as ``pack_successor`` returns it.
+        """
         with self._guard:
             for record_id, successor in links:
                 self._recent.setdefault(record_id, {})[successor.horizon_s] = successor
-        values = [(record_id, pack_successor(record_id, successor)) for record_id, successor in links]
-        return Change([(PUT_SUCCESSOR, values)], None, len(links), lambda: self._committed(links))
+        return Change([(PUT_SUCCESSOR, packed)], None, len(links), lambda: self._committed(links))
 
     def _committed(self, links: Sequence[tuple[int, Successor]]) -> None:
         with self._guard:
