@@ -117,6 +117,16 @@ def test_a_description_is_read_from_its_copy_and_refused_where_that_is_damaged_t
         recover(path.with_name("twice.sqlite3"))
 
 
+def test_a_word_of_which_only_others_have_a_copy_is_not_left_out(filled):
+    """As of a store that was begun before words were kept twice."""
+    path, _ = filled
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM meta WHERE key = 'copy of frame_id'")
+        connection.execute("UPDATE meta SET value = 'odom' WHERE key = 'frame_id'")
+    with pytest.raises(CorruptStoreError, match=r"cannot be recovered: .*'frame_id'"):
+        recover(path)
+
+
 @pytest.mark.parametrize("damage", [bytes(4096), b"\xff" * 4096, None])
 def test_the_page_on_which_sqlite_knows_of_the_tables_takes_no_record_along(filled, grid, damage):
     path, held = filled

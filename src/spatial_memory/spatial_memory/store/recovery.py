@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from spatial_memory.store import files
-from spatial_memory.store.bases import BASIS
+from spatial_memory.store.bases import BASIS, WRITTEN_IN
 from spatial_memory.store.checkpoint import Ledger
 from spatial_memory.store.extras import GET_EXTRAS, PUT_EXTRA, pack_extra, unpack_extras
+from spatial_memory.store.scales import SCALE
 from spatial_memory.store.schema import (
     COPY_OF,
     DROP_RECORD,
@@ -42,6 +43,8 @@ from wm_core.databases import open_database
 from wm_core.memory.errors import CorruptStoreError, StoreError
 
 _LOG = logging.getLogger(__name__)
+# What each store says of itself. Of one that was begun before words were kept twice, some may have no copy.
+_ALWAYS = frozenset({"dim", "action_dim", "encoder_id", "frame_id", "feature_id", "feature_dim"})
 
 
 def recover(path: Path) -> int:
@@ -284,8 +287,8 @@ def _whole_meta(source: sqlite3.Connection, path: Path) -> list[tuple[str, str]]
     copies = {key.removeprefix(COPY_OF): value for key, value in words.items() if key.startswith(COPY_OF)}
     meta = copies | {key: value for key, value in words.items() if not key.startswith(COPY_OF)}
     missing = {"dim", "action_dim", *(key.removeprefix(COPY_OF) for key in damaged)} - meta.keys() - TOLD_ANEW
-    if copies and not any(key.startswith(COPY_OF) for key in damaged):
-        missing -= damaged  # of each word that may be meant there is a copy
+    if copies.keys() >= _ALWAYS and not any(key.startswith(COPY_OF) for key in damaged):
+        missing -= damaged - _ALWAYS - {BASIS, WRITTEN_IN, SCALE}  # keys that are damaged: there are copies of those
     if missing:
         raise CorruptStoreError(f"{unreadable} (the word {min(missing)!r} is damaged)")
     return [*meta.items(), *((f"{COPY_OF}{key}", value) for key, value in meta.items() if key not in TOLD_ANEW)]
